@@ -1,0 +1,197 @@
+use crate::args::Options;
+use crate::check::check;
+use crate::mistakes::Mistakes;
+use crate::model;
+
+/// The messages about `item` under `#[remote(options)]`.
+fn messages(options: &str, item: &str) -> Vec<String> {
+    let mut mistakes = Mistakes::default();
+    let options = Options::parse(options.parse().unwrap(), &mut mistakes);
+    match model::parse(item.parse().unwrap()) {
+        Ok(function) => check(&function, &options, &mut mistakes),
+        Err(error) => mistakes.push(error),
+    }
+    mistakes.messages()
+}
+
+/// Asserts that there is one message for each of `parts`, and that it contains it.
+#[track_caller]
+fn refuses(options: &str, item: &str, parts: &[&str]) {
+    let messages = messages(options, item);
+    let all_found = messages.iter().zip(parts).all(|(message, part)| message.contains(part));
+    assert!(
+        messages.len() == parts.len() && all_found,
+        "#[remote({options})] {item}\n  expected {parts:#?}\n  found {messages:#?}"
+    );
+}
+
+#[test]
+fn functions_that_can_be_remote_are_accepted() {
+    for (options, item) in [
+        ("", "fn f() {}"),
+        ("", "pub(crate) fn f(a: i64, mut b: Vec<u8>) -> i64 { a }"),
+        ("", "async fn f(a: Option<(String, [u8; 4])>) -> Result<Vec<f32>, E> { x }"),
+        ("", "fn f(a: Cow<'static, str>) -> io::Result<Cow<'static, str>> { x }"),
+        ("", "fn f(a: PhantomData<fn(&str) -> &str>) {}"),
+        ("inline", "fn r#type(r#match: u8) -> u8 { 0 }"),
+        ("plain", "fn f() -> QueryResult { x }"),
+        ("name = \"a.b:c/d-e_F9\", timeout = \"30s\",", "fn größe() {}"),
+        ("stream", "fn f() -> impl Iterator<Item = u8> { x }"),
+        ("stream", "fn f() -> impl DoubleEndedIterator<Item = u8> + Send + use<> { x }"),
+        ("stream", "async fn f() -> impl futures::Stream<Item = Result<u8, E>> + 'static { x }"),
+        ("stream", "async fn f() -> io::Result<impl Stream<Item = u8>> { x }"),
+        ("stream", "fn f() -> Box<dyn Iterator<Item = u8> + Send> { x }"),
+        ("stream", "fn f() -> Pin<Box<dyn Stream<Item = u8> + Send>> { x }"),
+        ("stream", "fn f() -> Result<BoxStream<'static, u8>, E> { x }"),
+        ("stream", "fn f() -> (impl Iterator<Item = u8>) { x }"),
+    ] {
+        refuses(options, item, &[]);
+    }
+}
+
+#[test]
+fn all_mistakes_of_one_function_are_reported() {
+    refuses(
+        "inline, tiemout = \"30s\", timeout = \"30\", name = \"a b\"",
+        "const async unsafe fn main<'a, T>(self, (a, b): (T, &str), c: &mut T) -> &'a str { x }",
+        &[
+            "unknown option `tiemout`; did you mean `timeout`?",
+            "\"250ms\", \"30s\", \"5m\" or \"1h\"",
+            "not a `const` one",
+            "not an `unsafe` one",
+            "`main` cannot be remote",
+            "has a ` `",
+            "cannot have lifetimes",
+            "cannot be generic",
+            "write a free function without `self`",
+            "write `name: (T, &str)` and destructure inside",
+            "write `String` instead of `&str`",
+            "take `c: T` and return the new value",
+            "an `async fn` never leaves the async threads",
+            "write `String` instead of `&'a str`",
+        ],
+    );
+}
+
+#[test]
+fn wire_names_are_checked() {
+    let long = "a".repeat(129);
+    for (options, item, part) in [
+        ("name = \"\"", "fn f() {}", "is empty"),
+        ("name = \"a b\"", "fn f() {}", "has a ` `"),
+        ("name = \"a\\n\"", "fn f() {}", "has a `\\n`"),
+        ("name = \"easyremote.x\"", "fn f() {}", "reserved"),
+        ("", "fn größe() {}", "has a `ö`"),
+        (&format!("name = \"{long}\""), "fn f() {}", "has 129 bytes, 128 are allowed"),
+        ("", &format!("fn {long}() {{}}"), "choose another one with `name"),
+    ] {
+        refuses(options, item, &[part]);
+    }
+}
+
+#[test]
+fn what_is_not_a_plain_function_is_refused() {
+    for (item, part) in [
+        ("impl Model { fn f(&self) {} }", "`impl` blocks are not supported yet"),
+        ("unsafe impl Send for Model {}", "`impl` blocks are not supported yet"),
+        ("pub trait Embedder { fn f(&self); }", "traits are not supported yet"),
+        ("struct S;", "goes on a function"),
+        ("const X: i32 = 1;", "goes on a function"),
+        ("extern \"C\" { fn f(); }", "goes on a function"),
+        ("", "goes on a function"),
+        ("pub fn f(a: i64) -> i64;", "functions without a body are not supported yet"),
+        ("fn f(&self) {}", "write a free function without `self`"),
+        ("fn f() -> Self { x }", "name the type"),
+        ("const fn f() {}", "not a `const` one"),
+        ("unsafe fn f() {}", "not an `unsafe` one"),
+        ("extern \"C\" fn f() {}", "not an `extern` one"),
+        ("fn main() {}", "`main` cannot be remote"),
+        ("#[tokio::test] async fn f() {}", "a test cannot be remote"),
+        ("#[remote] fn f() {}", "`#[remote]` is given twice"),
+    ] {
+        refuses("", item, &[part]);
+    }
+    refuses("", "unsafe extern \"C\" fn f(a: i64, ...) {}", &["`unsafe`", "`extern`", "variadic"]);
+}
+
+#[test]
+fn generic_functions_are_refused() {
+    for (item, part) in [
+        ("fn sum<T>(v: Vec<T>) -> T { x }", "write one function per type, e.g. `fn sum_f32(..)`"),
+        ("fn sum<T>(v: T) where T: Add {}", "write one function per type"),
+        ("fn sum<const N: usize>(v: [u8; N]) {}", "write one function per length"),
+        ("fn sum<'a>(v: u8) {}", "cannot have lifetimes"),
+        ("fn sum(v: u8) where u8: Copy {}", "have no `where` clause"),
+        ("fn sum(v: impl Display) {}", "a concrete type instead of `impl Trait`"),
+        ("fn sum(v: Vec<impl Display>) {}", "a concrete type instead of `impl Trait`"),
+        ("fn sum() -> impl Display { x }", "a concrete type instead of `impl Trait`"),
+        ("fn sum() -> impl Future<Output = u8> { x }", "write `async fn sum(..)`"),
+        ("fn sum() -> BoxFuture<'static, u8> { x }", "write `async fn sum(..)`"),
+    ] {
+        refuses("", item, &[part]);
+    }
+}
+
+#[test]
+fn borrowed_data_is_refused() {
+    for (item, part) in [
+        ("fn f(name: &str) {}", "`#[remote]` arguments are owned: write `name: String`"),
+        ("fn f(name: &[Vec<u8>]) {}", "write `name: Vec<Vec<u8>>`"),
+        ("fn f(path: &std::path::Path) {}", "write `path: PathBuf`"),
+        ("fn f(m: &HashMap<String, u8>) {}", "write `m: HashMap<String, u8>`"),
+        ("fn f(v: &mut Vec<u8>) {}", "take `v: Vec<u8>` and return the new value"),
+        ("fn f(v: Vec<&str>) {}", "write `String` instead of `&str`"),
+        ("fn f(v: Cow<'_, str>) {}", "use a type without `'_`"),
+        ("fn f() -> &'static str { x }", "owned data: write `String` instead of `&'static str`"),
+        ("fn f() -> Option<&'static [u8]> { x }", "write `Vec<u8>` instead of"),
+        ("fn f() -> Ref<'_, u8> { x }", "use a type without `'_`"),
+    ] {
+        refuses("", item, &[part]);
+    }
+    refuses("stream", "fn f() -> impl Iterator<Item = &'static str> { x }", &["write `String`"]);
+    refuses("stream", "fn f() -> impl Iterator<Item = u8> + '_ { x }", &["without `'_`"]);
+}
+
+#[test]
+fn arguments_are_plain_names() {
+    let many = (0..17).map(|n| format!("a{n}: u8")).collect::<Vec<_>>().join(", ");
+    for (item, part) in [
+        ("fn f((a, b): (i32, i32)) {}", "write `name: (i32, i32)` and destructure inside"),
+        ("fn f(_: i32) {}", "write `_unused: i32`"),
+        ("fn f(ref a: i32) {}", "plain names: write `name: i32`"),
+        ("fn f(a: impl Stream<Item = u8>) {}", "client streams are not supported yet"),
+        ("fn f(a: BoxStream<'static, u8>) {}", "client streams are not supported yet"),
+        ("fn f(#[cfg(x)] a: u8) {}", "put `#[cfg]` on the function"),
+        ("fn f(#[state] a: u8) {}", "`#[state]` arguments are not supported yet"),
+        (&format!("fn f({many}) {{}}"), "takes up to 16 arguments: group them in a struct"),
+    ] {
+        refuses("", item, &[part]);
+    }
+}
+
+#[test]
+fn streams_and_the_option_go_together() {
+    for item in [
+        "fn f() -> impl Iterator<Item = u8> { x }",
+        "async fn f() -> Result<impl Stream<Item = u8>, E> { x }",
+        "fn f() -> Box<dyn Iterator<Item = u8> + Send> { x }",
+    ] {
+        refuses("", item, &["this returns a stream: write `#[remote(stream)]`"]);
+    }
+    for (item, part) in [
+        ("fn f() {}", "return one, or drop `stream`"),
+        ("fn f() -> Vec<u8> { x }", "return `list.into_iter()`"),
+        ("fn f() -> MyStream { x }", "`MyStream` does not show its items here"),
+        ("fn f() -> Result<u8, E> { x }", "`Result<u8, E>` does not show its items here"),
+        ("fn f() -> impl Iterator { x }", "the type of the items is not visible here"),
+        ("fn f() -> impl Stream<Item = impl Display> { x }", "instead of `impl Trait`"),
+        ("fn f() -> Result<impl Stream<Item = u8>, impl Error> { x }", "instead of `impl Trait`"),
+    ] {
+        refuses("stream", item, &[part]);
+    }
+    refuses(
+        "stream, inline",
+        "fn f() -> impl Iterator<Item = u8> { x }",
+        &["not go with `stream`"],
+    );
+}

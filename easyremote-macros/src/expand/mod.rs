@@ -1,0 +1,224 @@
+//! Writes the twin of a function: what its callers and its nodes know of it.
+//!
+//! Generated code names `__private` and `::core` only, and has no logic of its own.
+
+use proc_macro2::{Delimiter, Group, Ident, Literal, TokenStream, TokenTree};
+use quote::quote;
+use syn::Attribute;
+use syn::ext::IdentExt;
+
+use crate::args::Options;
+use crate::check::check;
+use crate::mistakes::Mistakes;
+use crate::model::{self, Argument, Function};
+use crate::returns::Returns;
+
+mod call;
+mod handler;
+#[cfg(test)]
+mod odd_input;
+mod outcome;
+#[cfg(test)]
+mod tests;
+
+/// The function as it was, and its twin; or the function and what is wrong with it.
+///
+/// ```text
+/// // Input:
+/// #[remote]
+/// fn add(a: i64, b: i64) -> i64 { a + b }
+///
+/// // Output:
+/// fn add(a: i64, b: i64) -> i64 { a + b }
+/// struct add {}
+/// impl Remote for add { .. }
+/// impl RemoteUnary for add { .. }
+/// impl add { fn call(..) -> Call<Self> { .. } }
+/// impl Local for add { .. }
+/// ```
+pub(crate) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
+    let mut mistakes = Mistakes::default();
+    let options = Options::parse(options, &mut mistakes);
+    let function = match model::parse(item.clone()) {
+        Ok(function) => Some(function),
+        Err(error) => {
+            mistakes.push(error);
+            None
+        }
+    };
+    if let Some(function) = &function {
+        check(function, &options, &mut mistakes);
+    }
+    // Without a body the function itself would be an error, which says less than ours.
+    let kept = match &function {
+        Some(function) if function.no_body.is_some() => TokenStream::new(),
+        _ => item,
+    };
+    let added = match (mistakes.into_compile_errors(), &function) {
+        (Some(errors), _) => errors,
+        (None, Some(function)) => Twin::new(function, &options).expand(),
+        (None, None) => TokenStream::new(),
+    };
+    quote!(#kept #added)
+}
+
+/// Everything the generated items are made of.
+struct Twin<'a> {
+    function: &'a Function,
+    options: &'a Options,
+    /// The function's name on the wire.
+    name: String,
+    /// The twin's name.
+    ident: Ident,
+    /// `::easyremote::__private`
+    private: TokenStream,
+    /// The function's `#[cfg(..)]`, for every generated item.
+    cfgs: Vec<&'a Attribute>,
+    arguments: Vec<Argument<'a>>,
+    returns: Returns<'a>,
+}
+
+impl<'a> Twin<'a> {
+    fn new(function: &'a Function, options: &'a Options) -> Self {
+        let private = match &options.krate {
+            Some(path) => quote!(#path::__private),
+            None => quote!(::easyremote::__private),
+        };
+        let name = match &options.name {
+            Some(literal) => literal.value(),
+            None => function.name(),
+        };
+        let ident = options.stub.as_ref().unwrap_or(&function.signature.ident);
+        Self {
+            function,
+            options,
+            name,
+            ident: ident.clone(),
+            private,
+            cfgs: function.attributes_named("cfg").collect(),
+            arguments: function.arguments().collect(),
+            returns: Returns::of(&function.signature.output),
+        }
+    }
+
+    fn expand(&self) -> TokenStream {
+        let declaration = self.declaration();
+        let remote = self.remote();
+        let outcome = self.outcome();
+        let call = self.call();
+        let local = self.local();
+        quote!(#declaration #remote #outcome #call #local)
+    }
+
+    /// ```text
+    /// // Input:
+    /// /// Adds two numbers.
+    /// #[remote]
+    /// pub fn add(a: i64, b: i64) -> i64 { a + b }
+    ///
+    /// // Output:
+    /// /// Remote twin of [`fn@add`].
+    /// ///
+    /// /// Adds two numbers.
+    /// pub struct add {}
+    /// ```
+    fn declaration(&self) -> TokenStream {
+        let Self { ident, cfgs, .. } = self;
+        let visibility = &self.function.visibility;
+        let hidden = self.function.attributes_named("doc").filter(|doc| is_hidden(doc));
+        let function = self.function.name();
+        let mut doc = vec![format!(" Remote twin of [`fn@{function}`].")];
+        for line in summary(&self.function.doc()).lines() {
+            if doc.len() == 1 {
+                doc.push(String::new());
+            }
+            doc.push(format!(" {line}"));
+        }
+        quote! {
+            #(#cfgs)*
+            #(#[doc = #doc])*
+            #(#hidden)*
+            #[allow(non_camel_case_types, dead_code)]
+            #visibility struct #ident {}
+        }
+    }
+
+    /// ```text
+    /// // Input:
+    /// /// Adds two numbers.
+    /// #[remote(timeout = "30s")]
+    /// fn add(a: i64, b: i64) -> i64 { a + b }
+    ///
+    /// // Output:
+    /// impl Remote for add {
+    ///     const DESCRIPTOR: Descriptor = Descriptor::new("add", Kind::Unary, file!(), line!())
+    ///         .parameters(&["a", "b"])
+    ///         .doc("Adds two numbers.")
+    ///         .timeout_ms(30000);
+    ///     type Arguments = (i64, i64,);
+    ///     fn signature() -> &'static Signature {
+    ///         static CELL: SignatureCell = SignatureCell::new();
+    ///         CELL.get(trace_unary::<Self>)
+    ///     }
+    /// }
+    /// ```
+    fn remote(&self) -> TokenStream {
+        let Self { ident, private, cfgs, name, .. } = self;
+        let (kind, trace) = match self.returns {
+            Returns::Stream(_) => (quote!(Stream), quote!(trace_stream)),
+            Returns::Nothing | Returns::Value(_) => (quote!(Unary), quote!(trace_unary)),
+        };
+        let parameters = self.arguments.iter().map(|it| it.ident.unraw().to_string());
+        let doc = some_text(self.function.doc()).map(|doc| quote!(.doc(#doc)));
+        let timeout = self.options.timeout_ms.map(|timeout| {
+            let timeout = Literal::u64_unsuffixed(timeout);
+            quote!(.timeout_ms(#timeout))
+        });
+        let types = self.argument_types();
+        quote! {
+            #(#cfgs)*
+            #[allow(deprecated)]
+            impl #private::Remote for #ident {
+                const DESCRIPTOR: #private::Descriptor = #private::Descriptor::new(
+                    #name,
+                    #private::Kind::#kind,
+                    ::core::file!(),
+                    ::core::line!(),
+                )
+                .parameters(&[#(#parameters),*])
+                #doc
+                #timeout;
+
+                type Arguments = #types;
+
+                fn signature() -> &'static #private::Signature {
+                    static CELL: #private::SignatureCell = #private::SignatureCell::new();
+                    CELL.get(#private::#trace::<Self>)
+                }
+            }
+        }
+    }
+
+    /// The tuple of the argument types. It stands where the arguments are written: that is what the
+    /// compiler shows when one of them cannot cross the network.
+    fn argument_types(&self) -> TokenTree {
+        let types = self.arguments.iter().map(|argument| argument.ty);
+        let mut tuple = Group::new(Delimiter::Parenthesis, quote!(#(#types,)*));
+        tuple.set_span(self.function.signature.paren_token.span.join());
+        tuple.into()
+    }
+}
+
+/// The first paragraph of a doc comment.
+fn summary(doc: &str) -> &str {
+    doc.split("\n\n").next().unwrap_or_default()
+}
+
+fn some_text(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// Whether `doc` is `#[doc(hidden)]`.
+fn is_hidden(doc: &Attribute) -> bool {
+    doc.meta.require_list().is_ok_and(|list| list.tokens.to_string() == "hidden")
+}

@@ -1,0 +1,104 @@
+//! What a function returns, as its callers see it.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{ReturnType, Type};
+
+use crate::expand::Twin;
+use crate::returns::{Returns, Stream};
+use crate::types::is_result;
+
+impl Twin<'_> {
+    /// ```text
+    /// // Input:
+    /// #[remote]
+    /// fn divide(a: f64, b: f64) -> Result<f64, MathError> { .. }
+    /// #[remote(stream)]
+    /// async fn tail(id: u64) -> Result<impl Stream<Item = Row>, NotFound> { .. }
+    ///
+    /// // Output:
+    /// impl RemoteUnary for divide { type Output = Result<f64, MathError>; }
+    /// impl RemoteStream for tail { type Setup = Result<(), NotFound>; type Item = Plain<Row>; }
+    /// ```
+    pub(super) fn outcome(&self) -> TokenStream {
+        let Self { ident, private, cfgs, .. } = self;
+        let (kind, types) = match &self.returns {
+            Returns::Nothing => (quote!(RemoteUnary), quote!(type Output = #private::Plain<()>;)),
+            Returns::Value(ty) => {
+                let output = match self.is_outcome(ty) {
+                    true => quote!(#ty),
+                    false => self.placed("Plain", ty),
+                };
+                (quote!(RemoteUnary), quote!(type Output = #output;))
+            }
+            Returns::Stream(Stream { item, setup, .. }) => {
+                let setup = match setup {
+                    Some(result) => quote!(#result),
+                    None => self.placed("Plain", quote!(())),
+                };
+                let item = item.map(|item| match self.is_outcome(item) {
+                    true => self.placed("Itself", item),
+                    false => self.placed("Plain", item),
+                });
+                (quote!(RemoteStream), quote!(type Setup = #setup; type Item = #item;))
+            }
+        };
+        quote! {
+            #(#cfgs)*
+            #[allow(deprecated)]
+            impl #private::#kind for #ident { #types }
+        }
+    }
+
+    /// Whether `ty` is a `Result`; every other type is a plain value.
+    fn is_outcome(&self, ty: &Type) -> bool {
+        is_result(ty) && self.options.plain.is_none()
+    }
+
+    /// `wrapper<ty>`, from the first to the last token of the return type: there the compiler
+    /// shows that a type cannot cross the network, once for all the places that need it.
+    fn placed(&self, wrapper: &str, ty: impl ToTokens) -> TokenStream {
+        let (first, last) = self.place_of_result();
+        let private = self.private_at(first);
+        let wrapper = Ident::new(wrapper, first);
+        let open = quote_spanned!(first=> #private::#wrapper<);
+        let close = quote_spanned!(last=> >);
+        quote!(#open #ty #close)
+    }
+
+    /// The first and the last token of the return type.
+    pub(super) fn place_of_result(&self) -> (Span, Span) {
+        match &self.function.signature.output {
+            ReturnType::Type(_, ty) => ends(ty),
+            ReturnType::Default => {
+                let span = self.function.signature.ident.span();
+                (span, span)
+            }
+        }
+    }
+
+    /// `::easyremote::__private`, standing at `span`.
+    pub(super) fn private_at(&self, span: Span) -> TokenStream {
+        match &self.options.krate {
+            // Located, not replaced: a `$crate` in it means the crate that wrote it.
+            Some(_) => self
+                .private
+                .clone()
+                .into_iter()
+                .map(|mut token| {
+                    token.set_span(token.span().located_at(span));
+                    token
+                })
+                .collect(),
+            None => quote_spanned!(span=> ::easyremote::__private),
+        }
+    }
+}
+
+/// The places of the first and the last token of `ty`.
+fn ends(ty: &Type) -> (Span, Span) {
+    let mut tokens = ty.to_token_stream().into_iter();
+    let first = tokens.next().map_or_else(Span::call_site, |token| token.span());
+    let last = tokens.last().map_or(first, |token| token.span());
+    (first, last)
+}

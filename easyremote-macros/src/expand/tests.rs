@@ -1,0 +1,310 @@
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::expand::remote;
+
+/// The expansion of `item` under `#[remote(options)]`, laid out as one writes it.
+fn expansion(options: TokenStream, item: TokenStream) -> String {
+    let expanded = remote(options, item).to_string();
+    // Shorter to read; that the names are absolute is pinned in `names_are_absolute`.
+    let expanded = expanded.replace(":: easyremote :: __private", "P");
+    prettyplease::unparse(&syn::parse_file(&expanded).unwrap())
+}
+
+/// The items called `wanted` in the expansion: those whose first line contains it.
+fn parts(options: TokenStream, item: TokenStream, wanted: &[&str]) -> String {
+    let file = syn::parse_file(&expansion(options, item)).unwrap();
+    let items = file.items.iter().map(|item| {
+        let file = syn::parse2(quote!(#item)).unwrap();
+        prettyplease::unparse(&file)
+    });
+    items.filter(|text| wanted.iter().any(|wanted| text.contains(wanted))).collect()
+}
+
+/// What a node runs for `item`.
+fn handler(options: TokenStream, item: TokenStream) -> String {
+    let text = parts(options, item, &["P::Local"]);
+    let start = text.find("P::Handler {").unwrap() + "P::Handler {".len();
+    let body = text[start..].trim_end().trim_end_matches('}').trim_end().trim_end_matches('}');
+    body.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_sync_function() {
+    let expected = r#"/// Adds two numbers.
+///
+/// Without overflow.
+#[must_use]
+pub fn add(a: i64, mut b: i64) -> i64 {
+    a + b
+}
+/// Remote twin of [`fn@add`].
+///
+/// Adds two numbers.
+#[allow(non_camel_case_types, dead_code)]
+pub struct add {}
+#[allow(deprecated)]
+impl P::Remote for add {
+    const DESCRIPTOR: P::Descriptor = P::Descriptor::new(
+            "add",
+            P::Kind::Unary,
+            ::core::file!(),
+            ::core::line!(),
+        )
+        .parameters(&["a", "b"])
+        .doc("Adds two numbers.\n\nWithout overflow.")
+        .timeout_ms(30000);
+    type Arguments = (i64, i64);
+    fn signature() -> &'static P::Signature {
+        static CELL: P::SignatureCell = P::SignatureCell::new();
+        CELL.get(P::trace_unary::<Self>)
+    }
+}
+#[allow(deprecated)]
+impl P::RemoteUnary for add {
+    type Output = P::Plain<i64>;
+}
+#[allow(deprecated)]
+impl add {
+    /// Calls [`fn@add`] on a node: `add::call(&client, a, b).await`.
+    ///
+    /// Options such as `.timeout(..)` are set before the `.await`, and nothing is sent before it. Dropping the call cancels it.
+    #[allow(dead_code, clippy::too_many_arguments)]
+    pub fn call(client: &P::Client, a: i64, b: i64) -> P::Call<Self> {
+        P::call(client, (a, b))
+    }
+}
+#[allow(deprecated)]
+impl P::Local for add {
+    fn handler() -> P::Handler {
+        P::blocking::<Self>(|(argument_0, argument_1)| { add(argument_0, argument_1) })
+    }
+}
+"#;
+    let item = quote! {
+        /// Adds two numbers.
+        ///
+        /// Without overflow.
+        #[must_use]
+        pub fn add(a: i64, mut b: i64) -> i64 { a + b }
+    };
+    assert_eq!(expansion(quote!(timeout = "30s"), item), expected);
+}
+
+#[test]
+fn a_stream_that_waits_and_may_fail() {
+    let expected = r#"#[allow(deprecated)]
+impl P::Remote for tail {
+    const DESCRIPTOR: P::Descriptor = P::Descriptor::new(
+            "tail",
+            P::Kind::Stream,
+            ::core::file!(),
+            ::core::line!(),
+        )
+        .parameters(&["id"]);
+    type Arguments = (u64,);
+    fn signature() -> &'static P::Signature {
+        static CELL: P::SignatureCell = P::SignatureCell::new();
+        CELL.get(P::trace_stream::<Self>)
+    }
+}
+#[allow(deprecated)]
+impl P::RemoteStream for tail {
+    type Setup = Result<(), NotFound>;
+    type Item = P::Plain<Row>;
+}
+#[allow(deprecated)]
+impl tail {
+    /// Calls [`fn@tail`] on a node: `tail::call(&client, id)` is a stream of its items.
+    ///
+    /// Options such as `.timeout(..)` are set before the first item is asked for, and nothing is sent before that. `.open().await` waits until the stream is set up, which may fail. Dropping the stream cancels the call.
+    #[allow(dead_code, clippy::too_many_arguments)]
+    fn call(client: &P::Client, id: u64) -> P::StreamCall<Self> {
+        P::stream_call(client, (id,))
+    }
+}
+"#;
+    let item = quote!(
+        async fn tail(id: u64) -> Result<impl Stream<Item = Row>, NotFound> {}
+    );
+    let wanted = ["P::Remote for", "P::RemoteStream for", "impl tail"];
+    assert_eq!(parts(quote!(stream), item, &wanted), expected);
+}
+
+#[test]
+fn outcomes() {
+    for (options, returned, expected) in [
+        (quote!(), quote!(), "type Output = P::Plain<()>;"),
+        (quote!(), quote!(-> ()), "type Output = P::Plain<()>;"),
+        (quote!(), quote!(-> Vec<u8>), "type Output = P::Plain<Vec<u8>>;"),
+        (quote!(), quote!(-> io::Result<u8>), "type Output = io::Result<u8>;"),
+        (quote!(plain), quote!(-> TestResult), "type Output = P::Plain<TestResult>;"),
+        (
+            quote!(stream),
+            quote!(-> impl Iterator<Item = u8>),
+            "type Setup = P::Plain<()>; type Item = P::Plain<u8>;",
+        ),
+        (
+            quote!(stream),
+            quote!(-> impl Stream<Item = Result<u8, E>>),
+            "type Setup = P::Plain<()>; type Item = P::Itself<Result<u8, E>>;",
+        ),
+        (
+            quote!(stream, plain),
+            quote!(-> io::Result<impl Stream<Item = TestResult>>),
+            "type Setup = io::Result<()>; type Item = P::Plain<TestResult>;",
+        ),
+        (
+            quote!(stream),
+            quote!(-> Result<Pin<Box<dyn Stream<Item = u8> + Send>>, E>),
+            "type Setup = Result<(), E>; type Item = P::Plain<u8>;",
+        ),
+        (
+            quote!(stream),
+            quote!(-> BoxStream<'static, u8>),
+            "type Setup = P::Plain<()>; type Item = P::Plain<u8>;",
+        ),
+    ] {
+        let item = quote!(fn f() #returned {});
+        let text = parts(options, item, &["P::RemoteUnary for", "P::RemoteStream for"]);
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(expected), "{returned}: {text}");
+    }
+}
+
+#[test]
+fn handlers() {
+    let blocking = "P::blocking::<Self>(|(argument_0,)| { f(argument_0) })";
+    let inline = "P::inline::<Self>(|(argument_0,)| { f(argument_0) })";
+    let asynchronous = "P::asynchronous::<Self, _>(|(argument_0,)| { f(argument_0) })";
+    let iterator = "P::iterator::<Self, _>(|(argument_0,)| {";
+    let async_iterator = "P::async_iterator::<Self, _, _>(|(argument_0,)| { async move {";
+    let stream = "P::stream::<Self, _, _>(|(argument_0,)| { async move {";
+    let ok = "::core::result::Result::Ok::<_, P::Never>";
+    for (options, item, expected) in [
+        (
+            quote!(),
+            quote!(
+                fn f(a: u8) {}
+            ),
+            blocking.to_owned(),
+        ),
+        (
+            quote!(inline),
+            quote!(
+                fn f(a: u8) {}
+            ),
+            inline.to_owned(),
+        ),
+        (
+            quote!(),
+            quote!(
+                async fn f(a: u8) {}
+            ),
+            asynchronous.to_owned(),
+        ),
+        (
+            quote!(stream),
+            quote!(
+                fn f(a: u8) -> impl Iterator<Item = u8> {}
+            ),
+            format!("{iterator} {ok}(f(argument_0)) }})"),
+        ),
+        (
+            quote!(stream),
+            quote!(
+                fn f(a: u8) -> Result<impl Iterator<Item = u8>, E> {}
+            ),
+            format!("{iterator} f(argument_0) }})"),
+        ),
+        (
+            quote!(stream),
+            quote!(
+                async fn f(a: u8) -> impl Iterator<Item = u8> {}
+            ),
+            format!("{async_iterator} {ok}(f(argument_0).await) }} }})"),
+        ),
+        (
+            quote!(stream),
+            quote!(
+                fn f(a: u8) -> impl Stream<Item = u8> {}
+            ),
+            format!("{stream} {ok}(f(argument_0)) }} }})"),
+        ),
+        (
+            quote!(stream),
+            quote!(
+                fn f(a: u8) -> Result<impl Stream<Item = u8>, E> {}
+            ),
+            format!("{stream} f(argument_0) }} }})"),
+        ),
+        (
+            quote!(stream),
+            quote!(
+                async fn f(a: u8) -> Result<impl Stream<Item = u8>, E> {}
+            ),
+            format!("{stream} f(argument_0).await }} }})"),
+        ),
+    ] {
+        let found = handler(options, item.clone());
+        // The layout breaks long calls; what counts is the code.
+        let tight = |text: &str| text.replace([' ', ',', '{', '}'], "");
+        assert_eq!(tight(&found), tight(&expected), "{item}");
+    }
+}
+
+#[test]
+fn names_on_the_wire_are_not_raw() {
+    let item = quote!(
+        fn r#type(r#match: u8) {}
+    );
+    let text = parts(quote!(), item.clone(), &["P::Remote for", "impl r#type"]);
+    assert!(text.contains("\"type\"") && text.contains("&[\"match\"]"), "{text}");
+    assert!(text.contains("r#match: u8"), "{text}");
+    let text = expansion(quote!(name = "a.b", stub = Twin), item);
+    assert!(text.contains("\"a.b\"") && text.contains("struct Twin {}"), "{text}");
+    assert!(text.contains("r#type(argument_0)"), "{text}");
+}
+
+#[test]
+fn every_item_has_the_cfg_of_the_function() {
+    let item = quote!(
+        #[cfg(feature = "gpu")]
+        #[deprecated]
+        #[doc(hidden)]
+        fn f() {}
+    );
+    let text = expansion(quote!(), item);
+    assert_eq!(text.matches("#[cfg(feature = \"gpu\")]").count(), 6, "{text}");
+    assert_eq!(text.matches("#[deprecated]").count(), 2, "{text}");
+    assert_eq!(text.matches("#[doc(hidden)]").count(), 2, "{text}");
+}
+
+#[test]
+fn names_are_absolute() {
+    let item = quote!(
+        async fn f(a: u8) -> impl Stream<Item = u8> {}
+    );
+    let text = remote(quote!(stream), item.clone()).to_string();
+    assert_eq!(
+        text.matches("__private").count(),
+        text.matches(":: easyremote :: __private").count()
+    );
+    let text = remote(quote!(stream, crate = crate::vendor), item).to_string();
+    assert_eq!(
+        text.matches("__private").count(),
+        text.matches("crate :: vendor :: __private").count()
+    );
+    assert!(!text.contains("easyremote"), "{text}");
+}
+
+#[test]
+fn a_wrong_function_is_kept() {
+    let item = quote!(
+        pub fn f(a: &str, b: &mut u8) {}
+    );
+    let text = remote(quote!(nonsense), item.clone()).to_string();
+    assert!(text.starts_with(&item.to_string()), "{text}");
+    assert_eq!(text.matches("compile_error").count(), 3, "{text}");
+    assert!(!text.contains("struct"), "{text}");
+}

@@ -1,0 +1,74 @@
+//! The `#[remote]` attribute of [`easyremote`](https://docs.rs/easyremote).
+//!
+//! Use it through that crate, which re-exports it. A function is read in four steps, each a module:
+//! the options in parentheses (`args`), the function itself (`model`), everything that is wrong with
+//! it (`check`), and the code that is put next to it (`expand`).
+
+use proc_macro::TokenStream;
+
+mod args;
+mod check;
+mod expand;
+mod mistakes;
+mod model;
+mod returns;
+mod types;
+
+/// Makes a function callable from other machines.
+///
+/// The function stays what it was. Next to it comes its *twin*, an empty struct of the same name
+/// and visibility: `add(1, 2)` runs here, `add::call(&client, 1, 2)` runs on a node, and
+/// `functions![add]` lists it for a node that offers it.
+///
+/// ```text
+/// use easyremote::remote;
+///
+/// #[remote]
+/// fn add(a: i64, b: i64) -> i64 { a + b }
+///
+/// #[remote]
+/// async fn fetch(url: String) -> Result<Page, FetchError> { .. }
+///
+/// #[remote(stream)]
+/// fn lines(path: String) -> impl Iterator<Item = String> { .. }
+///
+/// #[remote(stream, timeout = "30s")]
+/// async fn tail(id: u64) -> Result<impl Stream<Item = Row>, NotFound> { .. }
+/// ```
+///
+/// # Which functions
+/// A free function with a body, neither generic nor `unsafe`, of up to 16 named arguments. All
+/// types are owned, and serde can take them apart and put them together.
+///
+/// | function                            | on the node it runs                              |
+/// |-------------------------------------|--------------------------------------------------|
+/// | `fn`                                | on a bounded pool of blocking threads            |
+/// | `fn` with `inline`                  | on the async thread: for what takes microseconds |
+/// | `async fn`                          | as a task                                        |
+/// | `stream`, giving `impl Iterator`    | on a thread of its own, item by item             |
+/// | `stream`, giving `impl Stream`      | as a task                                        |
+///
+/// A stream may also be `Box<dyn Iterator<Item = T> + Send>`, `Pin<Box<dyn Stream<Item = T> + Send>>`
+/// or `BoxStream<'static, T>`, and it may be inside a `Result`: setting it up can then fail.
+///
+/// A type whose name ends in `Result` is one, aliases such as `io::Result<T>` included: its error
+/// reaches the caller as `CallError::Function`. Every other type is a plain value.
+///
+/// # Options
+/// | option               | meaning                                                               |
+/// |----------------------|-----------------------------------------------------------------------|
+/// | `stream`             | the function gives a stream, not one value                            |
+/// | `inline`             | run a plain `fn` on the async thread instead of the blocking pool     |
+/// | `name = "math.add"`  | the name on the wire; otherwise the function's own                    |
+/// | `stub = Add`         | the name of the twin, where a type or module of that name exists      |
+/// | `timeout = "30s"`    | how long a call may take by default: `"250ms"`, `"30s"`, `"5m"`, `"1h"` |
+/// | `plain`              | the returned type (of a stream: its items) is called `..Result` but is a plain value |
+/// | `crate = path`       | where `easyremote` is, if it was renamed                              |
+///
+/// # Errors
+/// Everything that is wrong with a function is reported at once, at the place to change, and the
+/// function itself is kept, so that no further errors follow from its absence.
+#[proc_macro_attribute]
+pub fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand::remote(options.into(), item.into()).into()
+}

@@ -1,0 +1,138 @@
+//! The function under the attribute, as it is written.
+
+use proc_macro2::{Group, TokenStream, TokenTree};
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseStream};
+use syn::{
+    Attribute, Error, Expr, ExprLit, FnArg, Ident, Lit, Meta, Pat, PatType, Signature, Token, Type,
+    Visibility,
+};
+
+/// A function; its body is not looked at.
+pub(crate) struct Function {
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) visibility: Visibility,
+    pub(crate) signature: Signature,
+    /// Where the body would be, the semicolon of a function that has none.
+    pub(crate) no_body: Option<Token![;]>,
+}
+
+/// One argument with a name.
+pub(crate) struct Argument<'a> {
+    pub(crate) ident: &'a Ident,
+    pub(crate) ty: &'a Type,
+}
+
+impl Parse for Function {
+    fn parse(input: ParseStream<'_>) -> Result<Self, Error> {
+        let attributes = input.call(Attribute::parse_outer)?;
+        let visibility = input.parse()?;
+        if !starts_like_a_function(input) {
+            return Err(not_a_function(input));
+        }
+        let signature = input.parse()?;
+        let no_body: Option<Token![;]> = input.parse()?;
+        if no_body.is_none() {
+            input.parse::<Group>()?;
+        }
+        Ok(Self { attributes, visibility, signature, no_body })
+    }
+}
+
+impl Function {
+    /// The function's name as others see it: `type` for `r#type`.
+    pub(crate) fn name(&self) -> String {
+        self.signature.ident.unraw().to_string()
+    }
+
+    /// The arguments that have a name; the check reports the others.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = Argument<'_>> {
+        self.signature.inputs.iter().filter_map(|input| match input {
+            FnArg::Typed(PatType { pat, ty, .. }) => {
+                name_of(pat).map(|ident| Argument { ident, ty })
+            }
+            FnArg::Receiver(_) => None,
+        })
+    }
+
+    /// The lines of the doc comment, without the space that follows `///`.
+    pub(crate) fn doc(&self) -> String {
+        let mut lines = Vec::new();
+        for text in self.attributes.iter().filter_map(doc_text) {
+            lines.extend(text.split('\n').map(|line| {
+                let line = line.strip_prefix(' ').unwrap_or(line);
+                line.trim_end().to_owned()
+            }));
+        }
+        lines.join("\n").trim_matches('\n').to_owned()
+    }
+
+    /// The attributes called `name`.
+    pub(crate) fn attributes_named(&self, name: &str) -> impl Iterator<Item = &Attribute> {
+        self.attributes.iter().filter(move |attribute| attribute.path().is_ident(name))
+    }
+}
+
+/// `a` of `a` and of `mut a`.
+pub(crate) fn name_of(pat: &Pat) -> Option<&Ident> {
+    match pat {
+        Pat::Ident(name) if name.by_ref.is_none() && name.subpat.is_none() => Some(&name.ident),
+        Pat::Paren(paren) => name_of(&paren.pat),
+        _ => None,
+    }
+}
+
+/// The text of `#[doc = ".."]`; one that comes from a macro such as `include_str!` is not known here.
+fn doc_text(attribute: &Attribute) -> Option<String> {
+    let Meta::NameValue(pair) = &attribute.meta else {
+        return None;
+    };
+    if !pair.path.is_ident("doc") {
+        return None;
+    }
+    let mut value = &pair.value;
+    while let Expr::Group(group) = value {
+        value = &group.expr;
+    }
+    match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
+        _ => None,
+    }
+}
+
+fn starts_like_a_function(input: ParseStream<'_>) -> bool {
+    let ahead = input.fork();
+    while !ahead.is_empty() && !ahead.peek(Token![fn]) {
+        let qualifier = ahead.peek(Token![const])
+            || ahead.peek(Token![async])
+            || ahead.peek(Token![unsafe])
+            || ahead.peek(Token![extern])
+            || ahead.peek(syn::LitStr);
+        if !qualifier || ahead.parse::<TokenTree>().is_err() {
+            return false;
+        }
+    }
+    ahead.peek(Token![fn])
+}
+
+fn not_a_function(input: ParseStream<'_>) -> Error {
+    let ahead = input.fork();
+    // Parsing `unsafe` cannot fail: it is optional.
+    let _ = ahead.parse::<Option<Token![unsafe]>>();
+    let what = if ahead.peek(Token![impl]) {
+        "`impl` blocks are not supported yet: put `#[remote]` on a free function"
+    } else if ahead.peek(Token![trait]) {
+        "traits are not supported yet: put `#[remote]` on a free function"
+    } else {
+        "`#[remote]` goes on a function: `fn` or `async fn`"
+    };
+    if ahead.is_empty() {
+        return Error::new(proc_macro2::Span::call_site(), what);
+    }
+    Error::new(ahead.span(), what)
+}
+
+/// Reads the item under the attribute.
+pub(crate) fn parse(item: TokenStream) -> Result<Function, Error> {
+    syn::parse2(item)
+}

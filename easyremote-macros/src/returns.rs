@@ -1,0 +1,109 @@
+//! What a function returns: nothing, a value, or a stream that may be inside a `Result`.
+
+use syn::punctuated::Punctuated;
+use syn::{
+    GenericArgument, Path, PathArguments, ReturnType, Token, Type, TypeParamBound, parse_quote,
+};
+
+use crate::types::{is_result, item_of, last_segment, peel, type_arguments};
+
+/// The shape of a return type.
+pub(crate) enum Returns<'a> {
+    /// No return type is written.
+    Nothing,
+    /// Anything that is not a stream.
+    Value(&'a Type),
+    /// An iterator or a stream, bare or inside a `Result`.
+    Stream(Stream<'a>),
+}
+
+/// A returned stream.
+pub(crate) struct Stream<'a> {
+    /// How its items are got.
+    pub(crate) source: Source,
+    /// The type of one item, if it is written.
+    pub(crate) item: Option<&'a Type>,
+    /// The `Result` it is inside, with `()` in its place.
+    pub(crate) setup: Option<Box<Type>>,
+}
+
+/// How the items of a stream are got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// By `Iterator::next`, which may block.
+    Iterator,
+    /// By `Stream::poll_next`.
+    Stream,
+}
+
+impl<'a> Returns<'a> {
+    pub(crate) fn of(output: &'a ReturnType) -> Self {
+        let ReturnType::Type(_, ty) = output else {
+            return Self::Nothing;
+        };
+        if let Some((source, item)) = bare(ty) {
+            return Self::Stream(Stream { source, item, setup: None });
+        }
+        match inside_result(ty) {
+            Some(stream) => Self::Stream(stream),
+            None => Self::Value(ty),
+        }
+    }
+}
+
+/// `impl Iterator<Item = T>`, `Pin<Box<dyn Stream<Item = T>>>`, `BoxStream<'_, T>`.
+pub(crate) fn bare(ty: &Type) -> Option<(Source, Option<&Type>)> {
+    match peel(ty) {
+        Type::ImplTrait(it) => among(&it.bounds),
+        Type::TraitObject(it) => among(&it.bounds),
+        other => {
+            let segment = last_segment(other)?;
+            let argument = type_arguments(segment).next();
+            match segment.ident.to_string().as_str() {
+                "Box" | "Pin" => bare(argument?),
+                "BoxStream" | "LocalBoxStream" => Some((Source::Stream, argument)),
+                _ => None,
+            }
+        }
+    }
+}
+
+/// The trait among `bounds` that gives items.
+fn among(bounds: &Punctuated<TypeParamBound, Token![+]>) -> Option<(Source, Option<&Type>)> {
+    bounds.iter().find_map(|bound| match bound {
+        TypeParamBound::Trait(bound) => Some((source_of(&bound.path)?, item_of(&bound.path))),
+        _ => None,
+    })
+}
+
+fn source_of(path: &Path) -> Option<Source> {
+    match path.segments.last()?.ident.to_string().as_str() {
+        "Iterator" | "DoubleEndedIterator" | "ExactSizeIterator" | "FusedIterator" => {
+            Some(Source::Iterator)
+        }
+        "Stream" | "FusedStream" => Some(Source::Stream),
+        _ => None,
+    }
+}
+
+/// `Result<impl Stream<Item = T>, E>`, `io::Result<impl Iterator<Item = T>>`.
+fn inside_result(ty: &Type) -> Option<Stream<'_>> {
+    if !is_result(ty) {
+        return None;
+    }
+    let (source, item) = bare(type_arguments(last_segment(ty)?).next()?)?;
+    let mut setup = peel(ty).clone();
+    let Type::Path(path) = &mut setup else {
+        return None;
+    };
+    let PathArguments::AngleBracketed(bracketed) = &mut path.path.segments.last_mut()?.arguments
+    else {
+        return None;
+    };
+    let stream = bracketed.args.iter_mut().find_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    })?;
+    *stream = parse_quote!(());
+    Some(Stream { source, item, setup: Some(Box::new(setup)) })
+}

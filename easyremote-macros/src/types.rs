@@ -1,0 +1,92 @@
+//! Questions about a type as it is written.
+
+use quote::ToTokens;
+use syn::{GenericArgument, Path, PathArguments, PathSegment, Type};
+
+/// `ty` without the parentheses, and without the invisible ones that `macro_rules!` leaves.
+pub(crate) fn peel(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => peel(&group.elem),
+        Type::Paren(paren) => peel(&paren.elem),
+        other => other,
+    }
+}
+
+/// `Vec<u8>` of `std::vec::Vec<u8>`.
+pub(crate) fn last_segment(ty: &Type) -> Option<&PathSegment> {
+    match peel(ty) {
+        Type::Path(path) => path.path.segments.last(),
+        _ => None,
+    }
+}
+
+/// Whether the type says by its name that it is a `Result`: `Result<T, E>`, `io::Result<T>`.
+pub(crate) fn is_result(ty: &Type) -> bool {
+    last_segment(ty).is_some_and(|segment| segment.ident.to_string().ends_with("Result"))
+}
+
+/// The types between a segment's angle brackets.
+pub(crate) fn type_arguments(segment: &PathSegment) -> impl Iterator<Item = &Type> {
+    let arguments = match &segment.arguments {
+        PathArguments::AngleBracketed(bracketed) => Some(&bracketed.args),
+        _ => None,
+    };
+    arguments.into_iter().flatten().filter_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    })
+}
+
+/// The `T` of `Iterator<Item = T>`.
+pub(crate) fn item_of(bound: &Path) -> Option<&Type> {
+    let Some(PathArguments::AngleBracketed(bracketed)) =
+        bound.segments.last().map(|s| &s.arguments)
+    else {
+        return None;
+    };
+    bracketed.args.iter().find_map(|argument| match argument {
+        GenericArgument::AssocType(item) if item.ident == "Item" => Some(&item.ty),
+        _ => None,
+    })
+}
+
+/// What to write instead of a reference to `referent`: `String` for `&str`.
+pub(crate) fn owned(referent: &Type) -> String {
+    let referent = peel(referent);
+    if let Type::Slice(slice) = referent {
+        return format!("Vec<{}>", spell(&slice.elem));
+    }
+    let name = last_segment(referent).map(|segment| segment.ident.to_string());
+    match name.as_deref() {
+        Some("str") => "String".to_owned(),
+        Some("Path") => "PathBuf".to_owned(),
+        Some("OsStr") => "OsString".to_owned(),
+        Some("CStr") => "CString".to_owned(),
+        _ => spell(referent),
+    }
+}
+
+/// The source text of `tokens`, spaced as one writes it.
+pub(crate) fn spell(tokens: &impl ToTokens) -> String {
+    let mut text = tokens.to_token_stream().to_string();
+    for (from, to) in [
+        (" :: ", "::"),
+        (":: ", "::"),
+        (" ::", "::"),
+        (" <", "<"),
+        ("< ", "<"),
+        (" >", ">"),
+        ("> ,", ">,"),
+        (" ,", ","),
+        (" ;", ";"),
+        ("& ", "&"),
+        ("* ", "*"),
+        ("( ", "("),
+        (" )", ")"),
+        ("[ ", "["),
+        (" ]", "]"),
+    ] {
+        text = text.replace(from, to);
+    }
+    text
+}

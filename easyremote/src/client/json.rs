@@ -1,0 +1,89 @@
+//! Calls and streams by name, with JSON for arguments and results.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures::Stream;
+use serde_json::Value;
+
+use crate::client::call::{RawCall, decode};
+use crate::client::prepared::{Prepared, options};
+use crate::client::stream::{Next, RawStream};
+use crate::error::{CallError, Error};
+use crate::wire::codec::Codec;
+use crate::wire::frame::FrameKind;
+
+/// A call by name, from [`Client::call_json`](crate::Client::call_json): a future of its result, or
+/// of the function's own error, as JSON.
+///
+/// # Cancel safety
+/// As for [`Call`](crate::Call).
+#[derive(Debug)]
+#[must_use = "a call does nothing until it is awaited"]
+pub struct JsonCall {
+    raw: RawCall,
+}
+
+impl JsonCall {
+    pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {
+        Self { raw: RawCall::new(prepared) }
+    }
+
+    fn set(&mut self, change: impl FnOnce(&mut Prepared)) {
+        self.raw.set(change);
+    }
+}
+
+options!(impl JsonCall);
+
+impl Future for JsonCall {
+    type Output = Result<Value, CallError<Value>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.raw.poll(context).map(|frame| {
+            let frame = frame?;
+            let value = decode(Codec::Json, &frame)?;
+            if frame.kind == FrameKind::Fault { Err(CallError::Function(value)) } else { Ok(value) }
+        })
+    }
+}
+
+/// A stream by name, from [`Client::stream_json`](crate::Client::stream_json): its items as JSON.
+///
+/// The function's own error, of the set-up or of one item, is [`CallError::Function`]; after one of
+/// an item the stream goes on.
+///
+/// # Cancel safety
+/// As for [`StreamCall`](crate::StreamCall).
+#[derive(Debug)]
+#[must_use = "a stream does nothing until it is polled"]
+pub struct JsonStream {
+    raw: RawStream,
+}
+
+impl JsonStream {
+    pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {
+        Self { raw: RawStream::new(prepared) }
+    }
+
+    fn set(&mut self, change: impl FnOnce(&mut Prepared)) {
+        self.raw.set(change);
+    }
+}
+
+options!(impl JsonStream);
+
+impl Stream for JsonStream {
+    type Item = Result<Value, CallError<Value>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = ready!(self.raw.poll_next(context));
+        Poll::Ready(next.map(|next| match next? {
+            Next::Item(frame) => Ok(self.raw.decode(&frame)?),
+            Next::ItemFault(frame) | Next::Fault(frame) => {
+                Err(CallError::Function(self.raw.decode(&frame)?))
+            }
+        }))
+    }
+}

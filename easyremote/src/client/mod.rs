@@ -1,0 +1,173 @@
+//! The client: calls functions through a gateway.
+
+mod call;
+mod exchange;
+mod json;
+mod prepared;
+mod session;
+mod stream;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{oneshot, watch};
+
+use crate::client::prepared::Prepared;
+use crate::client::session::State;
+use crate::error::{CallError, Error, ErrorKind};
+use crate::transport::address::{Gateways, IntoGateways};
+use crate::transport::dial::Dialler;
+use crate::transport::identity::random;
+use crate::transport::io_thread::IoThread;
+use crate::wire::directory::{FUNCTIONS, FunctionInfo};
+use crate::wire::kind::Kind;
+
+pub use crate::client::call::{Call, call};
+pub use crate::client::json::{JsonCall, JsonStream};
+pub use crate::client::stream::{OpenStream, StreamCall, stream_call};
+
+/// A connection to a gateway, through which functions are called.
+///
+/// Cheap to clone: all clones share one connection, which is dialled again when it breaks, and
+/// closed with the last clone, call and stream. Its I/O has a thread of its own; calls can be
+/// awaited on any runtime.
+#[derive(Clone, Debug)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+/// Options of a client, from [`Client::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `connect` is called"]
+pub struct ClientBuilder {
+    gateways: Result<Gateways, Error>,
+    connect_timeout: Duration,
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    io: IoThread,
+    state: watch::Receiver<State>,
+    connect_timeout: Duration,
+    /// First half of every call id: no two clients share it.
+    id: [u8; 8],
+    /// Second half of the next one.
+    next: std::sync::atomic::AtomicU64,
+}
+
+/// Longest time that a client tries to reach its gateway before it gives up, unless set otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+impl Client {
+    /// Connects to `gateway` with default options. The connection is up when this returns.
+    ///
+    /// The gateway need not be there yet: it is dialled for up to 15 s.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] if no gateway can be reached in time,
+    /// [`ErrorKind::Unauthenticated`] if it refuses the client or is not the one expected.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing running.
+    pub async fn connect(gateway: impl IntoGateways) -> Result<Self, Error> {
+        Self::builder(gateway).connect().await
+    }
+
+    /// Options for a client of `gateway`, or of whichever of several gateways can be reached.
+    pub fn builder(gateway: impl IntoGateways) -> ClientBuilder {
+        ClientBuilder {
+            gateways: gateway.into_gateways(),
+            connect_timeout: CONNECT_TIMEOUT,
+            state_dir: None,
+        }
+    }
+
+    /// The functions that can be called now, by name.
+    ///
+    /// # Errors
+    /// Those of a call.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the question.
+    pub async fn functions(&self) -> Result<Vec<FunctionInfo>, Error> {
+        let answer = self.call_json(FUNCTIONS, Value::Array(Vec::new())).await;
+        let answer = answer.map_err(|error| match error {
+            CallError::Remote(error) => error,
+            CallError::Function(_) => Error::new(ErrorKind::Protocol, "no list of functions"),
+        })?;
+        serde_json::from_value(answer).map_err(|error| {
+            Error::new(ErrorKind::BadResponse, "the list of functions is none").with_source(error)
+        })
+    }
+
+    /// Calls a function by its name. `arguments` is an array, by position, or an object, by name.
+    ///
+    /// The node decodes, so neither this program nor the gateway needs to know the types; see
+    /// [`functions`](Self::functions) for what there is.
+    pub fn call_json(&self, function: impl Into<String>, arguments: Value) -> JsonCall {
+        JsonCall::new(Prepared::json(self, function.into(), Kind::Unary, &arguments))
+    }
+
+    /// Reads a function's stream by its name. `arguments` as for [`call_json`](Self::call_json).
+    pub fn stream_json(&self, function: impl Into<String>, arguments: Value) -> JsonStream {
+        JsonStream::new(Prepared::json(self, function.into(), Kind::Stream, &arguments))
+    }
+
+    /// Closes the connection, for all clones. Calls and streams under way, and later ones, fail
+    /// with [`ErrorKind::ConnectionLost`].
+    ///
+    /// # Cancel safety
+    /// Once polled, the connection closes whether or not this is waited for.
+    pub async fn close(&self) {
+        self.shared.io.stop();
+        let mut state = self.shared.state.clone();
+        // An error says that the thread, and the sender with it, is gone: also closed.
+        let _ = state.wait_for(|state| matches!(state, State::Closed)).await;
+    }
+}
+
+impl ClientBuilder {
+    /// How long [`connect`](Self::connect) tries to reach a gateway, and how long a call waits for
+    /// the connection to come back; 15 s unless set.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Finds the local identity in `directory` instead of the state directory of the user. Only of
+    /// use for gateways on this machine that were given the same directory.
+    pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.state_dir = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Connects. The connection is up when this returns.
+    ///
+    /// # Errors
+    /// As for [`Client::connect`].
+    ///
+    /// # Cancel safety
+    /// As for [`Client::connect`].
+    pub async fn connect(self) -> Result<Client, Error> {
+        let diallers = self
+            .gateways?
+            .targets
+            .into_iter()
+            .map(|target| Dialler::client(target, self.state_dir.clone()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let id = random()?;
+        let (first, connecting) = oneshot::channel();
+        let (publish, state) = watch::channel(State::Connecting);
+        let io = IoThread::start("easyremote-client", |stop| {
+            session::keep(diallers, self.connect_timeout, first, publish, stop)
+        })?;
+        let ended = |_| Error::new(ErrorKind::Unavailable, "the client's thread has ended");
+        connecting.await.map_err(ended)??;
+        let connect_timeout = self.connect_timeout;
+        let shared = Shared { io, state, connect_timeout, id, next: Default::default() };
+        Ok(Client { shared: Arc::new(shared) })
+    }
+}

@@ -1,0 +1,168 @@
+//! A call that is ready to be sent, and the options that can still be set on it.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::error::{Error, ErrorKind};
+use crate::function::arguments::Arguments;
+use crate::function::remote::Remote;
+use crate::wire::codec::Codec;
+use crate::wire::frame::{self, FrameKind};
+use crate::wire::header::CallHeader;
+use crate::wire::kind::Kind;
+use crate::wire::limits::{MAX_MESSAGE, MAX_NAME, MAX_TIMEOUT};
+
+/// A call before its first poll.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) client: Client,
+    pub(super) header: CallHeader,
+    /// The arguments, as a `Body` frame.
+    pub(super) body: Vec<u8>,
+    /// The caller's types, for people.
+    pub(super) signature: &'static str,
+    pub(super) until: Until,
+}
+
+/// When a call's time is over.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Until {
+    /// Never.
+    Done,
+    /// So long after the first poll.
+    After(Duration),
+    /// At this time.
+    At(Instant),
+}
+
+impl Until {
+    /// The deadline of a call that is first polled now.
+    pub(super) fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Done => None,
+            Self::After(timeout) => Some(Instant::now() + timeout.min(MAX_TIMEOUT)),
+            Self::At(deadline) => Some(deadline),
+        }
+    }
+}
+
+impl Prepared {
+    /// A call of a function whose types are known.
+    pub(super) fn typed<F: Remote>(
+        client: &Client,
+        arguments: &F::Arguments,
+    ) -> Result<Self, Error> {
+        let descriptor = F::DESCRIPTOR;
+        let body = body(descriptor.name, |out| arguments.encode(out))?;
+        let signature = F::signature();
+        let header = CallHeader {
+            fingerprint: signature.fingerprint,
+            ..header(client, descriptor.name.to_owned(), descriptor.kind, Codec::Bincode)
+        };
+        let until = descriptor.timeout.map_or(Until::Done, Until::After);
+        Ok(Self { client: client.clone(), header, body, signature: &signature.text, until })
+    }
+
+    /// A call by name.
+    pub(super) fn json(
+        client: &Client,
+        function: String,
+        kind: Kind,
+        arguments: &Value,
+    ) -> Result<Self, Error> {
+        if function.len() > MAX_NAME {
+            let text = format!("a function's name has at most {MAX_NAME} bytes");
+            return Err(Error::new(ErrorKind::NoSuchFunction, text));
+        }
+        let body = body(&function, |out| Codec::Json.encode(arguments, out))?;
+        let header = header(client, function, kind, Codec::Json);
+        Ok(Self { client: client.clone(), header, body, signature: "", until: Until::Done })
+    }
+}
+
+fn header(client: &Client, function: String, kind: Kind, codec: Codec) -> CallHeader {
+    let shared = &client.shared;
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&shared.id);
+    id[8..].copy_from_slice(&shared.next.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    CallHeader {
+        id,
+        attempt: 0,
+        kind,
+        codec,
+        fingerprint: 0,
+        timeout: None,
+        function,
+        on: None,
+        tags: Vec::new(),
+    }
+}
+
+fn body(
+    function: &str,
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), String>,
+) -> Result<Vec<u8>, Error> {
+    let mut out = Vec::new();
+    let start = frame::begin(&mut out, FrameKind::Body);
+    encode(&mut out).map_err(|text| {
+        let text = format!("the arguments of `{function}` cannot be encoded: {text}");
+        Error::new(ErrorKind::BadArguments, text)
+    })?;
+    frame::finish(&mut out, start, MAX_MESSAGE).map_err(|length| {
+        let text = format!(
+            "the arguments of `{function}` have {length} bytes, and a message may have \
+             {MAX_MESSAGE}"
+        );
+        Error::new(ErrorKind::TooLarge, text)
+    })?;
+    Ok(out)
+}
+
+/// Gives a call type its options. The type has a method `prepared(&mut self) -> Option<&mut
+/// Prepared>`, which gives nothing after the first poll or if the call is doomed anyway.
+macro_rules! options {
+    ($($head:tt)*) => {
+        $($head)* {
+            /// Ends the call with [`ErrorKind::DeadlineExceeded`](crate::ErrorKind) if it is not
+            /// over so long after the first poll. The node is told, and stops too.
+            ///
+            /// Unlimited unless set here or by `#[remote(timeout = "..")]`.
+            #[must_use]
+            pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
+                self.set(|prepared| {
+                    prepared.until = $crate::client::prepared::Until::After(timeout);
+                });
+                self
+            }
+
+            /// Ends the call with [`ErrorKind::DeadlineExceeded`](crate::ErrorKind) if it is not
+            /// over at `deadline`. The node is told, and stops too.
+            #[must_use]
+            pub fn deadline(mut self, deadline: std::time::Instant) -> Self {
+                self.set(|prepared| {
+                    prepared.until = $crate::client::prepared::Until::At(deadline.into());
+                });
+                self
+            }
+
+            /// Lets only the node with this id run the call.
+            #[must_use]
+            pub fn on(mut self, node: impl Into<String>) -> Self {
+                self.set(|prepared| prepared.header.on = Some(node.into()));
+                self
+            }
+
+            /// Lets only nodes with this tag run the call; may be given several times.
+            #[must_use]
+            pub fn tag(mut self, tag: impl Into<String>) -> Self {
+                self.set(|prepared| prepared.header.tags.push(tag.into()));
+                self
+            }
+        }
+    };
+}
+pub(super) use options;

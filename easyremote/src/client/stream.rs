@@ -1,0 +1,311 @@
+//! Typed streams.
+
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures::Stream;
+
+use crate::client::Client;
+use crate::client::call::{decode, thread_ended};
+use crate::client::exchange::{Exchange, with_signature};
+use crate::client::prepared::{Prepared, options};
+use crate::error::{Error, ErrorKind, Executed};
+use crate::function::outcome::{Outcome, Stages};
+use crate::function::remote::RemoteStream;
+use crate::transport::handover::{Taken, Taker, handover};
+use crate::wire::codec::Codec;
+use crate::wire::error::read_error;
+use crate::wire::frame::{Frame, FrameBuffer, FrameKind, read_end};
+use crate::wire::limits::MAX_MESSAGE;
+
+/// A call of a remote function that gives a stream: a [`Stream`] of its items, opened when it is
+/// first polled.
+///
+/// Items come as soon as the node has produced them. Reading slowly makes the producer wait. An
+/// `Err` with the function's own error stands for one item; after any other error, and after a
+/// set-up that failed, the stream is over. It ends with `None` only if the function has ended it.
+///
+/// # Cancel safety
+/// Dropping it stops the producer on the node: a stream at its next await, an iterator after its
+/// current item. Before the first poll nothing has been sent.
+#[must_use = "a stream does nothing until it is polled"]
+pub struct StreamCall<F: RemoteStream> {
+    raw: RawStream,
+    function: PhantomData<fn() -> F>,
+}
+
+/// Begins a stream of `F`; what the stubs do.
+pub fn stream_call<F: RemoteStream>(client: &Client, arguments: F::Arguments) -> StreamCall<F> {
+    let raw = RawStream::new(Prepared::typed::<F>(client, &arguments));
+    StreamCall { raw, function: PhantomData }
+}
+
+impl<F: RemoteStream> StreamCall<F> {
+    fn set(&mut self, change: impl FnOnce(&mut Prepared)) {
+        self.raw.set(change);
+    }
+
+    /// Waits until the function has set the stream up.
+    ///
+    /// # Errors
+    /// That of the set-up, or that of the call.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn open(mut self) -> Result<OpenStream<F>, <F::Setup as Outcome>::Error> {
+        match poll_fn(|context| self.raw.poll_open(context)).await? {
+            None => Ok(OpenStream { raw: self.raw, function: PhantomData }),
+            Some(fault) => Err(F::Setup::function_error(decode(Codec::Bincode, &fault)?)),
+        }
+    }
+}
+
+options!(impl<F: RemoteStream> StreamCall<F>);
+
+type ItemResult<F, E> = Result<<<F as RemoteStream>::Item as Outcome>::Value, E>;
+
+impl<F: RemoteStream> Stream for StreamCall<F> {
+    type Item = ItemResult<F, <F::Setup as Stages<F::Item>>::ItemError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = ready!(self.raw.poll_next(context));
+        Poll::Ready(next.map(|next| match next? {
+            Next::Item(frame) => Ok(self.raw.decode(&frame)?),
+            Next::ItemFault(frame) => Err(F::Setup::item_error(self.raw.decode(&frame)?)),
+            Next::Fault(frame) => Err(F::Setup::setup_error(self.raw.decode(&frame)?)),
+        }))
+    }
+}
+
+impl<F: RemoteStream> std::fmt::Debug for StreamCall<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StreamCall({})", F::DESCRIPTOR.name)
+    }
+}
+
+/// A stream that has been set up, from [`StreamCall::open`].
+///
+/// # Cancel safety
+/// As for [`StreamCall`].
+#[must_use = "a stream does nothing until it is polled"]
+pub struct OpenStream<F: RemoteStream> {
+    raw: RawStream,
+    function: PhantomData<fn() -> F>,
+}
+
+impl<F: RemoteStream> Stream for OpenStream<F> {
+    type Item = ItemResult<F, <F::Item as Outcome>::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = ready!(self.raw.poll_next(context));
+        Poll::Ready(next.map(|next| match next? {
+            Next::Item(frame) => Ok(self.raw.decode(&frame)?),
+            Next::ItemFault(frame) => Err(F::Item::function_error(self.raw.decode(&frame)?)),
+            // Not after the set-up: `RawStream` sees to that.
+            Next::Fault(_) => Err(self.raw.protocol("a set-up that fails twice").into()),
+        }))
+    }
+}
+
+impl<F: RemoteStream> std::fmt::Debug for OpenStream<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OpenStream({})", F::DESCRIPTOR.name)
+    }
+}
+
+/// A stream without types.
+#[derive(Debug)]
+pub(super) struct RawStream {
+    state: State,
+    /// Frames, put together from what has come.
+    frames: FrameBuffer,
+    items: u64,
+    opened: bool,
+    codec: Codec,
+    signature: &'static str,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Boxed: it is large, and gone for most of the stream's life.
+    Ready(Box<Prepared>),
+    Doomed(Error),
+    /// The client is kept for its thread, on which the other end of the hand-over is.
+    Running {
+        taker: Taker<Error>,
+        _client: Client,
+    },
+    Done,
+}
+
+/// What a stream gives.
+pub(super) enum Next {
+    Item(Frame),
+    ItemFault(Frame),
+    /// The set-up failed; the last thing to come.
+    Fault(Frame),
+}
+
+/// Bytes that may wait between the I/O thread and the consumer.
+const HANDOVER: usize = 32 << 10;
+
+impl RawStream {
+    pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {
+        let (codec, signature) = match &prepared {
+            Ok(prepared) => (prepared.header.codec, prepared.signature),
+            Err(_) => (Codec::Bincode, ""),
+        };
+        let state = match prepared {
+            Ok(prepared) => State::Ready(Box::new(prepared)),
+            Err(error) => State::Doomed(error),
+        };
+        let frames = FrameBuffer::new(MAX_MESSAGE);
+        Self { state, frames, items: 0, opened: false, codec, signature }
+    }
+
+    pub(super) fn set(&mut self, change: impl FnOnce(&mut Prepared)) {
+        if let State::Ready(prepared) = &mut self.state {
+            change(prepared);
+        }
+    }
+
+    /// Resolves when the stream is set up (`None`), or with the frame that says that it is not.
+    fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Frame>, Error>> {
+        let Some(frame) = ready!(self.poll_frame(context)) else {
+            return Poll::Ready(Err(thread_ended()));
+        };
+        Poll::Ready(frame.and_then(|frame| match frame.kind {
+            FrameKind::Open => {
+                self.opened = true;
+                Ok(None)
+            }
+            FrameKind::Fault => {
+                self.state = State::Done;
+                Ok(Some(frame))
+            }
+            other => Err(self.protocol(&format!("{other:?} frame before the stream is open"))),
+        }))
+    }
+
+    /// The next item; `None` after the end, and after an error that ended the stream.
+    pub(super) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Next, Error>>> {
+        if !self.opened && !matches!(self.state, State::Done) {
+            match ready!(self.poll_open(context)) {
+                Ok(None) => {}
+                Ok(Some(fault)) => return Poll::Ready(Some(Ok(Next::Fault(fault)))),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+        let Some(frame) = ready!(self.poll_frame(context)) else { return Poll::Ready(None) };
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => return Poll::Ready(Some(Err(error))),
+        };
+        Poll::Ready(match frame.kind {
+            FrameKind::Item | FrameKind::ItemFault => {
+                self.items += 1;
+                Some(Ok(if frame.kind == FrameKind::Item {
+                    Next::Item(frame)
+                } else {
+                    Next::ItemFault(frame)
+                }))
+            }
+            FrameKind::End => match read_end(&frame.body) {
+                Ok(items) if items == self.items => {
+                    self.state = State::Done;
+                    None
+                }
+                _ => Some(Err(self.protocol("the end does not fit the number of items"))),
+            },
+            other => Some(Err(self.protocol(&format!("{other:?} frame inside a stream")))),
+        })
+    }
+
+    /// The next frame that is not an error; `None` if the stream is over.
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
+        loop {
+            self.start();
+            match &mut self.state {
+                State::Running { taker, .. } => {
+                    match self.frames.next() {
+                        Ok(Some(frame)) if frame.kind == FrameKind::Error => {
+                            return Poll::Ready(Some(Err(self.refused(&frame))));
+                        }
+                        Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                        Ok(None) => {}
+                        Err(cause) => return Poll::Ready(Some(Err(self.protocol(&cause.0)))),
+                    }
+                    match ready!(taker.poll_take(context)) {
+                        Taken::Batch(batch) => {
+                            batch.iter().for_each(|chunk| self.frames.push(chunk));
+                        }
+                        Taken::End(Some(error)) => return Poll::Ready(Some(Err(self.fail(error)))),
+                        Taken::End(None) => {
+                            let text = "the stream broke off without an end";
+                            return Poll::Ready(Some(Err(self.protocol(text))));
+                        }
+                    }
+                }
+                _ => {
+                    return Poll::Ready(match std::mem::replace(&mut self.state, State::Done) {
+                        State::Doomed(error) => Some(Err(error)),
+                        _ => None,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Sends the call, if that has not been done.
+    fn start(&mut self) {
+        if let State::Ready(_) = self.state
+            && let State::Ready(prepared) = std::mem::replace(&mut self.state, State::Done)
+        {
+            let (feeder, taker) = handover(HANDOVER);
+            let client = prepared.client.clone();
+            client.shared.io.spawn(Exchange::new(*prepared).stream(feeder));
+            self.state = State::Running { taker, _client: client };
+        }
+    }
+
+    /// Decodes an item. One that makes no sense ends the stream.
+    pub(super) fn decode<T>(&mut self, frame: &Frame) -> Result<T, Error>
+    where
+        T: serde::de::DeserializeOwned + 'static,
+    {
+        decode(self.codec, frame).map_err(|error| {
+            // It did come, but it was not delivered.
+            self.items = self.items.saturating_sub(1);
+            self.fail(error)
+        })
+    }
+
+    fn refused(&mut self, frame: &Frame) -> Error {
+        match read_error(&frame.body) {
+            Ok(error) => {
+                let executed = error.executed();
+                let error = self.fail(with_signature(error, self.signature));
+                // The peer's word is a proof where it says so, and this side's where it does.
+                if self.opened { error } else { error.with_executed(executed) }
+            }
+            Err(cause) => self.protocol(&cause.0),
+        }
+    }
+
+    fn protocol(&mut self, text: &str) -> Error {
+        self.fail(Error::new(ErrorKind::Protocol, text.to_owned()).with_executed(Executed::Maybe))
+    }
+
+    /// Ends the stream with `error`.
+    fn fail(&mut self, error: Error) -> Error {
+        self.state = State::Done;
+        let error = error.with_delivered(self.items);
+        // A stream that was open has run, whatever became of it.
+        if self.opened { error.with_executed(Executed::Yes) } else { error }
+    }
+}

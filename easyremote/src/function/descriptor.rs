@@ -1,0 +1,59 @@
+//! What is known of a function at compile time.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::wire::kind::Kind;
+
+/// The compile-time description of a remote function; written by `#[remote]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Descriptor {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) parameters: &'static [&'static str],
+    pub(crate) doc: &'static str,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) origin: Origin,
+}
+
+/// Where a function is defined, for messages about two functions of one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) file: &'static str,
+    pub(crate) line: u32,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+impl Descriptor {
+    /// A function that is called `name` on the wire and is defined at `file:line`.
+    #[must_use]
+    pub const fn new(name: &'static str, kind: Kind, file: &'static str, line: u32) -> Self {
+        Self { name, kind, parameters: &[], doc: "", timeout: None, origin: Origin { file, line } }
+    }
+
+    /// The names of the arguments, in order.
+    #[must_use]
+    pub const fn parameters(mut self, parameters: &'static [&'static str]) -> Self {
+        self.parameters = parameters;
+        self
+    }
+
+    /// The function's doc comment.
+    #[must_use]
+    pub const fn doc(mut self, doc: &'static str) -> Self {
+        self.doc = doc;
+        self
+    }
+
+    /// The default timeout of a call, in milliseconds.
+    #[must_use]
+    pub const fn timeout_ms(mut self, timeout_ms: u64) -> Self {
+        self.timeout = Some(Duration::from_millis(timeout_ms));
+        self
+    }
+}

@@ -1,0 +1,10 @@
+//! Functions: what they are called, what they take and give, and how a node runs them.
+
+pub(crate) mod arguments;
+pub(crate) mod descriptor;
+pub(crate) mod handler;
+pub(crate) mod outbox;
+pub(crate) mod outcome;
+pub(crate) mod registry;
+pub(crate) mod remote;
+pub(crate) mod signature;

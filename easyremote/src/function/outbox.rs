@@ -1,0 +1,127 @@
+//! Where a stream's items go: encoded here, on the thread of the user's code, and handed over in
+//! batches.
+
+use crate::error::{Error, ErrorKind, Executed};
+use crate::transport::handover::{Closed, Feeder};
+use crate::wire::codec::Codec;
+use crate::wire::error::put_error;
+use crate::wire::frame::{self, FrameKind};
+
+/// Bytes that a producer gathers, while items are ready at once, before it hands them over.
+pub(crate) const BATCH: usize = 16 << 10;
+
+/// Collects the frames of one stream and hands them over.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    feeder: Feeder<()>,
+    frames: Vec<u8>,
+    items: u64,
+    codec: Codec,
+    max_message: usize,
+}
+
+impl Outbox {
+    pub(crate) fn new(feeder: Feeder<()>, codec: Codec, max_message: usize) -> Self {
+        Self { feeder, frames: Vec::new(), items: 0, codec, max_message }
+    }
+
+    /// Adds the frame that says that the stream is set up.
+    pub(crate) fn open(&mut self) {
+        frame::put(&mut self.frames, FrameKind::Open, &[]);
+    }
+
+    /// Adds an item, or the function's own error in place of one.
+    ///
+    /// # Errors
+    /// `TooLarge` or `BadResponse`; the stream cannot go on.
+    pub(crate) fn item<T, E>(&mut self, item: &Result<T, E>) -> Result<(), Error>
+    where
+        T: serde::Serialize + 'static,
+        E: serde::Serialize + 'static,
+    {
+        let (codec, max) = (self.codec, self.max_message);
+        match item {
+            Ok(value) => put_value(&mut self.frames, FrameKind::Item, codec, max, value),
+            Err(fault) => put_value(&mut self.frames, FrameKind::ItemFault, codec, max, fault),
+        }
+        .map_err(|error| error.with_delivered(self.items))?;
+        self.items += 1;
+        Ok(())
+    }
+
+    /// Whether enough is gathered to hand it over, whatever else is ready.
+    pub(crate) fn is_full(&self) -> bool {
+        self.frames.len() >= BATCH
+    }
+
+    /// Hands over what is gathered; waits while the caller is slow.
+    pub(crate) async fn flush(&mut self) -> Result<(), Closed> {
+        self.feeder.feed(&mut self.frames).await
+    }
+
+    /// Resolves when nobody wants the items any more.
+    pub(crate) async fn closed(&mut self) {
+        self.feeder.closed().await;
+    }
+
+    /// Ends the stream well.
+    pub(crate) async fn end(mut self) {
+        frame::put_end(&mut self.frames, self.items);
+        self.close().await;
+    }
+
+    /// Ends the stream, or the attempt to set it up, with an error that is not the function's own.
+    pub(crate) async fn fail(mut self, error: &Error) {
+        put_error(&mut self.frames, error);
+        self.close().await;
+    }
+
+    /// Ends the attempt to set the stream up with the function's own error.
+    pub(crate) async fn fault<E: serde::Serialize + 'static>(mut self, fault: E) {
+        let (codec, max) = (self.codec, self.max_message);
+        if let Err(error) = put_value(&mut self.frames, FrameKind::Fault, codec, max, &fault) {
+            put_error(&mut self.frames, &error);
+        }
+        self.close().await;
+    }
+
+    /// Ends the attempt to set the stream up with a frame that is encoded already.
+    pub(crate) async fn refuse(mut self, mut refusal: Vec<u8>) {
+        self.frames.append(&mut refusal);
+        self.close().await;
+    }
+
+    async fn close(mut self) {
+        // If nobody wants the end, nobody has to get it.
+        if self.flush().await.is_ok() {
+            self.feeder.end(());
+        }
+    }
+}
+
+/// Appends `value` as a frame of `kind`; nothing is appended if that fails.
+///
+/// # Errors
+/// `TooLarge` if it has more than `max_message` bytes, `BadResponse` if it cannot be encoded; in
+/// both cases the function has run.
+pub(crate) fn put_value<T: serde::Serialize + 'static>(
+    out: &mut Vec<u8>,
+    kind: FrameKind,
+    codec: Codec,
+    max_message: usize,
+    value: &T,
+) -> Result<(), Error> {
+    let start = frame::begin(out, kind);
+    if let Err(text) = codec.encode(value, out) {
+        out.truncate(start - frame::FRAME_HEADER);
+        let text = format!("the function's result cannot be encoded: {text}");
+        return Err(Error::new(ErrorKind::BadResponse, text).with_executed(Executed::Yes));
+    }
+    frame::finish(out, start, max_message).map_err(|length| {
+        let text = format!(
+            "the function's result has {length} bytes, and a message may have {max_message}; \
+             stream it in pieces, or raise the limit"
+        );
+        Error::new(ErrorKind::TooLarge, text).with_executed(Executed::Yes)
+    })
+}

@@ -1,0 +1,106 @@
+//! The functions that a node offers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::error::{Error, ErrorKind};
+use crate::function::descriptor::Descriptor;
+use crate::function::handler::Handler;
+use crate::function::remote::Local;
+use crate::function::signature::Signature;
+use crate::wire::control::Offer;
+use crate::wire::limits::MAX_FUNCTIONS;
+
+/// A list of functions for a node to offer; made by [`functions!`](crate::functions).
+#[derive(Debug, Default)]
+pub struct Functions {
+    list: Vec<Function>,
+}
+
+/// One function, ready to be offered.
+pub struct Function {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) signature: &'static Signature,
+    pub(crate) handler: Handler,
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.descriptor.name, self.signature.text)
+    }
+}
+
+/// The function behind a twin.
+#[must_use]
+pub fn function<F: Local>() -> Function {
+    Function { descriptor: F::DESCRIPTOR, signature: F::signature(), handler: F::handler() }
+}
+
+impl<const N: usize> From<[Function; N]> for Functions {
+    fn from(list: [Function; N]) -> Self {
+        Self { list: list.into() }
+    }
+}
+
+impl Functions {
+    /// Adds all functions of `other`.
+    pub fn extend(&mut self, other: Self) {
+        self.list.extend(other.list);
+    }
+}
+
+/// Functions by name.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    functions: BTreeMap<&'static str, Function>,
+}
+
+impl Registry {
+    /// Orders `functions` by name.
+    ///
+    /// # Errors
+    /// `Protocol` if there are none, too many, or two of one name; the text names both origins.
+    pub(crate) fn new(functions: Functions) -> Result<Self, Error> {
+        let refuse = |text: String| Err(Error::new(ErrorKind::Protocol, text));
+        if functions.list.is_empty() {
+            return refuse("this node offers no functions; list some: functions![add]".into());
+        }
+        if functions.list.len() > MAX_FUNCTIONS {
+            return refuse(format!("a node may offer {MAX_FUNCTIONS} functions"));
+        }
+        let mut by_name: BTreeMap<&'static str, Function> = BTreeMap::new();
+        for function in functions.list {
+            let name = function.descriptor.name;
+            if let Some(other) = by_name.get(name) {
+                let (one, two) = (other.descriptor.origin, function.descriptor.origin);
+                return refuse(if one == two {
+                    format!("`{name}` is listed twice")
+                } else {
+                    format!(
+                        "two functions are called `{name}`, at {one} and at {two}; give one \
+                         another name: #[remote(name = \"..\")]"
+                    )
+                });
+            }
+            by_name.insert(name, function);
+        }
+        Ok(Self { functions: by_name })
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Function> {
+        self.functions.get(name)
+    }
+
+    /// What to tell the gateway.
+    pub(crate) fn offers(&self) -> Vec<Offer> {
+        let offer = |function: &Function| Offer {
+            name: function.descriptor.name.to_owned(),
+            kind: function.descriptor.kind,
+            fingerprint: function.signature.fingerprint,
+            parameters: function.descriptor.parameters.iter().map(|&name| name.into()).collect(),
+            signature: function.signature.text.clone(),
+            doc: function.descriptor.doc.to_owned(),
+        };
+        self.functions.values().map(offer).collect()
+    }
+}

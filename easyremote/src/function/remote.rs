@@ -1,0 +1,46 @@
+//! The traits that `#[remote]` implements for a function's twin.
+
+use crate::function::arguments::Arguments;
+use crate::function::descriptor::Descriptor;
+use crate::function::handler::Handler;
+use crate::function::outcome::{Outcome, Stages};
+use crate::function::signature::Signature;
+
+/// A remote function, as its callers and its nodes know it.
+///
+/// Implemented by `#[remote]` for the function's twin; not meant to be written by hand.
+pub trait Remote: Sized + 'static {
+    /// Name, kind, parameters, documentation.
+    const DESCRIPTOR: Descriptor;
+    /// The arguments, as a tuple.
+    type Arguments: Arguments;
+
+    /// The types as serde sees them; traced once.
+    fn signature() -> &'static Signature;
+}
+
+/// A remote function that gives one result.
+pub trait RemoteUnary: Remote {
+    /// What it returns.
+    type Output: Outcome<Error: Send>;
+}
+
+/// A remote function that gives a stream.
+pub trait RemoteStream: Remote {
+    /// Whether setting the stream up can fail.
+    type Setup: Outcome<Value = (), Error: Send>
+        + Stages<Self::Item, ItemFailure = <Self::Item as Outcome>::Failure>;
+    /// What one item is.
+    type Item: Outcome<Error: Send>;
+}
+
+/// A remote function whose body is here, so that a node can offer it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a #[remote] function with a body",
+    label = "a node cannot offer this",
+    note = "put #[remote] on the function, and list it by its name: functions![add]"
+)]
+pub trait Local: Remote {
+    /// What a node runs.
+    fn handler() -> Handler;
+}

@@ -1,0 +1,65 @@
+//! Questions that the gateway answers itself: calls to functions with reserved names.
+
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind};
+use crate::gateway::Shared;
+use crate::wire::codec::Codec;
+use crate::wire::directory::{FUNCTIONS, FunctionInfo, RESERVED};
+use crate::wire::error::put_error;
+use crate::wire::frame::{self, FrameKind};
+use crate::wire::header::CallHeader;
+
+/// The frames that answer `header`, if its function is the gateway's own.
+pub(super) fn answer(header: &CallHeader, shared: &Shared) -> Option<Vec<u8>> {
+    if !header.function.starts_with(RESERVED) {
+        return None;
+    }
+    let answered = match header.function.as_str() {
+        FUNCTIONS => body(&functions(shared), shared.max_message),
+        unknown => {
+            let text = format!("this gateway does not know `{unknown}`; is it an older one?");
+            Err(Error::new(ErrorKind::NoSuchFunction, text))
+        }
+    };
+    Some(answered.unwrap_or_else(|error| {
+        let mut frames = Vec::new();
+        put_error(&mut frames, &error);
+        frames
+    }))
+}
+
+fn body<T: Serialize + 'static>(value: &T, max_message: usize) -> Result<Vec<u8>, Error> {
+    let mut frames = Vec::new();
+    let start = frame::begin(&mut frames, FrameKind::Body);
+    Codec::Json.encode(value, &mut frames).map_err(|text| Error::new(ErrorKind::Protocol, text))?;
+    frame::finish(&mut frames, start, max_message).map_err(|length| {
+        Error::new(ErrorKind::TooLarge, format!("the list of functions has {length} bytes"))
+    })?;
+    Ok(frames)
+}
+
+/// One entry per function; where nodes differ in its types, one per kind of types.
+fn functions(shared: &Shared) -> Vec<FunctionInfo> {
+    let mut infos: Vec<FunctionInfo> = Vec::new();
+    for (name, offers) in shared.routes.offers() {
+        let first = infos.len();
+        for (node, offer) in offers {
+            let same = infos[first..]
+                .iter_mut()
+                .find(|info| info.signature == offer.signature && info.kind == offer.kind);
+            match same {
+                Some(info) => info.nodes.push(node),
+                None => infos.push(FunctionInfo {
+                    name: name.clone(),
+                    kind: offer.kind,
+                    parameters: offer.parameters,
+                    signature: offer.signature,
+                    doc: offer.doc,
+                    nodes: vec![node],
+                }),
+            }
+        }
+    }
+    infos
+}

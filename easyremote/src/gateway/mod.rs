@@ -1,0 +1,267 @@
+//! The gateway: the one party that listens. It routes calls; it never looks into them.
+
+mod directory;
+mod relay;
+mod routes;
+mod session;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, ErrorKind, Executed};
+use crate::gateway::routes::Routes;
+use crate::transport::endpoint;
+use crate::transport::identity::Identity;
+use crate::transport::io_thread::IoThread;
+use crate::transport::reset;
+use crate::transport::ticket::Ticket;
+use crate::wire::control::Role;
+use crate::wire::limits::MAX_MESSAGE;
+
+pub use crate::gateway::routes::NodeInfo;
+
+/// A running gateway.
+///
+/// It has a thread of its own, so it runs whatever the program does. Dropping the handle shuts it
+/// down.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), easyremote::Error> {
+/// let gateway = easyremote::Gateway::serve("127.0.0.1:0").await?;
+/// println!("listening on {}", gateway.local_addr());
+/// gateway.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Gateway {
+    io: IoThread,
+    shared: Arc<Shared>,
+    local_addr: SocketAddr,
+}
+
+/// Options of a gateway, from [`Gateway::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `serve` is called"]
+pub struct GatewayBuilder {
+    address: String,
+    state_dir: Option<PathBuf>,
+    max_message: usize,
+}
+
+/// What all tasks of a gateway see.
+#[derive(Debug)]
+struct Shared {
+    identity: Identity,
+    routes: Routes,
+    max_message: usize,
+    counters: Counters,
+    /// Cancelled when the gateway's last task has ended.
+    closed: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    connections: AtomicU64,
+    clients: AtomicU64,
+    calls: AtomicU64,
+    in_flight: AtomicU64,
+}
+
+/// What a gateway is doing, and has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GatewayStats {
+    /// Open connections, including those that have not proven who they are.
+    pub connections: u64,
+    /// Connected clients.
+    pub clients: u64,
+    /// Registered nodes.
+    pub nodes: u64,
+    /// Calls and streams under way.
+    pub in_flight: u64,
+    /// Calls and streams begun since the start.
+    pub calls: u64,
+}
+
+impl Gateway {
+    /// Starts a gateway at `address` with default options. It is bound and running when this
+    /// returns.
+    ///
+    /// `address` is `host:port`; port 0 takes a free one, see [`local_addr`](Self::local_addr).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] if the address cannot be had, for example because the port is
+    /// taken, or if there is no place to keep the gateway's key.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing running.
+    pub async fn serve(address: impl ToString) -> Result<Self, Error> {
+        Self::builder(address).serve().await
+    }
+
+    /// Options for a gateway at `address`.
+    pub fn builder(address: impl ToString) -> GatewayBuilder {
+        GatewayBuilder { address: address.to_string(), state_dir: None, max_message: MAX_MESSAGE }
+    }
+
+    /// The address that the gateway listens on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// A ticket that lets its holder be `role` here.
+    ///
+    /// It names the address that the gateway listens on. Where peers reach it by another name,
+    /// such as that of a public host, put that in place of the address.
+    #[must_use]
+    pub fn ticket(&self, role: Role) -> Ticket {
+        let host = match self.local_addr {
+            SocketAddr::V4(address) => address.ip().to_string(),
+            SocketAddr::V6(address) => format!("[{}]", address.ip()),
+        };
+        let identity = &self.shared.identity;
+        let (pin, token) = (identity.pin(), identity.token(role));
+        Ticket { host, port: self.local_addr.port(), pin, role, token }
+    }
+
+    /// The nodes that are registered now, by id.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeInfo> {
+        self.shared.routes.nodes()
+    }
+
+    /// What the gateway is doing, and has done.
+    #[must_use]
+    pub fn stats(&self) -> GatewayStats {
+        let counters = &self.shared.counters;
+        GatewayStats {
+            connections: counters.connections.load(Ordering::Relaxed),
+            clients: counters.clients.load(Ordering::Relaxed),
+            nodes: self.shared.routes.n_nodes(),
+            in_flight: counters.in_flight.load(Ordering::Relaxed),
+            calls: counters.calls.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Closes all connections and waits until the gateway has ended. Calls under way fail with
+    /// [`ErrorKind::ConnectionLost`].
+    ///
+    /// # Cancel safety
+    /// Once polled, the gateway ends whether or not this is waited for.
+    pub async fn shutdown(&self) {
+        self.io.stop();
+        self.closed().await;
+    }
+
+    /// Resolves when the gateway has ended, for whatever reason. Cancel safe.
+    pub async fn closed(&self) {
+        self.shared.closed.cancelled().await;
+    }
+}
+
+impl GatewayBuilder {
+    /// Keeps the gateway's key in `directory` instead of the state directory of the user, which
+    /// is `~/.local/state/easyremote` on Linux.
+    ///
+    /// Nodes and clients that are to find it by itself on loopback need the same option.
+    pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.state_dir = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Longest arguments, answer or item, in bytes; 64 MiB by default, which is also the most.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes.min(MAX_MESSAGE);
+        self
+    }
+
+    /// Starts the gateway. It is bound and running when this returns.
+    ///
+    /// # Errors
+    /// As for [`Gateway::serve`].
+    ///
+    /// # Cancel safety
+    /// As for [`Gateway::serve`].
+    pub async fn serve(self) -> Result<Gateway, Error> {
+        let identity = Identity::load_or_create(self.state_dir.as_deref())?;
+        let shared = Arc::new(Shared {
+            identity,
+            routes: Routes::default(),
+            max_message: self.max_message,
+            counters: Counters::default(),
+            closed: CancellationToken::new(),
+        });
+        let (bound, binding) = oneshot::channel();
+        let io = IoThread::start("easyremote-gateway", |stop| {
+            let (shared, address) = (shared.clone(), self.address);
+            async move {
+                // Also when a task panics: nobody must wait for an end that has been.
+                let _closed = shared.closed.clone().drop_guard();
+                match listen(&address, &shared.identity).await {
+                    Ok((endpoint, local)) => {
+                        if bound.send(Ok(local)).is_ok() {
+                            run(&endpoint, &shared, stop).await;
+                        }
+                    }
+                    Err(error) => {
+                        let _ = bound.send(Err(error));
+                    }
+                }
+            }
+        })?;
+        let ended = |_| Error::new(ErrorKind::Unavailable, "the gateway's thread has ended");
+        let local_addr = binding.await.map_err(ended)??;
+        tracing::info!(%local_addr, "gateway listening");
+        Ok(Gateway { io, shared, local_addr })
+    }
+}
+
+async fn listen(
+    address: &str,
+    identity: &Identity,
+) -> Result<(quinn::Endpoint, SocketAddr), Error> {
+    let failed = |error: std::io::Error| {
+        let text = format!("cannot listen on `{address}`: {error}");
+        Error::new(ErrorKind::Unavailable, text).with_source(error)
+    };
+    let resolved = tokio::net::lookup_host(address).await.map_err(failed)?.next();
+    let address = resolved.ok_or_else(|| {
+        Error::new(ErrorKind::Unavailable, format!("`{address}` stands for no address"))
+    })?;
+    let endpoint = endpoint::listen(address, identity)?;
+    let local = endpoint.local_addr().map_err(failed)?;
+    Ok((endpoint, local))
+}
+
+/// Serves connections until told to stop.
+async fn run(endpoint: &quinn::Endpoint, shared: &Arc<Shared>, stop: CancellationToken) {
+    /// Longest wait for the peers to hear that the gateway ends.
+    const FAREWELL: Duration = Duration::from_millis(100);
+    let mut sessions = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            incoming = endpoint.accept() => match incoming {
+                Some(incoming) => {
+                    sessions.spawn(session::serve(incoming, shared.clone()));
+                }
+                // The socket is gone; no connection can go on.
+                None => break,
+            },
+            // Reaps; a session that panicked has cost nobody else anything.
+            Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
+        }
+    }
+    let code = reset::code(ErrorKind::ConnectionLost, Executed::Maybe);
+    endpoint.close(code, b"the gateway has shut down");
+    let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
+}

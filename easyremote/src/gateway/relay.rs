@@ -1,0 +1,235 @@
+//! The relay: one call's bytes from the client to a node, and back.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout};
+
+use crate::error::{Error, ErrorKind, Executed};
+use crate::gateway::routes::Place;
+use crate::gateway::{Shared, directory};
+use crate::gauge::Gauge;
+use crate::transport::reset;
+use crate::transport::stream::{Broken, RecvHalf, SendHalf};
+use crate::wire::error::put_error;
+use crate::wire::frame::{FrameBuffer, FrameKind, FrameScanner};
+use crate::wire::header::CallHeader;
+use crate::wire::limits::HEADER_TIMEOUT;
+
+/// Serves one stream that a client has opened.
+pub(super) async fn serve(send: quinn::SendStream, recv: quinn::RecvStream, shared: Arc<Shared>) {
+    let _gauge = Gauge::up(&shared.counters.in_flight);
+    let mut client = Hop { send: SendHalf::new(send), recv: RecvHalf::new(recv) };
+    let mut buffer = FrameBuffer::new(shared.max_message);
+    let header = match timeout(HEADER_TIMEOUT, read_header(&mut client.recv, &mut buffer)).await {
+        Ok(Ok(header)) => header,
+        Ok(Err(error)) => return answer_error(client, &error).await,
+        Err(_) => {
+            let error = protocol(format!("no complete call header within {HEADER_TIMEOUT:?}"));
+            return answer_error(client, &error).await;
+        }
+    };
+    let received = Instant::now();
+    if let Some(answer) = directory::answer(&header, &shared) {
+        return answer_frames(client, &answer).await;
+    }
+    let place = match shared.routes.pick(&header) {
+        Ok(place) => place,
+        Err(error) => return answer_error(client, &error).await,
+    };
+    match open(&place, header, &mut buffer, received, shared.max_message).await {
+        Ok((node, request)) => relay(client, node, &place, request, shared.max_message).await,
+        Err(error) => answer_error(client, &error.with_node(place.node().id())).await,
+    }
+}
+
+/// Both halves of one hop.
+struct Hop {
+    send: SendHalf,
+    recv: RecvHalf,
+}
+
+async fn read_header(recv: &mut RecvHalf, buffer: &mut FrameBuffer) -> Result<CallHeader, Error> {
+    match recv.frame(buffer).await {
+        Ok(Some(frame)) if frame.kind == FrameKind::Header => {
+            CallHeader::read(&frame.body).map_err(|cause| protocol(format!("call header: {cause}")))
+        }
+        Ok(Some(frame)) => Err(protocol(format!("{:?} frame instead of a header", frame.kind))),
+        Ok(None) => Err(protocol("a call without a header")),
+        Err(error) => Err(error.error(ErrorKind::ConnectionLost)),
+    }
+}
+
+fn protocol(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Protocol, text.into())
+}
+
+/// Opens a stream to the node and sends the header and what has come of the arguments; gives what
+/// has passed of the request.
+async fn open(
+    place: &Place,
+    mut header: CallHeader,
+    buffer: &mut FrameBuffer,
+    received: Instant,
+    max_message: usize,
+) -> Result<(Hop, FrameScanner), Error> {
+    let id = place.node().id();
+    let lost = |cause: Error| {
+        let text = format!("node `{id}` was lost before it had the whole call");
+        Error::new(ErrorKind::NodeLost, text).with_source(cause)
+    };
+    // Calls in flight are counted below the node's limit, so a stream is there at once, or as soon
+    // as the node's word that an earlier one is closed has come.
+    let (send, recv) = match timeout(HEADER_TIMEOUT, place.node().connection().open_bi()).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(cause)) => return Err(lost(reset::connection_error(cause, ErrorKind::NodeLost))),
+        Err(_) => {
+            let text = format!("node `{id}` takes no more calls now");
+            return Err(Error::new(ErrorKind::Overloaded, text));
+        }
+    };
+    let mut node = Hop { send: SendHalf::new(send), recv: RecvHalf::new(recv) };
+    header.timeout = header.timeout.map(|left| left.saturating_sub(received.elapsed()));
+    let mut first = Vec::with_capacity(256);
+    header.put(&mut first).map_err(|_| protocol("the call header is too long"))?;
+    let mut request = FrameScanner::new(max_message);
+    let rest = buffer.take_rest();
+    request.pass(&rest).map_err(|cause| protocol(cause.0))?;
+    first.extend_from_slice(&rest);
+    match node.send.write(&first).await {
+        // A node that wants no more says why in its answer.
+        Ok(()) | Err(Broken::Peer(_)) => Ok((node, request)),
+        // The last byte was not even taken for sending, so the node cannot have started.
+        Err(broken) => Err(lost(broken.error(ErrorKind::NodeLost))),
+    }
+}
+
+/// Why a direction is over.
+#[derive(Debug)]
+enum End {
+    /// The sender has finished.
+    Fin,
+    /// The sender gave it up or was lost.
+    Sender(Broken),
+    /// The receiver wants no more or was lost.
+    Receiver(Broken),
+    /// What the sender sent is not made of frames.
+    Malformed(String),
+}
+
+/// Relays both directions until the call is over.
+async fn relay(
+    mut client: Hop,
+    mut node: Hop,
+    place: &Place,
+    mut request: FrameScanner,
+    max_message: usize,
+) {
+    let mut answer = FrameScanner::new(max_message);
+    let end = tokio::select! {
+        biased;
+        end = pump(&mut node.recv, &mut client.send, &mut answer) => end,
+        broken = upload(&mut client.recv, &mut node.send, &mut request) => End::Receiver(broken),
+    };
+    match end {
+        End::Fin if answer.is_complete() => client.send.finish(),
+        End::Receiver(broken) => {
+            let code = broken.code(ErrorKind::Cancelled, Executed::Maybe);
+            node.send.reset(code);
+            node.recv.stop(code);
+            client.send.reset(code);
+        }
+        failed => {
+            let error = node_error(failed, place.node().id())
+                .with_executed(executed(&request, &answer))
+                .with_delivered(answer.items())
+                .with_node(place.node().id());
+            tracing::debug!(%error, "call failed at its node");
+            if answer.is_between_frames() && !answer.is_complete() {
+                answer_error(client, &error).await;
+            } else {
+                // Inside a frame there is no room for an error frame.
+                client.send.reset(reset::code(error.kind(), error.executed()));
+            }
+        }
+    }
+}
+
+/// Whether the function may have run, as far as the relay has seen.
+fn executed(request: &FrameScanner, answer: &FrameScanner) -> Executed {
+    match (answer.is_started(), request.is_complete()) {
+        (true, _) => Executed::Yes,
+        (false, true) => Executed::Maybe,
+        // A node starts nothing before it has the whole request.
+        (false, false) => Executed::No,
+    }
+}
+
+fn node_error(end: End, id: &str) -> Error {
+    match end {
+        End::Sender(Broken::Peer(code)) => {
+            let (kind, _) = reset::read(code);
+            Error::new(kind, format!("node `{id}` gave the call up"))
+        }
+        End::Sender(broken) => {
+            let text = format!("node `{id}` was lost during the call");
+            Error::new(ErrorKind::NodeLost, text).with_source(broken.error(ErrorKind::NodeLost))
+        }
+        End::Malformed(text) => protocol(format!("node `{id}` sent what is no answer: {text}")),
+        End::Fin | End::Receiver(_) => protocol(format!("the answer of node `{id}` has no end")),
+    }
+}
+
+/// Moves the request; resolves only when the client gives the call up, or is lost.
+async fn upload(from: &mut RecvHalf, to: &mut SendHalf, passed: &mut FrameScanner) -> Broken {
+    match pump(from, to, passed).await {
+        End::Fin => to.finish(),
+        End::Sender(broken) => return broken,
+        End::Malformed(_) => {
+            return Broken::Peer(reset::code(ErrorKind::Protocol, Executed::No));
+        }
+        // The node has read enough, or is gone; the other direction tells.
+        End::Receiver(_) => from.stop(reset::cancelled()),
+    }
+    std::future::pending().await
+}
+
+/// Moves bytes from `from` to `to` until one of them is done.
+async fn pump(from: &mut RecvHalf, to: &mut SendHalf, passed: &mut FrameScanner) -> End {
+    let mut stopped = to.stopped();
+    loop {
+        let read = tokio::select! {
+            biased;
+            read = from.read() => read,
+            // `None` says that all is received after a FIN, which this loop never sends.
+            broken = &mut stopped => return End::Receiver(broken.unwrap_or(Broken::Local)),
+        };
+        match read {
+            Ok(Some(mut chunks)) => {
+                for chunk in chunks.iter() {
+                    if let Err(cause) = passed.pass(chunk) {
+                        return End::Malformed(cause.0);
+                    }
+                }
+                if let Err(broken) = to.write_chunks(chunks.as_mut()).await {
+                    return End::Receiver(broken);
+                }
+            }
+            Ok(None) => return End::Fin,
+            Err(broken) => return End::Sender(broken),
+        }
+    }
+}
+
+async fn answer_error(client: Hop, error: &Error) {
+    let mut frames = Vec::new();
+    put_error(&mut frames, error);
+    answer_frames(client, &frames).await;
+}
+
+/// Ends the call with `frames`.
+async fn answer_frames(mut client: Hop, frames: &[u8]) {
+    // Nothing more is read. If the client is gone, it needs no answer.
+    if client.send.write(frames).await.is_ok() {
+        client.send.finish();
+    }
+}

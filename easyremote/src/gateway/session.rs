@@ -1,0 +1,186 @@
+//! One connection at the gateway, from handshake to end.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use crate::error::{Error, ErrorKind, Executed};
+use crate::gateway::routes::{NodeSession, Registration};
+use crate::gateway::{Shared, relay};
+use crate::gauge::Gauge;
+use crate::transport::control_stream::ControlStream;
+use crate::transport::endpoint::admit;
+use crate::transport::reset;
+use crate::wire::control::{Control, Hello, Register, Role, Welcome};
+use crate::wire::limits::{AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_CLIENT_STREAMS};
+
+/// Longest wait for a refused peer to read why.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Serves one connection until it ends.
+pub(super) async fn serve(incoming: quinn::Incoming, shared: Arc<Shared>) {
+    let peer = incoming.remote_address();
+    let _gauge = Gauge::up(&shared.counters.connections);
+    let connection = match timeout(HANDSHAKE_TIMEOUT, incoming).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return debug!(%peer, %error, "handshake failed"),
+        Err(_) => return debug!(%peer, "handshake took too long"),
+    };
+    match timeout(AUTHENTICATION_TIMEOUT, authenticate(&connection, &shared)).await {
+        Ok(Ok((mut control, hello))) => {
+            let result = match hello.role {
+                Role::Client => {
+                    let span = info_span!("client", %peer);
+                    serve_client(&connection, &mut control, &shared).instrument(span).await
+                }
+                Role::Node => {
+                    let span = info_span!("node", id = %hello.id, %peer);
+                    serve_node(&connection, &mut control, &hello, &shared).instrument(span).await
+                }
+            };
+            if let Err(error) = result {
+                end(&connection, control, &error).await;
+            }
+        }
+        Ok(Err((control, error))) => {
+            warn!(%peer, %error, "refused");
+            match control {
+                Some(control) => end(&connection, control, &error).await,
+                None => close(&connection, &error),
+            }
+        }
+        Err(_) => {
+            debug!(%peer, "authentication took too long");
+            let text = "no credentials in time";
+            close(&connection, &Error::new(ErrorKind::Unauthenticated, text));
+        }
+    }
+}
+
+/// Tells the peer why and closes, unless the peer is gone already.
+async fn end(connection: &quinn::Connection, mut control: ControlStream, error: &Error) {
+    if connection.close_reason().is_some() {
+        return debug!(%error, "connection ended");
+    }
+    if control.queue(&Control::Refused(error.clone())).is_ok() {
+        control.finish(REFUSAL_TIMEOUT).await;
+    }
+    close(connection, error);
+}
+
+fn close(connection: &quinn::Connection, error: &Error) {
+    connection.close(reset::code(error.kind(), Executed::Maybe), error.to_string().as_bytes());
+}
+
+type Refused = (Option<ControlStream>, Error);
+
+/// Waits for the peer's first message and checks its proof.
+async fn authenticate(
+    connection: &quinn::Connection,
+    shared: &Shared,
+) -> Result<(ControlStream, Hello), Refused> {
+    let (send, recv) = connection
+        .accept_bi()
+        .await
+        .map_err(|cause| (None, reset::connection_error(cause, ErrorKind::ConnectionLost)))?;
+    let mut control = ControlStream::new(send, recv);
+    match control.next().await {
+        Ok(Control::Hello(hello)) => {
+            let token = shared.identity.token(hello.role);
+            match token.verify(connection, hello.role, &hello.proof) {
+                Ok(true) => Ok((control, hello)),
+                Ok(false) => {
+                    let text = format!(
+                        "the token is not one for a {} at this gateway: use the ticket that it \
+                         hands out",
+                        hello.role.name()
+                    );
+                    Err((Some(control), Error::new(ErrorKind::Unauthenticated, text)))
+                }
+                Err(error) => Err((Some(control), error)),
+            }
+        }
+        Ok(_) => Err((Some(control), Error::new(ErrorKind::Protocol, "no hello"))),
+        Err(error) => Err((Some(control), error)),
+    }
+}
+
+fn welcome(control: &mut ControlStream, shared: &Shared) -> Result<(), Error> {
+    control.queue(&Control::Welcome(Welcome { max_message: shared.max_message as u64 }))
+}
+
+/// Relays a client's calls until it leaves.
+async fn serve_client(
+    connection: &quinn::Connection,
+    control: &mut ControlStream,
+    shared: &Arc<Shared>,
+) -> Result<(), Error> {
+    let _gauge = Gauge::up(&shared.counters.clients);
+    admit(connection, MAX_CLIENT_STREAMS);
+    welcome(control, shared)?;
+    debug!("client connected");
+    // Ended with the session: what is under way is cancelled on its node.
+    let mut calls = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = connection.accept_bi() => {
+                let (send, recv) = stream
+                    .map_err(|cause| reset::connection_error(cause, ErrorKind::ConnectionLost))?;
+                shared.counters.calls.fetch_add(1, Ordering::Relaxed);
+                calls.spawn(relay::serve(send, recv, shared.clone()).in_current_span());
+            }
+            message = control.next() => return Err(unexpected(&message?)),
+            Some(_) = calls.join_next(), if !calls.is_empty() => {}
+        }
+    }
+}
+
+/// Registers a node and keeps it in the routes until it leaves.
+async fn serve_node(
+    connection: &quinn::Connection,
+    control: &mut ControlStream,
+    hello: &Hello,
+    shared: &Arc<Shared>,
+) -> Result<(), Error> {
+    admit(connection, 0);
+    welcome(control, shared)?;
+    let register = match control.next_within(AUTHENTICATION_TIMEOUT).await? {
+        Control::Register(register) => register,
+        other => return Err(unexpected(&other)),
+    };
+    let _registration = register_node(connection, hello, register, shared)?;
+    control.queue(&Control::Registered)?;
+    info!("node registered");
+    let left = match control.next().await {
+        Ok(message) => unexpected(&message),
+        Err(error) => error,
+    };
+    info!(reason = %left, "node left");
+    Err(left)
+}
+
+fn register_node(
+    connection: &quinn::Connection,
+    hello: &Hello,
+    register: Register,
+    shared: &Arc<Shared>,
+) -> Result<Registration, Error> {
+    if hello.id.is_empty() {
+        return Err(Error::new(ErrorKind::Protocol, "the node has no id"));
+    }
+    let session = NodeSession::new(connection.clone(), hello, register);
+    let (registration, replaced) = Registration::new(shared.clone(), session)?;
+    if let Some(old) = replaced {
+        let text = format!("another session of `{}` has taken over", hello.id);
+        close(old.connection(), &Error::new(ErrorKind::Cancelled, text));
+    }
+    Ok(registration)
+}
+
+fn unexpected(message: &Control) -> Error {
+    Error::new(ErrorKind::Protocol, format!("unexpected message: {message:?}"))
+}

@@ -1,0 +1,285 @@
+//! The node: offers functions to gateways, and runs them.
+
+mod dispatch;
+mod session;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, ErrorKind};
+use crate::function::registry::{Functions, Registry};
+use crate::transport::address::{Gateways, IntoGateways};
+use crate::transport::dial::Dialler;
+use crate::transport::identity::random;
+use crate::transport::io_thread::IoThread;
+use crate::wire::control::Register;
+use crate::wire::limits::{MAX_LIST, MAX_NAME, MAX_NODE_STREAMS};
+
+/// A running node.
+///
+/// Its I/O has a thread of its own; its functions run on the tokio runtime that it was started
+/// from. When the connection to a gateway breaks, it dials again until it is shut down. Dropping
+/// the handle shuts it down.
+#[derive(Debug)]
+pub struct Node {
+    io: IoThread,
+    shared: Arc<Shared>,
+}
+
+/// Options of a node, from [`Node::builder`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `serve` is called"]
+pub struct NodeBuilder {
+    gateways: Result<Gateways, Error>,
+    id: Option<String>,
+    tags: Vec<String>,
+    functions: Functions,
+    concurrency: usize,
+    blocking_threads: usize,
+    connect_timeout: Duration,
+    state_dir: Option<PathBuf>,
+}
+
+/// What all tasks of a node see.
+#[derive(Debug)]
+struct Shared {
+    id: String,
+    registry: Registry,
+    /// Where the user's code runs.
+    runtime: Handle,
+    /// Calls that may run at a time; the others wait.
+    running: Semaphore,
+    /// Sync functions that may run at a time.
+    blocking: Arc<Semaphore>,
+    counters: Counters,
+    closed: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    in_flight: AtomicU64,
+    calls: AtomicU64,
+    gateways: AtomicU64,
+}
+
+/// What a node is doing, and has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeStats {
+    /// Gateways that it is registered at now.
+    pub gateways: u64,
+    /// Calls and streams that it is running or has waiting.
+    pub in_flight: u64,
+    /// Calls and streams begun since the start.
+    pub calls: u64,
+}
+
+/// Sync functions that run at a time unless set otherwise. tokio's blocking threads are 512 by
+/// default, and the program has other uses for them.
+const BLOCKING_THREADS: usize = 256;
+
+/// Longest time that a role tries to reach its gateway before it gives up, unless set otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+impl Node {
+    /// Offers `functions` at `gateway`, with default options. The node is registered when this
+    /// returns.
+    ///
+    /// The gateway need not be there yet: it is dialled for up to 15 s.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] if no gateway can be reached in time,
+    /// [`ErrorKind::Unauthenticated`] or [`ErrorKind::PermissionDenied`] if it refuses the node,
+    /// [`ErrorKind::Protocol`] if two functions have one name.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing running.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime: the functions run on the one that this is called from.
+    pub async fn serve(gateway: impl IntoGateways, functions: Functions) -> Result<Self, Error> {
+        Self::builder(gateway).functions(functions).serve().await
+    }
+
+    /// Options for a node at `gateway`, or at each of several gateways.
+    pub fn builder(gateway: impl IntoGateways) -> NodeBuilder {
+        NodeBuilder {
+            gateways: gateway.into_gateways(),
+            id: None,
+            tags: Vec::new(),
+            functions: Functions::default(),
+            concurrency: MAX_NODE_STREAMS as usize,
+            blocking_threads: BLOCKING_THREADS,
+            connect_timeout: CONNECT_TIMEOUT,
+            state_dir: None,
+        }
+    }
+
+    /// The node's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.shared.id
+    }
+
+    /// What the node is doing, and has done.
+    #[must_use]
+    pub fn stats(&self) -> NodeStats {
+        let counters = &self.shared.counters;
+        NodeStats {
+            gateways: counters.gateways.load(Ordering::Relaxed),
+            in_flight: counters.in_flight.load(Ordering::Relaxed),
+            calls: counters.calls.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Leaves all gateways and waits until the node has ended. Calls under way are cancelled and
+    /// fail with [`ErrorKind::NodeLost`].
+    ///
+    /// # Cancel safety
+    /// Once polled, the node ends whether or not this is waited for.
+    pub async fn shutdown(&self) {
+        self.io.stop();
+        self.closed().await;
+    }
+
+    /// Resolves when the node has ended, for whatever reason. Cancel safe.
+    pub async fn closed(&self) {
+        self.shared.closed.cancelled().await;
+    }
+}
+
+impl NodeBuilder {
+    /// The node's id: what callers see in errors and can ask for, at most 128 bytes. Random unless
+    /// set. No two nodes of a gateway may have the same.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Adds a tag that calls can ask for, such as `gpu`. At most 64 tags of 128 bytes.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
+    /// Adds functions to offer: [`functions![add, lines]`](crate::functions). At most 1,024.
+    pub fn functions(mut self, functions: Functions) -> Self {
+        self.functions.extend(functions);
+        self
+    }
+
+    /// Most calls and streams that run at a time; further ones wait at the node. 4,096 unless set,
+    /// at least 1.
+    pub fn concurrency(mut self, calls: usize) -> Self {
+        self.concurrency = calls.clamp(1, MAX_NODE_STREAMS as usize);
+        self
+    }
+
+    /// Most sync functions that run at a time, each on a blocking thread of the runtime; further
+    /// ones wait. 256 unless set, at least 1. Iterators have threads of their own and do not count.
+    pub fn blocking_threads(mut self, threads: usize) -> Self {
+        self.blocking_threads = threads.max(1);
+        self
+    }
+
+    /// How long [`serve`](Self::serve) tries to reach a gateway; 15 s unless set.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Finds the local identity in `directory` instead of the state directory of the user. Only of
+    /// use for gateways on this machine that were given the same directory.
+    pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.state_dir = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Starts the node. It is registered when this returns, at every gateway that could be reached
+    /// within the connect timeout and at one at least.
+    ///
+    /// # Errors
+    /// As for [`Node::serve`].
+    ///
+    /// # Cancel safety
+    /// As for [`Node::serve`].
+    ///
+    /// # Panics
+    /// As for [`Node::serve`].
+    pub async fn serve(self) -> Result<Node, Error> {
+        let id = check_id(self.id)?;
+        let register = check_register(self.tags, self.concurrency)?;
+        let registry = Registry::new(self.functions)?;
+        let register = Register { functions: registry.offers(), ..register };
+        let diallers = self
+            .gateways?
+            .targets
+            .into_iter()
+            .map(|target| {
+                let (id, dir) = (id.clone(), self.state_dir.clone());
+                Dialler::node(target, id, dir, MAX_NODE_STREAMS, register.clone())
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let shared = Arc::new(Shared {
+            id,
+            registry,
+            runtime: Handle::current(),
+            running: Semaphore::new(self.concurrency),
+            blocking: Arc::new(Semaphore::new(self.blocking_threads)),
+            counters: Counters::default(),
+            closed: CancellationToken::new(),
+        });
+        let (first, mut firsts) = mpsc::channel(diallers.len());
+        let io = IoThread::start("easyremote-node", |stop| {
+            run(shared.clone(), diallers, self.connect_timeout, first, stop)
+        })?;
+        let mut outcome = Err(Error::new(ErrorKind::Unavailable, "the node's thread has ended"));
+        while let Some(result) = firsts.recv().await {
+            outcome = outcome.or(result);
+        }
+        outcome.map(|()| Node { io, shared })
+    }
+}
+
+fn check_id(id: Option<String>) -> Result<String, Error> {
+    match id {
+        Some(id) if id.is_empty() || id.len() > MAX_NAME || id.contains(char::is_control) => {
+            let text = format!("a node's id has 1 to {MAX_NAME} bytes and no control characters");
+            Err(Error::new(ErrorKind::Protocol, text))
+        }
+        Some(id) => Ok(id),
+        None => Ok(format!("node-{:08x}", u32::from_be_bytes(random()?))),
+    }
+}
+
+fn check_register(tags: Vec<String>, concurrency: usize) -> Result<Register, Error> {
+    if tags.len() > MAX_LIST || tags.iter().any(|tag| tag.is_empty() || tag.len() > MAX_NAME) {
+        let text = format!("a node has at most {MAX_LIST} tags of 1 to {MAX_NAME} bytes");
+        return Err(Error::new(ErrorKind::Protocol, text));
+    }
+    Ok(Register { tags, capacity: concurrency as u64, functions: Vec::new() })
+}
+
+/// Keeps a session with each gateway until told to stop.
+async fn run(
+    shared: Arc<Shared>,
+    diallers: Vec<Dialler>,
+    patience: Duration,
+    first: mpsc::Sender<Result<(), Error>>,
+    stop: CancellationToken,
+) {
+    let _closed = shared.closed.clone().drop_guard();
+    let mut sessions = tokio::task::JoinSet::new();
+    for dialler in diallers {
+        let (shared, first, stop) = (shared.clone(), first.clone(), stop.clone());
+        sessions.spawn(session::keep(dialler, shared, patience, first, stop));
+    }
+    drop(first);
+    while sessions.join_next().await.is_some() {}
+}

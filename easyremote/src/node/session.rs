@@ -1,0 +1,83 @@
+//! A node's connection to one gateway: kept up, and served.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::error::{Error, ErrorKind, Executed};
+use crate::gauge::Gauge;
+use crate::node::{Shared, dispatch};
+use crate::transport::dial::{Dialled, Dialler};
+use crate::transport::reset;
+
+/// Longest wait for the gateway to hear that the node leaves.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// Stays registered at one gateway until told to stop.
+///
+/// The first attempt is limited by `patience`, and its outcome goes to `first`; if it fails, that
+/// is the end. After that a lost connection is dialled again without limit.
+pub(super) async fn keep(
+    mut dialler: Dialler,
+    shared: Arc<Shared>,
+    patience: Duration,
+    first: mpsc::Sender<Result<(), Error>>,
+    stop: CancellationToken,
+) {
+    let mut first = Some(first);
+    loop {
+        let limit = first.is_some().then_some(patience);
+        let dialled = tokio::select! {
+            () = stop.cancelled() => return,
+            dialled = dialler.dial(limit) => dialled,
+        };
+        let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
+        if let Some(first) = first.take() {
+            // Nobody waits any more if the start was given up, and then `stop` follows.
+            let _ = first.send(outcome).await;
+        }
+        let Ok(dialled) = dialled else { return };
+        info!(gateway = %dialler.target(), id = %shared.id, "registered");
+        let left = tokio::select! {
+            () = stop.cancelled() => None,
+            left = serve(dialled, &shared, &stop) => Some(left),
+        };
+        match left {
+            Some(error) => warn!(gateway = %dialler.target(), %error, "connection lost"),
+            None => return,
+        }
+    }
+}
+
+/// Runs the calls that come over one connection, until it ends.
+async fn serve(dialled: Dialled, shared: &Arc<Shared>, stop: &CancellationToken) -> Error {
+    let Dialled { endpoint, connection, mut control, max_message } = dialled;
+    let _gauge = Gauge::up(&shared.counters.gateways);
+    // Ended with the session: nobody is left to get the answers.
+    let mut calls = JoinSet::new();
+    let left = loop {
+        tokio::select! {
+            () = stop.cancelled() => break Error::new(ErrorKind::Cancelled, "the node shuts down"),
+            stream = connection.accept_bi() => match stream {
+                Ok((send, recv)) => {
+                    shared.counters.calls.fetch_add(1, Ordering::Relaxed);
+                    calls.spawn(dispatch::serve(send, recv, shared.clone(), max_message));
+                }
+                Err(cause) => break reset::connection_error(cause, ErrorKind::ConnectionLost),
+            },
+            message = control.next() => match message {
+                Ok(message) => debug!(?message, "unexpected control message"),
+                Err(error) => break error,
+            },
+            Some(_) = calls.join_next(), if !calls.is_empty() => {}
+        }
+    };
+    connection.close(reset::code(ErrorKind::NodeLost, Executed::Maybe), b"the node has left");
+    let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
+    left
+}

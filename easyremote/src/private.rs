@@ -1,0 +1,23 @@
+//! What generated code uses. Not covered by any promise of compatibility.
+
+pub use crate::client::{Call, Client, StreamCall, call, stream_call};
+pub use crate::function::descriptor::Descriptor;
+pub use crate::function::handler::{
+    Handler, async_iterator, asynchronous, blocking, inline, iterator, stream,
+};
+pub use crate::function::outcome::{
+    Argument, Failure, Itself, Never, Outcome, Plain, Stages, Value,
+};
+pub use crate::function::registry::{Function, Functions, function};
+pub use crate::function::remote::{Local, Remote, RemoteStream, RemoteUnary};
+pub use crate::function::signature::{Signature, SignatureCell, trace_stream, trace_unary};
+pub use crate::wire::kind::Kind;
+
+/// Compiles only if `T` can be an argument.
+pub const fn argument<T: Argument>() {}
+
+/// Compiles only if `T` can be a result or an item.
+pub const fn value<T: Value>() {}
+
+/// Compiles only if `T` splits into value and failure.
+pub const fn outcome<T: Outcome>() {}

@@ -1,0 +1,159 @@
+//! The control stream: messages both ways, and the heartbeat that notices a lost peer.
+
+use std::mem;
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
+
+use crate::error::{Error, ErrorKind};
+use crate::transport::stream::{Broken, RecvHalf, SendHalf};
+use crate::wire::control::Control;
+use crate::wire::frame::{FrameBuffer, FrameKind};
+use crate::wire::limits::{HEARTBEAT, HEARTBEAT_MISSES};
+
+/// One end of a connection's control stream.
+///
+/// Both ends send a ping every two seconds and echo the other's: an end that hears nothing back
+/// knows within eight seconds, also when only one direction of the path is broken, which QUIC's
+/// own idle timeout does not notice.
+#[derive(Debug)]
+pub(crate) struct ControlStream {
+    send: SendHalf,
+    recv: RecvHalf,
+    buffer: FrameBuffer,
+    /// Encoded messages; the first `written` bytes are on their way.
+    out: Vec<u8>,
+    written: usize,
+    ticks: Interval,
+    pings: u64,
+    echoed: u64,
+}
+
+/// Most bytes that may wait to be written: a peer that pings without reading the echoes, or a
+/// program that queues messages without end, is not served further.
+const MAX_QUEUED: usize = 2 << 20;
+
+impl ControlStream {
+    pub(crate) fn new(send: quinn::SendStream, recv: quinn::RecvStream) -> Self {
+        let mut ticks = interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
+        // After a pause of the whole process the missed ticks would count as missed echoes.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            send: SendHalf::new(send),
+            recv: RecvHalf::new(recv),
+            buffer: FrameBuffer::new(0),
+            out: Vec::new(),
+            written: 0,
+            ticks,
+            pings: 0,
+            echoed: 0,
+        }
+    }
+
+    /// Queues a message; [`next`](Self::next) and [`flush`](Self::flush) write it.
+    ///
+    /// # Errors
+    /// `TooLarge` if it, or all that is queued, is too long.
+    pub(crate) fn queue(&mut self, message: &Control) -> Result<(), Error> {
+        let fits = message.put(&mut self.out).is_ok() && self.out.len() <= MAX_QUEUED;
+        fits.then_some(()).ok_or_else(|| {
+            Error::new(ErrorKind::TooLarge, "a control message, or the queue of them, is too long")
+        })
+    }
+
+    /// Writes all that is queued.
+    ///
+    /// # Errors
+    /// `ConnectionLost`, or what the peer closed with.
+    pub(crate) async fn flush(&mut self) -> Result<(), Error> {
+        let queued = mem::take(&mut self.out);
+        let written = mem::take(&mut self.written);
+        self.send.write(&queued[written..]).await.map_err(lost)
+    }
+
+    /// Waits for the next message that is not part of the heartbeat, which goes on meanwhile, as
+    /// does the writing of what is queued.
+    ///
+    /// # Errors
+    /// `ConnectionLost` if the peer is gone, what it closed with if it said so, and `Protocol` if
+    /// it breaks the rules.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost or written twice.
+    pub(crate) async fn next(&mut self) -> Result<Control, Error> {
+        loop {
+            if let Some(message) = self.buffered()? {
+                return Ok(message);
+            }
+            tokio::select! {
+                read = self.recv.read() => match read.map_err(lost)? {
+                    Some(chunks) => chunks.iter().for_each(|chunk| self.buffer.push(chunk)),
+                    None => {
+                        let text = "the peer ended the control stream";
+                        return Err(Error::new(ErrorKind::ConnectionLost, text));
+                    }
+                },
+                wrote = self.send.write_some(&self.out[self.written..]),
+                    if self.written < self.out.len() =>
+                {
+                    self.written += wrote.map_err(lost)?;
+                    if self.written == self.out.len() {
+                        self.out.clear();
+                        self.written = 0;
+                    }
+                }
+                _ = self.ticks.tick() => self.ping()?,
+            }
+        }
+    }
+
+    /// [`next`](Self::next), for at most `limit`.
+    ///
+    /// # Errors
+    /// Those of `next`, and `Unavailable` if the time is over.
+    pub(crate) async fn next_within(&mut self, limit: Duration) -> Result<Control, Error> {
+        timeout(limit, self.next()).await.unwrap_or_else(|_| {
+            let text = format!("the peer said nothing for {limit:?}");
+            Err(Error::new(ErrorKind::Unavailable, text))
+        })
+    }
+
+    /// Says that nothing more comes, and waits until the peer has everything.
+    pub(crate) async fn finish(mut self, limit: Duration) {
+        if self.flush().await.is_ok() {
+            self.send.finish();
+            let _ = timeout(limit, self.send.stopped()).await;
+        }
+    }
+
+    fn buffered(&mut self) -> Result<Option<Control>, Error> {
+        let broken = |text: String| Error::new(ErrorKind::Protocol, text);
+        while let Some(frame) = self.buffer.next().map_err(|cause| broken(cause.0))? {
+            if frame.kind != FrameKind::Control {
+                return Err(broken(format!("{:?} frame on the control stream", frame.kind)));
+            }
+            match Control::read(&frame.body).map_err(|cause| broken(cause.0))? {
+                Control::Ping(number) => self.queue(&Control::Pong(number))?,
+                Control::Pong(number) if number <= self.pings => {
+                    self.echoed = self.echoed.max(number);
+                }
+                Control::Pong(_) => return Err(broken("an echo of nothing".into())),
+                message => return Ok(Some(message)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn ping(&mut self) -> Result<(), Error> {
+        if self.pings - self.echoed >= u64::from(HEARTBEAT_MISSES) {
+            let text = format!("no echo of {HEARTBEAT_MISSES} heartbeats");
+            return Err(Error::new(ErrorKind::ConnectionLost, text));
+        }
+        self.pings += 1;
+        self.queue(&Control::Ping(self.pings))
+    }
+}
+
+fn lost(broken: Broken) -> Error {
+    broken.error(ErrorKind::ConnectionLost)
+}

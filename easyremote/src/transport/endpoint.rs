@@ -1,0 +1,130 @@
+//! UDP sockets and QUIC endpoints, with this library's limits instead of quinn's defaults.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{EndpointConfig, TokioRuntime, TransportConfig, VarInt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::error::{Error, ErrorKind};
+use crate::transport::identity::{Identity, Pin};
+use crate::transport::tls;
+use crate::wire::limits::{IDLE_TIMEOUT, MAX_CLIENT_STREAMS, MAX_NODE_STREAMS, STREAM_WINDOW};
+
+/// Size of a socket's buffers, each way: with the common default of 208 KiB the kernel drops
+/// packets whenever a few megabytes are under way.
+const SOCKET_BUFFER: usize = 4 << 20;
+
+/// What a peer may send in all before it has proven who it is, in bytes.
+const UNAUTHENTICATED_WINDOW: u32 = 64 << 10;
+
+/// Bytes that quinn keeps per connection until they are acknowledged.
+const SEND_WINDOW: u64 = 16 << 20;
+
+/// Binds the gateway's endpoint. To be called on its I/O thread.
+///
+/// # Errors
+/// `Unavailable` if the address cannot be had.
+pub(crate) fn listen(address: SocketAddr, identity: &Identity) -> Result<quinn::Endpoint, Error> {
+    let mut config = quinn::ServerConfig::with_crypto(tls::server(identity)?);
+    config.transport_config(Arc::new(listening_transport()));
+    endpoint(address, Some(config))
+        .map_err(|error| error_at(&format!("cannot listen on `{address}`"), error))
+}
+
+/// Opens an endpoint that dials addresses of the family of `remote`.
+pub(crate) fn dialling(remote: SocketAddr) -> Result<quinn::Endpoint, Error> {
+    let local: SocketAddr = match remote {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    endpoint(local, None).map_err(|error| error_at("cannot open a UDP socket", error))
+}
+
+/// How to dial a gateway whose key has the hash `pin`, if it may open `streams` calls here.
+pub(crate) fn client_config(pin: Pin, streams: u32) -> Result<quinn::ClientConfig, Error> {
+    let mut config = quinn::ClientConfig::new(tls::client(pin)?);
+    config.transport_config(Arc::new(dialling_transport(streams)));
+    Ok(config)
+}
+
+/// Lets a peer of the gateway, once it has proven who it is, open `streams` calls.
+pub(crate) fn admit(connection: &quinn::Connection, streams: u32) {
+    // The control stream is one more.
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(streams.saturating_add(1)));
+    connection.set_receive_window(receive_window(MAX_NODE_STREAMS.max(streams)));
+}
+
+/// Room for as many full stream windows as there can be streams: however many of them nobody
+/// reads, the others go on.
+fn receive_window(streams: u32) -> VarInt {
+    VarInt::from_u64(u64::from(streams) * u64::from(STREAM_WINDOW)).unwrap_or(VarInt::MAX)
+}
+
+fn common_transport() -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .send_window(SEND_WINDOW)
+        .max_idle_timeout(quinn::IdleTimeout::try_from(IDLE_TIMEOUT).ok());
+    config
+}
+
+fn listening_transport() -> TransportConfig {
+    let mut config = common_transport();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .receive_window(VarInt::from_u32(UNAUTHENTICATED_WINDOW));
+    config
+}
+
+fn dialling_transport(streams: u32) -> TransportConfig {
+    let mut config = common_transport();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
+        .receive_window(receive_window(streams.max(MAX_CLIENT_STREAMS)));
+    config
+}
+
+fn endpoint(
+    local: SocketAddr,
+    server: Option<quinn::ServerConfig>,
+) -> std::io::Result<quinn::Endpoint> {
+    let mut config = EndpointConfig::default();
+    // A peer that was connected to an earlier process at this address learns so at once.
+    config.min_reset_interval(Duration::from_millis(1));
+    quinn::Endpoint::new(config, server, bind(local)?, Arc::new(TokioRuntime))
+}
+
+fn bind(local: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    if local.is_ipv6() && local.ip().is_unspecified() {
+        // Reach, and be reached by, IPv4 peers as well; some systems only do one.
+        if let Err(error) = socket.set_only_v6(false) {
+            tracing::debug!(%error, "the IPv6 socket does not carry IPv4");
+        }
+    }
+    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER)?;
+    // Linux reports twice what it grants, for its own book-keeping (socket(7)).
+    if socket.recv_buffer_size().is_ok_and(|granted| granted < SOCKET_BUFFER) {
+        tracing::debug!(
+            granted = socket.recv_buffer_size().unwrap_or(0),
+            wanted = SOCKET_BUFFER,
+            "small UDP buffers: large messages will be slower; raise net.core.rmem_max"
+        );
+    }
+    socket.bind(&local.into())?;
+    Ok(socket.into())
+}
+
+fn error_at(what: &str, error: std::io::Error) -> Error {
+    let text = match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!("{what}: the port is taken"),
+        _ => format!("{what}: {error}"),
+    };
+    Error::new(ErrorKind::Unavailable, text).with_source(error)
+}

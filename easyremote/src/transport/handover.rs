@@ -1,0 +1,324 @@
+//! Handing bytes from one thread to another in batches.
+//!
+//! A stream's producer and its consumer live on different runtimes: items are encoded and decoded
+//! where the user's code runs, and written and read on the role's I/O thread. Whatever has been fed
+//! since the last take is taken as one batch, so that a fast producer costs one wake-up per batch
+//! and a slow one none of the latency. Feeding waits while a limit of bytes is pending, which is
+//! how backpressure crosses the threads.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+/// Connects a feeder to a taker, with about `limit` bytes between them: a feed waits until less
+/// than that is pending, and then goes in whole.
+pub(crate) fn handover<E>(limit: usize) -> (Feeder<E>, Taker<E>) {
+    let state = State {
+        pending: Vec::new(),
+        tail: Vec::new(),
+        bytes: 0,
+        end: None,
+        ended: false,
+        closed: false,
+        feeder: None,
+        taker: None,
+    };
+    let shared = Arc::new(Shared { state: Mutex::new(state), limit });
+    (Feeder { shared: shared.clone() }, Taker { shared })
+}
+
+#[derive(Debug)]
+struct Shared<E> {
+    state: Mutex<State<E>>,
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct State<E> {
+    pending: Vec<Bytes>,
+    /// Small pieces fed after all that is in `pending`, put together.
+    tail: Vec<u8>,
+    /// Bytes in `pending` and `tail`.
+    bytes: usize,
+    /// How the feeder ended; comes after all that is pending.
+    end: Option<E>,
+    /// The feeder is gone.
+    ended: bool,
+    /// The taker is gone.
+    closed: bool,
+    /// Woken when something has been taken, or the taker is gone.
+    feeder: Option<Waker>,
+    /// Woken when something has been fed, or the feeder is gone.
+    taker: Option<Waker>,
+}
+
+impl<E> Shared<E> {
+    fn lock(&self) -> MutexGuard<'_, State<E>> {
+        // Nothing panics under the lock, so a poisoned state is still a whole one.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Pieces shorter than this are copied together; longer ones are handed over as they are.
+const SMALL: usize = 4 << 10;
+
+impl<E> State<E> {
+    fn close_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.pending.push(std::mem::take(&mut self.tail).into());
+        }
+    }
+}
+
+/// Wakes after the lock is released, so that the woken thread does not run into it.
+fn release<E>(mut state: MutexGuard<'_, State<E>>, side: fn(&mut State<E>) -> &mut Option<Waker>) {
+    let waker = side(&mut state).take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+fn wait(slot: &mut Option<Waker>, context: &Context<'_>) {
+    match slot {
+        Some(waker) => waker.clone_from(context.waker()),
+        None => *slot = Some(context.waker().clone()),
+    }
+}
+
+/// The taker is gone: nobody wants the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Closed;
+
+/// The end that bytes go in at.
+///
+/// Dropping it without [`end`](Self::end) ends the hand-over without an `E`.
+#[derive(Debug)]
+pub(crate) struct Feeder<E> {
+    shared: Arc<Shared<E>>,
+}
+
+impl<E> Feeder<E> {
+    /// Hands the contents of `bytes` over and leaves it empty, after waiting until less than the
+    /// limit is pending.
+    ///
+    /// # Cancel safety
+    /// Either everything was handed over, or nothing.
+    pub(crate) async fn feed(&mut self, bytes: &mut Vec<u8>) -> Result<(), Closed> {
+        self.feed_with(|state| {
+            state.bytes += bytes.len();
+            if bytes.len() < SMALL {
+                state.tail.append(bytes);
+            } else {
+                state.close_tail();
+                state.pending.push(std::mem::take(bytes).into());
+            }
+        })
+        .await
+    }
+
+    /// [`feed`](Self::feed) for what is in shared buffers already; copies nothing.
+    pub(crate) async fn feed_chunks(&mut self, chunks: &[Bytes]) -> Result<(), Closed> {
+        self.feed_with(|state| {
+            state.bytes += chunks.iter().map(Bytes::len).sum::<usize>();
+            state.close_tail();
+            state.pending.extend_from_slice(chunks);
+        })
+        .await
+    }
+
+    async fn feed_with(&mut self, put: impl FnOnce(&mut State<E>)) -> Result<(), Closed> {
+        let mut put = Some(put);
+        poll_fn(|context| {
+            let mut state = self.shared.lock();
+            if state.closed {
+                return Poll::Ready(Err(Closed));
+            }
+            if state.bytes >= self.shared.limit {
+                wait(&mut state.feeder, context);
+                return Poll::Pending;
+            }
+            if let Some(put) = put.take() {
+                put(&mut state);
+            }
+            release(state, |state| &mut state.taker);
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Ends the hand-over; `end` reaches the taker after everything fed before.
+    pub(crate) fn end(self, end: E) {
+        self.shared.lock().end = Some(end);
+    }
+
+    /// Resolves when the taker is gone.
+    pub(crate) async fn closed(&mut self) {
+        poll_fn(|context| {
+            let mut state = self.shared.lock();
+            if state.closed {
+                return Poll::Ready(());
+            }
+            wait(&mut state.feeder, context);
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl<E> Drop for Feeder<E> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.ended = true;
+        release(state, |state| &mut state.taker);
+    }
+}
+
+/// What a [`Taker`] gets.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken<E> {
+    /// Everything fed since the last take.
+    Batch(Vec<Bytes>),
+    /// The feeder has ended; `None` if it was dropped without saying how.
+    End(Option<E>),
+}
+
+/// The end that bytes come out at. Dropping it tells the feeder.
+#[derive(Debug)]
+pub(crate) struct Taker<E> {
+    shared: Arc<Shared<E>>,
+}
+
+impl<E> Taker<E> {
+    /// Waits for bytes and takes all that are pending. Cancel safe.
+    pub(crate) async fn take(&mut self) -> Taken<E> {
+        poll_fn(|context| self.poll_take(context)).await
+    }
+
+    /// [`take`](Self::take), for hand-written futures.
+    pub(crate) fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<Taken<E>> {
+        let mut state = self.shared.lock();
+        if state.bytes > 0 {
+            state.bytes = 0;
+            state.close_tail();
+            let batch = std::mem::take(&mut state.pending);
+            release(state, |state| &mut state.feeder);
+            return Poll::Ready(Taken::Batch(batch));
+        }
+        if state.ended {
+            return Poll::Ready(Taken::End(state.end.take()));
+        }
+        wait(&mut state.taker, context);
+        Poll::Pending
+    }
+}
+
+impl<E> Drop for Taker<E> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        // Nobody will take it.
+        let pending = std::mem::take(&mut state.pending);
+        release(state, |state| &mut state.feeder);
+        drop(pending);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    async fn feed<E>(feeder: &mut Feeder<E>, text: &str) -> Result<(), Closed> {
+        feeder.feed(&mut text.as_bytes().to_vec()).await
+    }
+
+    fn batch<E>(text: &'static str) -> Taken<E> {
+        Taken::Batch(vec![Bytes::from_static(text.as_bytes())])
+    }
+
+    #[tokio::test]
+    async fn what_was_fed_is_taken_as_one_batch() {
+        let (mut feeder, mut taker) = handover::<()>(100_000);
+        feed(&mut feeder, "a").await.unwrap();
+        feed(&mut feeder, "b").await.unwrap();
+        assert_eq!(taker.take().await, batch("ab"));
+        assert!(taker.take().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn pieces_of_all_sizes_stay_in_order() {
+        let (mut feeder, mut taker) = handover::<()>(100_000);
+        let mut expected = Vec::new();
+        for size in [1, SMALL, 2, SMALL + 1, SMALL - 1, 3] {
+            let piece = vec![size as u8; size];
+            expected.extend_from_slice(&piece);
+            feeder.feed(&mut piece.clone()).await.unwrap();
+            feeder.feed_chunks(&[piece.clone().into()]).await.unwrap();
+            expected.extend_from_slice(&piece);
+        }
+        let Taken::Batch(batch) = taker.take().await else { panic!("nothing was taken") };
+        assert_eq!(batch.concat(), expected);
+    }
+
+    #[tokio::test]
+    async fn feeding_waits_at_the_limit() {
+        let (mut feeder, mut taker) = handover::<()>(2);
+        feed(&mut feeder, "abc").await.unwrap();
+        assert!(feed(&mut feeder, "d").now_or_never().is_none());
+        taker.take().await;
+        feed(&mut feeder, "d").await.unwrap();
+        assert_eq!(taker.take().await, batch("d"));
+    }
+
+    #[tokio::test]
+    async fn the_end_comes_after_all_that_was_fed() {
+        let (mut feeder, mut taker) = handover(100);
+        feed(&mut feeder, "a").await.unwrap();
+        feeder.end("well");
+        assert_eq!(taker.take().await, batch("a"));
+        assert_eq!(taker.take().await, Taken::End(Some("well")));
+        assert_eq!(taker.take().await, Taken::End(None));
+    }
+
+    #[tokio::test]
+    async fn a_feeder_that_is_dropped_ends_without_a_word() {
+        let (feeder, mut taker) = handover::<()>(100);
+        let taking = tokio::spawn(async move { taker.take().await });
+        drop(feeder);
+        assert_eq!(taking.await.unwrap(), Taken::End(None));
+    }
+
+    #[tokio::test]
+    async fn a_taker_that_is_dropped_wakes_the_feeder() {
+        let (mut feeder, taker) = handover::<()>(1);
+        feed(&mut feeder, "a").await.unwrap();
+        let feeding = tokio::spawn(async move {
+            let result = feed(&mut feeder, "b").await;
+            feeder.closed().await;
+            result
+        });
+        drop(taker);
+        assert_eq!(feeding.await.unwrap(), Err(Closed));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nothing_is_lost_or_reordered_between_threads() {
+        const NUMBERS: u32 = 100_000;
+        let (mut feeder, mut taker) = handover(50);
+        let feeding = tokio::spawn(async move {
+            for number in 0..NUMBERS {
+                feeder.feed(&mut number.to_be_bytes().to_vec()).await.unwrap();
+            }
+            feeder.end(());
+        });
+        let mut all = Vec::new();
+        while let Taken::Batch(batch) = taker.take().await {
+            all.extend(batch.concat());
+        }
+        feeding.await.unwrap();
+        assert!(all.chunks(4).eq((0..NUMBERS).map(u32::to_be_bytes)));
+    }
+}

@@ -1,0 +1,17 @@
+//! QUIC and TLS: who a peer is, and streams that carry frames and never end silently.
+//!
+//! The only layer that names quinn and rustls. Roles see [`quinn::Connection`] to open and accept
+//! streams and wrap both halves at once.
+
+pub(crate) mod address;
+pub(crate) mod control_stream;
+pub(crate) mod credentials;
+pub(crate) mod dial;
+pub(crate) mod endpoint;
+pub(crate) mod handover;
+pub(crate) mod identity;
+pub(crate) mod io_thread;
+pub(crate) mod reset;
+pub(crate) mod stream;
+pub(crate) mod ticket;
+pub(crate) mod tls;

@@ -1,0 +1,78 @@
+//! The codes with which streams are reset and connections closed.
+
+use quinn::VarInt;
+
+use crate::error::{Error, ErrorKind, Executed};
+
+/// The code that stands for `kind` and `executed` in RESET_STREAM, STOP_SENDING and
+/// CONNECTION_CLOSE: `kind * 4 + executed`.
+///
+/// Application codes are ours to choose (RFC 9000, section 20.2).
+pub(crate) fn code(kind: ErrorKind, executed: Executed) -> VarInt {
+    VarInt::from_u32(u32::from(kind.code()) * 4 + u32::from(executed.code()))
+}
+
+/// The code of a party that no longer wants a call.
+pub(crate) fn cancelled() -> VarInt {
+    code(ErrorKind::Cancelled, Executed::Maybe)
+}
+
+/// What a peer's code stands for.
+///
+/// Code 0, which quinn sends for what is merely dropped, and unknown codes are `Cancelled`, maybe
+/// executed.
+pub(crate) fn read(code: VarInt) -> (ErrorKind, Executed) {
+    let code = code.into_inner();
+    match ErrorKind::from_code(code / 4) {
+        Some(kind) => (kind, Executed::from_code((code % 4) as u8)),
+        None => (ErrorKind::Cancelled, Executed::Maybe),
+    }
+}
+
+/// Why a connection ended, as an error of `kind` if the peer did not say better.
+pub(crate) fn connection_error(cause: quinn::ConnectionError, kind: ErrorKind) -> Error {
+    use quinn::ConnectionError as Cause;
+    match cause {
+        Cause::ApplicationClosed(close) => {
+            let (said, _) = read(close.error_code);
+            let text = peer_text(&close.reason);
+            Error::new(said, if text.is_empty() { "closed by the peer".to_owned() } else { text })
+        }
+        Cause::TimedOut => Error::new(kind, "the peer has fallen silent"),
+        Cause::Reset => Error::new(kind, "the peer has been restarted"),
+        Cause::LocallyClosed => Error::new(kind, "closed by this side"),
+        other => Error::new(kind, "the connection broke").with_source(other),
+    }
+}
+
+/// Text from a peer for logs and errors: short, and without control characters.
+pub(crate) fn peer_text(bytes: &[u8]) -> String {
+    /// Enough for every text of ours.
+    const MAX_REASON: usize = 512;
+    String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_REASON)])
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_survive() {
+        for &kind in ErrorKind::ALL {
+            for executed in [Executed::No, Executed::Maybe, Executed::Yes] {
+                assert_eq!(read(code(kind, executed)), (kind, executed));
+            }
+        }
+        assert_eq!(read(VarInt::from_u32(0)), (ErrorKind::Cancelled, Executed::Maybe));
+        assert_eq!(read(VarInt::MAX), (ErrorKind::Cancelled, Executed::Maybe));
+    }
+
+    #[test]
+    fn text_from_a_peer_is_short_and_printable() {
+        assert_eq!(peer_text(b"a\x1b[31mb\nc"), "a[31mbc");
+        assert_eq!(peer_text(&[b'x'; 10_000]).len(), 512);
+    }
+}

@@ -1,0 +1,270 @@
+//! The two halves of a QUIC stream, so wrapped that neither can end by accident.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use quinn::VarInt;
+
+use crate::error::{Error, ErrorKind, Executed};
+use crate::transport::reset;
+use crate::wire::frame::{Frame, FrameBuffer};
+
+/// Why a stream half is of no use any more.
+#[derive(Clone, Debug)]
+pub(crate) enum Broken {
+    /// The peer gave this call up, with a code.
+    Peer(VarInt),
+    /// The connection ended.
+    Connection(quinn::ConnectionError),
+    /// This side had closed it before; a bug of ours, treated as a lost stream.
+    Local,
+}
+
+impl Broken {
+    /// The code to pass the news on with.
+    pub(crate) fn code(&self, kind: ErrorKind, executed: Executed) -> VarInt {
+        match self {
+            Self::Peer(code) => *code,
+            Self::Connection(_) | Self::Local => reset::code(kind, executed),
+        }
+    }
+
+    /// The error to report, of `kind` if the connection broke.
+    pub(crate) fn error(self, kind: ErrorKind) -> Error {
+        match self {
+            Self::Peer(code) => {
+                let (said, executed) = reset::read(code);
+                let text = match said {
+                    ErrorKind::Cancelled => "the peer gave the call up",
+                    ErrorKind::NodeLost => "the node was lost in the middle of a message",
+                    _ => "the peer reset the call",
+                };
+                Error::new(said, text).with_executed(executed)
+            }
+            Self::Connection(cause) => reset::connection_error(cause, kind),
+            Self::Local => Error::new(kind, "the stream was closed by this side"),
+        }
+    }
+}
+
+impl From<quinn::WriteError> for Broken {
+    fn from(error: quinn::WriteError) -> Self {
+        match error {
+            quinn::WriteError::Stopped(code) => Self::Peer(code),
+            quinn::WriteError::ConnectionLost(cause) => Self::Connection(cause),
+            quinn::WriteError::ClosedStream | quinn::WriteError::ZeroRttRejected => Self::Local,
+        }
+    }
+}
+
+impl From<quinn::ReadError> for Broken {
+    fn from(error: quinn::ReadError) -> Self {
+        match error {
+            quinn::ReadError::Reset(code) => Self::Peer(code),
+            quinn::ReadError::ConnectionLost(cause) => Self::Connection(cause),
+            _ => Self::Local,
+        }
+    }
+}
+
+/// The sending half.
+///
+/// Dropping it resets the stream with "cancelled", unless [`finish`](Self::finish) was called:
+/// quinn alone would send a FIN, and a broken stream would look like one that ended.
+#[derive(Debug)]
+pub(crate) struct SendHalf {
+    inner: quinn::SendStream,
+    ended: bool,
+}
+
+impl SendHalf {
+    pub(crate) fn new(inner: quinn::SendStream) -> Self {
+        Self { inner, ended: false }
+    }
+
+    /// Writes everything. Waits while the peer's window is full.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave a part written: the stream is only good for a reset then.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        Ok(self.inner.write_all(bytes).await?)
+    }
+
+    /// Writes everything, without copying. Cancel safety as [`write`](Self::write).
+    pub(crate) async fn write_chunks(&mut self, chunks: &mut [Bytes]) -> Result<(), Broken> {
+        Ok(self.inner.write_all_chunks(chunks).await?)
+    }
+
+    /// Writes some of `bytes` and says how many; cancel safe.
+    pub(crate) async fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+        Ok(self.inner.write(bytes).await?)
+    }
+
+    /// Ends the direction well: everything that was to be said has been written.
+    pub(crate) fn finish(&mut self) {
+        self.ended = true;
+        // Fails only if the stream is over already, and then there is nothing left to end.
+        let _ = self.inner.finish();
+    }
+
+    /// Ends the direction badly. What the peer has not read yet is lost.
+    pub(crate) fn reset(&mut self, code: VarInt) {
+        self.ended = true;
+        let _ = self.inner.reset(code);
+    }
+
+    /// Resolves when the peer no longer reads, or after [`finish`](Self::finish) when it has
+    /// received everything (`None`).
+    pub(crate) fn stopped(&self) -> Stopped {
+        let stopped = self.inner.stopped();
+        Stopped(Box::pin(async move {
+            match stopped.await {
+                Ok(code) => code.map(Broken::Peer),
+                Err(quinn::StoppedError::ConnectionLost(cause)) => Some(Broken::Connection(cause)),
+                Err(quinn::StoppedError::ZeroRttRejected) => Some(Broken::Local),
+            }
+        }))
+    }
+}
+
+impl Drop for SendHalf {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = self.inner.reset(reset::cancelled());
+        }
+    }
+}
+
+/// The future of [`SendHalf::stopped`].
+pub(crate) struct Stopped(Pin<Box<dyn Future<Output = Option<Broken>> + Send>>);
+
+impl Future for Stopped {
+    type Output = Option<Broken>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+/// The receiving half.
+///
+/// Dropping it before the end tells the peer to stop with "cancelled".
+#[derive(Debug)]
+pub(crate) struct RecvHalf {
+    inner: quinn::RecvStream,
+    ended: bool,
+}
+
+/// Most chunks that one read gives. A chunk is what one packet brought: at most 1.4 kB over a
+/// common network.
+const READ_CHUNKS: usize = 32;
+
+impl RecvHalf {
+    pub(crate) fn new(inner: quinn::RecvStream) -> Self {
+        Self { inner, ended: false }
+    }
+
+    /// Waits for bytes and gives all chunks that are there, up to [`READ_CHUNKS`]; `None` at the
+    /// FIN. Cancel safe.
+    pub(crate) async fn read(&mut self) -> Result<Option<Chunks>, Broken> {
+        let mut chunks = Chunks::default();
+        match self.inner.read_chunks(&mut chunks.chunks).await {
+            Ok(Some(n)) => {
+                chunks.n = n;
+                Ok(Some(chunks))
+            }
+            Ok(None) => {
+                self.ended = true;
+                Ok(None)
+            }
+            Err(error) => {
+                self.ended = true;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Reads into `buffer` until a frame is complete, and gives it; `None` at a FIN between frames.
+    ///
+    /// # Errors
+    /// [`FrameError`]: the stream broke, or what came is not a frame.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: what has come so far stays in `buffer`.
+    pub(crate) async fn frame(
+        &mut self,
+        buffer: &mut FrameBuffer,
+    ) -> Result<Option<Frame>, FrameError> {
+        loop {
+            if let Some(frame) = buffer.next().map_err(|cause| FrameError::Malformed(cause.0))? {
+                return Ok(Some(frame));
+            }
+            match self.read().await.map_err(FrameError::Broken)? {
+                Some(chunks) => {
+                    for chunk in chunks.iter() {
+                        buffer.push(chunk);
+                    }
+                }
+                None if buffer.is_empty() => return Ok(None),
+                None => return Err(FrameError::Malformed("the stream ends inside a frame".into())),
+            }
+        }
+    }
+
+    /// Tells the peer not to send any more.
+    pub(crate) fn stop(&mut self, code: VarInt) {
+        self.ended = true;
+        // Fails only if everything has arrived already.
+        let _ = self.inner.stop(code);
+    }
+}
+
+impl Drop for RecvHalf {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = self.inner.stop(reset::cancelled());
+        }
+    }
+}
+
+/// Why there is no next frame.
+#[derive(Debug)]
+pub(crate) enum FrameError {
+    /// The stream is gone.
+    Broken(Broken),
+    /// The peer sent something that is no frame.
+    Malformed(String),
+}
+
+impl FrameError {
+    /// The error to report, of `kind` if the connection broke.
+    pub(crate) fn error(self, kind: ErrorKind) -> Error {
+        match self {
+            Self::Broken(broken) => broken.error(kind),
+            Self::Malformed(text) => Error::new(ErrorKind::Protocol, text),
+        }
+    }
+}
+
+/// What one read gave.
+#[derive(Debug, Default)]
+pub(crate) struct Chunks {
+    chunks: [Bytes; READ_CHUNKS],
+    n: usize,
+}
+
+impl Chunks {
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Bytes> {
+        self.as_slice().iter()
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Bytes] {
+        &self.chunks[..self.n]
+    }
+
+    pub(crate) fn as_mut(&mut self) -> &mut [Bytes] {
+        &mut self.chunks[..self.n]
+    }
+}

@@ -1,0 +1,156 @@
+//! Tickets: everything a peer needs to reach a gateway and be let in, as one line of text.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+
+use crate::error::{Error, ErrorKind};
+use crate::transport::credentials::Token;
+use crate::transport::identity::Pin;
+use crate::wire::control::Role;
+
+/// A gateway's address, the hash of its key, and the token of one role:
+/// `easyremote://host:port?pin=<hash>&token=<secret>`.
+///
+/// Handed out by [`Gateway::ticket`](crate::Gateway::ticket); given to
+/// [`Client::connect`](crate::Client::connect) or [`Node::serve`](crate::Node::serve), as it is or as
+/// text. `Display` shows the token, so a ticket is to be kept like a password; `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ticket {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) pin: Pin,
+    pub(crate) role: Role,
+    pub(crate) token: Token,
+}
+
+/// What every ticket begins with.
+pub(crate) const SCHEME: &str = "easyremote://";
+
+impl Ticket {
+    /// The role that the ticket lets its holder be.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pin = BASE64.encode(self.pin);
+        let token = BASE64.encode(self.token.expose());
+        let prefix = prefix(self.role);
+        write!(f, "{SCHEME}{}:{}?pin={pin}&token={prefix}{token}", self.host, self.port)
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ticket({SCHEME}{}:{}, {:?})", self.host, self.port, self.role)
+    }
+}
+
+/// Each role's tokens begin differently, so that one of the wrong kind is refused before any
+/// packet is sent.
+fn prefix(role: Role) -> &'static str {
+    match role {
+        Role::Node => "ern_",
+        Role::Client => "erc_",
+    }
+}
+
+impl FromStr for Ticket {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let bad = |part: &str| {
+            let text = format!(
+                "the ticket's {part}; a ticket is `{SCHEME}host:port?pin=..&token=..`, as the \
+                 gateway prints it"
+            );
+            Error::new(ErrorKind::Unavailable, text)
+        };
+        let rest = text.strip_prefix(SCHEME).ok_or_else(|| bad("scheme is not `easyremote`"))?;
+        let (address, query) = rest.split_once('?').ok_or_else(|| bad("pin is missing"))?;
+        let (host, port) =
+            host_and_port(address).ok_or_else(|| bad("address is not `host:port`"))?;
+        let (mut pin, mut token) = (None, None);
+        for pair in query.split('&') {
+            match pair.split_once('=') {
+                Some(("pin", value)) => pin = Some(value),
+                Some(("token", value)) => token = Some(value),
+                _ => return Err(bad("query has a part that is neither `pin` nor `token`")),
+            }
+        }
+        let pin = pin.ok_or_else(|| bad("pin is missing"))?;
+        let pin = decode(pin).ok_or_else(|| bad("pin is not 32 bytes in base64url"))?;
+        let token = token.ok_or_else(|| bad("token is missing"))?;
+        let (role, token) = [Role::Node, Role::Client]
+            .into_iter()
+            .find_map(|role| Some((role, token.strip_prefix(prefix(role))?)))
+            .ok_or_else(|| bad("token begins with neither `ern_` nor `erc_`"))?;
+        let token = decode(token).ok_or_else(|| bad("token is not 32 bytes in base64url"))?;
+        Ok(Self { host, port, pin, role, token: Token::new(token) })
+    }
+}
+
+fn decode(text: &str) -> Option<[u8; 32]> {
+    BASE64.decode(text).ok()?.try_into().ok()
+}
+
+/// Splits `host:port`, `1.2.3.4:port` or `[::1]:port`; the brackets stay with the host.
+pub(crate) fn host_and_port(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    if host.is_empty() || (host.contains(':') && !bracketed) {
+        return None;
+    }
+    Some((host.to_owned(), port.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Ticket {
+        Ticket {
+            host: "gw.example.com".into(),
+            port: 8080,
+            pin: [1; 32],
+            role: Role::Client,
+            token: Token::new([2; 32]),
+        }
+    }
+
+    #[test]
+    fn tickets_survive_text() {
+        assert_eq!(sample().to_string().parse::<Ticket>().unwrap(), sample());
+        let v6 = Ticket { host: "[::1]".into(), role: Role::Node, ..sample() };
+        assert_eq!(v6.to_string().parse::<Ticket>().unwrap(), v6);
+    }
+
+    #[test]
+    fn debug_hides_the_token() {
+        let text = format!("{:?}", sample());
+        assert!(!text.contains(&BASE64.encode([2; 32])), "{text}");
+    }
+
+    #[test]
+    fn a_damaged_ticket_names_the_part() {
+        let good = sample().to_string();
+        for (bad, part) in [
+            (good.replace("easyremote://", "https://"), "scheme"),
+            (good.replace(":8080", ""), "address"),
+            (good.replace("pin=AQEB", "pin="), "pin"),
+            (good.replace("&token", "&tokem"), "query"),
+            (good.replace("erc_", "era_"), "token"),
+            (good.replace("erc_AgIC", "erc_"), "token"),
+            (good.split('?').next().unwrap().to_owned(), "pin"),
+        ] {
+            let error = bad.parse::<Ticket>().unwrap_err();
+            assert!(error.to_string().starts_with(&format!("the ticket's {part}")), "{error}");
+        }
+    }
+}

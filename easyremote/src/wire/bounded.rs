@@ -1,0 +1,203 @@
+//! Decoding that a hostile message cannot make expensive.
+//!
+//! A few bytes can ask for a lot: a sequence of 2^64 units takes nine bytes and never ends, an
+//! empty `Vec` takes one byte of the message and 24 of memory, and every `Some` of a recursive
+//! type is a stack frame. [`Bounded`] wraps any deserializer and charges a [`Budget`] for what the
+//! message makes it do; the budget follows from the length of the message. [`from_bincode`] and
+//! [`from_json`] are the codecs of this crate with it.
+
+mod deserializer;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use bincode::error::DecodeError;
+use serde::de::{Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Error};
+
+pub(crate) use self::deserializer::Bounded;
+
+/// Decodes a bincode message, which must be one `T` and nothing else.
+///
+/// # Errors
+/// If the message is not a `T`, has bytes left over, or costs more than
+/// [`Budget::for_message`] allows.
+pub(crate) fn from_bincode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
+    let mut budget = Budget::for_message(bytes.len());
+    let (value, used) = from_bincode_prefix(bytes, &mut budget)?;
+    match bytes.len() - used {
+        0 => Ok(value),
+        left => Err(Malformed(format!("{left} bytes are left over after the value"))),
+    }
+}
+
+/// Decodes one `T` from the beginning of a bincode message; also returns how long it was.
+///
+/// The budget is that of the whole message: values that follow each other share it.
+///
+/// # Errors
+/// If the message does not begin with a `T`, or it costs more than is left of the budget.
+pub(crate) fn from_bincode_prefix<T: DeserializeOwned>(
+    bytes: &[u8],
+    budget: &mut Budget,
+) -> Result<(T, usize), Malformed> {
+    let seed = BoundedSeed { budget, value: PhantomData };
+    bincode::serde::seed_decode_from_slice(seed, bytes, bincode::config::standard())
+        .map_err(Malformed::from_bincode)
+}
+
+/// Decodes a JSON message, which must be one `T` and nothing else but white space.
+///
+/// # Errors
+/// As for [`from_bincode`]. The depth is limited by `serde_json` too, to 127 arrays, objects and
+/// enums.
+pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
+    let mut budget = Budget::for_message(bytes.len());
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    T::deserialize(Bounded::new(&mut json, &mut budget))
+        .and_then(|value| json.end().map(|()| value))
+        .map_err(|error| Malformed(error.to_string()))
+}
+
+/// What decoding one message may still cost.
+///
+/// What has a fixed size costs nothing extra: the fields of a struct are a part of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Budget {
+    /// Elements of sequences and entries of maps.
+    elements: u64,
+    /// Bytes of memory, not counting what the allocator adds and a collection keeps in reserve.
+    memory: u64,
+    /// Levels of nesting: options, structs, tuples, enums, sequences and maps in each other.
+    depth: u32,
+    /// How many elements may still come.
+    elements_left: u64,
+    /// How much memory may still be needed.
+    memory_left: u64,
+}
+
+impl Budget {
+    /// A budget of so many elements, bytes of memory and levels of nesting.
+    pub(crate) fn new(elements: u64, memory: u64, depth: u32) -> Self {
+        Self { elements, memory, depth, elements_left: elements, memory_left: memory }
+    }
+
+    /// The budget for a message of `len` bytes.
+    ///
+    /// | limit    | value            | why                                                         |
+    /// |----------|------------------|-------------------------------------------------------------|
+    /// | elements | `len` + 65,536   | an element takes at least a byte, unless its type is empty  |
+    /// | memory   | 16 `len` + 4 MiB | small numbers take a byte, whatever their type; a `None` of |
+    /// |          |                  | a large type does too, so a short message may be sparse     |
+    /// | depth    | 128              | as `serde_json`: more than data has, less than a stack has  |
+    pub(crate) fn for_message(len: usize) -> Self {
+        let len = len as u64;
+        let elements = len.saturating_add(FREE_ELEMENTS);
+        let memory = len.saturating_mul(MEMORY_PER_BYTE).saturating_add(FREE_MEMORY);
+        Self::new(elements, memory, MAX_DEPTH)
+    }
+
+    /// Charges `n` elements of a sequence or map.
+    #[inline]
+    fn charge_elements<E: Error>(&mut self, n: usize) -> Result<(), E> {
+        match self.elements_left.checked_sub(n as u64) {
+            Some(left) => self.elements_left = left,
+            None => return Err(self.too_many()),
+        }
+        Ok(())
+    }
+
+    /// Charges `n` bytes of memory.
+    #[inline]
+    fn charge_memory<E: Error>(&mut self, n: usize) -> Result<(), E> {
+        match self.memory_left.checked_sub(n as u64) {
+            Some(left) => self.memory_left = left,
+            None => return Err(self.too_large()),
+        }
+        Ok(())
+    }
+
+    /// The error for too many elements.
+    #[cold]
+    #[inline(never)]
+    fn too_many<E: Error>(&self) -> E {
+        E::custom(format_args!("more than {} elements", self.elements))
+    }
+
+    /// The error for too much memory.
+    #[cold]
+    #[inline(never)]
+    fn too_large<E: Error>(&self) -> E {
+        E::custom(format_args!("needs more than {} MiB of memory", self.memory >> 20))
+    }
+
+    /// The error for too much nesting.
+    #[cold]
+    #[inline(never)]
+    fn too_deep<E: Error>(&self) -> E {
+        E::custom(format_args!("nested deeper than {} levels", self.depth))
+    }
+}
+
+/// Decodes a `T` within a budget, for functions that take a seed and not a deserializer.
+pub(crate) struct BoundedSeed<'b, T> {
+    /// What it may cost.
+    pub(crate) budget: &'b mut Budget,
+    /// What to decode.
+    pub(crate) value: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for BoundedSeed<'_, T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        T::deserialize(Bounded::new(deserializer, self.budget))
+    }
+}
+
+/// Bytes from a peer that are not the value they should be; the text says why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Malformed(String);
+
+impl Malformed {
+    /// In words: the codec itself prints its errors as Rust structures.
+    fn from_bincode(error: DecodeError) -> Self {
+        Self(match error {
+            DecodeError::OtherString(text) => text,
+            DecodeError::Other(text) => text.to_owned(),
+            DecodeError::UnexpectedEnd { additional } => {
+                format!("ends at least {additional} bytes too early")
+            }
+            DecodeError::UnexpectedVariant { type_name, found, .. } => {
+                format!("`{type_name}` has no variant {found}")
+            }
+            DecodeError::Utf8 { inner } => format!("a string is not valid: {inner}"),
+            DecodeError::InvalidCharEncoding(bytes) => format!("{bytes:?} is not a character"),
+            DecodeError::InvalidBooleanValue(byte) => format!("a boolean cannot be {byte}"),
+            DecodeError::InvalidIntegerType { expected, found } => {
+                format!("an integer is {found:?} where {expected:?} is expected")
+            }
+            DecodeError::Serde(_) => "the type needs a self-describing codec".to_owned(),
+            other => other.to_string(),
+        })
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Elements that need not take a byte of the message: units, empty structs. Each costs some
+/// nanoseconds, so these are less than a millisecond.
+const FREE_ELEMENTS: u64 = 65_536;
+/// A `u128` is 16 bytes and takes one, if it is small.
+const MEMORY_PER_BYTE: u64 = 16;
+/// For messages with little data and much structure: no machine fails for it.
+const FREE_MEMORY: u64 = 4 << 20;
+/// Every level is some stack frames of the decoder and of the type.
+const MAX_DEPTH: u32 = 128;

@@ -1,0 +1,204 @@
+//! Reading and writing the fixed hand-written layouts: integers, strings, lists.
+//!
+//! Integers are QUIC variable-length integers (RFC 9000, section 16) unless said otherwise.
+//! Reading compares every length with its limit and with what is there before it is used.
+
+use std::fmt;
+
+/// A layout that does not say what it should; the text names the field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) String);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl Malformed {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// Writes integers and strings at the end of a buffer.
+pub(crate) trait WriteBytes {
+    /// A variable-length integer of 1, 2, 4 or 8 bytes; values above 2^62 - 1 become that.
+    fn put_varint(&mut self, value: u64);
+    /// A length and that many bytes.
+    fn put_bytes(&mut self, value: &[u8]);
+    /// A string as its bytes, cut at `limit` on a character boundary.
+    fn put_str(&mut self, value: &str, limit: usize);
+}
+
+impl WriteBytes for Vec<u8> {
+    fn put_varint(&mut self, value: u64) {
+        let value = value.min(MAX_VARINT);
+        if value < 1 << 6 {
+            self.push(value as u8);
+        } else if value < 1 << 14 {
+            self.extend_from_slice(&(value as u16 | 0x4000).to_be_bytes());
+        } else if value < 1 << 30 {
+            self.extend_from_slice(&(value as u32 | 0x8000_0000).to_be_bytes());
+        } else {
+            self.extend_from_slice(&(value | 0xc000_0000_0000_0000).to_be_bytes());
+        }
+    }
+
+    fn put_bytes(&mut self, value: &[u8]) {
+        self.put_varint(value.len() as u64);
+        self.extend_from_slice(value);
+    }
+
+    fn put_str(&mut self, value: &str, limit: usize) {
+        let end = value.floor_char_boundary_at(limit);
+        self.put_bytes(&value.as_bytes()[..end]);
+    }
+}
+
+trait FloorCharBoundary {
+    fn floor_char_boundary_at(&self, limit: usize) -> usize;
+}
+
+impl FloorCharBoundary for str {
+    fn floor_char_boundary_at(&self, limit: usize) -> usize {
+        if self.len() <= limit {
+            return self.len();
+        }
+        (0..=limit).rev().find(|&at| self.is_char_boundary(at)).unwrap_or(0)
+    }
+}
+
+/// Reads from the front of a slice.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    pub(crate) fn take(&mut self, n: usize, field: &str) -> Result<&'a [u8], Malformed> {
+        match self.rest.split_at_checked(n) {
+            Some((taken, rest)) => {
+                self.rest = rest;
+                Ok(taken)
+            }
+            None => Err(Malformed(format!("`{field}` is cut short"))),
+        }
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self, field: &str) -> Result<[u8; N], Malformed> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N, field)?);
+        Ok(array)
+    }
+
+    pub(crate) fn u8(&mut self, field: &str) -> Result<u8, Malformed> {
+        self.array::<1>(field).map(|[byte]| byte)
+    }
+
+    pub(crate) fn u64(&mut self, field: &str) -> Result<u64, Malformed> {
+        self.array(field).map(u64::from_be_bytes)
+    }
+
+    pub(crate) fn varint(&mut self, field: &str) -> Result<u64, Malformed> {
+        let first = self.u8(field)?;
+        let more = self.take((1 << (first >> 6)) - 1, field)?;
+        Ok(more.iter().fold(u64::from(first & 0x3f), |value, &byte| (value << 8) | u64::from(byte)))
+    }
+
+    /// A length of at most `limit`.
+    pub(crate) fn length(&mut self, limit: usize, field: &str) -> Result<usize, Malformed> {
+        match usize::try_from(self.varint(field)?) {
+            Ok(length) if length <= limit => Ok(length),
+            _ => Err(Malformed(format!("`{field}` is longer than {limit}"))),
+        }
+    }
+
+    pub(crate) fn bytes(&mut self, limit: usize, field: &str) -> Result<&'a [u8], Malformed> {
+        let length = self.length(limit, field)?;
+        self.take(length, field)
+    }
+
+    pub(crate) fn str(&mut self, limit: usize, field: &str) -> Result<&'a str, Malformed> {
+        std::str::from_utf8(self.bytes(limit, field)?)
+            .map_err(|_| Malformed(format!("`{field}` is not UTF-8")))
+    }
+
+    pub(crate) fn list<T>(
+        &mut self,
+        limit: usize,
+        field: &str,
+        mut item: impl FnMut(&mut Self) -> Result<T, Malformed>,
+    ) -> Result<Vec<T>, Malformed> {
+        let n = self.length(limit, field)?;
+        // Each item takes at least a byte, so the capacity is bounded by what has arrived.
+        let mut items = Vec::with_capacity(n.min(self.rest.len()));
+        for _ in 0..n {
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+}
+
+/// Largest variable-length integer.
+pub(crate) const MAX_VARINT: u64 = (1 << 62) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_survive_at_every_width() {
+        for value in [0, 1, 63, 64, 16_383, 16_384, (1 << 30) - 1, 1 << 30, MAX_VARINT] {
+            let mut out = Vec::new();
+            out.put_varint(value);
+            let mut reader = Reader::new(&out);
+            assert_eq!(reader.varint("value"), Ok(value));
+            assert!(reader.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_integer_that_does_not_fit_is_the_largest() {
+        let mut out = Vec::new();
+        out.put_varint(u64::MAX);
+        assert_eq!(Reader::new(&out).varint("value"), Ok(MAX_VARINT));
+    }
+
+    #[test]
+    fn every_cut_is_an_error() {
+        let mut out = Vec::new();
+        out.put_varint(70_000);
+        out.put_str("name", 100);
+        for end in 0..out.len() {
+            let mut reader = Reader::new(&out[..end]);
+            let read = reader.varint("value").and_then(|_| reader.str(100, "name"));
+            assert!(read.is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn a_length_above_the_limit_is_refused_before_it_is_used() {
+        let mut out = Vec::new();
+        out.put_varint(MAX_VARINT);
+        assert!(Reader::new(&out).bytes(10, "name").is_err());
+        assert!(Reader::new(&out).list(10, "names", |r| r.u8("name")).is_err());
+    }
+
+    #[test]
+    fn long_strings_are_cut_between_characters() {
+        let mut out = Vec::new();
+        out.put_str("aé", 2);
+        assert_eq!(Reader::new(&out).str(10, "name"), Ok("a"));
+    }
+}

@@ -1,0 +1,162 @@
+//! The codec of values: bincode between stubs, JSON for callers without types.
+//!
+//! The only module that names bincode. Everything from a peer is decoded under a
+//! [`Budget`](crate::wire::bounded::Budget).
+
+use std::any::{Any, TypeId};
+use std::marker::PhantomData;
+
+use bincode::config::standard;
+use bincode::enc::write::Writer;
+use bincode::error::EncodeError;
+use bytes::Bytes;
+use serde::de::{DeserializeOwned, DeserializeSeed, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::wire::bounded::{Bounded, Budget};
+
+/// How values are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Codec {
+    /// bincode 2 with its standard configuration: little-endian, variable-length integers.
+    Bincode,
+    /// JSON text.
+    Json,
+}
+
+impl Codec {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Bincode => 0,
+            Self::Json => 1,
+        }
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Bincode),
+            1 => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    /// Appends `value` to `out`.
+    ///
+    /// # Errors
+    /// What the value's `Serialize` complained about.
+    pub(crate) fn encode<T: Serialize + 'static>(
+        self,
+        value: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        match self {
+            Self::Bincode => match (value as &dyn Any).downcast_ref::<Vec<u8>>() {
+                Some(bytes) => to_bincode(&Blob(bytes.as_slice()), out),
+                None => to_bincode(value, out),
+            },
+            Self::Json => serde_json::to_writer(out, value).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// Reads a value that takes up all of `bytes`.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes, or that they ask for more than their budget.
+    pub(crate) fn decode<T: DeserializeOwned + 'static>(self, bytes: &Bytes) -> Result<T, String> {
+        let mut budget = Budget::for_message(bytes.len());
+        match self {
+            Self::Bincode => {
+                let (value, length) = from_bincode(bytes, &mut budget)?;
+                if length != bytes.len() {
+                    return Err(format!("{} bytes too many", bytes.len() - length));
+                }
+                Ok(value)
+            }
+            Self::Json => from_json(bytes, &mut budget),
+        }
+    }
+}
+
+/// Appends `value` in bincode.
+fn to_bincode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
+    struct Append<'a>(&'a mut Vec<u8>);
+    impl Writer for Append<'_> {
+        fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+    bincode::serde::encode_into_writer(value, Append(out), standard())
+        .map_err(|error| error.to_string())
+}
+
+/// Reads one bincode value from the front of `bytes`, and says how many it took.
+pub(crate) fn from_bincode<T: DeserializeOwned + 'static>(
+    bytes: &[u8],
+    budget: &mut Budget,
+) -> Result<(T, usize), String> {
+    // `Vec<u8>` and byte strings look the same in bincode; only the pace differs.
+    if TypeId::of::<T>() == TypeId::of::<Vec<u8>>() {
+        let (Blob(value), length): (Blob<Vec<u8>>, _) = borrowed(bytes, budget)?;
+        // The types are the same, so there is a value.
+        let mut same = Some(value);
+        let value = (&mut same as &mut dyn Any).downcast_mut::<Option<T>>().and_then(Option::take);
+        return value.map(|value| (value, length)).ok_or_else(|| "not a `Vec<u8>`".to_owned());
+    }
+    borrowed(bytes, budget)
+}
+
+fn borrowed<T: DeserializeOwned>(bytes: &[u8], budget: &mut Budget) -> Result<(T, usize), String> {
+    struct Within<'b, T>(&'b mut Budget, PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Within<'_, T> {
+        type Value = T;
+
+        fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+            T::deserialize(Bounded::new(deserializer, self.0))
+        }
+    }
+    bincode::serde::seed_decode_from_slice(Within(budget, PhantomData), bytes, standard())
+        .map_err(|error| error.to_string())
+}
+
+/// Reads one JSON value that takes up all of `bytes`.
+pub(crate) fn from_json<T: DeserializeOwned>(
+    bytes: &[u8],
+    budget: &mut Budget,
+) -> Result<T, String> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = T::deserialize(Bounded::new(&mut json, budget))
+        .and_then(|value| json.end().map(|()| value));
+    value.map_err(|error| error.to_string())
+}
+
+/// Bytes that are copied as one piece, where serde would go one by one.
+struct Blob<T>(T);
+
+impl Serialize for Blob<&[u8]> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob<Vec<u8>> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Whole;
+        impl Visitor<'_> for Whole {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+                Ok(bytes)
+            }
+        }
+        deserializer.deserialize_byte_buf(Whole).map(Self)
+    }
+}

@@ -1,0 +1,304 @@
+//! The messages of the control stream, the first stream of each connection.
+//!
+//! The dialler opens it with [`Hello`] (and, if it is a node, [`Register`]); the gateway answers
+//! [`Welcome`] (and `Registered`) or `Refused`. After that both sides send `Ping` every two seconds
+//! and echo it as `Pong`.
+
+use crate::error::Error;
+use crate::wire::bytes::{Malformed, Reader, WriteBytes};
+use crate::wire::error::{put_error, read_error};
+use crate::wire::frame::{self, FRAME_HEADER, FrameKind};
+use crate::wire::kind::Kind;
+use crate::wire::limits::{MAX_CONTROL, MAX_FUNCTIONS, MAX_LIST, MAX_NAME};
+
+/// What a peer of the gateway wants to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// Offers functions.
+    Node,
+    /// Calls functions.
+    Client,
+}
+
+impl Role {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Node => 1,
+            Self::Client => 2,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Node),
+            2 => Some(Self::Client),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Client => "client",
+        }
+    }
+}
+
+/// A message of the control stream.
+///
+/// Its frame's body is a tag byte and the fields in the order of the struct.
+#[derive(Clone, Debug)]
+pub(crate) enum Control {
+    Hello(Hello),
+    Welcome(Welcome),
+    Refused(Error),
+    Register(Register),
+    Registered,
+    Ping(u64),
+    Pong(u64),
+}
+
+/// The dialler's first message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hello {
+    pub(crate) role: Role,
+    /// Proof that the dialler holds the role's token: see `transport::credentials`.
+    pub(crate) proof: [u8; 32],
+    /// The node's id; empty for a client.
+    pub(crate) id: String,
+    /// Random per process: tells a node that reconnects from another with the same id.
+    pub(crate) boot: [u8; 16],
+    /// How often this process has connected to this gateway before.
+    pub(crate) epoch: u64,
+}
+
+/// The gateway's consent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Welcome {
+    /// Longest message that the gateway relays, in bytes.
+    pub(crate) max_message: u64,
+}
+
+/// What a node offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Register {
+    pub(crate) tags: Vec<String>,
+    /// Most calls that the node wants to have at a time.
+    pub(crate) capacity: u64,
+    pub(crate) functions: Vec<Offer>,
+}
+
+/// One function that a node offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Offer {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) fingerprint: u64,
+    pub(crate) parameters: Vec<String>,
+    /// The types as people read them: `(a: i64, b: i64) -> i64`.
+    pub(crate) signature: String,
+    pub(crate) doc: String,
+}
+
+mod tag {
+    pub(super) const HELLO: u8 = 1;
+    pub(super) const WELCOME: u8 = 2;
+    pub(super) const REFUSED: u8 = 3;
+    pub(super) const REGISTER: u8 = 4;
+    pub(super) const REGISTERED: u8 = 5;
+    pub(super) const PING: u8 = 6;
+    pub(super) const PONG: u8 = 7;
+}
+
+/// Longest signature and longest documentation of an offer, in bytes; both are cut, not refused.
+const MAX_TEXT: usize = 4 << 10;
+
+impl Control {
+    /// Appends the message as a frame.
+    ///
+    /// # Errors
+    /// The length of a message that is longer than [`MAX_CONTROL`].
+    pub(crate) fn put(&self, out: &mut Vec<u8>) -> Result<(), usize> {
+        let start = frame::begin(out, FrameKind::Control);
+        match self {
+            Self::Hello(hello) => hello.put(out),
+            Self::Welcome(welcome) => {
+                out.push(tag::WELCOME);
+                out.put_varint(welcome.max_message);
+            }
+            Self::Refused(error) => {
+                out.push(tag::REFUSED);
+                put_error(out, error);
+            }
+            Self::Register(register) => register.put(out),
+            Self::Registered => out.push(tag::REGISTERED),
+            Self::Ping(number) => put_number(out, tag::PING, *number),
+            Self::Pong(number) => put_number(out, tag::PONG, *number),
+        }
+        frame::finish(out, start, MAX_CONTROL)
+    }
+
+    /// Reads the body of a `Control` frame.
+    pub(crate) fn read(body: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(body);
+        match reader.u8("tag")? {
+            tag::HELLO => Hello::read(&mut reader).map(Self::Hello),
+            tag::WELCOME => {
+                Ok(Self::Welcome(Welcome { max_message: reader.varint("max message")? }))
+            }
+            tag::REFUSED => {
+                reader.take(FRAME_HEADER, "error")?;
+                read_error(&body[1 + FRAME_HEADER..]).map(Self::Refused)
+            }
+            tag::REGISTER => Register::read(&mut reader).map(Self::Register),
+            tag::REGISTERED => Ok(Self::Registered),
+            tag::PING => reader.varint("number").map(Self::Ping),
+            tag::PONG => reader.varint("number").map(Self::Pong),
+            unknown => Err(Malformed(format!("control message of unknown tag {unknown}"))),
+        }
+    }
+}
+
+fn put_number(out: &mut Vec<u8>, tag: u8, number: u64) {
+    out.push(tag);
+    out.put_varint(number);
+}
+
+impl Hello {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[tag::HELLO, self.role.code()]);
+        out.extend_from_slice(&self.proof);
+        out.put_str(&self.id, MAX_NAME);
+        out.extend_from_slice(&self.boot);
+        out.put_varint(self.epoch);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            role: Role::from_code(reader.u8("role")?)
+                .ok_or_else(|| Malformed::new("`role` is not one that this version knows"))?,
+            proof: reader.array("proof")?,
+            id: reader.str(MAX_NAME, "id")?.to_owned(),
+            boot: reader.array("boot")?,
+            epoch: reader.varint("epoch")?,
+        })
+    }
+}
+
+impl Register {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(tag::REGISTER);
+        put_names(out, &self.tags);
+        out.put_varint(self.capacity);
+        out.put_varint(self.functions.len() as u64);
+        for offer in &self.functions {
+            out.put_str(&offer.name, MAX_NAME);
+            out.push(offer.kind.code());
+            out.extend_from_slice(&offer.fingerprint.to_be_bytes());
+            put_names(out, &offer.parameters);
+            out.put_str(&offer.signature, MAX_TEXT);
+            out.put_str(&offer.doc, MAX_TEXT);
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            tags: names(reader, "tags")?,
+            capacity: reader.varint("capacity")?,
+            functions: reader.list(MAX_FUNCTIONS, "functions", |reader| {
+                Ok(Offer {
+                    name: reader.str(MAX_NAME, "name")?.to_owned(),
+                    kind: Kind::from_code(reader.u8("kind")?)
+                        .ok_or_else(|| Malformed::new("a function is of unknown kind"))?,
+                    fingerprint: reader.u64("fingerprint")?,
+                    parameters: names(reader, "parameters")?,
+                    signature: reader.str(MAX_TEXT, "signature")?.to_owned(),
+                    doc: reader.str(MAX_TEXT, "doc")?.to_owned(),
+                })
+            })?,
+        })
+    }
+}
+
+fn put_names(out: &mut Vec<u8>, names: &[String]) {
+    out.put_varint(names.len() as u64);
+    for name in names {
+        out.put_str(name, MAX_NAME);
+    }
+}
+
+fn names(reader: &mut Reader<'_>, field: &str) -> Result<Vec<String>, Malformed> {
+    reader.list(MAX_LIST, field, |reader| reader.str(MAX_NAME, field).map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn samples() -> Vec<Control> {
+        vec![
+            Control::Hello(Hello {
+                role: Role::Node,
+                proof: [3; 32],
+                id: "gpu-1".into(),
+                boot: [4; 16],
+                epoch: 5,
+            }),
+            Control::Welcome(Welcome { max_message: 64 << 20 }),
+            Control::Refused(Error::new(ErrorKind::Unauthenticated, "wrong token")),
+            Control::Register(Register {
+                tags: vec!["gpu".into()],
+                capacity: 8,
+                functions: vec![Offer {
+                    name: "sync_add".into(),
+                    kind: Kind::Unary,
+                    fingerprint: 6,
+                    parameters: vec!["a".into(), "b".into()],
+                    signature: "(a: i64, b: i64) -> i64".into(),
+                    doc: "Adds.".into(),
+                }],
+            }),
+            Control::Registered,
+            Control::Ping(1),
+            Control::Pong(2),
+        ]
+    }
+
+    #[test]
+    fn messages_survive_the_wire() {
+        for message in samples() {
+            let mut out = Vec::new();
+            message.put(&mut out).unwrap();
+            let back = Control::read(&out[FRAME_HEADER..]).unwrap();
+            assert_eq!(format!("{message:?}"), format!("{back:?}"));
+        }
+    }
+
+    #[test]
+    fn every_cut_is_an_error() {
+        for message in samples() {
+            let mut out = Vec::new();
+            message.put(&mut out).unwrap();
+            for end in FRAME_HEADER..out.len() {
+                assert!(Control::read(&out[FRAME_HEADER..end]).is_err(), "{message:?} at {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_registration_above_the_limit_is_refused() {
+        let offer = Offer {
+            name: "f".into(),
+            kind: Kind::Unary,
+            fingerprint: 0,
+            parameters: Vec::new(),
+            signature: "x".repeat(MAX_TEXT),
+            doc: "x".repeat(MAX_TEXT),
+        };
+        let functions = vec![offer; MAX_FUNCTIONS];
+        let register = Register { tags: Vec::new(), capacity: 1, functions };
+        assert!(Control::Register(register).put(&mut Vec::new()).is_err());
+    }
+}

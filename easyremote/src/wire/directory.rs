@@ -1,0 +1,29 @@
+//! What a gateway answers about itself, as JSON: the reserved functions and their results.
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::kind::Kind;
+
+/// Names that begin like this belong to the gateway; no node can offer them.
+pub(crate) const RESERVED: &str = "easyremote.";
+
+/// Gives a list of [`FunctionInfo`].
+pub(crate) const FUNCTIONS: &str = "easyremote.functions";
+
+/// A function that can be called now, from [`Client::functions`](crate::Client::functions).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FunctionInfo {
+    /// Its name on the wire.
+    pub name: String,
+    /// Whether it gives one result or a stream.
+    pub kind: Kind,
+    /// The names of its arguments, in order.
+    pub parameters: Vec<String>,
+    /// Its types as serde sees them, such as `(a: i64, b: i64) -> i64`.
+    pub signature: String,
+    /// Its doc comment.
+    pub doc: String,
+    /// The ids of the nodes that offer it.
+    pub nodes: Vec<String>,
+}

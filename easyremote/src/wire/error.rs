@@ -1,0 +1,89 @@
+//! The body of an `Error` frame.
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Executed};
+use crate::wire::bytes::{Malformed, Reader, WriteBytes};
+use crate::wire::frame::{self, FrameKind};
+use crate::wire::limits::{MAX_ERROR, MAX_NAME};
+
+/// Longest text of an error on the wire, in bytes; leaves room for the other fields.
+const MAX_TEXT: usize = MAX_ERROR - MAX_NAME - 64;
+
+/// Appends `error` as an `Error` frame.
+///
+/// | type   | field       | meaning                                             |
+/// |--------|-------------|-----------------------------------------------------|
+/// | varint | kind        | the code of an `ErrorKind`                          |
+/// | 1 byte | executed    | 0 no, 1 maybe, 2 yes                                |
+/// | varint | delivered   | items before the error                              |
+/// | varint | retry after | milliseconds plus one; 0 if nothing is asked for    |
+/// | string | node        | id of the node, empty if none was chosen            |
+/// | string | text        | for people                                          |
+pub(crate) fn put_error(out: &mut Vec<u8>, error: &Error) {
+    let mut body = Vec::with_capacity(128);
+    body.put_varint(u64::from(error.kind().code()));
+    body.push(error.executed().code());
+    body.put_varint(error.delivered());
+    body.put_varint(error.retry_after().map_or(0, |wait| wait.as_millis() as u64 + 1));
+    body.put_str(error.node().unwrap_or_default(), MAX_NAME);
+    body.put_str(&error.to_string(), MAX_TEXT);
+    frame::put(out, FrameKind::Error, &body);
+}
+
+/// Reads the body of an `Error` frame.
+///
+/// A kind that this version does not know becomes `Protocol`, with the peer's text.
+pub(crate) fn read_error(body: &[u8]) -> Result<Error, Malformed> {
+    let mut reader = Reader::new(body);
+    let kind = ErrorKind::from_code(reader.varint("kind")?).unwrap_or(ErrorKind::Protocol);
+    let executed = Executed::from_code(reader.u8("executed")?);
+    let delivered = reader.varint("delivered")?;
+    let retry_after = reader.varint("retry after")?;
+    let node = reader.str(MAX_NAME, "node")?;
+    let text = reader.str(MAX_ERROR, "text")?;
+    let mut error =
+        Error::new(kind, text.to_owned()).with_executed(executed).with_delivered(delivered);
+    if !node.is_empty() {
+        error = error.with_node(node);
+    }
+    if let Some(millis) = retry_after.checked_sub(1) {
+        error = error.with_retry_after(Duration::from_millis(millis));
+    }
+    Ok(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::FrameBuffer;
+
+    fn round_trip(error: &Error) -> Error {
+        let mut out = Vec::new();
+        put_error(&mut out, error);
+        let mut buffer = FrameBuffer::new(0);
+        buffer.push(&out);
+        let frame = buffer.next().unwrap().unwrap();
+        assert_eq!(frame.kind, FrameKind::Error);
+        read_error(&frame.body).unwrap()
+    }
+
+    #[test]
+    fn errors_survive_the_wire() {
+        let error = Error::new(ErrorKind::Overloaded, "`f` is busy")
+            .with_executed(Executed::Maybe)
+            .with_delivered(7)
+            .with_node("gpu-1")
+            .with_retry_after(Duration::ZERO);
+        assert_eq!(format!("{error:?}"), format!("{:?}", round_trip(&error)));
+        let bare = Error::new(ErrorKind::NoNode, "");
+        assert_eq!(format!("{bare:?}"), format!("{:?}", round_trip(&bare)));
+    }
+
+    #[test]
+    fn long_texts_are_cut_to_fit_the_frame() {
+        let error = Error::new(ErrorKind::Panicked, "é".repeat(MAX_ERROR));
+        let back = round_trip(&error);
+        assert_eq!(back.to_string(), "é".repeat(MAX_TEXT / 2));
+    }
+}

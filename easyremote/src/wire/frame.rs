@@ -1,0 +1,353 @@
+//! Frames: the typed, length-delimited units inside a stream.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::wire::bytes::Malformed;
+use crate::wire::limits::{MAX_CONTROL, MAX_ERROR, MAX_HEADER};
+
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum FrameKind {
+    /// The call header; the first frame of a call.
+    Header = 1,
+    /// The arguments on the way there, the result on the way back.
+    Body = 2,
+    /// The function's own error instead of a result, or instead of a stream.
+    Fault = 3,
+    /// An error that is not the function's own. Ends a call or a stream.
+    Error = 4,
+    /// A stream is set up; items follow. Empty.
+    Open = 5,
+    /// One item of a stream.
+    Item = 6,
+    /// One item of a stream that is the function's own error; the stream goes on.
+    ItemFault = 7,
+    /// The end of a stream: the number of its items, of both kinds.
+    End = 8,
+    /// A message of the control stream.
+    Control = 9,
+}
+
+impl FrameKind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Header,
+            2 => Self::Body,
+            3 => Self::Fault,
+            4 => Self::Error,
+            5 => Self::Open,
+            6 => Self::Item,
+            7 => Self::ItemFault,
+            8 => Self::End,
+            9 => Self::Control,
+            _ => return None,
+        })
+    }
+
+    /// Whether nothing follows this frame in its direction.
+    ///
+    /// Both ways alike: the arguments are the last frame of a request, a result that of an
+    /// answer.
+    fn is_last(self) -> bool {
+        matches!(self, Self::Body | Self::Fault | Self::Error | Self::End)
+    }
+
+    /// Longest body of a frame of this kind, where a message may have `max_message` bytes.
+    fn limit(self, max_message: usize) -> usize {
+        match self {
+            Self::Header => MAX_HEADER,
+            Self::Body | Self::Fault | Self::Item | Self::ItemFault => max_message,
+            Self::Error => MAX_ERROR,
+            Self::Open => 0,
+            Self::End => 8,
+            Self::Control => MAX_CONTROL,
+        }
+    }
+}
+
+/// Bytes in front of each frame's body.
+///
+/// | bytes | field  | meaning                    |
+/// |-------|--------|----------------------------|
+/// | 1     | kind   | [`FrameKind`]              |
+/// | 4     | length | of the body, big-endian    |
+/// | n     | body   | by kind                    |
+///
+/// Fixed, so that a body of unknown length is written in place and its length patched in
+/// afterwards, and so that a relay can follow the frames at the cost of one addition each.
+pub(crate) const FRAME_HEADER: usize = 5;
+
+/// A complete frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) kind: FrameKind,
+    pub(crate) body: Bytes,
+}
+
+/// Starts a frame at the end of `out`; what is appended until [`finish`] is its body.
+#[must_use]
+pub(crate) fn begin(out: &mut Vec<u8>, kind: FrameKind) -> usize {
+    out.extend_from_slice(&[kind as u8, 0, 0, 0, 0]);
+    out.len()
+}
+
+/// Finishes the frame whose body starts at `start`, the value that [`begin`] gave.
+///
+/// A body longer than `limit` is taken back, as if the frame had never been begun, and its length
+/// is the error.
+pub(crate) fn finish(out: &mut Vec<u8>, start: usize, limit: usize) -> Result<(), usize> {
+    let length = out.len() - start;
+    match u32::try_from(length) {
+        Ok(short) if length <= limit => {
+            out[start - 4..start].copy_from_slice(&short.to_be_bytes());
+            Ok(())
+        }
+        _ => {
+            out.truncate(start - FRAME_HEADER);
+            Err(length)
+        }
+    }
+}
+
+/// Appends a frame whose body is known and short.
+pub(crate) fn put(out: &mut Vec<u8>, kind: FrameKind, body: &[u8]) {
+    let start = begin(out, kind);
+    out.extend_from_slice(body);
+    // Callers pass bodies that they have bounded; a body above 4 GiB cannot be meant.
+    let fits = finish(out, start, u32::MAX as usize);
+    debug_assert!(fits.is_ok(), "a short body fits");
+}
+
+/// Appends the end of a stream of `items` items.
+pub(crate) fn put_end(out: &mut Vec<u8>, items: u64) {
+    put(out, FrameKind::End, &items.to_be_bytes());
+}
+
+/// The number of items in an `End` frame's body.
+pub(crate) fn read_end(body: &[u8]) -> Result<u64, Malformed> {
+    body.try_into()
+        .map(u64::from_be_bytes)
+        .map_err(|_| Malformed::new("an `End` frame has not 8 bytes"))
+}
+
+fn read_header(
+    header: [u8; FRAME_HEADER],
+    max_message: usize,
+) -> Result<(FrameKind, usize), Malformed> {
+    let [kind, length @ ..] = header;
+    let kind = FrameKind::from_byte(kind)
+        .ok_or_else(|| Malformed(format!("frame of unknown kind {kind}")))?;
+    let length = u32::from_be_bytes(length) as usize;
+    let limit = kind.limit(max_message);
+    if length > limit {
+        return Err(Malformed(format!("{kind:?} frame of {length} bytes; the limit is {limit}")));
+    }
+    Ok((kind, length))
+}
+
+/// Puts frames together from what arrives, in whatever pieces.
+///
+/// Holds what has arrived and nothing more: a length announced by the peer reserves no memory.
+#[derive(Debug)]
+pub(crate) struct FrameBuffer {
+    buffered: BytesMut,
+    max_message: usize,
+}
+
+impl FrameBuffer {
+    pub(crate) fn new(max_message: usize) -> Self {
+        Self { buffered: BytesMut::new(), max_message }
+    }
+
+    /// Adds bytes that follow all bytes added before.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.buffered.extend_from_slice(bytes);
+    }
+
+    /// The next complete frame, if it is there.
+    ///
+    /// # Errors
+    /// The bytes are not a frame, or one that is longer than its limit. The buffer stays as it
+    /// is, so every further call gives the same error.
+    pub(crate) fn next(&mut self) -> Result<Option<Frame>, Malformed> {
+        let Some(&header) = self.buffered.first_chunk::<FRAME_HEADER>() else {
+            return Ok(None);
+        };
+        let (kind, length) = read_header(header, self.max_message)?;
+        if self.buffered.len() < FRAME_HEADER + length {
+            return Ok(None);
+        }
+        self.buffered.advance(FRAME_HEADER);
+        let body = self.buffered.split_to(length).freeze();
+        Ok(Some(Frame { kind, body }))
+    }
+
+    /// Takes all bytes that have arrived and belong to no frame taken so far.
+    pub(crate) fn take_rest(&mut self) -> Bytes {
+        self.buffered.split().freeze()
+    }
+
+    /// Whether no frame is half here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffered.is_empty()
+    }
+}
+
+/// Follows frames that pass by, without holding any of their bytes.
+///
+/// A relay uses it to know whether it stands between two frames, and what has passed.
+#[derive(Debug)]
+pub(crate) struct FrameScanner {
+    header: [u8; FRAME_HEADER],
+    filled: usize,
+    kind: Option<FrameKind>,
+    rest: usize,
+    items: u64,
+    max_message: usize,
+}
+
+impl FrameScanner {
+    pub(crate) fn new(max_message: usize) -> Self {
+        Self { header: [0; FRAME_HEADER], filled: 0, kind: None, rest: 0, items: 0, max_message }
+    }
+
+    /// Notes that `bytes` pass by.
+    ///
+    /// # Errors
+    /// What passes is not made of frames.
+    pub(crate) fn pass(&mut self, mut bytes: &[u8]) -> Result<(), Malformed> {
+        while !bytes.is_empty() {
+            if self.rest > 0 {
+                let n = self.rest.min(bytes.len());
+                self.rest -= n;
+                bytes = &bytes[n..];
+                continue;
+            }
+            if self.kind.is_some_and(FrameKind::is_last) && self.filled == 0 {
+                return Err(Malformed::new("bytes after the last frame"));
+            }
+            let n = (FRAME_HEADER - self.filled).min(bytes.len());
+            self.header[self.filled..self.filled + n].copy_from_slice(&bytes[..n]);
+            self.filled += n;
+            bytes = &bytes[n..];
+            if self.filled == FRAME_HEADER {
+                self.filled = 0;
+                let (kind, length) = read_header(self.header, self.max_message)?;
+                self.kind = Some(kind);
+                self.rest = length;
+                if matches!(kind, FrameKind::Item | FrameKind::ItemFault) {
+                    self.items += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anything has passed.
+    pub(crate) fn is_started(&self) -> bool {
+        self.kind.is_some() || self.filled > 0
+    }
+
+    /// Whether all that has passed are complete frames.
+    pub(crate) fn is_between_frames(&self) -> bool {
+        self.rest == 0 && self.filled == 0
+    }
+
+    /// Whether a frame after which nothing follows has passed whole.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_between_frames() && self.kind.is_some_and(FrameKind::is_last)
+    }
+
+    /// The number of items that have begun to pass.
+    pub(crate) fn items(&self) -> u64 {
+        self.items
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> (Vec<u8>, Vec<Frame>) {
+        let mut out = Vec::new();
+        put(&mut out, FrameKind::Open, b"");
+        put(&mut out, FrameKind::Item, b"one");
+        put(&mut out, FrameKind::ItemFault, b"");
+        put_end(&mut out, 2);
+        let frame = |kind, body: &'static [u8]| Frame { kind, body: Bytes::from_static(body) };
+        let frames = vec![
+            frame(FrameKind::Open, b""),
+            frame(FrameKind::Item, b"one"),
+            frame(FrameKind::ItemFault, b""),
+            frame(FrameKind::End, &[0, 0, 0, 0, 0, 0, 0, 2]),
+        ];
+        (out, frames)
+    }
+
+    #[test]
+    fn frames_survive_any_split() {
+        let (bytes, frames) = sample();
+        for size in 1..=bytes.len() {
+            let mut buffer = FrameBuffer::new(1_000);
+            let mut scanner = FrameScanner::new(1_000);
+            let mut got = Vec::new();
+            for piece in bytes.chunks(size) {
+                assert!(!scanner.is_complete());
+                scanner.pass(piece).unwrap();
+                buffer.push(piece);
+                while let Some(frame) = buffer.next().unwrap() {
+                    got.push(frame);
+                }
+                assert_eq!(buffer.is_empty(), scanner.is_between_frames());
+            }
+            assert_eq!(got, frames);
+            assert!(scanner.is_complete());
+            assert_eq!(scanner.items(), 2);
+        }
+    }
+
+    #[test]
+    fn a_length_above_the_limit_is_refused_at_its_header() {
+        let mut buffer = FrameBuffer::new(1_000);
+        buffer.push(&[FrameKind::Item as u8, 0, 0, 0x03, 0xe9]);
+        assert!(buffer.next().is_err());
+        let mut scanner = FrameScanner::new(1_000);
+        assert!(scanner.pass(&[FrameKind::Item as u8, 0, 0, 0x03, 0xe9]).is_err());
+        let mut buffer = FrameBuffer::new(1_000);
+        buffer.push(&[FrameKind::Item as u8, 0, 0, 0x03, 0xe8]);
+        assert_eq!(buffer.next(), Ok(None));
+    }
+
+    #[test]
+    fn unknown_kinds_are_refused() {
+        let mut buffer = FrameBuffer::new(1_000);
+        buffer.push(&[0, 0, 0, 0, 0]);
+        assert!(buffer.next().is_err());
+    }
+
+    #[test]
+    fn nothing_may_follow_the_last_frame() {
+        let (mut bytes, _) = sample();
+        bytes.push(FrameKind::Item as u8);
+        assert!(FrameScanner::new(1_000).pass(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_body_above_the_limit_leaves_nothing_behind() {
+        let mut out = b"before".to_vec();
+        let start = begin(&mut out, FrameKind::Item);
+        out.extend_from_slice(&[0; 11]);
+        assert_eq!(finish(&mut out, start, 10), Err(11));
+        assert_eq!(out, b"before");
+    }
+
+    #[test]
+    fn kinds_survive_their_byte() {
+        for byte in 0..=255 {
+            if let Some(kind) = FrameKind::from_byte(byte) {
+                assert_eq!(kind as u8, byte);
+            }
+        }
+    }
+}

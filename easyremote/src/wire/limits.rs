@@ -1,0 +1,60 @@
+//! The limits that every party holds its peers to.
+
+use std::time::Duration;
+
+/// Longest message (arguments, an answer, or one item), in bytes: 64 MiB.
+pub(crate) const MAX_MESSAGE: usize = 64 << 20;
+
+/// Longest call header, in bytes: 16 KiB.
+pub(crate) const MAX_HEADER: usize = 16 << 10;
+
+/// Longest metadata inside a call header, keys and values together, in bytes: 8 KiB.
+pub(crate) const MAX_METADATA: usize = 8 << 10;
+
+/// Longest `Error` frame, in bytes. Texts are cut to fit.
+pub(crate) const MAX_ERROR: usize = 8 << 10;
+
+/// Longest control message, in bytes: the registration of [`MAX_FUNCTIONS`] functions with a
+/// kilobyte of names and documentation each.
+pub(crate) const MAX_CONTROL: usize = 1 << 20;
+
+/// Longest name of a function, an id of a node, or a tag, in bytes.
+pub(crate) const MAX_NAME: usize = 128;
+
+/// Most functions of one node.
+pub(crate) const MAX_FUNCTIONS: usize = 1_024;
+
+/// Most tags of one node, and most parameters of one function.
+pub(crate) const MAX_LIST: usize = 64;
+
+/// Most calls that one client may have open at the gateway.
+pub(crate) const MAX_CLIENT_STREAMS: u32 = 1_024;
+
+/// Most calls that the gateway may have open at one node.
+pub(crate) const MAX_NODE_STREAMS: u32 = 4_096;
+
+/// Bytes that a peer may send ahead of the reader on one stream.
+///
+/// 256 KiB times [`MAX_CLIENT_STREAMS`] is what one client can make a gateway hold: 256 MiB.
+pub(crate) const STREAM_WINDOW: u32 = 256 << 10;
+
+/// Longest time from the first packet of a connection to the end of its TLS handshake.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest time from the end of the handshake to proven credentials.
+pub(crate) const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Longest time from the first byte of a call to its complete header.
+pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pause between two heartbeats.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// Heartbeats in a row that may stay without echo; one more and the peer is lost (8 s).
+pub(crate) const HEARTBEAT_MISSES: u32 = 3;
+
+/// QUIC's own idle timeout: the backstop behind the heartbeat.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A deadline further away than this is treated as this, so that no sum can overflow.
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3_600);

@@ -1,0 +1,24 @@
+//! The wire: frames, headers, control messages and the codec of values. No I/O happens here.
+//!
+//! A QUIC stream carries a sequence of [frames](frame). The first stream of a connection is the
+//! control stream ([`control`]); every further one is a call, which is
+//!
+//! | direction | frames |
+//! |-----------|--------|
+//! | caller to node | `Header`, `Body` (the arguments), then FIN |
+//! | node to caller, one result | `Body` or `Fault` or `Error`, then FIN |
+//! | node to caller, a stream | `Fault` or `Error`, or: `Open`, (`Item` or `ItemFault`)*, `End` or `Error`; then FIN |
+//!
+//! A FIN before the last frame of a direction is an error, never an end.
+
+pub(crate) mod bounded;
+pub(crate) mod bytes;
+pub(crate) mod codec;
+pub(crate) mod control;
+pub(crate) mod directory;
+pub(crate) mod error;
+pub(crate) mod frame;
+pub(crate) mod header;
+pub(crate) mod kind;
+pub(crate) mod limits;
+pub(crate) mod shape;
