@@ -1,5 +1,6 @@
 //! Turn plain functions into functions that run on other machines.
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 #[doc(hidden)]
 #[path = "private.rs"]

@@ -1,1 +1,114 @@
-//! What the root package's tests share.
+//! What the root package's tests, examples and benches share: a gateway of their own, and probes
+//! that tell a test what happens inside a function on a node.
+
+#![allow(missing_docs, clippy::missing_panics_doc)]
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
+
+use easyremote::{Client, ClientBuilder, Functions, Gateway, Node, NodeBuilder};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+/// A gateway on a free port, with an identity of its own.
+pub struct World {
+    pub gateway: Gateway,
+    state: TempDir,
+}
+
+impl World {
+    pub async fn start() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let gateway = Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve();
+        Self { gateway: soon(gateway).await.unwrap(), state }
+    }
+
+    pub fn node_builder(&self) -> NodeBuilder {
+        Node::builder(self.gateway.local_addr()).state_dir(self.state.path())
+    }
+
+    pub async fn node(&self, functions: Functions) -> Node {
+        soon(self.node_builder().functions(functions).serve()).await.unwrap()
+    }
+
+    pub fn client_builder(&self) -> ClientBuilder {
+        Client::builder(self.gateway.local_addr()).state_dir(self.state.path())
+    }
+
+    pub async fn client(&self) -> Client {
+        soon(self.client_builder().connect()).await.unwrap()
+    }
+
+    /// Gateway, node and client, ready.
+    pub async fn with(functions: Functions) -> (Self, Node, Client) {
+        let world = Self::start().await;
+        let node = world.node(functions).await;
+        let client = world.client().await;
+        (world, node, client)
+    }
+}
+
+/// Waits for what has to happen soon; panics if it does not.
+pub async fn soon<F: Future>(event: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(20), event).await.expect("did not happen in 20 s")
+}
+
+/// Waits until something that nothing announces has become true.
+pub async fn until(mut condition: impl FnMut() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(2));
+    soon(async {
+        while !condition() {
+            looks.tick().await;
+        }
+    })
+    .await;
+}
+
+static PROBES: LazyLock<Mutex<HashMap<u64, mpsc::UnboundedSender<&'static str>>>> =
+    LazyLock::new(Mutex::default);
+
+/// Hears what functions say with [`say`] that were given its key.
+pub struct Probe {
+    pub key: u64,
+    heard: mpsc::UnboundedReceiver<&'static str>,
+}
+
+impl Probe {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let key = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (say, heard) = mpsc::unbounded_channel();
+        PROBES.lock().unwrap().insert(key, say);
+        Self { key, heard }
+    }
+
+    /// Waits for the next thing that is said.
+    pub async fn next(&mut self) -> &'static str {
+        soon(self.heard.recv()).await.unwrap()
+    }
+
+    /// What has been said and not been heard yet.
+    pub fn so_far(&mut self) -> Vec<&'static str> {
+        std::iter::from_fn(|| self.heard.try_recv().ok()).collect()
+    }
+}
+
+/// Says something to the probe with this key.
+pub fn say(key: u64, what: &'static str) {
+    if let Some(probe) = PROBES.lock().unwrap().get(&key) {
+        let _ = probe.send(what);
+    }
+}
+
+/// Says something when it is dropped.
+pub struct SayOnDrop(pub u64, pub &'static str);
+
+impl Drop for SayOnDrop {
+    fn drop(&mut self) {
+        say(self.0, self.1);
+    }
+}

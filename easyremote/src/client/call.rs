@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::task::JoinHandle;
 
 use crate::client::Client;
-use crate::client::exchange::Exchange;
+use crate::client::exchange::{Exchange, closed};
 use crate::client::prepared::{Prepared, options};
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::outcome::Outcome;
@@ -112,6 +112,9 @@ impl RawCall {
             match std::mem::replace(&mut self.state, State::Done) {
                 State::Ready(prepared) => {
                     let client = prepared.client.clone();
+                    if client.is_closed() {
+                        return Poll::Ready(Err(closed()));
+                    }
                     let task = client.shared.io.spawn(Exchange::new(*prepared).unary());
                     self.state = State::Running(task, client);
                 }

@@ -238,7 +238,8 @@ impl Exchange {
     }
 }
 
-fn closed() -> Error {
+/// The error of what begins after the client was closed.
+pub(super) fn closed() -> Error {
     Error::new(ErrorKind::ConnectionLost, "the client has been closed")
 }
 

@@ -116,6 +116,10 @@ impl Client {
         JsonStream::new(Prepared::json(self, function.into(), Kind::Stream, &arguments))
     }
 
+    fn is_closed(&self) -> bool {
+        matches!(*self.shared.state.borrow(), State::Closed)
+    }
+
     /// Closes the connection, for all clones. Calls and streams under way, and later ones, fail
     /// with [`ErrorKind::ConnectionLost`].
     ///

@@ -131,7 +131,6 @@ macro_rules! options {
             /// over so long after the first poll. The node is told, and stops too.
             ///
             /// Unlimited unless set here or by `#[remote(timeout = "..")]`.
-            #[must_use]
             pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.set(|prepared| {
                     prepared.until = $crate::client::prepared::Until::After(timeout);
@@ -141,7 +140,6 @@ macro_rules! options {
 
             /// Ends the call with [`ErrorKind::DeadlineExceeded`](crate::ErrorKind) if it is not
             /// over at `deadline`. The node is told, and stops too.
-            #[must_use]
             pub fn deadline(mut self, deadline: std::time::Instant) -> Self {
                 self.set(|prepared| {
                     prepared.until = $crate::client::prepared::Until::At(deadline.into());
@@ -150,14 +148,12 @@ macro_rules! options {
             }
 
             /// Lets only the node with this id run the call.
-            #[must_use]
             pub fn on(mut self, node: impl Into<String>) -> Self {
                 self.set(|prepared| prepared.header.on = Some(node.into()));
                 self
             }
 
             /// Lets only nodes with this tag run the call; may be given several times.
-            #[must_use]
             pub fn tag(mut self, tag: impl Into<String>) -> Self {
                 self.set(|prepared| prepared.header.tags.push(tag.into()));
                 self

@@ -9,7 +9,7 @@ use futures::Stream;
 
 use crate::client::Client;
 use crate::client::call::{decode, thread_ended};
-use crate::client::exchange::{Exchange, with_signature};
+use crate::client::exchange::{Exchange, closed, with_signature};
 use crate::client::prepared::{Prepared, options};
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::outcome::{Outcome, Stages};
@@ -268,6 +268,10 @@ impl RawStream {
         {
             let (feeder, taker) = handover(HANDOVER);
             let client = prepared.client.clone();
+            if client.is_closed() {
+                self.state = State::Doomed(closed());
+                return;
+            }
             client.shared.io.spawn(Exchange::new(*prepared).stream(feeder));
             self.state = State::Running { taker, _client: client };
         }

@@ -50,7 +50,9 @@ pub(crate) fn decode<A: Arguments>(
     };
     let arguments = A::decode(&mut source)?;
     match source.rest {
-        Rest::Bincode(rest) if !rest.is_empty() => Err(format!("{} bytes too many", rest.len())),
+        Rest::Bincode(rest) if !rest.is_empty() => {
+            Err(format!("{} bytes are left over after the arguments", rest.len()))
+        }
         _ => Ok(arguments),
     }
 }
@@ -168,7 +170,7 @@ mod tests {
         assert_eq!(back, Ok(arguments));
         out.push(0);
         let long = decode::<(i64, Vec<u8>, Option<String>)>(Codec::Bincode, &out.into(), NAMES);
-        assert_eq!(long.unwrap_err(), "1 bytes too many");
+        assert_eq!(long.unwrap_err(), "1 bytes are left over after the arguments");
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(crate) const BATCH: usize = 16 << 10;
 pub(crate) struct Outbox {
     feeder: Feeder<()>,
     frames: Vec<u8>,
+    /// Length of the frames that are whole; behind it is one that is being encoded.
+    whole: usize,
     items: u64,
     codec: Codec,
     max_message: usize,
@@ -22,7 +24,7 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) fn new(feeder: Feeder<()>, codec: Codec, max_message: usize) -> Self {
-        Self { feeder, frames: Vec::new(), items: 0, codec, max_message }
+        Self { feeder, frames: Vec::new(), whole: 0, items: 0, codec, max_message }
     }
 
     /// Adds the frame that says that the stream is set up.
@@ -45,6 +47,7 @@ impl Outbox {
             Err(fault) => put_value(&mut self.frames, FrameKind::ItemFault, codec, max, fault),
         }
         .map_err(|error| error.with_delivered(self.items))?;
+        self.whole = self.frames.len();
         self.items += 1;
         Ok(())
     }
@@ -55,8 +58,13 @@ impl Outbox {
     }
 
     /// Hands over what is gathered; waits while the caller is slow.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
     pub(crate) async fn flush(&mut self) -> Result<(), Closed> {
-        self.feeder.feed(&mut self.frames).await
+        self.feeder.feed(&mut self.frames).await?;
+        self.whole = 0;
+        Ok(())
     }
 
     /// Resolves when nobody wants the items any more.
@@ -96,6 +104,14 @@ impl Outbox {
         if self.flush().await.is_ok() {
             self.feeder.end(());
         }
+    }
+}
+
+impl Drop for Outbox {
+    /// Items that were gathered before the producer panicked have been produced all the same.
+    fn drop(&mut self) {
+        self.frames.truncate(self.whole);
+        self.feeder.feed_at_once(&mut self.frames);
     }
 }
 

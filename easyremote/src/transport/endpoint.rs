@@ -52,8 +52,19 @@ pub(crate) fn client_config(pin: Pin, streams: u32) -> Result<quinn::ClientConfi
 /// Lets a peer of the gateway, once it has proven who it is, open `streams` calls.
 pub(crate) fn admit(connection: &quinn::Connection, streams: u32) {
     // The control stream is one more.
-    connection.set_max_concurrent_bi_streams(VarInt::from_u32(streams.saturating_add(1)));
+    connection.set_max_concurrent_bi_streams(credit(streams.saturating_add(1)));
     connection.set_receive_window(receive_window(MAX_NODE_STREAMS.max(streams)));
+}
+
+/// The limit to announce so that a peer can always have `streams` open.
+///
+/// quinn tells its peer of streams that are closed only when they are more than an eighth of the
+/// limit, so that up to an eighth of it is of no use at times.
+fn credit(streams: u32) -> VarInt {
+    match streams {
+        0 => VarInt::from_u32(0),
+        _ => VarInt::from_u32(streams.saturating_add(streams / 7 + 2)),
+    }
 }
 
 /// Room for as many full stream windows as there can be streams: however many of them nobody
@@ -84,7 +95,7 @@ fn listening_transport() -> TransportConfig {
 fn dialling_transport(streams: u32) -> TransportConfig {
     let mut config = common_transport();
     config
-        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
+        .max_concurrent_bidi_streams(credit(streams))
         .receive_window(receive_window(streams.max(MAX_CLIENT_STREAMS)));
     config
 }

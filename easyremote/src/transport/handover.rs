@@ -65,6 +65,16 @@ impl<E> Shared<E> {
 const SMALL: usize = 4 << 10;
 
 impl<E> State<E> {
+    fn put(&mut self, bytes: &mut Vec<u8>) {
+        self.bytes += bytes.len();
+        if bytes.len() < SMALL {
+            self.tail.append(bytes);
+        } else {
+            self.close_tail();
+            self.pending.push(std::mem::take(bytes).into());
+        }
+    }
+
     fn close_tail(&mut self) {
         if !self.tail.is_empty() {
             self.pending.push(std::mem::take(&mut self.tail).into());
@@ -107,16 +117,7 @@ impl<E> Feeder<E> {
     /// # Cancel safety
     /// Either everything was handed over, or nothing.
     pub(crate) async fn feed(&mut self, bytes: &mut Vec<u8>) -> Result<(), Closed> {
-        self.feed_with(|state| {
-            state.bytes += bytes.len();
-            if bytes.len() < SMALL {
-                state.tail.append(bytes);
-            } else {
-                state.close_tail();
-                state.pending.push(std::mem::take(bytes).into());
-            }
-        })
-        .await
+        self.feed_with(|state| state.put(bytes)).await
     }
 
     /// [`feed`](Self::feed) for what is in shared buffers already; copies nothing.
@@ -149,9 +150,21 @@ impl<E> Feeder<E> {
         .await
     }
 
+    /// [`feed`](Self::feed) without waiting: for the last piece, whose length its maker bounds.
+    pub(crate) fn feed_at_once(&mut self, bytes: &mut Vec<u8>) {
+        let mut state = self.shared.lock();
+        if !state.closed && !bytes.is_empty() {
+            state.put(bytes);
+            release(state, |state| &mut state.taker);
+        }
+    }
+
     /// Ends the hand-over; `end` reaches the taker after everything fed before.
-    pub(crate) fn end(self, end: E) {
-        self.shared.lock().end = Some(end);
+    pub(crate) fn end(&mut self, end: E) {
+        let mut state = self.shared.lock();
+        state.end = Some(end);
+        state.ended = true;
+        release(state, |state| &mut state.taker);
     }
 
     /// Resolves when the taker is gone.

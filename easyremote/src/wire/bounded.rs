@@ -3,62 +3,18 @@
 //! A few bytes can ask for a lot: a sequence of 2^64 units takes nine bytes and never ends, an
 //! empty `Vec` takes one byte of the message and 24 of memory, and every `Some` of a recursive
 //! type is a stack frame. [`Bounded`] wraps any deserializer and charges a [`Budget`] for what the
-//! message makes it do; the budget follows from the length of the message. [`from_bincode`] and
-//! [`from_json`] are the codecs of this crate with it.
+//! message makes it do; the budget follows from the length of the message.
 
 mod deserializer;
+mod elements;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::marker::PhantomData;
 
-use bincode::error::DecodeError;
-use serde::de::{Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Error};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error};
 
 pub(crate) use self::deserializer::Bounded;
-
-/// Decodes a bincode message, which must be one `T` and nothing else.
-///
-/// # Errors
-/// If the message is not a `T`, has bytes left over, or costs more than
-/// [`Budget::for_message`] allows.
-pub(crate) fn from_bincode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
-    let mut budget = Budget::for_message(bytes.len());
-    let (value, used) = from_bincode_prefix(bytes, &mut budget)?;
-    match bytes.len() - used {
-        0 => Ok(value),
-        left => Err(Malformed(format!("{left} bytes are left over after the value"))),
-    }
-}
-
-/// Decodes one `T` from the beginning of a bincode message; also returns how long it was.
-///
-/// The budget is that of the whole message: values that follow each other share it.
-///
-/// # Errors
-/// If the message does not begin with a `T`, or it costs more than is left of the budget.
-pub(crate) fn from_bincode_prefix<T: DeserializeOwned>(
-    bytes: &[u8],
-    budget: &mut Budget,
-) -> Result<(T, usize), Malformed> {
-    let seed = BoundedSeed { budget, value: PhantomData };
-    bincode::serde::seed_decode_from_slice(seed, bytes, bincode::config::standard())
-        .map_err(Malformed::from_bincode)
-}
-
-/// Decodes a JSON message, which must be one `T` and nothing else but white space.
-///
-/// # Errors
-/// As for [`from_bincode`]. The depth is limited by `serde_json` too, to 127 arrays, objects and
-/// enums.
-pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
-    let mut budget = Budget::for_message(bytes.len());
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    T::deserialize(Bounded::new(&mut json, &mut budget))
-        .and_then(|value| json.end().map(|()| value))
-        .map_err(|error| Malformed(error.to_string()))
-}
 
 /// What decoding one message may still cost.
 ///
@@ -153,42 +109,6 @@ impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for BoundedSeed<'_, T> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
         T::deserialize(Bounded::new(deserializer, self.budget))
-    }
-}
-
-/// Bytes from a peer that are not the value they should be; the text says why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Malformed(String);
-
-impl Malformed {
-    /// In words: the codec itself prints its errors as Rust structures.
-    fn from_bincode(error: DecodeError) -> Self {
-        Self(match error {
-            DecodeError::OtherString(text) => text,
-            DecodeError::Other(text) => text.to_owned(),
-            DecodeError::UnexpectedEnd { additional } => {
-                format!("ends at least {additional} bytes too early")
-            }
-            DecodeError::UnexpectedVariant { type_name, found, .. } => {
-                format!("`{type_name}` has no variant {found}")
-            }
-            DecodeError::Utf8 { inner } => format!("a string is not valid: {inner}"),
-            DecodeError::InvalidCharEncoding(bytes) => format!("{bytes:?} is not a character"),
-            DecodeError::InvalidBooleanValue(byte) => format!("a boolean cannot be {byte}"),
-            DecodeError::InvalidIntegerType { expected, found } => {
-                format!("an integer is {found:?} where {expected:?} is expected")
-            }
-            DecodeError::Serde(_) => "the type needs a self-describing codec".to_owned(),
-            other => other.to_string(),
-        })
-    }
-}
-
-impl std::error::Error for Malformed {}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -8,12 +8,12 @@ use std::marker::PhantomData;
 
 use bincode::config::standard;
 use bincode::enc::write::Writer;
-use bincode::error::EncodeError;
+use bincode::error::{DecodeError, EncodeError};
 use bytes::Bytes;
-use serde::de::{DeserializeOwned, DeserializeSeed, Visitor};
+use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::wire::bounded::{Bounded, Budget};
+use crate::wire::bounded::{Bounded, BoundedSeed, Budget};
 
 /// How values are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,10 @@ impl Codec {
             Self::Bincode => {
                 let (value, length) = from_bincode(bytes, &mut budget)?;
                 if length != bytes.len() {
-                    return Err(format!("{} bytes too many", bytes.len() - length));
+                    return Err(format!(
+                        "{} bytes are left over after the value",
+                        bytes.len() - length
+                    ));
                 }
                 Ok(value)
             }
@@ -107,16 +110,30 @@ pub(crate) fn from_bincode<T: DeserializeOwned + 'static>(
 }
 
 fn borrowed<T: DeserializeOwned>(bytes: &[u8], budget: &mut Budget) -> Result<(T, usize), String> {
-    struct Within<'b, T>(&'b mut Budget, PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Within<'_, T> {
-        type Value = T;
+    let seed = BoundedSeed { budget, value: PhantomData };
+    bincode::serde::seed_decode_from_slice(seed, bytes, standard()).map_err(in_words)
+}
 
-        fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
-            T::deserialize(Bounded::new(deserializer, self.0))
+/// bincode prints its errors as Rust structures.
+fn in_words(error: DecodeError) -> String {
+    match error {
+        DecodeError::OtherString(text) => text,
+        DecodeError::Other(text) => text.to_owned(),
+        DecodeError::UnexpectedEnd { additional } => {
+            format!("ends at least {additional} bytes too early")
         }
+        DecodeError::UnexpectedVariant { type_name, found, .. } => {
+            format!("`{type_name}` has no variant {found}")
+        }
+        DecodeError::Utf8 { inner } => format!("a string is not valid: {inner}"),
+        DecodeError::InvalidCharEncoding(bytes) => format!("{bytes:?} is not a character"),
+        DecodeError::InvalidBooleanValue(byte) => format!("a boolean cannot be {byte}"),
+        DecodeError::InvalidIntegerType { expected, found } => {
+            format!("an integer is {found:?} where {expected:?} is expected")
+        }
+        DecodeError::Serde(_) => "the type needs a self-describing codec".to_owned(),
+        other => other.to_string(),
     }
-    bincode::serde::seed_decode_from_slice(Within(budget, PhantomData), bytes, standard())
-        .map_err(|error| error.to_string())
 }
 
 /// Reads one JSON value that takes up all of `bytes`.

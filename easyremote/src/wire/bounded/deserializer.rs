@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
-};
+use serde::de::{Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 
 use super::Budget;
+use super::elements::Elements;
 
 /// A deserializer, or a seed, visitor or access of one, that charges a [`Budget`].
 ///
@@ -25,22 +24,22 @@ use super::Budget;
 /// - one level for everything that can contain something. A variant has the level of its enum.
 pub(crate) struct Bounded<'b, T> {
     /// What is wrapped.
-    inner: T,
+    pub(super) inner: T,
     /// What is charged.
-    budget: &'b mut Budget,
+    pub(super) budget: &'b mut Budget,
     /// Where in the message this is.
-    place: Place,
+    pub(super) place: Place,
 }
 
 /// Where in the message something is.
 #[derive(Clone, Copy)]
-struct Place {
+pub(super) struct Place {
     /// How many levels may still come.
-    depth: u32,
+    pub(super) depth: u32,
     /// How many bytes of memory for the value are charged already.
-    room: usize,
+    pub(super) room: usize,
     /// Whether the elements come with a type that says how many there are.
-    fixed: bool,
+    pub(super) fixed: bool,
 }
 
 impl<'b, D> Bounded<'b, D> {
@@ -73,7 +72,7 @@ impl<'b, D> Bounded<'b, D> {
 impl<'b, T> Bounded<'b, T> {
     /// Takes the access to a variant out, and wraps the visitor of its fields.
     #[inline]
-    fn payload<V>(self, inner: V) -> (T, Bounded<'b, V>) {
+    pub(super) fn payload<V>(self, inner: V) -> (T, Bounded<'b, V>) {
         // The fields are on the level of the enum, which the visitor is about to enter once more.
         let place = Place { depth: self.place.depth + 1, ..self.place };
         (self.inner, Bounded { inner, budget: self.budget, place })
@@ -89,7 +88,7 @@ impl<'b, T> Bounded<'b, T> {
     }
 
     /// How many elements to expect, given what the format says.
-    fn hint(&self, hint: Option<usize>) -> Option<usize> {
+    pub(super) fn hint(&self, hint: Option<usize>) -> Option<usize> {
         if self.place.fixed {
             return hint;
         }
@@ -245,162 +244,6 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Bounded<'_, V> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.expecting(f)
-    }
-}
-
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Bounded<'_, Part<S>> {
-    type Value = S::Value;
-
-    #[inline]
-    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        let place = Place { room: size_of::<S::Value>(), ..self.place };
-        self.inner.0.deserialize(Bounded { inner, budget: self.budget, place })
-    }
-}
-
-/// The seed of an element, a key, a value or a variant. It charges nothing: the access that it
-/// comes from does, as the less there is to call for an element, the better it is inlined.
-struct Part<S>(S);
-
-/// The elements of a sequence, or the entries of a map, in a [`Bounded`].
-struct Elements<A> {
-    /// The access to them.
-    access: A,
-    /// How many are paid for.
-    n_paid: usize,
-    /// The size that each of them is paid for.
-    paid_size: usize,
-}
-
-impl<A> Elements<A> {
-    /// All that a type with a fixed number of elements asks for are a part of it.
-    fn new(access: A, fixed: bool) -> Self {
-        let paid = if fixed { usize::MAX } else { 0 };
-        Self { access, n_paid: paid, paid_size: paid }
-    }
-}
-
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Bounded<'_, Elements<A>> {
-    type Error = A::Error;
-
-    #[inline]
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, A::Error> {
-        let Self { inner, budget, place } = self;
-        let size = size_of::<S::Value>();
-        if inner.n_paid == 0 {
-            // bincode knows how many there are. Paying once for all of them makes small elements
-            // twice as fast as paying for each, and ends a bomb before its first element.
-            let n = inner.access.size_hint().unwrap_or(0);
-            budget.charge_elements(n)?;
-            budget.charge_memory(n.saturating_mul(size))?;
-            (inner.n_paid, inner.paid_size) = (n, size);
-        }
-        let seed = Bounded { inner: Part(seed), budget: &mut **budget, place: *place };
-        let element = inner.access.next_element_seed(seed)?;
-        if inner.n_paid > 0 {
-            inner.n_paid -= 1;
-            // Not for a type that reads values of different types from one sequence.
-            if size > inner.paid_size {
-                budget.charge_memory(size - inner.paid_size)?;
-            }
-        } else if element.is_some() {
-            budget.charge_elements(1)?;
-            budget.charge_memory(size)?;
-        }
-        Ok(element)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        self.hint(self.inner.access.size_hint())
-    }
-}
-
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Bounded<'_, Elements<A>> {
-    type Error = A::Error;
-
-    #[inline]
-    fn next_key_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, A::Error> {
-        let Self { inner, budget, place } = self;
-        let seed = Bounded { inner: Part(seed), budget: &mut **budget, place: *place };
-        let key = inner.access.next_key_seed(seed)?;
-        if inner.n_paid == 0 && key.is_some() {
-            budget.charge_elements(1)?;
-            budget.charge_memory(size_of::<S::Value>())?;
-        }
-        Ok(key)
-    }
-
-    #[inline]
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        let Self { inner, budget, place } = self;
-        let seed = Bounded { inner: Part(seed), budget: &mut **budget, place: *place };
-        let value = inner.access.next_value_seed(seed)?;
-        if inner.n_paid == 0 {
-            budget.charge_memory(size_of::<S::Value>())?;
-        }
-        Ok(value)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        self.hint(self.inner.access.size_hint())
-    }
-}
-
-impl<'de, 'b, A: EnumAccess<'de>> EnumAccess<'de> for Bounded<'b, A> {
-    type Error = A::Error;
-    type Variant = Bounded<'b, A::Variant>;
-
-    #[inline]
-    fn variant_seed<S: DeserializeSeed<'de>>(
-        self,
-        seed: S,
-    ) -> Result<(S::Value, Self::Variant), A::Error> {
-        let place = self.place;
-        // The name is no part of the value, but it is not kept either.
-        let element = Part(seed);
-        let seed = Bounded { inner: element, budget: &mut *self.budget, place };
-        let (name, inner) = self.inner.variant_seed(seed)?;
-        Ok((name, Bounded { inner, budget: self.budget, place }))
-    }
-}
-
-impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Bounded<'_, A> {
-    type Error = A::Error;
-
-    #[inline]
-    fn unit_variant(self) -> Result<(), A::Error> {
-        self.inner.unit_variant()
-    }
-
-    #[inline]
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
-        let element = Part(seed);
-        let seed = Bounded { inner: element, budget: self.budget, place: self.place };
-        self.inner.newtype_variant_seed(seed)
-    }
-
-    #[inline]
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
-        let (inner, visitor) = self.payload(visitor);
-        inner.tuple_variant(len, visitor)
-    }
-
-    #[inline]
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, A::Error> {
-        let (inner, visitor) = self.payload(visitor);
-        inner.struct_variant(fields, visitor)
     }
 }
 

@@ -11,7 +11,16 @@ use std::time::Duration;
 use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Bounded, Budget, from_bincode, from_bincode_prefix, from_json};
+use super::{Bounded, Budget};
+use crate::wire::codec::{Codec, from_bincode as from_bincode_prefix};
+
+fn from_bincode<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, String> {
+    Codec::Bincode.decode(&bytes.to_vec().into())
+}
+
+fn from_json<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, String> {
+    Codec::Json.decode(&bytes.to_vec().into())
+}
 
 /// The bincode text of a value.
 fn bincode<T: Serialize>(value: &T) -> Vec<u8> {
@@ -19,7 +28,7 @@ fn bincode<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Checks that a value arrives as it was, from both codecs.
-fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T) {
+fn round_trip<T: Serialize + DeserializeOwned + 'static + PartialEq + Debug>(value: T) {
     let bytes = bincode(&value);
     assert_eq!(from_bincode::<T>(&bytes).unwrap(), value);
     let bytes = serde_json::to_vec(&value).unwrap();
@@ -27,7 +36,7 @@ fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T) {
 }
 
 /// The error of a bincode message.
-fn error<T: DeserializeOwned>(bytes: &[u8]) -> String {
+fn error<T: DeserializeOwned + 'static>(bytes: &[u8]) -> String {
     from_bincode::<T>(bytes).err().map(|error| error.to_string()).unwrap_or_default()
 }
 
@@ -145,7 +154,7 @@ fn endless_units_are_refused() {
     let mut bytes = vec![253];
     bytes.extend([0xff; 8]);
     assert_eq!(error::<Vec<()>>(&bytes), "more than 65545 elements");
-    assert_eq!(error::<Vec<Vec<()>>>(&bytes), "ends at least 1 bytes too early");
+    assert_eq!(error::<Vec<Vec<()>>>(&bytes), "more than 65545 elements");
     assert_eq!(error::<HashMap<(), ()>>(&bytes), "more than 65545 elements");
     let inner = [vec![1], bytes].concat();
     assert_eq!(error::<(u8, Vec<[(); 3]>)>(&inner), "more than 65546 elements");
@@ -157,7 +166,7 @@ fn lengths_beyond_the_message_do_not_allocate() {
         let bytes = bincode(&length);
         assert!(error::<String>(&bytes).starts_with("ends at least"));
         assert!(error::<CString>(&bytes).starts_with("ends at least"));
-        assert!(error::<Vec<u64>>(&bytes).starts_with("ends at least"));
+        assert_eq!(error::<Vec<u64>>(&bytes), "more than 65545 elements");
         assert!(error::<HashMap<u64, String>>(&bytes).starts_with("ends at least"));
     }
 }

@@ -55,18 +55,16 @@ impl Graph {
         let mut came_from: Vec<Option<(usize, usize)>> = vec![None; self.nodes.len()];
         let mut queue = VecDeque::from([0]);
         while let Some(id) = queue.pop_front() {
-            for (b, branch) in self.nodes[id].branches.iter().enumerate() {
-                if branch.strikes >= MAX_STRIKES {
-                    continue;
+            let node = &self.nodes[id];
+            if let Some(fresh) = node.unexplored() {
+                let mut step = Some((id, fresh));
+                while let Some((node, branch)) = step {
+                    self.plan.insert(node, branch);
+                    step = came_from[node];
                 }
-                if self.nodes[id].key.kind.has_choice() && !branch.done {
-                    let mut step = Some((id, b));
-                    while let Some((node, branch)) = step {
-                        self.plan.insert(node, branch);
-                        step = came_from[node];
-                    }
-                    return Some((id, b));
-                }
+                return Some((id, fresh));
+            }
+            for (b, branch) in node.branches.iter().enumerate() {
                 for &next in branch.slots.iter().flatten() {
                     if next != 0 && came_from[next].is_none() {
                         came_from[next] = Some((id, b));
@@ -91,25 +89,20 @@ impl Graph {
         if !reentered && let Some(&branch) = self.plan.get(&id) {
             return Ok(Turn::Explore(branch));
         }
-        let is_enum = matches!(node.key.kind, Kind::Enum(..));
-        let can_rest = !is_enum || !node.finished.is_empty();
-        // Exploring inside itself would nest a type as deep as it has variants.
-        if !(reentered && can_rest) {
-            let fresh =
-                node.branches.iter().enumerate().filter(|(_, branch)| {
-                    !branch.done && !branch.open && branch.strikes < MAX_STRIKES
-                });
-            if let Some((branch, _)) = fresh.min_by_key(|(i, branch)| (branch.strikes, *i)) {
-                return Ok(Turn::Explore(branch));
-            }
-        }
-        if !can_rest {
-            return self.stuck();
+        let fresh = if reentered { None } else { node.unexplored() };
+        if let Some(branch) = fresh {
+            return Ok(Turn::Explore(branch));
         }
         // Inside itself the first choice, always: that is the empty value, or the variant that
         // ended first and so needed only what had ended before. Nothing nests without end.
         let choice = if reentered { 0 } else { node.choice };
-        let rest = if is_enum { node.finished[choice] } else { choice };
+        let rest = match node.key.kind {
+            Kind::Enum(..) => node.finished.get(choice).copied(),
+            _ => Some(choice),
+        };
+        let Some(rest) = rest else {
+            return self.stuck();
+        };
         if !reentered {
             self.trail.push(id);
         }
@@ -225,6 +218,14 @@ impl Graph {
 }
 
 impl Node {
+    /// The branch to explore next: of those that are worth it, the one that failed least.
+    fn unexplored(&self) -> Option<usize> {
+        let branches = self.branches.iter().enumerate().filter(|(_, branch)| {
+            self.key.kind.has_choice() && !branch.done && branch.strikes < MAX_STRIKES
+        });
+        branches.min_by_key(|(i, branch)| (branch.strikes, *i)).map(|(i, _)| i)
+    }
+
     /// How many values there are to rest on.
     fn n_choices(&self) -> usize {
         match &self.key.kind {
@@ -238,7 +239,8 @@ impl Node {
     }
 }
 
-/// Runs of one `Deserialize`. An enum takes one for each variant; this is for several hundred.
+/// Runs of one `Deserialize`. An enum takes one for each variant, or two or three if it is
+/// recursive; this is for a syntax tree of several hundred.
 const MAX_PASSES: u32 = 4_096;
 /// Rejections that begin with one node: two strings that depend on each other fit.
 const MAX_TRIES: usize = 512;
