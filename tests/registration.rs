@@ -147,3 +147,36 @@ async fn a_bad_id_or_tag_is_refused_at_once() {
         assert_eq!(soon(error.serve()).await.unwrap_err().kind(), ErrorKind::Protocol);
     }
 }
+
+#[tokio::test]
+async fn a_call_can_wait_for_a_node() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let waiting = tokio::spawn(add::call(&client, 1, 2).wait_for_node());
+    let dropped = tokio::spawn(add::call(&client, 1, 2).wait_for_node());
+    let late = add::call(&client, 1, 2).wait_for_node().timeout(Duration::from_millis(50));
+    until(|| world.gateway.stats().in_flight == 2).await;
+    assert_eq!(soon(late).await.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+    dropped.abort();
+    until(|| world.gateway.stats().in_flight == 1).await;
+    let node = world.node(functions![add]).await;
+    assert_eq!(soon(waiting).await.unwrap().unwrap(), 3);
+    assert_eq!(node.stats().calls, 1);
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_missing_at_first_is_dialled_on() {
+    let there = World::start().await;
+    let state = tempfile::tempdir().unwrap();
+    let late = Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve();
+    let late = soon(late).await.unwrap();
+    let (address, ticket) = (late.local_addr(), late.ticket(easyremote::Role::Node));
+    soon(late.shutdown()).await;
+    drop(late);
+    let tickets = vec![there.gateway.ticket(easyremote::Role::Node), ticket];
+    let node = Node::builder(tickets).functions(functions![add]);
+    let node = soon(node.connect_timeout(Duration::from_millis(300)).serve()).await.unwrap();
+    assert_eq!(node.stats().gateways, 1);
+    let _late = soon(Gateway::builder(address).state_dir(state.path()).serve()).await.unwrap();
+    until(|| node.stats().gateways == 2).await;
+}

@@ -122,10 +122,11 @@ fn end_of_option(key: &Ident, input: ParseStream<'_>) -> Result<(), Error> {
         return Ok(());
     }
     let message = match key.to_string().as_str() {
+        _ if input.peek(Ident::peek_any) => "write `,` between two options".to_owned(),
         flag @ ("stream" | "inline" | "plain") => {
             format!("`{flag}` takes no value: write `#[remote({flag})]`")
         }
-        _ => "expected `,` between two options".to_owned(),
+        _ => "write `,` between two options".to_owned(),
     };
     Err(Error::new(input.span(), message))
 }
@@ -204,11 +205,11 @@ mod tests {
             ("inline, inline", "`inline` is given twice"),
             ("inline = true", "`inline` takes no value: write `#[remote(inline)]`"),
             ("inline(x)", "`inline` takes no value"),
-            ("inline plain", "`inline` takes no value"),
+            ("inline plain", "write `,` between two options"),
             ("name", "`name` is written like `name = \"math.add\"`"),
             ("name =", "`name` is written like"),
             ("name = add", "`name` is written like"),
-            ("name = \"a\" \"b\"", "expected `,`"),
+            ("name = \"a\" \"b\"", "write `,`"),
             ("stub = \"Add\"", "`stub` is written like `stub = Add`"),
             ("stub = fn", "`stub` is written like"),
             ("crate = \"easyremote\"", "`crate` is written like `crate = ::my::easyremote`"),

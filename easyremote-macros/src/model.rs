@@ -1,6 +1,6 @@
 //! The function under the attribute, as it is written.
 
-use proc_macro2::{Group, TokenStream, TokenTree};
+use proc_macro2::{TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{
@@ -33,7 +33,7 @@ impl Parse for Function {
         let signature = input.parse()?;
         let no_body: Option<Token![;]> = input.parse()?;
         if no_body.is_none() {
-            input.parse::<Group>()?;
+            body(input)?;
         }
         Ok(Self { attributes, visibility, signature, no_body })
     }
@@ -97,6 +97,14 @@ fn doc_text(attribute: &Attribute) -> Option<String> {
     match value {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
         _ => None,
+    }
+}
+
+/// Passes over the body: braces, or a `$body:block` of a `macro_rules!`, which has invisible ones.
+fn body(input: ParseStream<'_>) -> Result<(), Error> {
+    match input.parse()? {
+        TokenTree::Group(_) => Ok(()),
+        other => Err(Error::new(other.span(), "expected the body of the function")),
     }
 }
 

@@ -68,6 +68,28 @@ pub(crate) fn bare(ty: &Type) -> Option<(Source, Option<&Type>)> {
     }
 }
 
+/// The part of a stream's type that says that it must stay on one thread: `dyn Iterator<Item = T>`
+/// without `+ Send`, `LocalBoxStream<'_, T>`.
+pub(crate) fn not_send(ty: &Type) -> Option<&Type> {
+    let ty = peel(ty);
+    if let Type::TraitObject(it) = ty {
+        let sendable = it.bounds.iter().any(|bound| {
+            let TypeParamBound::Trait(bound) = bound else {
+                return false;
+            };
+            bound.path.segments.last().is_some_and(|segment| segment.ident == "Send")
+        });
+        return (!sendable).then_some(ty);
+    }
+    let segment = last_segment(ty)?;
+    match segment.ident.to_string().as_str() {
+        "LocalBoxStream" => Some(ty),
+        "Box" | "Pin" => not_send(type_arguments(segment).next()?),
+        _ if is_result(ty) => not_send(type_arguments(segment).next()?),
+        _ => None,
+    }
+}
+
 /// The trait among `bounds` that gives items.
 fn among(bounds: &Punctuated<TypeParamBound, Token![+]>) -> Option<(Source, Option<&Type>)> {
     bounds.iter().find_map(|bound| match bound {

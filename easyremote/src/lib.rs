@@ -34,6 +34,8 @@ pub use easyremote_macros::remote;
 #[macro_export]
 macro_rules! functions {
     ($($function:ty),+ $(,)?) => {
-        $crate::Functions::from([$($crate::__private::function::<$function>()),+])
+        <$crate::Functions as ::core::convert::From<_>>::from([
+            $(<$function as $crate::__private::Local>::function()),+
+        ])
     };
 }

@@ -8,7 +8,7 @@ pub use crate::function::handler::{
 pub use crate::function::outcome::{
     Argument, Failure, Itself, Never, Outcome, Plain, Stages, Value,
 };
-pub use crate::function::registry::{Function, Functions, function};
+pub use crate::function::registry::{Function, Functions};
 pub use crate::function::remote::{Local, Remote, RemoteStream, RemoteUnary};
 pub use crate::function::signature::{Signature, SignatureCell, trace_stream, trace_unary};
 pub use crate::wire::kind::Kind;

@@ -3,6 +3,8 @@
 
 #![allow(missing_docs, clippy::missing_panics_doc)]
 
+pub mod trio;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +14,11 @@ use std::time::Duration;
 use easyremote::{Client, ClientBuilder, Functions, Gateway, Node, NodeBuilder};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+
+/// Compiles and runs what the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
 
 /// A gateway on a free port, with an identity of its own.
 pub struct World {

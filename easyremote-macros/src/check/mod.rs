@@ -1,18 +1,17 @@
 //! Finds everything that keeps a function from being remote, each at the place to change.
 
-use std::fmt::Display;
-
 use quote::ToTokens;
-use syn::{Attribute, FnArg, GenericParam, Ident, Pat, ReturnType, Safety, Signature, Type};
+use syn::{Attribute, FnArg, GenericParam, Ident, Pat, Safety, Signature, Type};
 
 use crate::args::Options;
 use crate::check::crossing::Crossing;
 use crate::mistakes::Mistakes;
 use crate::model::{Function, name_of};
-use crate::returns::{Returns, Stream, bare};
-use crate::types::{last_segment, peel, spell};
+use crate::returns::bare;
+use crate::types::spell;
 
 mod crossing;
+mod returned;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +26,7 @@ pub(crate) fn check(function: &Function, options: &Options, mistakes: &mut Mista
     generics(&function.signature, mistakes);
     arguments(&function.signature, mistakes);
     inline(function, options, mistakes);
-    returns(function, options, mistakes);
+    returned::check(function, options, mistakes);
 }
 
 fn attributes(function: &Function, mistakes: &mut Mistakes) {
@@ -38,7 +37,7 @@ fn attributes(function: &Function, mistakes: &mut Mistakes) {
         }
     }
     for repeated in function.attributes_named("remote") {
-        mistakes.at(repeated, "`#[remote]` is given twice");
+        mistakes.at(repeated, "`#[remote]` is given twice: write all options in one");
     }
 }
 
@@ -78,7 +77,10 @@ fn wire_name(function: &Function, options: &Options, mistakes: &mut Mistakes) {
     };
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_.:/-".contains(c);
     if name.is_empty() {
-        mistakes.at(origin, "the name on the wire is empty");
+        mistakes.at(
+            origin,
+            "the name on the wire is empty: write one, or drop `name` to take the function's",
+        );
     } else if name.len() > MAX_NAME {
         let length = name.len();
         mistakes.at(
@@ -96,7 +98,7 @@ fn wire_name(function: &Function, options: &Options, mistakes: &mut Mistakes) {
     } else if name.starts_with(RESERVED) {
         mistakes.at(
             origin,
-            format!("names that start with `{RESERVED}` are reserved for the library itself"),
+            format!("names that start with `{RESERVED}` are reserved for the library: choose another one"),
         );
     }
 }
@@ -105,10 +107,16 @@ fn generics(signature: &Signature, mistakes: &mut Mistakes) {
     let name = &signature.ident;
     for parameter in &signature.generics.params {
         match parameter {
-            GenericParam::Lifetime(lifetime) => mistakes.at(
-                lifetime,
-                "remote functions cannot have lifetimes: what crosses the network is owned",
-            ),
+            GenericParam::Lifetime(parameter) => {
+                let lifetime = &parameter.lifetime;
+                mistakes.at(
+                    parameter,
+                    format!(
+                        "remote functions cannot have lifetimes: drop `{lifetime}`, \
+                         what crosses the network is owned"
+                    ),
+                );
+            }
             GenericParam::Type(parameter) => mistakes.at(
                 parameter,
                 format!(
@@ -211,87 +219,6 @@ fn inline(function: &Function, options: &Options, mistakes: &mut Mistakes) {
             inline,
             "`inline` is for a plain `fn`: an `async fn` never leaves the async threads",
         );
-    }
-}
-
-fn returns(function: &Function, options: &Options, mistakes: &mut Mistakes) {
-    let signature = &function.signature;
-    match (Returns::of(&signature.output), &options.stream) {
-        (Returns::Nothing, None) => {}
-        (Returns::Nothing, Some(_)) => not_a_stream(signature.fn_token, None, mistakes),
-        (Returns::Value(ty), None) => value(ty, signature, mistakes),
-        (Returns::Value(ty), Some(_)) => not_a_stream(ty, Some(ty), mistakes),
-        (Returns::Stream(_), None) => {
-            if let ReturnType::Type(_, ty) = &signature.output {
-                mistakes.at(ty, "this returns a stream: write `#[remote(stream)]`");
-            }
-        }
-        (Returns::Stream(stream), Some(_)) => {
-            if let ReturnType::Type(_, ty) = &signature.output {
-                self::stream(&stream, ty, mistakes);
-            }
-        }
-    }
-}
-
-fn value(ty: &Type, signature: &Signature, mistakes: &mut Mistakes) {
-    if is_future(ty) {
-        let name = &signature.ident;
-        mistakes.at(
-            ty,
-            format!(
-                "a future cannot be returned: write `async fn {name}(..)` and return its output"
-            ),
-        );
-        return;
-    }
-    Crossing::result().check(ty, mistakes);
-}
-
-fn stream(stream: &Stream<'_>, ty: &Type, mistakes: &mut Mistakes) {
-    if stream.item.is_none() {
-        mistakes.at(
-            ty,
-            "the type of the items is not visible here: write `impl Stream<Item = T>` \
-             or `impl Iterator<Item = T>`",
-        );
-    }
-    Crossing::stream().check(ty, mistakes);
-}
-
-/// `#[remote(stream)]` on a function that returns `ty`, or nothing.
-fn not_a_stream(tokens: impl ToTokens, ty: Option<&Type>, mistakes: &mut Mistakes) {
-    let list = ty.is_some_and(|ty| {
-        matches!(peel(ty), Type::Array(_))
-            || last_segment(ty).is_some_and(|segment| segment.ident == "Vec")
-    });
-    let advice: &dyn Display = match ty {
-        None => &"return one, or drop `stream`",
-        Some(_) if list => {
-            &"return `list.into_iter()`, or drop `stream` to send the whole list at once"
-        }
-        Some(ty) => {
-            &format!("`{}` does not show its items here; for one value drop `stream`", spell(ty))
-        }
-    };
-    mistakes.at(
-        tokens,
-        format!(
-            "`#[remote(stream)]` expects `impl Iterator<Item = T>` or `impl Stream<Item = T>`: {advice}"
-        ),
-    );
-}
-
-fn is_future(ty: &Type) -> bool {
-    match peel(ty) {
-        Type::ImplTrait(it) => it.bounds.iter().any(|bound| {
-            let syn::TypeParamBound::Trait(bound) = bound else {
-                return false;
-            };
-            let last = bound.path.segments.last();
-            last.is_some_and(|segment| segment.ident == "Future" || segment.ident == "IntoFuture")
-        }),
-        _ => last_segment(ty).is_some_and(|segment| segment.ident == "BoxFuture"),
     }
 }
 

@@ -44,6 +44,7 @@ fn functions_that_can_be_remote_are_accepted() {
         ("stream", "fn f() -> Pin<Box<dyn Stream<Item = u8> + Send>> { x }"),
         ("stream", "fn f() -> Result<BoxStream<'static, u8>, E> { x }"),
         ("stream", "fn f() -> (impl Iterator<Item = u8>) { x }"),
+        ("stream", "fn f() -> Box<dyn Iterator<Item = u8>> { x }"),
     ] {
         refuses(options, item, &[]);
     }
@@ -186,6 +187,19 @@ fn streams_and_the_option_go_together() {
         ("fn f() -> impl Iterator { x }", "the type of the items is not visible here"),
         ("fn f() -> impl Stream<Item = impl Display> { x }", "instead of `impl Trait`"),
         ("fn f() -> Result<impl Stream<Item = u8>, impl Error> { x }", "instead of `impl Trait`"),
+    ] {
+        refuses("stream", item, &[part]);
+    }
+    for (item, part) in [
+        (
+            "async fn f() -> Box<dyn Iterator<Item = u8>> { x }",
+            "write `dyn Iterator<Item = u8> + Send`",
+        ),
+        (
+            "fn f() -> Result<Pin<Box<dyn Stream<Item = u8>>>, E> { x }",
+            "write `dyn Stream<Item = u8> + Send`",
+        ),
+        ("fn f() -> LocalBoxStream<'static, u8> { x }", "write `BoxStream<'static, u8>`"),
     ] {
         refuses("stream", item, &[part]);
     }

@@ -1,4 +1,4 @@
-use proc_macro2::TokenStream;
+use proc_macro2::{Delimiter, Group, TokenStream};
 use quote::quote;
 
 use crate::expand::remote;
@@ -251,6 +251,14 @@ fn handlers() {
         let tight = |text: &str| text.replace([' ', ',', '{', '}'], "");
         assert_eq!(tight(&found), tight(&expected), "{item}");
     }
+}
+
+/// `$body:block` of a `macro_rules!` comes in invisible braces of its own.
+#[test]
+fn a_body_may_be_a_fragment_of_a_macro() {
+    let body = Group::new(Delimiter::None, quote!({ a }));
+    let expanded = remote(quote!(), quote!(fn id(a: u8) -> u8 #body)).to_string();
+    assert!(expanded.contains("struct id") && !expanded.contains("compile_error"), "{expanded}");
 }
 
 #[test]

@@ -13,8 +13,7 @@ use crate::error::{Error, ErrorKind, Executed};
 use crate::transport::handover::Feeder;
 use crate::transport::stream::{Broken, FrameError, RecvHalf, SendHalf};
 use crate::wire::error::read_error;
-use crate::wire::frame::{Frame, FrameBuffer, FrameKind};
-use crate::wire::limits::MAX_MESSAGE;
+use crate::wire::frame::{FRAME_HEADER, Frame, FrameBuffer, FrameKind};
 
 /// A call on its way: what is left of [`Prepared`] once it runs.
 #[derive(Debug)]
@@ -130,7 +129,14 @@ impl Exchange {
     /// Sends the call; gives where the answer comes from, and how long a message in it may be.
     async fn send(&mut self) -> Result<(RecvHalf, usize), Error> {
         let (connection, max_message) = self.connection().await?;
-        let max_message = max_message.min(MAX_MESSAGE);
+        let length = self.request.body.len() - FRAME_HEADER;
+        if length > max_message {
+            let text = format!(
+                "the arguments of `{}` have {length} bytes, and the gateway relays {max_message}",
+                self.request.header.function
+            );
+            return Err(Error::new(ErrorKind::TooLarge, text));
+        }
         let (send, recv) =
             connection.open_bi().await.map_err(|cause| self.lost(Broken::Connection(cause)))?;
         let (mut send, recv) = (SendHalf::new(send), RecvHalf::new(recv));

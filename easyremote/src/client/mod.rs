@@ -23,6 +23,7 @@ use crate::transport::identity::random;
 use crate::transport::io_thread::IoThread;
 use crate::wire::directory::{FUNCTIONS, FunctionInfo};
 use crate::wire::kind::Kind;
+use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE};
 
 pub use crate::client::call::{Call, call};
 pub use crate::client::json::{JsonCall, JsonStream};
@@ -43,6 +44,7 @@ pub struct Client {
 #[must_use = "a builder does nothing until `connect` is called"]
 pub struct ClientBuilder {
     gateways: Result<Gateways, Error>,
+    max_message: usize,
     connect_timeout: Duration,
     state_dir: Option<PathBuf>,
 }
@@ -52,6 +54,8 @@ struct Shared {
     io: IoThread,
     state: watch::Receiver<State>,
     connect_timeout: Duration,
+    /// Longest message that this side allows, in bytes.
+    max_message: usize,
     /// First half of every call id: no two clients share it.
     id: [u8; 8],
     /// Second half of the next one.
@@ -80,6 +84,7 @@ impl Client {
     pub fn builder(gateway: impl IntoGateways) -> ClientBuilder {
         ClientBuilder {
             gateways: gateway.into_gateways(),
+            max_message: MAX_MESSAGE,
             connect_timeout: CONNECT_TIMEOUT,
             state_dir: None,
         }
@@ -134,6 +139,13 @@ impl Client {
 }
 
 impl ClientBuilder {
+    /// Longest arguments that the client sends, and longest answer or item that it accepts, in
+    /// bytes; 64 MiB unless set, at most 1 GiB. The gateway has a limit of its own.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes.min(MAX_MAX_MESSAGE);
+        self
+    }
+
     /// How long [`connect`](Self::connect) tries to reach a gateway, and how long a call waits for
     /// the connection to come back; 15 s unless set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
@@ -160,7 +172,10 @@ impl ClientBuilder {
             .gateways?
             .targets
             .into_iter()
-            .map(|target| Dialler::client(target, self.state_dir.clone()))
+            .map(|target| {
+                Dialler::client(target, self.state_dir.clone())
+                    .map(|dialler| dialler.with_max_message(self.max_message))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let id = random()?;
         let (first, connecting) = oneshot::channel();
@@ -170,8 +185,9 @@ impl ClientBuilder {
         })?;
         let ended = |_| Error::new(ErrorKind::Unavailable, "the client's thread has ended");
         connecting.await.map_err(ended)??;
-        let connect_timeout = self.connect_timeout;
-        let shared = Shared { io, state, connect_timeout, id, next: Default::default() };
+        let (connect_timeout, max_message) = (self.connect_timeout, self.max_message);
+        let next = Default::default();
+        let shared = Shared { io, state, connect_timeout, max_message, id, next };
         Ok(Client { shared: Arc::new(shared) })
     }
 }

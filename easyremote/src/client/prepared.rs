@@ -14,7 +14,7 @@ use crate::wire::codec::Codec;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
-use crate::wire::limits::{MAX_MESSAGE, MAX_NAME, MAX_TIMEOUT};
+use crate::wire::limits::{MAX_NAME, MAX_TIMEOUT};
 
 /// A call before its first poll.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Prepared {
         arguments: &F::Arguments,
     ) -> Result<Self, Error> {
         let descriptor = F::DESCRIPTOR;
-        let body = body(descriptor.name, |out| arguments.encode(out))?;
+        let body = body(client, descriptor.name, |out| arguments.encode(out))?;
         let signature = F::signature();
         let header = CallHeader {
             fingerprint: signature.fingerprint,
@@ -78,7 +78,7 @@ impl Prepared {
             let text = format!("a function's name has at most {MAX_NAME} bytes");
             return Err(Error::new(ErrorKind::NoSuchFunction, text));
         }
-        let body = body(&function, |out| Codec::Json.encode(arguments, out))?;
+        let body = body(client, &function, |out| Codec::Json.encode(arguments, out))?;
         let header = header(client, function, kind, Codec::Json);
         Ok(Self { client: client.clone(), header, body, signature: "", until: Until::Done })
     }
@@ -99,10 +99,12 @@ fn header(client: &Client, function: String, kind: Kind, codec: Codec) -> CallHe
         function,
         on: None,
         tags: Vec::new(),
+        wait: false,
     }
 }
 
 fn body(
+    client: &Client,
     function: &str,
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), String>,
 ) -> Result<Vec<u8>, Error> {
@@ -112,10 +114,10 @@ fn body(
         let text = format!("the arguments of `{function}` cannot be encoded: {text}");
         Error::new(ErrorKind::BadArguments, text)
     })?;
-    frame::finish(&mut out, start, MAX_MESSAGE).map_err(|length| {
+    let max = client.shared.max_message;
+    frame::finish(&mut out, start, max).map_err(|length| {
         let text = format!(
-            "the arguments of `{function}` have {length} bytes, and a message may have \
-             {MAX_MESSAGE}"
+            "the arguments of `{function}` have {length} bytes, and a message may have {max}"
         );
         Error::new(ErrorKind::TooLarge, text)
     })?;
@@ -150,6 +152,14 @@ macro_rules! options {
             /// Lets only the node with this id run the call.
             pub fn on(mut self, node: impl Into<String>) -> Self {
                 self.set(|prepared| prepared.header.on = Some(node.into()));
+                self
+            }
+
+            /// Waits for a node if none can run the call now, until the deadline if there is one,
+            /// instead of failing with [`ErrorKind::NoSuchFunction`](crate::ErrorKind) or
+            /// [`ErrorKind::NoNode`](crate::ErrorKind).
+            pub fn wait_for_node(mut self) -> Self {
+                self.set(|prepared| prepared.header.wait = true);
                 self
             }
 

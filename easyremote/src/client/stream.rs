@@ -18,7 +18,6 @@ use crate::transport::handover::{Taken, Taker, handover};
 use crate::wire::codec::Codec;
 use crate::wire::error::read_error;
 use crate::wire::frame::{Frame, FrameBuffer, FrameKind, read_end};
-use crate::wire::limits::MAX_MESSAGE;
 
 /// A call of a remote function that gives a stream: a [`Stream`] of its items, opened when it is
 /// first polled.
@@ -153,15 +152,17 @@ const HANDOVER: usize = 32 << 10;
 
 impl RawStream {
     pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {
-        let (codec, signature) = match &prepared {
-            Ok(prepared) => (prepared.header.codec, prepared.signature),
-            Err(_) => (Codec::Bincode, ""),
+        let (codec, signature, max_message) = match &prepared {
+            Ok(prepared) => {
+                (prepared.header.codec, prepared.signature, prepared.client.shared.max_message)
+            }
+            Err(_) => (Codec::Bincode, "", 0),
         };
         let state = match prepared {
             Ok(prepared) => State::Ready(Box::new(prepared)),
             Err(error) => State::Doomed(error),
         };
-        let frames = FrameBuffer::new(MAX_MESSAGE);
+        let frames = FrameBuffer::new(max_message);
         Self { state, frames, items: 0, opened: false, codec, signature }
     }
 

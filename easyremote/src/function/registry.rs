@@ -6,7 +6,6 @@ use std::fmt;
 use crate::error::{Error, ErrorKind};
 use crate::function::descriptor::Descriptor;
 use crate::function::handler::Handler;
-use crate::function::remote::Local;
 use crate::function::signature::Signature;
 use crate::wire::control::Offer;
 use crate::wire::limits::MAX_FUNCTIONS;
@@ -28,12 +27,6 @@ impl fmt::Debug for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.descriptor.name, self.signature.text)
     }
-}
-
-/// The function behind a twin.
-#[must_use]
-pub fn function<F: Local>() -> Function {
-    Function { descriptor: F::DESCRIPTOR, signature: F::signature(), handler: F::handler() }
 }
 
 impl<const N: usize> From<[Function; N]> for Functions {

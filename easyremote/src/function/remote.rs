@@ -4,6 +4,7 @@ use crate::function::arguments::Arguments;
 use crate::function::descriptor::Descriptor;
 use crate::function::handler::Handler;
 use crate::function::outcome::{Outcome, Stages};
+use crate::function::registry::Function;
 use crate::function::signature::Signature;
 
 /// A remote function, as its callers and its nodes know it.
@@ -43,4 +44,14 @@ pub trait RemoteStream: Remote {
 pub trait Local: Remote {
     /// What a node runs.
     fn handler() -> Handler;
+
+    /// All that a node needs to offer it.
+    #[must_use]
+    fn function() -> Function {
+        Function {
+            descriptor: Self::DESCRIPTOR,
+            signature: Self::signature(),
+            handler: Self::handler(),
+        }
+    }
 }

@@ -22,7 +22,7 @@ use crate::transport::io_thread::IoThread;
 use crate::transport::reset;
 use crate::transport::ticket::Ticket;
 use crate::wire::control::Role;
-use crate::wire::limits::MAX_MESSAGE;
+use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE};
 
 pub use crate::gateway::routes::NodeInfo;
 
@@ -178,9 +178,10 @@ impl GatewayBuilder {
         self
     }
 
-    /// Longest arguments, answer or item, in bytes; 64 MiB by default, which is also the most.
+    /// Longest arguments, answer or item that the gateway relays, in bytes; 64 MiB unless set, at
+    /// most 1 GiB. Nodes and clients have limits of their own.
     pub fn max_message(mut self, bytes: usize) -> Self {
-        self.max_message = bytes.min(MAX_MESSAGE);
+        self.max_message = bytes.min(MAX_MAX_MESSAGE);
         self
     }
 

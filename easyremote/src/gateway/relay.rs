@@ -19,7 +19,7 @@ use crate::wire::limits::HEADER_TIMEOUT;
 pub(super) async fn serve(send: quinn::SendStream, recv: quinn::RecvStream, shared: Arc<Shared>) {
     let _gauge = Gauge::up(&shared.counters.in_flight);
     let mut client = Hop { send: SendHalf::new(send), recv: RecvHalf::new(recv) };
-    let mut buffer = FrameBuffer::new(shared.max_message);
+    let mut buffer = FrameBuffer::new(0);
     let header = match timeout(HEADER_TIMEOUT, read_header(&mut client.recv, &mut buffer)).await {
         Ok(Ok(header)) => header,
         Ok(Err(error)) => return answer_error(client, &error).await,
@@ -32,7 +32,16 @@ pub(super) async fn serve(send: quinn::SendStream, recv: quinn::RecvStream, shar
     if let Some(answer) = directory::answer(&header, &shared) {
         return answer_frames(client, &answer).await;
     }
-    let place = match shared.routes.pick(&header) {
+    let picked = if header.wait {
+        tokio::select! {
+            picked = shared.routes.pick_patiently(&header) => picked,
+            // The caller has not waited for a node after all.
+            _ = client.send.stopped() => return,
+        }
+    } else {
+        shared.routes.pick(&header)
+    };
+    let place = match picked {
         Ok(place) => place,
         Err(error) => return answer_error(client, &error).await,
     };
@@ -156,7 +165,7 @@ async fn relay(
 
 /// Whether the function may have run, as far as the relay has seen.
 fn executed(request: &FrameScanner, answer: &FrameScanner) -> Executed {
-    match (answer.is_started(), request.is_complete()) {
+    match (answer.shows_execution(), request.is_complete()) {
         (true, _) => Executed::Yes,
         (false, true) => Executed::Maybe,
         // A node starts nothing before it has the whole request.
@@ -185,7 +194,8 @@ async fn upload(from: &mut RecvHalf, to: &mut SendHalf, passed: &mut FrameScanne
         End::Fin => to.finish(),
         End::Sender(broken) => return broken,
         End::Malformed(_) => {
-            return Broken::Peer(reset::code(ErrorKind::Protocol, Executed::No));
+            // What is wrong may come after complete arguments.
+            return Broken::Peer(reset::code(ErrorKind::Protocol, Executed::Maybe));
         }
         // The node has read enough, or is gone; the other direction tells.
         End::Receiver(_) => from.stop(reset::cancelled()),

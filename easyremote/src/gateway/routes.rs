@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::error::{Error, ErrorKind};
 use crate::gateway::Shared;
 use crate::wire::control::{Hello, Offer, Register};
@@ -16,6 +18,8 @@ use crate::wire::limits::MAX_NODE_STREAMS;
 #[derive(Debug, Default)]
 pub(super) struct Routes {
     table: Mutex<Table>,
+    /// Notified when a node has come.
+    grown: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -196,6 +200,8 @@ impl Routes {
                 table.known.insert(function.name.clone());
             }
         }
+        drop(table);
+        self.grown.notify_waiters();
         Ok(replaced)
     }
 
@@ -205,6 +211,25 @@ impl Routes {
         if table.nodes.get(&session.id).is_some_and(|current| Arc::ptr_eq(current, session)) {
             table.nodes.remove(&session.id);
             table.forget(session);
+        }
+    }
+
+    /// Picks a node for a call that waits for one if there is none.
+    ///
+    /// # Errors
+    /// Those of [`pick`](Self::pick), but for `NoSuchFunction` and `NoNode`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait.
+    pub(super) async fn pick_patiently(&self, header: &CallHeader) -> Result<Place, Error> {
+        let absent = [ErrorKind::NoSuchFunction, ErrorKind::NoNode];
+        loop {
+            // Listens before it looks: a node that comes in between is not missed.
+            let grown = self.grown.notified();
+            match self.pick(header) {
+                Err(error) if absent.contains(&error.kind()) => grown.await,
+                picked => return picked,
+            }
         }
     }
 

@@ -13,10 +13,10 @@ use crate::gateway::routes::{NodeSession, Registration};
 use crate::gateway::{Shared, relay};
 use crate::gauge::Gauge;
 use crate::transport::control_stream::ControlStream;
-use crate::transport::endpoint::admit;
+use crate::transport::endpoint::{admit_client, admit_node};
 use crate::transport::reset;
 use crate::wire::control::{Control, Hello, Register, Role, Welcome};
-use crate::wire::limits::{AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_CLIENT_STREAMS};
+use crate::wire::limits::{AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT};
 
 /// Longest wait for a refused peer to read why.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -120,7 +120,7 @@ async fn serve_client(
     shared: &Arc<Shared>,
 ) -> Result<(), Error> {
     let _gauge = Gauge::up(&shared.counters.clients);
-    admit(connection, MAX_CLIENT_STREAMS);
+    admit_client(connection);
     welcome(control, shared)?;
     debug!("client connected");
     // Ended with the session: what is under way is cancelled on its node.
@@ -146,7 +146,7 @@ async fn serve_node(
     hello: &Hello,
     shared: &Arc<Shared>,
 ) -> Result<(), Error> {
-    admit(connection, 0);
+    admit_node(connection);
     welcome(control, shared)?;
     let register = match control.next_within(AUTHENTICATION_TIMEOUT).await? {
         Control::Register(register) => register,

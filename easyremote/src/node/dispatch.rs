@@ -86,7 +86,7 @@ impl<'a> Call<'a> {
         mut recv: RecvHalf,
         max_message: usize,
     ) -> Result<(&'a Function, Request), Refusal> {
-        let mut buffer = FrameBuffer::new(max_message);
+        let mut buffer = FrameBuffer::new(0);
         let header = timeout(HEADER_TIMEOUT, frame(&mut recv, &mut buffer, FrameKind::Header));
         let header = match header.await {
             Ok(frame) => CallHeader::read(&frame?.body)
@@ -95,6 +95,7 @@ impl<'a> Call<'a> {
         };
         self.deadline = header.timeout.map(|left| Instant::now() + left);
         let function = self.function(&header)?;
+        buffer.allow(max_message);
         let reading = frame(&mut recv, &mut buffer, FrameKind::Body);
         let body = match interruptible(&mut self.stopped, self.deadline, reading).await {
             Ok(frame) => frame?.body,

@@ -19,7 +19,7 @@ use crate::transport::dial::Dialler;
 use crate::transport::identity::random;
 use crate::transport::io_thread::IoThread;
 use crate::wire::control::Register;
-use crate::wire::limits::{MAX_LIST, MAX_NAME, MAX_NODE_STREAMS};
+use crate::wire::limits::{MAX_LIST, MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_NAME, MAX_NODE_STREAMS};
 
 /// A running node.
 ///
@@ -42,6 +42,7 @@ pub struct NodeBuilder {
     functions: Functions,
     concurrency: usize,
     blocking_threads: usize,
+    max_message: usize,
     connect_timeout: Duration,
     state_dir: Option<PathBuf>,
 }
@@ -116,6 +117,7 @@ impl Node {
             functions: Functions::default(),
             concurrency: MAX_NODE_STREAMS as usize,
             blocking_threads: BLOCKING_THREADS,
+            max_message: MAX_MESSAGE,
             connect_timeout: CONNECT_TIMEOUT,
             state_dir: None,
         }
@@ -188,6 +190,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Longest arguments that the node accepts, and longest answer or item that it gives, in bytes;
+    /// 64 MiB unless set, at most 1 GiB. The gateway has a limit of its own.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes.min(MAX_MAX_MESSAGE);
+        self
+    }
+
     /// How long [`serve`](Self::serve) tries to reach a gateway; 15 s unless set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -202,7 +211,7 @@ impl NodeBuilder {
     }
 
     /// Starts the node. It is registered when this returns, at every gateway that could be reached
-    /// within the connect timeout and at one at least.
+    /// within the connect timeout and at one at least; the others are dialled on.
     ///
     /// # Errors
     /// As for [`Node::serve`].
@@ -224,6 +233,7 @@ impl NodeBuilder {
             .map(|target| {
                 let (id, dir) = (id.clone(), self.state_dir.clone());
                 Dialler::node(target, id, dir, MAX_NODE_STREAMS, register.clone())
+                    .map(|dialler| dialler.with_max_message(self.max_message))
             })
             .collect::<Result<Vec<_>, _>>()?;
         let shared = Arc::new(Shared {

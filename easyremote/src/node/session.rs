@@ -20,8 +20,9 @@ const FAREWELL: Duration = Duration::from_millis(100);
 
 /// Stays registered at one gateway until told to stop.
 ///
-/// The first attempt is limited by `patience`, and its outcome goes to `first`; if it fails, that
-/// is the end. After that a lost connection is dialled again without limit.
+/// The outcome of the first attempt, which is limited by `patience`, goes to `first`. After that
+/// the gateway is dialled without limit, whether it was lost or was never there: if no gateway
+/// could be reached, `stop` follows.
 pub(super) async fn keep(
     mut dialler: Dialler,
     shared: Arc<Shared>,
@@ -38,10 +39,10 @@ pub(super) async fn keep(
         };
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
         if let Some(first) = first.take() {
-            // Nobody waits any more if the start was given up, and then `stop` follows.
+            // Nobody waits any more if the start was given up.
             let _ = first.send(outcome).await;
         }
-        let Ok(dialled) = dialled else { return };
+        let Ok(dialled) = dialled else { continue };
         info!(gateway = %dialler.target(), id = %shared.id, "registered");
         let left = tokio::select! {
             () = stop.cancelled() => None,

@@ -29,6 +29,8 @@ pub(crate) struct Dialler {
     streams: u32,
     /// What to register, if this is a node.
     register: Option<Register>,
+    /// Longest message that this side allows.
+    max_message: usize,
     backoff: Backoff,
 }
 
@@ -39,7 +41,7 @@ pub(crate) struct Dialled {
     pub(crate) endpoint: quinn::Endpoint,
     pub(crate) connection: quinn::Connection,
     pub(crate) control: ControlStream,
-    /// Longest message that the gateway relays, in bytes.
+    /// Longest message that both this side and the gateway allow, in bytes.
     pub(crate) max_message: usize,
 }
 
@@ -82,8 +84,25 @@ impl Dialler {
             );
             return Err(Error::new(ErrorKind::Unauthenticated, text));
         }
-        let (boot, backoff) = (random()?, Backoff::default());
-        Ok(Self { target, role, id, boot, epoch: 0, state_dir, streams, register, backoff })
+        let (boot, backoff, max_message) = (random()?, Backoff::default(), MAX_MESSAGE);
+        Ok(Self {
+            target,
+            role,
+            id,
+            boot,
+            epoch: 0,
+            state_dir,
+            streams,
+            register,
+            max_message,
+            backoff,
+        })
+    }
+
+    /// Sets the longest message that this side allows; 64 MiB unless set.
+    pub(crate) fn with_max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -169,13 +188,12 @@ impl Dialler {
 
     /// Waits for the gateway's consent.
     async fn admitted(&self, control: &mut ControlStream) -> Result<usize, Error> {
-        let mut max_message = MAX_MESSAGE;
+        let mut max_message = self.max_message;
         loop {
             match control.next_within(AUTHENTICATION_TIMEOUT).await? {
                 Control::Welcome(welcome) => {
-                    // A gateway may allow less than this side does, not more.
-                    let allowed = usize::try_from(welcome.max_message).unwrap_or(MAX_MESSAGE);
-                    max_message = allowed.min(MAX_MESSAGE);
+                    let allowed = usize::try_from(welcome.max_message).unwrap_or(usize::MAX);
+                    max_message = max_message.min(allowed);
                     if self.register.is_none() {
                         return Ok(max_message);
                     }

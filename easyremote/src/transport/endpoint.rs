@@ -49,28 +49,34 @@ pub(crate) fn client_config(pin: Pin, streams: u32) -> Result<quinn::ClientConfi
     Ok(config)
 }
 
-/// Lets a peer of the gateway, once it has proven who it is, open `streams` calls.
-pub(crate) fn admit(connection: &quinn::Connection, streams: u32) {
-    // The control stream is one more.
-    connection.set_max_concurrent_bi_streams(credit(streams.saturating_add(1)));
-    connection.set_receive_window(receive_window(MAX_NODE_STREAMS.max(streams)));
+/// Lets a client, once it has proven who it is, open its calls.
+pub(crate) fn admit_client(connection: &quinn::Connection) {
+    connection.set_max_concurrent_bi_streams(credit(MAX_CLIENT_STREAMS, 1));
+    connection.set_receive_window(receive_window(MAX_CLIENT_STREAMS));
 }
 
-/// The limit to announce so that a peer can always have `streams` open.
+/// Lets a node, once it has proven who it is, answer calls. It opens none.
+pub(crate) fn admit_node(connection: &quinn::Connection) {
+    connection.set_receive_window(receive_window(MAX_NODE_STREAMS));
+}
+
+/// The limit to announce so that a peer can always have `calls` open, and `more` for good.
 ///
 /// quinn tells its peer of streams that are closed only when they are more than an eighth of the
 /// limit, so that up to an eighth of it is of no use at times.
-fn credit(streams: u32) -> VarInt {
-    match streams {
-        0 => VarInt::from_u32(0),
-        _ => VarInt::from_u32(streams.saturating_add(streams / 7 + 2)),
-    }
+fn credit(calls: u32, more: u32) -> VarInt {
+    let calls = match calls {
+        0 => 0,
+        _ => calls.saturating_add(calls / 7 + 2),
+    };
+    VarInt::from_u32(calls.saturating_add(more))
 }
 
-/// Room for as many full stream windows as there can be streams: however many of them nobody
-/// reads, the others go on.
-fn receive_window(streams: u32) -> VarInt {
-    VarInt::from_u64(u64::from(streams) * u64::from(STREAM_WINDOW)).unwrap_or(VarInt::MAX)
+/// Room for as many full stream windows as there can be calls: however many of them nobody reads,
+/// the others go on.
+fn receive_window(calls: u32) -> VarInt {
+    let streams = credit(calls, 1).into_inner();
+    VarInt::from_u64(streams * u64::from(STREAM_WINDOW)).unwrap_or(VarInt::MAX)
 }
 
 fn common_transport() -> TransportConfig {
@@ -95,7 +101,7 @@ fn listening_transport() -> TransportConfig {
 fn dialling_transport(streams: u32) -> TransportConfig {
     let mut config = common_transport();
     config
-        .max_concurrent_bidi_streams(credit(streams))
+        .max_concurrent_bidi_streams(credit(streams, 0))
         .receive_window(receive_window(streams.max(MAX_CLIENT_STREAMS)));
     config
 }
@@ -121,11 +127,14 @@ fn bind(local: SocketAddr) -> std::io::Result<UdpSocket> {
     socket.set_recv_buffer_size(SOCKET_BUFFER)?;
     socket.set_send_buffer_size(SOCKET_BUFFER)?;
     // Linux reports twice what it grants, for its own book-keeping (socket(7)).
-    if socket.recv_buffer_size().is_ok_and(|granted| granted < SOCKET_BUFFER) {
-        tracing::debug!(
-            granted = socket.recv_buffer_size().unwrap_or(0),
+    let share = if cfg!(target_os = "linux") { 2 } else { 1 };
+    let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?) / share;
+    if granted < SOCKET_BUFFER {
+        tracing::warn!(
+            granted,
             wanted = SOCKET_BUFFER,
-            "small UDP buffers: large messages will be slower; raise net.core.rmem_max"
+            "small UDP buffers make large messages slower; on Linux, raise net.core.rmem_max and \
+             net.core.wmem_max"
         );
     }
     socket.bind(&local.into())?;

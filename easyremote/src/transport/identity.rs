@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use etcetera::BaseStrategy;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use ring::digest;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -38,7 +39,7 @@ impl Identity {
     /// there is none yet.
     ///
     /// The directory of the user is `easyremote` below `$XDG_STATE_HOME` or `~/.local/state` on
-    /// Linux, and below the local data directory elsewhere.
+    /// Linux, and below the data directory elsewhere.
     ///
     /// # Errors
     /// `Unavailable` if there is no such directory or it cannot be used; `Unauthenticated` if
@@ -171,9 +172,9 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
 }
 
 fn default_directory() -> Result<PathBuf, Error> {
-    dirs::state_dir()
-        .or_else(dirs::data_local_dir)
-        .map(|directory| directory.join("easyremote"))
+    etcetera::choose_base_strategy()
+        .ok()
+        .map(|base| base.state_dir().unwrap_or_else(|| base.data_dir()).join("easyremote"))
         .ok_or_else(|| {
             let text = "there is no home directory to keep the local identity in; set `HOME`, or \
                         name a directory with `state_dir` on the builder";

@@ -160,6 +160,13 @@ impl FrameBuffer {
         Self { buffered: BytesMut::new(), max_message }
     }
 
+    /// Sets how long a message may be from now on.
+    ///
+    /// Whoever reads a call's header allows none before it, so that nothing but a header is held.
+    pub(crate) fn allow(&mut self, max_message: usize) {
+        self.max_message = max_message;
+    }
+
     /// Adds bytes that follow all bytes added before.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.buffered.extend_from_slice(bytes);
@@ -204,12 +211,21 @@ pub(crate) struct FrameScanner {
     kind: Option<FrameKind>,
     rest: usize,
     items: u64,
+    answered: bool,
     max_message: usize,
 }
 
 impl FrameScanner {
     pub(crate) fn new(max_message: usize) -> Self {
-        Self { header: [0; FRAME_HEADER], filled: 0, kind: None, rest: 0, items: 0, max_message }
+        Self {
+            header: [0; FRAME_HEADER],
+            filled: 0,
+            kind: None,
+            rest: 0,
+            items: 0,
+            answered: false,
+            max_message,
+        }
     }
 
     /// Notes that `bytes` pass by.
@@ -236,6 +252,7 @@ impl FrameScanner {
                 let (kind, length) = read_header(self.header, self.max_message)?;
                 self.kind = Some(kind);
                 self.rest = length;
+                self.answered |= kind != FrameKind::Error;
                 if matches!(kind, FrameKind::Item | FrameKind::ItemFault) {
                     self.items += 1;
                 }
@@ -244,9 +261,9 @@ impl FrameScanner {
         Ok(())
     }
 
-    /// Whether anything has passed.
-    pub(crate) fn is_started(&self) -> bool {
-        self.kind.is_some() || self.filled > 0
+    /// Whether a frame has begun to pass that only a function that has started can have caused.
+    pub(crate) fn shows_execution(&self) -> bool {
+        self.answered
     }
 
     /// Whether all that has passed are complete frames.

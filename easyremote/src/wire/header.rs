@@ -39,11 +39,14 @@ pub(crate) struct CallHeader {
     pub(crate) on: Option<String>,
     /// Only a node with all these tags may run it.
     pub(crate) tags: Vec<String>,
+    /// If no node can run it now, wait for one.
+    pub(crate) wait: bool,
 }
 
 mod option {
     pub(super) const ON: u64 = 1;
     pub(super) const TAG: u64 = 2;
+    pub(super) const WAIT: u64 = 3;
 }
 
 impl CallHeader {
@@ -65,6 +68,9 @@ impl CallHeader {
         }
         for tag in &self.tags {
             put_option(out, option::TAG, tag);
+        }
+        if self.wait {
+            put_option(out, option::WAIT, "");
         }
         frame::finish(out, start, MAX_HEADER)
     }
@@ -92,6 +98,7 @@ impl CallHeader {
             function,
             on: None,
             tags: Vec::new(),
+            wait: false,
         };
         while !reader.is_empty() {
             let tag = reader.varint("option")?;
@@ -106,6 +113,7 @@ impl CallHeader {
             option::ON => self.on = Some(name(value, "on")?),
             option::TAG if self.tags.len() < MAX_LIST => self.tags.push(name(value, "tag")?),
             option::TAG => return Err(Malformed(format!("more than {MAX_LIST} tags"))),
+            option::WAIT => self.wait = true,
             _ => {}
         }
         Ok(())
@@ -141,6 +149,7 @@ mod tests {
             function: "Model.embed".into(),
             on: Some("gpu-1".into()),
             tags: vec!["gpu".into(), "eu".into()],
+            wait: true,
         }
     }
 
@@ -158,7 +167,7 @@ mod tests {
         let body = &out[FRAME_HEADER..];
         for end in 0..body.len() {
             if let Ok(header) = CallHeader::read(&body[..end]) {
-                assert!(header.tags.len() < 2, "{end}");
+                assert!(!header.wait, "{end}");
             }
         }
     }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-/// Longest message (arguments, an answer, or one item), in bytes: 64 MiB.
+/// Longest message (arguments, an answer, or one item) unless set otherwise, in bytes: 64 MiB.
 pub(crate) const MAX_MESSAGE: usize = 64 << 20;
+
+/// The most that a role can be set to allow for one message, in bytes: 1 GiB.
+pub(crate) const MAX_MAX_MESSAGE: usize = 1 << 30;
 
 /// Longest call header, in bytes: 16 KiB.
 pub(crate) const MAX_HEADER: usize = 16 << 10;
@@ -27,15 +30,17 @@ pub(crate) const MAX_FUNCTIONS: usize = 1_024;
 /// Most tags of one node, and most parameters of one function.
 pub(crate) const MAX_LIST: usize = 64;
 
-/// Most calls that one client may have open at the gateway.
+/// Calls that one client can always have open at the gateway; see `transport::endpoint` for the
+/// seventh by which it may be more at times.
 pub(crate) const MAX_CLIENT_STREAMS: u32 = 1_024;
 
-/// Most calls that the gateway may have open at one node.
+/// Most calls that a gateway has open at one node.
 pub(crate) const MAX_NODE_STREAMS: u32 = 4_096;
 
 /// Bytes that a peer may send ahead of the reader on one stream.
 ///
-/// 256 KiB times [`MAX_CLIENT_STREAMS`] is what one client can make a gateway hold: 256 MiB.
+/// Times [`MAX_CLIENT_STREAMS`], and the seventh more, it is what one client can make a gateway
+/// hold: 293 MiB.
 pub(crate) const STREAM_WINDOW: u32 = 256 << 10;
 
 /// Longest time from the first packet of a connection to the end of its TLS handshake.

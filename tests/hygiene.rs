@@ -1,0 +1,263 @@
+//! What `#[remote]` writes uses nothing that happens to be in scope where it is used.
+#![no_implicit_prelude]
+
+use ::core::assert_eq;
+use ::core::iter::Iterator;
+use ::core::option::Option::Some;
+use ::core::result::Result::{Err, Ok};
+
+/// Everything that generated code could reach for by accident.
+#[allow(non_camel_case_types, dead_code)]
+mod shadowed {
+    pub(crate) struct Arguments;
+    pub(crate) struct Box;
+    pub(crate) struct Call;
+    pub(crate) struct Client;
+    pub(crate) struct Descriptor;
+    pub(crate) struct Err;
+    pub(crate) struct Fn;
+    pub(crate) struct FnOnce;
+    pub(crate) struct Functions;
+    pub(crate) struct Future;
+    pub(crate) struct Handler;
+    pub(crate) struct Item;
+    pub(crate) struct Itself;
+    pub(crate) struct Kind;
+    pub(crate) struct Local;
+    pub(crate) struct Never;
+    pub(crate) struct None;
+    pub(crate) struct Ok;
+    pub(crate) struct Option;
+    pub(crate) struct Output;
+    pub(crate) struct Plain;
+    pub(crate) struct Remote;
+    pub(crate) struct RemoteStream;
+    pub(crate) struct RemoteUnary;
+    pub(crate) struct Result;
+    pub(crate) struct Send;
+    pub(crate) struct Setup;
+    pub(crate) struct Signature;
+    pub(crate) struct SignatureCell;
+    pub(crate) struct Sized;
+    pub(crate) struct Some;
+    pub(crate) struct StreamCall;
+    pub(crate) struct String;
+    pub(crate) struct Vec;
+    pub(crate) struct bool;
+    pub(crate) struct i64;
+    pub(crate) struct str;
+    pub(crate) struct u32;
+    pub(crate) struct u64;
+    pub(crate) fn asynchronous() {}
+    pub(crate) fn blocking() {}
+    pub(crate) fn call() {}
+    pub(crate) fn function() {}
+    pub(crate) fn handler() {}
+    pub(crate) fn stream_call() {}
+    pub(crate) const CELL: () = ();
+    pub(crate) const DESCRIPTOR: () = ();
+    pub(crate) mod __private {}
+    pub(crate) mod core {}
+    pub(crate) mod easyremote {}
+    pub(crate) mod std {}
+}
+
+/// Shadows `file!` and `line!` up to the end of the file.
+#[allow(unused_macros)]
+macro_rules! file {
+    () => {
+        ::core::compile_error!("generated code reached for `file!`")
+    };
+}
+#[allow(unused_macros)]
+macro_rules! line {
+    () => {
+        ::core::compile_error!("generated code reached for `line!`")
+    };
+}
+
+/// Every kind of function, under the names above.
+mod kinds {
+    use ::core::iter::Iterator;
+    use ::easyremote::remote;
+    use ::futures::{Stream, stream};
+
+    #[allow(unused_imports)]
+    use super::shadowed::*;
+
+    type Int = ::core::primitive::i64;
+    type Text = ::std::string::String;
+    type Failure = Text;
+    type MyResult<T> = ::core::result::Result<T, Failure>;
+    type List = ::std::vec::Vec<Int>;
+
+    #[remote]
+    pub(crate) fn nothing() {}
+
+    /// Has a doc comment.
+    #[remote(timeout = "1h")]
+    pub(crate) fn add(client: Int, argument_0: Int, mut add: Int) -> Int {
+        add += argument_0;
+        client + add
+    }
+
+    #[remote(inline, name = "hygiene.tiny")]
+    pub(crate) fn tiny(a: Int) -> MyResult<Int> {
+        ::core::result::Result::Ok(a)
+    }
+
+    #[remote]
+    pub(crate) async fn wait(list: List) -> List {
+        list
+    }
+
+    #[remote]
+    pub(crate) async fn fallible_wait(a: Int) -> MyResult<()> {
+        match a {
+            0 => ::core::result::Result::Err(::core::convert::From::from("zero")),
+            _ => ::core::result::Result::Ok(()),
+        }
+    }
+
+    #[remote(stream)]
+    pub(crate) fn iterator(a: Int) -> impl Iterator<Item = Int> {
+        ::core::iter::once(a)
+    }
+
+    #[remote(stream)]
+    pub(crate) fn fallible_iterator(a: Int) -> MyResult<impl Iterator<Item = Int>> {
+        ::core::result::Result::Ok(::core::iter::once(a))
+    }
+
+    #[remote(stream)]
+    pub(crate) async fn async_iterator(a: Int) -> impl Iterator<Item = MyResult<Int>> {
+        ::core::iter::once(::core::result::Result::Ok(a))
+    }
+
+    #[remote(stream)]
+    pub(crate) async fn fallible_async_iterator(a: Int) -> MyResult<impl Iterator<Item = Int>> {
+        ::core::result::Result::Ok(::core::iter::once(a))
+    }
+
+    #[remote(stream)]
+    pub(crate) fn boxed_iterator(
+        a: Int,
+    ) -> ::std::boxed::Box<dyn Iterator<Item = Int> + ::core::marker::Send> {
+        ::std::boxed::Box::new(::core::iter::once(a))
+    }
+
+    #[remote(stream)]
+    pub(crate) fn stream_of(a: Int) -> impl Stream<Item = Int> {
+        stream::iter([a])
+    }
+
+    #[remote(stream)]
+    pub(crate) fn fallible_stream(a: Int) -> MyResult<impl Stream<Item = MyResult<Int>>> {
+        ::core::result::Result::Ok(stream::iter([::core::result::Result::Ok(a)]))
+    }
+
+    #[remote(stream)]
+    pub(crate) async fn async_stream(a: Int) -> impl Stream<Item = Int> {
+        stream::iter([a])
+    }
+
+    #[remote(stream)]
+    pub(crate) async fn fallible_async_stream(a: Int) -> MyResult<stream::BoxStream<'static, Int>> {
+        ::core::result::Result::Ok(::std::boxed::Box::pin(stream::iter([a])))
+    }
+}
+
+/// The library under another name, as a framework would re-export it.
+mod framework {
+    pub(crate) use ::easyremote as remoting;
+}
+
+/// Functions that a macro writes, with names, types and the path to the library from outside.
+macro_rules! define {
+    ($name:ident, $stream:ident, $argument:ident: $type:ty, $krate:path) => {
+        #[::easyremote::remote(crate = $krate)]
+        pub(crate) fn $name($argument: $type, other: $type) -> $type {
+            $argument + other
+        }
+        #[::easyremote::remote(stream, crate = $krate)]
+        pub(crate) fn $stream(
+            client: $type,
+        ) -> ::core::result::Result<impl ::core::iter::Iterator<Item = $type>, ()> {
+            ::core::result::Result::Ok(::core::iter::once(client))
+        }
+    };
+}
+
+/// Here `easyremote` is found in no other way than by the path that is given.
+mod renamed {
+    #[allow(unused_imports)]
+    use super::shadowed::*;
+
+    define!(sum, one, other: ::core::primitive::u8, crate::framework::remoting);
+    define!(long_sum, long_one, client: ::core::primitive::u128, super::framework::remoting);
+
+    #[super::framework::remoting::remote(crate = crate::framework::remoting)]
+    pub(crate) async fn wait() {}
+}
+
+#[::core::prelude::v1::test]
+fn functions_stay_callable_locally() {
+    assert_eq!(kinds::add(1, 2, 3), 6);
+    assert_eq!(kinds::tiny(1), Ok(1));
+    assert_eq!(kinds::iterator(7).next(), Some(7));
+    assert_eq!(kinds::boxed_iterator(7).next(), Some(7));
+    assert_eq!(renamed::sum(1, 2), 3);
+    match renamed::long_one(4) {
+        Ok(mut one) => assert_eq!(one.next(), Some(4)),
+        Err(()) => ::core::panic!("it never fails"),
+    }
+}
+
+#[::core::prelude::v1::test]
+fn every_kind_can_be_listed() {
+    let functions = ::easyremote::functions![
+        kinds::nothing,
+        kinds::add,
+        kinds::tiny,
+        kinds::wait,
+        kinds::fallible_wait,
+        kinds::iterator,
+        kinds::fallible_iterator,
+        kinds::async_iterator,
+        kinds::fallible_async_iterator,
+        kinds::boxed_iterator,
+        kinds::stream_of,
+        kinds::fallible_stream,
+        kinds::async_stream,
+        kinds::fallible_async_stream,
+    ];
+    let renamed = framework::remoting::functions![
+        renamed::sum,
+        renamed::one,
+        renamed::long_sum,
+        renamed::long_one,
+        renamed::wait,
+    ];
+    let _: [::easyremote::Functions; 2] = [functions, renamed];
+}
+
+/// Each has the types that its caller expects, whatever else is called like them.
+#[allow(dead_code)]
+async fn calls(client: ::easyremote::Client) {
+    use ::core::primitive::{i64, u8};
+    use ::core::result::Result;
+    use ::easyremote::{CallError, Error};
+    use ::futures::StreamExt;
+
+    let _: Result<(), Error> = kinds::nothing::call(&client).await;
+    let _: Result<i64, Error> = kinds::add::call(&client, 1, 2, 3).await;
+    let _: Result<i64, CallError<::std::string::String>> = kinds::tiny::call(&client, 1).await;
+    let _: Result<u8, Error> = renamed::sum::call(&client, 1, 2).await;
+    let mut items = kinds::fallible_stream::call(&client, 1);
+    if let Some(Ok(item)) = items.next().await {
+        let _: i64 = item;
+    }
+    if let Ok(mut opened) = kinds::fallible_async_stream::call(&client, 1).open().await {
+        let _ = opened.next().await;
+    }
+}

@@ -1,0 +1,8 @@
+use easyremote::remote;
+
+#[remote]
+fn motto() -> &'static str {
+    "plain functions"
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use easyremote::remote;
+
+#[remote(inline)]
+async fn wait() {}
+
+fn main() {}

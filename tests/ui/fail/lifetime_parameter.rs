@@ -1,0 +1,8 @@
+use easyremote::remote;
+
+#[remote]
+fn length<'a>(text: String) -> usize {
+    text.len()
+}
+
+fn main() {}

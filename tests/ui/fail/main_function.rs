@@ -1,0 +1,4 @@
+use easyremote::remote;
+
+#[remote]
+fn main() {}

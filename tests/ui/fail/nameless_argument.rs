@@ -1,0 +1,6 @@
+use easyremote::remote;
+
+#[remote]
+fn ignore(_: bool) {}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use easyremote::functions;
+
+fn add(a: i64, b: i64) -> i64 {
+    a + b
+}
+
+fn main() {
+    let _ = functions![add];
+}

@@ -1,0 +1,7 @@
+use easyremote::functions;
+
+struct Add;
+
+fn main() {
+    let _ = functions![Add];
+}

@@ -1,0 +1,6 @@
+use easyremote::remote;
+
+#[remote(stream)]
+fn nothing() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use easyremote::remote;
+
+#[remote]
+struct Model;
+
+fn main() {}

@@ -1,0 +1,7 @@
+use easyremote::remote;
+
+#[remote]
+#[test]
+fn adds() {}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use easyremote::remote;
+
+#[remote]
+fn größe() -> u8 {
+    1
+}
+
+fn main() {}

@@ -1,0 +1,90 @@
+//! A macro may write the function, in part or in whole.
+#![deny(warnings)]
+
+use easyremote::{CallError, Client, Error, functions, remote};
+use futures::StreamExt;
+
+macro_rules! arithmetic {
+    ($(
+        $(#[$attribute:meta])*
+        $visibility:vis $name:ident($($argument:ident: $type:ty),*) -> $result:ty $body:block
+    )*) => {$(
+        $(#[$attribute])*
+        #[remote]
+        $visibility fn $name($($argument: $type),*) -> $result $body
+    )*};
+}
+
+arithmetic! {
+    /// Adds.
+    pub add(a: i64, b: i64) -> i64 { a + b }
+    #[must_use]
+    divide(a: i64, b: i64) -> Result<i64, String> { a.checked_div(b).ok_or("by zero".to_owned()) }
+    bytes(client: Vec<u8>) -> Vec<u8> { client }
+}
+
+/// The arguments are the macro's own, and so is what stands in the body.
+macro_rules! scale {
+    ($name:ident, $wire:literal, $timeout:literal, $twin:ident, $factor:expr) => {
+        #[remote(name = $wire, timeout = $timeout, stub = $twin)]
+        fn $name(value: f64, client: bool) -> f64 {
+            if client { value * $factor } else { value }
+        }
+    };
+}
+
+scale!(double, "scale.double", "30s", Double, 2.0);
+scale!(triple, "scale.triple", "1m", Triple, 1.0 + 2.0);
+
+macro_rules! stream_of {
+    ($name:ident, $item:ty, $error:ty, $($list:tt)*) => {
+        #[remote(stream)]
+        fn $name() -> Result<impl Iterator<Item = $item>, $error> {
+            Ok([$($list)*].into_iter())
+        }
+    };
+    ($name:ident -> $stream:ty, $body:expr) => {
+        #[remote(stream)]
+        fn $name() -> $stream {
+            $body
+        }
+    };
+}
+
+stream_of!(letters, char, String, 'a', 'b');
+stream_of!(results, Result<u8, String>, String, Ok(1), Err("two".to_owned()));
+stream_of!(numbers -> impl Iterator<Item = u8>, 0..3);
+stream_of!(boxed -> Box<dyn Iterator<Item = Result<u8, String>> + Send>, Box::new((0..3).map(Ok)));
+
+/// The whole function is one fragment.
+macro_rules! pass_on {
+    ($function:item) => {
+        $function
+    };
+}
+
+pass_on! {
+    #[remote]
+    async fn wait(n: u64) -> u64 {
+        n
+    }
+}
+
+async fn callers(client: Client) {
+    let _: Result<i64, Error> = add::call(&client, 1, 2).await;
+    let _: Result<i64, CallError<String>> = divide::call(&client, 1, 0).await;
+    let _: Result<f64, Error> = Double::call(&client, 1.0, true).await;
+    let _: Option<Result<char, CallError<String>>> = letters::call(&client).next().await;
+    let _: Option<Result<u8, CallError<String>>> = boxed::call(&client).next().await;
+}
+
+fn main() {
+    let _ = callers;
+    let _ = functions![add, divide, bytes, Double, Triple, letters, results, numbers, boxed, wait];
+    // A list may come from a macro too.
+    macro_rules! list {
+        ($($name:ident)*) => { functions![$($name),*] };
+    }
+    let _ = list!(add divide);
+    assert_eq!(triple(2.0, true), 6.0);
+}

@@ -1,0 +1,49 @@
+//! `crate = path`, where the library has another name or comes through another crate.
+#![deny(warnings)]
+
+pub extern crate easyremote as rpc;
+
+mod framework {
+    pub mod deps {
+        pub use ::rpc as er;
+    }
+}
+
+use framework::deps::er;
+use rpc::{Client, functions, remote};
+
+#[remote(crate = rpc)]
+fn add(a: i64, b: i64) -> i64 {
+    a + b
+}
+
+#[remote(crate = ::rpc, inline)]
+fn divide(a: i64, b: i64) -> Result<i64, String> {
+    a.checked_div(b).ok_or_else(|| "by zero".to_owned())
+}
+
+#[remote(crate = er, stream)]
+fn count(to: u64) -> impl Iterator<Item = u64> {
+    0..to
+}
+
+mod inner {
+    #[crate::er::remote(crate = crate::framework::deps::er, stream)]
+    pub async fn tail(to: u64) -> Result<impl futures::Stream<Item = Result<u64, String>>, String> {
+        Ok(futures::stream::iter((0..to).map(Ok)))
+    }
+
+    #[crate::er::remote(crate = super::er)]
+    pub async fn wait() {}
+}
+
+fn callers(client: &Client) {
+    let _ = add::call(client, 1, 2);
+    let _ = inner::tail::call(client, 1);
+}
+
+fn main() {
+    let _ = callers;
+    let _ = functions![add, divide, count, inner::tail, inner::wait];
+    let _ = er::functions![add];
+}
