@@ -59,6 +59,9 @@ async fn functions_are_listed_with_all_that_a_caller_needs() {
     assert_eq!(add.doc, "Adds two numbers.\n\nBoth of them.");
     assert_eq!(add.nodes, ["one", "two"]);
     assert_eq!((sample.kind, &sample.nodes[..]), (Kind::Stream, &["one".to_owned()][..]));
+    let nodes = soon(client.nodes()).await.unwrap();
+    assert_eq!(nodes, world.gateway.nodes());
+    assert_eq!(nodes.len(), 2);
 }
 
 #[tokio::test]

@@ -1,4 +1,90 @@
 //! Turn plain functions into functions that run on other machines.
+//!
+//! Three roles, all in this crate:
+//!
+//! - a [`Gateway`] is the one party that listens. It routes calls and never looks into them;
+//! - a [`Node`] offers functions. It dials out to the gateway, so it may be behind NAT;
+//! - a [`Client`] calls them. It dials the gateway too.
+//!
+//! A process may be any of them, or all at once:
+//!
+//! ```
+//! use easyremote::{Client, Gateway, Node, functions, remote};
+//! use futures::{Stream, StreamExt, stream};
+//!
+//! #[remote]
+//! fn add(a: i64, b: i64) -> i64 {
+//!     a + b
+//! }
+//!
+//! #[remote(stream)]
+//! fn count(from: u64) -> impl Stream<Item = u64> {
+//!     stream::iter(from..)
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), easyremote::Error> {
+//!     let gateway = Gateway::serve("127.0.0.1:0").await?;
+//!     let address = gateway.local_addr();
+//!     let _node = Node::serve(address, functions![add, count]).await?;
+//!     let client = Client::connect(address).await?;
+//!
+//!     assert_eq!(add::call(&client, 1, 2).await?, 3);
+//!
+//!     let mut numbers = count::call(&client, 7).take(2); // it is endless
+//!     while let Some(number) = numbers.next().await {
+//!         println!("{}", number?);
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Functions
+//!
+//! [`#[remote]`](macro@remote) leaves the function as it was and adds a *twin* of the same name,
+//! whose `call` makes the call and which [`functions!`] lists for a node. Arguments, results and
+//! errors are owned types that serde can take apart and put together.
+//!
+//! | the function returns | `call` gives |
+//! |----------------------|--------------|
+//! | `T` | a [`Call`]: a future of `Result<T, `[`Error`]`>` |
+//! | `Result<T, E>` | a [`Call`]: a future of `Result<T, `[`CallError`]`<E>>` |
+//! | an iterator or stream of `T` | a [`StreamCall`]: a stream of `Result<T, `[`Error`]`>` |
+//! | an iterator or stream of `Result<T, E>` | a [`StreamCall`] of `Result<T, `[`CallError`]`<E>>` |
+//! | one of these in a `Result<_, S>` | a [`StreamCall`] whose set-up can fail; see [`open`](StreamCall::open) |
+//!
+//! A client that does not share the definitions calls [by name](Client::call_json), with JSON.
+//!
+//! # Where things run
+//!
+//! Each role does its I/O on a thread of its own, so that neither a blocked runtime nor a busy one
+//! holds up heartbeats. A node runs functions on the tokio runtime that it was started from: async
+//! ones as tasks, sync ones on its blocking threads, iterators on threads of their own. Calls and
+//! streams can be awaited on any runtime.
+//!
+//! # Streams
+//!
+//! Each item is sent as soon as it exists. A consumer that reads slowly makes the producer wait: a
+//! stream of any length takes about 256 KiB at the gateway and as much at the client, and no more.
+//! It ends with `None` only if the function has ended it; if anything breaks, an error comes first.
+//!
+//! # Cancellation
+//!
+//! Dropping a [`Call`] or a [`StreamCall`] cancels it on the node: an async function stops at its
+//! next await, an iterator after its current item; a plain sync function runs on, and its result is
+//! dropped. A [`timeout`](Call::timeout) does the same.
+//!
+//! # Errors
+//!
+//! [`Error::kind`] says what happened and [`Error::executed`] whether the function may have run.
+//! [`Executed::No`] is a proof. A function starts at most once per call, whatever fails, and not
+//! before the last byte of its arguments has reached the node.
+//!
+//! # Trust
+//!
+//! All traffic is TLS 1.3. Peers on the loopback interface of one user of the operating system find
+//! each other's identity in a file; all others need a [`Ticket`] from the gateway. Nothing turns
+//! verification off. A gateway could see what it relays: run it on a machine that you trust.
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -19,18 +105,19 @@ pub use crate::client::{
 };
 pub use crate::error::{CallError, Error, ErrorKind, Executed, StreamError};
 pub use crate::function::registry::Functions;
-pub use crate::gateway::{Gateway, GatewayBuilder, GatewayStats, NodeInfo};
+pub use crate::gateway::{Gateway, GatewayBuilder, GatewayStats};
 pub use crate::node::{Node, NodeBuilder, NodeStats};
 pub use crate::transport::address::{Gateways, IntoGateways, from_env};
 pub use crate::transport::ticket::Ticket;
 pub use crate::wire::control::Role;
-pub use crate::wire::directory::FunctionInfo;
+pub use crate::wire::directory::{FunctionInfo, NodeInfo};
 pub use crate::wire::kind::Kind;
 pub use easyremote_macros::remote;
 
 /// Lists functions for a node to offer, by their names: `functions![sync_add, lines]`.
 ///
-/// A name that is not a `#[remote]` function with a body does not compile.
+/// Gives [`Functions`]. A name that is not a [`#[remote]`](macro@remote) function with a body does
+/// not compile.
 #[macro_export]
 macro_rules! functions {
     ($($function:ty),+ $(,)?) => {

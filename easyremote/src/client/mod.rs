@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
@@ -21,7 +22,7 @@ use crate::transport::address::{Gateways, IntoGateways};
 use crate::transport::dial::Dialler;
 use crate::transport::identity::random;
 use crate::transport::io_thread::IoThread;
-use crate::wire::directory::{FUNCTIONS, FunctionInfo};
+use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, NodeInfo};
 use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE};
 
@@ -32,7 +33,8 @@ pub use crate::client::stream::{OpenStream, StreamCall, stream_call};
 /// A connection to a gateway, through which functions are called.
 ///
 /// Cheap to clone: all clones share one connection, which is dialled again when it breaks, and
-/// closed with the last clone, call and stream. Its I/O has a thread of its own; calls can be
+/// closed with the last clone, call and stream; that blocks for as long as it takes to tell the
+/// gateway, some 100 ms at most. Its I/O has a thread of its own; calls can be
 /// awaited on any runtime.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -98,13 +100,30 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future cancels the question.
     pub async fn functions(&self) -> Result<Vec<FunctionInfo>, Error> {
-        let answer = self.call_json(FUNCTIONS, Value::Array(Vec::new())).await;
+        self.ask(FUNCTIONS).await
+    }
+
+    /// The nodes that are registered at the gateway now, by id.
+    ///
+    /// # Errors
+    /// Those of a call.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the question.
+    pub async fn nodes(&self) -> Result<Vec<NodeInfo>, Error> {
+        self.ask(NODES).await
+    }
+
+    /// Asks the gateway one of its own questions.
+    async fn ask<T: DeserializeOwned>(&self, question: &str) -> Result<T, Error> {
+        let answer = self.call_json(question, Value::Array(Vec::new())).await;
         let answer = answer.map_err(|error| match error {
             CallError::Remote(error) => error,
-            CallError::Function(_) => Error::new(ErrorKind::Protocol, "no list of functions"),
+            CallError::Function(_) => Error::new(ErrorKind::Protocol, "the gateway has no answer"),
         })?;
         serde_json::from_value(answer).map_err(|error| {
-            Error::new(ErrorKind::BadResponse, "the list of functions is none").with_source(error)
+            let text = format!("the gateway's answer to `{question}` makes no sense here");
+            Error::new(ErrorKind::BadResponse, text).with_source(error)
         })
     }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::Shared;
 use crate::wire::codec::Codec;
-use crate::wire::directory::{FUNCTIONS, FunctionInfo, RESERVED};
+use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, RESERVED};
 use crate::wire::error::put_error;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
@@ -17,6 +17,7 @@ pub(super) fn answer(header: &CallHeader, shared: &Shared) -> Option<Vec<u8>> {
     }
     let answered = match header.function.as_str() {
         FUNCTIONS => body(&functions(shared), shared.max_message),
+        NODES => body(&shared.routes.nodes(), shared.max_message),
         unknown => {
             let text = format!("this gateway does not know `{unknown}`; is it an older one?");
             Err(Error::new(ErrorKind::NoSuchFunction, text))
@@ -34,7 +35,7 @@ fn body<T: Serialize + 'static>(value: &T, max_message: usize) -> Result<Vec<u8>
     let start = frame::begin(&mut frames, FrameKind::Body);
     Codec::Json.encode(value, &mut frames).map_err(|text| Error::new(ErrorKind::Protocol, text))?;
     frame::finish(&mut frames, start, max_message).map_err(|length| {
-        Error::new(ErrorKind::TooLarge, format!("the list of functions has {length} bytes"))
+        Error::new(ErrorKind::TooLarge, format!("the list has {length} bytes"))
     })?;
     Ok(frames)
 }

@@ -22,14 +22,13 @@ use crate::transport::io_thread::IoThread;
 use crate::transport::reset;
 use crate::transport::ticket::Ticket;
 use crate::wire::control::Role;
+use crate::wire::directory::NodeInfo;
 use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE};
-
-pub use crate::gateway::routes::NodeInfo;
 
 /// A running gateway.
 ///
 /// It has a thread of its own, so it runs whatever the program does. Dropping the handle shuts it
-/// down.
+/// down, and blocks for as long as it takes to tell the peers: some 100 ms at most.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::Shared;
 use crate::wire::control::{Hello, Offer, Register};
+use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 use crate::wire::limits::MAX_NODE_STREAMS;
@@ -56,20 +57,6 @@ pub(super) struct NodeSession {
     connection: quinn::Connection,
     register: Register,
     in_flight: AtomicU64,
-}
-
-/// A registered node, from [`Gateway::nodes`](crate::Gateway::nodes).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NodeInfo {
-    /// Its id.
-    pub id: String,
-    /// Its tags.
-    pub tags: Vec<String>,
-    /// The names of the functions that it offers.
-    pub functions: Vec<String>,
-    /// Calls and streams that it is running.
-    pub in_flight: u64,
 }
 
 impl NodeSession {

@@ -16,7 +16,8 @@ use crate::transport::control_stream::ControlStream;
 use crate::transport::endpoint::{admit_client, admit_node};
 use crate::transport::reset;
 use crate::wire::control::{Control, Hello, Register, Role, Welcome};
-use crate::wire::limits::{AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT};
+use crate::wire::directory::RESERVED;
+use crate::wire::limits::{AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_NAME};
 
 /// Longest wait for a refused peer to read why.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -65,6 +66,10 @@ pub(super) async fn serve(incoming: quinn::Incoming, shared: Arc<Shared>) {
 async fn end(connection: &quinn::Connection, mut control: ControlStream, error: &Error) {
     if connection.close_reason().is_some() {
         return debug!(%error, "connection ended");
+    }
+    if error.kind() == ErrorKind::ConnectionLost {
+        // It has fallen silent. What waits for it is to know at once.
+        return close(connection, error);
     }
     if control.queue(&Control::Refused(error.clone())).is_ok() {
         control.finish(REFUSAL_TIMEOUT).await;
@@ -172,6 +177,14 @@ fn register_node(
     if hello.id.is_empty() {
         return Err(Error::new(ErrorKind::Protocol, "the node has no id"));
     }
+    if let Some(offer) = register.functions.iter().find(|offer| !is_function_name(&offer.name)) {
+        let text = format!(
+            "`{}` is no name for a function: 1 to {MAX_NAME} of `A-Z a-z 0-9 _ . : / -`, not \
+             beginning with `{RESERVED}`",
+            offer.name.escape_debug()
+        );
+        return Err(Error::new(ErrorKind::Protocol, text));
+    }
     let session = NodeSession::new(connection.clone(), hello, register);
     let (registration, replaced) = Registration::new(shared.clone(), session)?;
     if let Some(old) = replaced {
@@ -179,6 +192,12 @@ fn register_node(
         close(old.connection(), &Error::new(ErrorKind::Cancelled, text));
     }
     Ok(registration)
+}
+
+/// Whether a node may offer a function of this name: it appears in logs and errors.
+fn is_function_name(name: &str) -> bool {
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-".contains(&byte);
+    !name.is_empty() && name.bytes().all(fine) && !name.starts_with(RESERVED)
 }
 
 fn unexpected(message: &Control) -> Error {

@@ -25,7 +25,8 @@ use crate::wire::limits::{MAX_LIST, MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_NAME, MAX_
 ///
 /// Its I/O has a thread of its own; its functions run on the tokio runtime that it was started
 /// from. When the connection to a gateway breaks, it dials again until it is shut down. Dropping
-/// the handle shuts it down.
+/// the handle shuts it down, and blocks for as long as it takes to tell the gateways: some 100 ms
+/// at most.
 #[derive(Debug)]
 pub struct Node {
     io: IoThread,

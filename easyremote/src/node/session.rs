@@ -38,6 +38,8 @@ pub(super) async fn keep(
             dialled = dialler.dial(limit) => dialled,
         };
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
+        // Counted before anyone is told.
+        let _registered = dialled.is_ok().then(|| Gauge::up(&shared.counters.gateways));
         if let Some(first) = first.take() {
             // Nobody waits any more if the start was given up.
             let _ = first.send(outcome).await;
@@ -58,7 +60,6 @@ pub(super) async fn keep(
 /// Runs the calls that come over one connection, until it ends.
 async fn serve(dialled: Dialled, shared: &Arc<Shared>, stop: &CancellationToken) -> Error {
     let Dialled { endpoint, connection, mut control, max_message } = dialled;
-    let _gauge = Gauge::up(&shared.counters.gateways);
     // Ended with the session: nobody is left to get the answers.
     let mut calls = JoinSet::new();
     let left = loop {

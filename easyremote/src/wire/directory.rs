@@ -10,6 +10,24 @@ pub(crate) const RESERVED: &str = "easyremote.";
 /// Gives a list of [`FunctionInfo`].
 pub(crate) const FUNCTIONS: &str = "easyremote.functions";
 
+/// Gives a list of [`NodeInfo`].
+pub(crate) const NODES: &str = "easyremote.nodes";
+
+/// A registered node, from [`Gateway::nodes`](crate::Gateway::nodes) and
+/// [`Client::nodes`](crate::Client::nodes).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NodeInfo {
+    /// Its id.
+    pub id: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// The names of the functions that it offers.
+    pub functions: Vec<String>,
+    /// Calls and streams that it is running or has waiting, from this gateway.
+    pub in_flight: u64,
+}
+
 /// A function that can be called now, from [`Client::functions`](crate::Client::functions).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
