@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use easyremote::{CallError, Client};
+use easyremote::{CallError, Client, JsonError};
 use futures::StreamExt;
-use serde_json::{Value, json};
+use serde_json::json;
 
 #[tokio::main]
-async fn main() -> Result<(), CallError<Value>> {
+async fn main() -> Result<(), CallError<JsonError>> {
     // On another machine, use the ticket for clients that the gateway prints.
     let client = Client::connect("127.0.0.1:8080").await?;
     let words = client.call_json("count_words", json!(["far away and yet so near"]));

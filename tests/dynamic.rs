@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use common::{World, soon};
-use easyremote::{CallError, ErrorKind, Executed, Kind, functions, remote};
+use easyremote::{CallError, ErrorKind, Executed, JsonError, Kind, functions, remote};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -84,10 +84,12 @@ async fn a_stream_and_its_errors_come_as_json() {
     let items: Vec<_> = soon(client.stream_json("sample", json!([config, 2])).collect()).await;
     assert_eq!(items.len(), 2);
     for item in items {
-        assert_eq!(item.unwrap_err().function(), Some(&json!({"Rate": -1.0})));
+        assert_eq!(item.unwrap_err().function(), Some(&JsonError(json!({"Rate": -1.0}))));
     }
     let error = soon(client.call_json("root", json!([-4.0]))).await.unwrap_err();
-    assert!(matches!(error, CallError::Function(fault) if fault == json!({"Rate": -4.0})));
+    assert!(
+        matches!(error, CallError::Function(JsonError(fault)) if fault == json!({"Rate": -4.0}))
+    );
 }
 
 #[tokio::test]

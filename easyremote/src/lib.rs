@@ -101,7 +101,7 @@ mod transport;
 mod wire;
 
 pub use crate::client::{
-    Call, Client, ClientBuilder, JsonCall, JsonStream, OpenStream, StreamCall,
+    Call, Client, ClientBuilder, JsonCall, JsonError, JsonStream, OpenStream, StreamCall,
 };
 pub use crate::error::{CallError, Error, ErrorKind, Executed, StreamError};
 pub use crate::function::registry::Functions;

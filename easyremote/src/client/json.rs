@@ -1,5 +1,6 @@
 //! Calls and streams by name, with JSON for arguments and results.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,6 +14,20 @@ use crate::client::stream::{Next, RawStream};
 use crate::error::{CallError, Error};
 use crate::wire::codec::Codec;
 use crate::wire::frame::FrameKind;
+
+/// A function's own error, as JSON: the `E` of calls by name.
+///
+/// `Display` is its JSON text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonError(pub Value);
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for JsonError {}
 
 /// A call by name, from [`Client::call_json`](crate::Client::call_json): a future of its result, or
 /// of the function's own error, as JSON.
@@ -38,13 +53,16 @@ impl JsonCall {
 options!(impl JsonCall);
 
 impl Future for JsonCall {
-    type Output = Result<Value, CallError<Value>>;
+    type Output = Result<Value, CallError<JsonError>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.raw.poll(context).map(|frame| {
             let frame = frame?;
             let value = decode(Codec::Json, &frame)?;
-            if frame.kind == FrameKind::Fault { Err(CallError::Function(value)) } else { Ok(value) }
+            match frame.kind {
+                FrameKind::Fault => Err(CallError::Function(JsonError(value))),
+                _ => Ok(value),
+            }
         })
     }
 }
@@ -75,14 +93,14 @@ impl JsonStream {
 options!(impl JsonStream);
 
 impl Stream for JsonStream {
-    type Item = Result<Value, CallError<Value>>;
+    type Item = Result<Value, CallError<JsonError>>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = ready!(self.raw.poll_next(context));
         Poll::Ready(next.map(|next| match next? {
             Next::Item(frame) => Ok(self.raw.decode(&frame)?),
             Next::ItemFault(frame) | Next::Fault(frame) => {
-                Err(CallError::Function(self.raw.decode(&frame)?))
+                Err(CallError::Function(JsonError(self.raw.decode(&frame)?)))
             }
         }))
     }

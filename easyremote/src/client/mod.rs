@@ -27,7 +27,7 @@ use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE};
 
 pub use crate::client::call::{Call, call};
-pub use crate::client::json::{JsonCall, JsonStream};
+pub use crate::client::json::{JsonCall, JsonError, JsonStream};
 pub use crate::client::stream::{OpenStream, StreamCall, stream_call};
 
 /// A connection to a gateway, through which functions are called.

@@ -36,6 +36,11 @@ impl<const N: usize> From<[Function; N]> for Functions {
 }
 
 impl Functions {
+    /// The names of the functions on the wire, in the order of the list.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|function| function.descriptor.name)
+    }
+
     /// Adds all functions of `other`.
     pub fn extend(&mut self, other: Self) {
         self.list.extend(other.list);

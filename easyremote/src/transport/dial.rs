@@ -137,7 +137,7 @@ impl Dialler {
             let pause = if refused { self.backoff.longest() } else { self.backoff.pause() };
             let over = until.is_some_and(|until| refused || Instant::now() + pause >= until);
             if over {
-                return Err(error);
+                return Err(given_up(error, refused, patience.unwrap_or_default()));
             }
             tracing::debug!(gateway = %self.target, %error, ?pause, "dialling failed");
             sleep(pause).await;
@@ -165,7 +165,7 @@ impl Dialler {
         })?;
         let connection = match timeout(limit, connecting).await {
             Ok(connected) => connected.map_err(|cause| self.handshake_error(cause))?,
-            Err(_) => return Err(self.silence(limit)),
+            Err(_) => return Err(self.silence()),
         };
         let (send, recv) = connection
             .open_bi()
@@ -226,10 +226,9 @@ impl Dialler {
         Ok((identity.pin(), identity.token(self.role)))
     }
 
-    fn silence(&self, limit: Duration) -> Error {
+    fn silence(&self) -> Error {
         let text = format!(
-            "no answer from `{}` within {limit:.1?}: is a gateway running there, and does UDP get \
-             through?",
+            "no answer from `{}`: is a gateway running there, and does UDP get through?",
             self.target
         );
         Error::new(ErrorKind::Unavailable, text)
@@ -243,7 +242,7 @@ impl Dialler {
         const NO_ALPN: u64 = 0x178;
         let target = &self.target;
         match &cause {
-            Cause::TimedOut => self.silence(HANDSHAKE_TIMEOUT),
+            Cause::TimedOut => self.silence(),
             Cause::TransportError(error) if u64::from(error.code) == NO_ALPN => {
                 let text = format!("`{target}` does not speak this version of easyremote");
                 Error::new(ErrorKind::Protocol, text).with_source(cause)
@@ -258,6 +257,14 @@ impl Dialler {
             _ => reset::connection_error(cause, ErrorKind::Unavailable),
         }
     }
+}
+
+/// The error of the last attempt, and how long there have been attempts if that is of interest.
+fn given_up(error: Error, refused: bool, patience: Duration) -> Error {
+    if refused {
+        return error;
+    }
+    Error::new(error.kind(), format!("{error} (tried for {patience:?})")).with_source(error)
 }
 
 /// Pauses between attempts: 250 ms, growing by 1.6 to 10 s, each between half and all of that, so
