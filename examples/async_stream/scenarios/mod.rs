@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 use easyremote::Client;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
+use crate::functions::endless::endless_alive;
 use crate::report::{Report, Row};
 use crate::{Failure, with_causes};
 
@@ -79,13 +80,7 @@ pub(crate) async fn run(client: &Client, jsonl: bool) -> Result<bool, Failure> {
 
 /// Waits until a node offers the functions, which it does with all of them at once.
 async fn node(client: &Client) -> Result<(), easyremote::Error> {
-    loop {
-        let offered = client.functions().await?;
-        if offered.iter().any(|function| function.name == "endless_alive") {
-            return Ok(());
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
+    endless_alive::call(client).wait_for_node().await.map(drop)
 }
 
 impl Scenario {
