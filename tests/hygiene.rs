@@ -13,6 +13,7 @@ mod shadowed {
     pub(crate) struct Box;
     pub(crate) struct Call;
     pub(crate) struct Client;
+    pub(crate) struct Context;
     pub(crate) struct Descriptor;
     pub(crate) struct Err;
     pub(crate) struct Fn;
@@ -20,6 +21,7 @@ mod shadowed {
     pub(crate) struct Functions;
     pub(crate) struct Future;
     pub(crate) struct Handler;
+    pub(crate) struct Inputs;
     pub(crate) struct Item;
     pub(crate) struct Itself;
     pub(crate) struct Kind;
@@ -38,10 +40,12 @@ mod shadowed {
     pub(crate) struct Setup;
     pub(crate) struct Signature;
     pub(crate) struct SignatureCell;
+    pub(crate) struct Sink;
     pub(crate) struct Sized;
     pub(crate) struct Some;
     pub(crate) struct StreamCall;
     pub(crate) struct String;
+    pub(crate) struct Upload;
     pub(crate) struct Vec;
     pub(crate) struct bool;
     pub(crate) struct i64;
@@ -51,9 +55,14 @@ mod shadowed {
     pub(crate) fn asynchronous() {}
     pub(crate) fn blocking() {}
     pub(crate) fn call() {}
+    pub(crate) fn call_with() {}
     pub(crate) fn function() {}
     pub(crate) fn handler() {}
+    pub(crate) fn inputs() {}
+    pub(crate) fn sink() {}
     pub(crate) fn stream_call() {}
+    pub(crate) fn stream_call_with() {}
+    pub(crate) fn upload() {}
     pub(crate) const CELL: () = ();
     pub(crate) const DESCRIPTOR: () = ();
     pub(crate) mod __private {}
@@ -90,7 +99,6 @@ mod kinds {
     type Failure = Text;
     type MyResult<T> = ::core::result::Result<T, Failure>;
     type List = ::std::vec::Vec<Int>;
-
     #[remote]
     pub(crate) fn nothing() {}
 
@@ -167,6 +175,79 @@ mod kinds {
     }
 }
 
+/// What is not sent, and what is sent item by item, under the names above.
+mod beside_arguments {
+    use ::core::iter::Iterator;
+    use ::easyremote::remote;
+    use ::futures::{Stream, StreamExt, stream};
+
+    #[allow(unused_imports)]
+    use super::shadowed::*;
+
+    type Int = ::core::primitive::i64;
+    type MyResult<T> = ::core::result::Result<T, Int>;
+
+    pub(crate) struct Model(Int);
+
+    #[remote]
+    pub(crate) fn state(#[state] inputs: &Model, a: Int) -> Int {
+        inputs.0 + a
+    }
+
+    #[remote(inline)]
+    pub(crate) fn context(#[ctx] context: &::easyremote::Context) {
+        let _ = context;
+    }
+
+    #[remote]
+    pub(crate) async fn both(
+        #[ctx] ctx: &::easyremote::Context,
+        a: Int,
+        #[state] model: &Model,
+    ) -> MyResult<Int> {
+        let _ = ctx;
+        ::core::result::Result::Ok(model.0 + a)
+    }
+
+    #[remote(stream)]
+    pub(crate) fn iterator(#[state] model: &Model, a: Int) -> impl Iterator<Item = Int> {
+        (0..a).map(move |b| model.0 + b)
+    }
+
+    #[remote(stream)]
+    pub(crate) async fn async_iterator(
+        #[state] model: &Model,
+    ) -> MyResult<impl Iterator<Item = Int>> {
+        ::core::result::Result::Ok(::core::iter::once(&model.0).copied())
+    }
+
+    #[remote(stream)]
+    pub(crate) fn stream_of(#[state] model: &Model, sink: Int) -> impl Stream<Item = Int> {
+        stream::iter([sink]).map(move |a| a + model.0)
+    }
+
+    #[remote]
+    pub(crate) async fn upload(upload: impl Stream<Item = Int>, call: Int) -> Int {
+        upload.fold(call, |a, b| async move { a + b }).await
+    }
+
+    #[remote(stream)]
+    pub(crate) fn duplex(client: impl Stream<Item = Int>) -> impl Stream<Item = Int> {
+        client
+    }
+
+    #[remote(stream)]
+    pub(crate) async fn everything(
+        #[state] model: &Model,
+        argument_0: Int,
+        inputs: impl Stream<Item = MyResult<Int>>,
+        #[ctx] ctx: &::easyremote::Context,
+    ) -> MyResult<impl Stream<Item = MyResult<Int>>> {
+        let _ = (model, ctx, argument_0);
+        ::core::result::Result::Ok(inputs)
+    }
+}
+
 /// The library under another name, as a framework would re-export it.
 mod framework {
     pub(crate) use ::easyremote as remoting;
@@ -198,6 +279,14 @@ mod renamed {
 
     #[super::framework::remoting::remote(crate = crate::framework::remoting)]
     pub(crate) async fn wait() {}
+
+    #[super::framework::remoting::remote(stream, crate = crate::framework::remoting)]
+    pub(crate) fn back(
+        #[state] _: &::core::primitive::u8,
+        items: impl ::futures::Stream<Item = ::core::primitive::u8>,
+    ) -> impl ::futures::Stream<Item = ::core::primitive::u8> {
+        items
+    }
 }
 
 #[::core::prelude::v1::test]
@@ -231,14 +320,26 @@ fn every_kind_can_be_listed() {
         kinds::async_stream,
         kinds::fallible_async_stream,
     ];
+    let beside_arguments = ::easyremote::functions![
+        beside_arguments::state,
+        beside_arguments::context,
+        beside_arguments::both,
+        beside_arguments::iterator,
+        beside_arguments::async_iterator,
+        beside_arguments::stream_of,
+        beside_arguments::upload,
+        beside_arguments::duplex,
+        beside_arguments::everything,
+    ];
     let renamed = framework::remoting::functions![
         renamed::sum,
         renamed::one,
         renamed::long_sum,
         renamed::long_one,
         renamed::wait,
+        renamed::back,
     ];
-    let _: [::easyremote::Functions; 2] = [functions, renamed];
+    let _: [::easyremote::Functions; 3] = [functions, beside_arguments, renamed];
 }
 
 /// Each has the types that its caller expects, whatever else is called like them.
@@ -253,6 +354,10 @@ async fn calls(client: ::easyremote::Client) {
     let _: Result<i64, Error> = kinds::add::call(&client, 1, 2, 3).await;
     let _: Result<i64, CallError<::std::string::String>> = kinds::tiny::call(&client, 1).await;
     let _: Result<u8, Error> = renamed::sum::call(&client, 1, 2).await;
+    let _: Result<i64, Error> = beside_arguments::state::call(&client, 1).await;
+    let _: Result<(), Error> = beside_arguments::context::call(&client).await;
+    let numbers = ::futures::stream::iter([1_i64]);
+    let _: Result<i64, Error> = beside_arguments::upload::call(&client, numbers, 1).await;
     let mut items = kinds::fallible_stream::call(&client, 1);
     if let Some(Ok(item)) = items.next().await {
         let _: i64 = item;

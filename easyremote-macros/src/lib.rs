@@ -11,6 +11,7 @@ mod check;
 mod expand;
 mod mistakes;
 mod model;
+mod parameters;
 mod returns;
 mod types;
 
@@ -34,11 +35,17 @@ mod types;
 ///
 /// #[remote(stream, timeout = "30s")]
 /// async fn tail(id: u64) -> Result<impl Stream<Item = Row>, NotFound> { .. }
+///
+/// #[remote]
+/// async fn generate(#[state] llm: &Llm, #[ctx] ctx: &Context, prompt: String) -> Answer { .. }
+///
+/// #[remote]
+/// async fn upload(name: String, chunks: impl Stream<Item = Bytes>) -> u64 { .. }
 /// ```
 ///
 /// # Which functions
-/// A free function with a body, neither generic nor `unsafe`, of up to 16 named arguments. All
-/// types are owned, and serde can take them apart and put them together.
+/// A free function with a body, neither generic nor `unsafe`. What it takes and gives is owned, and
+/// serde can take it apart and put it together.
 ///
 /// | function                            | on the node it runs                              |
 /// |-------------------------------------|--------------------------------------------------|
@@ -53,6 +60,25 @@ mod types;
 ///
 /// A type whose name ends in `Result` is one, aliases such as `io::Result<T>` included: its error
 /// reaches the caller as `CallError::Function`. Every other type is a plain value.
+///
+/// # Parameters
+/// They may stand in any order. `call` takes those that the caller has, in the order of the function.
+///
+/// | parameter                          | where its value comes from                              |
+/// |------------------------------------|---------------------------------------------------------|
+/// | `name: T`, up to 16                | the caller: an argument, sent before the function runs  |
+/// | `name: impl Stream<Item = T>`, one | the caller: a client stream, sent while it runs         |
+/// | `#[state] name: &T`                | the node, which keeps a `T`; not in the remote signature |
+/// | `#[ctx] name: &Context`, one       | the node: the context of the call; not in the remote signature |
+///
+/// A function with a client stream is an `async fn`, or gives an `impl Stream`: nothing else can
+/// await it. The stream is of a type of the library's own; `call` accepts any that is `Send` and
+/// `'static`.
+///
+/// State is kept by its type, which is `Send + Sync`: what changes is in a `Mutex`, and two states
+/// of one type are two new types. A node that lacks a state that one of its functions needs does
+/// not start. What the function gives as a stream may borrow from state and context; in edition
+/// 2021, `impl Stream<Item = T> + '_` says so.
 ///
 /// # Options
 /// | option               | meaning                                                               |

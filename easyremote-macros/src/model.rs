@@ -1,26 +1,25 @@
 //! The function under the attribute, as it is written.
 
 use proc_macro2::{TokenStream, TokenTree};
+use quote::quote;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{
-    Attribute, Error, Expr, ExprLit, FnArg, Ident, Lit, Meta, Pat, PatType, Signature, Token, Type,
-    Visibility,
+    Attribute, Error, Expr, ExprLit, FnArg, Ident, Lit, Meta, Pat, PatType, Receiver, Signature,
+    Token, Visibility,
 };
 
-/// A function; its body is not looked at.
+use crate::parameters::{Parameter, helpers, is_helper};
+
+/// A function; its body is not looked into.
 pub(crate) struct Function {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
     /// Where the body would be, the semicolon of a function that has none.
     pub(crate) no_body: Option<Token![;]>,
-}
-
-/// One argument with a name.
-pub(crate) struct Argument<'a> {
-    pub(crate) ident: &'a Ident,
-    pub(crate) ty: &'a Type,
+    /// Kept as it is.
+    body: Option<TokenTree>,
 }
 
 impl Parse for Function {
@@ -32,10 +31,11 @@ impl Parse for Function {
         }
         let signature = input.parse()?;
         let no_body: Option<Token![;]> = input.parse()?;
-        if no_body.is_none() {
-            body(input)?;
-        }
-        Ok(Self { attributes, visibility, signature, no_body })
+        let body = match no_body {
+            Some(_) => None,
+            None => Some(body(input)?),
+        };
+        Ok(Self { attributes, visibility, signature, no_body, body })
     }
 }
 
@@ -45,14 +45,32 @@ impl Function {
         self.signature.ident.unraw().to_string()
     }
 
-    /// The arguments that have a name; the check reports the others.
-    pub(crate) fn arguments(&self) -> impl Iterator<Item = Argument<'_>> {
-        self.signature.inputs.iter().filter_map(|input| match input {
-            FnArg::Typed(PatType { pat, ty, .. }) => {
-                name_of(pat).map(|ident| Argument { ident, ty })
-            }
-            FnArg::Receiver(_) => None,
-        })
+    /// The parameters, `self` excepted.
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {
+        Parameter::all(&self.signature)
+    }
+
+    /// The function without `#[state]` and `#[ctx]`, or `None` if it has neither.
+    ///
+    /// ```text
+    /// // Input:
+    /// async fn embed(#[state] model: &Model, text: String) -> Vec<f32> { .. }
+    ///
+    /// // Output:
+    /// async fn embed(model: &Model, text: String) -> Vec<f32> { .. }
+    /// ```
+    pub(crate) fn without_helpers(&self) -> Option<TokenStream> {
+        let Self { attributes, visibility, signature, no_body, body } = self;
+        if signature.inputs.iter().all(|input| helpers(attributes_of(input)).next().is_none()) {
+            return None;
+        }
+        let mut signature = signature.clone();
+        for input in &mut signature.inputs {
+            let (FnArg::Typed(PatType { attrs, .. }) | FnArg::Receiver(Receiver { attrs, .. })) =
+                input;
+            attrs.retain(|attribute| !is_helper(attribute));
+        }
+        Some(quote!(#(#attributes)* #visibility #signature #no_body #body))
     }
 
     /// The lines of the doc comment, without the space that follows `///`.
@@ -82,6 +100,11 @@ pub(crate) fn name_of(pat: &Pat) -> Option<&Ident> {
     }
 }
 
+fn attributes_of(input: &FnArg) -> &[Attribute] {
+    let (FnArg::Typed(PatType { attrs, .. }) | FnArg::Receiver(Receiver { attrs, .. })) = input;
+    attrs
+}
+
 /// The text of `#[doc = ".."]`; one that comes from a macro such as `include_str!` is not known here.
 fn doc_text(attribute: &Attribute) -> Option<String> {
     let Meta::NameValue(pair) = &attribute.meta else {
@@ -101,9 +124,9 @@ fn doc_text(attribute: &Attribute) -> Option<String> {
 }
 
 /// Passes over the body: braces, or a `$body:block` of a `macro_rules!`, which has invisible ones.
-fn body(input: ParseStream<'_>) -> Result<(), Error> {
+fn body(input: ParseStream<'_>) -> Result<TokenTree, Error> {
     match input.parse()? {
-        TokenTree::Group(_) => Ok(()),
+        group @ TokenTree::Group(_) => Ok(group),
         other => Err(Error::new(other.span(), "expected the body of the function")),
     }
 }

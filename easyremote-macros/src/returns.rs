@@ -2,10 +2,11 @@
 
 use syn::punctuated::Punctuated;
 use syn::{
-    GenericArgument, Path, PathArguments, ReturnType, Token, Type, TypeParamBound, parse_quote,
+    GenericArgument, Lifetime, Path, PathArguments, ReturnType, Token, Type, TypeImplTrait,
+    TypeParamBound, TypeTraitObject, parse_quote,
 };
 
-use crate::types::{is_result, item_of, last_segment, peel, type_arguments};
+use crate::types::{is_result, item_of, last_segment, lifetime_arguments, peel, type_arguments};
 
 /// The shape of a return type.
 pub(crate) enum Returns<'a> {
@@ -87,6 +88,31 @@ pub(crate) fn not_send(ty: &Type) -> Option<&Type> {
         "Box" | "Pin" => not_send(type_arguments(segment).next()?),
         _ if is_result(ty) => not_send(type_arguments(segment).next()?),
         _ => None,
+    }
+}
+
+/// The lifetimes for which a stream lasts: `'_` of `impl Stream<Item = T> + '_` and of
+/// `BoxStream<'_, T>`. What its items borrow is not among them.
+pub(crate) fn lasts<'a>(ty: &'a Type) -> Vec<&'a Lifetime> {
+    let ty = peel(ty);
+    if let Type::ImplTrait(TypeImplTrait { bounds, .. })
+    | Type::TraitObject(TypeTraitObject { bounds, .. }) = ty
+    {
+        let lifetime = |bound: &'a TypeParamBound| match bound {
+            TypeParamBound::Lifetime(lifetime) => Some(lifetime),
+            _ => None,
+        };
+        return bounds.iter().filter_map(lifetime).collect();
+    }
+    let Some(segment) = last_segment(ty) else {
+        return Vec::new();
+    };
+    match segment.ident.to_string().as_str() {
+        "BoxStream" | "LocalBoxStream" => lifetime_arguments(segment).collect(),
+        name if name == "Box" || name == "Pin" || is_result(ty) => {
+            type_arguments(segment).next().map(lasts).unwrap_or_default()
+        }
+        _ => Vec::new(),
     }
 }
 

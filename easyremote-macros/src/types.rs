@@ -1,7 +1,7 @@
 //! Questions about a type as it is written.
 
 use quote::ToTokens;
-use syn::{GenericArgument, Path, PathArguments, PathSegment, Type};
+use syn::{GenericArgument, Lifetime, Path, PathArguments, PathSegment, Type};
 
 /// `ty` without the parentheses, and without the invisible ones that `macro_rules!` leaves.
 pub(crate) fn peel(ty: &Type) -> &Type {
@@ -25,16 +25,33 @@ pub(crate) fn is_result(ty: &Type) -> bool {
     last_segment(ty).is_some_and(|segment| segment.ident.to_string().ends_with("Result"))
 }
 
+/// Whether the type is called `Context`, like that of a call.
+pub(crate) fn is_context(ty: &Type) -> bool {
+    last_segment(ty).is_some_and(|it| it.ident == "Context" && it.arguments.is_none())
+}
+
 /// The types between a segment's angle brackets.
 pub(crate) fn type_arguments(segment: &PathSegment) -> impl Iterator<Item = &Type> {
+    generic_arguments(segment).filter_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    })
+}
+
+/// The lifetimes between a segment's angle brackets.
+pub(crate) fn lifetime_arguments(segment: &PathSegment) -> impl Iterator<Item = &Lifetime> {
+    generic_arguments(segment).filter_map(|argument| match argument {
+        GenericArgument::Lifetime(lifetime) => Some(lifetime),
+        _ => None,
+    })
+}
+
+fn generic_arguments(segment: &PathSegment) -> impl Iterator<Item = &GenericArgument> {
     let arguments = match &segment.arguments {
         PathArguments::AngleBracketed(bracketed) => Some(&bracketed.args),
         _ => None,
     };
-    arguments.into_iter().flatten().filter_map(|argument| match argument {
-        GenericArgument::Type(ty) => Some(ty),
-        _ => None,
-    })
+    arguments.into_iter().flatten()
 }
 
 /// The `T` of `Iterator<Item = T>`.

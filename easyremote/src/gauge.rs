@@ -1,5 +1,6 @@
 //! Counting what is there now.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts something for as long as it lives.
@@ -10,6 +11,34 @@ impl<'a> Gauge<'a> {
     pub(crate) fn up(gauge: &'a AtomicU64) -> Self {
         gauge.fetch_add(1, Ordering::Relaxed);
         Self(gauge)
+    }
+}
+
+/// Bytes charged to a budget that several share; dropping it gives them back.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    budget: Arc<AtomicU64>,
+    bytes: u64,
+    limit: u64,
+}
+
+impl Charge {
+    /// Nothing yet, of at most `limit` bytes for all that share `budget`.
+    pub(crate) fn new(budget: &Arc<AtomicU64>, limit: u64) -> Self {
+        Self { budget: budget.clone(), bytes: 0, limit }
+    }
+
+    /// Charges `bytes` in all. Says whether the budget allows that.
+    pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
+        let more = (bytes as u64).saturating_sub(self.bytes);
+        self.bytes += more;
+        self.budget.fetch_add(more, Ordering::Relaxed) + more <= self.limit
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -53,6 +53,10 @@
 //! | an iterator or stream of `Result<T, E>` | a [`StreamCall`] of `Result<T, `[`CallError`]`<E>>` |
 //! | one of these in a `Result<_, S>` | a [`StreamCall`] whose set-up can fail; see [`open`](StreamCall::open) |
 //!
+//! Parameters may be a stream that the caller sends (`impl Stream<Item = T>`, one per function), what
+//! the node keeps for its functions (`#[state] model: &Model`), and what is known of the call
+//! (`#[ctx] ctx: &`[`Context`]); the last two are no part of what the caller gives.
+//!
 //! A client that does not share the definitions calls [by name](Client::call_json), with JSON.
 //!
 //! # Where things run
@@ -104,6 +108,7 @@ pub use crate::client::{
     Call, Client, ClientBuilder, JsonCall, JsonError, JsonStream, OpenStream, StreamCall,
 };
 pub use crate::error::{CallError, Error, ErrorKind, Executed, StreamError};
+pub use crate::function::context::Context;
 pub use crate::function::registry::Functions;
 pub use crate::gateway::{Gateway, GatewayBuilder, GatewayStats};
 pub use crate::node::{Node, NodeBuilder, NodeStats};

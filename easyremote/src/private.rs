@@ -1,9 +1,12 @@
 //! What generated code uses. Not covered by any promise of compatibility.
 
-pub use crate::client::{Call, Client, StreamCall, call, stream_call};
+pub use futures::Stream;
+
+pub use crate::client::{Call, Client, StreamCall, call, call_with, stream_call, stream_call_with};
+pub use crate::function::context::Context;
 pub use crate::function::descriptor::Descriptor;
 pub use crate::function::handler::{
-    Handler, async_iterator, asynchronous, blocking, inline, iterator, stream,
+    Handler, Inputs, Sink, async_iterator, asynchronous, blocking, inline, iterator, stream,
 };
 pub use crate::function::outcome::{
     Argument, Failure, Itself, Never, Outcome, Plain, Stages, Value,
@@ -11,6 +14,7 @@ pub use crate::function::outcome::{
 pub use crate::function::registry::{Function, Functions};
 pub use crate::function::remote::{Local, Remote, RemoteStream, RemoteUnary};
 pub use crate::function::signature::{Signature, SignatureCell, trace_stream, trace_unary};
+pub use crate::function::upload::{Upload, Uploaded};
 pub use crate::wire::kind::Kind;
 
 /// Compiles only if `T` can be an argument.

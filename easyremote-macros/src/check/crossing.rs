@@ -1,4 +1,5 @@
-//! What inside a type cannot cross the network: references, lifetimes, `impl Trait`, `Self`.
+//! What inside a type cannot cross the network, or stay on a node: references, lifetimes,
+//! `impl Trait`, `Self`.
 
 use syn::visit::{self, Visit};
 use syn::{
@@ -8,52 +9,62 @@ use syn::{
 
 use crate::mistakes::Mistakes;
 use crate::returns::bare;
-use crate::types::{owned, peel, spell};
+use crate::types::{is_context, owned, peel, spell};
 
 /// Where the type stands.
 enum Place {
     /// It is the argument of this name.
     Argument(String),
+    /// It is the client stream.
+    Upload,
+    /// It is behind the reference of a `#[state]`.
+    State,
     /// It is returned.
     Result,
 }
 
 /// Looks for what cannot cross the network in one type.
-pub(crate) struct Crossing {
+pub(crate) struct Crossing<'a> {
     place: Place,
-    /// The outermost stream is what the function returns; a second one inside it is a mistake.
+    /// The outermost stream is what the function takes or returns; one inside it is a mistake.
     streams_left: usize,
+    /// The lifetimes that say how long a returned stream lasts, where it may borrow from the node.
+    lasting: Vec<&'a Lifetime>,
 }
 
-impl Crossing {
+impl<'a> Crossing<'a> {
     /// The type of an argument.
     pub(crate) fn argument(name: String) -> Self {
-        Self { place: Place::Argument(name), streams_left: 0 }
+        Self::at(Place::Argument(name))
+    }
+
+    /// The type of a client stream.
+    pub(crate) fn upload() -> Self {
+        Self { streams_left: 1, ..Self::at(Place::Upload) }
+    }
+
+    /// What a `#[state]` refers to. It does not cross the network, but the node keeps it.
+    pub(crate) fn state() -> Self {
+        Self::at(Place::State)
     }
 
     /// A returned value.
     pub(crate) fn result() -> Self {
-        Self { place: Place::Result, streams_left: 0 }
+        Self::at(Place::Result)
     }
 
-    /// A returned stream.
-    pub(crate) fn stream() -> Self {
-        Self { place: Place::Result, streams_left: 1 }
+    /// A returned stream, which may last only for the lifetimes in `lasting`.
+    pub(crate) fn stream(lasting: Vec<&'a Lifetime>) -> Self {
+        Self { streams_left: 1, lasting, ..Self::at(Place::Result) }
+    }
+
+    fn at(place: Place) -> Self {
+        Self { place, streams_left: 0, lasting: Vec::new() }
     }
 
     pub(crate) fn check(mut self, ty: &Type, mistakes: &mut Mistakes) {
         if let (Place::Argument(name), Type::Reference(reference)) = (&self.place, peel(ty)) {
-            let owned = owned(&reference.elem);
-            mistakes.at(
-                reference,
-                match reference.mutability {
-                    None => format!("`#[remote]` arguments are owned: write `{name}: {owned}`"),
-                    Some(_) => format!(
-                        "the caller's value cannot be changed from another machine: \
-                         take `{name}: {owned}` and return the new value"
-                    ),
-                },
-            );
+            mistakes.at(reference, borrowed_argument(name, reference));
             return;
         }
         let mut visitor = Visitor { crossing: &mut self, mistakes };
@@ -63,18 +74,44 @@ impl Crossing {
     fn must_be_owned(&self) -> &'static str {
         match self.place {
             Place::Argument(_) => "`#[remote]` arguments are owned",
+            Place::Upload => "the items of a client stream are owned",
+            Place::State => "`#[state]` lasts as long as the node",
             Place::Result => "a remote function returns owned data",
         }
     }
 }
 
-struct Visitor<'a> {
-    crossing: &'a mut Crossing,
+/// What to say about the argument `name`, which is a reference.
+fn borrowed_argument(name: &str, reference: &TypeReference) -> String {
+    let owned = owned(&reference.elem);
+    if reference.mutability.is_some() {
+        return format!(
+            "the caller's value cannot be changed from another machine: \
+             take `{name}: {owned}` and return the new value"
+        );
+    }
+    let rule = "`#[remote]` arguments are owned";
+    if is_context(&reference.elem) {
+        return format!("{rule}: for the context of the call write `#[ctx] {name}: &{owned}`");
+    }
+    format!(
+        "{rule}: write `{name}: {owned}`, or `#[state] {name}: &{owned}` for what the node keeps"
+    )
+}
+
+struct Visitor<'a, 'b> {
+    crossing: &'a mut Crossing<'b>,
     mistakes: &'a mut Mistakes,
 }
 
-impl<'ast> Visit<'ast> for Visitor<'_> {
+impl<'ast> Visit<'ast> for Visitor<'_, '_> {
     fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
+        let lifetime = reference.lifetime.as_ref();
+        if let Place::State = self.crossing.place
+            && lifetime.is_some_and(|lifetime| lifetime.ident == "static")
+        {
+            return visit::visit_type_reference(self, reference);
+        }
         let rule = self.crossing.must_be_owned();
         let owned = owned(&reference.elem);
         let message = format!("{rule}: write `{owned}` instead of `{}`", spell(reference));
@@ -82,7 +119,8 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
     }
 
     fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
-        if lifetime.ident != "static" {
+        let lasting = self.crossing.lasting.iter().any(|lasting| std::ptr::eq(*lasting, lifetime));
+        if lifetime.ident != "static" && !(lasting && lifetime.ident == "_") {
             let rule = self.crossing.must_be_owned();
             let message = format!("{rule}: use a type without `{lifetime}`, or make it `'static`");
             self.mistakes.at(lifetime, message);
@@ -95,7 +133,7 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
             return visit::visit_type_impl_trait(self, it);
         }
         let message = match self.crossing.place {
-            Place::Argument(_) => {
+            Place::Argument(_) | Place::Upload | Place::State => {
                 "remote functions cannot be generic: write a concrete type instead of `impl Trait`"
             }
             Place::Result => {

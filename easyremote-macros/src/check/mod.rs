@@ -1,19 +1,19 @@
 //! Finds everything that keeps a function from being remote, each at the place to change.
 
 use quote::ToTokens;
-use syn::{Attribute, FnArg, GenericParam, Ident, Pat, Safety, Signature, Type};
+use syn::{GenericParam, Safety, Signature};
 
 use crate::args::Options;
-use crate::check::crossing::Crossing;
 use crate::mistakes::Mistakes;
-use crate::model::{Function, name_of};
-use crate::returns::bare;
-use crate::types::spell;
+use crate::model::Function;
 
 mod crossing;
+mod parameters;
 mod returned;
+mod state;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 /// Adds everything that is wrong with `function` under `options` to `mistakes`.
 pub(crate) fn check(function: &Function, options: &Options, mistakes: &mut Mistakes) {
@@ -24,7 +24,8 @@ pub(crate) fn check(function: &Function, options: &Options, mistakes: &mut Mista
     qualifiers(&function.signature, mistakes);
     wire_name(function, options, mistakes);
     generics(&function.signature, mistakes);
-    arguments(&function.signature, mistakes);
+    parameters::check(&function.signature, mistakes);
+    upload::check(function, options, mistakes);
     inline(function, options, mistakes);
     returned::check(function, options, mistakes);
 }
@@ -141,70 +142,6 @@ fn generics(signature: &Signature, mistakes: &mut Mistakes) {
     }
 }
 
-fn arguments(signature: &Signature, mistakes: &mut Mistakes) {
-    for input in &signature.inputs {
-        match input {
-            FnArg::Receiver(receiver) => mistakes.at(
-                receiver,
-                "methods are not supported yet: write a free function without `self`",
-            ),
-            FnArg::Typed(argument) => {
-                argument_attributes(&argument.attrs, mistakes);
-                match name_of(&argument.pat) {
-                    Some(name) => argument_type(name, &argument.ty, mistakes),
-                    None => argument_pattern(&argument.pat, &argument.ty, mistakes),
-                }
-            }
-        }
-    }
-    if let Some(first_too_many) = signature.inputs.iter().nth(MAX_ARGUMENTS) {
-        mistakes.at(
-            first_too_many,
-            format!(
-                "a remote function takes up to {MAX_ARGUMENTS} arguments: group them in a struct"
-            ),
-        );
-    }
-}
-
-fn argument_attributes(attributes: &[Attribute], mistakes: &mut Mistakes) {
-    for attribute in attributes {
-        let path = attribute.path();
-        if path.is_ident("cfg") || path.is_ident("cfg_attr") {
-            mistakes.at(
-                attribute,
-                "an argument that is not always there changes the signature: \
-                 put `#[cfg]` on the function",
-            );
-        } else if path.is_ident("state") || path.is_ident("ctx") {
-            let name = spell(path);
-            mistakes.at(attribute, format!("`#[{name}]` arguments are not supported yet"));
-        }
-    }
-}
-
-fn argument_pattern(pat: &Pat, ty: &Type, mistakes: &mut Mistakes) {
-    let ty_text = spell(ty);
-    let message = match pat {
-        Pat::Wild(_) => format!("remote arguments need a name: write `_unused: {ty_text}`"),
-        Pat::Ident(_) => format!("remote arguments are plain names: write `name: {ty_text}`"),
-        _ => {
-            format!("remote arguments need a name: write `name: {ty_text}` and destructure inside")
-        }
-    };
-    mistakes.at(pat, message);
-    Crossing::argument("name".to_owned()).check(ty, mistakes);
-}
-
-fn argument_type(name: &Ident, ty: &Type, mistakes: &mut Mistakes) {
-    if bare(ty).is_some() {
-        mistakes
-            .at(ty, "client streams are not supported yet: take a `Vec`, or call once per item");
-        return;
-    }
-    Crossing::argument(name.to_string()).check(ty, mistakes);
-}
-
 fn inline(function: &Function, options: &Options, mistakes: &mut Mistakes) {
     let Some(inline) = &options.inline else {
         return;
@@ -219,12 +156,15 @@ fn inline(function: &Function, options: &Options, mistakes: &mut Mistakes) {
             inline,
             "`inline` is for a plain `fn`: an `async fn` never leaves the async threads",
         );
+    } else if function.parameters().any(|parameter| parameter.is_upload()) {
+        mistakes.at(
+            inline,
+            "`inline` does not go with a client stream: its next item may always be a wait away",
+        );
     }
 }
 
 /// Longest name on the wire, in bytes; the call header stores no more.
 const MAX_NAME: usize = 128;
-/// Longest tuple for which arguments are implemented.
-const MAX_ARGUMENTS: usize = 16;
 /// What the names of the library's own functions start with.
 const RESERVED: &str = "easyremote.";

@@ -9,7 +9,7 @@ use crate::args::Options;
 use crate::check::crossing::Crossing;
 use crate::mistakes::Mistakes;
 use crate::model::Function;
-use crate::returns::{Returns, Source, Stream, not_send};
+use crate::returns::{Returns, Source, Stream, lasts, not_send};
 use crate::types::{last_segment, peel, spell};
 
 /// Adds what is wrong with the return type of `function` to `mistakes`.
@@ -27,9 +27,9 @@ pub(super) fn check(function: &Function, options: &Options, mistakes: &mut Mista
         }
         (Returns::Stream(stream), Some(_)) => {
             if let ReturnType::Type(_, ty) = &signature.output {
-                stream_in(&stream, ty, mistakes);
-                // A plain `fn` gives its iterator on the thread that runs through it.
-                if signature.asyncness.is_some() || stream.source == Source::Stream {
+                stream_in(&stream, ty, function, mistakes);
+                // An iterator stays on the thread that runs through it.
+                if stream.source == Source::Stream {
                     sendable(ty, mistakes);
                 }
             }
@@ -51,7 +51,7 @@ fn value(ty: &Type, signature: &Signature, mistakes: &mut Mistakes) {
     Crossing::result().check(ty, mistakes);
 }
 
-fn stream_in(stream: &Stream<'_>, ty: &Type, mistakes: &mut Mistakes) {
+fn stream_in(stream: &Stream<'_>, ty: &Type, function: &Function, mistakes: &mut Mistakes) {
     if stream.item.is_none() {
         mistakes.at(
             ty,
@@ -59,7 +59,11 @@ fn stream_in(stream: &Stream<'_>, ty: &Type, mistakes: &mut Mistakes) {
              or `impl Iterator<Item = T>`",
         );
     }
-    Crossing::stream().check(ty, mistakes);
+    let lasting = match function.parameters().any(|parameter| parameter.is_borrowed()) {
+        true => lasts(ty),
+        false => Vec::new(),
+    };
+    Crossing::stream(lasting).check(ty, mistakes);
 }
 
 /// The stream in `ty` will move between threads.

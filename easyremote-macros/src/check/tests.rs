@@ -45,6 +45,19 @@ fn functions_that_can_be_remote_are_accepted() {
         ("stream", "fn f() -> Result<BoxStream<'static, u8>, E> { x }"),
         ("stream", "fn f() -> (impl Iterator<Item = u8>) { x }"),
         ("stream", "fn f() -> Box<dyn Iterator<Item = u8>> { x }"),
+        ("inline", "fn f(#[state] a: &Model, #[state] b: &Model, #[ctx] c: &Context) {}"),
+        ("", "async fn f(a: u8, #[ctx] _: &easyremote::Context, #[state] (a, b): &(A, B)) {}"),
+        ("", "fn f(#[state] a: &'_ Mutex<&'static str>, #[allow(x)] #[state] b: &Box<dyn T>) {}"),
+        ("", "async fn f(a: u8, mut b: impl Stream<Item = Result<Vec<u8>, E>>, c: u8) {}"),
+        ("", "async fn f(a: impl futures::Stream<Item = u8> + Send + Unpin + 'static) {}"),
+        ("stream", "fn f(a: impl Stream<Item = u8>) -> impl Stream<Item = u8> { x }"),
+        (
+            "stream",
+            "async fn f(a: (impl Stream<Item = u8>)) -> Result<BoxStream<'static, u8>, E> {}",
+        ),
+        ("stream", "fn f(#[state] m: &M) -> impl Stream<Item = u8> + '_ { x }"),
+        ("stream", "fn f(#[ctx] c: &Context) -> Result<BoxStream<'_, u8>, E> { x }"),
+        ("stream", "fn f(#[state] m: &M) -> Box<dyn Iterator<Item = u8> + '_> { x }"),
     ] {
         refuses(options, item, &[]);
     }
@@ -139,6 +152,8 @@ fn borrowed_data_is_refused() {
         ("fn f(name: &str) {}", "`#[remote]` arguments are owned: write `name: String`"),
         ("fn f(name: &[Vec<u8>]) {}", "write `name: Vec<Vec<u8>>`"),
         ("fn f(path: &std::path::Path) {}", "write `path: PathBuf`"),
+        ("fn f(m: &Model) {}", "write `m: Model`, or `#[state] m: &Model` for what the node keeps"),
+        ("fn f(c: &easyremote::Context) {}", "write `#[ctx] c: &easyremote::Context`"),
         ("fn f(m: &HashMap<String, u8>) {}", "write `m: HashMap<String, u8>`"),
         ("fn f(v: &mut Vec<u8>) {}", "take `v: Vec<u8>` and return the new value"),
         ("fn f(v: Vec<&str>) {}", "write `String` instead of `&str`"),
@@ -160,14 +175,116 @@ fn arguments_are_plain_names() {
         ("fn f((a, b): (i32, i32)) {}", "write `name: (i32, i32)` and destructure inside"),
         ("fn f(_: i32) {}", "write `_unused: i32`"),
         ("fn f(ref a: i32) {}", "plain names: write `name: i32`"),
-        ("fn f(a: impl Stream<Item = u8>) {}", "client streams are not supported yet"),
-        ("fn f(a: BoxStream<'static, u8>) {}", "client streams are not supported yet"),
         ("fn f(#[cfg(x)] a: u8) {}", "put `#[cfg]` on the function"),
-        ("fn f(#[state] a: u8) {}", "`#[state]` arguments are not supported yet"),
+        ("fn f(#[cfg(x)] #[state] a: &M) {}", "put `#[cfg]` on the function"),
+        ("async fn f(_: impl Stream<Item = u8>) {}", "write `_unused: impl Stream<Item = u8>`"),
         (&format!("fn f({many}) {{}}"), "takes up to 16 arguments: group them in a struct"),
     ] {
         refuses("", item, &[part]);
     }
+}
+
+/// Sixteen arguments, and more that are none.
+#[test]
+fn only_arguments_are_counted() {
+    let many = (0..16).map(|n| format!("a{n}: u8")).collect::<Vec<_>>().join(", ");
+    let others = "#[state] m: &M, #[ctx] c: &Context, s: impl Stream<Item = u8>";
+    refuses("", &format!("async fn f({others}, {many}) {{}}"), &[]);
+    refuses("", &format!("async fn f({others}, {many}, b: u8) {{}}"), &["up to 16 arguments"]);
+}
+
+#[test]
+fn state_and_context_are_borrowed_from_the_node() {
+    for (item, part) in [
+        ("fn f(#[state] llm: Llm) {}", "lends its state: write `#[state] llm: &Llm`"),
+        ("fn f(#[state] llm: Arc<Llm>) {}", "write `#[state] llm: &Arc<Llm>`"),
+        (
+            "fn f(#[state] llm: &mut Llm) {}",
+            "at the same time and share it: write `#[state] llm: &Llm`",
+        ),
+        ("fn f(#[state] llm: &'static Llm) {}", "for one call: write `#[state] llm: &Llm`"),
+        ("fn f(#[state] _: Llm) {}", "write `#[state] state: &Llm`"),
+        ("fn f(#[state] name: &str) {}", "of known size: write `#[state] name: &String`"),
+        ("fn f(#[state] list: &[u8]) {}", "write `#[state] list: &Vec<u8>`"),
+        ("fn f(#[state] llm: &dyn Llm) {}", "write `#[state] llm: &Arc<dyn Llm>`"),
+        ("fn f(#[state] llm: &(dyn Llm + Send)) {}", "write `#[state] llm: &Arc<dyn Llm + Send>`"),
+        ("fn f(#[state] llm: &impl Llm) {}", "a concrete type instead of `impl Trait`"),
+        ("fn f(#[state] list: &Vec<&str>) {}", "lasts as long as the node: write `String`"),
+        ("fn f(#[state] name: &Cow<'_, str>) {}", "use a type without `'_`"),
+        ("fn f(#[state(x)] llm: &Llm) {}", "`#[state]` takes no value"),
+        ("fn f(#[state] #[state] llm: &Llm) {}", "`#[state]` is given twice"),
+        ("fn f(#[ctx] #[state] ctx: &Context) {}", "write one of them"),
+        ("fn f(#[ctx] ctx: Context) {}", "the context is lent: write `#[ctx] ctx: &Context`"),
+        ("fn f(#[ctx] ctx: &mut er::Context) {}", "share it: write `#[ctx] ctx: &er::Context`"),
+        ("fn f(#[ctx] ctx: &'static Context) {}", "for one call: write `#[ctx] ctx: &Context`"),
+        ("fn f(#[ctx] c: &Llm) {}", "write `#[ctx] c: &Context`, or `#[state] c: &Llm`"),
+        ("fn f(#[ctx] c: &Context<'_>) {}", "write `#[ctx] c: &Context`, or"),
+        ("fn f(#[ctx] a: &Context, b: u8, #[ctx] c: &Context) {}", "take `#[ctx]` once"),
+        ("fn f(#[state] s: impl Stream<Item = u8>) {}", "comes from the caller: drop `#[state]`"),
+    ] {
+        refuses("", item, &[part]);
+    }
+    refuses(
+        "",
+        "fn f<'a>(#[state] llm: &'a Llm) {}",
+        &["cannot have lifetimes", "write `#[state] llm: &Llm`"],
+    );
+    for (item, part) in [
+        ("fn f(#[state] m: &M) -> impl Iterator<Item = &str> { x }", "write `String`"),
+        ("fn f(#[state] m: &M) -> impl Iterator<Item = Cow<'_, str>> { x }", "without `'_`"),
+        (
+            "fn f(#[state] m: &M) -> Result<impl Stream<Item = u8>, Cow<'_, str>> { x }",
+            "without `'_`",
+        ),
+        ("fn f(#[state] m: &M) -> BoxStream<'_, Cow<'_, str>> { x }", "without `'_`"),
+    ] {
+        refuses("stream", item, &[part]);
+    }
+    refuses("", "fn f(#[state] m: &M) -> &str { x }", &["returns owned data: write `String`"]);
+}
+
+#[test]
+fn a_function_can_read_its_one_client_stream() {
+    for (options, item, part) in [
+        ("", "fn f(a: impl Stream<Item = u8>) {}", "write `async fn`: a sync function cannot"),
+        ("", "fn f(a: impl Stream<Item = u8>) -> u64 { x }", "write `async fn`"),
+        (
+            "",
+            "async fn f(a: impl Stream<Item = u8>, b: impl Stream<Item = u8>) {}",
+            "one client stream per call; merge them into one stream of an enum",
+        ),
+        (
+            "stream",
+            "fn f(a: impl Stream<Item = u8>) -> Result<impl Iterator<Item = u16>, E> { x }",
+            "write `impl Stream<Item = u16>`: an iterator cannot await its client stream",
+        ),
+        (
+            "stream",
+            "async fn f(a: impl Stream<Item = u8>) -> Box<dyn Iterator<Item = u16> + Send> { x }",
+            "write `impl Stream<Item = u16>`",
+        ),
+        ("", "async fn f(a: impl Stream) {}", "write `a: impl Stream<Item = T>`"),
+        ("", "async fn f(a: BoxStream<'static, u8>) {}", "write `a: impl Stream<Item = u8>`"),
+        (
+            "",
+            "async fn f(a: Pin<Box<dyn Stream<Item = u8> + Send>>) {}",
+            "write `a: impl Stream<Item = u8>`",
+        ),
+        ("", "fn f(a: impl Iterator<Item = u8>) {}", "write `a: Vec<u8>`, or `a: impl Stream"),
+        ("", "async fn f(a: impl Stream<Item = &str>) {}", "are owned: write `String`"),
+        ("", "async fn f(a: impl Stream<Item = impl Display>) {}", "instead of `impl Trait`"),
+        ("", "async fn f(a: Vec<impl Stream<Item = u8>>) {}", "instead of `impl Trait`"),
+        ("stream", "fn f(a: impl Stream<Item = u8>) -> Vec<u8> { x }", "`list.into_iter()`"),
+        ("", "fn f(a: impl Stream<Item = u8>) -> impl Stream<Item = u8> { x }", "(stream)]"),
+        ("inline", "async fn f(a: impl Stream<Item = u8>) {}", "never leaves the async threads"),
+    ] {
+        refuses(options, item, &[part]);
+    }
+    refuses(
+        "inline",
+        "fn f(a: impl Stream<Item = u8>) {}",
+        &["write `async fn`", "`inline` does not go with a client stream"],
+    );
 }
 
 #[test]
@@ -191,10 +308,6 @@ fn streams_and_the_option_go_together() {
         refuses("stream", item, &[part]);
     }
     for (item, part) in [
-        (
-            "async fn f() -> Box<dyn Iterator<Item = u8>> { x }",
-            "write `dyn Iterator<Item = u8> + Send`",
-        ),
         (
             "fn f() -> Result<Pin<Box<dyn Stream<Item = u8>>>, E> { x }",
             "write `dyn Stream<Item = u8> + Send`",

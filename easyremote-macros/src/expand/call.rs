@@ -4,6 +4,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
 use crate::expand::Twin;
+use crate::parameters::{Named, Origin, Parameter};
 use crate::returns::Returns;
 
 impl Twin<'_> {
@@ -11,21 +12,36 @@ impl Twin<'_> {
     /// // Input:
     /// #[remote]
     /// pub fn add(a: i64, mut b: i64) -> i64 { a + b }
+    /// #[remote(stream)]
+    /// fn translate(#[state] m: &Model, audio: impl Stream<Item = Chunk>, to: Language) -> impl Stream<Item = Text> { .. }
     ///
     /// // Output:
     /// impl add {
     ///     pub fn call(client: &Client, a: i64, b: i64) -> Call<Self> { call(client, (a, b,)) }
+    /// }
+    /// impl translate {
+    ///     fn call(client: &Client, audio: impl Stream<Item = Chunk> + Send + 'static, to: Language) -> StreamCall<Self> {
+    ///         stream_call_with(client, (to,), audio)
+    ///     }
     /// }
     /// ```
     pub(super) fn call(&self) -> TokenStream {
         let Self { ident, private, cfgs, .. } = self;
         let visibility = &self.function.visibility;
         let deprecated = self.function.attributes_named("deprecated");
-        let names: Vec<&Ident> = self.arguments.iter().map(|it| it.ident).collect();
-        let types = self.arguments.iter().map(|it| it.ty);
-        let (returned, make) = match self.returns {
-            Returns::Stream(_) => (quote!(StreamCall), quote!(stream_call)),
-            Returns::Nothing | Returns::Value(_) => (quote!(Call), quote!(call)),
+        let parameters = self.parameters.iter().filter_map(|it| self.call_parameter(it));
+        let names = self.arguments.iter().map(|it| it.ident);
+        let upload = self.parameters.iter().find(|it| it.is_upload());
+        let upload = upload.and_then(Parameter::named).map(|it| it.ident).into_iter();
+        let returned = match self.returns {
+            Returns::Stream(_) => quote!(StreamCall),
+            Returns::Nothing | Returns::Value(_) => quote!(Call),
+        };
+        let make = match (&self.returns, self.upload()) {
+            (Returns::Stream(_), None) => quote!(stream_call),
+            (Returns::Stream(_), Some(_)) => quote!(stream_call_with),
+            (_, None) => quote!(call),
+            (_, Some(_)) => quote!(call_with),
         };
         let doc = self.call_doc();
         // An argument may be called `client` too: hygiene keeps the two apart.
@@ -37,16 +53,29 @@ impl Twin<'_> {
                 #(#[doc = #doc])*
                 #(#deprecated)*
                 #[allow(dead_code, clippy::too_many_arguments)]
-                #visibility fn call(#client: &#private::Client, #(#names: #types),*) -> #private::#returned<Self> {
-                    #private::#make(#client, (#(#names,)*))
+                #visibility fn call(#client: &#private::Client, #(#parameters),*) -> #private::#returned<Self> {
+                    #private::#make(#client, (#(#names,)*) #(, #upload)*)
                 }
             }
         }
     }
 
+    /// `a: i64`, or for a client stream what any caller can give; nothing for what the node has.
+    fn call_parameter(&self, parameter: &Parameter<'_>) -> Option<TokenStream> {
+        let private = &self.private;
+        let Named { ident, ty } = parameter.named()?;
+        Some(match parameter.origin {
+            Origin::Upload(item) => {
+                quote!(#ident: impl #private::Stream<Item = #item> + ::core::marker::Send + 'static)
+            }
+            _ => quote!(#ident: #ty),
+        })
+    }
+
     fn call_doc(&self) -> Vec<String> {
         let function = self.function.name();
-        let arguments: String = self.arguments.iter().map(|it| format!(", {}", it.ident)).collect();
+        let named = self.parameters.iter().filter_map(Parameter::named);
+        let arguments: String = named.map(|it| format!(", {}", it.ident)).collect();
         let call = format!("{}::call(&client{arguments})", self.ident);
         let text = match &self.returns {
             Returns::Nothing | Returns::Value(_) => format!(

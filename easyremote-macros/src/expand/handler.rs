@@ -1,90 +1,214 @@
 //! What a node runs.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 
 use crate::expand::Twin;
-use crate::returns::{Returns, Source, Stream};
+use crate::expand::outcome::ends;
+use crate::parameters::{Origin, Parameter};
+use crate::returns::{Returns, Source};
 
 impl Twin<'_> {
     /// ```text
     /// // Input:
     /// #[remote]
-    /// fn add(a: i64, b: i64) -> i64 { a + b }
+    /// fn embed(#[state] model: &Model, text: String) -> Vec<f32> { .. }
     ///
     /// // Output:
-    /// impl Local for add {
-    ///     fn handler() -> Handler { blocking::<Self>(|(a, b,)| add(a, b)) }
+    /// impl Local for embed {
+    ///     fn handler() -> Handler {
+    ///         blocking::<Self>(|inputs, (text,)| embed(inputs.state::<Model>(), text)).needs_state::<Model>()
+    ///     }
     /// }
     /// ```
     pub(super) fn local(&self) -> TokenStream {
         let Self { ident, private, cfgs, .. } = self;
         let handler = self.handler();
+        let needs = self.needs_state();
         quote! {
             #(#cfgs)*
             #[allow(deprecated)]
             impl #private::Local for #ident {
-                fn handler() -> #private::Handler { #handler }
+                fn handler() -> #private::Handler { #handler #needs }
             }
         }
     }
 
     /// ```text
-    /// // Input:                                    // Output:
-    /// fn f(a: A) -> T                              blocking::<Self>(|(a,)| f(a))
-    /// async fn f(a: A) -> T                        asynchronous::<Self, _>(|(a,)| f(a))
-    /// fn f(a: A) -> impl Iterator                  iterator::<Self, _>(|(a,)| Ok::<_, Never>(f(a)))
-    /// async fn f(a: A) -> impl Iterator            async_iterator::<Self, _, _>(|(a,)| async move { Ok::<_, Never>(f(a).await) })
-    /// fn f(a: A) -> Result<impl Stream, E>         stream::<Self, _, _>(|(a,)| async move { f(a) })
-    /// async fn f(a: A) -> Result<impl Stream, E>   stream::<Self, _, _>(|(a,)| async move { f(a).await })
+    /// // Input:                                   // Output:
+    /// fn f(a: A) -> T                             blocking::<Self>(|_, (a,)| f(a))
+    /// async fn f(a: A) -> T                       asynchronous::<Self, _>(|_, (a,)| async move { f(a).await })
+    /// fn f(a: A) -> impl Iterator                 iterator::<Self>(|_, (a,), sink| Sink::iterate(sink, Ok(f(a))))
+    /// async fn f(a: A) -> impl Iterator           async_iterator::<Self, _>(|_, (a,), sink| async move { Sink::iterate(sink, Ok(f(a).await)) })
+    /// fn f(a: A) -> Result<impl Stream, E>        stream::<Self, _>(|_, (a,), sink| async move { Sink::pour(sink, f(a)).await })
+    /// async fn f(a: A) -> Result<impl Stream, E>  stream::<Self, _>(|_, (a,), sink| async move { Sink::pour(sink, f(a).await).await })
     /// ```
     fn handler(&self) -> TokenStream {
-        let function = &self.function.signature.ident;
-        // Names of our own: an argument may be called like the function.
-        let names: Vec<Ident> = (0..self.arguments.len())
-            .map(|n| format_ident!("argument_{n}", span = Span::mixed_site()))
-            .collect();
-        let called = quote!(#function(#(#names),*));
+        let names = Names::new(self);
         // Whatever the compiler finds wrong with the result, a future that is not `Send` for one,
         // it says here: so all of this stands where the return type is written.
         let (first, last) = self.place_of_result();
         let is_async = self.function.signature.asyncness.is_some();
-        let (constructor, body) = match &self.returns {
-            Returns::Stream(stream) => self.stream_handler(stream, called, first),
-            _ if is_async => (quote_spanned!(first=> asynchronous::<Self, _>), called),
-            _ if self.options.inline.is_some() => (quote_spanned!(first=> inline::<Self>), called),
-            _ => (quote_spanned!(first=> blocking::<Self>), called),
+        let work = self.work(&names);
+        let source = match &self.returns {
+            Returns::Stream(stream) => Some(stream.source),
+            Returns::Nothing | Returns::Value(_) => None,
         };
+        let (constructor, is_task) = match (source, is_async) {
+            (None, true) => (quote_spanned!(first=> asynchronous::<Self, _>), true),
+            (None, false) if self.options.inline.is_some() => {
+                (quote_spanned!(first=> inline::<Self>), false)
+            }
+            (None, false) => (quote_spanned!(first=> blocking::<Self>), false),
+            (Some(Source::Iterator), true) => {
+                (quote_spanned!(first=> async_iterator::<Self, _>), true)
+            }
+            (Some(Source::Iterator), false) => (quote_spanned!(first=> iterator::<Self>), false),
+            (Some(Source::Stream), _) => (quote_spanned!(first=> stream::<Self, _>), true),
+        };
+        let body = if is_task { self.task(&names, work) } else { work };
         let private = self.private_at(first);
-        let parameters = quote_spanned!(first=> |(#(#names,)*)|);
+        let inputs = self.inputs_pattern(&names);
+        let arguments = &names.arguments;
+        let sink = source.map(|_| &names.sink).into_iter();
+        let parameters = quote_spanned!(first=> |#inputs, (#(#arguments,)*) #(, #sink)*|);
         let body = quote_spanned!(last=> { #body });
         let closure = quote_spanned!(last=> (#parameters #body));
         quote_spanned!(first=> #private::#constructor #closure)
     }
 
-    fn stream_handler(
-        &self,
-        stream: &Stream<'_>,
-        called: TokenStream,
-        span: Span,
-    ) -> (TokenStream, TokenStream) {
-        let is_async = self.function.signature.asyncness.is_some();
-        let wait = is_async.then(|| quote!(.await));
-        let private = &self.private;
-        let set_up = match stream.setup {
-            Some(_) => quote!(#called #wait),
-            None => quote!(::core::result::Result::Ok::<_, #private::Never>(#called #wait)),
+    /// Calls the function, and sends what it gives if that is a stream.
+    fn work(&self, names: &Names) -> TokenStream {
+        let result = self.result(names);
+        let Returns::Stream(stream) = &self.returns else {
+            return result;
         };
-        match (stream.source, is_async) {
-            (Source::Iterator, false) => (quote_spanned!(span=> iterator::<Self, _>), set_up),
-            (Source::Iterator, true) => {
-                let constructor = quote_spanned!(span=> async_iterator::<Self, _, _>);
-                (constructor, quote!(async move { #set_up }))
+        // A path, not a method: its place is that of the whole type, so that two complaints about
+        // the type are one.
+        let (first, last) = self.place_of_result();
+        let (method, wait) = match stream.source {
+            Source::Iterator => ("iterate", None),
+            Source::Stream => ("pour", Some(quote_spanned!(last=> .await))),
+        };
+        let method = Ident::new(method, last);
+        let private = self.private_at(first);
+        let sink = &names.sink;
+        let given = quote_spanned!(last=> (#sink, #result));
+        quote_spanned!(first=> #private::Sink::#method #given #wait)
+    }
+
+    /// What the function gives; for a stream it is a `Result` of it, whether or not the set-up can
+    /// fail.
+    fn result(&self, names: &Names) -> TokenStream {
+        let (first, last) = self.place_of_result();
+        let mut function = self.function.signature.ident.clone();
+        if let Returns::Stream(_) = self.returns {
+            function.set_span(function.span().located_at(first));
+        }
+        let wait = self.function.signature.asyncness.map(|_| quote_spanned!(last=> .await));
+        let mut arguments = names.arguments.iter();
+        let values = self.parameters.iter().map(|parameter| match parameter.origin {
+            Origin::Argument => arguments.next().to_token_stream(),
+            Origin::Upload(_) => names.upload.to_token_stream(),
+            Origin::State(ty) => placed(&names.inputs, parameter, &quote!(state::<#ty>)),
+            Origin::Context => placed(&names.inputs, parameter, &quote!(context)),
+        });
+        let values = quote_spanned!(last=> (#(#values),*));
+        let called = quote!(#function #values #wait);
+        match &self.returns {
+            Returns::Stream(stream) if stream.setup.is_none() => {
+                let private = self.private_at(first);
+                let called = quote_spanned!(last=> (#called));
+                quote_spanned!(first=> ::core::result::Result::<_, #private::Never>::Ok #called)
             }
-            (Source::Stream, _) => {
-                let constructor = quote_spanned!(span=> stream::<Self, _, _>);
-                (constructor, quote!(async move { #set_up }))
-            }
+            _ => called,
         }
     }
+
+    /// Does `work`, which may borrow from the inputs: the block owns them.
+    ///
+    /// ```text
+    /// // Input:
+    /// async fn upload(name: String, chunks: impl Stream<Item = Bytes>) -> u64 { .. }
+    ///
+    /// // Output:
+    /// async move { let chunks = inputs.upload::<Bytes>(); upload(name, chunks).await }
+    /// ```
+    fn task(&self, names: &Names, work: TokenStream) -> TokenStream {
+        let (first, last) = self.place_of_result();
+        let Names { inputs, upload, .. } = names;
+        let take = self.parameters.iter().find_map(|parameter| match parameter.origin {
+            Origin::Upload(item) => {
+                let taken = placed(inputs, parameter, &quote!(upload::<#item>));
+                Some(quote!(let #upload = #taken;))
+            }
+            _ => None,
+        });
+        let block = quote_spanned!(last=> { #take #work });
+        quote_spanned!(first=> async move #block)
+    }
+
+    /// `inputs` as far as the function needs them.
+    fn inputs_pattern(&self, names: &Names) -> TokenStream {
+        let inputs = &names.inputs;
+        if self.upload().is_some() {
+            quote!(mut #inputs)
+        } else if self.parameters.iter().any(Parameter::is_borrowed) {
+            quote!(#inputs)
+        } else {
+            quote!(_)
+        }
+    }
+
+    /// `.needs_state::<Model>()` for each type of state.
+    fn needs_state(&self) -> TokenStream {
+        let mut seen = Vec::new();
+        let mut needs = TokenStream::new();
+        for parameter in &self.parameters {
+            let Origin::State(ty) = parameter.origin else {
+                continue;
+            };
+            let text = ty.to_token_stream().to_string();
+            if !seen.contains(&text) {
+                seen.push(text);
+                needs.extend(quote!(.needs_state::<#ty>()));
+            }
+        }
+        needs
+    }
+}
+
+/// Names of our own: an argument may be called like the function.
+struct Names {
+    inputs: Ident,
+    arguments: Vec<Ident>,
+    upload: Ident,
+    sink: Ident,
+}
+
+impl Names {
+    fn new(twin: &Twin<'_>) -> Self {
+        let name = |name| Ident::new(name, Span::mixed_site());
+        let numbers = 0..twin.arguments.len();
+        Self {
+            inputs: name("inputs"),
+            arguments: numbers
+                .map(|n| format_ident!("argument_{n}", span = Span::mixed_site()))
+                .collect(),
+            upload: name("upload"),
+            sink: name("sink"),
+        }
+    }
+}
+
+/// `inputs.method()`, standing where the type of `parameter` is written: there the compiler shows
+/// that it is another one.
+fn placed(inputs: &Ident, parameter: &Parameter<'_>, method: &TokenStream) -> TokenStream {
+    let (first, last) = ends(parameter.ty);
+    let mut inputs = inputs.clone();
+    inputs.set_span(inputs.span().located_at(first));
+    let mut nothing = Group::new(Delimiter::Parenthesis, TokenStream::new());
+    nothing.set_span(last);
+    let dot = quote_spanned!(first=> .);
+    quote!(#inputs #dot #method #nothing)
 }

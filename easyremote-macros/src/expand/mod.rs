@@ -3,14 +3,15 @@
 //! Generated code names `__private` and `::core` only, and has no logic of its own.
 
 use proc_macro2::{Delimiter, Group, Ident, Literal, TokenStream, TokenTree};
-use quote::quote;
-use syn::Attribute;
+use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
+use syn::{Attribute, Type};
 
 use crate::args::Options;
 use crate::check::check;
 use crate::mistakes::Mistakes;
-use crate::model::{self, Argument, Function};
+use crate::model::{self, Function};
+use crate::parameters::{Named, Origin, Parameter};
 use crate::returns::Returns;
 
 mod call;
@@ -52,7 +53,8 @@ pub(crate) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
     // Without a body the function itself would be an error, which says less than ours.
     let kept = match &function {
         Some(function) if function.no_body.is_some() => TokenStream::new(),
-        _ => item,
+        Some(function) => function.without_helpers().unwrap_or(item),
+        None => item,
     };
     let added = match (mistakes.into_compile_errors(), &function) {
         (Some(errors), _) => errors,
@@ -74,7 +76,9 @@ struct Twin<'a> {
     private: TokenStream,
     /// The function's `#[cfg(..)]`, for every generated item.
     cfgs: Vec<&'a Attribute>,
-    arguments: Vec<Argument<'a>>,
+    parameters: Vec<Parameter<'a>>,
+    /// Those that are sent at once.
+    arguments: Vec<Named<'a>>,
     returns: Returns<'a>,
 }
 
@@ -88,6 +92,8 @@ impl<'a> Twin<'a> {
             Some(literal) => literal.value(),
             None => function.name(),
         };
+        let parameters: Vec<Parameter<'_>> = function.parameters().collect();
+        let arguments = parameters.iter().filter(|parameter| parameter.is_argument());
         let ident = options.stub.as_ref().unwrap_or(&function.signature.ident);
         Self {
             function,
@@ -96,7 +102,8 @@ impl<'a> Twin<'a> {
             ident: ident.clone(),
             private,
             cfgs: function.attributes_named("cfg").collect(),
-            arguments: function.arguments().collect(),
+            arguments: arguments.filter_map(Parameter::named).collect(),
+            parameters,
             returns: Returns::of(&function.signature.output),
         }
     }
@@ -156,6 +163,7 @@ impl<'a> Twin<'a> {
     ///         .doc("Adds two numbers.")
     ///         .timeout_ms(30000);
     ///     type Arguments = (i64, i64,);
+    ///     type Upload = Never;
     ///     fn signature() -> &'static Signature {
     ///         static CELL: SignatureCell = SignatureCell::new();
     ///         CELL.get(trace_unary::<Self>)
@@ -164,10 +172,14 @@ impl<'a> Twin<'a> {
     /// ```
     fn remote(&self) -> TokenStream {
         let Self { ident, private, cfgs, name, .. } = self;
-        let (kind, trace) = match self.returns {
-            Returns::Stream(_) => (quote!(Stream), quote!(trace_stream)),
-            Returns::Nothing | Returns::Value(_) => (quote!(Unary), quote!(trace_unary)),
+        let upload = self.upload();
+        let (kind, trace) = match (&self.returns, upload) {
+            (Returns::Stream(_), None) => (quote!(Stream), quote!(trace_stream)),
+            (Returns::Stream(_), Some(_)) => (quote!(Duplex), quote!(trace_stream)),
+            (_, None) => (quote!(Unary), quote!(trace_unary)),
+            (_, Some(_)) => (quote!(Upload), quote!(trace_unary)),
         };
+        let upload = upload.map_or_else(|| quote!(#private::Never), ToTokens::to_token_stream);
         let parameters = self.arguments.iter().map(|it| it.ident.unraw().to_string());
         let doc = some_text(self.function.doc()).map(|doc| quote!(.doc(#doc)));
         let timeout = self.options.timeout_ms.map(|timeout| {
@@ -190,6 +202,7 @@ impl<'a> Twin<'a> {
                 #timeout;
 
                 type Arguments = #types;
+                type Upload = #upload;
 
                 fn signature() -> &'static #private::Signature {
                     static CELL: #private::SignatureCell = #private::SignatureCell::new();
@@ -197,6 +210,14 @@ impl<'a> Twin<'a> {
                 }
             }
         }
+    }
+
+    /// What one item of the client stream is, if there is one.
+    fn upload(&self) -> Option<&'a Type> {
+        self.parameters.iter().find_map(|parameter| match parameter.origin {
+            Origin::Upload(item) => item,
+            _ => None,
+        })
     }
 
     /// The tuple of the argument types. It stands where the arguments are written: that is what the

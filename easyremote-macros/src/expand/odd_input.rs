@@ -62,6 +62,15 @@ fn odd_input_never_panics() {
         "fn r#fn(r#fn: r#fn) -> r#fn {}",
         "fn f(r#type: impl Stream) -> dyn Stream {}",
         "fn _f(_: _) {}",
+        "fn f(#[state] a: !, #[ctx] b: _) {}",
+        "fn f(#[state] self, #[ctx] &self) {}",
+        "fn f(#[state = 7] #[ctx()] a: &&&u8) {}",
+        "fn f(#[state] #[state] #[ctx] ...) {}",
+        "fn f(#[state] m!(): m!()) {}",
+        "fn f(#[::state] a: u8, #[ctx::state] b: &Context) {}",
+        "fn f(#[ctx] a: &<Context>::Context) {}",
+        "fn f(#[state] a: impl Stream, b: impl Stream<>, c: BoxStream, d: Pin<Box<dyn Stream>>);",
+        "async fn f(a: (impl Stream<Item = impl Stream<Item = &'a str>> + '_)) -> impl Stream + '_ {}",
     ];
     let options = [
         "",

@@ -3,6 +3,8 @@ use quote::quote;
 
 use crate::expand::remote;
 
+mod handlers;
+
 /// The expansion of `item` under `#[remote(options)]`, laid out as one writes it.
 fn expansion(options: TokenStream, item: TokenStream) -> String {
     let expanded = remote(options, item).to_string();
@@ -19,14 +21,6 @@ fn parts(options: TokenStream, item: TokenStream, wanted: &[&str]) -> String {
         prettyplease::unparse(&file)
     });
     items.filter(|text| wanted.iter().any(|wanted| text.contains(wanted))).collect()
-}
-
-/// What a node runs for `item`.
-fn handler(options: TokenStream, item: TokenStream) -> String {
-    let text = parts(options, item, &["P::Local"]);
-    let start = text.find("P::Handler {").unwrap() + "P::Handler {".len();
-    let body = text[start..].trim_end().trim_end_matches('}').trim_end().trim_end_matches('}');
-    body.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -55,6 +49,7 @@ impl P::Remote for add {
         .doc("Adds two numbers.\n\nWithout overflow.")
         .timeout_ms(30000);
     type Arguments = (i64, i64);
+    type Upload = P::Never;
     fn signature() -> &'static P::Signature {
         static CELL: P::SignatureCell = P::SignatureCell::new();
         CELL.get(P::trace_unary::<Self>)
@@ -77,7 +72,9 @@ impl add {
 #[allow(deprecated)]
 impl P::Local for add {
     fn handler() -> P::Handler {
-        P::blocking::<Self>(|(argument_0, argument_1)| { add(argument_0, argument_1) })
+        P::blocking::<
+            Self,
+        >(|_, (argument_0, argument_1)| { add(argument_0, argument_1) })
     }
 }
 "#;
@@ -103,6 +100,7 @@ impl P::Remote for tail {
         )
         .parameters(&["id"]);
     type Arguments = (u64,);
+    type Upload = P::Never;
     fn signature() -> &'static P::Signature {
         static CELL: P::SignatureCell = P::SignatureCell::new();
         CELL.get(P::trace_stream::<Self>)
@@ -173,84 +171,125 @@ fn outcomes() {
 }
 
 #[test]
-fn handlers() {
-    let blocking = "P::blocking::<Self>(|(argument_0,)| { f(argument_0) })";
-    let inline = "P::inline::<Self>(|(argument_0,)| { f(argument_0) })";
-    let asynchronous = "P::asynchronous::<Self, _>(|(argument_0,)| { f(argument_0) })";
-    let iterator = "P::iterator::<Self, _>(|(argument_0,)| {";
-    let async_iterator = "P::async_iterator::<Self, _, _>(|(argument_0,)| { async move {";
-    let stream = "P::stream::<Self, _, _>(|(argument_0,)| { async move {";
-    let ok = "::core::result::Result::Ok::<_, P::Never>";
-    for (options, item, expected) in [
-        (
-            quote!(),
-            quote!(
-                fn f(a: u8) {}
-            ),
-            blocking.to_owned(),
-        ),
-        (
-            quote!(inline),
-            quote!(
-                fn f(a: u8) {}
-            ),
-            inline.to_owned(),
-        ),
-        (
-            quote!(),
-            quote!(
-                async fn f(a: u8) {}
-            ),
-            asynchronous.to_owned(),
-        ),
-        (
-            quote!(stream),
-            quote!(
-                fn f(a: u8) -> impl Iterator<Item = u8> {}
-            ),
-            format!("{iterator} {ok}(f(argument_0)) }})"),
-        ),
-        (
-            quote!(stream),
-            quote!(
-                fn f(a: u8) -> Result<impl Iterator<Item = u8>, E> {}
-            ),
-            format!("{iterator} f(argument_0) }})"),
-        ),
-        (
-            quote!(stream),
-            quote!(
-                async fn f(a: u8) -> impl Iterator<Item = u8> {}
-            ),
-            format!("{async_iterator} {ok}(f(argument_0).await) }} }})"),
-        ),
-        (
-            quote!(stream),
-            quote!(
-                fn f(a: u8) -> impl Stream<Item = u8> {}
-            ),
-            format!("{stream} {ok}(f(argument_0)) }} }})"),
-        ),
-        (
-            quote!(stream),
-            quote!(
-                fn f(a: u8) -> Result<impl Stream<Item = u8>, E> {}
-            ),
-            format!("{stream} f(argument_0) }} }})"),
-        ),
-        (
-            quote!(stream),
-            quote!(
-                async fn f(a: u8) -> Result<impl Stream<Item = u8>, E> {}
-            ),
-            format!("{stream} f(argument_0).await }} }})"),
-        ),
-    ] {
-        let found = handler(options, item.clone());
-        // The layout breaks long calls; what counts is the code.
-        let tight = |text: &str| text.replace([' ', ',', '{', '}'], "");
-        assert_eq!(tight(&found), tight(&expected), "{item}");
+fn what_is_not_an_argument_is_not_sent() {
+    let expected = r#"async fn generate(llm: &Llm, #[allow(unused)] ctx: &Context, prompt: String) -> Answer {
+    llm.answer(prompt)
+}
+#[allow(deprecated)]
+impl P::Remote for generate {
+    const DESCRIPTOR: P::Descriptor = P::Descriptor::new(
+            "generate",
+            P::Kind::Unary,
+            ::core::file!(),
+            ::core::line!(),
+        )
+        .parameters(&["prompt"]);
+    type Arguments = (String,);
+    type Upload = P::Never;
+    fn signature() -> &'static P::Signature {
+        static CELL: P::SignatureCell = P::SignatureCell::new();
+        CELL.get(P::trace_unary::<Self>)
     }
+}
+#[allow(deprecated)]
+impl generate {
+    /// Calls [`fn@generate`] on a node: `generate::call(&client, prompt).await`.
+    ///
+    /// Options such as `.timeout(..)` are set before the `.await`, and nothing is sent before it. Dropping the call cancels it.
+    #[allow(dead_code, clippy::too_many_arguments)]
+    fn call(client: &P::Client, prompt: String) -> P::Call<Self> {
+        P::call(client, (prompt,))
+    }
+}
+"#;
+    let item = quote! {
+        async fn generate(
+            #[state] llm: &Llm,
+            #[allow(unused)] #[ctx] ctx: &Context,
+            prompt: String,
+        ) -> Answer {
+            llm.answer(prompt)
+        }
+    };
+    let wanted = ["async fn", "P::Remote for", "impl generate"];
+    assert_eq!(parts(quote!(), item, &wanted), expected);
+}
+
+#[test]
+fn a_client_stream_is_sent_beside_the_arguments() {
+    let expected = r#"#[allow(deprecated)]
+impl P::Remote for upload {
+    const DESCRIPTOR: P::Descriptor = P::Descriptor::new(
+            "upload",
+            P::Kind::Upload,
+            ::core::file!(),
+            ::core::line!(),
+        )
+        .parameters(&["name", "size"]);
+    type Arguments = (String, u64);
+    type Upload = Bytes;
+    fn signature() -> &'static P::Signature {
+        static CELL: P::SignatureCell = P::SignatureCell::new();
+        CELL.get(P::trace_unary::<Self>)
+    }
+}
+#[allow(deprecated)]
+impl upload {
+    /// Calls [`fn@upload`] on a node: `upload::call(&client, name, chunks, size).await`.
+    ///
+    /// Options such as `.timeout(..)` are set before the `.await`, and nothing is sent before it. Dropping the call cancels it.
+    #[allow(dead_code, clippy::too_many_arguments)]
+    fn call(
+        client: &P::Client,
+        name: String,
+        chunks: impl P::Stream<Item = Bytes> + ::core::marker::Send + 'static,
+        size: u64,
+    ) -> P::Call<Self> {
+        P::call_with(client, (name, size), chunks)
+    }
+}
+"#;
+    let item = quote!(
+        async fn upload(name: String, mut chunks: impl Stream<Item = Bytes> + Unpin, size: u64) {}
+    );
+    assert_eq!(parts(quote!(), item, &["P::Remote for", "impl upload"]), expected);
+}
+
+#[test]
+fn streams_both_ways() {
+    let item = quote!(
+        fn talk(audio: impl Stream<Item = Chunk>, to: u8) -> impl Stream<Item = Text> {}
+    );
+    let text = parts(quote!(stream), item, &["P::Remote for", "impl talk"]);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "P::Kind::Duplex",
+        "type Upload = Chunk;",
+        "CELL.get(P::trace_stream::<Self>)",
+        "audio: impl P::Stream<Item = Chunk> + ::core::marker::Send + 'static, to: u8,",
+        "-> P::StreamCall<Self> { P::stream_call_with(client, (to,), audio) }",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+/// The compiler does not know them.
+#[test]
+fn helper_attributes_go_from_a_wrong_function_too() {
+    let item = quote!(
+        pub fn f(#[state] self, #[state] a: u8, #[ctx] b: u8) -> &str {
+            #[state]
+            x
+        }
+    );
+    let text = remote(quote!(), item).to_string();
+    let kept = quote!(
+        pub fn f(self, a: u8, b: u8) -> &str {
+            #[state]
+            x
+        }
+    );
+    assert!(text.starts_with(&kept.to_string()), "{text}");
 }
 
 /// `$body:block` of a `macro_rules!` comes in invisible braces of its own.

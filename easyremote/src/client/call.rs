@@ -5,11 +5,13 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures::Stream;
 use tokio::task::JoinHandle;
 
 use crate::client::Client;
 use crate::client::exchange::{Exchange, closed};
 use crate::client::prepared::{Prepared, options};
+use crate::client::upload::Upload;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::outcome::Outcome;
 use crate::function::remote::RemoteUnary;
@@ -34,6 +36,17 @@ pub struct Call<F: RemoteUnary> {
 /// Begins a call of `F`; what the stubs do.
 pub fn call<F: RemoteUnary>(client: &Client, arguments: F::Arguments) -> Call<F> {
     let raw = RawCall::new(Prepared::typed::<F>(client, &arguments));
+    Call { raw, function: PhantomData }
+}
+
+/// Begins a call of `F` that sends a stream; what the stubs do.
+pub fn call_with<F, S>(client: &Client, arguments: F::Arguments, stream: S) -> Call<F>
+where
+    F: RemoteUnary,
+    S: Stream<Item = F::Upload> + Send + 'static,
+{
+    let prepared = Prepared::typed::<F>(client, &arguments);
+    let raw = RawCall::new(prepared.map(|prepared| prepared.with_upload(stream)));
     Call { raw, function: PhantomData }
 }
 
@@ -87,8 +100,12 @@ enum State {
     /// Boxed: it is large, and gone for most of the call's life.
     Ready(Box<Prepared>),
     Doomed(Error),
-    /// The client is kept for its thread, on which the task runs.
-    Running(JoinHandle<Result<Frame, Error>>, Client),
+    Running {
+        task: JoinHandle<Result<Frame, Error>>,
+        upload: Option<Upload>,
+        /// Kept for its thread, on which the task runs.
+        client: Client,
+    },
     Done,
 }
 
@@ -115,23 +132,28 @@ impl RawCall {
                     if client.is_closed() {
                         return Poll::Ready(Err(closed()));
                     }
-                    let task = client.shared.io.spawn(Exchange::new(*prepared).unary());
-                    self.state = State::Running(task, client);
+                    let (exchange, upload) = Exchange::new(*prepared);
+                    let task = client.shared.io.spawn(exchange.unary());
+                    self.state = State::Running { task, upload, client };
                 }
                 State::Doomed(error) => return Poll::Ready(Err(error)),
-                State::Running(mut task, client) => {
+                State::Running { mut task, mut upload, client } => {
+                    let sent = upload.as_mut().map(|upload| upload.poll(context));
+                    if let Some(Poll::Ready(Err(error))) = sent {
+                        task.abort();
+                        return Poll::Ready(Err(error));
+                    }
                     return match Pin::new(&mut task).poll(context) {
                         Poll::Ready(joined) => {
                             Poll::Ready(joined.unwrap_or_else(|_| Err(thread_ended())))
                         }
                         Poll::Pending => {
-                            self.state = State::Running(task, client);
+                            self.state = State::Running { task, upload, client };
                             Poll::Pending
                         }
                     };
                 }
-                // A future must not be polled after it is ready; this one then has nothing to say.
-                State::Done => return Poll::Pending,
+                State::Done => panic!("a call was polled after it had given its result"),
             }
         }
     }
@@ -140,7 +162,7 @@ impl RawCall {
 impl Drop for RawCall {
     fn drop(&mut self) {
         // The task's halves of the stream are dropped with it, which tells the gateway.
-        if let State::Running(task, _) = &self.state {
+        if let State::Running { task, .. } = &self.state {
             task.abort();
         }
     }

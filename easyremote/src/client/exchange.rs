@@ -1,24 +1,29 @@
 //! What happens to a call on the client's I/O thread.
 
+use std::convert::Infallible;
 use std::future::Future;
-use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::client::Shared;
 use crate::client::prepared::Prepared;
 use crate::client::session::State;
+use crate::client::upload::Upload;
 use crate::error::{Error, ErrorKind, Executed};
-use crate::transport::handover::Feeder;
+use crate::transport::handover::{Feeder, Taken, Taker};
 use crate::transport::stream::{Broken, FrameError, RecvHalf, SendHalf};
 use crate::wire::error::read_error;
 use crate::wire::frame::{FRAME_HEADER, Frame, FrameBuffer, FrameKind};
+use crate::wire::limits::MAX_METADATA;
 
 /// A call on its way: what is left of [`Prepared`] once it runs.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    shared: Arc<Shared>,
+    // Not the whole client: its thread must not be owned by what runs on it.
+    state: watch::Receiver<State>,
+    connect_timeout: Duration,
     request: Request,
     deadline: Option<Instant>,
     progress: Progress,
@@ -29,6 +34,8 @@ struct Request {
     header: crate::wire::header::CallHeader,
     body: Vec<u8>,
     signature: &'static str,
+    /// The caller's stream, as frames.
+    upload: Option<Taker<()>>,
 }
 
 /// How far a call has come; what is known about whether its function runs.
@@ -43,14 +50,18 @@ enum Progress {
 }
 
 impl Exchange {
-    pub(super) fn new(prepared: Prepared) -> Self {
-        let Prepared { client, header, body, signature, until } = prepared;
-        Self {
-            shared: client.shared,
-            request: Request { header, body, signature },
+    /// Gives the caller's stream back, which is polled with the call.
+    pub(super) fn new(prepared: Prepared) -> (Self, Option<Upload>) {
+        let Prepared { client, header, body, signature, until, upload } = prepared;
+        let (upload, frames) = upload.unzip();
+        let exchange = Self {
+            state: client.shared.state.clone(),
+            connect_timeout: client.shared.connect_timeout,
+            request: Request { header, body, signature, upload: frames },
             deadline: until.deadline(),
             progress: Progress::Unsent,
-        }
+        };
+        (exchange, upload)
     }
 
     /// Makes the call and gives its `Body` or `Fault` frame.
@@ -73,9 +84,14 @@ impl Exchange {
     }
 
     async fn exchange(&mut self) -> Result<Frame, Error> {
-        let (mut recv, max_message) = self.send().await?;
+        let (mut sending, mut recv, max_message) = self.send().await?;
         let mut buffer = FrameBuffer::new(max_message);
-        let frame = match recv.frame(&mut buffer).await {
+        let answer = tokio::select! {
+            biased;
+            answer = recv.frame(&mut buffer) => answer,
+            never = sending.rest() => match never {},
+        };
+        let frame = match answer {
             Ok(Some(frame)) => frame,
             Ok(None) => {
                 let text = "the answer ends before it begins";
@@ -101,11 +117,23 @@ impl Exchange {
 
     async fn pump(&mut self, feeder: &mut Feeder<Error>) -> Result<(), Error> {
         let sending = self.send();
-        let (mut recv, _) = tokio::select! {
+        let (mut sending, mut recv, _) = tokio::select! {
             biased;
             sent = sending => sent?,
             () = feeder.closed() => return Ok(()),
         };
+        tokio::select! {
+            biased;
+            received = self.receive(&mut recv, feeder) => received,
+            never = sending.rest() => match never {},
+        }
+    }
+
+    async fn receive(
+        &mut self,
+        recv: &mut RecvHalf,
+        feeder: &mut Feeder<Error>,
+    ) -> Result<(), Error> {
         loop {
             let read = tokio::select! {
                 biased;
@@ -120,14 +148,19 @@ impl Exchange {
                         return Ok(());
                     }
                 }
-                Ok(None) => return Ok(()),
+                // After the end of the stream nobody asks; before it, this is what has happened.
+                Ok(None) => {
+                    let text = "the stream broke off without an end";
+                    return Err(self.explain(Error::new(ErrorKind::Protocol, text)));
+                }
                 Err(broken) => return Err(self.broken(FrameError::Broken(broken))),
             }
         }
     }
 
-    /// Sends the call; gives where the answer comes from, and how long a message in it may be.
-    async fn send(&mut self) -> Result<(RecvHalf, usize), Error> {
+    /// Sends the call, but for the caller's stream. Gives what sends that, where the answer comes
+    /// from, and how long a message in it may be.
+    async fn send(&mut self) -> Result<(Sending, RecvHalf, usize), Error> {
         let (connection, max_message) = self.connection().await?;
         let length = self.request.body.len() - FRAME_HEADER;
         if length > max_message {
@@ -137,8 +170,17 @@ impl Exchange {
             );
             return Err(Error::new(ErrorKind::TooLarge, text));
         }
-        let (send, recv) =
-            connection.open_bi().await.map_err(|cause| self.lost(Broken::Connection(cause)))?;
+        let limit = self.connect_timeout;
+        let (send, recv) = match timeout(limit, connection.open_bi()).await {
+            Ok(opened) => opened.map_err(|cause| self.lost(Broken::Connection(cause)))?,
+            Err(_) => {
+                let text = format!(
+                    "this client has all calls and streams open that the gateway allows, and none \
+                     has ended for {limit:?}"
+                );
+                return Err(Error::new(ErrorKind::Overloaded, text));
+            }
+        };
         let (mut send, recv) = (SendHalf::new(send), RecvHalf::new(recv));
         let first = self.first()?;
         let mut written = send.write(&first).await;
@@ -148,14 +190,16 @@ impl Exchange {
         match written {
             Ok(()) => {
                 self.progress = Progress::Sent;
-                send.finish();
+                if self.request.upload.is_none() {
+                    send.finish();
+                }
             }
             // The gateway or the node has seen enough, and says why in its answer.
             Err(Broken::Peer(_)) => {}
             Err(broken) => return Err(self.lost(broken)),
         }
         self.request.body = Vec::new();
-        Ok((recv, max_message))
+        Ok((Sending { send, upload: self.request.upload.take() }, recv, max_message))
     }
 
     /// The header, and the arguments as well if they are short.
@@ -165,6 +209,12 @@ impl Exchange {
         let header = &mut self.request.header;
         header.timeout =
             self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let metadata: usize =
+            header.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if metadata > MAX_METADATA {
+            let text = format!("{metadata} bytes of metadata; the limit is {MAX_METADATA}");
+            return Err(Error::new(ErrorKind::TooLarge, text));
+        }
         let body = &self.request.body;
         let mut first = Vec::with_capacity(128 + body.len().min(SHORT));
         header.put(&mut first).map_err(|length| {
@@ -179,9 +229,9 @@ impl Exchange {
 
     /// Waits for a connection, for as long as connecting may take.
     async fn connection(&self) -> Result<(quinn::Connection, usize), Error> {
-        let mut state = self.shared.state.clone();
+        let mut state = self.state.clone();
         let ready = state.wait_for(|state| !matches!(state, State::Connecting));
-        let limit = self.shared.connect_timeout;
+        let limit = self.connect_timeout;
         match timeout(limit, ready).await {
             Ok(Ok(state)) => match &*state {
                 State::Connected { connection, max_message } => {
@@ -213,7 +263,7 @@ impl Exchange {
                 Broken::Peer(code).error(ErrorKind::ConnectionLost)
             }
             FrameError::Broken(broken) => self.lost(broken),
-            FrameError::Malformed(_) => {
+            FrameError::Malformed(_) | FrameError::NoRoom => {
                 self.progress = Progress::Answered;
                 self.explain(error.error(ErrorKind::ConnectionLost))
             }
@@ -241,6 +291,36 @@ impl Exchange {
             Progress::Sent => Executed::Maybe,
             Progress::Answered => Executed::Yes,
         })
+    }
+}
+
+/// Sends the caller's stream, if there is one.
+struct Sending {
+    send: SendHalf,
+    upload: Option<Taker<()>>,
+}
+
+impl Sending {
+    /// Writes what the caller's stream gives, until it ends or the function wants no more of it.
+    /// Never resolves: the answer says how the call goes.
+    async fn rest(&mut self) -> Infallible {
+        while let Some(upload) = &mut self.upload {
+            match upload.take().await {
+                Taken::Batch(mut batch) => {
+                    if self.send.write_chunks(&mut batch).await.is_err() {
+                        // Tells the caller's side that nobody wants more.
+                        self.upload = None;
+                    }
+                }
+                Taken::End(Some(())) => {
+                    self.send.finish();
+                    self.upload = None;
+                }
+                // The call has been given up, and this task with it.
+                Taken::End(None) => self.upload = None,
+            }
+        }
+        std::future::pending().await
     }
 }
 

@@ -6,6 +6,7 @@ mod json;
 mod prepared;
 mod session;
 mod stream;
+mod upload;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,11 +25,11 @@ use crate::transport::identity::random;
 use crate::transport::io_thread::IoThread;
 use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, NodeInfo};
 use crate::wire::kind::Kind;
-use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE};
+use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
 
-pub use crate::client::call::{Call, call};
+pub use crate::client::call::{Call, call, call_with};
 pub use crate::client::json::{JsonCall, JsonError, JsonStream};
-pub use crate::client::stream::{OpenStream, StreamCall, stream_call};
+pub use crate::client::stream::{OpenStream, StreamCall, stream_call, stream_call_with};
 
 /// A connection to a gateway, through which functions are called.
 ///
@@ -165,10 +166,11 @@ impl ClientBuilder {
         self
     }
 
-    /// How long [`connect`](Self::connect) tries to reach a gateway, and how long a call waits for
-    /// the connection to come back; 15 s unless set.
+    /// How long [`connect`](Self::connect) tries to reach a gateway, and how long a call waits to be
+    /// sent: for the connection to come back, or for one of the 1,024 and more calls and streams
+    /// that a client may have open to end. 15 s unless set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.connect_timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 

@@ -3,13 +3,17 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::Stream;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::client::Client;
+use crate::client::upload::Upload;
 use crate::error::{Error, ErrorKind};
 use crate::function::arguments::Arguments;
 use crate::function::remote::Remote;
+use crate::function::upload::Uploaded;
+use crate::transport::handover::Taker;
 use crate::wire::codec::Codec;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
@@ -26,6 +30,8 @@ pub(super) struct Prepared {
     /// The caller's types, for people.
     pub(super) signature: &'static str,
     pub(super) until: Until,
+    /// The caller's stream, and where its frames come out.
+    pub(super) upload: Option<(Upload, Taker<()>)>,
 }
 
 /// When a call's time is over.
@@ -64,7 +70,8 @@ impl Prepared {
             ..header(client, descriptor.name.to_owned(), descriptor.kind, Codec::Bincode)
         };
         let until = descriptor.timeout.map_or(Until::Done, Until::After);
-        Ok(Self { client: client.clone(), header, body, signature: &signature.text, until })
+        let client = client.clone();
+        Ok(Self { client, header, body, signature: &signature.text, until, upload: None })
     }
 
     /// A call by name.
@@ -80,7 +87,17 @@ impl Prepared {
         }
         let body = body(client, &function, |out| Codec::Json.encode(arguments, out))?;
         let header = header(client, function, kind, Codec::Json);
-        Ok(Self { client: client.clone(), header, body, signature: "", until: Until::Done })
+        let (client, until) = (client.clone(), Until::Done);
+        Ok(Self { client, header, body, signature: "", until, upload: None })
+    }
+
+    /// Adds the caller's stream.
+    pub(super) fn with_upload<S>(mut self, stream: S) -> Self
+    where
+        S: Stream<Item: Uploaded> + Send + 'static,
+    {
+        self.upload = Some(Upload::new(stream, self.client.shared.max_message));
+        self
     }
 }
 
@@ -100,6 +117,7 @@ fn header(client: &Client, function: String, kind: Kind, codec: Codec) -> CallHe
         on: None,
         tags: Vec::new(),
         wait: false,
+        metadata: Vec::new(),
     }
 }
 
@@ -152,6 +170,14 @@ macro_rules! options {
             /// Lets only the node with this id run the call.
             pub fn on(mut self, node: impl Into<String>) -> Self {
                 self.set(|prepared| prepared.header.on = Some(node.into()));
+                self
+            }
+
+            /// Gives the function a word beside its arguments, which it finds with
+            /// [`Context::metadata`](crate::Context::metadata). At most 64 of them, with keys of
+            /// at most 128 bytes, and 8 KiB in all.
+            pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+                self.set(|prepared| prepared.header.metadata.push((key.into(), value.into())));
                 self
             }
 

@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::client::call::{decode, thread_ended};
 use crate::client::exchange::{Exchange, closed, with_signature};
 use crate::client::prepared::{Prepared, options};
+use crate::client::upload::Upload;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::outcome::{Outcome, Stages};
 use crate::function::remote::RemoteStream;
@@ -38,6 +39,17 @@ pub struct StreamCall<F: RemoteStream> {
 /// Begins a stream of `F`; what the stubs do.
 pub fn stream_call<F: RemoteStream>(client: &Client, arguments: F::Arguments) -> StreamCall<F> {
     let raw = RawStream::new(Prepared::typed::<F>(client, &arguments));
+    StreamCall { raw, function: PhantomData }
+}
+
+/// Begins a stream of `F` to which a stream is sent; what the stubs do.
+pub fn stream_call_with<F, S>(client: &Client, arguments: F::Arguments, stream: S) -> StreamCall<F>
+where
+    F: RemoteStream,
+    S: Stream<Item = F::Upload> + Send + 'static,
+{
+    let prepared = Prepared::typed::<F>(client, &arguments);
+    let raw = RawStream::new(prepared.map(|prepared| prepared.with_upload(stream)));
     StreamCall { raw, function: PhantomData }
 }
 
@@ -134,6 +146,7 @@ enum State {
     /// The client is kept for its thread, on which the other end of the hand-over is.
     Running {
         taker: Taker<Error>,
+        upload: Option<Upload>,
         _client: Client,
     },
     Done,
@@ -174,6 +187,9 @@ impl RawStream {
 
     /// Resolves when the stream is set up (`None`), or with the frame that says that it is not.
     fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Frame>, Error>> {
+        if self.opened {
+            return Poll::Ready(Ok(None));
+        }
         let Some(frame) = ready!(self.poll_frame(context)) else {
             return Poll::Ready(Err(thread_ended()));
         };
@@ -232,14 +248,21 @@ impl RawStream {
         loop {
             self.start();
             match &mut self.state {
-                State::Running { taker, .. } => {
+                State::Running { taker, upload, .. } => {
+                    let sent = upload.as_mut().map(|upload| upload.poll(context));
+                    if let Some(Poll::Ready(Err(error))) = sent {
+                        return Poll::Ready(Some(Err(self.fail(error))));
+                    }
                     match self.frames.next() {
                         Ok(Some(frame)) if frame.kind == FrameKind::Error => {
                             return Poll::Ready(Some(Err(self.refused(&frame))));
                         }
                         Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
                         Ok(None) => {}
-                        Err(cause) => return Poll::Ready(Some(Err(self.protocol(&cause.0)))),
+                        Err(cause) => {
+                            let error = cause.into_error().with_executed(Executed::Maybe);
+                            return Poll::Ready(Some(Err(self.fail(error))));
+                        }
                     }
                     match ready!(taker.poll_take(context)) {
                         Taken::Batch(batch) => {
@@ -247,8 +270,7 @@ impl RawStream {
                         }
                         Taken::End(Some(error)) => return Poll::Ready(Some(Err(self.fail(error)))),
                         Taken::End(None) => {
-                            let text = "the stream broke off without an end";
-                            return Poll::Ready(Some(Err(self.protocol(text))));
+                            return Poll::Ready(Some(Err(self.fail(thread_ended()))));
                         }
                     }
                 }
@@ -273,8 +295,9 @@ impl RawStream {
                 self.state = State::Doomed(closed());
                 return;
             }
-            client.shared.io.spawn(Exchange::new(*prepared).stream(feeder));
-            self.state = State::Running { taker, _client: client };
+            let (exchange, upload) = Exchange::new(*prepared);
+            client.shared.io.spawn(exchange.stream(feeder));
+            self.state = State::Running { taker, upload, _client: client };
         }
     }
 
@@ -298,7 +321,7 @@ impl RawStream {
                 // The peer's word is a proof where it says so, and this side's where it does.
                 if self.opened { error } else { error.with_executed(executed) }
             }
-            Err(cause) => self.protocol(&cause.0),
+            Err(cause) => self.protocol(&cause.text),
         }
     }
 

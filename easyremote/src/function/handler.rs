@@ -5,21 +5,23 @@
 
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::pin;
 use std::sync::Arc;
-use std::thread;
 
 use bytes::Bytes;
-use futures::executor::block_on;
 use futures::future::{BoxFuture, Either, select};
 use futures::{FutureExt, Stream, StreamExt};
-use tokio::sync::oneshot;
+use pollster::block_on;
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::arguments::decode;
+use crate::function::context::{Context, State, StateType, States};
 use crate::function::outbox::{Outbox, put_value};
 use crate::function::outcome::Outcome;
 use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
+use crate::function::upload::{RawUpload, Upload, Uploaded};
+use crate::gauge::Charge;
 use crate::wire::codec::Codec;
 use crate::wire::error::put_error;
 use crate::wire::frame::FrameKind;
@@ -28,29 +30,93 @@ use crate::wire::frame::FrameKind;
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) codec: Codec,
-    pub(crate) body: Bytes,
+    /// Taken, and its memory freed, when it is decoded.
+    pub(crate) body: Body,
     /// Longest answer or item, in bytes.
     pub(crate) max_message: usize,
+}
+
+/// Encoded arguments, and what their memory is charged to.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    pub(crate) bytes: Bytes,
+    pub(crate) _charge: Option<Charge>,
 }
 
 /// The frames that answer a call.
 pub(crate) type Reply = Vec<u8>;
 
+/// What a function gets beside its arguments.
+#[derive(Debug)]
+pub struct Inputs {
+    pub(crate) states: Arc<States>,
+    pub(crate) context: Context,
+    pub(crate) upload: Option<RawUpload>,
+}
+
+impl Inputs {
+    /// The node's value of type `T`.
+    ///
+    /// # Panics
+    /// If there is none: a node does not start with a function that needs what it does not have.
+    #[must_use]
+    pub fn state<T: State>(&self) -> &T {
+        self.states.get().expect("the node was started without the state")
+    }
+
+    /// What is known of the call.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The caller's stream; to be taken once.
+    ///
+    /// # Panics
+    /// If the function takes none, or it has been taken: generated code does neither.
+    #[must_use]
+    pub fn upload<T: Uploaded>(&mut self) -> Upload<T> {
+        Upload::new(self.upload.take().expect("there is one stream per call"))
+    }
+}
+
+/// Where a function's stream goes.
+#[derive(Debug)]
+pub struct Sink<F> {
+    outbox: Outbox,
+    function: PhantomData<fn() -> F>,
+}
+
 /// A function with its types erased.
 pub struct Handler {
     pub(crate) run: Run,
+    /// What the node has to have for it.
+    pub(crate) states: Vec<StateType>,
+}
+
+impl Handler {
+    fn new(run: Run) -> Self {
+        Self { run, states: Vec::new() }
+    }
+
+    /// Notes that the function needs a state of type `T`.
+    #[must_use]
+    pub fn needs_state<T: State>(mut self) -> Self {
+        self.states.push(StateType::of::<T>());
+        self
+    }
 }
 
 /// Where and how a handler runs.
 pub(crate) enum Run {
     /// On a thread that may block.
-    Blocking(Arc<dyn Fn(Request) -> Reply + Send + Sync>),
+    Blocking(Arc<dyn Fn(Inputs, Request) -> Reply + Send + Sync>),
     /// As a task of the node's runtime.
-    Task(Box<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>),
+    Task(Box<dyn Fn(Inputs, Request) -> BoxFuture<'static, Reply> + Send + Sync>),
     /// On a thread of its own, until the iterator ends or nobody listens.
-    Thread(Arc<dyn Fn(Request, Outbox) + Send + Sync>),
+    Thread(Arc<dyn Fn(Inputs, Request, Outbox) + Send + Sync>),
     /// As a task of the node's runtime, until the stream ends or nobody listens.
-    Stream(Box<dyn Fn(Request, Outbox) -> BoxFuture<'static, ()> + Send + Sync>),
+    Stream(Box<dyn Fn(Inputs, Request, Outbox) -> BoxFuture<'static, ()> + Send + Sync>),
 }
 
 impl fmt::Debug for Handler {
@@ -70,41 +136,41 @@ type RawItem<F> = <<F as RemoteStream>::Item as Outcome>::Raw;
 
 /// A sync function.
 #[must_use]
-pub fn blocking<F: RemoteUnary>(function: fn(F::Arguments) -> Raw<F::Output>) -> Handler {
-    let run = move |request: Request| match arguments::<F>(&request) {
-        Ok(arguments) => answer::<F>(&request, function(arguments)),
+pub fn blocking<F: RemoteUnary>(function: fn(Inputs, F::Arguments) -> Raw<F::Output>) -> Handler {
+    let run = move |inputs: Inputs, mut request: Request| match arguments::<F>(&mut request) {
+        Ok(arguments) => answer::<F>(&request, function(inputs, arguments)),
         Err(refusal) => refusal,
     };
-    Handler { run: Run::Blocking(Arc::new(run)) }
+    Handler::new(Run::Blocking(Arc::new(run)))
 }
 
 /// A sync function that takes so little time that it runs as a task.
 #[must_use]
-pub fn inline<F: RemoteUnary>(function: fn(F::Arguments) -> Raw<F::Output>) -> Handler {
-    asynchronous_with::<F, _, _>(move |arguments| async move { function(arguments) })
+pub fn inline<F: RemoteUnary>(function: fn(Inputs, F::Arguments) -> Raw<F::Output>) -> Handler {
+    let run = move |inputs: Inputs, mut request: Request| {
+        async move {
+            match arguments::<F>(&mut request) {
+                Ok(arguments) => answer::<F>(&request, function(inputs, arguments)),
+                Err(refusal) => refusal,
+            }
+        }
+        .boxed()
+    };
+    Handler::new(Run::Task(Box::new(run)))
 }
 
 /// An async function.
 #[must_use]
-pub fn asynchronous<F, Fut>(function: fn(F::Arguments) -> Fut) -> Handler
+pub fn asynchronous<F, Fut>(function: fn(Inputs, F::Arguments) -> Fut) -> Handler
 where
     F: RemoteUnary,
     Fut: Future<Output = Raw<F::Output>> + Send + 'static,
 {
-    asynchronous_with::<F, _, _>(function)
-}
-
-fn asynchronous_with<F, Fun, Fut>(function: Fun) -> Handler
-where
-    F: RemoteUnary,
-    Fun: Fn(F::Arguments) -> Fut + Copy + Send + Sync + 'static,
-    Fut: Future<Output = Raw<F::Output>> + Send + 'static,
-{
-    let run = move |request: Request| {
+    let run = move |inputs: Inputs, mut request: Request| {
         async move {
-            match arguments::<F>(&request) {
+            match arguments::<F>(&mut request) {
                 Ok(arguments) => {
-                    let raw = function(arguments).await;
+                    let raw = function(inputs, arguments).await;
                     answer::<F>(&request, raw)
                 }
                 Err(refusal) => refusal,
@@ -112,91 +178,64 @@ where
         }
         .boxed()
     };
-    Handler { run: Run::Task(Box::new(run)) }
+    Handler::new(Run::Task(Box::new(run)))
 }
 
 /// A sync function that gives an iterator.
 #[must_use]
-pub fn iterator<F, I>(function: fn(F::Arguments) -> Result<I, SetupFailure<F>>) -> Handler
-where
-    F: RemoteStream,
-    I: Iterator<Item = RawItem<F>> + 'static,
-{
-    let run = move |request: Request, outbox: Outbox| match arguments::<F>(&request) {
-        Ok(arguments) => match function(arguments) {
-            Ok(iterator) => iterate::<F, I>(iterator, outbox),
-            Err(failure) => block_on(outbox.fault(failure)),
-        },
+pub fn iterator<F: RemoteStream>(function: fn(Inputs, F::Arguments, Sink<F>)) -> Handler {
+    let run = move |inputs: Inputs, mut request: Request, outbox: Outbox| match arguments::<F>(
+        &mut request,
+    ) {
+        Ok(arguments) => function(inputs, arguments, Sink::new(outbox)),
         Err(refusal) => block_on(outbox.refuse(refusal)),
     };
-    Handler { run: Run::Thread(Arc::new(run)) }
+    Handler::new(Run::Thread(Arc::new(run)))
 }
 
-/// An async function that gives an iterator.
+/// An async function that gives an iterator. All of it runs on the iterator's thread, so that the
+/// iterator may borrow from its inputs, and need not be `Send`.
 #[must_use]
-pub fn async_iterator<F, I, Fut>(function: fn(F::Arguments) -> Fut) -> Handler
+pub fn async_iterator<F, Fut>(function: fn(Inputs, F::Arguments, Sink<F>) -> Fut) -> Handler
 where
     F: RemoteStream,
-    I: Iterator<Item = RawItem<F>> + Send + 'static,
-    Fut: Future<Output = Result<I, SetupFailure<F>>> + Send + 'static,
+    Fut: Future<Output = ()> + 'static,
 {
-    stream_with::<F, Fut, _>(function, |iterator, outbox| {
-        // The task ends with the thread, so that a panic of one is a panic of the other.
-        let (done, ended) = oneshot::channel();
-        let spawned = thread::Builder::new().name("easyremote-iter".into()).spawn(move || {
-            iterate::<F, I>(iterator, outbox);
-            let _ = done.send(());
-        });
-        async move {
-            if let Err(error) = spawned {
-                tracing::error!(%error, "no thread for an iterator");
-                return;
-            }
-            assert!(ended.await.is_ok(), "the iterator panicked");
-        }
-        .boxed()
-    })
+    let run = move |inputs: Inputs, mut request: Request, outbox: Outbox| {
+        let arguments = match arguments::<F>(&mut request) {
+            Ok(arguments) => arguments,
+            Err(refusal) => return block_on(outbox.refuse(refusal)),
+        };
+        let context = inputs.context.clone();
+        let work = function(inputs, arguments, Sink::new(outbox));
+        block_on(async { select(pin!(work), pin!(context.cancelled())).map(drop).await });
+    };
+    Handler::new(Run::Thread(Arc::new(run)))
 }
 
 /// A function that gives a stream.
 #[must_use]
-pub fn stream<F, S, Fut>(function: fn(F::Arguments) -> Fut) -> Handler
+pub fn stream<F, Fut>(function: fn(Inputs, F::Arguments, Sink<F>) -> Fut) -> Handler
 where
     F: RemoteStream,
-    S: Stream<Item = RawItem<F>> + Send + 'static,
-    Fut: Future<Output = Result<S, SetupFailure<F>>> + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
 {
-    stream_with::<F, Fut, _>(function, |stream, outbox| pour::<F, S>(stream, outbox).boxed())
-}
-
-fn stream_with<F, Fut, S>(
-    function: fn(F::Arguments) -> Fut,
-    run: fn(S, Outbox) -> BoxFuture<'static, ()>,
-) -> Handler
-where
-    F: RemoteStream,
-    S: Send + 'static,
-    Fut: Future<Output = Result<S, SetupFailure<F>>> + Send + 'static,
-{
-    let run = move |request: Request, outbox: Outbox| {
+    let run = move |inputs: Inputs, mut request: Request, outbox: Outbox| {
         async move {
-            let arguments = match arguments::<F>(&request) {
-                Ok(arguments) => arguments,
-                Err(refusal) => return outbox.refuse(refusal).await,
-            };
-            match function(arguments).await {
-                Ok(stream) => run(stream, outbox).await,
-                Err(failure) => outbox.fault(failure).await,
+            match arguments::<F>(&mut request) {
+                Ok(arguments) => function(inputs, arguments, Sink::new(outbox)).await,
+                Err(refusal) => outbox.refuse(refusal).await,
             }
         }
         .boxed()
     };
-    Handler { run: Run::Stream(Box::new(run)) }
+    Handler::new(Run::Stream(Box::new(run)))
 }
 
 /// Decodes a call's arguments, or makes the frame that refuses it.
-fn arguments<F: Remote>(request: &Request) -> Result<F::Arguments, Reply> {
-    decode(request.codec, &request.body, F::DESCRIPTOR.parameters).map_err(|text| {
+fn arguments<F: Remote>(request: &mut Request) -> Result<F::Arguments, Reply> {
+    let body = std::mem::take(&mut request.body);
+    decode(request.codec, &body.bytes, F::DESCRIPTOR.parameters).map_err(|text| {
         let text = format!("`{}` cannot be called like this: {text}", F::DESCRIPTOR.name);
         let mut reply = Vec::new();
         put_error(&mut reply, &Error::new(ErrorKind::BadArguments, text));
@@ -218,58 +257,79 @@ fn answer<F: RemoteUnary>(request: &Request, raw: Raw<F::Output>) -> Reply {
     reply
 }
 
-/// Hands over the items of an iterator, each as soon as it exists: what the I/O thread has not
-/// fetched yet is fetched together.
-fn iterate<F: RemoteStream, I: Iterator<Item = RawItem<F>>>(iterator: I, mut outbox: Outbox) {
-    outbox.open();
-    if block_on(outbox.flush()).is_err() {
-        return;
+impl<F: RemoteStream> Sink<F> {
+    fn new(outbox: Outbox) -> Self {
+        Self { outbox, function: PhantomData }
     }
-    for raw in iterator {
-        if let Err(error) = outbox.item(&F::Item::split(raw)) {
-            return block_on(outbox.fail(&error));
-        }
+
+    /// Hands over the items of an iterator, each as soon as it exists: what the I/O thread has not
+    /// fetched yet is fetched together.
+    pub fn iterate<I>(self, setup: Result<I, SetupFailure<F>>)
+    where
+        I: Iterator<Item = RawItem<F>>,
+    {
+        let mut outbox = self.outbox;
+        let iterator = match setup {
+            Ok(iterator) => iterator,
+            Err(failure) => return block_on(outbox.fault(failure)),
+        };
+        outbox.open();
         if block_on(outbox.flush()).is_err() {
             return;
         }
+        for raw in iterator {
+            if let Err(error) = outbox.item(&F::Item::split(raw)) {
+                return block_on(outbox.fail(&error));
+            }
+            if block_on(outbox.flush()).is_err() {
+                return;
+            }
+        }
+        block_on(outbox.end());
     }
-    block_on(outbox.end());
+
+    /// Hands over the items of a stream, as [`iterate`](Self::iterate) does those of an iterator.
+    // Not an `async fn`: a stream that is not `Send` then gives one error and not two.
+    pub fn pour<'a, S>(self, setup: Result<S, SetupFailure<F>>) -> BoxFuture<'a, ()>
+    where
+        S: Stream<Item = RawItem<F>> + Send + 'a,
+    {
+        let outbox = self.outbox;
+        match setup {
+            Ok(stream) => pour::<F, S>(stream, outbox).boxed(),
+            Err(failure) => outbox.fault(failure).boxed(),
+        }
+    }
 }
 
-/// Hands over the items of a stream: all that are ready at once together, and what is there as
-/// soon as the next one is not ready.
-async fn pour<F: RemoteStream, S: Stream<Item = RawItem<F>>>(stream: S, mut outbox: Outbox) {
+async fn pour<F, S>(stream: S, mut outbox: Outbox)
+where
+    F: RemoteStream,
+    S: Stream<Item = RawItem<F>> + Send,
+{
     let mut stream = pin!(stream);
     outbox.open();
+    if outbox.flush().await.is_err() {
+        return;
+    }
     loop {
-        // Not `await`: what is gathered must not wait for company.
         let item = match stream.next().now_or_never() {
-            Some(item) if !outbox.is_full() => item,
-            ready => {
-                if outbox.flush().await.is_err() {
-                    return;
-                }
-                match ready {
-                    Some(item) => {
-                        // A stream that is always ready must let others run, and be abortable.
-                        tokio::task::yield_now().await;
-                        item
-                    }
-                    None => match select(stream.next(), pin!(outbox.closed())).await {
-                        Either::Left((item, _)) => item,
-                        Either::Right(_) => return,
-                    },
-                }
-            }
+            Some(item) => item,
+            None => match select(stream.next(), pin!(outbox.closed())).await {
+                Either::Left((item, _)) => item,
+                Either::Right(_) => return,
+            },
         };
-        match item {
-            Some(raw) => {
-                if let Err(error) = outbox.item(&F::Item::split(raw)) {
-                    return outbox.fail(&error).await;
-                }
-            }
-            None => return outbox.end().await,
+        let Some(raw) = item else { return outbox.end().await };
+        if let Err(error) = outbox.item(&F::Item::split(raw)) {
+            return outbox.fail(&error).await;
         }
+        // At once: the next item may be long in coming although the stream is never pending.
+        if outbox.flush().await.is_err() {
+            return;
+        }
+        // A stream that is always ready must let others run, and be abortable.
+        tokio::task::coop::consume_budget().await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Functions: what they are called, what they take and give, and how a node runs them.
 
 pub(crate) mod arguments;
+pub(crate) mod context;
 pub(crate) mod descriptor;
 pub(crate) mod handler;
 pub(crate) mod outbox;
@@ -8,3 +9,4 @@ pub(crate) mod outcome;
 pub(crate) mod registry;
 pub(crate) mod remote;
 pub(crate) mod signature;
+pub(crate) mod upload;

@@ -7,9 +7,6 @@ use crate::wire::codec::Codec;
 use crate::wire::error::put_error;
 use crate::wire::frame::{self, FrameKind};
 
-/// Bytes that a producer gathers, while items are ready at once, before it hands them over.
-pub(crate) const BATCH: usize = 16 << 10;
-
 /// Collects the frames of one stream and hands them over.
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -50,11 +47,6 @@ impl Outbox {
         self.whole = self.frames.len();
         self.items += 1;
         Ok(())
-    }
-
-    /// Whether enough is gathered to hand it over, whatever else is ready.
-    pub(crate) fn is_full(&self) -> bool {
-        self.frames.len() >= BATCH
     }
 
     /// Hands over what is gathered; waits while the caller is slow.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::error::{Error, ErrorKind};
+use crate::function::context::States;
 use crate::function::descriptor::Descriptor;
 use crate::function::handler::Handler;
 use crate::function::signature::Signature;
@@ -57,8 +58,9 @@ impl Registry {
     /// Orders `functions` by name.
     ///
     /// # Errors
-    /// `Protocol` if there are none, too many, or two of one name; the text names both origins.
-    pub(crate) fn new(functions: Functions) -> Result<Self, Error> {
+    /// `Protocol` if there are none, too many, or two of one name (the text names both origins), or
+    /// if one needs a state that is not among `states`.
+    pub(crate) fn new(functions: Functions, states: &States) -> Result<Self, Error> {
         let refuse = |text: String| Err(Error::new(ErrorKind::Protocol, text));
         if functions.list.is_empty() {
             return refuse("this node offers no functions; list some: functions![add]".into());
@@ -69,6 +71,13 @@ impl Registry {
         let mut by_name: BTreeMap<&'static str, Function> = BTreeMap::new();
         for function in functions.list {
             let name = function.descriptor.name;
+            if let Some(state) = function.handler.states.iter().find(|state| !states.has(state)) {
+                return refuse(format!(
+                    "`{name}` needs a state of type `{}`; give the node one: \
+                     `Node::builder(..).state(value)`",
+                    state.name
+                ));
+            }
             if let Some(other) = by_name.get(name) {
                 let (one, two) = (other.descriptor.origin, function.descriptor.origin);
                 return refuse(if one == two {

@@ -6,6 +6,7 @@ use crate::function::handler::Handler;
 use crate::function::outcome::{Outcome, Stages};
 use crate::function::registry::Function;
 use crate::function::signature::Signature;
+use crate::function::upload::Uploaded;
 
 /// A remote function, as its callers and its nodes know it.
 ///
@@ -15,6 +16,9 @@ pub trait Remote: Sized + 'static {
     const DESCRIPTOR: Descriptor;
     /// The arguments, as a tuple.
     type Arguments: Arguments;
+    /// What one item of the caller's stream is; [`Never`](crate::__private::Never) if it sends
+    /// none.
+    type Upload: Uploaded;
 
     /// The types as serde sees them; traced once.
     fn signature() -> &'static Signature;

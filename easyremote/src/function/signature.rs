@@ -5,8 +5,9 @@ use std::sync::OnceLock;
 use ring::digest;
 
 use crate::function::arguments::{Arguments, Shapes};
-use crate::function::outcome::{Outcome, Plain};
+use crate::function::outcome::{Never, Outcome};
 use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
+use crate::function::upload::Uploaded;
 use crate::wire::shape::{Shape, trace};
 
 /// The types of a function's arguments and results.
@@ -61,7 +62,7 @@ fn outcome<O: Outcome>() -> (String, String) {
     let value = trace::<O::Value>();
     let failure = trace::<O::Failure>();
     let canonical = format!("{} or {}", value.canonical(), failure.canonical());
-    let never = trace::<<Plain<()> as Outcome>::Failure>();
+    let never = trace::<Never>();
     let text =
         if failure == never { value.to_string() } else { format!("Result<{value}, {failure}>") };
     (canonical, text)
@@ -70,13 +71,18 @@ fn outcome<O: Outcome>() -> (String, String) {
 fn signature<F: Remote>(result: &str, text: &str) -> Signature {
     let Shapes(shapes) = F::Arguments::shapes();
     let arguments: Vec<String> = shapes.iter().map(Shape::canonical).collect();
-    let canonical = format!("({}) -> {result}", arguments.join(", "));
-    let named: Vec<String> = F::DESCRIPTOR
+    let mut canonical = format!("({}) -> {result}", arguments.join(", "));
+    let mut named: Vec<String> = F::DESCRIPTOR
         .parameters
         .iter()
         .zip(&shapes)
         .map(|(name, shape)| format!("{name}: {shape}"))
         .collect();
+    let Shapes(upload) = F::Upload::shapes();
+    for upload in upload.iter().filter(|shape| **shape != trace::<Never>()) {
+        canonical.push_str(&format!(" with a stream of {}", upload.canonical()));
+        named.push(format!("impl Stream<Item = {upload}>"));
+    }
     let mut first = [0; 8];
     let hash = digest::digest(&digest::SHA256, canonical.as_bytes());
     first.copy_from_slice(&hash.as_ref()[..8]);

@@ -9,6 +9,7 @@ use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, RESERVED};
 use crate::wire::error::put_error;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
+use crate::wire::kind::Kind;
 
 /// The frames that answer `header`, if its function is the gateway's own.
 pub(super) fn answer(header: &CallHeader, shared: &Shared) -> Option<Vec<u8>> {
@@ -16,6 +17,10 @@ pub(super) fn answer(header: &CallHeader, shared: &Shared) -> Option<Vec<u8>> {
         return None;
     }
     let answered = match header.function.as_str() {
+        _ if header.kind != Kind::Unary => {
+            let text = format!("`{}` gives one result", header.function);
+            Err(Error::new(ErrorKind::BadArguments, text))
+        }
         FUNCTIONS => body(&functions(shared), shared.max_message),
         NODES => body(&shared.routes.nodes(), shared.max_message),
         unknown => {

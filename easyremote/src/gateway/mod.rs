@@ -254,8 +254,10 @@ async fn run(endpoint: &quinn::Endpoint, shared: &Arc<Shared>, stop: Cancellatio
                 Some(incoming) => {
                     sessions.spawn(session::serve(incoming, shared.clone()));
                 }
-                // The socket is gone; no connection can go on.
-                None => break,
+                None => {
+                    tracing::error!("the gateway's socket is gone; it ends");
+                    break;
+                }
             },
             // Reaps; a session that panicked has cost nobody else anything.
             Some(_) = sessions.join_next(), if !sessions.is_empty() => {}

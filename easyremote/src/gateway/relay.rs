@@ -11,9 +11,10 @@ use crate::gauge::Gauge;
 use crate::transport::reset;
 use crate::transport::stream::{Broken, RecvHalf, SendHalf};
 use crate::wire::error::put_error;
-use crate::wire::frame::{FrameBuffer, FrameKind, FrameScanner};
+use crate::wire::frame::{FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::limits::HEADER_TIMEOUT;
+use crate::wire::scanner::FrameScanner;
 
 /// Serves one stream that a client has opened.
 pub(super) async fn serve(send: quinn::SendStream, recv: quinn::RecvStream, shared: Arc<Shared>) {
@@ -100,9 +101,9 @@ async fn open(
     header.timeout = header.timeout.map(|left| left.saturating_sub(received.elapsed()));
     let mut first = Vec::with_capacity(256);
     header.put(&mut first).map_err(|_| protocol("the call header is too long"))?;
-    let mut request = FrameScanner::new(max_message);
+    let mut request = FrameScanner::request(header.kind, max_message);
     let rest = buffer.take_rest();
-    request.pass(&rest).map_err(|cause| protocol(cause.0))?;
+    request.pass(&rest).map_err(|cause| cause.into_error())?;
     first.extend_from_slice(&rest);
     match node.send.write(&first).await {
         // A node that wants no more says why in its answer.
@@ -133,14 +134,15 @@ async fn relay(
     mut request: FrameScanner,
     max_message: usize,
 ) {
-    let mut answer = FrameScanner::new(max_message);
+    let mut answer = FrameScanner::answer(max_message);
     let end = tokio::select! {
         biased;
         end = pump(&mut node.recv, &mut client.send, &mut answer) => end,
         broken = upload(&mut client.recv, &mut node.send, &mut request) => End::Receiver(broken),
     };
     match end {
-        End::Fin if answer.is_complete() => client.send.finish(),
+        // Also if the node is lost between its answer and the FIN.
+        End::Fin | End::Sender(_) if answer.is_complete() => client.send.finish(),
         End::Receiver(broken) => {
             let code = broken.code(ErrorKind::Cancelled, Executed::Maybe);
             node.send.reset(code);
@@ -148,12 +150,14 @@ async fn relay(
             client.send.reset(code);
         }
         failed => {
+            // What was seen of it has not all been sent on.
+            let malformed = matches!(failed, End::Malformed(_));
             let error = node_error(failed, place.node().id())
                 .with_executed(executed(&request, &answer))
                 .with_delivered(answer.items())
                 .with_node(place.node().id());
             tracing::debug!(%error, "call failed at its node");
-            if answer.is_between_frames() && !answer.is_complete() {
+            if answer.is_between_frames() && !malformed {
                 answer_error(client, &error).await;
             } else {
                 // Inside a frame there is no room for an error frame.
@@ -165,10 +169,10 @@ async fn relay(
 
 /// Whether the function may have run, as far as the relay has seen.
 fn executed(request: &FrameScanner, answer: &FrameScanner) -> Executed {
-    match (answer.shows_execution(), request.is_complete()) {
+    match (answer.shows_execution(), request.has_arguments()) {
         (true, _) => Executed::Yes,
         (false, true) => Executed::Maybe,
-        // A node starts nothing before it has the whole request.
+        // A node starts nothing before it has all arguments.
         (false, false) => Executed::No,
     }
 }
@@ -217,7 +221,7 @@ async fn pump(from: &mut RecvHalf, to: &mut SendHalf, passed: &mut FrameScanner)
             Ok(Some(mut chunks)) => {
                 for chunk in chunks.iter() {
                     if let Err(cause) = passed.pass(chunk) {
-                        return End::Malformed(cause.0);
+                        return End::Malformed(cause.text);
                     }
                 }
                 if let Err(broken) = to.write_chunks(chunks.as_mut()).await {

@@ -27,6 +27,8 @@ pub(super) struct Routes {
 struct Table {
     nodes: BTreeMap<String, Arc<NodeSession>>,
     functions: HashMap<String, Vec<Route>>,
+    /// Names of the functions, in order, for texts.
+    names: BTreeSet<String>,
     /// Names that were offered since the start, to tell "not now" from "never heard of".
     known: BTreeSet<String>,
 }
@@ -181,6 +183,7 @@ impl Routes {
             table.forget(old);
         }
         for (offer, function) in session.register.functions.iter().enumerate() {
+            table.names.insert(function.name.clone());
             let route = Route { node: session.clone(), offer };
             table.functions.entry(function.name.clone()).or_default().push(route);
             if table.known.len() < MAX_KNOWN {
@@ -209,15 +212,23 @@ impl Routes {
     /// # Cancel safety
     /// Dropping the future ends the wait.
     pub(super) async fn pick_patiently(&self, header: &CallHeader) -> Result<Place, Error> {
-        let absent = [ErrorKind::NoSuchFunction, ErrorKind::NoNode];
         loop {
             // Listens before it looks: a node that comes in between is not missed.
             let grown = self.grown.notified();
-            match self.pick(header) {
-                Err(error) if absent.contains(&error.kind()) => grown.await,
-                picked => return picked,
+            if !self.lacks_node(header) {
+                return self.pick(header);
             }
+            grown.await;
         }
+    }
+
+    /// Whether a call could run if only there were a node for it.
+    fn lacks_node(&self, header: &CallHeader) -> bool {
+        let table = self.table();
+        let routes = table.functions.get(&header.function).map_or(&[][..], Vec::as_slice);
+        let mut matching = routes.iter().filter(|route| matches(route.offer(), header)).peekable();
+        let mismatch = !routes.is_empty() && matching.peek().is_none();
+        !mismatch && !matching.any(|route| route.node.fits(header))
     }
 
     pub(super) fn n_nodes(&self) -> u64 {
@@ -290,6 +301,7 @@ impl Table {
                 routes.retain(|route| !Arc::ptr_eq(&route.node, session));
                 if routes.is_empty() {
                     self.functions.remove(&function.name);
+                    self.names.remove(&function.name);
                 }
             }
         }
@@ -313,10 +325,10 @@ impl Table {
             return Error::new(ErrorKind::Overloaded, text)
                 .with_retry_after(Duration::from_millis(100));
         }
-        let ids: Vec<&str> = routes.iter().map(|route| route.node.id()).collect();
+        let ids = routes.iter().map(|route| route.node.id());
         let text = format!(
             "`{name}` is offered by {}, but not by a node that the call asks for: {}",
-            list(&ids),
+            list(ids),
             wish(header)
         );
         Error::new(ErrorKind::NoNode, text).with_node(route.node.id())
@@ -327,10 +339,8 @@ impl Table {
         if n == 0 {
             return "no node is connected".to_owned();
         }
-        let mut names: Vec<&str> = self.functions.keys().map(String::as_str).collect();
-        names.sort_unstable();
         let nodes = if n == 1 { "1 node is".to_owned() } else { format!("{n} nodes are") };
-        format!("{nodes} connected, offering {}", list(&names))
+        format!("{nodes} connected, offering {}", list(self.names.iter().map(String::as_str)))
     }
 }
 
@@ -340,6 +350,7 @@ fn mismatch(header: &CallHeader, route: &Route) -> Error {
         let hint = match offer.kind {
             Kind::Unary => "gives one result: call it with `call`, or `call_json`",
             Kind::Stream => "gives a stream: read it as one, or with `stream_json`",
+            Kind::Upload | Kind::Duplex => "takes a stream, which only its stub can send",
         };
         let kind = match header.fingerprint {
             0 => ErrorKind::BadArguments,
@@ -361,12 +372,13 @@ fn wish(header: &CallHeader) -> String {
     on.chain(tags).collect::<Vec<_>>().join(", ")
 }
 
-/// The first few of some names, quoted.
-fn list(names: &[&str]) -> String {
+/// The first few of some names, quoted, and how many more there are.
+fn list<'a>(mut names: impl ExactSizeIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 8;
-    let mut text: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
-    if names.len() > SHOWN {
-        text.push(format!("and {} more", names.len() - SHOWN));
+    let first = names.by_ref().take(SHOWN);
+    let mut text: Vec<String> = first.map(|name| format!("`{name}`")).collect();
+    if names.len() > 0 {
+        text.push(format!("and {} more", names.len()));
     }
     text.join(", ")
 }

@@ -1,23 +1,25 @@
 //! One call at the node: read it, run the function, send what it gives.
 
-use std::any::Any;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::thread;
+use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::sync::{AcquireError, oneshot};
-use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Executed};
-use crate::function::handler::{Reply, Request, Run, panicked};
-use crate::function::outbox::{BATCH, Outbox};
+use crate::function::context::Context;
+use crate::function::handler::{Body, Inputs, Reply, Request, Run, panicked};
+use crate::function::outbox::Outbox;
 use crate::function::registry::Function;
-use crate::gauge::Gauge;
+use crate::function::upload::RawUpload;
+use crate::gauge::{Charge, Gauge};
 use crate::node::Shared;
+use crate::node::receive::receive;
+use crate::node::work::{Died, Task, own_thread};
 use crate::transport::handover::{Taken, Taker, handover};
 use crate::transport::reset;
 use crate::transport::stream::{FrameError, RecvHalf, SendHalf, Stopped};
@@ -27,7 +29,7 @@ use crate::wire::header::CallHeader;
 use crate::wire::limits::HEADER_TIMEOUT;
 
 /// Bytes of a stream that may wait between the user's code and the I/O thread.
-const HANDOVER: usize = 2 * BATCH;
+const HANDOVER: usize = 32 << 10;
 
 /// Serves one call.
 pub(super) async fn serve(
@@ -38,10 +40,13 @@ pub(super) async fn serve(
 ) {
     let _gauge = Gauge::up(&shared.counters.in_flight);
     let send = SendHalf::new(send);
-    let stopped = send.stopped();
-    let mut call = Call { send, stopped, deadline: None, shared: &shared };
+    let interrupts = Interrupts { stopped: send.stopped(), deadline: None, receiving: None };
+    // However the call ends, its function hears of it.
+    let cancelled = CancellationToken::new();
+    let _ended = cancelled.clone().drop_guard();
+    let mut call = Call { send, interrupts, cancelled, shared: &shared };
     match call.read(RecvHalf::new(recv), max_message).await {
-        Ok((function, request)) => call.run(function, request).await,
+        Ok((function, inputs, request)) => call.run(function, inputs, request).await,
         Err(Refusal::Answer(error)) => call.fail(&error.with_node(shared.id.as_str())).await,
         Err(Refusal::Gone) => {}
     }
@@ -50,10 +55,19 @@ pub(super) async fn serve(
 /// A call, as far as its answer is concerned.
 struct Call<'a> {
     send: SendHalf,
+    interrupts: Interrupts,
+    /// Cancelled when the call is over.
+    cancelled: CancellationToken,
+    shared: &'a Shared,
+}
+
+/// What can end a call before its function does.
+struct Interrupts {
     /// Resolves when the caller has given the call up.
     stopped: Stopped,
     deadline: Option<Instant>,
-    shared: &'a Shared,
+    /// Receives the caller's stream, if the function takes one; resolves when that goes wrong.
+    receiving: Option<BoxFuture<'static, Interrupt>>,
 }
 
 /// Why a call does not start.
@@ -71,21 +85,23 @@ impl From<Error> for Refusal {
 }
 
 /// How a wait for the user's code ended, if not with a result.
-enum Interrupt {
+pub(super) enum Interrupt {
     /// The caller has left.
     Gone,
     /// The deadline has passed.
     Late,
+    /// What the caller sent after its arguments is no stream of its kind.
+    Failed(Error),
 }
 
 impl<'a> Call<'a> {
-    /// Reads the whole call: nothing starts before the last byte of its arguments is here, so that
-    /// whoever lost some of them on the way knows that it has not run.
+    /// Reads the call up to the last byte of its arguments. Nothing starts before it is here, so
+    /// that whoever lost some of them on the way knows that it has not run.
     async fn read(
         &mut self,
         mut recv: RecvHalf,
         max_message: usize,
-    ) -> Result<(&'a Function, Request), Refusal> {
+    ) -> Result<(&'a Function, Inputs, Request), Refusal> {
         let mut buffer = FrameBuffer::new(0);
         let header = timeout(HEADER_TIMEOUT, frame(&mut recv, &mut buffer, FrameKind::Header));
         let header = match header.await {
@@ -93,16 +109,32 @@ impl<'a> Call<'a> {
                 .map_err(|cause| Error::new(ErrorKind::Protocol, cause.to_string()))?,
             Err(_) => return Err(Error::new(ErrorKind::Protocol, "no header in time").into()),
         };
-        self.deadline = header.timeout.map(|left| Instant::now() + left);
+        let deadline = header.timeout.map(|left| Instant::now() + left);
+        self.interrupts.deadline = deadline;
         let function = self.function(&header)?;
         buffer.allow(max_message);
-        let reading = frame(&mut recv, &mut buffer, FrameKind::Body);
-        let body = match interruptible(&mut self.stopped, self.deadline, reading).await {
-            Ok(frame) => frame?.body,
+        let mut charge = Charge::new(&self.shared.unfinished, self.shared.max_unfinished);
+        let reading = recv.frame_if(&mut buffer, |bytes| charge.grow_to(bytes));
+        let bytes = match self.interrupts.unless(reading).await {
+            Ok(read) => expect(read, FrameKind::Body)?.body,
             Err(Interrupt::Gone) => return Err(Refusal::Gone),
+            Err(Interrupt::Failed(error)) => return Err(error.into()),
             Err(Interrupt::Late) => return Err(self.late(function, Executed::No).into()),
         };
-        Ok((function, Request { codec: header.codec, body, max_message }))
+        let body = Body { bytes, _charge: Some(charge) };
+        let codec = header.codec;
+        let upload = header.kind.takes_stream().then(|| {
+            let (feeder, taker) = handover(HANDOVER);
+            let (failed, failing) = oneshot::channel();
+            let receiving = receive(recv, buffer.take_rest(), feeder, failing);
+            self.interrupts.receiving = Some(receiving.boxed());
+            RawUpload { taker, max_message, failed }
+        });
+        let states = self.shared.states.clone();
+        let deadline = deadline.map(Instant::into_std);
+        let context = Context::new(&self.shared.id, header, deadline, self.cancelled.clone());
+        let inputs = Inputs { states, context, upload };
+        Ok((function, inputs, Request { codec, body, max_message }))
     }
 
     fn function(&self, header: &CallHeader) -> Result<&'a Function, Error> {
@@ -122,12 +154,18 @@ impl<'a> Call<'a> {
     }
 
     /// Runs the function, unless the caller leaves or the deadline passes first.
-    async fn run(mut self, function: &'a Function, request: Request) {
+    async fn run(mut self, function: &'a Function, inputs: Inputs, request: Request) {
         let shared = self.shared;
-        let Some(_place) = self.wait(function, shared.running.acquire()).await else { return };
+        let places = shared.running.clone().acquire_owned();
+        // Held by the user's code for as long as it runs, also when its caller has left.
+        let Some(place) = self.wait(function, places).await else { return };
         match &function.handler.run {
             Run::Task(run) => {
-                let task = shared.runtime.spawn(run(request));
+                let work = run(inputs, request);
+                let task = shared.runtime.spawn(async move {
+                    let _place = place;
+                    work.await
+                });
                 self.answer(function, Task(task)).await;
             }
             Run::Blocking(run) => {
@@ -135,23 +173,27 @@ impl<'a> Call<'a> {
                 let Some(thread) = self.wait(function, threads).await else { return };
                 let run = run.clone();
                 let task = shared.runtime.spawn_blocking(move || {
-                    // Held until the function returns, also when its caller has left.
-                    let _thread = thread;
-                    run(request)
+                    let _held = (place, thread);
+                    run(inputs, request)
                 });
                 self.answer(function, Task(task)).await;
             }
             Run::Stream(run) => {
                 let (outbox, taker) = outbox(&request);
-                let task = shared.runtime.spawn(run(request, outbox));
+                let work = run(inputs, request, outbox);
+                let task = shared.runtime.spawn(async move {
+                    let _place = place;
+                    work.await;
+                });
                 self.stream(function, taker, Task(task)).await;
             }
             Run::Thread(run) => {
                 let (outbox, taker) = outbox(&request);
                 let (run, runtime) = (run.clone(), shared.runtime.clone());
                 match own_thread(move || {
+                    let _place = place;
                     let _runtime = runtime.enter();
-                    run(request, outbox);
+                    run(inputs, request, outbox);
                 }) {
                     Ok(ended) => self.stream(function, taker, ended).await,
                     Err(error) => self.fail(&error.with_node(shared.id.as_str())).await,
@@ -166,10 +208,14 @@ impl<'a> Call<'a> {
         function: &Function,
         place: impl Future<Output = Result<P, AcquireError>>,
     ) -> Option<P> {
-        match interruptible(&mut self.stopped, self.deadline, place).await {
+        match self.interrupts.unless(place).await {
             // Nobody closes the semaphores.
             Ok(place) => place.ok(),
             Err(Interrupt::Gone) => None,
+            Err(Interrupt::Failed(error)) => {
+                self.fail(&error.with_executed(Executed::No)).await;
+                None
+            }
             Err(Interrupt::Late) => {
                 self.fail(&self.late(function, Executed::No)).await;
                 None
@@ -179,10 +225,13 @@ impl<'a> Call<'a> {
 
     /// Waits for the result of a function, and sends it.
     async fn answer(&mut self, function: &Function, task: Task<Reply>) {
-        match interruptible(&mut self.stopped, self.deadline, task).await {
+        match self.interrupts.unless(task).await {
             Ok(Ok(reply)) => self.send_last(&reply).await,
             Ok(Err(ended)) => self.fail(&self.died(function, ended)).await,
             Err(Interrupt::Gone) => {}
+            Err(Interrupt::Failed(error)) => {
+                self.fail(&error.with_node(self.shared.id.as_str())).await;
+            }
             Err(Interrupt::Late) => self.fail(&self.late(function, Executed::Maybe)).await,
         }
     }
@@ -196,7 +245,7 @@ impl<'a> Call<'a> {
         P: Future<Output = Result<(), Died>>,
     {
         loop {
-            let taken = interruptible(&mut self.stopped, self.deadline, taker.take()).await;
+            let taken = self.interrupts.unless(taker.take()).await;
             let mut batch = match taken {
                 Ok(Taken::Batch(batch)) => batch,
                 Ok(Taken::End(Some(()))) => return self.send.finish(),
@@ -205,18 +254,24 @@ impl<'a> Call<'a> {
                     return self.fail(&self.died(function, died)).await;
                 }
                 Err(Interrupt::Gone) => return,
+                Err(Interrupt::Failed(error)) => {
+                    return self.fail(&error.with_node(self.shared.id.as_str())).await;
+                }
                 Err(Interrupt::Late) => {
                     return self.fail(&self.late(function, Executed::Maybe)).await;
                 }
             };
             let writing = self.send.write_chunks(&mut batch);
-            match interruptible(&mut self.stopped, self.deadline, writing).await {
+            match self.interrupts.unless(writing).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) | Err(Interrupt::Gone) => return,
+                // A frame may be half written, so there is no room for an error frame.
                 Err(Interrupt::Late) => {
-                    // A frame may be half written, so there is no room for an error frame.
                     let code = reset::code(ErrorKind::DeadlineExceeded, Executed::Yes);
                     return self.send.reset(code);
+                }
+                Err(Interrupt::Failed(error)) => {
+                    return self.send.reset(reset::code(error.kind(), Executed::Yes));
                 }
             }
         }
@@ -229,9 +284,13 @@ impl<'a> Call<'a> {
     }
 
     async fn send_last(&mut self, frames: &[u8]) {
-        // If the caller has left, nobody needs it.
-        if self.send.write(frames).await.is_ok() {
-            self.send.finish();
+        match self.interrupts.unless(self.send.write(frames)).await {
+            Ok(Ok(())) => self.send.finish(),
+            // If the caller has left, nobody needs it.
+            Ok(Err(_)) | Err(Interrupt::Gone | Interrupt::Failed(_)) => {}
+            Err(Interrupt::Late) => {
+                self.send.reset(reset::code(ErrorKind::DeadlineExceeded, Executed::Maybe));
+            }
         }
     }
 
@@ -266,80 +325,48 @@ async fn frame(
     buffer: &mut FrameBuffer,
     kind: FrameKind,
 ) -> Result<Frame, Refusal> {
+    expect(recv.frame(buffer).await, kind)
+}
+
+/// What was read, if it is a frame of `kind`.
+fn expect(read: Result<Option<Frame>, FrameError>, kind: FrameKind) -> Result<Frame, Refusal> {
     let protocol = |text: String| Refusal::Answer(Error::new(ErrorKind::Protocol, text));
-    match recv.frame(buffer).await {
+    match read {
         Ok(Some(frame)) if frame.kind == kind => Ok(frame),
         Ok(Some(frame)) => Err(protocol(format!("{:?} frame instead of {kind:?}", frame.kind))),
         Ok(None) => Err(protocol(format!("the call ends before its {kind:?} frame"))),
-        Err(FrameError::Malformed(text)) => Err(protocol(text)),
+        Err(FrameError::Malformed(cause)) => Err(Refusal::Answer(cause.into_error())),
+        Err(FrameError::NoRoom) => {
+            let text = "the node holds all the arguments that it has room for; try again, or send \
+                        less at a time";
+            let error = Error::new(ErrorKind::Overloaded, text);
+            Err(Refusal::Answer(error.with_retry_after(Duration::from_millis(100))))
+        }
         Err(FrameError::Broken(_)) => Err(Refusal::Gone),
     }
 }
 
-/// Waits for `future`, unless the caller leaves or the deadline passes first.
-async fn interruptible<F: Future>(
-    stopped: &mut Stopped,
-    deadline: Option<Instant>,
-    future: F,
-) -> Result<F::Output, Interrupt> {
-    let late = async {
-        match deadline {
-            Some(deadline) => sleep_until(deadline).await,
-            None => std::future::pending().await,
+impl Interrupts {
+    /// Waits for `future`, unless the call is over first.
+    async fn unless<F: Future>(&mut self, future: F) -> Result<F::Output, Interrupt> {
+        let late = async {
+            match self.deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let receiving = async {
+            match &mut self.receiving {
+                Some(receiving) => receiving.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            output = future => Ok(output),
+            _ = &mut self.stopped => Err(Interrupt::Gone),
+            interrupt = receiving => Err(interrupt),
+            () = late => Err(Interrupt::Late),
         }
-    };
-    tokio::select! {
-        biased;
-        output = future => Ok(output),
-        _ = stopped => Err(Interrupt::Gone),
-        () = late => Err(Interrupt::Late),
     }
-}
-
-/// How the user's code ended, if not by itself.
-enum Died {
-    Panicked(Box<dyn Any + Send>),
-    Aborted,
-}
-
-impl From<JoinError> for Died {
-    fn from(error: JoinError) -> Self {
-        error.try_into_panic().map_or(Self::Aborted, Self::Panicked)
-    }
-}
-
-/// A task of the user's runtime; dropping it aborts the task.
-struct Task<T>(JoinHandle<T>);
-
-impl<T> Future for Task<T> {
-    type Output = Result<T, Died>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map_err(Died::from)
-    }
-}
-
-impl<T> Drop for Task<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Runs `work` on a thread of its own, and gives a future of how it ended.
-fn own_thread(
-    work: impl FnOnce() + Send + 'static,
-) -> Result<impl Future<Output = Result<(), Died>>, Error> {
-    let (ending, ended) = oneshot::channel();
-    thread::Builder::new()
-        .name("easyremote-iter".into())
-        .spawn(move || {
-            // Nothing that the work has touched is used after a panic.
-            let result = catch_unwind(AssertUnwindSafe(work)).map_err(Died::Panicked);
-            let _ = ending.send(result);
-        })
-        .map_err(|error| {
-            let text = "the node has no thread for an iterator";
-            Error::new(ErrorKind::Overloaded, text).with_source(error)
-        })?;
-    Ok(async { ended.await.unwrap_or(Err(Died::Aborted)) })
 }

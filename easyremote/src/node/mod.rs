@@ -1,7 +1,9 @@
 //! The node: offers functions to gateways, and runs them.
 
 mod dispatch;
+mod receive;
 mod session;
+mod work;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,18 +15,22 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind};
+use crate::function::context::States;
 use crate::function::registry::{Functions, Registry};
 use crate::transport::address::{Gateways, IntoGateways};
 use crate::transport::dial::Dialler;
 use crate::transport::identity::random;
 use crate::transport::io_thread::IoThread;
 use crate::wire::control::Register;
-use crate::wire::limits::{MAX_LIST, MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_NAME, MAX_NODE_STREAMS};
+use crate::wire::limits::{
+    MAX_LIST, MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_NAME, MAX_NODE_STREAMS, MAX_TIMEOUT, MAX_UNFINISHED,
+};
 
 /// A running node.
 ///
 /// Its I/O has a thread of its own; its functions run on the tokio runtime that it was started
-/// from. When the connection to a gateway breaks, it dials again until it is shut down. Dropping
+/// from, and the node ends when that runtime does. (A current-thread runtime runs functions only
+/// while something is driven on it with `block_on`.) When the connection to a gateway breaks, it dials again until it is shut down. Dropping
 /// the handle shuts it down, and blocks for as long as it takes to tell the gateways: some 100 ms
 /// at most.
 #[derive(Debug)]
@@ -41,6 +47,7 @@ pub struct NodeBuilder {
     id: Option<String>,
     tags: Vec<String>,
     functions: Functions,
+    states: States,
     concurrency: usize,
     blocking_threads: usize,
     max_message: usize,
@@ -53,12 +60,16 @@ pub struct NodeBuilder {
 struct Shared {
     id: String,
     registry: Registry,
+    states: Arc<States>,
     /// Where the user's code runs.
     runtime: Handle,
     /// Calls that may run at a time; the others wait.
-    running: Semaphore,
+    running: Arc<Semaphore>,
     /// Sync functions that may run at a time.
     blocking: Arc<Semaphore>,
+    /// Bytes of arguments that are here and not decoded yet, of at most `max_unfinished`.
+    unfinished: Arc<AtomicU64>,
+    max_unfinished: u64,
     counters: Counters,
     closed: CancellationToken,
 }
@@ -116,6 +127,7 @@ impl Node {
             id: None,
             tags: Vec::new(),
             functions: Functions::default(),
+            states: States::default(),
             concurrency: MAX_NODE_STREAMS as usize,
             blocking_threads: BLOCKING_THREADS,
             max_message: MAX_MESSAGE,
@@ -177,6 +189,16 @@ impl NodeBuilder {
         self
     }
 
+    /// Keeps `value` for the functions that take a `#[state]` of its type, in place of one of the
+    /// same type given before.
+    ///
+    /// It is shared by all calls; what changes needs a `Mutex`, or an atomic. To share it with the
+    /// rest of the program too, give an `Arc`, and take `#[state] x: &Arc<X>`.
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.states.insert(value);
+        self
+    }
+
     /// Most calls and streams that run at a time; further ones wait at the node. 4,096 unless set,
     /// at least 1.
     pub fn concurrency(mut self, calls: usize) -> Self {
@@ -200,7 +222,7 @@ impl NodeBuilder {
 
     /// How long [`serve`](Self::serve) tries to reach a gateway; 15 s unless set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.connect_timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
@@ -225,7 +247,7 @@ impl NodeBuilder {
     pub async fn serve(self) -> Result<Node, Error> {
         let id = check_id(self.id)?;
         let register = check_register(self.tags, self.concurrency)?;
-        let registry = Registry::new(self.functions)?;
+        let registry = Registry::new(self.functions, &self.states)?;
         let register = Register { functions: registry.offers(), ..register };
         let diallers = self
             .gateways?
@@ -240,9 +262,12 @@ impl NodeBuilder {
         let shared = Arc::new(Shared {
             id,
             registry,
+            states: Arc::new(self.states),
             runtime: Handle::current(),
-            running: Semaphore::new(self.concurrency),
+            running: Arc::new(Semaphore::new(self.concurrency)),
             blocking: Arc::new(Semaphore::new(self.blocking_threads)),
+            unfinished: Arc::default(),
+            max_unfinished: MAX_UNFINISHED.max(self.max_message as u64),
             counters: Counters::default(),
             closed: CancellationToken::new(),
         });
@@ -286,6 +311,12 @@ async fn run(
     stop: CancellationToken,
 ) {
     let _closed = shared.closed.clone().drop_guard();
+    // If the runtime of the functions ends, this is dropped, and the node ends too.
+    let with_runtime = stop.clone();
+    shared.runtime.spawn(async move {
+        let _stop = with_runtime.clone().drop_guard();
+        with_runtime.cancelled().await;
+    });
     let mut sessions = tokio::task::JoinSet::new();
     for dialler in diallers {
         let (shared, first, stop) = (shared.clone(), first.clone(), stop.clone());

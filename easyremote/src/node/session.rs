@@ -46,14 +46,12 @@ pub(super) async fn keep(
         }
         let Ok(dialled) = dialled else { continue };
         info!(gateway = %dialler.target(), id = %shared.id, "registered");
-        let left = tokio::select! {
-            () = stop.cancelled() => None,
-            left = serve(dialled, &shared, &stop) => Some(left),
-        };
-        match left {
-            Some(error) => warn!(gateway = %dialler.target(), %error, "connection lost"),
-            None => return,
+        // Hears `stop` by itself, and says goodbye before it returns.
+        let error = serve(dialled, &shared, &stop).await;
+        if stop.is_cancelled() {
+            return;
         }
+        warn!(gateway = %dialler.target(), %error, "connection lost");
     }
 }
 

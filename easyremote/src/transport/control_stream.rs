@@ -7,6 +7,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
 
 use crate::error::{Error, ErrorKind};
 use crate::transport::stream::{Broken, RecvHalf, SendHalf};
+use crate::wire::bytes::Malformed;
 use crate::wire::control::Control;
 use crate::wire::frame::{FrameBuffer, FrameKind};
 use crate::wire::limits::{HEARTBEAT, HEARTBEAT_MISSES};
@@ -120,19 +121,23 @@ impl ControlStream {
 
     /// Says that nothing more comes, and waits until the peer has everything.
     pub(crate) async fn finish(mut self, limit: Duration) {
-        if self.flush().await.is_ok() {
-            self.send.finish();
-            let _ = timeout(limit, self.send.stopped()).await;
-        }
+        // A peer that does not read is not waited for, neither to take it nor to say that it has.
+        let _ = timeout(limit, async {
+            if self.flush().await.is_ok() {
+                self.send.finish();
+                self.send.stopped().await;
+            }
+        })
+        .await;
     }
 
     fn buffered(&mut self) -> Result<Option<Control>, Error> {
         let broken = |text: String| Error::new(ErrorKind::Protocol, text);
-        while let Some(frame) = self.buffer.next().map_err(|cause| broken(cause.0))? {
+        while let Some(frame) = self.buffer.next().map_err(Malformed::into_error)? {
             if frame.kind != FrameKind::Control {
                 return Err(broken(format!("{:?} frame on the control stream", frame.kind)));
             }
-            match Control::read(&frame.body).map_err(|cause| broken(cause.0))? {
+            match Control::read(&frame.body).map_err(Malformed::into_error)? {
                 Control::Ping(number) => self.queue(&Control::Pong(number))?,
                 Control::Pong(number) if number <= self.pings => {
                     self.echoed = self.echoed.max(number);

@@ -16,6 +16,11 @@ impl Secret {
         Self(bytes)
     }
 
+    /// Another secret, that says nothing about this one.
+    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
+        tag(self, ["easyremote ", purpose].concat().as_bytes())
+    }
+
     /// The bytes; for files and tickets only.
     pub(crate) fn expose(&self) -> &[u8; 32] {
         &self.0
@@ -42,7 +47,7 @@ impl Token {
 
     /// The token of `role` at the gateway that keeps `secret`.
     pub(crate) fn derive(secret: &Secret, role: Role) -> Self {
-        Self::new(tag(secret, &["easyremote token ".as_bytes(), role.name().as_bytes()].concat()))
+        Self::new(secret.derive(&["token ", role.name()].concat()))
     }
 
     pub(crate) fn expose(&self) -> &[u8; 32] {

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::{Error, ErrorKind};
@@ -119,6 +121,9 @@ impl Dialler {
     /// Drops the attempt that is under way.
     pub(crate) async fn dial(&mut self, patience: Option<Duration>) -> Result<Dialled, Error> {
         let until = patience.map(|patience| Instant::now() + patience);
+        if let Some(pause) = self.backoff.after_loss() {
+            sleep(pause).await;
+        }
         loop {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             let limit = left.unwrap_or(HANDSHAKE_TIMEOUT).min(HANDSHAKE_TIMEOUT);
@@ -144,15 +149,28 @@ impl Dialler {
         }
     }
 
+    /// Tries all addresses of the gateway, each a little after the one before, and takes the first
+    /// that answers (RFC 8305): `localhost` may stand for two, of which one is silent.
     async fn attempt(&self, limit: Duration) -> Result<Dialled, Error> {
-        let mut last = None;
-        for address in self.target.resolve().await? {
-            match self.attempt_at(address, limit).await {
-                Ok(dialled) => return Ok(dialled),
-                Err(error) => last = Some(error),
+        /// RFC 8305, section 5.
+        const STAGGER: Duration = Duration::from_millis(250);
+        let addresses = self.target.resolve().await?;
+        let mut attempts: FuturesUnordered<_> = addresses
+            .into_iter()
+            .zip(0..)
+            .map(|(address, i)| async move {
+                sleep(STAGGER * i).await;
+                self.attempt_at(address, limit.saturating_sub(STAGGER * i)).await
+            })
+            .collect();
+        let mut outcome = Err(Error::new(ErrorKind::Unavailable, "there is no address to dial"));
+        while let Some(attempt) = attempts.next().await {
+            outcome = attempt;
+            if outcome.is_ok() {
+                break;
             }
         }
-        Err(last.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no address to dial")))
+        outcome
     }
 
     async fn attempt_at(&self, address: SocketAddr, limit: Duration) -> Result<Dialled, Error> {
@@ -287,10 +305,18 @@ impl Backoff {
         self.connected = Some(Instant::now());
     }
 
-    fn pause(&mut self) -> Duration {
-        if self.connected.take().is_some_and(|since| since.elapsed() >= Self::HEALTHY) {
+    /// The pause before the first attempt after a connection: short if it was healthy, so that the
+    /// peers of a gateway that restarts do not all come in the same instant.
+    fn after_loss(&mut self) -> Option<Duration> {
+        let connected = self.connected.take()?;
+        if connected.elapsed() >= Self::HEALTHY {
             self.failures = 0;
+            return Some(Self::FIRST.mul_f64(fastrand::f64()));
         }
+        Some(self.pause())
+    }
+
+    fn pause(&mut self) -> Duration {
         let exponent = f64::from(self.failures.min(20));
         self.failures = self.failures.saturating_add(1);
         let full = Self::FIRST.mul_f64(Self::FACTOR.powf(exponent)).min(Self::LONGEST);
@@ -319,10 +345,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_a_connection_that_held_resets_the_pauses() {
         let mut backoff = Backoff { failures: 50, connected: None };
+        assert_eq!(backoff.after_loss(), None);
         backoff.connected();
-        assert!(backoff.pause() >= Backoff::LONGEST / 2);
+        assert!(backoff.after_loss().unwrap() >= Backoff::LONGEST / 2);
         backoff.connected();
         tokio::time::advance(Backoff::HEALTHY).await;
+        assert!(backoff.after_loss().unwrap() <= Backoff::FIRST);
         assert!(backoff.pause() <= Backoff::FIRST);
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{EndpointConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+use ring::hmac;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::{Error, ErrorKind};
@@ -29,7 +31,7 @@ const SEND_WINDOW: u64 = 16 << 20;
 pub(crate) fn listen(address: SocketAddr, identity: &Identity) -> Result<quinn::Endpoint, Error> {
     let mut config = quinn::ServerConfig::with_crypto(tls::server(identity)?);
     config.transport_config(Arc::new(listening_transport()));
-    endpoint(address, Some(config))
+    endpoint(address, stable_config(identity), Some(config))
         .map_err(|error| error_at(&format!("cannot listen on `{address}`"), error))
 }
 
@@ -39,7 +41,8 @@ pub(crate) fn dialling(remote: SocketAddr) -> Result<quinn::Endpoint, Error> {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    endpoint(local, None).map_err(|error| error_at("cannot open a UDP socket", error))
+    endpoint(local, EndpointConfig::default(), None)
+        .map_err(|error| error_at("cannot open a UDP socket", error))
 }
 
 /// How to dial a gateway whose key has the hash `pin`, if it may open `streams` calls here.
@@ -106,13 +109,25 @@ fn dialling_transport(streams: u32) -> TransportConfig {
     config
 }
 
+/// Keys that a gateway keeps over restarts. A peer that was connected to an earlier process then
+/// gets a stateless reset (RFC 9000, section 10.3) for its next packet: the new process recognises
+/// the connection id as one of its own making, and can make the token that the peer expects.
+fn stable_config(identity: &Identity) -> EndpointConfig {
+    let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &identity.derive("stateless reset"));
+    let mut config = EndpointConfig::new(Arc::new(reset_key));
+    let id_key = identity.derive("connection ids");
+    let id_key = id_key.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
+    // Many peers may have to be told; quinn's default is one each 20 ms.
+    config.min_reset_interval(Duration::from_millis(1));
+    config
+}
+
 fn endpoint(
     local: SocketAddr,
+    config: EndpointConfig,
     server: Option<quinn::ServerConfig>,
 ) -> std::io::Result<quinn::Endpoint> {
-    let mut config = EndpointConfig::default();
-    // A peer that was connected to an earlier process at this address learns so at once.
-    config.min_reset_interval(Duration::from_millis(1));
     quinn::Endpoint::new(config, server, bind(local)?, Arc::new(TokioRuntime))
 }
 

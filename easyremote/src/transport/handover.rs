@@ -130,24 +130,39 @@ impl<E> Feeder<E> {
         .await
     }
 
+    /// [`feed`](Self::feed), for hand-written futures.
+    pub(crate) fn poll_feed(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &mut Vec<u8>,
+    ) -> Poll<Result<(), Closed>> {
+        let mut put = Some(|state: &mut State<E>| state.put(bytes));
+        self.poll_feed_with(context, &mut put)
+    }
+
     async fn feed_with(&mut self, put: impl FnOnce(&mut State<E>)) -> Result<(), Closed> {
         let mut put = Some(put);
-        poll_fn(|context| {
-            let mut state = self.shared.lock();
-            if state.closed {
-                return Poll::Ready(Err(Closed));
-            }
-            if state.bytes >= self.shared.limit {
-                wait(&mut state.feeder, context);
-                return Poll::Pending;
-            }
-            if let Some(put) = put.take() {
-                put(&mut state);
-            }
-            release(state, |state| &mut state.taker);
-            Poll::Ready(Ok(()))
-        })
-        .await
+        poll_fn(|context| self.poll_feed_with(context, &mut put)).await
+    }
+
+    fn poll_feed_with(
+        &mut self,
+        context: &mut Context<'_>,
+        put: &mut Option<impl FnOnce(&mut State<E>)>,
+    ) -> Poll<Result<(), Closed>> {
+        let mut state = self.shared.lock();
+        if state.closed {
+            return Poll::Ready(Err(Closed));
+        }
+        if state.bytes >= self.shared.limit {
+            wait(&mut state.feeder, context);
+            return Poll::Pending;
+        }
+        if let Some(put) = put.take() {
+            put(&mut state);
+        }
+        release(state, |state| &mut state.taker);
+        Poll::Ready(Ok(()))
     }
 
     /// [`feed`](Self::feed) without waiting: for the last piece, whose length its maker bounds.

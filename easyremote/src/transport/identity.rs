@@ -136,6 +136,11 @@ impl Identity {
         Token::derive(&self.secret, role)
     }
 
+    /// A key for another purpose, the same each time.
+    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
+        self.secret.derive(purpose)
+    }
+
     /// A fresh certificate for the key, and the key.
     ///
     /// Peers look at the key only, so the certificate's name and dates are of no importance.

@@ -9,6 +9,7 @@ use quinn::VarInt;
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::transport::reset;
+use crate::wire::bytes::Malformed;
 use crate::wire::frame::{Frame, FrameBuffer};
 
 /// Why a stream half is of no use any more.
@@ -197,8 +198,20 @@ impl RecvHalf {
         &mut self,
         buffer: &mut FrameBuffer,
     ) -> Result<Option<Frame>, FrameError> {
+        self.frame_if(buffer, |_| true).await
+    }
+
+    /// [`frame`](Self::frame), for as long as `room` allows so many bytes in the buffer.
+    pub(crate) async fn frame_if(
+        &mut self,
+        buffer: &mut FrameBuffer,
+        mut room: impl FnMut(usize) -> bool,
+    ) -> Result<Option<Frame>, FrameError> {
         loop {
-            if let Some(frame) = buffer.next().map_err(|cause| FrameError::Malformed(cause.0))? {
+            if !room(buffer.len()) {
+                return Err(FrameError::NoRoom);
+            }
+            if let Some(frame) = buffer.next().map_err(FrameError::Malformed)? {
                 return Ok(Some(frame));
             }
             match self.read().await.map_err(FrameError::Broken)? {
@@ -208,7 +221,10 @@ impl RecvHalf {
                     }
                 }
                 None if buffer.is_empty() => return Ok(None),
-                None => return Err(FrameError::Malformed("the stream ends inside a frame".into())),
+                None => {
+                    let cause = Malformed::new("the stream ends inside a frame");
+                    return Err(FrameError::Malformed(cause));
+                }
             }
         }
     }
@@ -235,7 +251,9 @@ pub(crate) enum FrameError {
     /// The stream is gone.
     Broken(Broken),
     /// The peer sent something that is no frame.
-    Malformed(String),
+    Malformed(Malformed),
+    /// There is no room for what the peer sends.
+    NoRoom,
 }
 
 impl FrameError {
@@ -243,7 +261,8 @@ impl FrameError {
     pub(crate) fn error(self, kind: ErrorKind) -> Error {
         match self {
             Self::Broken(broken) => broken.error(kind),
-            Self::Malformed(text) => Error::new(ErrorKind::Protocol, text),
+            Self::Malformed(cause) => cause.into_error(),
+            Self::NoRoom => Error::new(ErrorKind::Overloaded, "no room for a message"),
         }
     }
 }

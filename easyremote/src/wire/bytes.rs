@@ -5,13 +5,18 @@
 
 use std::fmt;
 
+use crate::error::{Error, ErrorKind};
+
 /// A layout that does not say what it should; the text names the field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed(pub(crate) String);
+pub(crate) struct Malformed {
+    pub(crate) kind: ErrorKind,
+    pub(crate) text: String,
+}
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -19,7 +24,16 @@ impl std::error::Error for Malformed {}
 
 impl Malformed {
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self { kind: ErrorKind::Protocol, text: text.into() }
+    }
+
+    /// What it should be, but too long: no rule is broken, a limit is.
+    pub(crate) fn too_large(text: String) -> Self {
+        Self { kind: ErrorKind::TooLarge, text }
+    }
+
+    pub(crate) fn into_error(self) -> Error {
+        Error::new(self.kind, self.text)
     }
 }
 
@@ -92,7 +106,7 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(taken)
             }
-            None => Err(Malformed(format!("`{field}` is cut short"))),
+            None => Err(Malformed::new(format!("`{field}` is cut short"))),
         }
     }
 
@@ -120,7 +134,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn length(&mut self, limit: usize, field: &str) -> Result<usize, Malformed> {
         match usize::try_from(self.varint(field)?) {
             Ok(length) if length <= limit => Ok(length),
-            _ => Err(Malformed(format!("`{field}` is longer than {limit}"))),
+            _ => Err(Malformed::new(format!("`{field}` is longer than {limit}"))),
         }
     }
 
@@ -131,7 +145,7 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn str(&mut self, limit: usize, field: &str) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.bytes(limit, field)?)
-            .map_err(|_| Malformed(format!("`{field}` is not UTF-8")))
+            .map_err(|_| Malformed::new(format!("`{field}` is not UTF-8")))
     }
 
     pub(crate) fn list<T>(

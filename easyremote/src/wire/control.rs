@@ -155,7 +155,7 @@ impl Control {
             tag::REGISTERED => Ok(Self::Registered),
             tag::PING => reader.varint("number").map(Self::Ping),
             tag::PONG => reader.varint("number").map(Self::Pong),
-            unknown => Err(Malformed(format!("control message of unknown tag {unknown}"))),
+            unknown => Err(Malformed::new(format!("control message of unknown tag {unknown}"))),
         }
     }
 }

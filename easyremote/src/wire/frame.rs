@@ -45,14 +45,6 @@ impl FrameKind {
         })
     }
 
-    /// Whether nothing follows this frame in its direction.
-    ///
-    /// Both ways alike: the arguments are the last frame of a request, a result that of an
-    /// answer.
-    fn is_last(self) -> bool {
-        matches!(self, Self::Body | Self::Fault | Self::Error | Self::End)
-    }
-
     /// Longest body of a frame of this kind, where a message may have `max_message` bytes.
     fn limit(self, max_message: usize) -> usize {
         match self {
@@ -131,17 +123,22 @@ pub(crate) fn read_end(body: &[u8]) -> Result<u64, Malformed> {
         .map_err(|_| Malformed::new("an `End` frame has not 8 bytes"))
 }
 
-fn read_header(
+pub(crate) fn read_header(
     header: [u8; FRAME_HEADER],
     max_message: usize,
 ) -> Result<(FrameKind, usize), Malformed> {
     let [kind, length @ ..] = header;
     let kind = FrameKind::from_byte(kind)
-        .ok_or_else(|| Malformed(format!("frame of unknown kind {kind}")))?;
+        .ok_or_else(|| Malformed::new(format!("frame of unknown kind {kind}")))?;
     let length = u32::from_be_bytes(length) as usize;
     let limit = kind.limit(max_message);
     if length > limit {
-        return Err(Malformed(format!("{kind:?} frame of {length} bytes; the limit is {limit}")));
+        let text = format!("{kind:?} frame of {length} bytes; the limit is {limit}");
+        // Where no message is expected at all, one breaks the rules.
+        return Err(match limit == max_message && limit > 0 {
+            true => Malformed::too_large(text),
+            false => Malformed::new(text),
+        });
     }
     Ok((kind, length))
 }
@@ -195,90 +192,14 @@ impl FrameBuffer {
         self.buffered.split().freeze()
     }
 
+    /// Bytes that have arrived and belong to no frame taken so far.
+    pub(crate) fn len(&self) -> usize {
+        self.buffered.len()
+    }
+
     /// Whether no frame is half here.
     pub(crate) fn is_empty(&self) -> bool {
         self.buffered.is_empty()
-    }
-}
-
-/// Follows frames that pass by, without holding any of their bytes.
-///
-/// A relay uses it to know whether it stands between two frames, and what has passed.
-#[derive(Debug)]
-pub(crate) struct FrameScanner {
-    header: [u8; FRAME_HEADER],
-    filled: usize,
-    kind: Option<FrameKind>,
-    rest: usize,
-    items: u64,
-    answered: bool,
-    max_message: usize,
-}
-
-impl FrameScanner {
-    pub(crate) fn new(max_message: usize) -> Self {
-        Self {
-            header: [0; FRAME_HEADER],
-            filled: 0,
-            kind: None,
-            rest: 0,
-            items: 0,
-            answered: false,
-            max_message,
-        }
-    }
-
-    /// Notes that `bytes` pass by.
-    ///
-    /// # Errors
-    /// What passes is not made of frames.
-    pub(crate) fn pass(&mut self, mut bytes: &[u8]) -> Result<(), Malformed> {
-        while !bytes.is_empty() {
-            if self.rest > 0 {
-                let n = self.rest.min(bytes.len());
-                self.rest -= n;
-                bytes = &bytes[n..];
-                continue;
-            }
-            if self.kind.is_some_and(FrameKind::is_last) && self.filled == 0 {
-                return Err(Malformed::new("bytes after the last frame"));
-            }
-            let n = (FRAME_HEADER - self.filled).min(bytes.len());
-            self.header[self.filled..self.filled + n].copy_from_slice(&bytes[..n]);
-            self.filled += n;
-            bytes = &bytes[n..];
-            if self.filled == FRAME_HEADER {
-                self.filled = 0;
-                let (kind, length) = read_header(self.header, self.max_message)?;
-                self.kind = Some(kind);
-                self.rest = length;
-                self.answered |= kind != FrameKind::Error;
-                if matches!(kind, FrameKind::Item | FrameKind::ItemFault) {
-                    self.items += 1;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a frame has begun to pass that only a function that has started can have caused.
-    pub(crate) fn shows_execution(&self) -> bool {
-        self.answered
-    }
-
-    /// Whether all that has passed are complete frames.
-    pub(crate) fn is_between_frames(&self) -> bool {
-        self.rest == 0 && self.filled == 0
-    }
-
-    /// Whether a frame after which nothing follows has passed whole.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.is_between_frames() && self.kind.is_some_and(FrameKind::is_last)
-    }
-
-    /// The number of items that have begun to pass.
-    pub(crate) fn items(&self) -> u64 {
-        self.items
     }
 }
 
@@ -307,20 +228,14 @@ mod tests {
         let (bytes, frames) = sample();
         for size in 1..=bytes.len() {
             let mut buffer = FrameBuffer::new(1_000);
-            let mut scanner = FrameScanner::new(1_000);
             let mut got = Vec::new();
             for piece in bytes.chunks(size) {
-                assert!(!scanner.is_complete());
-                scanner.pass(piece).unwrap();
                 buffer.push(piece);
                 while let Some(frame) = buffer.next().unwrap() {
                     got.push(frame);
                 }
-                assert_eq!(buffer.is_empty(), scanner.is_between_frames());
             }
             assert_eq!(got, frames);
-            assert!(scanner.is_complete());
-            assert_eq!(scanner.items(), 2);
         }
     }
 
@@ -329,8 +244,6 @@ mod tests {
         let mut buffer = FrameBuffer::new(1_000);
         buffer.push(&[FrameKind::Item as u8, 0, 0, 0x03, 0xe9]);
         assert!(buffer.next().is_err());
-        let mut scanner = FrameScanner::new(1_000);
-        assert!(scanner.pass(&[FrameKind::Item as u8, 0, 0, 0x03, 0xe9]).is_err());
         let mut buffer = FrameBuffer::new(1_000);
         buffer.push(&[FrameKind::Item as u8, 0, 0, 0x03, 0xe8]);
         assert_eq!(buffer.next(), Ok(None));
@@ -341,13 +254,6 @@ mod tests {
         let mut buffer = FrameBuffer::new(1_000);
         buffer.push(&[0, 0, 0, 0, 0]);
         assert!(buffer.next().is_err());
-    }
-
-    #[test]
-    fn nothing_may_follow_the_last_frame() {
-        let (mut bytes, _) = sample();
-        bytes.push(FrameKind::Item as u8);
-        assert!(FrameScanner::new(1_000).pass(&bytes).is_err());
     }
 
     #[test]

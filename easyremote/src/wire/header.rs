@@ -41,12 +41,15 @@ pub(crate) struct CallHeader {
     pub(crate) tags: Vec<String>,
     /// If no node can run it now, wait for one.
     pub(crate) wait: bool,
+    /// What the caller has to say to the function, beside its arguments.
+    pub(crate) metadata: Vec<(String, String)>,
 }
 
 mod option {
     pub(super) const ON: u64 = 1;
     pub(super) const TAG: u64 = 2;
     pub(super) const WAIT: u64 = 3;
+    pub(super) const METADATA: u64 = 4;
 }
 
 impl CallHeader {
@@ -71,6 +74,13 @@ impl CallHeader {
         }
         if self.wait {
             put_option(out, option::WAIT, "");
+        }
+        for (key, value) in &self.metadata {
+            let mut pair = Vec::with_capacity(key.len() + value.len() + 4);
+            pair.put_str(key, MAX_HEADER);
+            pair.put_str(value, MAX_HEADER);
+            out.put_varint(option::METADATA);
+            out.put_bytes(&pair);
         }
         frame::finish(out, start, MAX_HEADER)
     }
@@ -99,6 +109,7 @@ impl CallHeader {
             on: None,
             tags: Vec::new(),
             wait: false,
+            metadata: Vec::new(),
         };
         while !reader.is_empty() {
             let tag = reader.varint("option")?;
@@ -112,9 +123,23 @@ impl CallHeader {
         match tag {
             option::ON => self.on = Some(name(value, "on")?),
             option::TAG if self.tags.len() < MAX_LIST => self.tags.push(name(value, "tag")?),
-            option::TAG => return Err(Malformed(format!("more than {MAX_LIST} tags"))),
+            option::TAG => return Err(Malformed::new(format!("more than {MAX_LIST} tags"))),
             option::WAIT => self.wait = true,
+            option::METADATA => self.add_metadata(value)?,
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn add_metadata(&mut self, pair: &[u8]) -> Result<(), Malformed> {
+        let mut reader = Reader::new(pair);
+        let key = reader.str(MAX_NAME, "metadata key")?.to_owned();
+        let value = reader.str(MAX_METADATA, "metadata value")?.to_owned();
+        self.metadata.push((key, value));
+        let size: usize = self.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if size > MAX_METADATA || self.metadata.len() > MAX_LIST {
+            let text = format!("more than {MAX_LIST} metadata, or {MAX_METADATA} bytes of them");
+            return Err(Malformed::new(text));
         }
         Ok(())
     }
@@ -128,8 +153,8 @@ fn put_option(out: &mut Vec<u8>, tag: u64, value: &str) {
 fn name(value: &[u8], field: &str) -> Result<String, Malformed> {
     match std::str::from_utf8(value) {
         Ok(name) if name.len() <= MAX_NAME => Ok(name.to_owned()),
-        Ok(_) => Err(Malformed(format!("`{field}` is longer than {MAX_NAME}"))),
-        Err(_) => Err(Malformed(format!("`{field}` is not UTF-8"))),
+        Ok(_) => Err(Malformed::new(format!("`{field}` is longer than {MAX_NAME}"))),
+        Err(_) => Err(Malformed::new(format!("`{field}` is not UTF-8"))),
     }
 }
 
@@ -150,6 +175,7 @@ mod tests {
             on: Some("gpu-1".into()),
             tags: vec!["gpu".into(), "eu".into()],
             wait: true,
+            metadata: vec![("tenant".into(), "a".into()), ("empty".into(), String::new())],
         }
     }
 
@@ -167,7 +193,7 @@ mod tests {
         let body = &out[FRAME_HEADER..];
         for end in 0..body.len() {
             if let Ok(header) = CallHeader::read(&body[..end]) {
-                assert!(!header.wait, "{end}");
+                assert!(header.metadata.len() < 2, "{end}");
             }
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Whether a function gives one result or a stream of them.
+/// Which way a function's streams go, if it has any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -13,6 +13,10 @@ pub enum Kind {
     Unary,
     /// One call, a stream of items.
     Stream,
+    /// A stream from the caller, one result.
+    Upload,
+    /// A stream from the caller, and a stream of items.
+    Duplex,
 }
 
 impl Kind {
@@ -20,6 +24,8 @@ impl Kind {
         match self {
             Self::Unary => 0,
             Self::Stream => 1,
+            Self::Upload => 2,
+            Self::Duplex => 3,
         }
     }
 
@@ -27,8 +33,15 @@ impl Kind {
         match code {
             0 => Some(Self::Unary),
             1 => Some(Self::Stream),
+            2 => Some(Self::Upload),
+            3 => Some(Self::Duplex),
             _ => None,
         }
+    }
+
+    /// Whether the caller sends a stream.
+    pub(crate) fn takes_stream(self) -> bool {
+        matches!(self, Self::Upload | Self::Duplex)
     }
 }
 
@@ -37,6 +50,8 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Unary => "unary",
             Self::Stream => "stream",
+            Self::Upload => "upload",
+            Self::Duplex => "duplex",
         })
     }
 }

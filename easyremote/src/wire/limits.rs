@@ -8,6 +8,10 @@ pub(crate) const MAX_MESSAGE: usize = 64 << 20;
 /// The most that a role can be set to allow for one message, in bytes: 1 GiB.
 pub(crate) const MAX_MAX_MESSAGE: usize = 1 << 30;
 
+/// Most bytes of arguments that a node holds at a time, received and not yet decoded: 256 MiB, and
+/// at least one message.
+pub(crate) const MAX_UNFINISHED: u64 = 256 << 20;
+
 /// Longest call header, in bytes: 16 KiB.
 pub(crate) const MAX_HEADER: usize = 16 << 10;
 

@@ -5,7 +5,7 @@
 //!
 //! | direction | frames |
 //! |-----------|--------|
-//! | caller to node | `Header`, `Body` (the arguments), then FIN |
+//! | caller to node | `Header`, `Body` (the arguments); if it sends a stream, `Item`*, `End`; then FIN |
 //! | node to caller, one result | `Body` or `Fault` or `Error`, then FIN |
 //! | node to caller, a stream | `Fault` or `Error`, or: `Open`, (`Item` or `ItemFault`)*, `End` or `Error`; then FIN |
 //!
@@ -21,4 +21,5 @@ pub(crate) mod frame;
 pub(crate) mod header;
 pub(crate) mod kind;
 pub(crate) mod limits;
+pub(crate) mod scanner;
 pub(crate) mod shape;

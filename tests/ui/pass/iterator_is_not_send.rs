@@ -1,3 +1,6 @@
+//! An iterator stays on the thread that runs through it, also one that an `async fn` gives.
+#![deny(warnings)]
+
 use std::rc::Rc;
 
 use easyremote::remote;

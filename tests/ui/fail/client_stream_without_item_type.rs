@@ -1,7 +1,8 @@
 use easyremote::remote;
+use futures::Stream;
 
 #[remote]
-fn upload(chunks: impl futures::Stream<Item = Vec<u8>>) {
+async fn upload(chunks: impl Stream) {
     drop(chunks);
 }
 

@@ -1,3 +1,6 @@
+//! All of an `async fn` that gives an iterator runs on the thread of the iterator.
+#![deny(warnings)]
+
 use std::rc::Rc;
 
 use easyremote::remote;

@@ -1,0 +1,134 @@
+//! The caller's stream: polled and encoded with the call, written on the I/O thread.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures::Stream;
+
+use crate::error::{Error, ErrorKind, Executed};
+use crate::function::upload::Uploaded;
+use crate::transport::handover::{Feeder, Taker, handover};
+use crate::wire::frame::{self, FRAME_HEADER, FrameKind};
+
+/// Bytes that may wait between the caller and the I/O thread.
+const HANDOVER: usize = 32 << 10;
+
+/// Items that are taken before others get their turn; as many as tokio lets a task do.
+const ITEMS_PER_POLL: usize = 128;
+
+/// A stream whose items are encoded as they come.
+pub(super) struct Upload {
+    source: Box<dyn Source>,
+    /// `None` when nothing more is to be sent.
+    feeder: Option<Feeder<()>>,
+    frames: Vec<u8>,
+    items: u64,
+    /// The stream has ended, and its end is in `frames` or handed over.
+    ended: bool,
+    max_message: usize,
+}
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Upload({} items so far)", self.items)
+    }
+}
+
+/// A stream with its type erased.
+trait Source: Send {
+    /// Appends the next item to `out`, or says that there is none.
+    fn poll_item(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Poll<Option<Result<(), String>>>;
+}
+
+impl<S> Source for Pin<Box<S>>
+where
+    S: Stream<Item: Uploaded> + Send,
+{
+    fn poll_item(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Poll<Option<Result<(), String>>> {
+        let item = ready!(self.as_mut().poll_next(context));
+        Poll::Ready(item.map(|item| item.encode(out)))
+    }
+}
+
+impl Upload {
+    /// Sends the items of `stream`, each of at most `max_message` bytes, and gives where their
+    /// frames come out.
+    pub(super) fn new<S>(stream: S, max_message: usize) -> (Self, Taker<()>)
+    where
+        S: Stream<Item: Uploaded> + Send + 'static,
+    {
+        let (feeder, taker) = handover(HANDOVER);
+        let upload = Self {
+            source: Box::new(Box::pin(stream)),
+            feeder: Some(feeder),
+            frames: Vec::new(),
+            items: 0,
+            ended: false,
+            max_message,
+        };
+        (upload, taker)
+    }
+
+    /// Sends what there is to send. Ready when all of it has been handed over, or nobody wants it.
+    ///
+    /// # Errors
+    /// An item cannot be sent; the call is to be given up.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        for _ in 0..ITEMS_PER_POLL {
+            if self.feeder.is_some() && self.frames.is_empty() {
+                ready!(self.poll_frame(context))?;
+            }
+            let Some(feeder) = &mut self.feeder else { return Poll::Ready(Ok(())) };
+            // At once: the next item may be long in coming although the stream is never pending.
+            if ready!(feeder.poll_feed(context, &mut self.frames)).is_err() {
+                self.feeder = None;
+            } else if self.ended {
+                feeder.end(());
+                self.feeder = None;
+            }
+        }
+        // A stream that is always ready must let others run.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Encodes the next item, or the end.
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let start = frame::begin(&mut self.frames, FrameKind::Item);
+        let polled = self.source.poll_item(context, &mut self.frames);
+        if let Poll::Ready(Some(encoded)) = polled {
+            encoded.map_err(|text| unsendable(self.items, &text))?;
+            frame::finish(&mut self.frames, start, self.max_message)
+                .map_err(|length| too_large(self.items, length, self.max_message))?;
+            self.items += 1;
+            return Poll::Ready(Ok(()));
+        }
+        self.frames.truncate(start - FRAME_HEADER);
+        if polled.is_pending() {
+            return Poll::Pending;
+        }
+        frame::put_end(&mut self.frames, self.items);
+        self.ended = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn unsendable(item: u64, text: &str) -> Error {
+    let text = format!("item {item} of the caller's stream cannot be encoded: {text}");
+    Error::new(ErrorKind::BadArguments, text).with_executed(Executed::Maybe)
+}
+
+fn too_large(item: u64, length: usize, max_message: usize) -> Error {
+    let text = format!(
+        "item {item} of the caller's stream has {length} bytes, and a message may have {max_message}"
+    );
+    Error::new(ErrorKind::TooLarge, text).with_executed(Executed::Maybe)
+}

@@ -1,0 +1,161 @@
+//! A caller's stream, as the function sees it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures::Stream;
+use tokio::sync::oneshot;
+
+use crate::error::{Error, ErrorKind, Executed};
+use crate::function::arguments::Shapes;
+use crate::function::outcome::Argument;
+use crate::transport::handover::{Taken, Taker};
+use crate::wire::codec::Codec;
+use crate::wire::frame::{FrameBuffer, FrameKind, read_end};
+use crate::wire::shape::trace;
+
+/// A type that may be an item of a caller's stream.
+///
+/// Implemented for every [`Argument`]. It has no supertraits, so that a type that is none gives one
+/// complaint, and not one from each of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross the network as an item of a client stream",
+    label = "not `Serialize + DeserializeOwned + Send + 'static`",
+    note = "derive it: #[derive(serde::Serialize, serde::Deserialize)]"
+)]
+pub trait Uploaded: Sized + 'static {
+    /// Appends the item.
+    ///
+    /// # Errors
+    /// What `Serialize` complained about.
+    #[doc(hidden)]
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), String>;
+
+    /// Reads an item.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    #[doc(hidden)]
+    fn decode(bytes: &Bytes) -> Result<Self, String>;
+
+    /// Its type as serde sees it.
+    #[doc(hidden)]
+    fn shapes() -> Shapes;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Argument> Uploaded for T {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
+        Codec::Bincode.encode(self, out)
+    }
+
+    fn decode(bytes: &Bytes) -> Result<Self, String> {
+        Codec::Bincode.decode(bytes)
+    }
+
+    fn shapes() -> Shapes {
+        Shapes(vec![trace::<T>()])
+    }
+}
+
+/// The items that a caller sends, before their type is known.
+#[derive(Debug)]
+pub(crate) struct RawUpload {
+    /// Frames, from the node's I/O thread.
+    pub(crate) taker: Taker<()>,
+    pub(crate) max_message: usize,
+    /// Told if what comes is no upload; the call is then over.
+    pub(crate) failed: oneshot::Sender<Error>,
+}
+
+/// The stream of items that a caller sends: what a function gets for its parameter of type
+/// `impl Stream<Item = T>`.
+///
+/// It ends with `None` only if the caller has ended it. If the caller is lost, or sends what is no
+/// `T`, it gives nothing more, and the function is dropped.
+#[derive(Debug)]
+pub struct Upload<T> {
+    taker: Taker<()>,
+    frames: FrameBuffer,
+    items: u64,
+    ended: bool,
+    failed: Option<oneshot::Sender<Error>>,
+    // Kept here, so that being a stream asks nothing of `T`.
+    decode: fn(&Bytes) -> Result<T, String>,
+}
+
+impl<T: Uploaded> Upload<T> {
+    pub(crate) fn new(raw: RawUpload) -> Self {
+        Self {
+            taker: raw.taker,
+            frames: FrameBuffer::new(raw.max_message),
+            items: 0,
+            ended: false,
+            failed: Some(raw.failed),
+            decode: T::decode,
+        }
+    }
+}
+
+impl<T> Upload<T> {
+    /// Ends the call. The function is dropped while it waits for the next item.
+    fn fail(&mut self, kind: ErrorKind, text: String) -> Poll<Option<T>> {
+        let text = format!("item {} of the caller's stream: {text}", self.items);
+        if let Some(failed) = self.failed.take() {
+            let _ = failed.send(Error::new(kind, text).with_executed(Executed::Yes));
+        }
+        Poll::Pending
+    }
+}
+
+impl<T> Stream for Upload<T> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        if this.failed.is_none() {
+            return Poll::Pending;
+        }
+        loop {
+            let frame = match this.frames.next() {
+                Ok(frame) => frame,
+                Err(cause) => return this.fail(cause.kind, cause.text),
+            };
+            match frame {
+                Some(frame) if frame.kind == FrameKind::Item => {
+                    return match (this.decode)(&frame.body) {
+                        Ok(item) => {
+                            this.items += 1;
+                            Poll::Ready(Some(item))
+                        }
+                        Err(text) => this.fail(ErrorKind::BadArguments, text),
+                    };
+                }
+                Some(frame) if frame.kind == FrameKind::End => {
+                    if read_end(&frame.body) != Ok(this.items) {
+                        let text = "the end does not fit the number of items".to_owned();
+                        return this.fail(ErrorKind::Protocol, text);
+                    }
+                    this.ended = true;
+                    return Poll::Ready(None);
+                }
+                Some(frame) => {
+                    return this.fail(ErrorKind::Protocol, format!("{:?} frame", frame.kind));
+                }
+                None => {}
+            }
+            match ready!(this.taker.poll_take(context)) {
+                Taken::Batch(batch) => batch.iter().for_each(|chunk| this.frames.push(chunk)),
+                Taken::End(Some(())) => {
+                    return this.fail(ErrorKind::Protocol, "the stream has no end".to_owned());
+                }
+                // The caller is gone, and the function is about to be dropped.
+                Taken::End(None) => return Poll::Pending,
+            }
+        }
+    }
+}
