@@ -1,6 +1,4 @@
 //! Gateway, node and client in one process: a call, an error, and two live streams.
-//!
-//! `cargo run --example quickstart`
 
 use std::time::Duration;
 

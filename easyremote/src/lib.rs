@@ -68,6 +68,9 @@
 //!
 //! # Streams
 //!
+//! A function gives an iterator or a [`Stream`](futures::Stream); [`stream`] writes one as an async
+//! function that sends its items.
+//!
 //! Each item is sent as soon as it exists. A consumer that reads slowly makes the producer wait: a
 //! stream of any length takes about 256 KiB at the gateway and as much at the client, and no more.
 //! It ends with `None` only if the function has ended it; if anything breaks, an error comes first.
@@ -109,6 +112,7 @@ pub use crate::client::{
 };
 pub use crate::error::{CallError, Error, ErrorKind, Executed, StreamError};
 pub use crate::function::context::Context;
+pub use crate::function::generator::{Out, stream};
 pub use crate::function::registry::Functions;
 pub use crate::gateway::{Gateway, GatewayBuilder, GatewayStats};
 pub use crate::node::{Node, NodeBuilder, NodeStats};
