@@ -144,11 +144,22 @@ async fn every_shape_of_data_survives() {
 #[tokio::test]
 async fn bytes_of_any_length_survive() {
     let (_world, _node, client) = World::with(functions![echo_bytes, echo_shared]).await;
-    for length in [0, 1, 250, 251, 16_384, 65_536, 1_000_003, 9 << 20] {
+    // Lengths around which the encoding, or the way that it is written, changes.
+    let around_short = (16 << 10) - 10..(16 << 10) + 10;
+    for length in [0, 1, 250, 251, 65_536, 1_000_003, 9 << 20].into_iter().chain(around_short) {
         let bytes: Vec<u8> = (0..length).map(|i| (i * 31 % 251) as u8).collect();
         assert_eq!(soon(echo_bytes::call(&client, bytes.clone())).await.unwrap(), bytes);
         let shared = Bytes::from(bytes);
         assert_eq!(soon(echo_shared::call(&client, shared.clone())).await.unwrap(), shared);
+    }
+}
+
+#[tokio::test]
+async fn long_arguments_behind_a_long_header_are_sent_whole() {
+    let (_world, _node, client) = World::with(functions![echo_bytes]).await;
+    for length in (16 << 10) - 8..(16 << 10) + 8 {
+        let call = echo_bytes::call(&client, vec![7; length]).metadata("key", "x".repeat(8_000));
+        assert_eq!(soon(call).await.unwrap().len(), length);
     }
 }
 

@@ -18,6 +18,9 @@ use crate::wire::error::read_error;
 use crate::wire::frame::{FRAME_HEADER, Frame, FrameBuffer, FrameKind};
 use crate::wire::limits::MAX_METADATA;
 
+/// Arguments of up to so many bytes are copied behind the header, to be written as one.
+const SHORT: usize = 16 << 10;
+
 /// A call on its way: what is left of [`Prepared`] once it runs.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -184,7 +187,7 @@ impl Exchange {
         let (mut send, recv) = (SendHalf::new(send), RecvHalf::new(recv));
         let first = self.first()?;
         let mut written = send.write(&first).await;
-        if written.is_ok() && first.len() < self.request.body.len() {
+        if written.is_ok() && self.request.body.len() > SHORT {
             written = send.write(&self.request.body).await;
         }
         match written {
@@ -204,8 +207,6 @@ impl Exchange {
 
     /// The header, and the arguments as well if they are short.
     fn first(&mut self) -> Result<Vec<u8>, Error> {
-        /// Up to this the arguments are copied behind the header, to be written as one.
-        const SHORT: usize = 16 << 10;
         let header = &mut self.request.header;
         header.timeout =
             self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
