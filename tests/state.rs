@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use common::{Probe, World, say, soon};
-use easyremote::{Context, ErrorKind, functions, remote};
+use easyremote::{Context, ErrorKind, Options, functions, remote};
 use futures::{Stream, TryStreamExt, stream};
 
 struct Model {
@@ -118,6 +118,35 @@ async fn a_function_can_learn_about_its_call() {
     assert_eq!((plain.2, plain.3), (None, false));
     let one = soon(call_id::call(&client)).await.unwrap();
     assert_ne!(one, soon(call_id::call(&client)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_handle_has_options_for_all_its_calls() {
+    let world = World::start().await;
+    let node = |id: &str| world.node_builder().id(id).tag(id).functions(functions![about]).serve();
+    let (_one, _two) = (soon(node("one")).await.unwrap(), soon(node("two")).await.unwrap());
+    let client = world.client().await;
+    let options = Options::new().on("two").metadata("user", "a").timeout(Duration::from_secs(60));
+    let handle = client.with(options);
+    for _ in 0..5 {
+        let (node, _, user, deadline) = soon(about::call(&handle, "user".into())).await.unwrap();
+        assert_eq!((node.as_str(), user.as_deref(), deadline), ("two", Some("a"), true));
+    }
+    // Options of a handle made of it, and those of a call, go first.
+    let handle = handle.with(Options::new().metadata("user", "b"));
+    let (_, _, user, _) = soon(about::call(&handle, "user".into())).await.unwrap();
+    assert_eq!(user.as_deref(), Some("b"));
+    let call = about::call(&handle, "user".into()).on("one").metadata("user", "c");
+    let (node, _, user, _) = soon(call).await.unwrap();
+    assert_eq!((node.as_str(), user.as_deref()), ("one", Some("c")));
+    let error = soon(about::call(&handle, "user".into()).tag("one")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoNode);
+    // The handle that it was made of has none.
+    let (_, _, user, deadline) = soon(about::call(&client, "user".into())).await.unwrap();
+    assert_eq!((user, deadline), (None, false));
+    let late = client.with(Options::new().wait_for_node().timeout(Duration::from_millis(50)));
+    let call = call_id::call(&late);
+    assert_eq!(soon(call).await.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ mod transport;
 mod wire;
 
 pub use crate::client::{
-    Call, Client, ClientBuilder, JsonCall, JsonError, JsonStream, OpenStream, StreamCall,
+    Call, Client, ClientBuilder, JsonCall, JsonError, JsonStream, OpenStream, Options, StreamCall,
 };
 pub use crate::error::{CallError, Error, ErrorKind, Executed, StreamError};
 pub use crate::function::context::Context;

@@ -3,6 +3,7 @@
 mod call;
 mod exchange;
 mod json;
+mod options;
 mod prepared;
 mod session;
 mod stream;
@@ -29,6 +30,7 @@ use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
 
 pub use crate::client::call::{Call, call, call_with};
 pub use crate::client::json::{JsonCall, JsonError, JsonStream};
+pub use crate::client::options::Options;
 pub use crate::client::stream::{OpenStream, StreamCall, stream_call, stream_call_with};
 
 /// A connection to a gateway, through which functions are called.
@@ -40,6 +42,8 @@ pub use crate::client::stream::{OpenStream, StreamCall, stream_call, stream_call
 #[derive(Clone, Debug)]
 pub struct Client {
     shared: Arc<Shared>,
+    /// For the calls that are made with this handle.
+    options: Arc<Options>,
 }
 
 /// Options of a client, from [`Client::builder`].
@@ -91,6 +95,13 @@ impl Client {
             connect_timeout: CONNECT_TIMEOUT,
             state_dir: None,
         }
+    }
+
+    /// A handle of the same connection whose calls have `options`, over those that this one has.
+    #[must_use]
+    pub fn with(&self, options: Options) -> Self {
+        let options = Options::clone(&self.options).and(options);
+        Self { shared: self.shared.clone(), options: Arc::new(options) }
     }
 
     /// The functions that can be called now, by name.
@@ -209,6 +220,6 @@ impl ClientBuilder {
         let (connect_timeout, max_message) = (self.connect_timeout, self.max_message);
         let next = Default::default();
         let shared = Shared { io, state, connect_timeout, max_message, id, next };
-        Ok(Client { shared: Arc::new(shared) })
+        Ok(Client { shared: Arc::new(shared), options: Arc::default() })
     }
 }

@@ -70,8 +70,8 @@ impl Prepared {
             ..header(client, descriptor.name.to_owned(), descriptor.kind, Codec::Bincode)
         };
         let until = descriptor.timeout.map_or(Until::Done, Until::After);
-        let client = client.clone();
-        Ok(Self { client, header, body, signature: &signature.text, until, upload: None })
+        let (client, signature) = (client.clone(), &signature.text);
+        Ok(Self { client, header, body, signature, until, upload: None }.with_options())
     }
 
     /// A call by name.
@@ -88,7 +88,14 @@ impl Prepared {
         let body = body(client, &function, |out| Codec::Json.encode(arguments, out))?;
         let header = header(client, function, kind, Codec::Json);
         let (client, until) = (client.clone(), Until::Done);
-        Ok(Self { client, header, body, signature: "", until, upload: None })
+        Ok(Self { client, header, body, signature: "", until, upload: None }.with_options())
+    }
+
+    /// Sets what holds for all calls of the handle.
+    fn with_options(mut self) -> Self {
+        let options = self.client.options.clone();
+        options.apply(&mut self);
+        self
     }
 
     /// Adds the caller's stream.

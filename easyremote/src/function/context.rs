@@ -74,11 +74,11 @@ impl Context {
         self.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// What the caller gave as [`metadata`](crate::Call::metadata) under `key`; the first, if
+    /// What the caller gave as [`metadata`](crate::Call::metadata) under `key`; the last, if
     /// there are several.
     #[must_use]
     pub fn metadata(&self, key: &str) -> Option<&str> {
-        let mut all = self.inner.header.metadata.iter();
+        let mut all = self.inner.header.metadata.iter().rev();
         all.find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
