@@ -60,7 +60,7 @@ impl World {
 
 /// Waits for what has to happen soon; panics if it does not.
 pub async fn soon<F: Future>(event: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(20), event).await.expect("did not happen in 20 s")
+    tokio::time::timeout(Duration::from_secs(60), event).await.expect("did not happen in a minute")
 }
 
 /// Waits until something that nothing announces has become true.

@@ -50,6 +50,7 @@ pub struct NodeBuilder {
     states: States,
     concurrency: usize,
     blocking_threads: usize,
+    max_unfinished: u64,
     max_message: usize,
     connect_timeout: Duration,
     state_dir: Option<PathBuf>,
@@ -130,6 +131,7 @@ impl Node {
             states: States::default(),
             concurrency: MAX_NODE_STREAMS as usize,
             blocking_threads: BLOCKING_THREADS,
+            max_unfinished: MAX_UNFINISHED,
             max_message: MAX_MESSAGE,
             connect_timeout: CONNECT_TIMEOUT,
             state_dir: None,
@@ -220,6 +222,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Most bytes of arguments that the node holds at a time, received and not yet decoded; calls
+    /// beyond that fail with [`ErrorKind::Overloaded`]. 256 MiB unless set, and at least
+    /// [`max_message`](Self::max_message).
+    pub fn max_unfinished(mut self, bytes: u64) -> Self {
+        self.max_unfinished = bytes;
+        self
+    }
+
     /// How long [`serve`](Self::serve) tries to reach a gateway; 15 s unless set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.min(MAX_TIMEOUT);
@@ -267,7 +277,7 @@ impl NodeBuilder {
             running: Arc::new(Semaphore::new(self.concurrency)),
             blocking: Arc::new(Semaphore::new(self.blocking_threads)),
             unfinished: Arc::default(),
-            max_unfinished: MAX_UNFINISHED.max(self.max_message as u64),
+            max_unfinished: self.max_unfinished.max(self.max_message as u64),
             counters: Counters::default(),
             closed: CancellationToken::new(),
         });
