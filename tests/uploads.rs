@@ -19,6 +19,11 @@ async fn length(chunks: impl Stream<Item = Bytes> + Send) -> u64 {
 }
 
 #[remote(stream)]
+fn echo(chunks: impl Stream<Item = Bytes>) -> impl Stream<Item = Bytes> {
+    chunks
+}
+
+#[remote(stream)]
 fn double(numbers: impl Stream<Item = u64>) -> impl Stream<Item = u64> {
     numbers.map(|number| 2 * number)
 }
@@ -129,6 +134,26 @@ async fn an_upload_that_breaks_off_is_never_taken_for_a_whole_one() {
     let error = soon(call).await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.executed()), (ErrorKind::ConnectionLost, Executed::Maybe));
     assert_eq!(probe.next().await, "dropped");
+}
+
+#[tokio::test]
+async fn an_item_that_the_node_does_not_take_ends_the_call_with_the_reason() {
+    let world = World::start().await;
+    let node = world.node_builder().max_message(10_000).functions(functions![length, echo]);
+    let node = soon(node.serve()).await.unwrap();
+    let client = world.client().await;
+    let chunks = || stream::iter([1, 20_000, 1]).map(|n| Bytes::from(vec![7; n]));
+    let error = soon(length::call(&client, chunks())).await.unwrap_err();
+    assert_eq!((error.kind(), error.executed()), (ErrorKind::TooLarge, Executed::Yes));
+    assert_eq!(error.node(), Some(node.id()));
+    assert!(error.to_string().contains("item 1 of the caller's stream"), "{error}");
+
+    let mut echoed = echo::call(&client, chunks());
+    assert_eq!(soon(echoed.next()).await.unwrap().unwrap().len(), 1);
+    let error = soon(echoed.next()).await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.delivered()), (ErrorKind::TooLarge, 1));
+    assert!(soon(echoed.next()).await.is_none());
+    until(|| node.stats().in_flight == 0).await;
 }
 
 #[tokio::test]

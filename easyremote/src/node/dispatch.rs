@@ -265,9 +265,10 @@ impl<'a> Call<'a> {
             match self.interrupts.unless(writing).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) | Err(Interrupt::Gone) => return,
-                // A frame may be half written, so there is no room for an error frame.
+                // A frame may be half written, so there is no room for an error frame. Maybe it is
+                // one that refuses the call.
                 Err(Interrupt::Late) => {
-                    let code = reset::code(ErrorKind::DeadlineExceeded, Executed::Yes);
+                    let code = reset::code(ErrorKind::DeadlineExceeded, Executed::Maybe);
                     return self.send.reset(code);
                 }
                 Err(Interrupt::Failed(error)) => {
@@ -361,12 +362,15 @@ impl Interrupts {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let interrupt = tokio::select! {
             biased;
-            output = future => Ok(output),
-            _ = &mut self.stopped => Err(Interrupt::Gone),
-            interrupt = receiving => Err(interrupt),
-            () = late => Err(Interrupt::Late),
-        }
+            output = future => return Ok(output),
+            _ = &mut self.stopped => Interrupt::Gone,
+            interrupt = receiving => interrupt,
+            () = late => Interrupt::Late,
+        };
+        // It may have been what has ended, and there is an answer to wait for still.
+        self.receiving = None;
+        Err(interrupt)
     }
 }
