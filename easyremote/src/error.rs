@@ -175,6 +175,11 @@ impl Executed {
         }
     }
 
+    /// What is known of two attempts at one call.
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self.code() < other.code() { other } else { self }
+    }
+
     /// An unknown code is `Maybe`: the only answer that cannot be a lie.
     pub(crate) fn from_code(code: u8) -> Self {
         match code {

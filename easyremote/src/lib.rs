@@ -108,7 +108,8 @@ mod transport;
 mod wire;
 
 pub use crate::client::{
-    Call, Client, ClientBuilder, JsonCall, JsonError, JsonStream, OpenStream, Options, StreamCall,
+    Call, Client, ClientBuilder, JsonCall, JsonError, JsonStream, Map, OpenStream, Options, Retry,
+    StreamCall, Trace, TracedCall,
 };
 pub use crate::error::{CallError, Error, ErrorKind, Executed, StreamError};
 pub use crate::function::context::Context;
@@ -120,7 +121,9 @@ pub use crate::transport::address::{Gateways, IntoGateways, from_env};
 pub use crate::transport::ticket::Ticket;
 pub use crate::wire::control::Role;
 pub use crate::wire::directory::{FunctionInfo, NodeInfo};
+pub use crate::wire::header::Caller;
 pub use crate::wire::kind::Kind;
+pub use crate::wire::wish::Strategy;
 pub use easyremote_macros::remote;
 
 /// Lists functions for a node to offer, by their names: `functions![sync_add, lines]`.

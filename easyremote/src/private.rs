@@ -2,7 +2,9 @@
 
 pub use futures::Stream;
 
-pub use crate::client::{Call, Client, StreamCall, call, call_with, stream_call, stream_call_with};
+pub use crate::client::{
+    Call, Client, Map, StreamCall, call, call_with, map, stream_call, stream_call_with,
+};
 pub use crate::function::context::Context;
 pub use crate::function::descriptor::Descriptor;
 pub use crate::function::handler::{

@@ -44,6 +44,7 @@ impl Twin<'_> {
             (_, Some(_)) => quote!(call_with),
         };
         let doc = self.call_doc();
+        let map = self.map();
         // An argument may be called `client` too: hygiene keeps the two apart.
         let client = Ident::new("client", Span::mixed_site());
         quote! {
@@ -56,8 +57,60 @@ impl Twin<'_> {
                 #visibility fn call(#client: &#private::Client, #(#parameters),*) -> #private::#returned<Self> {
                     #private::#make(#client, (#(#names,)*) #(, #upload)*)
                 }
+
+                #map
             }
         }
+    }
+
+    /// Many calls at a time, for a function that has arguments and gives one result.
+    ///
+    /// ```text
+    /// // Input:
+    /// fn add(a: i64, b: i64) -> i64 { a + b }
+    /// fn square(n: u64) -> u64 { n * n }
+    ///
+    /// // Output:
+    /// fn map<I: IntoIterator<Item = (i64, i64)>>(client: &Client, inputs: I) -> Map<Self, I::IntoIter> {
+    ///     map(client, inputs, |input| input)
+    /// }
+    /// fn map<I: IntoIterator<Item = u64>>(client: &Client, inputs: I) -> Map<Self, I::IntoIter> {
+    ///     map(client, inputs, |input| (input,))
+    /// }
+    /// ```
+    fn map(&self) -> Option<TokenStream> {
+        let private = &self.private;
+        if matches!(self.returns, Returns::Stream(_)) || self.upload().is_some() {
+            return None;
+        }
+        let types = self.arguments.iter().map(|argument| argument.ty);
+        let (item, arguments) = match self.arguments.len() {
+            0 => return None,
+            1 => (quote!(#(#types)*), quote!(|input| (input,))),
+            _ => (quote!((#(#types),*)), quote!(|input| input)),
+        };
+        let visibility = &self.function.visibility;
+        let deprecated = self.function.attributes_named("deprecated");
+        let (function, twin) = (self.function.name(), &self.ident);
+        let doc = format!(
+            " Calls [`fn@{function}`] with each of `inputs`, on all nodes that offer it: \
+             `{twin}::map(&client, inputs).concurrency(64)` is a stream of the results."
+        );
+        // Not a plain letter: an argument's type may be called like that.
+        Some(quote! {
+            #[doc = #doc]
+            #(#deprecated)*
+            #[allow(dead_code)]
+            #visibility fn map<__Inputs>(
+                client: &#private::Client,
+                inputs: __Inputs,
+            ) -> #private::Map<Self, __Inputs::IntoIter>
+            where
+                __Inputs: ::core::iter::IntoIterator<Item = #item>,
+            {
+                #private::map(client, inputs, #arguments)
+            }
+        })
     }
 
     /// `a: i64`, or for a client stream what any caller can give; nothing for what the node has.

@@ -68,6 +68,17 @@ impl add {
     pub fn call(client: &P::Client, a: i64, b: i64) -> P::Call<Self> {
         P::call(client, (a, b))
     }
+    /// Calls [`fn@add`] with each of `inputs`, on all nodes that offer it: `add::map(&client, inputs).concurrency(64)` is a stream of the results.
+    #[allow(dead_code)]
+    pub fn map<__Inputs>(
+        client: &P::Client,
+        inputs: __Inputs,
+    ) -> P::Map<Self, __Inputs::IntoIter>
+    where
+        __Inputs: ::core::iter::IntoIterator<Item = (i64, i64)>,
+    {
+        P::map(client, inputs, |input| input)
+    }
 }
 #[allow(deprecated)]
 impl P::Local for add {
@@ -199,6 +210,17 @@ impl generate {
     #[allow(dead_code, clippy::too_many_arguments)]
     fn call(client: &P::Client, prompt: String) -> P::Call<Self> {
         P::call(client, (prompt,))
+    }
+    /// Calls [`fn@generate`] with each of `inputs`, on all nodes that offer it: `generate::map(&client, inputs).concurrency(64)` is a stream of the results.
+    #[allow(dead_code)]
+    fn map<__Inputs>(
+        client: &P::Client,
+        inputs: __Inputs,
+    ) -> P::Map<Self, __Inputs::IntoIter>
+    where
+        __Inputs: ::core::iter::IntoIterator<Item = String>,
+    {
+        P::map(client, inputs, |input| (input,))
     }
 }
 "#;

@@ -9,8 +9,11 @@ use futures::Stream;
 use tokio::task::JoinHandle;
 
 use crate::client::Client;
-use crate::client::exchange::{Exchange, closed};
-use crate::client::prepared::{Prepared, options};
+use crate::client::errors::{closed, thread_ended};
+use crate::client::exchange::{Answer, Exchange};
+use crate::client::options::{Options, options};
+use crate::client::prepared::Prepared;
+use crate::client::traced::TracedCall;
 use crate::client::upload::Upload;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::outcome::Outcome;
@@ -51,8 +54,30 @@ where
 }
 
 impl<F: RemoteUnary> Call<F> {
-    fn set(&mut self, change: impl FnOnce(&mut Prepared)) {
-        self.raw.set(change);
+    /// Lets the call give a [`Trace`](crate::Trace) beside its result: which node ran it, and how
+    /// long that took. To be asked for before the first poll; later nothing is known but zeros.
+    ///
+    /// ```
+    /// # use easyremote::{Client, remote};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 { a + b }
+    /// # async fn example(client: Client) -> Result<(), easyremote::Error> {
+    /// let (sum, trace) = add::call(&client, 1, 2).traced().await?;
+    /// println!("{sum} from {} in {:?}, after {:?}", trace.node, trace.ran, trace.queued);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn traced(mut self) -> TracedCall<F> {
+        self.raw.change(|prepared| prepared.header.traced = true);
+        TracedCall::new(self)
+    }
+
+    pub(super) fn set(&mut self, change: impl FnOnce(&mut Options)) {
+        self.raw.change(|prepared| change(&mut prepared.options));
+    }
+
+    pub(super) fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<Answer, Error>> {
+        self.raw.poll(context)
     }
 }
 
@@ -62,14 +87,18 @@ impl<F: RemoteUnary> Future for Call<F> {
     type Output = Result<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.raw.poll(context).map(|frame| {
-            let frame = frame?;
-            if frame.kind == FrameKind::Fault {
-                return Err(F::Output::function_error(decode(Codec::Bincode, &frame)?));
-            }
-            Ok(decode(Codec::Bincode, &frame)?)
-        })
+        self.raw.poll(context).map(|answer| result::<F>(&answer?.frame))
     }
+}
+
+/// The result of `F` that is in `frame`.
+pub(super) fn result<F: RemoteUnary>(
+    frame: &Frame,
+) -> Result<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error> {
+    if frame.kind == FrameKind::Fault {
+        return Err(F::Output::function_error(decode(Codec::Bincode, frame)?));
+    }
+    Ok(decode(Codec::Bincode, frame)?)
 }
 
 impl<F: RemoteUnary> std::fmt::Debug for Call<F> {
@@ -89,7 +118,7 @@ pub(super) fn decode<T: serde::de::DeserializeOwned + 'static>(
     })
 }
 
-/// A call without types: a future of its `Body` or `Fault` frame.
+/// A call without types.
 #[derive(Debug)]
 pub(super) struct RawCall {
     state: State,
@@ -101,7 +130,7 @@ enum State {
     Ready(Box<Prepared>),
     Doomed(Error),
     Running {
-        task: JoinHandle<Result<Frame, Error>>,
+        task: JoinHandle<Result<Answer, Error>>,
         upload: Option<Upload>,
         /// Kept for its thread, on which the task runs.
         client: Client,
@@ -118,22 +147,22 @@ impl RawCall {
         Self { state }
     }
 
-    pub(super) fn set(&mut self, change: impl FnOnce(&mut Prepared)) {
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Prepared)) {
         if let State::Ready(prepared) = &mut self.state {
             change(prepared);
         }
     }
 
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Frame, Error>> {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Answer, Error>> {
         loop {
             match std::mem::replace(&mut self.state, State::Done) {
                 State::Ready(prepared) => {
                     let client = prepared.client.clone();
-                    if client.is_closed() {
+                    if client.link.is_closed() {
                         return Poll::Ready(Err(closed()));
                     }
                     let (exchange, upload) = Exchange::new(*prepared);
-                    let task = client.shared.io.spawn(exchange.unary());
+                    let task = client.link.spawn(exchange.unary());
                     self.state = State::Running { task, upload, client };
                 }
                 State::Doomed(error) => return Poll::Ready(Err(error)),
@@ -166,10 +195,4 @@ impl Drop for RawCall {
             task.abort();
         }
     }
-}
-
-/// The error of a call whose task was dropped: only closing the client does that.
-pub(super) fn thread_ended() -> Error {
-    let text = "the client was closed during the call";
-    Error::new(ErrorKind::ConnectionLost, text).with_executed(Executed::Maybe)
 }

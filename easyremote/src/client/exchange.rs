@@ -1,22 +1,26 @@
 //! What happens to a call on the client's I/O thread.
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::time::Duration;
+use std::sync::Arc;
 
 use futures::FutureExt;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
+use crate::client::errors::with_signature;
+use crate::client::limits::{Over, unless_over};
 use crate::client::prepared::Prepared;
-use crate::client::session::State;
-use crate::client::upload::Upload;
+use crate::client::retry::{MAX_KEPT, Policy, Verdict};
+use crate::client::traced::Trace;
+use crate::client::upload::{Sending, Upload};
 use crate::error::{Error, ErrorKind, Executed};
-use crate::transport::handover::{Feeder, Taken, Taker};
+use crate::function::context::Scope;
+use crate::transport::handover::{Feeder, Taker};
+use crate::transport::link::{Link, Live};
 use crate::transport::stream::{Broken, FrameError, RecvHalf, SendHalf};
 use crate::wire::error::read_error;
 use crate::wire::frame::{FRAME_HEADER, Frame, FrameBuffer, FrameKind};
+use crate::wire::header::CallHeader;
 use crate::wire::limits::MAX_METADATA;
+use crate::wire::trace::NodeTrace;
 
 /// Arguments of up to so many bytes are copied behind the header, to be written as one.
 const SHORT: usize = 16 << 10;
@@ -25,16 +29,21 @@ const SHORT: usize = 16 << 10;
 #[derive(Debug)]
 pub(super) struct Exchange {
     // Not the whole client: its thread must not be owned by what runs on it.
-    state: watch::Receiver<State>,
-    connect_timeout: Duration,
+    link: Arc<Link>,
+    /// The call that this one is made for.
+    scope: Option<Scope>,
     request: Request,
+    policy: Policy,
     deadline: Option<Instant>,
     progress: Progress,
+    /// What is known of the attempts before this one.
+    earlier: Executed,
 }
 
 #[derive(Debug)]
 struct Request {
-    header: crate::wire::header::CallHeader,
+    header: CallHeader,
+    /// The arguments, as a `Body` frame; empty once they have been sent and are not kept.
     body: Vec<u8>,
     signature: &'static str,
     /// The caller's stream, as frames.
@@ -52,75 +61,152 @@ enum Progress {
     Answered,
 }
 
+/// What comes back for a call of one result.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// `Body` or `Fault`.
+    pub(super) frame: Frame,
+    /// If it was asked for.
+    pub(super) trace: Option<Box<Trace>>,
+}
+
 impl Exchange {
     /// Gives the caller's stream back, which is polled with the call.
     pub(super) fn new(prepared: Prepared) -> (Self, Option<Upload>) {
-        let Prepared { client, header, body, signature, until, upload } = prepared;
+        let Prepared { client, mut header, body, signature, options, idempotent, upload } =
+            prepared;
         let (upload, frames) = upload.unzip();
+        header.wish = options.wish;
+        header.metadata = options.metadata;
+        let scope = client.scope;
+        let inherited = scope.as_ref().and_then(|scope| scope.deadline).map(Instant::from_std);
         let exchange = Self {
-            state: client.shared.state.clone(),
-            connect_timeout: client.shared.connect_timeout,
+            link: client.link,
+            deadline: options.until.deadline().into_iter().chain(inherited).min(),
+            scope,
             request: Request { header, body, signature, upload: frames },
-            deadline: until.deadline(),
+            policy: Policy { retry: options.retry, idempotent },
             progress: Progress::Unsent,
+            earlier: Executed::No,
         };
         (exchange, upload)
     }
 
-    /// Makes the call and gives its `Body` or `Fault` frame.
-    pub(super) async fn unary(mut self) -> Result<Frame, Error> {
-        let deadline = self.deadline;
-        let result = within(deadline, self.exchange()).await;
-        result.unwrap_or_else(|| Err(self.late()))
+    /// Makes the call and gives what comes back.
+    pub(super) async fn unary(mut self) -> Result<Answer, Error> {
+        let (deadline, scope) = (self.deadline, self.scope.clone());
+        let answer = unless_over(deadline, scope, async {
+            loop {
+                match self.exchange().await {
+                    Ok(answer) => {
+                        self.link.retries.refund();
+                        return Ok(answer);
+                    }
+                    Err(error) => self.again(error).await?,
+                }
+            }
+        });
+        match answer.await {
+            Ok(answer) => answer,
+            Err(over) => Err(self.over(over)),
+        }
     }
 
     /// Makes the call and hands over all that comes back, until it ends or nobody wants it.
     pub(super) async fn stream(mut self, mut feeder: Feeder<Error>) {
-        let deadline = self.deadline;
-        let result = match within(deadline, self.pump(&mut feeder)).await {
-            Some(result) => result,
-            None => Err(self.late()),
+        let (deadline, scope) = (self.deadline, self.scope.clone());
+        let pumped = unless_over(deadline, scope, async {
+            while let Err(error) = self.pump(&mut feeder).await {
+                self.again(error).await?;
+            }
+            self.link.retries.refund();
+            Ok(())
+        });
+        let result = match pumped.await {
+            Ok(result) => result,
+            Err(over) => Err(self.over(over)),
         };
         if let Err(error) = result {
             feeder.end(error);
         }
     }
 
-    async fn exchange(&mut self) -> Result<Frame, Error> {
-        let (mut sending, mut recv, max_message) = self.send().await?;
-        let mut buffer = FrameBuffer::new(max_message);
+    /// Prepares another attempt after one that failed with `error`, and waits for its time.
+    ///
+    /// # Errors
+    /// `error`, if there is to be no other.
+    async fn again(&mut self, error: Error) -> Result<(), Error> {
+        let executed = error.executed().or(self.earlier);
+        let attempt = self.request.header.attempt;
+        // What is not kept cannot be sent again, and what has been opened is not begun anew.
+        let kept = !self.request.body.is_empty() && self.progress != Progress::Answered;
+        let verdict = if kept { self.policy.judge(&error, attempt) } else { Verdict::Final };
+        let pause = match verdict {
+            Verdict::Free(pause) => pause,
+            Verdict::Budgeted(pause) if self.link.retries.take() => pause,
+            Verdict::Budgeted(_) | Verdict::Final => return Err(error.with_executed(executed)),
+        };
+        tracing::debug!(%error, ?pause, "call is made again");
+        sleep(pause).await;
+        self.earlier = executed;
+        self.progress = Progress::Unsent;
+        self.request.header.attempt += 1;
+        Ok(())
+    }
+
+    async fn exchange(&mut self) -> Result<Answer, Error> {
+        // The connection counts as used for as long as `live` is held.
+        let (live, mut sending, mut recv) = self.send().await?;
+        let mut buffer = FrameBuffer::new(live.max_message);
         let answer = tokio::select! {
             biased;
-            answer = recv.frame(&mut buffer) => answer,
+            answer = self.answer(&mut recv, &mut buffer) => answer,
             never = sending.rest() => match never {},
         };
-        let frame = match answer {
-            Ok(Some(frame)) => frame,
-            Ok(None) => {
-                let text = "the answer ends before it begins";
-                return Err(self.explain(Error::new(ErrorKind::Protocol, text)));
-            }
-            Err(error) => return Err(self.broken(error)),
-        };
+        let (frame, trace) = answer?;
         match frame.kind {
             FrameKind::Body | FrameKind::Fault => {
                 // The FIN has come with the frame as a rule. Seeing it spares telling the gateway
                 // to stop.
                 let _ = recv.read().now_or_never();
-                Ok(frame)
+                let attempts = self.request.header.attempt + 1;
+                let traced = self.request.header.traced;
+                let trace = traced.then(|| Box::new(Trace::new(trace, attempts)));
+                Ok(Answer { frame, trace })
             }
             FrameKind::Error => Err(self.refused(&frame)),
-            other => {
-                self.progress = Progress::Answered;
-                let text = format!("{other:?} frame instead of an answer");
-                Err(self.explain(Error::new(ErrorKind::Protocol, text)))
+            other => Err(self.nonsense(format!("{other:?} frame instead of an answer"))),
+        }
+    }
+
+    /// The frame that answers a call of one result, and how it went if that comes before.
+    async fn answer(
+        &mut self,
+        recv: &mut RecvHalf,
+        buffer: &mut FrameBuffer,
+    ) -> Result<(Frame, Option<NodeTrace>), Error> {
+        let mut trace = None;
+        loop {
+            match recv.frame(buffer).await {
+                // Once: a gateway must not keep the caller waiting with more and more of them.
+                Ok(Some(frame)) if frame.kind == FrameKind::Trace && trace.is_none() => {
+                    self.progress = Progress::Answered;
+                    let read = NodeTrace::read(&frame.body);
+                    trace = Some(read.map_err(|cause| self.nonsense(cause.to_string()))?);
+                }
+                Ok(Some(frame)) => return Ok((frame, trace)),
+                Ok(None) => {
+                    let text = "the answer ends before it begins";
+                    return Err(self.explain(Error::new(ErrorKind::Protocol, text)));
+                }
+                Err(error) => return Err(self.broken(error)),
             }
         }
     }
 
     async fn pump(&mut self, feeder: &mut Feeder<Error>) -> Result<(), Error> {
         let sending = self.send();
-        let (mut sending, mut recv, _) = tokio::select! {
+        let (_live, mut sending, mut recv) = tokio::select! {
             biased;
             sent = sending => sent?,
             () = feeder.closed() => return Ok(()),
@@ -143,28 +229,42 @@ impl Exchange {
                 () = feeder.closed() => return Ok(()),
                 read = recv.read() => read,
             };
-            match read {
-                Ok(Some(chunks)) => {
-                    // Waits while the consumer is slow; unread data then fills the window, and
-                    // QUIC makes the producer wait.
-                    if feeder.feed_chunks(chunks.as_slice()).await.is_err() {
-                        return Ok(());
-                    }
-                }
+            let chunks = match read {
+                Ok(Some(chunks)) => chunks,
                 // After the end of the stream nobody asks; before it, this is what has happened.
                 Ok(None) => {
                     let text = "the stream broke off without an end";
                     return Err(self.explain(Error::new(ErrorKind::Protocol, text)));
                 }
                 Err(broken) => return Err(self.broken(FrameError::Broken(broken))),
+            };
+            if self.progress != Progress::Answered {
+                let first = chunks.iter().find_map(|chunk| chunk.first());
+                if first == Some(&(FrameKind::Error as u8)) {
+                    // Not opened: the call may be made again, or is over.
+                    let mut buffer = FrameBuffer::new(0);
+                    chunks.iter().for_each(|chunk| buffer.push(chunk));
+                    return Err(match recv.frame(&mut buffer).await {
+                        Ok(Some(frame)) => self.refused(&frame),
+                        Ok(None) => self.nonsense("an error without a text".into()),
+                        Err(error) => self.broken(error),
+                    });
+                }
+                self.progress = Progress::Answered;
+            }
+            // Waits while the consumer is slow; unread data then fills the window, and QUIC makes
+            // the producer wait.
+            if feeder.feed_chunks(chunks.as_slice()).await.is_err() {
+                return Ok(());
             }
         }
     }
 
     /// Sends the call, but for the caller's stream. Gives what sends that, where the answer comes
-    /// from, and how long a message in it may be.
-    async fn send(&mut self) -> Result<(Sending, RecvHalf, usize), Error> {
-        let (connection, max_message) = self.connection().await?;
+    /// from, and the connection that both are on.
+    async fn send(&mut self) -> Result<(Arc<Live>, Sending, RecvHalf), Error> {
+        let live = self.link.connection().await.map_err(|error| self.explain(error))?;
+        let (connection, max_message) = (&live.connection, live.max_message);
         let length = self.request.body.len() - FRAME_HEADER;
         if length > max_message {
             let text = format!(
@@ -173,7 +273,7 @@ impl Exchange {
             );
             return Err(Error::new(ErrorKind::TooLarge, text));
         }
-        let limit = self.connect_timeout;
+        let limit = self.link.connect_timeout;
         let (send, recv) = match timeout(limit, connection.open_bi()).await {
             Ok(opened) => opened.map_err(|cause| self.lost(Broken::Connection(cause)))?,
             Err(_) => {
@@ -201,8 +301,11 @@ impl Exchange {
             Err(Broken::Peer(_)) => {}
             Err(broken) => return Err(self.lost(broken)),
         }
-        self.request.body = Vec::new();
-        Ok((Sending { send, upload: self.request.upload.take() }, recv, max_message))
+        let upload = self.request.upload.take();
+        if upload.is_some() || self.request.body.len() > MAX_KEPT || !self.policy.repeats() {
+            self.request.body = Vec::new();
+        }
+        Ok((live, Sending { send, upload }, recv))
     }
 
     /// The header, and the arguments as well if they are short.
@@ -226,26 +329,6 @@ impl Exchange {
             first.extend_from_slice(body);
         }
         Ok(first)
-    }
-
-    /// Waits for a connection, for as long as connecting may take.
-    async fn connection(&self) -> Result<(quinn::Connection, usize), Error> {
-        let mut state = self.state.clone();
-        let ready = state.wait_for(|state| !matches!(state, State::Connecting));
-        let limit = self.connect_timeout;
-        match timeout(limit, ready).await {
-            Ok(Ok(state)) => match &*state {
-                State::Connected { connection, max_message } => {
-                    Ok((connection.clone(), *max_message))
-                }
-                State::Connecting | State::Closed => Err(closed()),
-            },
-            Ok(Err(_)) => Err(closed()),
-            Err(_) => {
-                let text = format!("the connection to the gateway did not come back in {limit:?}");
-                Err(self.explain(Error::new(ErrorKind::Unavailable, text)))
-            }
-        }
     }
 
     /// The error in an `Error` frame.
@@ -280,9 +363,27 @@ impl Exchange {
         self.explain(Error::new(ErrorKind::ConnectionLost, text).with_source(cause))
     }
 
-    fn late(&self) -> Error {
-        let text = format!("the deadline of `{}` passed", self.request.header.function);
-        self.explain(Error::new(ErrorKind::DeadlineExceeded, text))
+    /// The error of an answer that is none.
+    fn nonsense(&mut self, text: String) -> Error {
+        self.progress = Progress::Answered;
+        self.explain(Error::new(ErrorKind::Protocol, text))
+    }
+
+    fn over(&self, over: Over) -> Error {
+        let function = &self.request.header.function;
+        let error = match over {
+            Over::Late => {
+                let text = format!("the deadline of `{function}` passed");
+                Error::new(ErrorKind::DeadlineExceeded, text)
+            }
+            Over::Cancelled => {
+                let text = format!("the call for which `{function}` was called is over");
+                Error::new(ErrorKind::Cancelled, text)
+            }
+        };
+        let error = self.explain(error);
+        let executed = error.executed().or(self.earlier);
+        error.with_executed(executed)
     }
 
     /// Adds what is known about whether the function runs.
@@ -292,61 +393,5 @@ impl Exchange {
             Progress::Sent => Executed::Maybe,
             Progress::Answered => Executed::Yes,
         })
-    }
-}
-
-/// Sends the caller's stream, if there is one.
-struct Sending {
-    send: SendHalf,
-    upload: Option<Taker<()>>,
-}
-
-impl Sending {
-    /// Writes what the caller's stream gives, until it ends or the function wants no more of it.
-    /// Never resolves: the answer says how the call goes.
-    async fn rest(&mut self) -> Infallible {
-        while let Some(upload) = &mut self.upload {
-            match upload.take().await {
-                Taken::Batch(mut batch) => {
-                    if self.send.write_chunks(&mut batch).await.is_err() {
-                        // Tells the caller's side that nobody wants more.
-                        self.upload = None;
-                    }
-                }
-                Taken::End(Some(())) => {
-                    self.send.finish();
-                    self.upload = None;
-                }
-                // The call has been given up, and this task with it.
-                Taken::End(None) => self.upload = None,
-            }
-        }
-        std::future::pending().await
-    }
-}
-
-/// The error of what begins after the client was closed.
-pub(super) fn closed() -> Error {
-    Error::new(ErrorKind::ConnectionLost, "the client has been closed")
-}
-
-/// Adds the caller's types to the complaint that the node's differ.
-pub(super) fn with_signature(error: Error, signature: &str) -> Error {
-    if error.kind() != ErrorKind::SignatureMismatch || signature.is_empty() {
-        return error;
-    }
-    let text = format!("{error}, this caller `{signature}`; build both from the same definition");
-    let detailed = Error::new(error.kind(), text).with_executed(error.executed());
-    match error.node() {
-        Some(node) => detailed.with_node(node),
-        None => detailed,
-    }
-}
-
-/// Waits for `future`, until `deadline` if there is one; `None` if it has passed.
-async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
-    match deadline {
-        Some(deadline) => timeout_at(deadline, future).await.ok(),
-        None => Some(future.await),
     }
 }

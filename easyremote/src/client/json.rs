@@ -9,7 +9,8 @@ use futures::Stream;
 use serde_json::Value;
 
 use crate::client::call::{RawCall, decode};
-use crate::client::prepared::{Prepared, options};
+use crate::client::options::{Options, options};
+use crate::client::prepared::Prepared;
 use crate::client::stream::{Next, RawStream};
 use crate::error::{CallError, Error};
 use crate::wire::codec::Codec;
@@ -45,8 +46,8 @@ impl JsonCall {
         Self { raw: RawCall::new(prepared) }
     }
 
-    fn set(&mut self, change: impl FnOnce(&mut Prepared)) {
-        self.raw.set(change);
+    fn set(&mut self, change: impl FnOnce(&mut Options)) {
+        self.raw.change(|prepared| change(&mut prepared.options));
     }
 }
 
@@ -56,8 +57,8 @@ impl Future for JsonCall {
     type Output = Result<Value, CallError<JsonError>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.raw.poll(context).map(|frame| {
-            let frame = frame?;
+        self.raw.poll(context).map(|answer| {
+            let frame = answer?.frame;
             let value = decode(Codec::Json, &frame)?;
             match frame.kind {
                 FrameKind::Fault => Err(CallError::Function(JsonError(value))),
@@ -85,8 +86,14 @@ impl JsonStream {
         Self { raw: RawStream::new(prepared) }
     }
 
-    fn set(&mut self, change: impl FnOnce(&mut Prepared)) {
-        self.raw.set(change);
+    /// Ends the stream after `items` items; see [`StreamCall::take`](crate::StreamCall::take).
+    pub fn take(mut self, items: usize) -> Self {
+        self.raw.take(items as u64);
+        self
+    }
+
+    fn set(&mut self, change: impl FnOnce(&mut Options)) {
+        self.raw.change(|prepared| change(&mut prepared.options));
     }
 }
 

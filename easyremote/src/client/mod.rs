@@ -1,12 +1,18 @@
 //! The client: calls functions through a gateway.
 
 mod call;
+mod errors;
 mod exchange;
 mod json;
+mod limits;
+mod map;
+mod nested;
 mod options;
 mod prepared;
+mod retry;
 mod session;
 mod stream;
+mod traced;
 mod upload;
 
 use std::path::{Path, PathBuf};
@@ -18,20 +24,23 @@ use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 use crate::client::prepared::Prepared;
-use crate::client::session::State;
 use crate::error::{CallError, Error, ErrorKind};
+use crate::function::context::Scope;
 use crate::transport::address::{Gateways, IntoGateways};
 use crate::transport::dial::Dialler;
-use crate::transport::identity::random;
 use crate::transport::io_thread::IoThread;
+use crate::transport::link::{Link, LinkState};
 use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, NodeInfo};
 use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
 
 pub use crate::client::call::{Call, call, call_with};
 pub use crate::client::json::{JsonCall, JsonError, JsonStream};
+pub use crate::client::map::{Map, map};
 pub use crate::client::options::Options;
+pub use crate::client::retry::Retry;
 pub use crate::client::stream::{OpenStream, StreamCall, stream_call, stream_call_with};
+pub use crate::client::traced::{Trace, TracedCall};
 
 /// A connection to a gateway, through which functions are called.
 ///
@@ -41,9 +50,13 @@ pub use crate::client::stream::{OpenStream, StreamCall, stream_call, stream_call
 /// awaited on any runtime.
 #[derive(Clone, Debug)]
 pub struct Client {
-    shared: Arc<Shared>,
+    link: Arc<Link>,
+    /// Its thread; that of a client from [`Context::client`](crate::Context::client) is its node's.
+    owned: Option<Arc<IoThread>>,
     /// For the calls that are made with this handle.
     options: Arc<Options>,
+    /// The call that its calls are made for.
+    scope: Option<Scope>,
 }
 
 /// Options of a client, from [`Client::builder`].
@@ -54,19 +67,6 @@ pub struct ClientBuilder {
     max_message: usize,
     connect_timeout: Duration,
     state_dir: Option<PathBuf>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    io: IoThread,
-    state: watch::Receiver<State>,
-    connect_timeout: Duration,
-    /// Longest message that this side allows, in bytes.
-    max_message: usize,
-    /// First half of every call id: no two clients share it.
-    id: [u8; 8],
-    /// Second half of the next one.
-    next: std::sync::atomic::AtomicU64,
 }
 
 /// Longest time that a client tries to reach its gateway before it gives up, unless set otherwise.
@@ -101,7 +101,7 @@ impl Client {
     #[must_use]
     pub fn with(&self, options: Options) -> Self {
         let options = Options::clone(&self.options).and(options);
-        Self { shared: self.shared.clone(), options: Arc::new(options) }
+        Self { options: Arc::new(options), ..self.clone() }
     }
 
     /// The functions that can be called now, by name.
@@ -152,20 +152,17 @@ impl Client {
         JsonStream::new(Prepared::json(self, function.into(), Kind::Stream, &arguments))
     }
 
-    fn is_closed(&self) -> bool {
-        matches!(*self.shared.state.borrow(), State::Closed)
-    }
-
     /// Closes the connection, for all clones. Calls and streams under way, and later ones, fail
-    /// with [`ErrorKind::ConnectionLost`].
+    /// with [`ErrorKind::ConnectionLost`]. A client from
+    /// [`Context::client`](crate::Context::client) uses its node's connection, and leaves it open.
     ///
     /// # Cancel safety
     /// Once polled, the connection closes whether or not this is waited for.
     pub async fn close(&self) {
-        self.shared.io.stop();
-        let mut state = self.shared.state.clone();
-        // An error says that the thread, and the sender with it, is gone: also closed.
-        let _ = state.wait_for(|state| matches!(state, State::Closed)).await;
+        if let Some(io) = &self.owned {
+            io.stop();
+            self.link.closed().await;
+        }
     }
 }
 
@@ -209,17 +206,19 @@ impl ClientBuilder {
                     .map(|dialler| dialler.with_max_message(self.max_message))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let id = random()?;
         let (first, connecting) = oneshot::channel();
-        let (publish, state) = watch::channel(State::Connecting);
+        let (publish, state) = watch::channel(LinkState::Connecting);
         let io = IoThread::start("easyremote-client", |stop| {
             session::keep(diallers, self.connect_timeout, first, publish, stop)
         })?;
         let ended = |_| Error::new(ErrorKind::Unavailable, "the client's thread has ended");
         connecting.await.map_err(ended)??;
-        let (connect_timeout, max_message) = (self.connect_timeout, self.max_message);
-        let next = Default::default();
-        let shared = Shared { io, state, connect_timeout, max_message, id, next };
-        Ok(Client { shared: Arc::new(shared), options: Arc::default() })
+        let link = Link::new(io.handle().clone(), state, self.connect_timeout, self.max_message)?;
+        Ok(Client {
+            link: Arc::new(link),
+            owned: Some(Arc::new(io)),
+            options: Arc::default(),
+            scope: None,
+        })
     }
 }

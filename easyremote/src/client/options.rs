@@ -1,14 +1,19 @@
-//! Options that hold for all calls made with one handle.
+//! Options of calls: of one, or of all that are made with one handle.
 
 use std::time::Duration;
 
-use crate::client::prepared::{Prepared, Until};
+use ring::digest;
+use tokio::time::Instant;
+
+use crate::client::retry::Retry;
+use crate::wire::limits::MAX_TIMEOUT;
+use crate::wire::wish::Wish;
 
 /// Options for all calls and streams that are made with one handle of a client; see
 /// [`Client::with`](crate::Client::with).
 ///
 /// They are those of [`Call`](crate::Call). What is set on a call itself goes before them, and they
-/// go before what `#[remote(..)]` says.
+/// go before what `#[remote(..)]` says; tags and metadata add up.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,11 +27,33 @@ use crate::client::prepared::{Prepared, Until};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "options do nothing until they are given to `Client::with`"]
 pub struct Options {
-    timeout: Option<Duration>,
-    on: Option<String>,
-    tags: Vec<String>,
-    metadata: Vec<(String, String)>,
-    wait_for_node: bool,
+    pub(super) until: Until,
+    pub(super) wish: Wish,
+    pub(super) metadata: Vec<(String, String)>,
+    pub(super) retry: Option<Retry>,
+}
+
+/// When a call's time is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Never.
+    #[default]
+    Done,
+    /// So long after the first poll.
+    After(Duration),
+    /// At this time.
+    At(Instant),
+}
+
+impl Until {
+    /// The deadline of a call that is first polled now.
+    pub(super) fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Done => None,
+            Self::After(timeout) => Some(Instant::now() + timeout.min(MAX_TIMEOUT)),
+            Self::At(deadline) => Some(deadline),
+        }
+    }
 }
 
 impl Options {
@@ -35,53 +62,123 @@ impl Options {
         Self::default()
     }
 
-    /// See [`Call::timeout`](crate::Call::timeout).
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// See [`Call::on`](crate::Call::on).
-    pub fn on(mut self, node: impl Into<String>) -> Self {
-        self.on = Some(node.into());
-        self
-    }
-
-    /// See [`Call::tag`](crate::Call::tag).
-    pub fn tag(mut self, tag: impl Into<String>) -> Self {
-        self.tags.push(tag.into());
-        self
-    }
-
-    /// See [`Call::metadata`](crate::Call::metadata).
-    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.metadata.push((key.into(), value.into()));
-        self
-    }
-
-    /// See [`Call::wait_for_node`](crate::Call::wait_for_node).
-    pub fn wait_for_node(mut self) -> Self {
-        self.wait_for_node = true;
-        self
+    fn set(&mut self, change: impl FnOnce(&mut Self)) {
+        change(self);
     }
 
     /// These, and `more` over them: lists are put together, of the rest what `more` sets counts.
     pub(super) fn and(mut self, more: Self) -> Self {
-        self.timeout = more.timeout.or(self.timeout);
-        self.on = more.on.or(self.on);
-        self.tags.extend(more.tags);
+        if more.until != Until::Done {
+            self.until = more.until;
+        }
+        let (wish, wishes) = (&mut self.wish, more.wish);
+        wish.on = wishes.on.or(wish.on.take());
+        wish.tags.extend(wishes.tags);
+        wish.preferred.extend(wishes.preferred);
+        wish.sticky = wishes.sticky.or(wish.sticky);
+        wish.strategy = wishes.strategy.or(wish.strategy);
+        wish.wait |= wishes.wait;
         self.metadata.extend(more.metadata);
-        self.wait_for_node |= more.wait_for_node;
+        self.retry = more.retry.or(self.retry);
         self
     }
-
-    pub(super) fn apply(&self, prepared: &mut Prepared) {
-        if let Some(timeout) = self.timeout {
-            prepared.until = Until::After(timeout);
-        }
-        prepared.header.on.clone_from(&self.on);
-        prepared.header.tags.clone_from(&self.tags);
-        prepared.header.metadata.clone_from(&self.metadata);
-        prepared.header.wait = self.wait_for_node;
-    }
 }
+
+/// What stands on the wire for the key of [`Call::sticky`](crate::Call::sticky): the same in every
+/// process, so that all callers of a key find the same node.
+pub(super) fn sticky(key: &[u8]) -> u64 {
+    let hash = digest::digest(&digest::SHA256, key);
+    hash.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+/// Gives a type the options of a call. The type has a method `set(&mut self, impl FnOnce(&mut
+/// Options))`, which does nothing after the first poll or if the call is doomed anyway.
+macro_rules! options {
+    ($($head:tt)*) => {
+        $($head)* {
+            /// Ends the call with [`ErrorKind::DeadlineExceeded`](crate::ErrorKind) if it is not
+            /// over so long after the first poll. The node is told, and stops too.
+            ///
+            /// Unlimited unless set here or by `#[remote(timeout = "..")]`.
+            pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
+                self.set(|options| {
+                    options.until = $crate::client::options::Until::After(timeout);
+                });
+                self
+            }
+
+            /// Ends the call with [`ErrorKind::DeadlineExceeded`](crate::ErrorKind) if it is not
+            /// over at `deadline`. The node is told, and stops too.
+            pub fn deadline(mut self, deadline: std::time::Instant) -> Self {
+                self.set(|options| {
+                    options.until = $crate::client::options::Until::At(deadline.into());
+                });
+                self
+            }
+
+            /// Lets only the node with this id run the call.
+            pub fn on(mut self, node: impl Into<String>) -> Self {
+                self.set(|options| options.wish.on = Some(node.into()));
+                self
+            }
+
+            /// Lets only nodes with this tag run the call; may be given several times, at most 64.
+            pub fn tag(mut self, tag: impl Into<String>) -> Self {
+                self.set(|options| options.wish.tags.push(tag.into()));
+                self
+            }
+
+            /// Lets a node with this tag run the call if one is there that has room, and any other
+            /// if not; may be given several times, at most 64, and then asks for all of them.
+            pub fn prefer_tag(mut self, tag: impl Into<String>) -> Self {
+                self.set(|options| options.wish.preferred.push(tag.into()));
+                self
+            }
+
+            /// Lets calls of one function with an equal key run on the same node, whoever makes
+            /// them: for caches and sessions that live there.
+            ///
+            /// When a node comes or goes, only the keys that it gets or had move (rendezvous
+            /// hashing: Thaler and Ravishankar, 1998). A node that has no room is passed over.
+            pub fn sticky(mut self, key: impl AsRef<[u8]>) -> Self {
+                let key = $crate::client::options::sticky(key.as_ref());
+                self.set(|options| options.wish.sticky = Some(key));
+                self
+            }
+
+            /// How the gateway chooses among the nodes that fit; [`LeastBusy`] unless set.
+            ///
+            /// [`LeastBusy`]: crate::Strategy::LeastBusy
+            pub fn strategy(mut self, strategy: crate::Strategy) -> Self {
+                self.set(|options| options.wish.strategy = Some(strategy));
+                self
+            }
+
+            /// How often the call is made again if it fails; see [`Retry`](crate::Retry), also for
+            /// what holds unless it is set.
+            pub fn retry(mut self, retry: crate::Retry) -> Self {
+                self.set(|options| options.retry = Some(retry));
+                self
+            }
+
+            /// Waits for a node if none can run the call now, until the deadline if there is one,
+            /// instead of failing with [`ErrorKind::NoSuchFunction`](crate::ErrorKind) or
+            /// [`ErrorKind::NoNode`](crate::ErrorKind).
+            pub fn wait_for_node(mut self) -> Self {
+                self.set(|options| options.wish.wait = true);
+                self
+            }
+
+            /// Gives the function a word beside its arguments, which it finds with
+            /// [`Context::metadata`](crate::Context::metadata). At most 64 of them, with keys of
+            /// at most 128 bytes, and 8 KiB in all.
+            pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+                self.set(|options| options.metadata.push((key.into(), value.into())));
+                self
+            }
+        }
+    };
+}
+pub(super) use options;
+
+options!(impl Options);

@@ -1,5 +1,6 @@
 //! A client's connection to a gateway: kept up for as long as the client lives.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -10,26 +11,11 @@ use tracing::{debug, warn};
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::transport::dial::{Dialled, Dialler};
+use crate::transport::link::LinkState;
 use crate::transport::reset;
 
 /// Longest wait for the gateway to hear that the client leaves.
 const FAREWELL: Duration = Duration::from_millis(100);
-
-/// Whether there is a connection.
-#[derive(Clone, Debug)]
-pub(super) enum State {
-    /// Not now; calls wait.
-    Connecting,
-    /// There is.
-    Connected {
-        /// To open calls on.
-        connection: quinn::Connection,
-        /// Longest message, in bytes.
-        max_message: usize,
-    },
-    /// Not any more.
-    Closed,
-}
 
 /// Keeps a connection to one of the gateways until told to stop.
 ///
@@ -39,7 +25,7 @@ pub(super) async fn keep(
     mut diallers: Vec<Dialler>,
     patience: Duration,
     first: oneshot::Sender<Result<(), Error>>,
-    publish: watch::Sender<State>,
+    publish: watch::Sender<LinkState>,
     stop: CancellationToken,
 ) {
     let mut first = Some(first);
@@ -50,12 +36,8 @@ pub(super) async fn keep(
             dialled = dial_any(&mut diallers, limit) => dialled,
         };
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
-        let connected = |dialled: &Dialled| State::Connected {
-            connection: dialled.connection.clone(),
-            max_message: dialled.max_message,
-        };
         if let Ok(dialled) = &dialled {
-            publish.send_replace(connected(dialled));
+            publish.send_replace(LinkState::Connected(Arc::new(dialled.live())));
         }
         if let Some(first) = first.take() {
             // Nobody waits any more if connecting was given up, and then `stop` follows.
@@ -66,9 +48,9 @@ pub(super) async fn keep(
             Some(error) => warn!(%error, "connection to the gateway lost"),
             None => break,
         }
-        publish.send_replace(State::Connecting);
+        publish.send_replace(LinkState::Connecting);
     }
-    publish.send_replace(State::Closed);
+    publish.send_replace(LinkState::Closed);
 }
 
 /// Dials all gateways at once; the first that answers is taken.

@@ -8,9 +8,11 @@ use std::task::{Context, Poll, ready};
 use futures::Stream;
 
 use crate::client::Client;
-use crate::client::call::{decode, thread_ended};
-use crate::client::exchange::{Exchange, closed, with_signature};
-use crate::client::prepared::{Prepared, options};
+use crate::client::call::decode;
+use crate::client::errors::{closed, thread_ended, with_signature};
+use crate::client::exchange::Exchange;
+use crate::client::options::{Options, options};
+use crate::client::prepared::Prepared;
 use crate::client::upload::Upload;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::outcome::{Outcome, Stages};
@@ -54,8 +56,18 @@ where
 }
 
 impl<F: RemoteStream> StreamCall<F> {
-    fn set(&mut self, change: impl FnOnce(&mut Prepared)) {
-        self.raw.set(change);
+    fn set(&mut self, change: impl FnOnce(&mut Options)) {
+        self.raw.change(|prepared| change(&mut prepared.options));
+    }
+
+    /// Ends the stream after `items` items, of both kinds. The node is told, so that it stops by
+    /// itself after the last one, which [`StreamExt::take`](futures::StreamExt::take) cannot do:
+    /// that one drops the stream, and what the node has produced ahead of it.
+    ///
+    /// The least counts if it is given several times. After the first poll the node is not told.
+    pub fn take(mut self, items: usize) -> Self {
+        self.raw.take(items as u64);
+        self
     }
 
     /// Waits until the function has set the stream up.
@@ -133,6 +145,8 @@ pub(super) struct RawStream {
     /// Frames, put together from what has come.
     frames: FrameBuffer,
     items: u64,
+    /// After so many items it is over.
+    limit: u64,
     opened: bool,
     codec: Codec,
     signature: &'static str,
@@ -167,7 +181,7 @@ impl RawStream {
     pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {
         let (codec, signature, max_message) = match &prepared {
             Ok(prepared) => {
-                (prepared.header.codec, prepared.signature, prepared.client.shared.max_message)
+                (prepared.header.codec, prepared.signature, prepared.client.link.max_message)
             }
             Err(_) => (Codec::Bincode, "", 0),
         };
@@ -176,13 +190,20 @@ impl RawStream {
             Err(error) => State::Doomed(error),
         };
         let frames = FrameBuffer::new(max_message);
-        Self { state, frames, items: 0, opened: false, codec, signature }
+        Self { state, frames, items: 0, limit: u64::MAX, opened: false, codec, signature }
     }
 
-    pub(super) fn set(&mut self, change: impl FnOnce(&mut Prepared)) {
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Prepared)) {
         if let State::Ready(prepared) = &mut self.state {
             change(prepared);
         }
+    }
+
+    /// Ends the stream after `items` items.
+    pub(super) fn take(&mut self, items: u64) {
+        self.limit = self.limit.min(items);
+        let limit = self.limit;
+        self.change(|prepared| prepared.header.limit = Some(limit));
     }
 
     /// Resolves when the stream is set up (`None`), or with the frame that says that it is not.
@@ -211,6 +232,10 @@ impl RawStream {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Next, Error>>> {
+        if self.items >= self.limit {
+            self.state = State::Done;
+            return Poll::Ready(None);
+        }
         if !self.opened && !matches!(self.state, State::Done) {
             match ready!(self.poll_open(context)) {
                 Ok(None) => {}
@@ -291,12 +316,12 @@ impl RawStream {
         {
             let (feeder, taker) = handover(HANDOVER);
             let client = prepared.client.clone();
-            if client.is_closed() {
+            if client.link.is_closed() {
                 self.state = State::Doomed(closed());
                 return;
             }
             let (exchange, upload) = Exchange::new(*prepared);
-            client.shared.io.spawn(exchange.stream(feeder));
+            client.link.spawn(exchange.stream(feeder));
             self.state = State::Running { taker, upload, _client: client };
         }
     }

@@ -1,5 +1,6 @@
 //! The caller's stream: polled and encoded with the call, written on the I/O thread.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -7,7 +8,8 @@ use futures::Stream;
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::upload::Uploaded;
-use crate::transport::handover::{Feeder, Taker, handover};
+use crate::transport::handover::{Feeder, Taken, Taker, handover};
+use crate::transport::stream::SendHalf;
 use crate::wire::frame::{self, FRAME_HEADER, FrameKind};
 
 /// Bytes that may wait between the caller and the I/O thread.
@@ -118,6 +120,36 @@ impl Upload {
         frame::put_end(&mut self.frames, self.items);
         self.ended = true;
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Sends the caller's stream, if there is one.
+pub(super) struct Sending {
+    pub(super) send: SendHalf,
+    pub(super) upload: Option<Taker<()>>,
+}
+
+impl Sending {
+    /// Writes what the caller's stream gives, until it ends or the function wants no more of it.
+    /// Never resolves: the answer says how the call goes.
+    pub(super) async fn rest(&mut self) -> Infallible {
+        while let Some(upload) = &mut self.upload {
+            match upload.take().await {
+                Taken::Batch(mut batch) => {
+                    if self.send.write_chunks(&mut batch).await.is_err() {
+                        // Tells the caller's side that nobody wants more.
+                        self.upload = None;
+                    }
+                }
+                Taken::End(Some(())) => {
+                    self.send.finish();
+                    self.upload = None;
+                }
+                // The call has been given up, and this task with it.
+                Taken::End(None) => self.upload = None,
+            }
+        }
+        std::future::pending().await
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::wire::header::CallHeader;
+use crate::transport::link::Link;
+use crate::wire::header::{CallHeader, Caller};
 
 /// What a function can learn about its call: `#[ctx] ctx: &Context` among its parameters.
 ///
@@ -27,21 +28,45 @@ pub struct Context {
 
 #[derive(Debug)]
 struct Inner {
-    node: String,
+    node: Arc<str>,
     header: CallHeader,
-    deadline: Option<Instant>,
-    cancelled: CancellationToken,
+    caller: Caller,
+    scope: Scope,
+    /// The connection that the call came over.
+    link: Arc<Link>,
+}
+
+/// How long a call lasts.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    pub(crate) deadline: Option<Instant>,
+    /// Cancelled when the call is over, however it ends.
+    pub(crate) cancelled: CancellationToken,
 }
 
 impl Context {
     pub(crate) fn new(
-        node: &str,
+        node: Arc<str>,
         header: CallHeader,
-        deadline: Option<Instant>,
-        cancelled: CancellationToken,
+        caller: Caller,
+        scope: Scope,
+        link: Arc<Link>,
     ) -> Self {
-        let node = node.to_owned();
-        Self { inner: Arc::new(Inner { node, header, deadline, cancelled }) }
+        Self { inner: Arc::new(Inner { node, header, caller, scope, link }) }
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.inner.link
+    }
+
+    /// How long the calls last that the function makes itself.
+    pub(crate) fn scope(&self) -> Option<Scope> {
+        Some(self.inner.scope.clone())
+    }
+
+    /// Most items that the caller wants of a stream.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        self.inner.header.limit
     }
 
     /// The id of the node that the function runs on.
@@ -62,10 +87,23 @@ impl Context {
         u128::from_be_bytes(self.inner.header.id)
     }
 
+    /// Who makes the call.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.inner.caller
+    }
+
+    /// How often the call was sent before, if it is made again: 0 for the first attempt; see
+    /// [`Retry`](crate::Retry). All attempts have the same [`call_id`](Self::call_id).
+    #[must_use]
+    pub fn attempt(&self) -> u64 {
+        self.inner.header.attempt
+    }
+
     /// When the call's time is over, if it has a deadline. The node cancels it then.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.inner.deadline
+        self.inner.scope.deadline
     }
 
     /// How much time is left until the deadline, if there is one.
@@ -88,13 +126,13 @@ impl Context {
     /// For sync functions, which cannot be stopped from outside.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.inner.cancelled.is_cancelled()
+        self.inner.scope.cancelled.is_cancelled()
     }
 
     /// Resolves when nobody waits for the result any more; for what the function has started
     /// elsewhere. Cancel safe.
     pub async fn cancelled(&self) {
-        self.inner.cancelled.cancelled().await;
+        self.inner.scope.cancelled.cancelled().await;
     }
 }
 

@@ -13,6 +13,7 @@ pub struct Descriptor {
     pub(crate) parameters: &'static [&'static str],
     pub(crate) doc: &'static str,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) idempotent: bool,
     pub(crate) origin: Origin,
 }
 
@@ -33,7 +34,8 @@ impl Descriptor {
     /// A function that is called `name` on the wire and is defined at `file:line`.
     #[must_use]
     pub const fn new(name: &'static str, kind: Kind, file: &'static str, line: u32) -> Self {
-        Self { name, kind, parameters: &[], doc: "", timeout: None, origin: Origin { file, line } }
+        let origin = Origin { file, line };
+        Self { name, kind, parameters: &[], doc: "", timeout: None, idempotent: false, origin }
     }
 
     /// The names of the arguments, in order.

@@ -84,6 +84,8 @@ impl Inputs {
 #[derive(Debug)]
 pub struct Sink<F> {
     outbox: Outbox,
+    /// Most items that the caller wants.
+    limit: usize,
     function: PhantomData<fn() -> F>,
 }
 
@@ -187,7 +189,10 @@ pub fn iterator<F: RemoteStream>(function: fn(Inputs, F::Arguments, Sink<F>)) ->
     let run = move |inputs: Inputs, mut request: Request, outbox: Outbox| match arguments::<F>(
         &mut request,
     ) {
-        Ok(arguments) => function(inputs, arguments, Sink::new(outbox)),
+        Ok(arguments) => {
+            let sink = Sink::new(outbox, &inputs);
+            function(inputs, arguments, sink);
+        }
         Err(refusal) => block_on(outbox.refuse(refusal)),
     };
     Handler::new(Run::Thread(Arc::new(run)))
@@ -207,7 +212,8 @@ where
             Err(refusal) => return block_on(outbox.refuse(refusal)),
         };
         let context = inputs.context.clone();
-        let work = function(inputs, arguments, Sink::new(outbox));
+        let sink = Sink::new(outbox, &inputs);
+        let work = function(inputs, arguments, sink);
         block_on(async { select(pin!(work), pin!(context.cancelled())).map(drop).await });
     };
     Handler::new(Run::Thread(Arc::new(run)))
@@ -223,7 +229,10 @@ where
     let run = move |inputs: Inputs, mut request: Request, outbox: Outbox| {
         async move {
             match arguments::<F>(&mut request) {
-                Ok(arguments) => function(inputs, arguments, Sink::new(outbox)).await,
+                Ok(arguments) => {
+                    let sink = Sink::new(outbox, &inputs);
+                    function(inputs, arguments, sink).await;
+                }
                 Err(refusal) => outbox.refuse(refusal).await,
             }
         }
@@ -258,8 +267,9 @@ fn answer<F: RemoteUnary>(request: &Request, raw: Raw<F::Output>) -> Reply {
 }
 
 impl<F: RemoteStream> Sink<F> {
-    fn new(outbox: Outbox) -> Self {
-        Self { outbox, function: PhantomData }
+    fn new(outbox: Outbox, inputs: &Inputs) -> Self {
+        let limit = inputs.context.limit().map(|items| usize::try_from(items).ok());
+        Self { outbox, limit: limit.flatten().unwrap_or(usize::MAX), function: PhantomData }
     }
 
     /// Hands over the items of an iterator, each as soon as it exists: what the I/O thread has not
@@ -277,7 +287,7 @@ impl<F: RemoteStream> Sink<F> {
         if block_on(outbox.flush()).is_err() {
             return;
         }
-        for raw in iterator {
+        for raw in iterator.take(self.limit) {
             if let Err(error) = outbox.item(&F::Item::split(raw)) {
                 return block_on(outbox.fail(&error));
             }
@@ -294,10 +304,9 @@ impl<F: RemoteStream> Sink<F> {
     where
         S: Stream<Item = RawItem<F>> + Send + 'a,
     {
-        let outbox = self.outbox;
         match setup {
-            Ok(stream) => pour::<F, S>(stream, outbox).boxed(),
-            Err(failure) => outbox.fault(failure).boxed(),
+            Ok(stream) => pour::<F, _>(stream.take(self.limit), self.outbox).boxed(),
+            Err(failure) => self.outbox.fault(failure).boxed(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The gateway: the one party that listens. It routes calls; it never looks into them.
 
+mod choice;
 mod directory;
 mod relay;
 mod routes;

@@ -1,6 +1,7 @@
 //! The relay: one call's bytes from the client to a node, and back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
@@ -12,17 +13,25 @@ use crate::transport::reset;
 use crate::transport::stream::{Broken, RecvHalf, SendHalf};
 use crate::wire::error::put_error;
 use crate::wire::frame::{FrameBuffer, FrameKind};
-use crate::wire::header::CallHeader;
+use crate::wire::header::{CallHeader, Caller};
 use crate::wire::limits::HEADER_TIMEOUT;
 use crate::wire::scanner::FrameScanner;
 
-/// Serves one stream that a client has opened.
-pub(super) async fn serve(send: quinn::SendStream, recv: quinn::RecvStream, shared: Arc<Shared>) {
+/// Serves one stream that `caller` has opened.
+pub(super) async fn serve(
+    send: quinn::SendStream,
+    recv: quinn::RecvStream,
+    shared: Arc<Shared>,
+    caller: Arc<Caller>,
+) {
     let _gauge = Gauge::up(&shared.counters.in_flight);
     let mut client = Hop { send: SendHalf::new(send), recv: RecvHalf::new(recv) };
     let mut buffer = FrameBuffer::new(0);
     let header = match timeout(HEADER_TIMEOUT, read_header(&mut client.recv, &mut buffer)).await {
-        Ok(Ok(header)) => header,
+        // Whatever the caller says of itself is not its to say.
+        Ok(Ok(header)) => {
+            CallHeader { caller: Some((*caller).clone()), held: Duration::ZERO, ..header }
+        }
         Ok(Err(error)) => return answer_error(client, &error).await,
         Err(_) => {
             let error = protocol(format!("no complete call header within {HEADER_TIMEOUT:?}"));
@@ -33,7 +42,7 @@ pub(super) async fn serve(send: quinn::SendStream, recv: quinn::RecvStream, shar
     if let Some(answer) = directory::answer(&header, &shared) {
         return answer_frames(client, &answer).await;
     }
-    let picked = if header.wait {
+    let picked = if header.wish.wait {
         tokio::select! {
             picked = shared.routes.pick_patiently(&header) => picked,
             // The caller has not waited for a node after all.
@@ -98,7 +107,11 @@ async fn open(
         }
     };
     let mut node = Hop { send: SendHalf::new(send), recv: RecvHalf::new(recv) };
-    header.timeout = header.timeout.map(|left| left.saturating_sub(received.elapsed()));
+    let held = received.elapsed();
+    header.timeout = header.timeout.map(|left| left.saturating_sub(held));
+    if header.traced {
+        header.held = held;
+    }
     let mut first = Vec::with_capacity(256);
     header.put(&mut first).map_err(|_| protocol("the call header is too long"))?;
     let mut request = FrameScanner::request(header.kind, max_message);
@@ -137,7 +150,7 @@ async fn relay(
     let mut answer = FrameScanner::answer(max_message);
     let end = tokio::select! {
         biased;
-        end = pump(&mut node.recv, &mut client.send, &mut answer) => end,
+        end = pump(&mut node.recv, &mut client.send, &mut answer, || place.answered()) => end,
         broken = upload(&mut client.recv, &mut node.send, &mut request) => End::Receiver(broken),
     };
     match end {
@@ -194,7 +207,7 @@ fn node_error(end: End, id: &str) -> Error {
 
 /// Moves the request; resolves only when the client gives the call up, or is lost.
 async fn upload(from: &mut RecvHalf, to: &mut SendHalf, passed: &mut FrameScanner) -> Broken {
-    match pump(from, to, passed).await {
+    match pump(from, to, passed, || ()).await {
         End::Fin => to.finish(),
         End::Sender(broken) => return broken,
         End::Malformed(_) => {
@@ -207,9 +220,15 @@ async fn upload(from: &mut RecvHalf, to: &mut SendHalf, passed: &mut FrameScanne
     std::future::pending().await
 }
 
-/// Moves bytes from `from` to `to` until one of them is done.
-async fn pump(from: &mut RecvHalf, to: &mut SendHalf, passed: &mut FrameScanner) -> End {
+/// Moves bytes from `from` to `to` until one of them is done; says `begun` with the first of them.
+async fn pump(
+    from: &mut RecvHalf,
+    to: &mut SendHalf,
+    passed: &mut FrameScanner,
+    begun: impl FnOnce(),
+) -> End {
     let mut stopped = to.stopped();
+    let mut begun = Some(begun);
     loop {
         let read = tokio::select! {
             biased;
@@ -219,6 +238,9 @@ async fn pump(from: &mut RecvHalf, to: &mut SendHalf, passed: &mut FrameScanner)
         };
         match read {
             Ok(Some(mut chunks)) => {
+                if let Some(begun) = begun.take() {
+                    begun();
+                }
                 for chunk in chunks.iter() {
                     if let Err(cause) = passed.pass(chunk) {
                         return End::Malformed(cause.text);

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use crate::error::{Error, ErrorKind};
 use crate::gateway::Shared;
+use crate::gateway::choice::Latency;
 use crate::wire::control::{Hello, Offer, Register};
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
@@ -26,7 +27,7 @@ pub(super) struct Routes {
 #[derive(Debug, Default)]
 struct Table {
     nodes: BTreeMap<String, Arc<NodeSession>>,
-    functions: HashMap<String, Vec<Route>>,
+    functions: HashMap<String, Routed>,
     /// Names of the functions, in order, for texts.
     names: BTreeSet<String>,
     /// Names that were offered since the start, to tell "not now" from "never heard of".
@@ -36,17 +37,32 @@ struct Table {
 /// Most names that [`Table::known`] keeps; beyond that, "not now" is told as "never heard of".
 const MAX_KNOWN: usize = 16_384;
 
+/// A function, and where it is offered.
+#[derive(Debug, Default)]
+pub(super) struct Routed {
+    pub(super) routes: Vec<Route>,
+    /// How many calls have gone round.
+    pub(super) turns: AtomicU64,
+}
+
 /// A function at one node.
-#[derive(Debug)]
-struct Route {
-    node: Arc<NodeSession>,
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    pub(super) node: Arc<NodeSession>,
     /// Index into the node's offers.
     offer: usize,
+    /// How long it takes.
+    pub(super) latency: Arc<Latency>,
 }
 
 impl Route {
     fn offer(&self) -> &Offer {
         &self.node.register.functions[self.offer]
+    }
+
+    /// Whether the node can run such a call, now or later.
+    pub(super) fn fits(&self, header: &CallHeader) -> bool {
+        matches(self.offer(), header) && self.node.fits(header)
     }
 }
 
@@ -91,22 +107,27 @@ impl NodeSession {
     }
 
     fn fits(&self, header: &CallHeader) -> bool {
-        header.on.as_ref().is_none_or(|id| *id == self.id)
-            && header.tags.iter().all(|tag| self.register.tags.contains(tag))
+        header.wish.on.as_ref().is_none_or(|id| *id == self.id) && self.has(&header.wish.tags)
     }
 
-    fn is_full(&self) -> bool {
+    /// Whether it has all these tags.
+    pub(super) fn has(&self, tags: &[String]) -> bool {
+        tags.iter().all(|tag| self.register.tags.contains(tag))
+    }
+
+    pub(super) fn is_full(&self) -> bool {
         // What the node's transport allows the gateway to have open.
         self.load() >= u64::from(MAX_NODE_STREAMS)
     }
 
-    fn load(&self) -> u64 {
+    pub(super) fn load(&self) -> u64 {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Calls per thousand places: comparable between nodes of different size.
-    fn pressure(&self) -> u64 {
-        self.load().saturating_mul(1_000) / self.register.capacity.max(1)
+    /// Calls per place, in units that tell one call in thousands of places from none: comparable
+    /// between nodes of different size.
+    pub(super) fn pressure(&self) -> u64 {
+        self.load().saturating_mul(1 << 32) / self.register.capacity.max(1)
     }
 }
 
@@ -141,23 +162,29 @@ impl Drop for Registration {
 /// A call's place at a node; dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Place {
-    node: Arc<NodeSession>,
+    route: Route,
+    taken: Instant,
 }
 
 impl Place {
-    fn take(node: &Arc<NodeSession>) -> Self {
-        node.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { node: node.clone() }
+    fn take(route: &Route) -> Self {
+        route.node.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self { route: route.clone(), taken: Instant::now() }
     }
 
     pub(super) fn node(&self) -> &NodeSession {
-        &self.node
+        &self.route.node
+    }
+
+    /// Notes that the node has begun to answer.
+    pub(super) fn answered(&self) {
+        self.route.latency.record(self.taken.elapsed());
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.node.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.route.node.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -184,8 +211,8 @@ impl Routes {
         }
         for (offer, function) in session.register.functions.iter().enumerate() {
             table.names.insert(function.name.clone());
-            let route = Route { node: session.clone(), offer };
-            table.functions.entry(function.name.clone()).or_default().push(route);
+            let route = Route { node: session.clone(), offer, latency: Arc::default() };
+            table.functions.entry(function.name.clone()).or_default().routes.push(route);
             if table.known.len() < MAX_KNOWN {
                 table.known.insert(function.name.clone());
             }
@@ -225,7 +252,7 @@ impl Routes {
     /// Whether a call could run if only there were a node for it.
     fn lacks_node(&self, header: &CallHeader) -> bool {
         let table = self.table();
-        let routes = table.functions.get(&header.function).map_or(&[][..], Vec::as_slice);
+        let routes = table.functions.get(&header.function).map_or(&[][..], |it| &it.routes);
         let mut matching = routes.iter().filter(|route| matches(route.offer(), header)).peekable();
         let mismatch = !routes.is_empty() && matching.peek().is_none();
         !mismatch && !matching.any(|route| route.node.fits(header))
@@ -258,32 +285,19 @@ impl Routes {
         offers
     }
 
-    /// Picks a node for a call: of two random ones that fit, the less busy one ("the power of two
-    /// choices": Mitzenmacher, 2001).
+    /// Picks a node for a call.
     ///
     /// # Errors
     /// `NoSuchFunction`, `NoNode`, `SignatureMismatch`, `BadArguments` for a call of the wrong
     /// kind, or `Overloaded`; each says what there is instead.
     pub(super) fn pick(&self, header: &CallHeader) -> Result<Place, Error> {
         let table = self.table();
-        let routes = table.functions.get(&header.function).map_or(&[][..], Vec::as_slice);
-        let usable = |route: &&Route| matches(route.offer(), header) && route.node.fits(header);
-        let choose = || {
-            // A random one is usually good at the first try; only if not, look at all.
-            let tried = routes.get(fastrand::usize(..routes.len().max(1)))?;
-            if usable(&tried) && !tried.node.is_full() {
-                return Some(tried);
-            }
-            let mut good: Vec<&Route> =
-                routes.iter().filter(usable).filter(|route| !route.node.is_full()).collect();
-            (!good.is_empty()).then(|| good.swap_remove(fastrand::usize(..good.len())))
+        let Some(function) = table.functions.get(&header.function) else {
+            return Err(table.explain(header, &[]));
         };
-        match (choose(), choose()) {
-            (Some(one), Some(two)) => {
-                let better = if two.node.pressure() < one.node.pressure() { two } else { one };
-                Ok(Place::take(&better.node))
-            }
-            _ => Err(table.explain(header, routes)),
+        match function.choose(header) {
+            Some(route) => Ok(Place::take(route)),
+            None => Err(table.explain(header, &function.routes)),
         }
     }
 }
@@ -297,7 +311,7 @@ fn matches(offer: &Offer, header: &CallHeader) -> bool {
 impl Table {
     fn forget(&mut self, session: &Arc<NodeSession>) {
         for function in &session.register.functions {
-            if let Some(routes) = self.functions.get_mut(&function.name) {
+            if let Some(Routed { routes, .. }) = self.functions.get_mut(&function.name) {
                 routes.retain(|route| !Arc::ptr_eq(&route.node, session));
                 if routes.is_empty() {
                     self.functions.remove(&function.name);
@@ -320,7 +334,7 @@ impl Table {
         let Some(route) = routes.iter().find(|route| matches(route.offer(), header)) else {
             return mismatch(header, &routes[0]);
         };
-        if routes.iter().any(|route| matches(route.offer(), header) && route.node.fits(header)) {
+        if routes.iter().any(|route| route.fits(header)) {
             let text = format!("every node that offers `{name}` is busy with all it may take");
             return Error::new(ErrorKind::Overloaded, text)
                 .with_retry_after(Duration::from_millis(100));
@@ -367,8 +381,8 @@ fn mismatch(header: &CallHeader, route: &Route) -> Error {
 }
 
 fn wish(header: &CallHeader) -> String {
-    let on = header.on.iter().map(|id| format!("node `{id}`"));
-    let tags = header.tags.iter().map(|tag| format!("tag `{tag}`"));
+    let on = header.wish.on.iter().map(|id| format!("node `{id}`"));
+    let tags = header.wish.tags.iter().map(|tag| format!("tag `{tag}`"));
     on.chain(tags).collect::<Vec<_>>().join(", ")
 }
 

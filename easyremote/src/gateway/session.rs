@@ -17,6 +17,7 @@ use crate::transport::endpoint::{admit_client, admit_node};
 use crate::transport::reset;
 use crate::wire::control::{Control, Hello, Register, Role, Welcome};
 use crate::wire::directory::RESERVED;
+use crate::wire::header::Caller;
 use crate::wire::limits::{AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_NAME};
 
 /// Longest wait for a refused peer to read why.
@@ -36,7 +37,7 @@ pub(super) async fn serve(incoming: quinn::Incoming, shared: Arc<Shared>) {
             let result = match hello.role {
                 Role::Client => {
                     let span = info_span!("client", %peer);
-                    serve_client(&connection, &mut control, &shared).instrument(span).await
+                    serve_client(&connection, &mut control, &hello, &shared).instrument(span).await
                 }
                 Role::Node => {
                     let span = info_span!("node", id = %hello.id, %peer);
@@ -122,29 +123,20 @@ fn welcome(control: &mut ControlStream, shared: &Shared) -> Result<(), Error> {
 async fn serve_client(
     connection: &quinn::Connection,
     control: &mut ControlStream,
+    hello: &Hello,
     shared: &Arc<Shared>,
 ) -> Result<(), Error> {
     let _gauge = Gauge::up(&shared.counters.clients);
     admit_client(connection);
     welcome(control, shared)?;
     debug!("client connected");
-    // Ended with the session: what is under way is cancelled on its node.
-    let mut calls = JoinSet::new();
-    loop {
-        tokio::select! {
-            stream = connection.accept_bi() => {
-                let (send, recv) = stream
-                    .map_err(|cause| reset::connection_error(cause, ErrorKind::ConnectionLost))?;
-                shared.counters.calls.fetch_add(1, Ordering::Relaxed);
-                calls.spawn(relay::serve(send, recv, shared.clone()).in_current_span());
-            }
-            message = control.next() => return Err(unexpected(&message?)),
-            Some(_) = calls.join_next(), if !calls.is_empty() => {}
-        }
-    }
+    let [a, b, c, d, ..] = hello.boot;
+    let id = format!("client-{:08x}", u32::from_be_bytes([a, b, c, d]));
+    Err(serve_calls(connection, control, id, Role::Client, shared).await)
 }
 
-/// Registers a node and keeps it in the routes until it leaves.
+/// Registers a node, keeps it in the routes until it leaves, and relays the calls that its
+/// functions make.
 async fn serve_node(
     connection: &quinn::Connection,
     control: &mut ControlStream,
@@ -160,12 +152,39 @@ async fn serve_node(
     let _registration = register_node(connection, hello, register, shared)?;
     control.queue(&Control::Registered)?;
     info!("node registered");
-    let left = match control.next().await {
-        Ok(message) => unexpected(&message),
-        Err(error) => error,
-    };
+    let left = serve_calls(connection, control, hello.id.clone(), Role::Node, shared).await;
     info!(reason = %left, "node left");
     Err(left)
+}
+
+/// Relays the calls of a peer until it leaves; says why.
+async fn serve_calls(
+    connection: &quinn::Connection,
+    control: &mut ControlStream,
+    id: String,
+    role: Role,
+    shared: &Arc<Shared>,
+) -> Error {
+    let caller = Arc::new(Caller { role, id, address: connection.remote_address() });
+    // Ended with the session: what is under way is cancelled on its node.
+    let mut calls = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = connection.accept_bi() => match stream {
+                Ok((send, recv)) => {
+                    shared.counters.calls.fetch_add(1, Ordering::Relaxed);
+                    let call = relay::serve(send, recv, shared.clone(), caller.clone());
+                    calls.spawn(call.in_current_span());
+                }
+                Err(cause) => return reset::connection_error(cause, ErrorKind::ConnectionLost),
+            },
+            message = control.next() => match message {
+                Ok(message) => return unexpected(&message),
+                Err(error) => return error,
+            },
+            Some(_) = calls.join_next(), if !calls.is_empty() => {}
+        }
+    }
 }
 
 fn register_node(

@@ -1,28 +1,31 @@
 //! One call at the node: read it, run the function, send what it gives.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use tokio::sync::{AcquireError, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Executed};
-use crate::function::context::Context;
+use crate::function::context::{Context, Scope};
 use crate::function::handler::{Body, Inputs, Reply, Request, Run, panicked};
 use crate::function::outbox::Outbox;
 use crate::function::registry::Function;
 use crate::function::upload::RawUpload;
 use crate::gauge::{Charge, Gauge};
 use crate::node::Shared;
+use crate::node::clock::Clock;
+use crate::node::interrupts::{Interrupt, Interrupts};
 use crate::node::receive::receive;
 use crate::node::work::{Died, Task, own_thread};
 use crate::transport::handover::{Taken, Taker, handover};
+use crate::transport::link::Link;
 use crate::transport::reset;
-use crate::transport::stream::{FrameError, RecvHalf, SendHalf, Stopped};
+use crate::transport::stream::{FrameError, RecvHalf, SendHalf};
 use crate::wire::error::put_error;
 use crate::wire::frame::{Frame, FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
@@ -36,6 +39,7 @@ pub(super) async fn serve(
     send: quinn::SendStream,
     recv: quinn::RecvStream,
     shared: Arc<Shared>,
+    link: Arc<Link>,
     max_message: usize,
 ) {
     let _gauge = Gauge::up(&shared.counters.in_flight);
@@ -44,10 +48,10 @@ pub(super) async fn serve(
     // However the call ends, its function hears of it.
     let cancelled = CancellationToken::new();
     let _ended = cancelled.clone().drop_guard();
-    let mut call = Call { send, interrupts, cancelled, shared: &shared };
-    match call.read(RecvHalf::new(recv), max_message).await {
+    let mut call = Call { send, interrupts, cancelled, trace: None, shared: &shared };
+    match call.read(RecvHalf::new(recv), link, max_message).await {
         Ok((function, inputs, request)) => call.run(function, inputs, request).await,
-        Err(Refusal::Answer(error)) => call.fail(&error.with_node(shared.id.as_str())).await,
+        Err(Refusal::Answer(error)) => call.fail(&error.with_node(&*shared.id)).await,
         Err(Refusal::Gone) => {}
     }
 }
@@ -58,16 +62,9 @@ struct Call<'a> {
     interrupts: Interrupts,
     /// Cancelled when the call is over.
     cancelled: CancellationToken,
+    /// If the caller wants to know how the call went.
+    trace: Option<Clock>,
     shared: &'a Shared,
-}
-
-/// What can end a call before its function does.
-struct Interrupts {
-    /// Resolves when the caller has given the call up.
-    stopped: Stopped,
-    deadline: Option<Instant>,
-    /// Receives the caller's stream, if the function takes one; resolves when that goes wrong.
-    receiving: Option<BoxFuture<'static, Interrupt>>,
 }
 
 /// Why a call does not start.
@@ -84,30 +81,25 @@ impl From<Error> for Refusal {
     }
 }
 
-/// How a wait for the user's code ended, if not with a result.
-pub(super) enum Interrupt {
-    /// The caller has left.
-    Gone,
-    /// The deadline has passed.
-    Late,
-    /// What the caller sent after its arguments is no stream of its kind.
-    Failed(Error),
-}
-
 impl<'a> Call<'a> {
     /// Reads the call up to the last byte of its arguments. Nothing starts before it is here, so
     /// that whoever lost some of them on the way knows that it has not run.
     async fn read(
         &mut self,
         mut recv: RecvHalf,
+        link: Arc<Link>,
         max_message: usize,
     ) -> Result<(&'a Function, Inputs, Request), Refusal> {
         let mut buffer = FrameBuffer::new(0);
         let header = timeout(HEADER_TIMEOUT, frame(&mut recv, &mut buffer, FrameKind::Header));
         let header = match header.await {
-            Ok(frame) => CallHeader::read(&frame?.body)
-                .map_err(|cause| Error::new(ErrorKind::Protocol, cause.to_string()))?,
-            Err(_) => return Err(Error::new(ErrorKind::Protocol, "no header in time").into()),
+            Ok(frame) => {
+                CallHeader::read(&frame?.body).map_err(|cause| protocol(cause.to_string()))?
+            }
+            Err(_) => return Err(protocol("no header in time").into()),
+        };
+        let Some(caller) = header.caller.clone() else {
+            return Err(protocol("the gateway does not say who calls").into());
         };
         let deadline = header.timeout.map(|left| Instant::now() + left);
         self.interrupts.deadline = deadline;
@@ -122,6 +114,7 @@ impl<'a> Call<'a> {
             Err(Interrupt::Late) => return Err(self.late(function, Executed::No).into()),
         };
         let body = Body { bytes, _charge: Some(charge) };
+        self.trace = header.traced.then(|| Clock::start(header.held));
         let codec = header.codec;
         let upload = header.kind.takes_stream().then(|| {
             let (feeder, taker) = handover(HANDOVER);
@@ -132,7 +125,8 @@ impl<'a> Call<'a> {
         });
         let states = self.shared.states.clone();
         let deadline = deadline.map(Instant::into_std);
-        let context = Context::new(&self.shared.id, header, deadline, self.cancelled.clone());
+        let scope = Scope { deadline, cancelled: self.cancelled.clone() };
+        let context = Context::new(self.shared.id.clone(), header, caller, scope, link);
         let inputs = Inputs { states, context, upload };
         Ok((function, inputs, Request { codec, body, max_message }))
     }
@@ -159,6 +153,9 @@ impl<'a> Call<'a> {
         let places = shared.running.clone().acquire_owned();
         // Held by the user's code for as long as it runs, also when its caller has left.
         let Some(place) = self.wait(function, places).await else { return };
+        if let Some(clock) = &mut self.trace {
+            clock.has_place();
+        }
         match &function.handler.run {
             Run::Task(run) => {
                 let work = run(inputs, request);
@@ -196,7 +193,7 @@ impl<'a> Call<'a> {
                     run(inputs, request, outbox);
                 }) {
                     Ok(ended) => self.stream(function, taker, ended).await,
-                    Err(error) => self.fail(&error.with_node(shared.id.as_str())).await,
+                    Err(error) => self.fail(&error.with_node(&*shared.id)).await,
                 }
             }
         }
@@ -226,11 +223,16 @@ impl<'a> Call<'a> {
     /// Waits for the result of a function, and sends it.
     async fn answer(&mut self, function: &Function, task: Task<Reply>) {
         match self.interrupts.unless(task).await {
-            Ok(Ok(reply)) => self.send_last(&reply).await,
+            Ok(Ok(mut reply)) => {
+                if let Some(clock) = &self.trace {
+                    reply = clock.before(&self.shared.id, &reply);
+                }
+                self.send_last(&reply).await;
+            }
             Ok(Err(ended)) => self.fail(&self.died(function, ended)).await,
             Err(Interrupt::Gone) => {}
             Err(Interrupt::Failed(error)) => {
-                self.fail(&error.with_node(self.shared.id.as_str())).await;
+                self.fail(&error.with_node(&*self.shared.id)).await;
             }
             Err(Interrupt::Late) => self.fail(&self.late(function, Executed::Maybe)).await,
         }
@@ -255,7 +257,7 @@ impl<'a> Call<'a> {
                 }
                 Err(Interrupt::Gone) => return,
                 Err(Interrupt::Failed(error)) => {
-                    return self.fail(&error.with_node(self.shared.id.as_str())).await;
+                    return self.fail(&error.with_node(&*self.shared.id)).await;
                 }
                 Err(Interrupt::Late) => {
                     return self.fail(&self.late(function, Executed::Maybe)).await;
@@ -299,7 +301,7 @@ impl<'a> Call<'a> {
         let text = format!("the deadline of `{}` passed at its node", function.descriptor.name);
         Error::new(ErrorKind::DeadlineExceeded, text)
             .with_executed(executed)
-            .with_node(self.shared.id.as_str())
+            .with_node(&*self.shared.id)
     }
 
     fn died(&self, function: &Function, died: Died) -> Error {
@@ -311,13 +313,17 @@ impl<'a> Call<'a> {
                 Error::new(ErrorKind::Cancelled, text).with_executed(Executed::Maybe)
             }
         };
-        error.with_node(self.shared.id.as_str())
+        error.with_node(&*self.shared.id)
     }
 }
 
 fn outbox(request: &Request) -> (Outbox, Taker<()>) {
     let (feeder, taker) = handover(HANDOVER);
     (Outbox::new(feeder, request.codec, request.max_message), taker)
+}
+
+fn protocol(text: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Protocol, text)
 }
 
 /// Reads the next frame, which has to be of `kind`.
@@ -331,7 +337,7 @@ async fn frame(
 
 /// What was read, if it is a frame of `kind`.
 fn expect(read: Result<Option<Frame>, FrameError>, kind: FrameKind) -> Result<Frame, Refusal> {
-    let protocol = |text: String| Refusal::Answer(Error::new(ErrorKind::Protocol, text));
+    let protocol = |text: String| Refusal::Answer(protocol(text));
     match read {
         Ok(Some(frame)) if frame.kind == kind => Ok(frame),
         Ok(Some(frame)) => Err(protocol(format!("{:?} frame instead of {kind:?}", frame.kind))),
@@ -344,33 +350,5 @@ fn expect(read: Result<Option<Frame>, FrameError>, kind: FrameKind) -> Result<Fr
             Err(Refusal::Answer(error.with_retry_after(Duration::from_millis(100))))
         }
         Err(FrameError::Broken(_)) => Err(Refusal::Gone),
-    }
-}
-
-impl Interrupts {
-    /// Waits for `future`, unless the call is over first.
-    async fn unless<F: Future>(&mut self, future: F) -> Result<F::Output, Interrupt> {
-        let late = async {
-            match self.deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        let receiving = async {
-            match &mut self.receiving {
-                Some(receiving) => receiving.await,
-                None => std::future::pending().await,
-            }
-        };
-        let interrupt = tokio::select! {
-            biased;
-            output = future => return Ok(output),
-            _ = &mut self.stopped => Interrupt::Gone,
-            interrupt = receiving => interrupt,
-            () = late => Interrupt::Late,
-        };
-        // It may have been what has ended, and there is an answer to wait for still.
-        self.receiving = None;
-        Err(interrupt)
     }
 }

@@ -1,6 +1,8 @@
 //! The node: offers functions to gateways, and runs them.
 
+mod clock;
 mod dispatch;
+mod interrupts;
 mod receive;
 mod session;
 mod work;
@@ -59,7 +61,7 @@ pub struct NodeBuilder {
 /// What all tasks of a node see.
 #[derive(Debug)]
 struct Shared {
-    id: String,
+    id: Arc<str>,
     registry: Registry,
     states: Arc<States>,
     /// Where the user's code runs.
@@ -71,6 +73,9 @@ struct Shared {
     /// Bytes of arguments that are here and not decoded yet, of at most `max_unfinished`.
     unfinished: Arc<AtomicU64>,
     max_unfinished: u64,
+    /// Of calls that the functions make.
+    max_message: usize,
+    connect_timeout: Duration,
     counters: Counters,
     closed: CancellationToken,
 }
@@ -230,7 +235,8 @@ impl NodeBuilder {
         self
     }
 
-    /// How long [`serve`](Self::serve) tries to reach a gateway; 15 s unless set.
+    /// How long [`serve`](Self::serve) tries to reach a gateway, and how long a call that a function
+    /// makes waits to be sent; 15 s unless set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.min(MAX_TIMEOUT);
         self
@@ -270,7 +276,7 @@ impl NodeBuilder {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let shared = Arc::new(Shared {
-            id,
+            id: id.into(),
             registry,
             states: Arc::new(self.states),
             runtime: Handle::current(),
@@ -278,6 +284,8 @@ impl NodeBuilder {
             blocking: Arc::new(Semaphore::new(self.blocking_threads)),
             unfinished: Arc::default(),
             max_unfinished: self.max_unfinished.max(self.max_message as u64),
+            max_message: self.max_message,
+            connect_timeout: self.connect_timeout,
             counters: Counters::default(),
             closed: CancellationToken::new(),
         });

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::error::Error;
-use crate::node::dispatch::Interrupt;
+use crate::node::interrupts::Interrupt;
 use crate::transport::handover::Feeder;
 use crate::transport::reset;
 use crate::transport::stream::RecvHalf;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -13,6 +14,7 @@ use crate::error::{Error, ErrorKind, Executed};
 use crate::gauge::Gauge;
 use crate::node::{Shared, dispatch};
 use crate::transport::dial::{Dialled, Dialler};
+use crate::transport::link::{Link, LinkState};
 use crate::transport::reset;
 
 /// Longest wait for the gateway to hear that the node leaves.
@@ -30,6 +32,15 @@ pub(super) async fn keep(
     first: mpsc::Sender<Result<(), Error>>,
     stop: CancellationToken,
 ) {
+    let (publish, state) = watch::channel(LinkState::Connecting);
+    let link = Link::new(Handle::current(), state, shared.connect_timeout, shared.max_message);
+    let link = match link {
+        Ok(link) => Arc::new(link),
+        Err(error) => {
+            let _ = first.send(Err(error)).await;
+            return;
+        }
+    };
     let mut first = Some(first);
     loop {
         let limit = first.is_some().then_some(patience);
@@ -47,16 +58,24 @@ pub(super) async fn keep(
         let Ok(dialled) = dialled else { continue };
         info!(gateway = %dialler.target(), id = %shared.id, "registered");
         // Hears `stop` by itself, and says goodbye before it returns.
-        let error = serve(dialled, &shared, &stop).await;
+        publish.send_replace(LinkState::Connected(Arc::new(dialled.live())));
+        let error = serve(dialled, &shared, &link, &stop).await;
         if stop.is_cancelled() {
+            publish.send_replace(LinkState::Closed);
             return;
         }
+        publish.send_replace(LinkState::Connecting);
         warn!(gateway = %dialler.target(), %error, "connection lost");
     }
 }
 
 /// Runs the calls that come over one connection, until it ends.
-async fn serve(dialled: Dialled, shared: &Arc<Shared>, stop: &CancellationToken) -> Error {
+async fn serve(
+    dialled: Dialled,
+    shared: &Arc<Shared>,
+    link: &Arc<Link>,
+    stop: &CancellationToken,
+) -> Error {
     let Dialled { endpoint, connection, mut control, max_message } = dialled;
     // Ended with the session: nobody is left to get the answers.
     let mut calls = JoinSet::new();
@@ -66,7 +85,8 @@ async fn serve(dialled: Dialled, shared: &Arc<Shared>, stop: &CancellationToken)
             stream = connection.accept_bi() => match stream {
                 Ok((send, recv)) => {
                     shared.counters.calls.fetch_add(1, Ordering::Relaxed);
-                    calls.spawn(dispatch::serve(send, recv, shared.clone(), max_message));
+                    let (shared, link) = (shared.clone(), link.clone());
+                    calls.spawn(dispatch::serve(send, recv, shared, link, max_message));
                 }
                 Err(cause) => break reset::connection_error(cause, ErrorKind::ConnectionLost),
             },

@@ -14,6 +14,7 @@ use crate::transport::control_stream::ControlStream;
 use crate::transport::credentials::Token;
 use crate::transport::endpoint;
 use crate::transport::identity::{Identity, Pin, SERVER_NAME, random};
+use crate::transport::link::Live;
 use crate::transport::reset;
 use crate::wire::control::{Control, Hello, Register, Role};
 use crate::wire::limits::{AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_MESSAGE};
@@ -45,6 +46,13 @@ pub(crate) struct Dialled {
     pub(crate) control: ControlStream,
     /// Longest message that both this side and the gateway allow, in bytes.
     pub(crate) max_message: usize,
+}
+
+impl Dialled {
+    /// What those get who open calls on it.
+    pub(crate) fn live(&self) -> Live {
+        Live { connection: self.connection.clone(), max_message: self.max_message }
+    }
 }
 
 impl Dialler {

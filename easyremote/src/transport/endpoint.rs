@@ -45,7 +45,8 @@ pub(crate) fn dialling(remote: SocketAddr) -> Result<quinn::Endpoint, Error> {
         .map_err(|error| error_at("cannot open a UDP socket", error))
 }
 
-/// How to dial a gateway whose key has the hash `pin`, if it may open `streams` calls here.
+/// How to dial a gateway whose key has the hash `pin`, if it may open `streams` calls here. Calls
+/// are made in the other direction too, also by a node.
 pub(crate) fn client_config(pin: Pin, streams: u32) -> Result<quinn::ClientConfig, Error> {
     let mut config = quinn::ClientConfig::new(tls::client(pin)?);
     config.transport_config(Arc::new(dialling_transport(streams)));
@@ -58,9 +59,10 @@ pub(crate) fn admit_client(connection: &quinn::Connection) {
     connection.set_receive_window(receive_window(MAX_CLIENT_STREAMS));
 }
 
-/// Lets a node, once it has proven who it is, answer calls. It opens none.
+/// Lets a node, once it has proven who it is, answer calls, and make those of its functions.
 pub(crate) fn admit_node(connection: &quinn::Connection) {
-    connection.set_receive_window(receive_window(MAX_NODE_STREAMS));
+    connection.set_max_concurrent_bi_streams(credit(MAX_CLIENT_STREAMS, 1));
+    connection.set_receive_window(receive_window(MAX_NODE_STREAMS + MAX_CLIENT_STREAMS));
 }
 
 /// The limit to announce so that a peer can always have `calls` open, and `more` for good.
@@ -105,7 +107,7 @@ fn dialling_transport(streams: u32) -> TransportConfig {
     let mut config = common_transport();
     config
         .max_concurrent_bidi_streams(credit(streams, 0))
-        .receive_window(receive_window(streams.max(MAX_CLIENT_STREAMS)));
+        .receive_window(receive_window(streams + MAX_CLIENT_STREAMS));
     config
 }
 

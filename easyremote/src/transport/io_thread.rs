@@ -63,12 +63,9 @@ impl IoThread {
         Ok(Self { handle, stop, ended: std::sync::Mutex::new(ended) })
     }
 
-    /// Runs `task` on the thread.
-    pub(crate) fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
-    where
-        F: Future<Output: Send> + Send + 'static,
-    {
-        self.handle.spawn(task)
+    /// To run tasks on the thread.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     /// Asks the role to end.
@@ -119,7 +116,7 @@ mod tests {
         let io = Arc::new(io);
         let inner = io.clone();
         let (sent, received) = tokio::sync::oneshot::channel();
-        io.spawn(async move {
+        io.handle().spawn(async move {
             let _ = sent.send(());
             drop(inner);
         });

@@ -29,7 +29,7 @@ impl Role {
         }
     }
 
-    fn from_code(code: u8) -> Option<Self> {
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
         match code {
             1 => Some(Self::Node),
             2 => Some(Self::Client),

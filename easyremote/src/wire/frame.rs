@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::wire::bytes::Malformed;
-use crate::wire::limits::{MAX_CONTROL, MAX_ERROR, MAX_HEADER};
+use crate::wire::limits::{MAX_CONTROL, MAX_ERROR, MAX_HEADER, MAX_TRACE};
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(crate) enum FrameKind {
     End = 8,
     /// A message of the control stream.
     Control = 9,
+    /// How the call went at its node; comes before the result, if it was asked for.
+    Trace = 10,
 }
 
 impl FrameKind {
@@ -41,6 +43,7 @@ impl FrameKind {
             7 => Self::ItemFault,
             8 => Self::End,
             9 => Self::Control,
+            10 => Self::Trace,
             _ => return None,
         })
     }
@@ -54,6 +57,7 @@ impl FrameKind {
             Self::Open => 0,
             Self::End => 8,
             Self::Control => MAX_CONTROL,
+            Self::Trace => MAX_TRACE,
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The call header: which function, for how long, by whom.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::wire::bytes::{Malformed, Reader, WriteBytes};
 use crate::wire::codec::Codec;
+use crate::wire::control::Role;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_HEADER, MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
+use crate::wire::wish::Wish;
 
 /// Identifies one call for its whole life, over every retry: random, so that no two are the same.
 pub(crate) type CallId = [u8; 16];
@@ -35,28 +38,69 @@ pub(crate) struct CallHeader {
     pub(crate) fingerprint: u64,
     pub(crate) timeout: Option<Duration>,
     pub(crate) function: String,
-    /// Only this node may run it.
-    pub(crate) on: Option<String>,
-    /// Only a node with all these tags may run it.
-    pub(crate) tags: Vec<String>,
-    /// If no node can run it now, wait for one.
-    pub(crate) wait: bool,
+    pub(crate) wish: Wish,
     /// What the caller has to say to the function, beside its arguments.
     pub(crate) metadata: Vec<(String, String)>,
+    /// Most items that the caller wants of a stream.
+    pub(crate) limit: Option<u64>,
+    /// The caller wants to know how the call went: a `Trace` frame.
+    pub(crate) traced: bool,
+    /// How long the gateway has held the call back, for such a frame.
+    pub(crate) held: Duration,
+    /// Who calls; the gateway's word, which it puts in place of what the caller may have said.
+    pub(crate) caller: Option<Caller>,
 }
 
-mod option {
-    pub(super) const ON: u64 = 1;
-    pub(super) const TAG: u64 = 2;
-    pub(super) const WAIT: u64 = 3;
-    pub(super) const METADATA: u64 = 4;
+/// Who makes a call, as the gateway knows it; from [`Context::caller`](crate::Context::caller).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Caller {
+    /// Whether it is a client, or a node whose function makes the call.
+    pub role: Role,
+    /// A node's id; of a client `client-` and a number that is random for each process. A name to
+    /// tell callers apart: what is proven is the role.
+    pub id: String,
+    /// The address that the gateway sees it at.
+    pub address: SocketAddr,
 }
+
+/// Those of [`Wish`] are in `wire::wish`.
+mod option {
+    pub(super) const METADATA: u64 = 4;
+    pub(super) const LIMIT: u64 = 8;
+    pub(super) const TRACED: u64 = 9;
+    pub(super) const HELD: u64 = 10;
+    pub(super) const CALLER: u64 = 11;
+}
+
+/// What a client leaves of [`MAX_HEADER`] to the gateway, which adds to the header.
+const RESERVE: usize = 512;
 
 impl CallHeader {
+    /// The header of the first attempt at a call, without options.
+    pub(crate) fn new(id: CallId, function: String, kind: Kind, codec: Codec) -> Self {
+        Self {
+            id,
+            attempt: 0,
+            kind,
+            codec,
+            fingerprint: 0,
+            timeout: None,
+            function,
+            wish: Wish::default(),
+            metadata: Vec::new(),
+            limit: None,
+            traced: false,
+            held: Duration::ZERO,
+            caller: None,
+        }
+    }
+
     /// Appends the header as a frame.
     ///
     /// # Errors
-    /// The length of a header that is longer than [`MAX_HEADER`].
+    /// The length of a header that is longer than [`MAX_HEADER`], or so long that the gateway could
+    /// not add who calls.
     pub(crate) fn put(&self, out: &mut Vec<u8>) -> Result<(), usize> {
         let start = frame::begin(out, FrameKind::Header);
         out.extend_from_slice(&self.id);
@@ -66,15 +110,7 @@ impl CallHeader {
         out.extend_from_slice(&self.fingerprint.to_be_bytes());
         out.put_varint(self.timeout.map_or(0, |left| left.min(MAX_TIMEOUT).as_millis() as u64 + 1));
         out.put_str(&self.function, MAX_HEADER);
-        if let Some(node) = &self.on {
-            put_option(out, option::ON, node);
-        }
-        for tag in &self.tags {
-            put_option(out, option::TAG, tag);
-        }
-        if self.wait {
-            put_option(out, option::WAIT, "");
-        }
+        self.wish.put(out);
         for (key, value) in &self.metadata {
             let mut pair = Vec::with_capacity(key.len() + value.len() + 4);
             pair.put_str(key, MAX_HEADER);
@@ -82,7 +118,24 @@ impl CallHeader {
             out.put_varint(option::METADATA);
             out.put_bytes(&pair);
         }
-        frame::finish(out, start, MAX_HEADER)
+        if let Some(items) = self.limit {
+            put_number(out, option::LIMIT, items);
+        }
+        if self.traced {
+            put_number(out, option::TRACED, 0);
+        }
+        if !self.held.is_zero() {
+            put_number(out, option::HELD, self.held.as_micros().try_into().unwrap_or(u64::MAX));
+        }
+        let reserve = if self.caller.is_some() { 0 } else { RESERVE };
+        if let Some(caller) = &self.caller {
+            let mut value = vec![caller.role.code()];
+            value.put_str(&caller.id, MAX_NAME);
+            value.put_str(&caller.address.to_string(), MAX_NAME);
+            out.put_varint(option::CALLER);
+            out.put_bytes(&value);
+        }
+        frame::finish(out, start, MAX_HEADER - reserve)
     }
 
     /// Reads the body of a `Header` frame.
@@ -98,19 +151,8 @@ impl CallHeader {
         let timeout = reader.varint("timeout")?;
         let timeout = timeout.checked_sub(1).map(|ms| Duration::from_millis(ms).min(MAX_TIMEOUT));
         let function = reader.str(MAX_NAME, "function")?.to_owned();
-        let mut header = Self {
-            id,
-            attempt,
-            kind,
-            codec,
-            fingerprint,
-            timeout,
-            function,
-            on: None,
-            tags: Vec::new(),
-            wait: false,
-            metadata: Vec::new(),
-        };
+        let mut header =
+            Self { attempt, fingerprint, timeout, ..Self::new(id, function, kind, codec) };
         while !reader.is_empty() {
             let tag = reader.varint("option")?;
             let value = reader.bytes(MAX_METADATA, "option")?;
@@ -120,12 +162,17 @@ impl CallHeader {
     }
 
     fn set_option(&mut self, tag: u64, value: &[u8]) -> Result<(), Malformed> {
+        if self.wish.set_option(tag, value)? {
+            return Ok(());
+        }
         match tag {
-            option::ON => self.on = Some(name(value, "on")?),
-            option::TAG if self.tags.len() < MAX_LIST => self.tags.push(name(value, "tag")?),
-            option::TAG => return Err(Malformed::new(format!("more than {MAX_LIST} tags"))),
-            option::WAIT => self.wait = true,
             option::METADATA => self.add_metadata(value)?,
+            option::LIMIT => self.limit = Some(Reader::new(value).varint("limit")?),
+            option::TRACED => self.traced = true,
+            option::HELD => {
+                self.held = Duration::from_micros(Reader::new(value).varint("held")?);
+            }
+            option::CALLER => self.caller = Some(Caller::read(value)?),
             _ => {}
         }
         Ok(())
@@ -145,23 +192,31 @@ impl CallHeader {
     }
 }
 
-fn put_option(out: &mut Vec<u8>, tag: u64, value: &str) {
-    out.put_varint(tag);
-    out.put_str(value, MAX_HEADER);
+impl Caller {
+    fn read(value: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(value);
+        let role = Role::from_code(reader.u8("caller")?)
+            .ok_or_else(|| Malformed::new("the caller has an unknown role"))?;
+        let id = reader.str(MAX_NAME, "caller")?.to_owned();
+        let address = reader.str(MAX_NAME, "caller")?;
+        let address =
+            address.parse().map_err(|_| Malformed::new("the caller's address is none"))?;
+        Ok(Self { role, id, address })
+    }
 }
 
-fn name(value: &[u8], field: &str) -> Result<String, Malformed> {
-    match std::str::from_utf8(value) {
-        Ok(name) if name.len() <= MAX_NAME => Ok(name.to_owned()),
-        Ok(_) => Err(Malformed::new(format!("`{field}` is longer than {MAX_NAME}"))),
-        Err(_) => Err(Malformed::new(format!("`{field}` is not UTF-8"))),
-    }
+fn put_number(out: &mut Vec<u8>, tag: u64, number: u64) {
+    let mut value = Vec::with_capacity(10);
+    value.put_varint(number);
+    out.put_varint(tag);
+    out.put_bytes(&value);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::frame::FRAME_HEADER;
+    use crate::wire::wish::Strategy;
 
     fn sample() -> CallHeader {
         CallHeader {
@@ -172,10 +227,23 @@ mod tests {
             fingerprint: 0x0123_4567_89ab_cdef,
             timeout: Some(Duration::from_millis(1_500)),
             function: "Model.embed".into(),
-            on: Some("gpu-1".into()),
-            tags: vec!["gpu".into(), "eu".into()],
-            wait: true,
+            wish: Wish {
+                on: Some("gpu-1".into()),
+                tags: vec!["gpu".into(), "eu".into()],
+                preferred: vec!["near".into()],
+                sticky: Some(7),
+                strategy: Some(Strategy::Fastest),
+                wait: true,
+            },
             metadata: vec![("tenant".into(), "a".into()), ("empty".into(), String::new())],
+            limit: Some(3),
+            traced: true,
+            held: Duration::from_micros(4_711),
+            caller: Some(Caller {
+                role: Role::Client,
+                id: "client-1".into(),
+                address: "[::1]:4433".parse().unwrap(),
+            }),
         }
     }
 
@@ -193,7 +261,7 @@ mod tests {
         let body = &out[FRAME_HEADER..];
         for end in 0..body.len() {
             if let Ok(header) = CallHeader::read(&body[..end]) {
-                assert!(header.metadata.len() < 2, "{end}");
+                assert!(header.caller.is_none(), "{end}");
             }
         }
     }
@@ -222,6 +290,11 @@ mod tests {
     fn a_header_above_the_limit_is_refused() {
         let header = CallHeader { function: "x".repeat(MAX_HEADER), ..sample() };
         assert!(header.put(&mut Vec::new()).is_err());
+        let function = "x".repeat(MAX_HEADER - RESERVE);
+        let mut header = CallHeader { function, caller: None, ..sample() };
+        assert!(header.put(&mut Vec::new()).is_err());
+        header.caller = sample().caller;
+        header.put(&mut Vec::new()).unwrap();
         let header = CallHeader { function: "x".repeat(MAX_NAME + 1), ..sample() };
         let mut out = Vec::new();
         header.put(&mut out).unwrap();

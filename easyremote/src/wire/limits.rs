@@ -21,6 +21,9 @@ pub(crate) const MAX_METADATA: usize = 8 << 10;
 /// Longest `Error` frame, in bytes. Texts are cut to fit.
 pub(crate) const MAX_ERROR: usize = 8 << 10;
 
+/// Longest `Trace` frame, in bytes: a node's id and two numbers.
+pub(crate) const MAX_TRACE: usize = 256;
+
 /// Longest control message, in bytes: the registration of [`MAX_FUNCTIONS`] functions with a
 /// kilobyte of names and documentation each.
 pub(crate) const MAX_CONTROL: usize = 1 << 20;

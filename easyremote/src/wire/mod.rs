@@ -6,7 +6,7 @@
 //! | direction | frames |
 //! |-----------|--------|
 //! | caller to node | `Header`, `Body` (the arguments); if it sends a stream, `Item`*, `End`; then FIN |
-//! | node to caller, one result | `Body` or `Fault` or `Error`, then FIN |
+//! | node to caller, one result | `Error`, or: `Trace` if asked for, `Body` or `Fault`; then FIN |
 //! | node to caller, a stream | `Fault` or `Error`, or: `Open`, (`Item` or `ItemFault`)*, `End` or `Error`; then FIN |
 //!
 //! A FIN before the last frame of a direction is an error, never an end.
@@ -23,3 +23,5 @@ pub(crate) mod kind;
 pub(crate) mod limits;
 pub(crate) mod scanner;
 pub(crate) mod shape;
+pub(crate) mod trace;
+pub(crate) mod wish;

@@ -1,0 +1,27 @@
+//! Errors that several kinds of calls have in common.
+
+use crate::error::{Error, ErrorKind, Executed};
+
+/// The error of what begins after the client was closed.
+pub(super) fn closed() -> Error {
+    Error::new(ErrorKind::ConnectionLost, "the client has been closed")
+}
+
+/// Adds the caller's types to the complaint that the node's differ.
+pub(super) fn with_signature(error: Error, signature: &str) -> Error {
+    if error.kind() != ErrorKind::SignatureMismatch || signature.is_empty() {
+        return error;
+    }
+    let text = format!("{error}, this caller `{signature}`; build both from the same definition");
+    let detailed = Error::new(error.kind(), text).with_executed(error.executed());
+    match error.node() {
+        Some(node) => detailed.with_node(node),
+        None => detailed,
+    }
+}
+
+/// The error of a call whose task was dropped: only closing the client does that.
+pub(super) fn thread_ended() -> Error {
+    let text = "the client was closed during the call";
+    Error::new(ErrorKind::ConnectionLost, text).with_executed(Executed::Maybe)
+}

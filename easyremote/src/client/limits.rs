@@ -1,0 +1,42 @@
+//! What ends a call before its answer does.
+
+use std::future::Future;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::function::context::Scope;
+
+/// Why a call is not waited for any more.
+pub(super) enum Over {
+    Late,
+    Cancelled,
+}
+
+/// Waits for `future`, until `deadline` and for as long as `scope` lasts, if there are such.
+pub(super) async fn unless_over<F: Future>(
+    deadline: Option<Instant>,
+    scope: Option<Scope>,
+    future: F,
+) -> Result<F::Output, Over> {
+    if deadline.is_none() && scope.is_none() {
+        return Ok(future.await);
+    }
+    let late = async {
+        match deadline {
+            Some(deadline) => sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    };
+    let cancelled = async {
+        match &scope {
+            Some(scope) => scope.cancelled.cancelled().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        output = future => Ok(output),
+        () = late => Err(Over::Late),
+        () = cancelled => Err(Over::Cancelled),
+    }
+}

@@ -1,0 +1,191 @@
+//! Making a call again.
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Executed};
+
+/// How often, and after what pauses, a call is made again that failed.
+///
+/// What is safe to repeat is not a matter of this policy. A function that is not `idempotent` is
+/// called again only if it is proven that it did not start; one that is, also if it may have. Every
+/// attempt has the same call id, and all of them together the one deadline.
+///
+/// | a call that | without `.retry(..)` | with it |
+/// |---|---|---|
+/// | did not start, because node or connection was lost, or the party is draining | again, at once the first time | the same |
+/// | did not start, because there is no node, no gateway, or no room | not again | again, not before [`retry_after`](Error::retry_after) |
+/// | may have run, because node or connection was lost, and is `idempotent` | again | again |
+/// | ended in any other way | not again | not again |
+///
+/// A call that takes a client stream, or whose arguments are longer than 1 MiB, is not made again,
+/// nor is a stream that has been opened. Where many calls fail, fewer are repeated: a client has 10
+/// tokens for calls that may have run or found no room; each takes one, each success gives a tenth
+/// back, and with 5 or less none is repeated (the retry throttling of gRPC, proposal A6).
+///
+/// ```
+/// # use easyremote::{Client, Retry, remote};
+/// # use std::time::Duration;
+/// # #[remote]
+/// # fn add(a: i64, b: i64) -> i64 { a + b }
+/// # async fn example(client: Client) -> Result<(), easyremote::Error> {
+/// let patient = Retry::new().attempts(5).backoff(Duration::from_millis(50), Duration::from_secs(2));
+/// let sum = add::call(&client, 1, 2).retry(patient).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a policy does nothing until it is given to a call or to `Options`"]
+pub struct Retry {
+    attempts: u32,
+    first: Duration,
+    longest: Duration,
+}
+
+/// Longest arguments that are kept for another attempt, in bytes.
+pub(super) const MAX_KEPT: usize = 1 << 20;
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Retry {
+    /// 3 attempts in all, with pauses that double from 100 ms up to 1 s, each varied by a fifth.
+    pub const fn new() -> Self {
+        let (first, longest) = (Duration::from_millis(100), Duration::from_secs(1));
+        Self { attempts: 3, first, longest }
+    }
+
+    /// One attempt, whatever becomes of it.
+    pub const fn never() -> Self {
+        Self { attempts: 1, ..Self::new() }
+    }
+
+    /// Most attempts in all, the first one included; at least 1.
+    pub const fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = if attempts == 0 { 1 } else { attempts };
+        self
+    }
+
+    /// The first pause, and the longest one; between them they double.
+    pub const fn backoff(mut self, first: Duration, longest: Duration) -> Self {
+        self.first = first;
+        self.longest = longest;
+        self
+    }
+
+    /// The pause after the attempt number `attempt`, counted from 0.
+    fn pause(&self, attempt: u64) -> Duration {
+        let doubled = 1_u32.checked_shl(attempt.try_into().unwrap_or(u32::MAX)).unwrap_or(u32::MAX);
+        let pause = self.first.saturating_mul(doubled).min(self.longest);
+        pause.mul_f64(0.8 + 0.4 * fastrand::f64())
+    }
+}
+
+/// What holds for one call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    /// `None` if the caller has not set one.
+    pub(super) retry: Option<Retry>,
+    pub(super) idempotent: bool,
+}
+
+/// What becomes of an attempt that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// That was it.
+    Final,
+    /// It did not start: one more attempt after this pause.
+    Free(Duration),
+    /// One more attempt after this pause, if the budget has a token for it.
+    Budgeted(Duration),
+}
+
+impl Policy {
+    /// Whether there is ever a second attempt, so that the arguments have to be kept.
+    pub(super) fn repeats(&self) -> bool {
+        self.retry.is_none_or(|retry| retry.attempts > 1)
+    }
+
+    /// What to do after attempt number `attempt`, counted from 0, failed with `error`.
+    pub(super) fn judge(&self, error: &Error, attempt: u64) -> Verdict {
+        let retry = self.retry.unwrap_or_default();
+        if attempt + 1 >= u64::from(retry.attempts) {
+            return Verdict::Final;
+        }
+        let lost = matches!(
+            error.kind(),
+            ErrorKind::NodeLost | ErrorKind::ConnectionLost | ErrorKind::Draining
+        );
+        let pause = retry.pause(attempt).max(error.retry_after().unwrap_or_default());
+        match error.executed() {
+            Executed::No if lost && attempt == 0 => Verdict::Free(Duration::ZERO),
+            Executed::No if lost => Verdict::Free(pause),
+            Executed::No if error.is_retryable() && self.retry.is_some() => {
+                Verdict::Budgeted(pause)
+            }
+            // A node that shuts down cancels what it runs.
+            Executed::Maybe | Executed::Yes
+                if self.idempotent && (lost || error.kind() == ErrorKind::Cancelled) =>
+            {
+                Verdict::Budgeted(pause)
+            }
+            _ => Verdict::Final,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(kind: ErrorKind, executed: Executed) -> Error {
+        Error::new(kind, "test").with_executed(executed)
+    }
+
+    #[test]
+    fn only_what_is_safe_is_repeated() {
+        use ErrorKind::*;
+        use Executed::{Maybe, No, Yes};
+        let automatic = Policy { retry: None, idempotent: false };
+        let asked = Policy { retry: Some(Retry::new()), idempotent: false };
+        let idempotent = Policy { retry: None, idempotent: true };
+        let never = Policy { retry: Some(Retry::never()), idempotent: true };
+        let repeats = |policy: Policy, kind, executed| {
+            policy.judge(&error(kind, executed), 0) != Verdict::Final
+        };
+        for kind in [NodeLost, ConnectionLost, Draining] {
+            assert!(repeats(automatic, kind, No) && repeats(asked, kind, No));
+            assert!(!repeats(automatic, kind, Maybe) && !repeats(asked, kind, Yes));
+            assert!(repeats(idempotent, kind, Maybe) && repeats(idempotent, kind, Yes));
+            assert!(!repeats(never, kind, No) && !repeats(never, kind, Maybe));
+        }
+        for kind in [NoNode, Overloaded, Unavailable] {
+            assert!(!repeats(automatic, kind, No) && !repeats(idempotent, kind, No));
+            assert!(repeats(asked, kind, No));
+        }
+        for kind in [BadArguments, Panicked, DeadlineExceeded, SignatureMismatch, TooLarge] {
+            for executed in [No, Maybe, Yes] {
+                assert!(!repeats(asked, kind, executed) && !repeats(idempotent, kind, executed));
+            }
+        }
+    }
+
+    #[test]
+    fn attempts_end_and_pauses_grow_within_bounds() {
+        let retry = Retry::new().attempts(80);
+        let policy = Policy { retry: Some(retry), idempotent: false };
+        let lost = error(ErrorKind::NodeLost, Executed::No);
+        assert_eq!(policy.judge(&lost, 0), Verdict::Free(Duration::ZERO));
+        assert_eq!(policy.judge(&lost, 79), Verdict::Final);
+        for attempt in 0..79 {
+            let full = (0.1 * 2_f64.powi(attempt as i32)).min(1.0);
+            let pause = retry.pause(attempt).as_secs_f64();
+            assert!(pause >= full * 0.79 && pause <= full * 1.21, "{attempt}: {pause}");
+        }
+        let busy = error(ErrorKind::Overloaded, Executed::No);
+        let busy = busy.with_retry_after(Duration::from_secs(9));
+        assert_eq!(policy.judge(&busy, 0), Verdict::Budgeted(Duration::from_secs(9)));
+    }
+}

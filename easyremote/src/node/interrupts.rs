@@ -1,0 +1,56 @@
+//! What can end a call before its function does.
+
+use std::future::Future;
+
+use futures::future::BoxFuture;
+use tokio::time::{Instant, sleep_until};
+
+use crate::error::Error;
+use crate::transport::stream::Stopped;
+
+/// What can end a call before its function does.
+pub(super) struct Interrupts {
+    /// Resolves when the caller has given the call up.
+    pub(super) stopped: Stopped,
+    pub(super) deadline: Option<Instant>,
+    /// Receives the caller's stream, if the function takes one; resolves when that goes wrong.
+    pub(super) receiving: Option<BoxFuture<'static, Interrupt>>,
+}
+
+/// How a wait for the user's code ended, if not with a result.
+pub(super) enum Interrupt {
+    /// The caller has left.
+    Gone,
+    /// The deadline has passed.
+    Late,
+    /// What the caller sent after its arguments is no stream of its kind.
+    Failed(Error),
+}
+
+impl Interrupts {
+    /// Waits for `future`, unless the call is over first.
+    pub(super) async fn unless<F: Future>(&mut self, future: F) -> Result<F::Output, Interrupt> {
+        let late = async {
+            match self.deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let receiving = async {
+            match &mut self.receiving {
+                Some(receiving) => receiving.await,
+                None => std::future::pending().await,
+            }
+        };
+        let interrupt = tokio::select! {
+            biased;
+            output = future => return Ok(output),
+            _ = &mut self.stopped => Interrupt::Gone,
+            interrupt = receiving => interrupt,
+            () = late => Interrupt::Late,
+        };
+        // It may have been what has ended, and there is an answer to wait for still.
+        self.receiving = None;
+        Err(interrupt)
+    }
+}

@@ -1,0 +1,119 @@
+//! A connection to a gateway that is kept up, as those see it who open calls on it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::error::{Error, ErrorKind};
+use crate::gauge::RetryBudget;
+use crate::transport::identity::random;
+use crate::wire::header::CallId;
+
+/// What calls need of a connection that somebody else keeps up: a client, or a node for the calls
+/// of its functions.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// Of the thread that owns the connection: everything that touches its streams runs there.
+    io: Handle,
+    state: watch::Receiver<LinkState>,
+    /// Longest wait for the connection, and then for a stream on it.
+    pub(crate) connect_timeout: Duration,
+    /// Longest message that this side allows, in bytes.
+    pub(crate) max_message: usize,
+    pub(crate) retries: RetryBudget,
+    /// First half of every call id: no two links share it.
+    id: [u8; 8],
+    /// Second half of the next one.
+    next: AtomicU64,
+}
+
+/// Whether there is a connection.
+#[derive(Clone, Debug)]
+pub(crate) enum LinkState {
+    /// Not now; calls wait.
+    Connecting,
+    /// There is. Whoever opens a call keeps the `Arc` for as long as the call lasts, so that the
+    /// keeper of the connection can tell when nobody uses it any more.
+    Connected(Arc<Live>),
+    /// Not any more.
+    Closed,
+}
+
+/// A connection that is up.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) connection: quinn::Connection,
+    /// Longest message that both sides allow, in bytes.
+    pub(crate) max_message: usize,
+}
+
+impl Link {
+    /// A link whose keeper runs on `io` and publishes its state.
+    ///
+    /// # Errors
+    /// `Unavailable` if the system gives no random numbers.
+    pub(crate) fn new(
+        io: Handle,
+        state: watch::Receiver<LinkState>,
+        connect_timeout: Duration,
+        max_message: usize,
+    ) -> Result<Self, Error> {
+        let (id, next, retries) = (random()?, AtomicU64::new(0), RetryBudget::default());
+        Ok(Self { io, state, connect_timeout, max_message, retries, id, next })
+    }
+
+    /// An id for a call that no other call has.
+    pub(crate) fn next_call_id(&self) -> CallId {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.id);
+        id[8..].copy_from_slice(&self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        id
+    }
+
+    /// Runs `task` on the thread of the connection.
+    pub(crate) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.io.spawn(task)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(*self.state.borrow(), LinkState::Closed)
+    }
+
+    /// Resolves when the link is closed for good.
+    pub(crate) async fn closed(&self) {
+        let mut state = self.state.clone();
+        // An error says that the keeper, and the sender with it, is gone: also closed.
+        let _ = state.wait_for(|state| matches!(state, LinkState::Closed)).await;
+    }
+
+    /// Waits for a connection, for as long as connecting may take.
+    ///
+    /// # Errors
+    /// `Unavailable` if there is none in time, `ConnectionLost` if there will be none.
+    pub(crate) async fn connection(&self) -> Result<Arc<Live>, Error> {
+        let closed = || Error::new(ErrorKind::ConnectionLost, "the client has been closed");
+        let mut state = self.state.clone();
+        let ready = state.wait_for(|state| !matches!(state, LinkState::Connecting));
+        let limit = self.connect_timeout;
+        match timeout(limit, ready).await {
+            Ok(Ok(state)) => match &*state {
+                LinkState::Connected(live) => Ok(live.clone()),
+                LinkState::Connecting | LinkState::Closed => Err(closed()),
+            },
+            Ok(Err(_)) => Err(closed()),
+            Err(_) => {
+                let text = format!("the connection to the gateway did not come back in {limit:?}");
+                Err(Error::new(ErrorKind::Unavailable, text))
+            }
+        }
+    }
+}
