@@ -1,6 +1,6 @@
 //! The node of a program of three processes; see `gateway.rs`.
 //!
-//! It ends with Ctrl-C, or when nobody has called for a minute (`-- 5`: for 5 s).
+//! It finishes its calls and ends with Ctrl-C or SIGTERM, and when nobody has called for a minute (`-- 5`: for 5 s).
 
 use std::time::{Duration, Instant};
 
@@ -29,11 +29,26 @@ async fn main() -> Result<(), easyremote::Error> {
     let node = Node::serve("127.0.0.1:8080", functions![count_words, count_down]).await?;
     println!("{} is registered", node.id());
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
+        () = asked_to_end() => println!("finishing what is running"),
         () = nothing_to_do(&node) => println!("nobody calls"),
     }
-    node.shutdown().await;
+    node.drain(Duration::from_secs(30)).await;
     Ok(())
+}
+
+/// Resolves with Ctrl-C, or when the system asks the process to end.
+async fn asked_to_end() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).expect("signals can be listened for");
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// Resolves when nobody has called for a while.

@@ -6,13 +6,15 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::transport::dial::{Dialled, Dialler};
-use crate::transport::link::LinkState;
+use crate::transport::link::{LinkState, Unused};
 use crate::transport::reset;
+use crate::wire::control::Control;
 
 /// Longest wait for the gateway to hear that the client leaves.
 const FAREWELL: Duration = Duration::from_millis(100);
@@ -29,6 +31,8 @@ pub(super) async fn keep(
     stop: CancellationToken,
 ) {
     let mut first = Some(first);
+    // Connections to gateways that drain, until their last calls have ended.
+    let mut leaving = JoinSet::new();
     loop {
         let limit = first.is_some().then_some(patience);
         let dialled = tokio::select! {
@@ -36,21 +40,38 @@ pub(super) async fn keep(
             dialled = dial_any(&mut diallers, limit) => dialled,
         };
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
-        if let Ok(dialled) = &dialled {
-            publish.send_replace(LinkState::Connected(Arc::new(dialled.live())));
-        }
+        let unused = dialled.as_ref().ok().map(|dialled| {
+            let (live, unused) = dialled.live();
+            publish.send_replace(LinkState::Connected(Arc::new(live)));
+            unused
+        });
         if let Some(first) = first.take() {
             // Nobody waits any more if connecting was given up, and then `stop` follows.
             let _ = first.send(outcome);
         }
-        let Ok(dialled) = dialled else { break };
-        match stay(dialled, &stop).await {
-            Some(error) => warn!(%error, "connection to the gateway lost"),
-            None => break,
+        let (Ok(mut dialled), Some(unused)) = (dialled, unused) else { break };
+        let left = stay(&mut dialled, &stop).await;
+        if !matches!(left, Left::Stopped) {
+            publish.send_replace(LinkState::Connecting);
         }
-        publish.send_replace(LinkState::Connecting);
+        match left {
+            Left::Stopped => {
+                goodbye(dialled).await;
+                break;
+            }
+            Left::Lost(error) => {
+                warn!(%error, "connection to the gateway lost");
+                goodbye(dialled).await;
+            }
+            Left::Draining => {
+                info!("the gateway drains; looking for it, or another one, anew");
+                leaving.spawn(leave(dialled, unused, stop.clone()));
+            }
+        }
+        while leaving.try_join_next().is_some() {}
     }
     publish.send_replace(LinkState::Closed);
+    while leaving.join_next().await.is_some() {}
 }
 
 /// Dials all gateways at once; the first that answers is taken.
@@ -67,20 +88,53 @@ async fn dial_any(diallers: &mut [Dialler], patience: Option<Duration>) -> Resul
     outcome
 }
 
-/// Stays connected until the connection breaks (why) or the client is to stop (`None`).
-async fn stay(dialled: Dialled, stop: &CancellationToken) -> Option<Error> {
-    let Dialled { endpoint, connection, mut control, .. } = dialled;
-    let left = loop {
+/// Why a connection is not used any more.
+enum Left {
+    /// The client is to stop.
+    Stopped,
+    /// It broke.
+    Lost(Error),
+    /// The gateway takes no new calls, and finishes those that it has.
+    Draining,
+}
+
+/// Stays connected for as long as the connection is to be used.
+async fn stay(dialled: &mut Dialled, stop: &CancellationToken) -> Left {
+    loop {
         tokio::select! {
-            () = stop.cancelled() => break None,
-            message = control.next() => match message {
+            () = stop.cancelled() => return Left::Stopped,
+            message = dialled.control.next() => match message {
+                Ok(Control::Draining) => return Left::Draining,
                 Ok(message) => debug!(?message, "unexpected control message"),
-                Err(error) => break Some(error),
+                Err(error) => return Left::Lost(error),
             },
         }
-    };
+    }
+}
+
+/// Leaves a gateway that drains, after the last call on its connection.
+async fn leave(mut dialled: Dialled, mut unused: Unused, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = unused.wait() => break,
+            // The heartbeat goes on.
+            message = dialled.control.next() => match message {
+                Ok(message) => debug!(?message, "unexpected control message"),
+                Err(error) => {
+                    debug!(%error, "a gateway that drains has left");
+                    break;
+                }
+            },
+        }
+    }
+    goodbye(dialled).await;
+}
+
+/// Closes the connection, and gives the gateway time to hear of it.
+async fn goodbye(dialled: Dialled) {
+    let Dialled { endpoint, connection, .. } = dialled;
     connection
         .close(reset::code(ErrorKind::ConnectionLost, Executed::Maybe), b"the client has left");
     let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
-    left
 }

@@ -11,7 +11,7 @@ use crate::wire::wish::Strategy;
 impl Routed {
     /// The node for a call, if one can run it now.
     pub(super) fn choose(&self, header: &CallHeader) -> Option<&Route> {
-        let free = |route: &Route| route.fits(header) && !route.node.is_full();
+        let free = |route: &Route| route.fits(header) && route.node.is_free();
         let wish = &header.wish;
         if !wish.preferred.is_empty() {
             let preferred = |route: &Route| free(route) && route.node.has(&wish.preferred);

@@ -2,6 +2,7 @@
 
 mod choice;
 mod directory;
+mod node_session;
 mod relay;
 mod routes;
 mod session;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::gateway::routes::Routes;
@@ -24,7 +26,7 @@ use crate::transport::reset;
 use crate::transport::ticket::Ticket;
 use crate::wire::control::Role;
 use crate::wire::directory::NodeInfo;
-use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE};
+use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
 
 /// A running gateway.
 ///
@@ -63,8 +65,10 @@ struct Shared {
     routes: Routes,
     max_message: usize,
     counters: Counters,
-    /// Cancelled when the gateway's last task has ended.
-    closed: CancellationToken,
+    /// Cancelled when clients are to go elsewhere.
+    draining: CancellationToken,
+    /// Clients and calls.
+    busy: TaskTracker,
 }
 
 #[derive(Debug, Default)]
@@ -152,6 +156,33 @@ impl Gateway {
         }
     }
 
+    /// Sends the clients away, finishes the calls that they have made, for at most `grace`, and ends.
+    ///
+    /// No call fails. Clients make their next calls through another of their gateways, or wait until
+    /// one takes their connection again, for as long as their
+    /// [`connect_timeout`](crate::ClientBuilder::connect_timeout); so a gateway that is started
+    /// again at its address in that time costs them nothing but the wait. Nodes stay until the end,
+    /// and then dial again. Calls that are still under way after `grace` end as with
+    /// [`shutdown`](Self::shutdown). 30 s is a usual grace.
+    ///
+    /// # Cancel safety
+    /// Once polled, the clients are sent away and no new peer is let in; the gateway then runs on
+    /// until it is drained again, shut down or dropped.
+    pub async fn drain(&self, grace: Duration) {
+        self.shared.draining.cancel();
+        self.shared.busy.close();
+        let drained = async {
+            tokio::select! {
+                () = self.shared.busy.wait() => {}
+                () = self.closed() => {}
+            }
+        };
+        if tokio::time::timeout(grace.min(MAX_TIMEOUT), drained).await.is_err() {
+            tracing::warn!(?grace, "calls are cut off: the grace is over");
+        }
+        self.shutdown().await;
+    }
+
     /// Closes all connections and waits until the gateway has ended. Calls under way fail with
     /// [`ErrorKind::ConnectionLost`].
     ///
@@ -164,7 +195,7 @@ impl Gateway {
 
     /// Resolves when the gateway has ended, for whatever reason. Cancel safe.
     pub async fn closed(&self) {
-        self.shared.closed.cancelled().await;
+        self.io.ended().await;
     }
 }
 
@@ -199,14 +230,13 @@ impl GatewayBuilder {
             routes: Routes::default(),
             max_message: self.max_message,
             counters: Counters::default(),
-            closed: CancellationToken::new(),
+            draining: CancellationToken::new(),
+            busy: TaskTracker::new(),
         });
         let (bound, binding) = oneshot::channel();
         let io = IoThread::start("easyremote-gateway", |stop| {
             let (shared, address) = (shared.clone(), self.address);
             async move {
-                // Also when a task panics: nobody must wait for an end that has been.
-                let _closed = shared.closed.clone().drop_guard();
                 match listen(&address, &shared.identity).await {
                     Ok((endpoint, local)) => {
                         if bound.send(Ok(local)).is_ok() {
@@ -252,6 +282,8 @@ async fn run(endpoint: &quinn::Endpoint, shared: &Arc<Shared>, stop: Cancellatio
         tokio::select! {
             () = stop.cancelled() => break,
             incoming = endpoint.accept() => match incoming {
+                // Not `ignore`: the peer is to look for another gateway at once.
+                Some(incoming) if shared.draining.is_cancelled() => incoming.refuse(),
                 Some(incoming) => {
                     sessions.spawn(session::serve(incoming, shared.clone()));
                 }

@@ -25,6 +25,7 @@ pub(super) async fn serve(
     caller: Arc<Caller>,
 ) {
     let _gauge = Gauge::up(&shared.counters.in_flight);
+    let _busy = shared.busy.token();
     let mut client = Hop { send: SendHalf::new(send), recv: RecvHalf::new(recv) };
     let mut buffer = FrameBuffer::new(0);
     let header = match timeout(HEADER_TIMEOUT, read_header(&mut client.recv, &mut buffer)).await {

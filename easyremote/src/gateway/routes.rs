@@ -10,11 +10,11 @@ use tokio::sync::Notify;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::Shared;
 use crate::gateway::choice::Latency;
-use crate::wire::control::{Hello, Offer, Register};
+use crate::gateway::node_session::{Drain, NodeSession};
+use crate::wire::control::Offer;
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
-use crate::wire::limits::MAX_NODE_STREAMS;
 
 /// All nodes and what they offer.
 #[derive(Debug, Default)]
@@ -66,71 +66,6 @@ impl Route {
     }
 }
 
-/// A node that is connected.
-#[derive(Debug)]
-pub(super) struct NodeSession {
-    id: String,
-    boot: [u8; 16],
-    epoch: u64,
-    connection: quinn::Connection,
-    register: Register,
-    in_flight: AtomicU64,
-}
-
-impl NodeSession {
-    pub(super) fn new(connection: quinn::Connection, hello: &Hello, register: Register) -> Self {
-        Self {
-            id: hello.id.clone(),
-            boot: hello.boot,
-            epoch: hello.epoch,
-            connection,
-            register,
-            in_flight: AtomicU64::new(0),
-        }
-    }
-
-    pub(super) fn id(&self) -> &str {
-        &self.id
-    }
-
-    pub(super) fn connection(&self) -> &quinn::Connection {
-        &self.connection
-    }
-
-    /// Whether `newer` may have this session's id.
-    ///
-    /// The same process may: it has lost this session. Another process may when it registers for
-    /// the first time, as after a restart. Otherwise two processes with one id would push each
-    /// other out for ever.
-    fn yields_to(&self, newer: &Self) -> bool {
-        self.connection.close_reason().is_some() || self.boot == newer.boot || newer.epoch == 0
-    }
-
-    fn fits(&self, header: &CallHeader) -> bool {
-        header.wish.on.as_ref().is_none_or(|id| *id == self.id) && self.has(&header.wish.tags)
-    }
-
-    /// Whether it has all these tags.
-    pub(super) fn has(&self, tags: &[String]) -> bool {
-        tags.iter().all(|tag| self.register.tags.contains(tag))
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        // What the node's transport allows the gateway to have open.
-        self.load() >= u64::from(MAX_NODE_STREAMS)
-    }
-
-    pub(super) fn load(&self) -> u64 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// Calls per place, in units that tell one call in thousands of places from none: comparable
-    /// between nodes of different size.
-    pub(super) fn pressure(&self) -> u64 {
-        self.load().saturating_mul(1 << 32) / self.register.capacity.max(1)
-    }
-}
-
 /// A node's place in the routes; dropping it takes the node out.
 #[derive(Debug)]
 pub(super) struct Registration {
@@ -150,6 +85,28 @@ impl Registration {
         let session = Arc::new(session);
         let replaced = shared.routes.insert(&session)?;
         Ok((Self { shared, session }, replaced))
+    }
+}
+
+impl Registration {
+    /// Gives the node no more calls.
+    pub(super) fn drain(&self) {
+        // Under the lock that picks hold: whoever has picked it before has been counted.
+        let _table = self.shared.routes.table();
+        self.session.drain.send_replace(Drain::Leaves);
+    }
+
+    /// Resolves when the node drains and has no call any more, until it
+    /// [has been told](Self::has_been_told). Cancel safe.
+    pub(super) async fn drained(&self) {
+        let mut drain = self.session.drain.subscribe();
+        let idle = |drain: &Drain| *drain == Drain::Leaves && self.session.load() == 0;
+        // The session holds the sender.
+        let _ = drain.wait_for(idle).await;
+    }
+
+    pub(super) fn has_been_told(&self) {
+        self.session.drain.send_replace(Drain::Told);
     }
 }
 
@@ -184,7 +141,11 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.route.node.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let node = &self.route.node;
+        if node.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 && node.is_draining() {
+            // It is looked at again whether there is a call.
+            node.drain.send_modify(|_| ());
+        }
     }
 }
 
@@ -255,7 +216,7 @@ impl Routes {
         let routes = table.functions.get(&header.function).map_or(&[][..], |it| &it.routes);
         let mut matching = routes.iter().filter(|route| matches(route.offer(), header)).peekable();
         let mismatch = !routes.is_empty() && matching.peek().is_none();
-        !mismatch && !matching.any(|route| route.node.fits(header))
+        !mismatch && !matching.any(|route| route.node.fits(header) && !route.node.is_draining())
     }
 
     pub(super) fn n_nodes(&self) -> u64 {
@@ -334,7 +295,13 @@ impl Table {
         let Some(route) = routes.iter().find(|route| matches(route.offer(), header)) else {
             return mismatch(header, &routes[0]);
         };
-        if routes.iter().any(|route| route.fits(header)) {
+        let mut fitting = routes.iter().filter(|route| route.fits(header)).peekable();
+        if let Some(first) = fitting.peek() {
+            let id = first.node.id();
+            if fitting.all(|route| route.node.is_draining()) {
+                let text = format!("node `{id}` is shutting down, and no other offers `{name}`");
+                return Error::new(ErrorKind::Draining, text).with_node(id);
+            }
             let text = format!("every node that offers `{name}` is busy with all it may take");
             return Error::new(ErrorKind::Overloaded, text)
                 .with_retry_after(Duration::from_millis(100));

@@ -9,7 +9,8 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::error::{Error, ErrorKind, Executed};
-use crate::gateway::routes::{NodeSession, Registration};
+use crate::gateway::node_session::NodeSession;
+use crate::gateway::routes::Registration;
 use crate::gateway::{Shared, relay};
 use crate::gauge::Gauge;
 use crate::transport::control_stream::ControlStream;
@@ -127,12 +128,25 @@ async fn serve_client(
     shared: &Arc<Shared>,
 ) -> Result<(), Error> {
     let _gauge = Gauge::up(&shared.counters.clients);
+    let _busy = shared.busy.token();
     admit_client(connection);
     welcome(control, shared)?;
     debug!("client connected");
     let [a, b, c, d, ..] = hello.boot;
     let id = format!("client-{:08x}", u32::from_be_bytes([a, b, c, d]));
-    Err(serve_calls(connection, control, id, Role::Client, shared).await)
+    let caller = Caller { role: Role::Client, id, address: connection.remote_address() };
+    let mut calls = Calls::new(connection, caller, shared);
+    let mut told = false;
+    loop {
+        tokio::select! {
+            () = shared.draining.cancelled(), if !told => {
+                told = true;
+                control.queue(&Control::Draining)?;
+            }
+            error = calls.relay() => return Err(error),
+            message = control.next() => return Err(unexpected(&message?)),
+        }
+    }
 }
 
 /// Registers a node, keeps it in the routes until it leaves, and relays the calls that its
@@ -149,40 +163,64 @@ async fn serve_node(
         Control::Register(register) => register,
         other => return Err(unexpected(&other)),
     };
-    let _registration = register_node(connection, hello, register, shared)?;
+    let registration = register_node(connection, hello, register, shared)?;
     control.queue(&Control::Registered)?;
     info!("node registered");
-    let left = serve_calls(connection, control, hello.id.clone(), Role::Node, shared).await;
+    let (role, id) = (Role::Node, hello.id.clone());
+    let caller = Caller { role, id, address: connection.remote_address() };
+    let mut calls = Calls::new(connection, caller, shared);
+    let left = loop {
+        tokio::select! {
+            error = calls.relay() => break error,
+            () = registration.drained() => {
+                control.queue(&Control::Drained)?;
+                registration.has_been_told();
+            }
+            message = control.next() => match message {
+                Ok(Control::Draining) => {
+                    info!("node drains");
+                    registration.drain();
+                }
+                Ok(message) => break unexpected(&message),
+                Err(error) => break error,
+            },
+        }
+    };
     info!(reason = %left, "node left");
     Err(left)
 }
 
-/// Relays the calls of a peer until it leaves; says why.
-async fn serve_calls(
-    connection: &quinn::Connection,
-    control: &mut ControlStream,
-    id: String,
-    role: Role,
-    shared: &Arc<Shared>,
-) -> Error {
-    let caller = Arc::new(Caller { role, id, address: connection.remote_address() });
-    // Ended with the session: what is under way is cancelled on its node.
-    let mut calls = JoinSet::new();
-    loop {
-        tokio::select! {
-            stream = connection.accept_bi() => match stream {
-                Ok((send, recv)) => {
-                    shared.counters.calls.fetch_add(1, Ordering::Relaxed);
-                    let call = relay::serve(send, recv, shared.clone(), caller.clone());
-                    calls.spawn(call.in_current_span());
-                }
-                Err(cause) => return reset::connection_error(cause, ErrorKind::ConnectionLost),
-            },
-            message = control.next() => match message {
-                Ok(message) => return unexpected(&message),
-                Err(error) => return error,
-            },
-            Some(_) = calls.join_next(), if !calls.is_empty() => {}
+/// The calls that one peer makes. Ended with the session: what is under way is then cancelled on
+/// its node.
+struct Calls<'a> {
+    connection: &'a quinn::Connection,
+    caller: Arc<Caller>,
+    shared: &'a Arc<Shared>,
+    running: JoinSet<()>,
+}
+
+impl<'a> Calls<'a> {
+    fn new(connection: &'a quinn::Connection, caller: Caller, shared: &'a Arc<Shared>) -> Self {
+        Self { connection, caller: Arc::new(caller), shared, running: JoinSet::new() }
+    }
+
+    /// Relays the peer's calls until it leaves; says why. Cancel safe.
+    async fn relay(&mut self) -> Error {
+        loop {
+            tokio::select! {
+                stream = self.connection.accept_bi() => match stream {
+                    Ok((send, recv)) => {
+                        self.shared.counters.calls.fetch_add(1, Ordering::Relaxed);
+                        let (shared, caller) = (self.shared.clone(), self.caller.clone());
+                        let call = relay::serve(send, recv, shared, caller);
+                        self.running.spawn(call.in_current_span());
+                    }
+                    Err(cause) => {
+                        return reset::connection_error(cause, ErrorKind::ConnectionLost);
+                    }
+                },
+                Some(_) = self.running.join_next(), if !self.running.is_empty() => {}
+            }
         }
     }
 }

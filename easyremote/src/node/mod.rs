@@ -66,8 +66,9 @@ struct Shared {
     states: Arc<States>,
     /// Where the user's code runs.
     runtime: Handle,
-    /// Calls that may run at a time; the others wait.
+    /// Calls that may run at a time, `concurrency` of them; the others wait.
     running: Arc<Semaphore>,
+    concurrency: usize,
     /// Sync functions that may run at a time.
     blocking: Arc<Semaphore>,
     /// Bytes of arguments that are here and not decoded yet, of at most `max_unfinished`.
@@ -77,7 +78,8 @@ struct Shared {
     max_message: usize,
     connect_timeout: Duration,
     counters: Counters,
-    closed: CancellationToken,
+    /// Cancelled when the node is to take no more calls.
+    draining: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -160,6 +162,24 @@ impl Node {
         }
     }
 
+    /// Takes no more calls, finishes those that it has, for at most `grace`, and ends.
+    ///
+    /// No call fails: the gateways give further ones to other nodes, or answer
+    /// [`ErrorKind::Draining`], [`Executed::No`](crate::Executed::No), if there is no other. What is
+    /// still running after `grace` ends as with [`shutdown`](Self::shutdown). `detached` functions
+    /// are waited for too. 30 s is a usual grace.
+    ///
+    /// # Cancel safety
+    /// Once polled, the node takes no more calls, and ends after the last one; `grace` then does
+    /// not apply any more.
+    pub async fn drain(&self, grace: Duration) {
+        self.shared.draining.cancel();
+        if tokio::time::timeout(grace.min(MAX_TIMEOUT), self.closed()).await.is_err() {
+            tracing::warn!(id = %self.shared.id, ?grace, "calls are cut off: the grace is over");
+        }
+        self.shutdown().await;
+    }
+
     /// Leaves all gateways and waits until the node has ended. Calls under way are cancelled and
     /// fail with [`ErrorKind::NodeLost`].
     ///
@@ -172,7 +192,7 @@ impl Node {
 
     /// Resolves when the node has ended, for whatever reason. Cancel safe.
     pub async fn closed(&self) {
-        self.shared.closed.cancelled().await;
+        self.io.ended().await;
     }
 }
 
@@ -281,13 +301,14 @@ impl NodeBuilder {
             states: Arc::new(self.states),
             runtime: Handle::current(),
             running: Arc::new(Semaphore::new(self.concurrency)),
+            concurrency: self.concurrency,
             blocking: Arc::new(Semaphore::new(self.blocking_threads)),
             unfinished: Arc::default(),
             max_unfinished: self.max_unfinished.max(self.max_message as u64),
             max_message: self.max_message,
             connect_timeout: self.connect_timeout,
             counters: Counters::default(),
-            closed: CancellationToken::new(),
+            draining: CancellationToken::new(),
         });
         let (first, mut firsts) = mpsc::channel(diallers.len());
         let io = IoThread::start("easyremote-node", |stop| {
@@ -328,7 +349,6 @@ async fn run(
     first: mpsc::Sender<Result<(), Error>>,
     stop: CancellationToken,
 ) {
-    let _closed = shared.closed.clone().drop_guard();
     // If the runtime of the functions ends, this is dropped, and the node ends too.
     let with_runtime = stop.clone();
     shared.runtime.spawn(async move {

@@ -16,6 +16,7 @@ use crate::node::{Shared, dispatch};
 use crate::transport::dial::{Dialled, Dialler};
 use crate::transport::link::{Link, LinkState};
 use crate::transport::reset;
+use crate::wire::control::Control;
 
 /// Longest wait for the gateway to hear that the node leaves.
 const FAREWELL: Duration = Duration::from_millis(100);
@@ -46,6 +47,7 @@ pub(super) async fn keep(
         let limit = first.is_some().then_some(patience);
         let dialled = tokio::select! {
             () = stop.cancelled() => return,
+            () = shared.draining.cancelled() => return,
             dialled = dialler.dial(limit) => dialled,
         };
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
@@ -58,9 +60,10 @@ pub(super) async fn keep(
         let Ok(dialled) = dialled else { continue };
         info!(gateway = %dialler.target(), id = %shared.id, "registered");
         // Hears `stop` by itself, and says goodbye before it returns.
-        publish.send_replace(LinkState::Connected(Arc::new(dialled.live())));
+        let (live, _) = dialled.live();
+        publish.send_replace(LinkState::Connected(Arc::new(live)));
         let error = serve(dialled, &shared, &link, &stop).await;
-        if stop.is_cancelled() {
+        if stop.is_cancelled() || shared.draining.is_cancelled() {
             publish.send_replace(LinkState::Closed);
             return;
         }
@@ -79,9 +82,17 @@ async fn serve(
     let Dialled { endpoint, connection, mut control, max_message } = dialled;
     // Ended with the session: nobody is left to get the answers.
     let mut calls = JoinSet::new();
+    let (mut told, mut drained) = (false, false);
+    let places = shared.concurrency.try_into().unwrap_or(u32::MAX);
     let left = loop {
         tokio::select! {
             () = stop.cancelled() => break Error::new(ErrorKind::Cancelled, "the node shuts down"),
+            () = shared.draining.cancelled(), if !told => {
+                told = true;
+                if let Err(error) = control.queue(&Control::Draining) {
+                    break error;
+                }
+            }
             stream = connection.accept_bi() => match stream {
                 Ok((send, recv)) => {
                     shared.counters.calls.fetch_add(1, Ordering::Relaxed);
@@ -91,9 +102,15 @@ async fn serve(
                 Err(cause) => break reset::connection_error(cause, ErrorKind::ConnectionLost),
             },
             message = control.next() => match message {
+                // The gateway has all answers, and gives this node no more calls.
+                Ok(Control::Drained) => drained = true,
                 Ok(message) => debug!(?message, "unexpected control message"),
                 Err(error) => break error,
             },
+            // What runs on without a caller has its place still, and may make calls.
+            _ = shared.running.acquire_many(places), if drained => {
+                break Error::new(ErrorKind::Draining, "the node is drained");
+            }
             Some(_) = calls.join_next(), if !calls.is_empty() => {}
         }
     };

@@ -14,7 +14,7 @@ use crate::transport::control_stream::ControlStream;
 use crate::transport::credentials::Token;
 use crate::transport::endpoint;
 use crate::transport::identity::{Identity, Pin, SERVER_NAME, random};
-use crate::transport::link::Live;
+use crate::transport::link::{Live, Unused};
 use crate::transport::reset;
 use crate::wire::control::{Control, Hello, Register, Role};
 use crate::wire::limits::{AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_MESSAGE};
@@ -49,9 +49,9 @@ pub(crate) struct Dialled {
 }
 
 impl Dialled {
-    /// What those get who open calls on it.
-    pub(crate) fn live(&self) -> Live {
-        Live { connection: self.connection.clone(), max_message: self.max_message }
+    /// What those get who open calls on it, and what tells when they have all ended.
+    pub(crate) fn live(&self) -> (Live, Unused) {
+        Live::new(self.connection.clone(), self.max_message)
     }
 }
 

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::error::{Error, ErrorKind};
 
@@ -24,6 +24,8 @@ pub(crate) struct IoThread {
     stop: CancellationToken,
     /// Disconnected when the thread has ended; the mutex only makes it `Sync`.
     ended: std::sync::Mutex<Receiver<()>>,
+    /// Cancelled when the thread has ended, and its sockets are free again.
+    over: CancellationToken,
 }
 
 /// Longest time that dropping an [`IoThread`] blocks. Closing takes well under a millisecond; this
@@ -51,16 +53,18 @@ impl IoThread {
         let stop = CancellationToken::new();
         let main = main(stop.clone());
         let (ending, ended) = mpsc::channel();
+        let over = CancellationToken::new();
+        let overing = over.clone().drop_guard();
         thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
                 // Dropped last, also when `main` panics.
-                let _ending: mpsc::Sender<()> = ending;
+                let _ending: (mpsc::Sender<()>, DropGuard) = (ending, overing);
                 runtime.block_on(main);
                 runtime.shutdown_background();
             })
             .map_err(failed)?;
-        Ok(Self { handle, stop, ended: std::sync::Mutex::new(ended) })
+        Ok(Self { handle, stop, ended: std::sync::Mutex::new(ended), over })
     }
 
     /// To run tasks on the thread.
@@ -71,6 +75,11 @@ impl IoThread {
     /// Asks the role to end.
     pub(crate) fn stop(&self) {
         self.stop.cancel();
+    }
+
+    /// Resolves when the thread has ended, and its sockets are free again. Cancel safe.
+    pub(crate) async fn ended(&self) {
+        self.over.cancelled().await;
     }
 }
 

@@ -1,12 +1,13 @@
 //! A connection to a gateway that is kept up, as those see it who open calls on it.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -51,6 +52,26 @@ pub(crate) struct Live {
     pub(crate) connection: quinn::Connection,
     /// Longest message that both sides allow, in bytes.
     pub(crate) max_message: usize,
+    /// Dropped with the last user.
+    _used: mpsc::Sender<Infallible>,
+}
+
+/// Resolves when nobody uses a connection any more.
+#[derive(Debug)]
+pub(crate) struct Unused(mpsc::Receiver<Infallible>);
+
+impl Live {
+    pub(crate) fn new(connection: quinn::Connection, max_message: usize) -> (Self, Unused) {
+        let (_used, unused) = mpsc::channel(1);
+        (Self { connection, max_message, _used }, Unused(unused))
+    }
+}
+
+impl Unused {
+    /// Waits until the [`Live`] is dropped. Cancel safe.
+    pub(crate) async fn wait(&mut self) {
+        self.0.recv().await;
+    }
 }
 
 impl Link {

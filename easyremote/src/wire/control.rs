@@ -3,6 +3,10 @@
 //! The dialler opens it with [`Hello`] (and, if it is a node, [`Register`]); the gateway answers
 //! [`Welcome`] (and `Registered`) or `Refused`. After that both sides send `Ping` every two seconds
 //! and echo it as `Pong`.
+//!
+//! A gateway that drains tells its clients with `Draining`: they make no new calls on this
+//! connection, and close it after the last one. A node that drains says `Draining` to its gateways:
+//! they give it no more calls, and say `Drained` after the last one.
 
 use crate::error::Error;
 use crate::wire::bytes::{Malformed, Reader, WriteBytes};
@@ -57,6 +61,8 @@ pub(crate) enum Control {
     Registered,
     Ping(u64),
     Pong(u64),
+    Draining,
+    Drained,
 }
 
 /// The dialler's first message.
@@ -109,6 +115,8 @@ mod tag {
     pub(super) const REGISTERED: u8 = 5;
     pub(super) const PING: u8 = 6;
     pub(super) const PONG: u8 = 7;
+    pub(super) const DRAINING: u8 = 8;
+    pub(super) const DRAINED: u8 = 9;
 }
 
 /// Longest signature and longest documentation of an offer, in bytes; both are cut, not refused.
@@ -135,6 +143,8 @@ impl Control {
             Self::Registered => out.push(tag::REGISTERED),
             Self::Ping(number) => put_number(out, tag::PING, *number),
             Self::Pong(number) => put_number(out, tag::PONG, *number),
+            Self::Draining => out.push(tag::DRAINING),
+            Self::Drained => out.push(tag::DRAINED),
         }
         frame::finish(out, start, MAX_CONTROL)
     }
@@ -155,6 +165,8 @@ impl Control {
             tag::REGISTERED => Ok(Self::Registered),
             tag::PING => reader.varint("number").map(Self::Ping),
             tag::PONG => reader.varint("number").map(Self::Pong),
+            tag::DRAINING => Ok(Self::Draining),
+            tag::DRAINED => Ok(Self::Drained),
             unknown => Err(Malformed::new(format!("control message of unknown tag {unknown}"))),
         }
     }
@@ -263,6 +275,8 @@ mod tests {
             Control::Registered,
             Control::Ping(1),
             Control::Pong(2),
+            Control::Draining,
+            Control::Drained,
         ]
     }
 

@@ -1,0 +1,233 @@
+//! Nodes and gateways that leave on purpose: no call fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use common::{Probe, SayOnDrop, World, say, soon, until};
+use easyremote::{Client, Context, ErrorKind, Executed, Gateway, Node, Options, functions, remote};
+use futures::{Stream, StreamExt};
+use tokio::sync::Notify;
+
+const GRACE: Duration = Duration::from_secs(60);
+
+/// Runs until the test lets it go.
+#[remote]
+async fn wait(#[state] go: &Arc<Notify>, key: u64) -> u64 {
+    say(key, "started");
+    go.notified().await;
+    key
+}
+
+#[remote]
+fn add(a: i64, b: i64) -> i64 {
+    a + b
+}
+
+/// A few numbers, the rest of which come when the test lets them.
+#[remote(stream)]
+fn count(#[state] go: &Arc<Notify>, key: u64) -> impl Stream<Item = u64> {
+    let go = go.clone();
+    easyremote::stream(move |mut out| async move {
+        let _dropped = SayOnDrop(key, "dropped");
+        for n in 0..3 {
+            out.send(n).await;
+        }
+        go.notified().await;
+        out.send(3).await;
+    })
+}
+
+#[remote]
+async fn node_id(#[ctx] ctx: &Context) -> String {
+    ctx.node().to_owned()
+}
+
+/// Calls another function after the test has let it.
+#[remote]
+async fn add_later(#[state] go: &Arc<Notify>, #[ctx] ctx: &Context, key: u64) -> i64 {
+    say(key, "started");
+    go.notified().await;
+    add::call(&ctx.client(), 1, 2).await.unwrap()
+}
+
+async fn node(world: &World, id: &str, go: &Arc<Notify>) -> Node {
+    let functions = functions![wait, add, count, node_id, add_later];
+    let builder = world.node_builder().id(id).state(go.clone()).functions(functions);
+    soon(builder.serve()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_node_that_drains_finishes_what_it_has_and_gets_no_more() {
+    let (world, go, mut probe) = (World::start().await, Arc::new(Notify::new()), Probe::new());
+    let leaving = Arc::new(node(&world, "leaving", &go).await);
+    let client = world.client().await;
+    let call = tokio::spawn(wait::call(&client, probe.key));
+    assert_eq!(probe.next().await, "started");
+    let mut numbers = count::call(&client, probe.key);
+    assert_eq!(soon(numbers.next()).await.unwrap().unwrap(), 0);
+
+    let _staying = node(&world, "staying", &go).await;
+    let drain = tokio::spawn({
+        let leaving = leaving.clone();
+        async move { leaving.drain(GRACE).await }
+    });
+    // The gateway hears of it at some time; from then on all calls go to the other node.
+    let on_leaving = client.with(Options::new().on("leaving"));
+    soon(async {
+        while node_id::call(&on_leaving).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let error = soon(node_id::call(&on_leaving)).await.unwrap_err();
+    assert_eq!((error.kind(), error.executed()), (ErrorKind::Draining, Executed::No), "{error}");
+    assert_eq!(error.node(), Some("leaving"));
+    for _ in 0..20 {
+        assert_eq!(soon(node_id::call(&client)).await.unwrap(), "staying");
+    }
+
+    assert!(!drain.is_finished(), "two calls are running");
+    go.notify_waiters();
+    assert_eq!(soon(call).await.unwrap().unwrap(), probe.key);
+    for n in 1..=3 {
+        assert_eq!(soon(numbers.next()).await.unwrap().unwrap(), n);
+    }
+    assert!(soon(numbers.next()).await.is_none());
+    soon(drain).await.unwrap();
+    soon(leaving.closed()).await;
+    until(|| world.gateway.nodes().len() == 1).await;
+}
+
+#[tokio::test]
+async fn an_idle_node_drains_at_once() {
+    let (world, go) = (World::start().await, Arc::new(Notify::new()));
+    let node = node(&world, "a", &go).await;
+    soon(node.drain(GRACE)).await;
+    until(|| world.gateway.nodes().is_empty()).await;
+    soon(node.drain(GRACE)).await;
+}
+
+#[tokio::test]
+async fn what_outlasts_the_grace_is_cut_off_and_its_resources_are_dropped() {
+    let (world, go, mut probe) = (World::start().await, Arc::new(Notify::new()), Probe::new());
+    let node = node(&world, "a", &go).await;
+    let client = world.client().await;
+    let mut numbers = count::call(&client, probe.key);
+    for n in 0..3 {
+        assert_eq!(soon(numbers.next()).await.unwrap().unwrap(), n);
+    }
+    soon(node.drain(Duration::from_millis(50))).await;
+    assert_eq!(probe.next().await, "dropped");
+    let error = soon(numbers.next()).await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.delivered()), (ErrorKind::NodeLost, 3), "{error}");
+    assert_eq!(error.executed(), Executed::Yes);
+}
+
+#[tokio::test]
+async fn a_function_of_a_draining_node_still_makes_calls() {
+    let (world, go, mut probe) = (World::start().await, Arc::new(Notify::new()), Probe::new());
+    let leaving = node(&world, "leaving", &go).await;
+    let client = world.client().await;
+    let call = tokio::spawn(add_later::call(&client, probe.key));
+    assert_eq!(probe.next().await, "started");
+    let _staying = node(&world, "staying", &go).await;
+    let drain = tokio::spawn(async move { leaving.drain(GRACE).await });
+    soon(async { while node_id::call(&client).on("leaving").await.is_ok() {} }).await;
+    go.notify_waiters();
+    assert_eq!(soon(call).await.unwrap().unwrap(), 3);
+    soon(drain).await.unwrap();
+}
+
+/// Calls without pause until told to stop; gives how many there were.
+fn caller(
+    client: Client,
+    stop: Arc<AtomicBool>,
+    made: Arc<AtomicU64>,
+) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut n = 0;
+        while !stop.load(Ordering::Relaxed) {
+            assert_eq!(add::call(&client, n, 1).await.unwrap(), n + 1);
+            n += 1;
+            made.fetch_add(1, Ordering::Relaxed);
+        }
+    })
+}
+
+#[tokio::test]
+async fn two_gateways_are_drained_in_turn_and_no_call_fails() {
+    let state = tempfile::tempdir().unwrap();
+    let serve = |address: String| Gateway::builder(address).state_dir(state.path()).serve();
+    let mut gateways = Vec::new();
+    for _ in 0..2 {
+        gateways.push(soon(serve("127.0.0.1:0".into())).await.unwrap());
+    }
+    let addresses: Vec<_> = gateways.iter().map(Gateway::local_addr).collect();
+    let node = Node::builder(addresses.clone()).state_dir(state.path());
+    let _node = soon(node.functions(functions![add]).serve()).await.unwrap();
+    let client = Client::builder(addresses.clone()).state_dir(state.path()).connect();
+    let client = soon(client).await.unwrap();
+    let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let callers: Vec<_> =
+        (0..8).map(|_| caller(client.clone(), stop.clone(), made.clone())).collect();
+    for turn in 0..4 {
+        let before = made.load(Ordering::Relaxed);
+        until(|| made.load(Ordering::Relaxed) > before + 50).await;
+        let i = turn % 2;
+        soon(gateways[i].drain(GRACE)).await;
+        gateways[i] = soon(serve(addresses[i].to_string())).await.unwrap();
+        // The node is there again before the other one goes.
+        until(|| gateways[i].nodes().len() == 1).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for caller in callers {
+        soon(caller).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_gateway_is_drained_and_started_again_and_no_call_fails() {
+    let state = tempfile::tempdir().unwrap();
+    let serve = |address: String| Gateway::builder(address).state_dir(state.path()).serve();
+    let gateway = soon(serve("127.0.0.1:0".into())).await.unwrap();
+    let address = gateway.local_addr();
+    let go = Arc::new(Notify::new());
+    let node = Node::builder(address).state_dir(state.path()).state(go.clone());
+    let _node = soon(node.functions(functions![add, wait]).serve()).await.unwrap();
+    let builder = Client::builder(address).state_dir(state.path());
+    let client = soon(builder.connect_timeout(GRACE).connect()).await.unwrap();
+    // A client comes back before the node: its calls wait for that one.
+    let client = client.with(Options::new().wait_for_node());
+    let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let callers: Vec<_> =
+        (0..8).map(|_| caller(client.clone(), stop.clone(), made.clone())).collect();
+    let mut probe = Probe::new();
+    let long = tokio::spawn(wait::call(&client, probe.key));
+    assert_eq!(probe.next().await, "started");
+
+    let gateway = Arc::new(gateway);
+    let draining = tokio::spawn({
+        let gateway = gateway.clone();
+        async move { gateway.drain(GRACE).await }
+    });
+    // The long call keeps the old gateway until it is over; the others wait for the next one.
+    let seen = AtomicU64::new(0);
+    until(|| {
+        let calls = gateway.stats().calls;
+        let quiet = calls == seen.swap(calls, Ordering::Relaxed);
+        quiet && gateway.stats().in_flight == 1
+    })
+    .await;
+    assert!(!draining.is_finished());
+    go.notify_waiters();
+    assert_eq!(soon(long).await.unwrap().unwrap(), probe.key);
+    soon(draining).await.unwrap();
+    let _gateway = soon(serve(address.to_string())).await.unwrap();
+    let before = made.load(Ordering::Relaxed);
+    until(|| made.load(Ordering::Relaxed) > before + 50).await;
+    stop.store(true, Ordering::Relaxed);
+    for caller in callers {
+        soon(caller).await.unwrap();
+    }
+}
