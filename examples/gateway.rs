@@ -6,7 +6,8 @@
 //! cargo run --example client
 //! ```
 //!
-//! It finishes its calls and ends with Ctrl-C or SIGTERM, and when nobody has been connected for a minute (`-- 5`: for 5 s).
+//! It finishes its calls and ends with Ctrl-C or SIGTERM, and when nobody has been connected for a
+//! minute (`-- 5`: for 5 s).
 
 use std::time::{Duration, Instant};
 

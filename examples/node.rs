@@ -1,6 +1,7 @@
 //! The node of a program of three processes; see `gateway.rs`.
 //!
-//! It finishes its calls and ends with Ctrl-C or SIGTERM, and when nobody has called for a minute (`-- 5`: for 5 s).
+//! It finishes its calls and ends with Ctrl-C or SIGTERM, and when nobody has called for a minute
+//! (`-- 5`: for 5 s).
 
 use std::time::{Duration, Instant};
 
