@@ -114,6 +114,13 @@ pub fn say(key: u64, what: &'static str) {
 /// Says something when it is dropped.
 pub struct SayOnDrop(pub u64, pub &'static str);
 
+impl SayOnDrop {
+    /// Says something before that.
+    pub fn say(&self, what: &'static str) {
+        say(self.0, what);
+    }
+}
+
 impl Drop for SayOnDrop {
     fn drop(&mut self) {
         say(self.0, self.1);

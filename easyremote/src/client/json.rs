@@ -86,7 +86,7 @@ impl JsonStream {
         Self { raw: RawStream::new(prepared) }
     }
 
-    /// Ends the stream after `items` items; see [`StreamCall::take`](crate::StreamCall::take).
+    /// Ends the stream after `items` further items; see [`StreamCall::take`](crate::StreamCall::take).
     pub fn take(mut self, items: usize) -> Self {
         self.raw.take(items as u64);
         self

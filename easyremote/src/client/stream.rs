@@ -60,7 +60,7 @@ impl<F: RemoteStream> StreamCall<F> {
         self.raw.change(|prepared| change(&mut prepared.options));
     }
 
-    /// Ends the stream after `items` items, of both kinds. The node is told, so that it stops by
+    /// Ends the stream after `items` further items, of both kinds. The node is told, so that it stops by
     /// itself after the last one, which [`StreamExt::take`](futures::StreamExt::take) cannot do:
     /// that one drops the stream, and what the node has produced ahead of it.
     ///
@@ -199,9 +199,9 @@ impl RawStream {
         }
     }
 
-    /// Ends the stream after `items` items.
+    /// Ends the stream after `items` further items.
     pub(super) fn take(&mut self, items: u64) {
-        self.limit = self.limit.min(items);
+        self.limit = self.limit.min(self.items.saturating_add(items));
         let limit = self.limit;
         self.change(|prepared| prepared.header.limit = Some(limit));
     }
