@@ -157,11 +157,12 @@ async fn a_call_that_waits_for_a_place_is_never_started_if_it_is_dropped() {
     let running = tokio::spawn(wait_for_ever::call(&client, first.key));
     assert_eq!(first.next().await, "started");
     let waiting = tokio::spawn(wait_for_ever::call(&client, second.key));
-    until(|| node.stats().in_flight == 2).await;
+    until(|| world.gateway.stats().waiting == 1).await;
     waiting.abort();
-    until(|| node.stats().in_flight == 1).await;
+    until(|| world.gateway.stats().waiting == 0).await;
     running.abort();
     until(|| node.stats().in_flight == 0).await;
+    assert_eq!(node.stats().calls, 1);
     assert_eq!(second.so_far(), [""; 0]);
 }
 

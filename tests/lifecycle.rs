@@ -242,14 +242,14 @@ async fn arguments_beyond_a_nodes_room_are_refused_and_leave_nothing() {
     let world = World::start().await;
     let (open, gate) = Gate::new();
     let functions = functions![length, block];
-    let node = world.node_builder().state(gate).concurrency(1).functions(functions);
+    let node = world.node_builder().state(gate).blocking_threads(1).functions(functions);
     let node = node.max_message(1 << 20).max_unfinished(8 << 20);
     let _node = soon(node.serve()).await.unwrap();
     let client = world.client().await;
     let mut probe = Probe::new();
     let blocking = tokio::spawn(block::call(&client, probe.key));
     assert_eq!(probe.next().await, "started");
-    // While the one place is taken, arguments wait at the node, which has room for eight of these.
+    // While the one thread is taken, arguments wait at the node, which has room for eight of these.
     const LONG: usize = (1 << 20) - 100;
     let calls = (0..20).map(|_| length::call(&client, vec![0; LONG]));
     let mut calls = stream::iter(calls).buffer_unordered(20);

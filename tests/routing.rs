@@ -163,7 +163,7 @@ async fn a_trace_counts_the_time_in_both_queues() {
     let holding = tokio::spawn(hold::call(&client, probe.key));
     assert_eq!(probe.next().await, "holding");
     let call = tokio::spawn(node::call(&client).traced());
-    until(|| _node.stats().in_flight == 2).await;
+    until(|| world.gateway.stats().waiting == 1).await;
     let waiting = std::time::Instant::now();
     until(|| waiting.elapsed() > Duration::from_millis(20)).await;
     holding.abort();

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::gateway::routes::{Route, Routed};
+use crate::gateway::table::{Route, Routed};
 use crate::wire::header::CallHeader;
 use crate::wire::wish::Strategy;
 
@@ -12,14 +12,16 @@ impl Routed {
     /// The node for a call, if one can run it now.
     pub(super) fn choose(&self, header: &CallHeader) -> Option<&Route> {
         let free = |route: &Route| route.fits(header) && route.node.is_free();
-        let wish = &header.wish;
-        if !wish.preferred.is_empty() {
-            let preferred = |route: &Route| free(route) && route.node.has(&wish.preferred);
-            if let Some(route) = self.choose_among(header, preferred) {
-                return Some(route);
-            }
+        let healthy = |route: &Route| free(route) && !route.node.is_suspect();
+        let preferred = |route: &Route| healthy(route) && route.node.has(&header.wish.preferred);
+        if !header.wish.preferred.is_empty()
+            && let Some(route) = self.choose_among(header, preferred)
+        {
+            return Some(route);
         }
-        self.choose_among(header, free)
+        let route = self.choose_among(header, healthy);
+        // It may be lost, and it may be the only one that is left.
+        route.or_else(|| self.choose_among(header, free))
     }
 
     fn choose_among(&self, header: &CallHeader, good: impl Fn(&Route) -> bool) -> Option<&Route> {
@@ -79,7 +81,7 @@ fn rendezvous(key: u64, id: &str) -> u64 {
 /// How long a call is expected to wait for its answer at a node, in microseconds.
 fn wait(route: &Route) -> f64 {
     let load = route.node.load();
-    match route.latency.expected() {
+    match route.latency().expected() {
         Some(latency) => latency * (load + 1) as f64,
         // Nothing is known: one call finds out, and until it has, the others go elsewhere.
         None if load == 0 => 0.0,

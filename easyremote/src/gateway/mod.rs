@@ -3,9 +3,11 @@
 mod choice;
 mod directory;
 mod node_session;
+mod queue;
 mod relay;
 mod routes;
 mod session;
+mod table;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -62,7 +64,7 @@ pub struct GatewayBuilder {
 #[derive(Debug)]
 struct Shared {
     identity: Identity,
-    routes: Routes,
+    routes: Arc<Routes>,
     max_message: usize,
     counters: Counters,
     /// Cancelled when clients are to go elsewhere.
@@ -73,6 +75,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Counters {
+    /// Since the start, of peers that have proven who they are.
+    sessions: AtomicU64,
     connections: AtomicU64,
     clients: AtomicU64,
     calls: AtomicU64,
@@ -89,8 +93,10 @@ pub struct GatewayStats {
     pub clients: u64,
     /// Registered nodes.
     pub nodes: u64,
-    /// Calls and streams under way.
+    /// Calls and streams under way, those that wait included.
     pub in_flight: u64,
+    /// Calls and streams that wait for a node with room.
+    pub waiting: u64,
     /// Calls and streams begun since the start.
     pub calls: u64,
 }
@@ -152,6 +158,7 @@ impl Gateway {
             clients: counters.clients.load(Ordering::Relaxed),
             nodes: self.shared.routes.n_nodes(),
             in_flight: counters.in_flight.load(Ordering::Relaxed),
+            waiting: self.shared.routes.n_waiting(),
             calls: counters.calls.load(Ordering::Relaxed),
         }
     }
@@ -227,7 +234,7 @@ impl GatewayBuilder {
         let identity = Identity::load_or_create(self.state_dir.as_deref())?;
         let shared = Arc::new(Shared {
             identity,
-            routes: Routes::default(),
+            routes: Arc::default(),
             max_message: self.max_message,
             counters: Counters::default(),
             draining: CancellationToken::new(),

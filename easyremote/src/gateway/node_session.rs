@@ -1,12 +1,16 @@
 //! A node, as the gateway sees it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
+use crate::gateway::choice::Latency;
 use crate::wire::control::{Hello, Register};
+use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
-use crate::wire::limits::MAX_NODE_STREAMS;
+use crate::wire::limits::{MAX_NODE_STREAMS, SUSPECT_MISSES};
 
 /// A node that is connected.
 #[derive(Debug)]
@@ -16,7 +20,15 @@ pub(super) struct NodeSession {
     epoch: u64,
     connection: quinn::Connection,
     pub(super) register: Register,
+    /// Index into the offers, by name.
+    offers: HashMap<String, usize>,
+    /// Of each offer.
+    pub(super) latencies: Vec<Latency>,
     pub(super) in_flight: AtomicU64,
+    /// Heartbeats in a row without echo.
+    misses: Arc<AtomicU32>,
+    /// A call could not be given to it any more.
+    lost: AtomicBool,
     pub(super) drain: watch::Sender<Drain>,
 }
 
@@ -32,8 +44,19 @@ pub(super) enum Drain {
 }
 
 impl NodeSession {
-    pub(super) fn new(connection: quinn::Connection, hello: &Hello, register: Register) -> Self {
+    /// `misses` counts the heartbeats in a row that the node has not echoed.
+    pub(super) fn new(
+        connection: quinn::Connection,
+        misses: Arc<AtomicU32>,
+        hello: &Hello,
+        register: Register,
+    ) -> Self {
+        let names = register.functions.iter().map(|offer| offer.name.clone());
         Self {
+            offers: names.zip(0..).collect(),
+            latencies: register.functions.iter().map(|_| Latency::default()).collect(),
+            misses,
+            lost: AtomicBool::new(false),
             id: hello.id.clone(),
             boot: hello.boot,
             epoch: hello.epoch,
@@ -70,18 +93,48 @@ impl NodeSession {
         tags.iter().all(|tag| self.register.tags.contains(tag))
     }
 
+    /// Where among its offers a function is.
+    pub(super) fn offer(&self, function: &str) -> Option<usize> {
+        self.offers.get(function).copied()
+    }
+
     /// Whether it may get another call.
     pub(super) fn is_free(&self) -> bool {
-        !self.is_full() && !self.is_draining()
+        !self.is_full() && !self.is_leaving()
+    }
+
+    /// Whether it gets no more calls.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_draining() || self.lost.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_draining(&self) -> bool {
         *self.drain.borrow() != Drain::Stays
     }
 
+    /// Gives it no more calls: its connection is broken, which its session is about to notice.
+    pub(super) fn give_up(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has been silent for so long that it may be lost.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.misses.load(Ordering::Relaxed) >= SUSPECT_MISSES
+    }
+
     fn is_full(&self) -> bool {
-        // What the node's transport allows the gateway to have open.
-        self.load() >= u64::from(MAX_NODE_STREAMS)
+        // What the node asks for, and what its transport allows the gateway to have open.
+        self.load() >= self.register.capacity.min(u64::from(MAX_NODE_STREAMS))
+    }
+
+    /// What others may know of it.
+    pub(super) fn info(&self) -> NodeInfo {
+        NodeInfo {
+            id: self.id.clone(),
+            tags: self.register.tags.clone(),
+            functions: self.register.functions.iter().map(|offer| offer.name.clone()).collect(),
+            in_flight: self.load(),
+        }
     }
 
     pub(super) fn load(&self) -> u64 {

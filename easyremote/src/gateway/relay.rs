@@ -1,9 +1,11 @@
 //! The relay: one call's bytes from the client to a node, and back.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use futures::FutureExt;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::gateway::routes::Place;
@@ -17,12 +19,13 @@ use crate::wire::header::{CallHeader, Caller};
 use crate::wire::limits::HEADER_TIMEOUT;
 use crate::wire::scanner::FrameScanner;
 
-/// Serves one stream that `caller` has opened.
+/// Serves one stream that `caller` has opened, on its connection of this number.
 pub(super) async fn serve(
     send: quinn::SendStream,
     recv: quinn::RecvStream,
     shared: Arc<Shared>,
     caller: Arc<Caller>,
+    number: u64,
 ) {
     let _gauge = Gauge::up(&shared.counters.in_flight);
     let _busy = shared.busy.token();
@@ -43,22 +46,85 @@ pub(super) async fn serve(
     if let Some(answer) = directory::answer(&header, &shared) {
         return answer_frames(client, &answer).await;
     }
-    let picked = if header.wish.wait {
-        tokio::select! {
-            picked = shared.routes.pick_patiently(&header) => picked,
-            // The caller has not waited for a node after all.
-            _ = client.send.stopped() => return,
+    match hand_over(&mut client, header, &mut buffer, received, (&shared, number)).await {
+        Ok(Some((place, node, request))) => {
+            relay(client, node, &place, request, shared.max_message).await;
         }
-    } else {
-        shared.routes.pick(&header)
+        Ok(None) => {}
+        Err(error) => answer_error(client, &error).await,
+    }
+}
+
+/// Finds a node for a call and gives it what is here of it. `None` if the caller has left before.
+///
+/// A node that turns out to be lost before it has the whole call cannot have started it, so that
+/// another one gets it.
+///
+/// # Errors
+/// Why no node has it.
+async fn hand_over(
+    client: &mut Hop,
+    mut header: CallHeader,
+    buffer: &mut FrameBuffer,
+    received: Instant,
+    (shared, number): (&Arc<Shared>, u64),
+) -> Result<Option<(Place, Hop, FrameScanner)>, Error> {
+    /// A node that is lost without anybody having noticed is rare, two in a row are no accident.
+    const ATTEMPTS: usize = 3;
+    let rest = buffer.take_rest();
+    let timeout = header.timeout;
+    let mut outcome = Ok(None);
+    for _ in 0..ATTEMPTS {
+        let Some(place) = find(client, &header, received, shared, number).await? else {
+            return Ok(None);
+        };
+        let held = received.elapsed();
+        header.timeout = timeout.map(|left| left.saturating_sub(held));
+        if header.traced {
+            header.held = held;
+        }
+        match open(&place, &header, &rest, shared.max_message).await {
+            Ok((node, request)) => return Ok(Some((place, node, request))),
+            Err(error) => {
+                let lost = error.kind() == ErrorKind::NodeLost;
+                outcome = Err(error.with_node(place.node().id()));
+                if !lost {
+                    break;
+                }
+                place.node().give_up();
+                header.timeout = timeout;
+            }
+        }
+    }
+    outcome
+}
+
+/// Finds a place for a call, for as long as it has time. `None` if the caller has left before.
+async fn find(
+    client: &mut Hop,
+    header: &CallHeader,
+    received: Instant,
+    shared: &Arc<Shared>,
+    number: u64,
+) -> Result<Option<Place>, Error> {
+    let mut finding = pin!(shared.routes.acquire(header, number));
+    // As a rule there is a place at once, and nothing else to listen to.
+    if let Some(found) = finding.as_mut().now_or_never() {
+        return found.map(Some);
+    }
+    let late = async {
+        match header.timeout {
+            Some(left) => sleep_until(received + left).await,
+            None => std::future::pending().await,
+        }
     };
-    let place = match picked {
-        Ok(place) => place,
-        Err(error) => return answer_error(client, &error).await,
-    };
-    match open(&place, header, &mut buffer, received, shared.max_message).await {
-        Ok((node, request)) => relay(client, node, &place, request, shared.max_message).await,
-        Err(error) => answer_error(client, &error.with_node(place.node().id())).await,
+    tokio::select! {
+        found = finding => found.map(Some),
+        _ = client.send.stopped() => Ok(None),
+        () = late => {
+            let text = format!("the deadline of `{}` passed at the gateway", header.function);
+            Err(Error::new(ErrorKind::DeadlineExceeded, text))
+        }
     }
 }
 
@@ -83,13 +149,12 @@ fn protocol(text: impl Into<String>) -> Error {
     Error::new(ErrorKind::Protocol, text.into())
 }
 
-/// Opens a stream to the node and sends the header and what has come of the arguments; gives what
-/// has passed of the request.
+/// Opens a stream to the node and sends the header and `rest`, what has come of the arguments; gives
+/// what has passed of the request.
 async fn open(
     place: &Place,
-    mut header: CallHeader,
-    buffer: &mut FrameBuffer,
-    received: Instant,
+    header: &CallHeader,
+    rest: &[u8],
     max_message: usize,
 ) -> Result<(Hop, FrameScanner), Error> {
     let id = place.node().id();
@@ -108,17 +173,11 @@ async fn open(
         }
     };
     let mut node = Hop { send: SendHalf::new(send), recv: RecvHalf::new(recv) };
-    let held = received.elapsed();
-    header.timeout = header.timeout.map(|left| left.saturating_sub(held));
-    if header.traced {
-        header.held = held;
-    }
     let mut first = Vec::with_capacity(256);
     header.put(&mut first).map_err(|_| protocol("the call header is too long"))?;
     let mut request = FrameScanner::request(header.kind, max_message);
-    let rest = buffer.take_rest();
-    request.pass(&rest).map_err(|cause| cause.into_error())?;
-    first.extend_from_slice(&rest);
+    request.pass(rest).map_err(|cause| cause.into_error())?;
+    first.extend_from_slice(rest);
     match node.send.write(&first).await {
         // A node that wants no more says why in its answer.
         Ok(()) | Err(Broken::Peer(_)) => Ok((node, request)),

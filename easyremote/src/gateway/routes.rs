@@ -1,75 +1,36 @@
-//! Routes: which node offers which function, and who gets the next call.
+//! Routes: who gets the next call, and which call gets the next place.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::error::{Error, ErrorKind};
-use crate::gateway::Shared;
-use crate::gateway::choice::Latency;
 use crate::gateway::node_session::{Drain, NodeSession};
+use crate::gateway::queue::Waiter;
+use crate::gateway::table::{Outlook, Route, Table, no_room};
 use crate::wire::control::Offer;
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
-use crate::wire::kind::Kind;
 
-/// All nodes and what they offer.
+/// All nodes, what they offer, and the calls that wait for it.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
     table: Mutex<Table>,
+    /// Calls that wait for room, or are about to.
+    waiting: AtomicU64,
+    /// For the next one.
+    tickets: AtomicU64,
     /// Notified when a node has come.
     grown: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    nodes: BTreeMap<String, Arc<NodeSession>>,
-    functions: HashMap<String, Routed>,
-    /// Names of the functions, in order, for texts.
-    names: BTreeSet<String>,
-    /// Names that were offered since the start, to tell "not now" from "never heard of".
-    known: BTreeSet<String>,
-}
-
-/// Most names that [`Table::known`] keeps; beyond that, "not now" is told as "never heard of".
-const MAX_KNOWN: usize = 16_384;
-
-/// A function, and where it is offered.
-#[derive(Debug, Default)]
-pub(super) struct Routed {
-    pub(super) routes: Vec<Route>,
-    /// How many calls have gone round.
-    pub(super) turns: AtomicU64,
-}
-
-/// A function at one node.
-#[derive(Clone, Debug)]
-pub(super) struct Route {
-    pub(super) node: Arc<NodeSession>,
-    /// Index into the node's offers.
-    offer: usize,
-    /// How long it takes.
-    pub(super) latency: Arc<Latency>,
-}
-
-impl Route {
-    fn offer(&self) -> &Offer {
-        &self.node.register.functions[self.offer]
-    }
-
-    /// Whether the node can run such a call, now or later.
-    pub(super) fn fits(&self, header: &CallHeader) -> bool {
-        matches(self.offer(), header) && self.node.fits(header)
-    }
 }
 
 /// A node's place in the routes; dropping it takes the node out.
 #[derive(Debug)]
 pub(super) struct Registration {
-    shared: Arc<Shared>,
+    routes: Arc<Routes>,
     session: Arc<NodeSession>,
 }
 
@@ -79,21 +40,24 @@ impl Registration {
     /// # Errors
     /// `PermissionDenied` if a node of this id is there and stays.
     pub(super) fn new(
-        shared: Arc<Shared>,
+        routes: &Arc<Routes>,
         session: NodeSession,
     ) -> Result<(Self, Option<Arc<NodeSession>>), Error> {
         let session = Arc::new(session);
-        let replaced = shared.routes.insert(&session)?;
-        Ok((Self { shared, session }, replaced))
+        let replaced = routes.table().insert(&session)?;
+        routes.grown.notify_waiters();
+        routes.fill(&session);
+        Ok((Self { routes: routes.clone(), session }, replaced))
     }
-}
 
-impl Registration {
     /// Gives the node no more calls.
     pub(super) fn drain(&self) {
-        // Under the lock that picks hold: whoever has picked it before has been counted.
-        let _table = self.shared.routes.table();
-        self.session.drain.send_replace(Drain::Leaves);
+        {
+            // Under the lock that picks hold: whoever has picked it before has been counted.
+            let _table = self.routes.table();
+            self.session.drain.send_replace(Drain::Leaves);
+        }
+        self.routes.disappoint(&self.session);
     }
 
     /// Resolves when the node drains and has no call any more, until it
@@ -112,40 +76,54 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.shared.routes.remove(&self.session);
+        self.routes.table().remove(&self.session);
+        self.routes.disappoint(&self.session);
     }
 }
 
 /// A call's place at a node; dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Place {
+    routes: Arc<Routes>,
     route: Route,
     taken: Instant,
 }
 
 impl Place {
-    fn take(route: &Route) -> Self {
-        route.node.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { route: route.clone(), taken: Instant::now() }
-    }
-
     pub(super) fn node(&self) -> &NodeSession {
         &self.route.node
     }
 
     /// Notes that the node has begun to answer.
     pub(super) fn answered(&self) {
-        self.route.latency.record(self.taken.elapsed());
+        self.route.latency().record(self.taken.elapsed());
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let node = &self.route.node;
-        if node.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 && node.is_draining() {
+        if node.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 && node.is_draining() {
             // It is looked at again whether there is a call.
             node.drain.send_modify(|_| ());
         }
+        self.routes.fill(node);
+    }
+}
+
+/// A call that waits for room; dropping it ends the wait.
+struct Waiting<'a> {
+    routes: &'a Routes,
+    function: &'a str,
+    caller: u64,
+    ticket: u64,
+    granted: oneshot::Receiver<Result<Place, Error>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let was_there = self.routes.table().give_up(self.function, self.caller, self.ticket);
+        self.routes.waiting.fetch_sub(u64::from(was_there), Ordering::SeqCst);
     }
 }
 
@@ -155,211 +133,120 @@ impl Routes {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn insert(&self, session: &Arc<NodeSession>) -> Result<Option<Arc<NodeSession>>, Error> {
-        let mut table = self.table();
-        if let Some(old) = table.nodes.get(&session.id)
-            && !old.yields_to(session)
-        {
-            let text = format!(
-                "a node called `{}` is connected already; give each node an id of its own",
-                session.id
-            );
-            return Err(Error::new(ErrorKind::PermissionDenied, text));
-        }
-        let replaced = table.nodes.insert(session.id.clone(), session.clone());
-        if let Some(old) = &replaced {
-            table.forget(old);
-        }
-        for (offer, function) in session.register.functions.iter().enumerate() {
-            table.names.insert(function.name.clone());
-            let route = Route { node: session.clone(), offer, latency: Arc::default() };
-            table.functions.entry(function.name.clone()).or_default().routes.push(route);
-            if table.known.len() < MAX_KNOWN {
-                table.known.insert(function.name.clone());
-            }
-        }
-        drop(table);
-        self.grown.notify_waiters();
-        Ok(replaced)
+    pub(super) fn n_nodes(&self) -> u64 {
+        self.table().n_nodes()
     }
 
-    fn remove(&self, session: &Arc<NodeSession>) {
-        let mut table = self.table();
-        // Another session may have taken the id over.
-        if table.nodes.get(&session.id).is_some_and(|current| Arc::ptr_eq(current, session)) {
-            table.nodes.remove(&session.id);
-            table.forget(session);
-        }
+    pub(super) fn nodes(&self) -> Vec<NodeInfo> {
+        self.table().nodes()
     }
 
-    /// Picks a node for a call that waits for one if there is none.
+    /// Every offer, by function name and then node.
+    pub(super) fn offers(&self) -> BTreeMap<String, Vec<(String, Offer)>> {
+        self.table().offers()
+    }
+
+    /// Calls that wait for room.
+    pub(super) fn n_waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Gives a call a place at a node: at once if one has room, and otherwise when it is its turn.
+    /// `caller` is the number of the connection that it came over. A call that says so waits for a
+    /// node, too, if there is none.
     ///
     /// # Errors
-    /// Those of [`pick`](Self::pick), but for `NoSuchFunction` and `NoNode`.
+    /// `NoSuchFunction`, `NoNode`, `Draining`, `SignatureMismatch`, `BadArguments` for a call of
+    /// the wrong kind, or `Overloaded`; each says what there is instead.
     ///
     /// # Cancel safety
     /// Dropping the future ends the wait.
-    pub(super) async fn pick_patiently(&self, header: &CallHeader) -> Result<Place, Error> {
+    pub(super) async fn acquire(
+        self: &Arc<Self>,
+        header: &CallHeader,
+        caller: u64,
+    ) -> Result<Place, Error> {
+        let absent = [ErrorKind::NoSuchFunction, ErrorKind::NoNode, ErrorKind::Draining];
         loop {
             // Listens before it looks: a node that comes in between is not missed.
             let grown = self.grown.notified();
-            if !self.lacks_node(header) {
-                return self.pick(header);
+            let error = match self.look(header, caller) {
+                Look::Found(place) => return Ok(place),
+                Look::Error(error) => error,
+                Look::Waiting(mut waiting) => match (&mut waiting.granted).await {
+                    Ok(Ok(place)) => return Ok(place),
+                    Ok(Err(error)) => error,
+                    // Whoever takes a call out of its queue says why.
+                    Err(_) => no_room(&header.function),
+                },
+            };
+            if !header.wish.wait || !absent.contains(&error.kind()) {
+                return Err(error);
             }
             grown.await;
         }
     }
 
-    /// Whether a call could run if only there were a node for it.
-    fn lacks_node(&self, header: &CallHeader) -> bool {
-        let table = self.table();
-        let routes = table.functions.get(&header.function).map_or(&[][..], |it| &it.routes);
-        let mut matching = routes.iter().filter(|route| matches(route.offer(), header)).peekable();
-        let mismatch = !routes.is_empty() && matching.peek().is_none();
-        !mismatch && !matching.any(|route| route.node.fits(header) && !route.node.is_draining())
-    }
-
-    pub(super) fn n_nodes(&self) -> u64 {
-        self.table().nodes.len() as u64
-    }
-
-    pub(super) fn nodes(&self) -> Vec<NodeInfo> {
-        let info = |node: &Arc<NodeSession>| NodeInfo {
-            id: node.id.clone(),
-            tags: node.register.tags.clone(),
-            functions: node.register.functions.iter().map(|offer| offer.name.clone()).collect(),
-            in_flight: node.load(),
-        };
-        self.table().nodes.values().map(info).collect()
-    }
-
-    /// Every offer, by function name and then node.
-    pub(super) fn offers(&self) -> BTreeMap<String, Vec<(String, Offer)>> {
-        let table = self.table();
-        let mut offers: BTreeMap<String, Vec<(String, Offer)>> = BTreeMap::new();
-        for node in table.nodes.values() {
-            for offer in &node.register.functions {
-                let of_function = offers.entry(offer.name.clone()).or_default();
-                of_function.push((node.id.clone(), offer.clone()));
-            }
+    fn look<'a>(self: &'a Arc<Self>, header: &'a CallHeader, caller: u64) -> Look<'a> {
+        let mut table = self.table();
+        match table.outlook(header) {
+            Outlook::Now(route) => return Look::Found(self.place(route)),
+            Outlook::Error(error) => return Look::Error(error),
+            Outlook::Later => {}
         }
-        offers
+        // Counted before it looks once more: whoever frees a place after that sees the count.
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        if let Outlook::Now(route) = table.outlook(header) {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            return Look::Found(self.place(route));
+        }
+        let (grant, granted) = oneshot::channel();
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let refused = table.wait(Waiter { ticket, caller, header: header.clone(), grant });
+        drop(table);
+        if let Some(refused) = refused {
+            // It may be this one.
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            let _ = refused.grant.send(Err(no_room(&header.function)));
+        }
+        Look::Waiting(Waiting { routes: self, function: &header.function, caller, ticket, granted })
     }
 
-    /// Picks a node for a call.
-    ///
-    /// # Errors
-    /// `NoSuchFunction`, `NoNode`, `SignatureMismatch`, `BadArguments` for a call of the wrong
-    /// kind, or `Overloaded`; each says what there is instead.
-    pub(super) fn pick(&self, header: &CallHeader) -> Result<Place, Error> {
-        let table = self.table();
-        let Some(function) = table.functions.get(&header.function) else {
-            return Err(table.explain(header, &[]));
-        };
-        match function.choose(header) {
-            Some(route) => Ok(Place::take(route)),
-            None => Err(table.explain(header, &function.routes)),
+    /// Takes a place; under the lock, so that nobody takes the same one.
+    fn place(self: &Arc<Self>, route: Route) -> Place {
+        route.node.in_flight.fetch_add(1, Ordering::SeqCst);
+        Place { routes: self.clone(), route, taken: Instant::now() }
+    }
+
+    /// Gives the places that `node` has free to calls that wait.
+    fn fill(self: &Arc<Self>, node: &Arc<NodeSession>) {
+        while self.waiting.load(Ordering::SeqCst) > 0 {
+            let mut table = self.table();
+            let Some((waiter, route)) = table.next_for(node) else { return };
+            let place = self.place(route);
+            drop(table);
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            // If nobody waits any more, the place is dropped, and filled again.
+            let _ = waiter.grant.send(Ok(place));
+        }
+    }
+
+    /// Tells the calls that wait for `session`, and now for nobody.
+    fn disappoint(&self, session: &NodeSession) {
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let hopeless = self.table().hopeless(session);
+        self.waiting.fetch_sub(hopeless.len() as u64, Ordering::SeqCst);
+        for (waiter, error) in hopeless {
+            let _ = waiter.grant.send(Err(error));
         }
     }
 }
 
-/// Whether the caller and the node mean the same function.
-fn matches(offer: &Offer, header: &CallHeader) -> bool {
-    offer.kind == header.kind
-        && (header.fingerprint == 0 || offer.fingerprint == header.fingerprint)
-}
-
-impl Table {
-    fn forget(&mut self, session: &Arc<NodeSession>) {
-        for function in &session.register.functions {
-            if let Some(Routed { routes, .. }) = self.functions.get_mut(&function.name) {
-                routes.retain(|route| !Arc::ptr_eq(&route.node, session));
-                if routes.is_empty() {
-                    self.functions.remove(&function.name);
-                    self.names.remove(&function.name);
-                }
-            }
-        }
-    }
-
-    /// Why no node can take the call.
-    fn explain(&self, header: &CallHeader, routes: &[Route]) -> Error {
-        let name = &header.function;
-        if routes.is_empty() {
-            let kind = match self.known.contains(name) {
-                true => ErrorKind::NoNode,
-                false => ErrorKind::NoSuchFunction,
-            };
-            return Error::new(kind, format!("no node offers `{name}`; {}", self.summary()));
-        }
-        let Some(route) = routes.iter().find(|route| matches(route.offer(), header)) else {
-            return mismatch(header, &routes[0]);
-        };
-        let mut fitting = routes.iter().filter(|route| route.fits(header)).peekable();
-        if let Some(first) = fitting.peek() {
-            let id = first.node.id();
-            if fitting.all(|route| route.node.is_draining()) {
-                let text = format!("node `{id}` is shutting down, and no other offers `{name}`");
-                return Error::new(ErrorKind::Draining, text).with_node(id);
-            }
-            let text = format!("every node that offers `{name}` is busy with all it may take");
-            return Error::new(ErrorKind::Overloaded, text)
-                .with_retry_after(Duration::from_millis(100));
-        }
-        let ids = routes.iter().map(|route| route.node.id());
-        let text = format!(
-            "`{name}` is offered by {}, but not by a node that the call asks for: {}",
-            list(ids),
-            wish(header)
-        );
-        Error::new(ErrorKind::NoNode, text).with_node(route.node.id())
-    }
-
-    fn summary(&self) -> String {
-        let n = self.nodes.len();
-        if n == 0 {
-            return "no node is connected".to_owned();
-        }
-        let nodes = if n == 1 { "1 node is".to_owned() } else { format!("{n} nodes are") };
-        format!("{nodes} connected, offering {}", list(self.names.iter().map(String::as_str)))
-    }
-}
-
-fn mismatch(header: &CallHeader, route: &Route) -> Error {
-    let (name, offer) = (&header.function, route.offer());
-    if offer.kind != header.kind {
-        let hint = match offer.kind {
-            Kind::Unary => "gives one result: call it with `call`, or `call_json`",
-            Kind::Stream => "gives a stream: read it as one, or with `stream_json`",
-            Kind::Upload | Kind::Duplex => "takes a stream, which only its stub can send",
-        };
-        let kind = match header.fingerprint {
-            0 => ErrorKind::BadArguments,
-            _ => ErrorKind::SignatureMismatch,
-        };
-        return Error::new(kind, format!("`{name}` {hint}"));
-    }
-    let text = format!(
-        "the types of `{name}` differ: node `{}` has `{}`",
-        route.node.id(),
-        offer.signature
-    );
-    Error::new(ErrorKind::SignatureMismatch, text).with_node(route.node.id())
-}
-
-fn wish(header: &CallHeader) -> String {
-    let on = header.wish.on.iter().map(|id| format!("node `{id}`"));
-    let tags = header.wish.tags.iter().map(|tag| format!("tag `{tag}`"));
-    on.chain(tags).collect::<Vec<_>>().join(", ")
-}
-
-/// The first few of some names, quoted, and how many more there are.
-fn list<'a>(mut names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    const SHOWN: usize = 8;
-    let first = names.by_ref().take(SHOWN);
-    let mut text: Vec<String> = first.map(|name| format!("`{name}`")).collect();
-    if names.len() > 0 {
-        text.push(format!("and {} more", names.len()));
-    }
-    text.join(", ")
+/// What looking for a place came to.
+enum Look<'a> {
+    Found(Place),
+    Waiting(Waiting<'a>),
+    Error(Error),
 }

@@ -16,7 +16,7 @@ use crate::gauge::Gauge;
 use crate::transport::control_stream::ControlStream;
 use crate::transport::endpoint::{admit_client, admit_node};
 use crate::transport::reset;
-use crate::wire::control::{Control, Hello, Register, Role, Welcome};
+use crate::wire::control::{Control, Hello, Role, Welcome};
 use crate::wire::directory::RESERVED;
 use crate::wire::header::Caller;
 use crate::wire::limits::{AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_NAME};
@@ -163,7 +163,8 @@ async fn serve_node(
         Control::Register(register) => register,
         other => return Err(unexpected(&other)),
     };
-    let registration = register_node(connection, hello, register, shared)?;
+    let session = NodeSession::new(connection.clone(), control.misses().clone(), hello, register);
+    let registration = register_node(session, shared)?;
     control.queue(&Control::Registered)?;
     info!("node registered");
     let (role, id) = (Role::Node, hello.id.clone());
@@ -195,13 +196,16 @@ async fn serve_node(
 struct Calls<'a> {
     connection: &'a quinn::Connection,
     caller: Arc<Caller>,
+    /// No other connection has it.
+    number: u64,
     shared: &'a Arc<Shared>,
     running: JoinSet<()>,
 }
 
 impl<'a> Calls<'a> {
     fn new(connection: &'a quinn::Connection, caller: Caller, shared: &'a Arc<Shared>) -> Self {
-        Self { connection, caller: Arc::new(caller), shared, running: JoinSet::new() }
+        let number = shared.counters.sessions.fetch_add(1, Ordering::Relaxed);
+        Self { connection, caller: Arc::new(caller), number, shared, running: JoinSet::new() }
     }
 
     /// Relays the peer's calls until it leaves; says why. Cancel safe.
@@ -212,7 +216,7 @@ impl<'a> Calls<'a> {
                     Ok((send, recv)) => {
                         self.shared.counters.calls.fetch_add(1, Ordering::Relaxed);
                         let (shared, caller) = (self.shared.clone(), self.caller.clone());
-                        let call = relay::serve(send, recv, shared, caller);
+                        let call = relay::serve(send, recv, shared, caller, self.number);
                         self.running.spawn(call.in_current_span());
                     }
                     Err(cause) => {
@@ -225,16 +229,13 @@ impl<'a> Calls<'a> {
     }
 }
 
-fn register_node(
-    connection: &quinn::Connection,
-    hello: &Hello,
-    register: Register,
-    shared: &Arc<Shared>,
-) -> Result<Registration, Error> {
-    if hello.id.is_empty() {
+fn register_node(session: NodeSession, shared: &Arc<Shared>) -> Result<Registration, Error> {
+    let id = session.id().to_owned();
+    if id.is_empty() {
         return Err(Error::new(ErrorKind::Protocol, "the node has no id"));
     }
-    if let Some(offer) = register.functions.iter().find(|offer| !is_function_name(&offer.name)) {
+    let offers = &session.register.functions;
+    if let Some(offer) = offers.iter().find(|offer| !is_function_name(&offer.name)) {
         let text = format!(
             "`{}` is no name for a function: 1 to {MAX_NAME} of `A-Z a-z 0-9 _ . : / -`, not \
              beginning with `{RESERVED}`",
@@ -242,10 +243,9 @@ fn register_node(
         );
         return Err(Error::new(ErrorKind::Protocol, text));
     }
-    let session = NodeSession::new(connection.clone(), hello, register);
-    let (registration, replaced) = Registration::new(shared.clone(), session)?;
+    let (registration, replaced) = Registration::new(&shared.routes, session)?;
     if let Some(old) = replaced {
-        let text = format!("another session of `{}` has taken over", hello.id);
+        let text = format!("another session of `{id}` has taken over");
         close(old.connection(), &Error::new(ErrorKind::Cancelled, text));
     }
     Ok(registration)

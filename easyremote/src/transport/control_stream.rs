@@ -1,6 +1,8 @@
 //! The control stream: messages both ways, and the heartbeat that notices a lost peer.
 
 use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
@@ -28,6 +30,8 @@ pub(crate) struct ControlStream {
     ticks: Interval,
     pings: u64,
     echoed: u64,
+    /// Pings that the peer should have echoed by now, for others to see.
+    misses: Arc<AtomicU32>,
 }
 
 /// Most bytes that may wait to be written: a peer that pings without reading the echoes, or a
@@ -48,7 +52,13 @@ impl ControlStream {
             ticks,
             pings: 0,
             echoed: 0,
+            misses: Arc::default(),
         }
+    }
+
+    /// Heartbeats in a row that the peer has not echoed in time.
+    pub(crate) fn misses(&self) -> &Arc<AtomicU32> {
+        &self.misses
     }
 
     /// Queues a message; [`next`](Self::next) and [`flush`](Self::flush) write it.
@@ -141,6 +151,7 @@ impl ControlStream {
                 Control::Ping(number) => self.queue(&Control::Pong(number))?,
                 Control::Pong(number) if number <= self.pings => {
                     self.echoed = self.echoed.max(number);
+                    self.misses.store(0, Ordering::Relaxed);
                 }
                 Control::Pong(_) => return Err(broken("an echo of nothing".into())),
                 message => return Ok(Some(message)),
@@ -150,7 +161,9 @@ impl ControlStream {
     }
 
     fn ping(&mut self) -> Result<(), Error> {
-        if self.pings - self.echoed >= u64::from(HEARTBEAT_MISSES) {
+        let misses = u32::try_from(self.pings - self.echoed).unwrap_or(u32::MAX);
+        self.misses.store(misses, Ordering::Relaxed);
+        if misses >= HEARTBEAT_MISSES {
             let text = format!("no echo of {HEARTBEAT_MISSES} heartbeats");
             return Err(Error::new(ErrorKind::ConnectionLost, text));
         }

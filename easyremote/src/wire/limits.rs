@@ -44,6 +44,9 @@ pub(crate) const MAX_CLIENT_STREAMS: u32 = 1_024;
 /// Most calls that a gateway has open at one node.
 pub(crate) const MAX_NODE_STREAMS: u32 = 4_096;
 
+/// Most calls of one function that wait at a gateway for a node with room.
+pub(crate) const MAX_WAITING: usize = 1_024;
+
 /// Bytes that a peer may send ahead of the reader on one stream.
 ///
 /// Times [`MAX_CLIENT_STREAMS`], and the seventh more, it is what one client can make a gateway
@@ -64,6 +67,9 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// Heartbeats in a row that may stay without echo; one more and the peer is lost (8 s).
 pub(crate) const HEARTBEAT_MISSES: u32 = 3;
+
+/// Heartbeats in a row without echo after which a node is avoided where there are others.
+pub(crate) const SUSPECT_MISSES: u32 = 2;
 
 /// QUIC's own idle timeout: the backstop behind the heartbeat.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,314 @@
+//! Who is there and offers what; and why a call cannot run.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::gateway::choice::Latency;
+use crate::gateway::node_session::NodeSession;
+use crate::gateway::queue::{Queue, Waiter};
+use crate::wire::control::Offer;
+use crate::wire::directory::NodeInfo;
+use crate::wire::header::CallHeader;
+use crate::wire::kind::Kind;
+use crate::wire::limits::MAX_WAITING;
+
+/// All nodes, what they offer, and who waits for it.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    nodes: BTreeMap<String, Arc<NodeSession>>,
+    functions: HashMap<String, Routed>,
+    /// Names of the functions, in order, for texts.
+    names: BTreeSet<String>,
+    /// Names that were offered since the start, to tell "not now" from "never heard of".
+    known: BTreeSet<String>,
+    /// Calls for which no node has room, by function.
+    waiting: BTreeMap<String, Queue>,
+    /// The function that has had its turn last.
+    last: String,
+}
+
+/// Most names that [`Table::known`] keeps; beyond that, "not now" is told as "never heard of".
+const MAX_KNOWN: usize = 16_384;
+
+/// A function, and where it is offered.
+#[derive(Debug, Default)]
+pub(super) struct Routed {
+    pub(super) routes: Vec<Route>,
+    /// How many calls have gone round.
+    pub(super) turns: AtomicU64,
+}
+
+/// A function at one node.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    pub(super) node: Arc<NodeSession>,
+    /// Index into the node's offers.
+    offer: usize,
+}
+
+impl Route {
+    fn offer(&self) -> &Offer {
+        &self.node.register.functions[self.offer]
+    }
+
+    /// Whether the node can run such a call, now or later.
+    pub(super) fn fits(&self, header: &CallHeader) -> bool {
+        matches(self.offer(), header) && self.node.fits(header)
+    }
+
+    /// How long it takes there.
+    pub(super) fn latency(&self) -> &Latency {
+        &self.node.latencies[self.offer]
+    }
+}
+
+/// Whether the caller and the node mean the same function.
+fn matches(offer: &Offer, header: &CallHeader) -> bool {
+    offer.kind == header.kind
+        && (header.fingerprint == 0 || offer.fingerprint == header.fingerprint)
+}
+
+/// What a call has to expect.
+#[derive(Debug)]
+pub(super) enum Outlook {
+    /// It can run now.
+    Now(Route),
+    /// It can run when one of the nodes has room.
+    Later,
+    /// There is no node that can run it.
+    Error(Error),
+}
+
+impl Table {
+    /// Puts a node in, in place of another session of its id, which is given back.
+    ///
+    /// # Errors
+    /// `PermissionDenied` if that one stays.
+    pub(super) fn insert(
+        &mut self,
+        session: &Arc<NodeSession>,
+    ) -> Result<Option<Arc<NodeSession>>, Error> {
+        if let Some(old) = self.nodes.get(&session.id)
+            && !old.yields_to(session)
+        {
+            let text = format!(
+                "a node called `{}` is connected already; give each node an id of its own",
+                session.id
+            );
+            return Err(Error::new(ErrorKind::PermissionDenied, text));
+        }
+        let replaced = self.nodes.insert(session.id.clone(), session.clone());
+        if let Some(old) = &replaced {
+            self.forget(old);
+        }
+        for (offer, function) in session.register.functions.iter().enumerate() {
+            self.names.insert(function.name.clone());
+            let route = Route { node: session.clone(), offer };
+            self.functions.entry(function.name.clone()).or_default().routes.push(route);
+            if self.known.len() < MAX_KNOWN {
+                self.known.insert(function.name.clone());
+            }
+        }
+        Ok(replaced)
+    }
+
+    /// Takes a node out, unless another session has taken its id over.
+    pub(super) fn remove(&mut self, session: &Arc<NodeSession>) {
+        if self.nodes.get(&session.id).is_some_and(|current| Arc::ptr_eq(current, session)) {
+            self.nodes.remove(&session.id);
+            self.forget(session);
+        }
+    }
+
+    fn forget(&mut self, session: &Arc<NodeSession>) {
+        for function in &session.register.functions {
+            if let Some(Routed { routes, .. }) = self.functions.get_mut(&function.name) {
+                routes.retain(|route| !Arc::ptr_eq(&route.node, session));
+                if routes.is_empty() {
+                    self.functions.remove(&function.name);
+                    self.names.remove(&function.name);
+                }
+            }
+        }
+    }
+
+    pub(super) fn n_nodes(&self) -> u64 {
+        self.nodes.len() as u64
+    }
+
+    pub(super) fn nodes(&self) -> Vec<NodeInfo> {
+        self.nodes.values().map(|node| node.info()).collect()
+    }
+
+    /// Every offer, by function name and then node.
+    pub(super) fn offers(&self) -> BTreeMap<String, Vec<(String, Offer)>> {
+        let mut offers: BTreeMap<String, Vec<(String, Offer)>> = BTreeMap::new();
+        for node in self.nodes.values() {
+            for offer in &node.register.functions {
+                let of_function = offers.entry(offer.name.clone()).or_default();
+                of_function.push((node.id.clone(), offer.clone()));
+            }
+        }
+        offers
+    }
+
+    /// What a call has to expect.
+    pub(super) fn outlook(&self, header: &CallHeader) -> Outlook {
+        let Some(function) = self.functions.get(&header.function) else {
+            return self.explain(header, &[]);
+        };
+        match function.choose(header) {
+            Some(route) => Outlook::Now(route.clone()),
+            None => self.explain(header, &function.routes),
+        }
+    }
+
+    /// Lets a call wait for room. If no more may wait, the one that is not to is given back.
+    pub(super) fn wait(&mut self, waiter: Waiter) -> Option<Waiter> {
+        self.waiting.entry(waiter.header.function.clone()).or_default().push(waiter)
+    }
+
+    /// Takes a call that waits out, if it is still there. Says whether it was.
+    pub(super) fn give_up(&mut self, function: &str, caller: u64, ticket: u64) -> bool {
+        let Some(queue) = self.waiting.get_mut(function) else { return false };
+        let was_there = queue.remove(caller, ticket);
+        if queue.is_empty() {
+            self.waiting.remove(function);
+        }
+        was_there
+    }
+
+    /// The next call that waits and that `node`, which has room, can run: the functions take turns,
+    /// and so do the callers of each.
+    pub(super) fn next_for(&mut self, node: &Arc<NodeSession>) -> Option<(Waiter, Route)> {
+        if !node.is_free() {
+            return None;
+        }
+        let last = self.last.as_str();
+        let after = self.waiting.range::<str, _>((Bound::Excluded(last), Bound::Unbounded));
+        let before = self.waiting.range::<str, _>((Bound::Unbounded, Bound::Included(last)));
+        let mut in_turn = after.chain(before);
+        let (name, spot, route) = in_turn.find_map(|(name, queue)| {
+            let route = Route { node: node.clone(), offer: node.offer(name)? };
+            let spot = queue.find(|header| route.fits(header))?;
+            Some((name.clone(), spot, route))
+        })?;
+        let queue = self.waiting.get_mut(&name)?;
+        let waiter = queue.take(spot)?;
+        if queue.is_empty() {
+            self.waiting.remove(&name);
+        }
+        self.last = name;
+        Some((waiter, route))
+    }
+
+    /// Takes out the calls that wait for nodes of which none is left, and says why.
+    pub(super) fn hopeless(&mut self, session: &NodeSession) -> Vec<(Waiter, Error)> {
+        let mut hopeless = Vec::new();
+        for function in &session.register.functions {
+            let Some(mut queue) = self.waiting.remove(&function.name) else { continue };
+            let lost = queue.drain_if(|header| match self.outlook(header) {
+                Outlook::Now(_) | Outlook::Later => None,
+                Outlook::Error(error) => Some(error),
+            });
+            hopeless.extend(lost);
+            if !queue.is_empty() {
+                self.waiting.insert(function.name.clone(), queue);
+            }
+        }
+        hopeless
+    }
+
+    /// Why no node takes the call now.
+    fn explain(&self, header: &CallHeader, routes: &[Route]) -> Outlook {
+        let name = &header.function;
+        if routes.is_empty() {
+            let kind = match self.known.contains(name) {
+                true => ErrorKind::NoNode,
+                false => ErrorKind::NoSuchFunction,
+            };
+            let text = format!("no node offers `{name}`; {}", self.summary());
+            return Outlook::Error(Error::new(kind, text));
+        }
+        let Some(route) = routes.iter().find(|route| matches(route.offer(), header)) else {
+            return Outlook::Error(mismatch(header, &routes[0]));
+        };
+        let mut fitting = routes.iter().filter(|route| route.fits(header)).peekable();
+        if let Some(first) = fitting.peek() {
+            let id = first.node.id();
+            if !fitting.all(|route| route.node.is_leaving()) {
+                return Outlook::Later;
+            }
+            let text = format!("node `{id}` is shutting down, and no other offers `{name}`");
+            return Outlook::Error(Error::new(ErrorKind::Draining, text).with_node(id));
+        }
+        let ids = routes.iter().map(|route| route.node.id());
+        let text = format!(
+            "`{name}` is offered by {}, but not by a node that the call asks for: {}",
+            list(ids),
+            wish(header)
+        );
+        Outlook::Error(Error::new(ErrorKind::NoNode, text).with_node(route.node.id()))
+    }
+
+    fn summary(&self) -> String {
+        let n = self.nodes.len();
+        if n == 0 {
+            return "no node is connected".to_owned();
+        }
+        let nodes = if n == 1 { "1 node is".to_owned() } else { format!("{n} nodes are") };
+        format!("{nodes} connected, offering {}", list(self.names.iter().map(String::as_str)))
+    }
+}
+
+/// The error of a call for which there is no room, not even to wait.
+pub(super) fn no_room(function: &str) -> Error {
+    let text = format!(
+        "every node that offers `{function}` is busy with all it takes, and {MAX_WAITING} calls of \
+         it wait already"
+    );
+    Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100))
+}
+
+fn mismatch(header: &CallHeader, route: &Route) -> Error {
+    let (name, offer) = (&header.function, route.offer());
+    if offer.kind != header.kind {
+        let hint = match offer.kind {
+            Kind::Unary => "gives one result: call it with `call`, or `call_json`",
+            Kind::Stream => "gives a stream: read it as one, or with `stream_json`",
+            Kind::Upload | Kind::Duplex => "takes a stream, which only its stub can send",
+        };
+        let kind = match header.fingerprint {
+            0 => ErrorKind::BadArguments,
+            _ => ErrorKind::SignatureMismatch,
+        };
+        return Error::new(kind, format!("`{name}` {hint}"));
+    }
+    let text = format!(
+        "the types of `{name}` differ: node `{}` has `{}`",
+        route.node.id(),
+        offer.signature
+    );
+    Error::new(ErrorKind::SignatureMismatch, text).with_node(route.node.id())
+}
+
+fn wish(header: &CallHeader) -> String {
+    let on = header.wish.on.iter().map(|id| format!("node `{id}`"));
+    let tags = header.wish.tags.iter().map(|tag| format!("tag `{tag}`"));
+    on.chain(tags).collect::<Vec<_>>().join(", ")
+}
+
+/// The first few of some names, quoted, and how many more there are.
+fn list<'a>(mut names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 8;
+    let first = names.by_ref().take(SHOWN);
+    let mut text: Vec<String> = first.map(|name| format!("`{name}`")).collect();
+    if names.len() > 0 {
+        text.push(format!("and {} more", names.len()));
+    }
+    text.join(", ")
+}
