@@ -130,7 +130,7 @@ enum State {
     Ready(Box<Prepared>),
     Doomed(Error),
     Running {
-        task: JoinHandle<Result<Answer, Error>>,
+        task: Task,
         upload: Option<Upload>,
         /// Kept for its thread, on which the task runs.
         client: Client,
@@ -162,17 +162,16 @@ impl RawCall {
                         return Poll::Ready(Err(closed()));
                     }
                     let (exchange, upload) = Exchange::new(*prepared);
-                    let task = client.link.spawn(exchange.unary());
+                    let task = Task(client.link.spawn(exchange.unary()));
                     self.state = State::Running { task, upload, client };
                 }
                 State::Doomed(error) => return Poll::Ready(Err(error)),
                 State::Running { mut task, mut upload, client } => {
                     let sent = upload.as_mut().map(|upload| upload.poll(context));
                     if let Some(Poll::Ready(Err(error))) = sent {
-                        task.abort();
                         return Poll::Ready(Err(error));
                     }
-                    return match Pin::new(&mut task).poll(context) {
+                    return match Pin::new(&mut task.0).poll(context) {
                         Poll::Ready(joined) => {
                             Poll::Ready(joined.unwrap_or_else(|_| Err(thread_ended())))
                         }
@@ -188,11 +187,14 @@ impl RawCall {
     }
 }
 
-impl Drop for RawCall {
+/// A call's task on the I/O thread. It is aborted when this is dropped, also while a panic of the
+/// caller's stream unwinds.
+#[derive(Debug)]
+struct Task(JoinHandle<Result<Answer, Error>>);
+
+impl Drop for Task {
     fn drop(&mut self) {
         // The task's halves of the stream are dropped with it, which tells the gateway.
-        if let State::Running { task, .. } = &self.state {
-            task.abort();
-        }
+        self.0.abort();
     }
 }
