@@ -1,11 +1,13 @@
 //! Streams from the caller, alone and together with streams to it.
 
+use std::panic::AssertUnwindSafe;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Probe, SayOnDrop, World, say, soon, until};
 use easyremote::{CallError, ErrorKind, Executed, Kind, functions, remote};
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 #[remote]
@@ -154,6 +156,21 @@ async fn an_item_that_the_node_does_not_take_ends_the_call_with_the_reason() {
     assert_eq!((error.kind(), error.delivered()), (ErrorKind::TooLarge, 1));
     assert!(soon(echoed.next()).await.is_none());
     until(|| node.stats().in_flight == 0).await;
+}
+
+#[tokio::test]
+async fn a_panic_of_the_callers_stream_puts_nothing_in_its_place() {
+    let (_world, _node, client) = World::with(functions![double]).await;
+    let mut n = 0;
+    let numbers = stream::poll_fn(move |_| {
+        n += 1;
+        assert_ne!(n, 2, "as planned");
+        Poll::Ready((n < 4).then_some(n))
+    });
+    let mut doubled = double::call(&client, numbers);
+    let panicked = AssertUnwindSafe(doubled.next()).catch_unwind();
+    assert!(soon(panicked).await.is_err());
+    assert_eq!(soon(doubled.try_collect::<Vec<_>>()).await.unwrap(), [2, 6]);
 }
 
 #[tokio::test]

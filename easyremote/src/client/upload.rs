@@ -104,8 +104,11 @@ impl Upload {
 
     /// Encodes the next item, or the end.
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let start = frame::begin(&mut self.frames, FrameKind::Item);
-        let polled = self.source.poll_item(context, &mut self.frames);
+        // Taken out, so that the caller's stream leaves no half a frame behind if it panics.
+        let mut frames = std::mem::take(&mut self.frames);
+        let start = frame::begin(&mut frames, FrameKind::Item);
+        let polled = self.source.poll_item(context, &mut frames);
+        self.frames = frames;
         if let Poll::Ready(Some(encoded)) = polled {
             encoded.map_err(|text| unsendable(self.items, &text))?;
             frame::finish(&mut self.frames, start, self.max_message)
