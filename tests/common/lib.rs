@@ -7,6 +7,7 @@ pub mod trio;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
@@ -47,6 +48,11 @@ impl World {
 
     pub async fn client(&self) -> Client {
         soon(self.client_builder().connect()).await.unwrap()
+    }
+
+    /// Where the identity is, for peers in other processes.
+    pub fn state_dir(&self) -> &Path {
+        self.state.path()
     }
 
     /// Gateway, node and client, ready.
