@@ -123,7 +123,12 @@ impl Link {
     pub(crate) async fn connection(&self) -> Result<Arc<Live>, Error> {
         let closed = || Error::new(ErrorKind::ConnectionLost, "the client has been closed");
         let mut state = self.state.clone();
-        let ready = state.wait_for(|state| !matches!(state, LinkState::Connecting));
+        let ready = state.wait_for(|state| match state {
+            LinkState::Connecting => false,
+            // One that has broken is as good as none, before its keeper has noticed as well.
+            LinkState::Connected(live) => live.connection.close_reason().is_none(),
+            LinkState::Closed => true,
+        });
         let limit = self.connect_timeout;
         match timeout(limit, ready).await {
             Ok(Ok(state)) => match &*state {
