@@ -88,6 +88,12 @@ pub trait Outcome: 'static {
 
     /// The caller's view of the function's own failure.
     fn function_error(failure: Self::Failure) -> Self::Error;
+
+    /// The reverse of [`function_error`](Self::function_error).
+    ///
+    /// # Errors
+    /// The error, if it is not the function's own.
+    fn own_failure(error: Self::Error) -> Result<Self::Failure, Error>;
 }
 
 /// The [`Outcome`] of a function that returns a plain `T`.
@@ -106,6 +112,10 @@ impl<T: Value> Outcome for Plain<T> {
     fn function_error(failure: Never) -> Error {
         match failure {}
     }
+
+    fn own_failure(error: Error) -> Result<Never, Error> {
+        Err(error)
+    }
 }
 
 impl<T: Value, E: Failure> Outcome for Result<T, E> {
@@ -121,6 +131,24 @@ impl<T: Value, E: Failure> Outcome for Result<T, E> {
     fn function_error(failure: E) -> CallError<E> {
         CallError::Function(failure)
     }
+
+    fn own_failure(error: CallError<E>) -> Result<E, Error> {
+        match error {
+            CallError::Function(failure) => Ok(failure),
+            CallError::Remote(error) => Err(error),
+        }
+    }
+}
+
+/// What stands behind the error that the consumer of a stream sees.
+#[derive(Debug)]
+pub enum Cause<S, I> {
+    /// The function could not set the stream up.
+    Setup(S),
+    /// The function gave an error in place of an item.
+    Item(I),
+    /// Everything else.
+    Remote(Error),
 }
 
 /// What the items of a stream look like to a caller who did not wait for the set-up by itself:
@@ -136,6 +164,9 @@ pub trait Stages<I: Outcome>: Outcome<Value = ()> {
 
     /// The consumer's view of an item that failed.
     fn item_error(failure: Self::ItemFailure) -> Self::ItemError;
+
+    /// The reverse of the other two.
+    fn cause(error: Self::ItemError) -> Cause<Self::Failure, Self::ItemFailure>;
 }
 
 impl<I: Outcome> Stages<I> for Plain<()> {
@@ -148,6 +179,10 @@ impl<I: Outcome> Stages<I> for Plain<()> {
 
     fn item_error(failure: I::Failure) -> I::Error {
         I::function_error(failure)
+    }
+
+    fn cause(error: I::Error) -> Cause<Never, I::Failure> {
+        I::own_failure(error).map_or_else(Cause::Remote, Cause::Item)
     }
 }
 
@@ -162,6 +197,13 @@ impl<S: Failure, T: Value> Stages<Plain<T>> for Result<(), S> {
     fn item_error(failure: Never) -> CallError<S> {
         match failure {}
     }
+
+    fn cause(error: CallError<S>) -> Cause<S, Never> {
+        match error {
+            CallError::Function(failure) => Cause::Setup(failure),
+            CallError::Remote(error) => Cause::Remote(error),
+        }
+    }
 }
 
 impl<S: Failure, T: Value, E: Failure> Stages<Result<T, E>> for Result<(), S> {
@@ -174,5 +216,13 @@ impl<S: Failure, T: Value, E: Failure> Stages<Result<T, E>> for Result<(), S> {
 
     fn item_error(failure: E) -> Self::ItemError {
         CallError::Function(StreamError::Item(failure))
+    }
+
+    fn cause(error: Self::ItemError) -> Cause<S, E> {
+        match error {
+            CallError::Function(StreamError::Setup(failure)) => Cause::Setup(failure),
+            CallError::Function(StreamError::Item(failure)) => Cause::Item(failure),
+            CallError::Remote(error) => Cause::Remote(error),
+        }
     }
 }
