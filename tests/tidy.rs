@@ -11,6 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["transport"],
     &["function"],
     &["gateway", "node", "client"],
+    &["testing"],
     &["lib", "private"],
 ];
 

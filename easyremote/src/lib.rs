@@ -87,6 +87,10 @@
 //! [`Executed::No`] is a proof. A function starts at most once per call, whatever fails, and not
 //! before the last byte of its arguments has reached the node.
 //!
+//! # Tests
+//!
+//! [`testing`] has all three roles for the tests of your functions.
+//!
 //! # Trust
 //!
 //! All traffic is TLS 1.3. Peers on the loopback interface of one user of the operating system find
@@ -104,6 +108,7 @@ mod function;
 mod gateway;
 mod gauge;
 mod node;
+pub mod testing;
 mod transport;
 mod wire;
 

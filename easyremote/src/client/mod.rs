@@ -152,6 +152,10 @@ impl Client {
         JsonStream::new(Prepared::json(self, function.into(), Kind::Stream, &arguments))
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.link.is_closed()
+    }
+
     /// Closes the connection, for all clones. Calls and streams under way, and later ones, fail
     /// with [`ErrorKind::ConnectionLost`]. A client from
     /// [`Context::client`](crate::Context::client) uses its node's connection, and leaves it open.
