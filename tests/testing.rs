@@ -1,4 +1,4 @@
-//! The test kit's worlds do what they say.
+//! The test kit's worlds do what they say. For its mocks see `testing_mock.rs`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;

@@ -89,7 +89,7 @@
 //!
 //! # Tests
 //!
-//! [`testing`] has all three roles for the tests of your functions.
+//! [`testing`] has all three roles for the tests of your functions, and a mock for code that calls.
 //!
 //! # Trust
 //!

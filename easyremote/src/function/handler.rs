@@ -97,7 +97,7 @@ pub struct Handler {
 }
 
 impl Handler {
-    fn new(run: Run) -> Self {
+    pub(crate) fn new(run: Run) -> Self {
         Self { run, states: Vec::new() }
     }
 
@@ -242,7 +242,7 @@ where
 }
 
 /// Decodes a call's arguments, or makes the frame that refuses it.
-fn arguments<F: Remote>(request: &mut Request) -> Result<F::Arguments, Reply> {
+pub(crate) fn arguments<F: Remote>(request: &mut Request) -> Result<F::Arguments, Reply> {
     let body = std::mem::take(&mut request.body);
     decode(request.codec, &body.bytes, F::DESCRIPTOR.parameters).map_err(|text| {
         let text = format!("`{}` cannot be called like this: {text}", F::DESCRIPTOR.name);

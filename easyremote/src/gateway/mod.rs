@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -58,6 +58,16 @@ pub struct GatewayBuilder {
     address: String,
     state_dir: Option<PathBuf>,
     max_message: usize,
+    refusals: Option<mpsc::UnboundedSender<Refusal>>,
+}
+
+/// A call for which the gateway had no node.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    /// The call's id: each attempt of one call has the same.
+    pub(crate) call: [u8; 16],
+    pub(crate) function: String,
+    pub(crate) error: Error,
 }
 
 /// What all tasks of a gateway see.
@@ -66,6 +76,8 @@ struct Shared {
     identity: Identity,
     routes: Arc<Routes>,
     max_message: usize,
+    /// Hears of refused calls. Not bounded: only a test asks for it, whose own calls they are.
+    refusals: Option<mpsc::UnboundedSender<Refusal>>,
     counters: Counters,
     /// Cancelled when clients are to go elsewhere.
     draining: CancellationToken,
@@ -119,7 +131,12 @@ impl Gateway {
 
     /// Options for a gateway at `address`.
     pub fn builder(address: impl ToString) -> GatewayBuilder {
-        GatewayBuilder { address: address.to_string(), state_dir: None, max_message: MAX_MESSAGE }
+        GatewayBuilder {
+            address: address.to_string(),
+            state_dir: None,
+            max_message: MAX_MESSAGE,
+            refusals: None,
+        }
     }
 
     /// The address that the gateway listens on.
@@ -223,6 +240,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// Tells `refusals` of every call for which there is no node.
+    pub(crate) fn refusals(mut self, refusals: mpsc::UnboundedSender<Refusal>) -> Self {
+        self.refusals = Some(refusals);
+        self
+    }
+
     /// Starts the gateway. It is bound and running when this returns.
     ///
     /// # Errors
@@ -236,6 +259,7 @@ impl GatewayBuilder {
             identity,
             routes: Arc::default(),
             max_message: self.max_message,
+            refusals: self.refusals,
             counters: Counters::default(),
             draining: CancellationToken::new(),
             busy: TaskTracker::new(),

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::gateway::routes::Place;
-use crate::gateway::{Shared, directory};
+use crate::gateway::{Refusal, Shared, directory};
 use crate::gauge::Gauge;
 use crate::transport::reset;
 use crate::transport::stream::{Broken, RecvHalf, SendHalf};
@@ -75,7 +75,8 @@ async fn hand_over(
     let timeout = header.timeout;
     let mut outcome = Ok(None);
     for _ in 0..ATTEMPTS {
-        let Some(place) = find(client, &header, received, shared, number).await? else {
+        let found = find(client, &header, received, shared, number).await;
+        let Some(place) = found.inspect_err(|error| refused(&header, error, shared))? else {
             return Ok(None);
         };
         let held = received.elapsed();
@@ -97,6 +98,15 @@ async fn hand_over(
         }
     }
     outcome
+}
+
+/// Tells whoever wants to know of calls that no node gets.
+fn refused(header: &CallHeader, error: &Error, shared: &Shared) {
+    if let Some(refusals) = &shared.refusals {
+        let (call, function) = (header.id, header.function.clone());
+        // If nobody listens any more, nobody needs to know.
+        let _ = refusals.send(Refusal { call, function, error: error.clone() });
+    }
 }
 
 /// Finds a place for a call, for as long as it has time. `None` if the caller has left before.

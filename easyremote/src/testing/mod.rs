@@ -1,8 +1,19 @@
-//! For the tests of programs that use easyremote: a [`World`] to run them in.
+//! For the tests of programs that use easyremote: a [`World`] to run them in, and a [`Mock`] to
+//! stand for what they call.
 //!
-//! It is the gateway, the nodes and the client of production, in the process of the test and on
+//! Both are the gateway, the nodes and the client of production, in the process of the test and on
 //! loopback, so that a test sees what its program will see: the same encoding, the same errors. Each
 //! has a port and an identity of its own, so tests run in parallel, and leave nothing behind.
+//!
+//! | to test | take |
+//! |---|---|
+//! | the functions of a node, with their state | a [`World`], and call them |
+//! | code that calls functions, and what it makes of their results | a [`Mock`] |
+//! | what code does when a node or a gateway is lost | a [`World`] or [`Mock::world`], and [`kill_node`](World::kill_node) or [`stop_gateway`](World::stop_gateway) |
+//! | what it does with any error | a [`Mock`] that answers with an [`error`] |
+//! | timeouts and cancellation | a [`Mock`] that [hangs](MockBuilder::hang) |
+//!
+//! # Functions and their state
 //!
 //! ```
 //! use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,10 +36,149 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Code that calls
+//!
+//! It takes a `&Client`; the test gives it that of a [`Mock`]:
+//!
+//! ```
+//! use easyremote::testing::{self, Mock};
+//! use easyremote::{Client, ErrorKind, Executed, remote};
+//!
+//! #[remote]
+//! async fn weather(city: String) -> String {
+//!     format!("as always in {city}")
+//! }
+//!
+//! /// The code under test.
+//! async fn forecast(client: &Client, city: &str) -> String {
+//!     match weather::call(client, city.into()).await {
+//!         Ok(weather) => weather,
+//!         Err(error) if error.executed() == Executed::No => "ask later".into(),
+//!         Err(_) => "nobody knows".into(),
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), easyremote::Error> {
+//! let mock = Mock::builder()
+//!     .expect::<weather>(("Bergen".into(),), Ok("rain".into()))
+//!     .on::<weather>(|_| Err(testing::error(ErrorKind::Overloaded, Executed::No, "busy")))
+//!     .serve()
+//!     .await?;
+//! assert_eq!(forecast(mock.client(), "Bergen").await, "rain");
+//! assert_eq!(forecast(mock.client(), "Oslo").await, "ask later");
+//! mock.verify(); // panics if Bergen was not asked for
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Streams
+//!
+//! A mock's stream gives items, an error in place of an item, or ends with an error of the library:
+//!
+//! ```
+//! use easyremote::testing::{self, Mock};
+//! use easyremote::{Client, ErrorKind, Executed, remote};
+//! use futures::{Stream, StreamExt, stream};
+//!
+//! #[remote(stream)]
+//! fn readings(sensor: String) -> impl Stream<Item = f64> {
+//!     stream::iter(std::iter::repeat(sensor.len() as f64))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), easyremote::Error> {
+//! let mock = Mock::builder()
+//!     .stream::<readings>(|(_sensor,)| {
+//!         let lost = testing::error(ErrorKind::NodeLost, Executed::Maybe, "the cable is loose");
+//!         vec![Ok(20.5), Ok(20.6), Err(lost)]
+//!     })
+//!     .serve()
+//!     .await?;
+//! let mut readings = readings::call(mock.client(), "attic".into());
+//! assert_eq!(readings.next().await.unwrap()?, 20.5);
+//! assert_eq!(readings.next().await.unwrap()?, 20.6);
+//! let error = readings.next().await.unwrap().unwrap_err();
+//! assert_eq!((error.kind(), error.delivered()), (ErrorKind::NodeLost, 2));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`MockBuilder::stream_async`] gives items that take their time or never end, and
+//! [`MockBuilder::upload`] and [`MockBuilder::duplex`] get the stream that the caller sends.
+//!
+//! # Faults
+//!
+//! ```
+//! use easyremote::testing::Mock;
+//! use easyremote::{ErrorKind, remote};
+//!
+//! #[remote]
+//! async fn train(epochs: u32) -> f64 {
+//!     f64::from(epochs)
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), easyremote::Error> {
+//! let mock = Mock::builder().id("gpu-1").hang::<train>().serve().await?;
+//! let training = tokio::spawn(train::call(mock.client(), 90));
+//! mock.called::<train>(1).await; // it runs; no need to sleep
+//! mock.world().kill_node("gpu-1").await;
+//! let error = training.await.unwrap().unwrap_err();
+//! assert_eq!((error.kind(), error.node()), (ErrorKind::NodeLost, Some("gpu-1")));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Time
+//!
+//! The roles do their I/O on threads and clocks of their own, so `tokio::time::pause` does not stop
+//! them. Timeouts in tests should be short, and waits should be for events:
+//! [`Mock::called`], an item of a stream, [`Node::closed`](crate::Node::closed).
 
+mod answer;
+mod mock;
+mod mock_builder;
+mod script;
 mod state_dir;
 mod world;
 mod world_builder;
 
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Executed};
+
+pub use crate::function::upload::Upload;
+pub use crate::testing::answer::{Answer, AsyncAnswer, AsyncAnswerWith, Item};
+pub use crate::testing::mock::Mock;
+pub use crate::testing::mock_builder::MockBuilder;
 pub use crate::testing::world::World;
 pub use crate::testing::world_builder::WorldBuilder;
+
+/// An error of the library, for a [`Mock`] to answer with or for code that handles errors.
+///
+/// From a mock it arrives with this kind, this text, up to 8,000 bytes of it, and `executed`
+/// as it is here; but a stream that was open has run, so its error says [`Executed::Yes`], and
+/// [`delivered`](Error::delivered) is the number of items that came before. Its node is that of the
+/// mock, unless it is [`of_node`].
+///
+/// For a function with errors of its own, make it a [`CallError`](crate::CallError):
+/// `Err(testing::error(..).into())`.
+#[must_use]
+pub fn error(kind: ErrorKind, executed: Executed, text: impl Into<String>) -> Error {
+    Error::new(kind, text.into()).with_executed(executed)
+}
+
+/// The same error, of the node with this id, of at most 128 bytes.
+#[must_use]
+pub fn of_node(error: Error, id: &str) -> Error {
+    error.with_node(id)
+}
+
+/// The same error, with the request to wait before the next attempt; whole milliseconds of it
+/// arrive.
+#[must_use]
+pub fn retry_after(error: Error, wait: Duration) -> Error {
+    error.with_retry_after(wait)
+}

@@ -1,0 +1,144 @@
+//! What a mock answers with, before and after it is encoded.
+
+use std::future::Future;
+
+use crate::error::Error;
+use crate::function::handler::Reply;
+use crate::function::outbox::{Outbox, put_value};
+use crate::function::outcome::{Cause, Outcome, Stages};
+use crate::function::remote::{RemoteStream, RemoteUnary};
+use crate::testing::script::Received;
+use crate::wire::error::put_error;
+use crate::wire::frame::FrameKind;
+
+/// What a call of `F` gives: the output of [`Call`](crate::Call).
+pub type Answer<F> = Result<
+    <<F as RemoteUnary>::Output as Outcome>::Value,
+    <<F as RemoteUnary>::Output as Outcome>::Error,
+>;
+
+/// What a stream of `F` gives: the item of [`StreamCall`](crate::StreamCall).
+pub type Item<F> = Result<
+    <<F as RemoteStream>::Item as Outcome>::Value,
+    <<F as RemoteStream>::Setup as Stages<<F as RemoteStream>::Item>>::ItemError,
+>;
+
+/// A closure that gives a future: `|(a, b)| async move { .. }`.
+///
+/// Implemented for every `Fn` whose future is `Send`; what it is called with, and what the future
+/// gives, is said where one is asked for.
+pub trait AsyncAnswer<A>: Fn(A) -> Self::Future + Send + Sync + 'static {
+    /// What the closure gives.
+    type Future: Future<Output = Self::Answer> + Send + 'static;
+    /// What the future gives.
+    type Answer;
+}
+
+impl<A, C, Fut> AsyncAnswer<A> for C
+where
+    C: Fn(A) -> Fut + Send + Sync + 'static,
+    Fut: Future + Send + 'static,
+{
+    type Future = Fut;
+    type Answer = Fut::Output;
+}
+
+/// A closure that gets the caller's stream too: `|(a,), items| async move { .. }`.
+///
+/// Implemented as [`AsyncAnswer`] is.
+pub trait AsyncAnswerWith<A, U>: Fn(A, U) -> Self::Future + Send + Sync + 'static {
+    /// What the closure gives.
+    type Future: Future<Output = Self::Answer> + Send + 'static;
+    /// What the future gives.
+    type Answer;
+}
+
+impl<A, U, C, Fut> AsyncAnswerWith<A, U> for C
+where
+    C: Fn(A, U) -> Fut + Send + Sync + 'static,
+    Fut: Future + Send + 'static,
+{
+    type Future = Fut;
+    type Answer = Fut::Output;
+}
+
+/// An [`Answer`], taken apart as it travels.
+pub(super) struct Split<F: RemoteUnary>(
+    #[allow(clippy::type_complexity)]
+    Result<<F::Output as Outcome>::Value, Result<<F::Output as Outcome>::Failure, Error>>,
+);
+
+impl<F: RemoteUnary> Split<F> {
+    pub(super) fn new(answer: Answer<F>) -> Self {
+        Self(answer.map_err(F::Output::own_failure))
+    }
+
+    /// The frame that a node answers with.
+    pub(super) fn encode(&self, received: &Received) -> Reply {
+        let mut reply = Vec::new();
+        let (codec, max) = (received.codec, received.max_message);
+        let encoded = match &self.0 {
+            Ok(value) => put_value(&mut reply, FrameKind::Body, codec, max, value),
+            Err(Ok(failure)) => put_value(&mut reply, FrameKind::Fault, codec, max, failure),
+            Err(Err(error)) => Err(error.clone()),
+        };
+        if let Err(error) = encoded {
+            put_error(&mut reply, &at(error, &received.node));
+        }
+        reply
+    }
+}
+
+/// An [`Item`], taken apart as it travels.
+pub(super) enum Step<F: RemoteStream> {
+    Item(Result<<F::Item as Outcome>::Value, <F::Item as Outcome>::Failure>),
+    Setup(<F::Setup as Outcome>::Failure),
+    Broken(Error),
+}
+
+impl<F: RemoteStream> Step<F> {
+    pub(super) fn new(item: Item<F>) -> Self {
+        match item.map_err(F::Setup::cause) {
+            Ok(value) => Self::Item(Ok(value)),
+            Err(Cause::Item(failure)) => Self::Item(Err(failure)),
+            Err(Cause::Setup(failure)) => Self::Setup(failure),
+            Err(Cause::Remote(error)) => Self::Broken(error),
+        }
+    }
+
+    /// Adds it to a stream that is open.
+    ///
+    /// # Errors
+    /// What the stream ends with.
+    ///
+    /// # Panics
+    /// If it is the error of a set-up.
+    pub(super) fn put(&self, received: &Received, outbox: &mut Outbox) -> Result<(), Error> {
+        match self {
+            Self::Item(item) => outbox.item(item),
+            Self::Setup(_) => panic!("the error of a set-up can only be the first item"),
+            Self::Broken(error) => Err(error.clone()),
+        }
+        .map_err(|error| at(error, &received.node))
+    }
+
+    /// The frame that says that there is no stream, if that is what it stands for.
+    pub(super) fn refusal(&self, received: &Received) -> Option<Reply> {
+        let mut reply = Vec::new();
+        let (codec, max) = (received.codec, received.max_message);
+        let encoded = match self {
+            Self::Item(_) => return None,
+            Self::Setup(failure) => put_value(&mut reply, FrameKind::Fault, codec, max, failure),
+            Self::Broken(error) => Err(error.clone()),
+        };
+        if let Err(error) = encoded {
+            put_error(&mut reply, &at(error, &received.node));
+        }
+        Some(reply)
+    }
+}
+
+/// `error`, from this node if it is from none.
+fn at(error: Error, node: &str) -> Error {
+    if error.node().is_some() { error } else { error.with_node(node) }
+}
