@@ -13,6 +13,8 @@
 //! | what it does with any error | a [`Mock`] that answers with an [`error`] |
 //! | timeouts and cancellation | a [`Mock`] that [hangs](MockBuilder::hang) |
 //!
+//! A file of tests to copy from is [`tests/testing_example.rs`][example] in the repository.
+//!
 //! # Functions and their state
 //!
 //! ```
@@ -136,6 +138,8 @@
 //! The roles do their I/O on threads and clocks of their own, so `tokio::time::pause` does not stop
 //! them. Timeouts in tests should be short, and waits should be for events:
 //! [`Mock::called`], an item of a stream, [`Node::closed`](crate::Node::closed).
+//!
+//! [example]: https://github.com/easyremote/easyremote/blob/main/tests/testing_example.rs
 
 mod answer;
 mod mock;
