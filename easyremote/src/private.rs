@@ -9,11 +9,12 @@ pub use crate::function::handler::{
     Handler, Inputs, Sink, async_iterator, asynchronous, blocking, inline, iterator, stream,
 };
 pub use crate::function::outcome::{
-    Argument, Failure, Itself, Never, Outcome, Plain, Stages, Value,
+    Argument, Failure, Itself, Never, Outcome, Plain, Sent, Stages, Value,
 };
 pub use crate::function::registry::{Function, Functions};
 pub use crate::function::remote::{Local, Remote, RemoteStream, RemoteUnary};
 pub use crate::function::signature::{Signature, SignatureCell, trace_stream, trace_unary};
+pub use crate::function::text::{Displayed, Fallible, Shown, Text};
 pub use crate::function::upload::{Upload, Uploaded};
 pub use crate::wire::kind::Kind;
 

@@ -62,7 +62,8 @@ impl Context {
         u128::from_be_bytes(self.inner.header.id)
     }
 
-    /// When the call's time is over, if it has a deadline. The node cancels it then.
+    /// When the call's time is over, if it has a deadline. The node cancels it then, unless the
+    /// function is `detached`.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.inner.deadline
@@ -83,7 +84,7 @@ impl Context {
     }
 
     /// Whether nobody waits for the result any more: the caller has dropped the call, its deadline
-    /// has passed, or the connection is gone.
+    /// has passed, or the connection is gone. Always `false` in a function that is `detached`.
     ///
     /// For sync functions, which cannot be stopped from outside.
     #[must_use]
@@ -92,7 +93,7 @@ impl Context {
     }
 
     /// Resolves when nobody waits for the result any more; for what the function has started
-    /// elsewhere. Cancel safe.
+    /// elsewhere. In a function that is `detached` it never does. Cancel safe.
     pub async fn cancelled(&self) {
         self.inner.cancelled.cancelled().await;
     }

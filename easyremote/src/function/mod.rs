@@ -10,4 +10,6 @@ pub(crate) mod outcome;
 pub(crate) mod registry;
 pub(crate) mod remote;
 pub(crate) mod signature;
+pub(crate) mod terms;
+pub(crate) mod text;
 pub(crate) mod upload;

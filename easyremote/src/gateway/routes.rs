@@ -15,6 +15,8 @@ use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 use crate::wire::limits::MAX_NODE_STREAMS;
 
+mod needs;
+
 /// All nodes and what they offer.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
@@ -228,7 +230,7 @@ impl Routes {
         let routes = table.functions.get(&header.function).map_or(&[][..], Vec::as_slice);
         let mut matching = routes.iter().filter(|route| matches(route.offer(), header)).peekable();
         let mismatch = !routes.is_empty() && matching.peek().is_none();
-        !mismatch && !matching.any(|route| route.node.fits(header))
+        !mismatch && !matching.any(|route| route.fits(header))
     }
 
     pub(super) fn n_nodes(&self) -> u64 {
@@ -245,14 +247,14 @@ impl Routes {
         self.table().nodes.values().map(info).collect()
     }
 
-    /// Every offer, by function name and then node.
-    pub(super) fn offers(&self) -> BTreeMap<String, Vec<(String, Offer)>> {
+    /// Every offer, by function name and then node, and whether that node can run it.
+    pub(super) fn offers(&self) -> BTreeMap<String, Vec<(String, Offer, bool)>> {
         let table = self.table();
-        let mut offers: BTreeMap<String, Vec<(String, Offer)>> = BTreeMap::new();
+        let mut offers: BTreeMap<String, Vec<(String, Offer, bool)>> = BTreeMap::new();
         for node in table.nodes.values() {
             for offer in &node.register.functions {
                 let of_function = offers.entry(offer.name.clone()).or_default();
-                of_function.push((node.id.clone(), offer.clone()));
+                of_function.push((node.id.clone(), offer.clone(), node.can_run(offer)));
             }
         }
         offers
@@ -267,7 +269,7 @@ impl Routes {
     pub(super) fn pick(&self, header: &CallHeader) -> Result<Place, Error> {
         let table = self.table();
         let routes = table.functions.get(&header.function).map_or(&[][..], Vec::as_slice);
-        let usable = |route: &&Route| matches(route.offer(), header) && route.node.fits(header);
+        let usable = |route: &&Route| matches(route.offer(), header) && route.fits(header);
         let choose = || {
             // A random one is usually good at the first try; only if not, look at all.
             let tried = routes.get(fastrand::usize(..routes.len().max(1)))?;
@@ -320,10 +322,13 @@ impl Table {
         let Some(route) = routes.iter().find(|route| matches(route.offer(), header)) else {
             return mismatch(header, &routes[0]);
         };
-        if routes.iter().any(|route| matches(route.offer(), header) && route.node.fits(header)) {
+        if routes.iter().any(|route| matches(route.offer(), header) && route.fits(header)) {
             let text = format!("every node that offers `{name}` is busy with all it may take");
             return Error::new(ErrorKind::Overloaded, text)
                 .with_retry_after(Duration::from_millis(100));
+        }
+        if let Some(error) = needs::unable(header, routes) {
+            return error;
         }
         let ids = routes.iter().map(|route| route.node.id());
         let text = format!(
@@ -372,9 +377,11 @@ fn wish(header: &CallHeader) -> String {
     on.chain(tags).collect::<Vec<_>>().join(", ")
 }
 
+/// Most names in one text.
+const SHOWN: usize = 8;
+
 /// The first few of some names, quoted, and how many more there are.
 fn list<'a>(mut names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    const SHOWN: usize = 8;
     let first = names.by_ref().take(SHOWN);
     let mut text: Vec<String> = first.map(|name| format!("`{name}`")).collect();
     if names.len() > 0 {

@@ -99,6 +99,8 @@ pub(crate) struct Offer {
     /// The types as people read them: `(a: i64, b: i64) -> i64`.
     pub(crate) signature: String,
     pub(crate) doc: String,
+    /// The tags that a node must have to run it.
+    pub(crate) needs: Vec<String>,
 }
 
 mod tag {
@@ -199,6 +201,7 @@ impl Register {
             put_names(out, &offer.parameters);
             out.put_str(&offer.signature, MAX_TEXT);
             out.put_str(&offer.doc, MAX_TEXT);
+            put_names(out, &offer.needs);
         }
     }
 
@@ -215,6 +218,7 @@ impl Register {
                     parameters: names(reader, "parameters")?,
                     signature: reader.str(MAX_TEXT, "signature")?.to_owned(),
                     doc: reader.str(MAX_TEXT, "doc")?.to_owned(),
+                    needs: names(reader, "needs")?,
                 })
             })?,
         })
@@ -258,6 +262,7 @@ mod tests {
                     parameters: vec!["a".into(), "b".into()],
                     signature: "(a: i64, b: i64) -> i64".into(),
                     doc: "Adds.".into(),
+                    needs: vec!["gpu".into(), "eu".into()],
                 }],
             }),
             Control::Registered,
@@ -296,6 +301,7 @@ mod tests {
             parameters: Vec::new(),
             signature: "x".repeat(MAX_TEXT),
             doc: "x".repeat(MAX_TEXT),
+            needs: Vec::new(),
         };
         let functions = vec![offer; MAX_FUNCTIONS];
         let register = Register { tags: Vec::new(), capacity: 1, functions };

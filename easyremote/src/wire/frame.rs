@@ -23,10 +23,12 @@ pub(crate) enum FrameKind {
     Item = 6,
     /// One item of a stream that is the function's own error; the stream goes on.
     ItemFault = 7,
-    /// The end of a stream: the number of its items, of both kinds.
+    /// The end of a stream: the number of its items, of all three kinds.
     End = 8,
     /// A message of the control stream.
     Control = 9,
+    /// One item of a stream that is the function's own error, told as text; the stream goes on.
+    ItemError = 10,
 }
 
 impl FrameKind {
@@ -41,6 +43,7 @@ impl FrameKind {
             7 => Self::ItemFault,
             8 => Self::End,
             9 => Self::Control,
+            10 => Self::ItemError,
             _ => return None,
         })
     }
@@ -50,7 +53,7 @@ impl FrameKind {
         match self {
             Self::Header => MAX_HEADER,
             Self::Body | Self::Fault | Self::Item | Self::ItemFault => max_message,
-            Self::Error => MAX_ERROR,
+            Self::Error | Self::ItemError => MAX_ERROR,
             Self::Open => 0,
             Self::End => 8,
             Self::Control => MAX_CONTROL,
