@@ -123,15 +123,56 @@ pub use crate::wire::directory::{FunctionInfo, NodeInfo};
 pub use crate::wire::kind::Kind;
 pub use easyremote_macros::remote;
 
-/// Lists functions for a node to offer, by their names: `functions![sync_add, lines]`.
+/// Lists functions for a node to offer: `functions![sync_add, lines]`, or all with `functions!()`.
 ///
 /// Gives [`Functions`]. A name that is not a [`#[remote]`](macro@remote) function with a body does
 /// not compile.
+///
+/// Without names it lists every `#[remote]` function with a body of the crate that it is written
+/// in, wherever in the crate, in the order of files and lines, and none of its dependencies: a
+/// dependency that offers functions gives them with a `functions!()` of its own, to be added with
+/// [`Functions::extend`]. A library and a binary of one package are two crates. Nothing is run or
+/// allocated for it before it is called.
+///
+/// It finds them by constructors that the linker gathers (the crate `inventory`), so on a platform
+/// without them, such as Miri, the list is empty, and the functions have to be named.
 #[macro_export]
 macro_rules! functions {
+    () => {
+        $crate::__private::functions_of($crate::__private::home!())
+    };
     ($($function:ty),+ $(,)?) => {
         <$crate::Functions as ::core::convert::From<_>>::from([
             $(<$function as $crate::__private::Local>::function()),+
         ])
+    };
+}
+
+/// Which crate this is expanded in; for generated code.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __home {
+    () => {
+        $crate::__private::Home {
+            module: ::core::module_path!(),
+            package: [
+                ::core::option_env!("CARGO_PKG_NAME"),
+                ::core::option_env!("CARGO_PKG_VERSION"),
+            ],
+            binary: ::core::option_env!("CARGO_BIN_NAME"),
+            scratch: ::core::option_env!("CARGO_TARGET_TMPDIR"),
+        }
+    };
+}
+
+/// Notes functions, a `fn() -> Functions`, for `functions!()` of the crate that this is expanded
+/// in; for generated code.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __submit {
+    ($functions:expr) => {
+        $crate::__private::inventory::submit! {
+            $crate::__private::Entry::new($crate::__private::home!(), $functions)
+        }
     };
 }

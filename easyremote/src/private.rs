@@ -1,10 +1,12 @@
 //! What generated code uses. Not covered by any promise of compatibility.
 
 pub use futures::Stream;
+pub use inventory;
 
 pub use crate::client::{Call, Client, StreamCall, call, call_with, stream_call, stream_call_with};
 pub use crate::function::context::Context;
 pub use crate::function::descriptor::Descriptor;
+pub use crate::function::entry::{Entry, Home, functions_of, only};
 pub use crate::function::handler::{
     Handler, Inputs, Sink, async_iterator, asynchronous, blocking, inline, iterator, stream,
 };
@@ -17,6 +19,7 @@ pub use crate::function::signature::{Signature, SignatureCell, trace_stream, tra
 pub use crate::function::text::{Displayed, Fallible, Shown, Text};
 pub use crate::function::upload::{Upload, Uploaded};
 pub use crate::wire::kind::Kind;
+pub use crate::{__home as home, __submit as submit};
 
 /// Compiles only if `T` can be an argument.
 pub const fn argument<T: Argument>() {}

@@ -3,6 +3,7 @@
 pub(crate) mod arguments;
 pub(crate) mod context;
 pub(crate) mod descriptor;
+pub(crate) mod entry;
 pub(crate) mod generator;
 pub(crate) mod handler;
 pub(crate) mod outbox;

@@ -42,6 +42,13 @@ impl Functions {
         self.list.iter().map(|function| function.descriptor.name)
     }
 
+    /// Orders the functions as their files and lines are.
+    pub(crate) fn sort(&mut self) {
+        self.list.sort_by_key(|function| {
+            let origin = function.descriptor.origin;
+            (origin.file, origin.line, function.descriptor.name)
+        });
+    }
 
     /// Adds all functions of `other`.
     pub fn extend(&mut self, other: Self) {
