@@ -2,6 +2,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod context;
+pub(crate) mod declared;
 pub(crate) mod descriptor;
 pub(crate) mod entry;
 pub(crate) mod generator;

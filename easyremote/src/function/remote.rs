@@ -11,6 +11,10 @@ use crate::function::upload::Uploaded;
 /// A remote function, as its callers and its nodes know it.
 ///
 /// Implemented by `#[remote]` for the function's twin; not meant to be written by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a #[remote] function",
+    label = "not a #[remote] function"
+)]
 pub trait Remote: Sized + 'static {
     /// Name, kind, parameters, documentation.
     const DESCRIPTOR: Descriptor;
@@ -43,7 +47,9 @@ pub trait RemoteStream: Remote {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a #[remote] function with a body",
     label = "a node cannot offer this",
-    note = "put #[remote] on the function, and list it by its name: functions![add]"
+    note = "put #[remote] on the function, and list it by its name: functions![add]",
+    note = "a declaration has no body: list the function that implements it, \
+            #[remote(implements = {Self})]"
 )]
 pub trait Local: Remote {
     /// What a node runs.
