@@ -5,10 +5,7 @@ pub use inventory;
 
 pub use crate::client::{Call, Client, StreamCall, call, call_with, stream_call, stream_call_with};
 pub use crate::function::context::Context;
-pub use crate::function::declared::{
-    gives_one_result, gives_stream, same_arguments, same_items, same_result, same_setup,
-    same_upload,
-};
+pub use crate::function::declared::{same_arguments, same_result, same_stream, same_upload};
 pub use crate::function::descriptor::Descriptor;
 pub use crate::function::entry::{Entry, Home, functions_of, only};
 pub use crate::function::handler::{

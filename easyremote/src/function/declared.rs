@@ -22,43 +22,28 @@ where
 {
 }
 
-/// Compiles only if the declaration `D` gives one result.
-pub const fn gives_one_result<D: GivesOneResult>() {}
-
-/// Compiles only if the declaration `D` gives a stream.
-pub const fn gives_stream<D: GivesStream>() {}
-
 /// Compiles only if the declaration `D` gives what has the outcome `O`.
 pub const fn same_result<D, O>()
 where
-    D: RemoteUnary,
+    D: GivesOneResult,
     O: Outcome,
-    ValueOf<D::Output>: SameResult<ValueOf<O>>,
-    FailureOf<D::Output>: SameFailure<FailureOf<O>>,
+    D::Value: SameResult<O::Value>,
+    D::Failure: SameFailure<O::Failure>,
 {
 }
 
-/// Compiles only if setting up the stream of the declaration `D` fails as the outcome `S` does.
-pub const fn same_setup<D, S>()
+/// Compiles only if the declaration `D` gives a stream, whose set-up has the outcome `S`, and each of
+/// whose items the outcome `I`.
+pub const fn same_stream<D, S, I>()
 where
-    D: RemoteStream,
+    D: GivesStream,
     S: Outcome,
-    FailureOf<D::Setup>: SameSetup<FailureOf<S>>,
-{
-}
-
-/// Compiles only if the declaration `D` gives a stream of what has the outcome `I`.
-pub const fn same_items<D, I>()
-where
-    D: RemoteStream,
     I: Outcome,
-    ValueOf<D::Item>: SameItem<ValueOf<I>>,
-    FailureOf<D::Item>: SameFailure<FailureOf<I>>,
+    D::SetupFailure: SameSetup<S::Failure>,
+    D::Value: SameItem<I::Value>,
+    D::Failure: SameFailure<I::Failure>,
 {
 }
-
-type ValueOf<O> = <O as Outcome>::Value;
-type FailureOf<O> = <O as Outcome>::Failure;
 
 /// A declared function that gives one result.
 #[diagnostic::on_unimplemented(
@@ -66,10 +51,18 @@ type FailureOf<O> = <O as Outcome>::Failure;
     label = "this gives one result",
     note = "return a stream, and write #[remote(stream, implements = ..)]"
 )]
-pub trait GivesOneResult {}
+pub trait GivesOneResult {
+    /// What it gives.
+    type Value;
+    /// How it fails.
+    type Failure;
+}
 
 #[diagnostic::do_not_recommend]
-impl<D: RemoteUnary> GivesOneResult for D {}
+impl<D: RemoteUnary> GivesOneResult for D {
+    type Value = <D::Output as Outcome>::Value;
+    type Failure = <D::Output as Outcome>::Failure;
+}
 
 /// A declared function that gives a stream.
 #[diagnostic::on_unimplemented(
@@ -77,10 +70,21 @@ impl<D: RemoteUnary> GivesOneResult for D {}
     label = "this gives a stream",
     note = "return the result, and drop `stream`"
 )]
-pub trait GivesStream {}
+pub trait GivesStream {
+    /// How its set-up fails.
+    type SetupFailure;
+    /// What an item is.
+    type Value;
+    /// How an item fails.
+    type Failure;
+}
 
 #[diagnostic::do_not_recommend]
-impl<D: RemoteStream> GivesStream for D {}
+impl<D: RemoteStream> GivesStream for D {
+    type SetupFailure = <D::Setup as Outcome>::Failure;
+    type Value = <D::Item as Outcome>::Value;
+    type Failure = <D::Item as Outcome>::Failure;
+}
 
 macro_rules! same {
     ($($(#[$attribute:meta])* $name:ident)*) => {$(

@@ -53,8 +53,9 @@ impl Handler {
 
     /// At most `calls` of the function run at a time on one node.
     #[must_use]
-    pub fn concurrency(mut self, calls: usize) -> Self {
-        self.terms.places = Some(Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))));
+    pub fn concurrency(mut self, calls: u32) -> Self {
+        let calls = usize::try_from(calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        self.terms.places = Some(Arc::new(Semaphore::new(calls)));
         self
     }
 

@@ -1,6 +1,0 @@
-use easyremote::remote;
-
-#[remote]
-pub async fn embed(text: String) -> Vec<f32>;
-
-fn main() {}
