@@ -10,7 +10,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 /// What clients and nodes share.
 mod api {
     use easyremote::remote;
-    use futures::Stream;
 
     /// Adds what the node knows.
     #[remote(name = "math.add", timeout = "50s", idempotent)]
