@@ -52,10 +52,14 @@
 //! | an iterator or stream of `T` | a [`StreamCall`]: a stream of `Result<T, `[`Error`]`>` |
 //! | an iterator or stream of `Result<T, E>` | a [`StreamCall`] of `Result<T, `[`CallError`]`<E>>` |
 //! | one of these in a `Result<_, S>` | a [`StreamCall`] whose set-up can fail; see [`open`](StreamCall::open) |
+//! | any of these `Result`s, with `err = "display"` | the same with [`Error`], of kind [`Failed`](ErrorKind::Failed), for the error |
 //!
 //! Parameters may be a stream that the caller sends (`impl Stream<Item = T>`, one per function), what
 //! the node keeps for its functions (`#[state] model: &Model`), and what is known of the call
 //! (`#[ctx] ctx: &`[`Context`]); the last two are no part of what the caller gives.
+//!
+//! A function without a body is a declaration, for a crate that clients share with the nodes that
+//! implement it; see [`#[remote]`](macro@remote#declarations).
 //!
 //! A client that does not share the definitions calls [by name](Client::call_json), with JSON.
 //!
@@ -79,7 +83,7 @@
 //!
 //! Dropping a [`Call`] or a [`StreamCall`] cancels it on the node: an async function stops at its
 //! next await, an iterator after its current item; a plain sync function runs on, and its result is
-//! dropped. A [`timeout`](Call::timeout) does the same.
+//! dropped. A [`timeout`](Call::timeout) does the same. A function that is `detached` runs on.
 //!
 //! # Errors
 //!

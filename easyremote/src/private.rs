@@ -5,7 +5,9 @@ pub use inventory;
 
 pub use crate::client::{Call, Client, StreamCall, call, call_with, stream_call, stream_call_with};
 pub use crate::function::context::Context;
-pub use crate::function::declared::{same_arguments, same_result, same_stream, same_upload};
+pub use crate::function::declared::{
+    Implements, TheseArguments, ThisResult, ThisStream, ThisUpload,
+};
 pub use crate::function::descriptor::Descriptor;
 pub use crate::function::entry::{Entry, Home, functions_of, only};
 pub use crate::function::handler::{

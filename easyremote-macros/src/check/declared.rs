@@ -1,6 +1,7 @@
 //! What is wrong with a function that is declared in one place and implemented in another.
 
-use syn::{FnArg, Ident, Path};
+use syn::visit::Visit;
+use syn::{FnArg, Ident, Path, PreciseCapture};
 
 use crate::args::Options;
 use crate::mistakes::Mistakes;
@@ -44,6 +45,16 @@ fn declaration(function: &Function, options: &Options, mistakes: &mut Mistakes) 
             let message = format!("a declaration has what callers give: write `#[{what}]` {at}");
             mistakes.at(helper, message);
         }
+    }
+    Captures(mistakes).visit_return_type(&function.signature.output);
+}
+
+/// Finds `use<..>`, which has nothing to capture.
+struct Captures<'a>(&'a mut Mistakes);
+
+impl<'ast> Visit<'ast> for Captures<'_> {
+    fn visit_precise_capture(&mut self, capture: &'ast PreciseCapture) {
+        self.0.at(capture, "a declaration borrows nothing from its node: drop `use<..>`");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a function has from the declaration that it implements.
 
-use proc_macro2::{Group, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote, quote_spanned};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
 use syn::Path;
 
 use crate::expand::Twin;
@@ -41,77 +41,86 @@ impl Twin<'_> {
     /// fn tail(id: u64) -> Result<impl Stream<Item = Row>, NotFound> { .. }
     ///
     /// // Output:
-    /// const _: () = {
-    ///     same_arguments::<api::embed, (String,)>();
-    ///     same_upload::<api::embed, Never>();
-    ///     same_result::<api::embed, Plain<Vec<f32>>>();
-    /// };
-    /// const _: () = {
-    ///     same_arguments::<api::tail, (u64,)>();
-    ///     same_upload::<api::tail, Never>();
-    ///     same_stream::<api::tail, Result<(), NotFound>, Plain<Row>>();
-    /// };
+    /// impl Implements for embed {
+    ///     type Arguments = TheseArguments<<api::embed as Remote>::Arguments, (String,)>;
+    ///     type Upload = ThisUpload<<api::embed as Remote>::Upload, Never>;
+    ///     type Output = ThisResult<<api::embed as RemoteUnary>::Output, Plain<Vec<f32>>>;
+    /// }
+    /// impl Implements for tail {
+    ///     ..
+    ///     type Output = ThisStream<
+    ///         <api::tail as RemoteStream>::Setup, <api::tail as RemoteStream>::Item,
+    ///         Result<(), NotFound>, Plain<Row>,
+    ///     >;
+    /// }
     /// ```
     pub(super) fn implements(&self) -> TokenStream {
         let Some(declaration) = &self.options.implements else {
             return TokenStream::new();
         };
-        let cfgs = &self.cfgs;
-        let result = self.place_of_result();
-        let arguments = self.function.signature.paren_token.span;
+        let Self { ident, private, cfgs, .. } = self;
+        let parentheses = self.function.signature.paren_token.span;
+        let arguments = (parentheses.open(), parentheses.close());
         let upload = self.parameters.iter().find_map(|parameter| match parameter.origin {
             Origin::Upload(_) => Some(ends(parameter.ty)),
             _ => None,
         });
-        let (name, types) = match &self.returns {
-            Returns::Nothing | Returns::Value(_) => ("same_result", self.output()),
+        let upload = upload.unwrap_or(arguments);
+        let result = self.place_of_result();
+        let declared = |kind, part, place| self.declared_type(declaration, kind, part, place);
+        let this = [declared("Remote", "Upload", upload), self.upload_type()];
+        let upload = self.same("ThisUpload", &this, upload);
+        let these = [declared("Remote", "Arguments", arguments), self.argument_types().into()];
+        let arguments = self.same("TheseArguments", &these, arguments);
+        let output = match &self.returns {
+            Returns::Nothing | Returns::Value(_) => {
+                let this = [declared("RemoteUnary", "Output", result), self.output()];
+                self.same("ThisResult", &this, result)
+            }
             Returns::Stream(stream) => {
-                let (setup, item) = (self.setup(stream), self.item(stream));
-                ("same_stream", quote!(#setup, #item))
+                let this = [
+                    declared("RemoteStream", "Setup", result),
+                    declared("RemoteStream", "Item", result),
+                    self.setup(stream),
+                    self.item(stream).unwrap_or_default(),
+                ];
+                self.same("ThisStream", &this, result)
             }
         };
-        let arguments = (arguments.open(), arguments.close());
-        let checks = [
-            self.same("same_arguments", declaration, self.argument_types(), arguments),
-            self.same("same_upload", declaration, self.upload_type(), upload.unwrap_or(arguments)),
-            self.same(name, declaration, types, result),
-        ];
         quote! {
             #(#cfgs)*
             #[allow(deprecated)]
-            const _: () = { #(#checks)* };
+            impl #private::Implements for #ident {
+                type Arguments = #arguments;
+                type Upload = #upload;
+                type Output = #output;
+            }
         }
     }
 
-    /// `name::<declaration, types>();`, standing from the first to the last of two places.
-    fn same(
+    /// `<declaration as kind>::part`, standing from the first to the last of two places, so that it
+    /// is one complaint and not two if the declaration is of another kind.
+    fn declared_type(
         &self,
-        name: &str,
         declaration: &Path,
-        types: impl ToTokens,
+        kind: &str,
+        part: &str,
         (first, last): (Span, Span),
     ) -> TokenStream {
         let private = self.private_at(first);
-        let name = proc_macro2::Ident::new(name, first);
-        let declaration = located(declaration.to_token_stream(), first);
-        let open = quote_spanned!(first=> #private::#name::<);
-        let close = quote_spanned!(last=> >());
-        quote!(#open #declaration, #types #close;)
+        let (kind, part) = (Ident::new(kind, first), Ident::new(part, last));
+        let open = quote_spanned!(first=> <);
+        let close = quote_spanned!(first=> as #private::#kind>);
+        let part = quote_spanned!(last=> ::#part);
+        quote!(#open #declaration #close #part)
     }
-}
 
-/// `tokens` as if they stood at `span`; they mean what they meant.
-fn located(tokens: TokenStream, span: Span) -> TokenStream {
-    let locate = |token: TokenTree| {
-        let place = token.span().located_at(span);
-        let mut token = match token {
-            TokenTree::Group(group) => {
-                TokenTree::Group(Group::new(group.delimiter(), located(group.stream(), span)))
-            }
-            other => other,
-        };
-        token.set_span(place);
-        token
-    };
-    tokens.into_iter().map(locate).collect()
+    /// `name<types>`, standing from the first to the last of two places.
+    fn same(&self, name: &str, types: &[TokenStream], (first, last): (Span, Span)) -> TokenStream {
+        let private = self.private_at(first);
+        let name = Ident::new(name, first);
+        let open = quote_spanned!(first=> #private::#name<);
+        let close = quote_spanned!(last=> >);
+        quote!(#open #(#types),* #close)
+    }
 }

@@ -15,6 +15,7 @@ use crate::parameters::{Named, Origin, Parameter};
 use crate::returns::Returns;
 
 mod call;
+mod declaration;
 mod entry;
 mod handler;
 mod implements;
@@ -117,7 +118,7 @@ impl<'a> Twin<'a> {
         let outcome = self.outcome();
         let call = self.call();
         let node = match self.function.is_declaration() {
-            true => TokenStream::new(),
+            true => self.written(),
             false => [self.implements(), self.local(), self.entry()].into_iter().collect(),
         };
         quote!(#declaration #remote #outcome #call #node)

@@ -1,90 +1,43 @@
 //! What the implementation of a declared function must have in common with its declaration.
 //!
-//! Generated code names these functions with the types of both; a difference is an error of the
-//! compiler at the place where the type is written.
+//! Generated code names the types below, with what is declared and what is here; a difference is an
+//! error of the compiler at the place where the type is written.
+
+use std::marker::PhantomData;
 
 use crate::function::outcome::Outcome;
-use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
 
-/// Compiles only if the declaration `D` takes the arguments `A`.
-pub const fn same_arguments<D, A>()
+/// A function that implements a declared one: it compiles only if it has the same types.
+pub trait Implements {
+    /// [`TheseArguments`]
+    type Arguments;
+    /// [`ThisUpload`]
+    type Upload;
+    /// [`ThisResult`] or [`ThisStream`]
+    type Output;
+}
+
+/// The declared arguments are those that are here.
+pub struct TheseArguments<Declared: SameArguments<Here>, Here>(PhantomData<(Declared, Here)>);
+
+/// The declared client stream is the one that is here.
+pub struct ThisUpload<Declared: SameUpload<Here>, Here>(PhantomData<(Declared, Here)>);
+
+/// The declared result is the one that is here.
+pub struct ThisResult<Declared, Here>(PhantomData<(Declared, Here)>)
 where
-    D: Remote,
-    D::Arguments: SameArguments<A>,
-{
-}
+    Declared: Outcome<Value: SameResult<Here::Value>, Failure: SameFailure<Here::Failure>>,
+    Here: Outcome;
 
-/// Compiles only if the declaration `D` takes a client stream of `U`.
-pub const fn same_upload<D, U>()
+/// The declared stream, its set-up and its items, is the one that is here.
+pub struct ThisStream<Setup, Item, HereSetup, HereItem>(
+    PhantomData<(Setup, Item, HereSetup, HereItem)>,
+)
 where
-    D: Remote,
-    D::Upload: SameUpload<U>,
-{
-}
-
-/// Compiles only if the declaration `D` gives what has the outcome `O`.
-pub const fn same_result<D, O>()
-where
-    D: GivesOneResult,
-    O: Outcome,
-    D::Value: SameResult<O::Value>,
-    D::Failure: SameFailure<O::Failure>,
-{
-}
-
-/// Compiles only if the declaration `D` gives a stream, whose set-up has the outcome `S`, and each of
-/// whose items the outcome `I`.
-pub const fn same_stream<D, S, I>()
-where
-    D: GivesStream,
-    S: Outcome,
-    I: Outcome,
-    D::SetupFailure: SameSetup<S::Failure>,
-    D::Value: SameItem<I::Value>,
-    D::Failure: SameFailure<I::Failure>,
-{
-}
-
-/// A declared function that gives one result.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is declared as a function that gives a stream",
-    label = "this gives one result",
-    note = "return a stream, and write #[remote(stream, implements = ..)]"
-)]
-pub trait GivesOneResult {
-    /// What it gives.
-    type Value;
-    /// How it fails.
-    type Failure;
-}
-
-#[diagnostic::do_not_recommend]
-impl<D: RemoteUnary> GivesOneResult for D {
-    type Value = <D::Output as Outcome>::Value;
-    type Failure = <D::Output as Outcome>::Failure;
-}
-
-/// A declared function that gives a stream.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is declared as a function that gives one result",
-    label = "this gives a stream",
-    note = "return the result, and drop `stream`"
-)]
-pub trait GivesStream {
-    /// How its set-up fails.
-    type SetupFailure;
-    /// What an item is.
-    type Value;
-    /// How an item fails.
-    type Failure;
-}
-
-#[diagnostic::do_not_recommend]
-impl<D: RemoteStream> GivesStream for D {
-    type SetupFailure = <D::Setup as Outcome>::Failure;
-    type Value = <D::Item as Outcome>::Value;
-    type Failure = <D::Item as Outcome>::Failure;
-}
+    Setup: Outcome<Failure: SameSetup<HereSetup::Failure>>,
+    Item: Outcome<Value: SameItem<HereItem::Value>, Failure: SameFailure<HereItem::Failure>>,
+    HereSetup: Outcome,
+    HereItem: Outcome;
 
 macro_rules! same {
     ($($(#[$attribute:meta])* $name:ident)*) => {$(

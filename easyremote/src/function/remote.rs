@@ -29,12 +29,23 @@ pub trait Remote: Sized + 'static {
 }
 
 /// A remote function that gives one result.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a #[remote] function that gives one result",
+    label = "does not give one result",
+    note = "one that gives a stream is implemented by one that does: \
+            #[remote(stream, implements = {Self})]"
+)]
 pub trait RemoteUnary: Remote {
     /// What it returns.
     type Output: Outcome<Error: Send>;
 }
 
 /// A remote function that gives a stream.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a #[remote] function that gives a stream",
+    label = "does not give a stream",
+    note = "one that gives one result is implemented by one that does: drop `stream`"
+)]
 pub trait RemoteStream: Remote {
     /// Whether setting the stream up can fail.
     type Setup: Outcome<Value = (), Error: Send>

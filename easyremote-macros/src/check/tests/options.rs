@@ -25,6 +25,7 @@ fn a_declaration_says_what_callers_see() {
     ] {
         refuses("", item, &[part]);
     }
+    refuses("stream", "fn f() -> impl Iterator<Item = u8> + use<>;", &["drop `use<..>`"]);
     refuses("implements = api::f", "fn f();", &["an implementation has a body: write `{ .. }`"]);
     refuses(
         "inline, needs = \"gpu\"",

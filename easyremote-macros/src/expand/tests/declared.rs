@@ -76,6 +76,7 @@ fn every_kind_can_be_declared() {
     );
     let text = expansion(quote!(), item);
     assert!(text.contains("P::call_with") && !text.contains("P::Local"), "{text}");
+    assert!(text.contains("fn written(_: impl Stream<Item = u8>) {}"), "{text}");
 }
 
 #[test]
@@ -85,7 +86,8 @@ fn an_implementation_is_described_by_its_declaration() {
         #[cfg(unix)]
         async fn embed(#[state] m: &Model, text: String) -> Vec<f32> {}
     };
-    let text = parts(quote!(implements = api::embed), item, &["P::Remote for", "const _"]);
+    let text =
+        parts(quote!(implements = api::embed), item, &["P::Remote for", "P::Implements for"]);
     let expected = r#"#[cfg(unix)]
 #[allow(deprecated)]
 impl P::Remote for embed {
@@ -99,11 +101,14 @@ impl P::Remote for embed {
 }
 #[cfg(unix)]
 #[allow(deprecated)]
-const _: () = {
-    P::same_arguments::<api::embed, (String,)>();
-    P::same_upload::<api::embed, P::Never>();
-    P::same_result::<api::embed, P::Plain<Vec<f32>>>();
-};
+impl P::Implements for embed {
+    type Arguments = P::TheseArguments<<api::embed as P::Remote>::Arguments, (String,)>;
+    type Upload = P::ThisUpload<<api::embed as P::Remote>::Upload, P::Never>;
+    type Output = P::ThisResult<
+        <api::embed as P::RemoteUnary>::Output,
+        P::Plain<Vec<f32>>,
+    >;
+}
 "#;
     assert_eq!(text, expected);
 }
@@ -116,31 +121,33 @@ fn an_implementation_is_compared_as_it_is_written() {
             quote!(
                 fn f(id: u64) -> Result<impl Iterator<Item = Row>, E> {}
             ),
-            "P::same_stream::<tail, Result<(), E>, P::Plain<Row>>();",
+            "P::ThisStream<<tail as P::RemoteStream>::Setup,<tail as P::RemoteStream>::Item,Result<(),E>,P::Plain<Row>>;",
         ),
         (
             quote!(stream, err = "display", implements = ::a::b),
             quote!(
                 fn f() -> MyResult<impl Stream<Item = MyResult<u8>>> {}
             ),
-            "P::same_stream::<::a::b, P::Displayed<MyResult<()>>, P::Displayed<MyResult<u8>>>();",
+            "<::a::b as P::RemoteStream>::Item,P::Displayed<MyResult<()>>,P::Displayed<MyResult<u8>>>;",
         ),
         (
             quote!(implements = up),
             quote!(
                 async fn f(s: impl Stream<Item = Bytes>) {}
             ),
-            "P::same_upload::<up, Bytes>();",
+            "P::ThisUpload<<up as P::Remote>::Upload,Bytes>;",
         ),
         (
             quote!(implements = up, err = "display"),
             quote!(
                 async fn f() -> io::Result<u8> {}
             ),
-            "P::same_result::<up, P::Displayed<io::Result<u8>>>();",
+            "P::ThisResult<<up as P::RemoteUnary>::Output,P::Displayed<io::Result<u8>>>;",
         ),
     ] {
-        let text = tight(&parts(options, item, &["const _"]));
+        let text = tight(&parts(options, item, &["P::Implements for"]));
+        // The layout breaks long types, with a comma after the last.
+        let text = text.replace(", ", ",").replace("< ", "<").replace(",>", ">");
         assert!(text.contains(expected), "{expected}: {text}");
     }
 }
