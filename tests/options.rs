@@ -298,7 +298,7 @@ mod idempotent {
 
     #[test]
     fn a_descriptor_says_whether_a_function_may_run_twice() {
-        assert!(set::DESCRIPTOR.idempotent);
-        assert!(!add::DESCRIPTOR.idempotent);
+        let idempotent = [set::DESCRIPTOR, add::DESCRIPTOR].map(|it| it.idempotent);
+        assert_eq!(idempotent, [true, false]);
     }
 }
