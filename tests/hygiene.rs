@@ -15,12 +15,16 @@ mod shadowed {
     pub(crate) struct Client;
     pub(crate) struct Context;
     pub(crate) struct Descriptor;
+    pub(crate) struct Displayed;
+    pub(crate) struct Entry;
     pub(crate) struct Err;
     pub(crate) struct Fn;
     pub(crate) struct FnOnce;
     pub(crate) struct Functions;
     pub(crate) struct Future;
     pub(crate) struct Handler;
+    pub(crate) struct Home;
+    pub(crate) struct Implements;
     pub(crate) struct Inputs;
     pub(crate) struct Item;
     pub(crate) struct Itself;
@@ -45,6 +49,9 @@ mod shadowed {
     pub(crate) struct Some;
     pub(crate) struct StreamCall;
     pub(crate) struct String;
+    pub(crate) struct Text;
+    pub(crate) struct TheseArguments;
+    pub(crate) struct ThisResult;
     pub(crate) struct Upload;
     pub(crate) struct Vec;
     pub(crate) struct bool;
@@ -58,6 +65,8 @@ mod shadowed {
     pub(crate) fn call_with() {}
     pub(crate) fn function() {}
     pub(crate) fn handler() {}
+    pub(crate) fn only() {}
+    pub(crate) fn written() {}
     pub(crate) fn inputs() {}
     pub(crate) fn sink() {}
     pub(crate) fn stream_call() {}

@@ -139,7 +139,8 @@ pub use easyremote_macros::remote;
 /// allocated for it before it is called.
 ///
 /// It finds them by constructors that the linker gathers (the crate `inventory`), so on a platform
-/// without them, such as Miri, the list is empty, and the functions have to be named.
+/// without them, such as Miri, the list is empty, and the functions have to be named. Doc tests that
+/// rustdoc merges into one program are one crate, unless they are marked `standalone_crate`.
 #[macro_export]
 macro_rules! functions {
     () => {

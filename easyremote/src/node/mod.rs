@@ -156,7 +156,8 @@ impl Node {
     }
 
     /// Leaves all gateways and waits until the node has ended. Calls under way are cancelled and
-    /// fail with [`ErrorKind::NodeLost`].
+    /// fail with [`ErrorKind::NodeLost`]; functions that are `detached` run on, and are not waited
+    /// for.
     ///
     /// # Cancel safety
     /// Once polled, the node ends whether or not this is waited for.
