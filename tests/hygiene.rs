@@ -15,12 +15,16 @@ mod shadowed {
     pub(crate) struct Client;
     pub(crate) struct Context;
     pub(crate) struct Descriptor;
+    pub(crate) struct Displayed;
+    pub(crate) struct Entry;
     pub(crate) struct Err;
     pub(crate) struct Fn;
     pub(crate) struct FnOnce;
     pub(crate) struct Functions;
     pub(crate) struct Future;
     pub(crate) struct Handler;
+    pub(crate) struct Home;
+    pub(crate) struct Implements;
     pub(crate) struct Inputs;
     pub(crate) struct Item;
     pub(crate) struct Itself;
@@ -45,6 +49,9 @@ mod shadowed {
     pub(crate) struct Some;
     pub(crate) struct StreamCall;
     pub(crate) struct String;
+    pub(crate) struct Text;
+    pub(crate) struct TheseArguments;
+    pub(crate) struct ThisResult;
     pub(crate) struct Upload;
     pub(crate) struct Vec;
     pub(crate) struct bool;
@@ -58,6 +65,8 @@ mod shadowed {
     pub(crate) fn call_with() {}
     pub(crate) fn function() {}
     pub(crate) fn handler() {}
+    pub(crate) fn only() {}
+    pub(crate) fn written() {}
     pub(crate) fn inputs() {}
     pub(crate) fn sink() {}
     pub(crate) fn stream_call() {}
@@ -175,6 +184,55 @@ mod kinds {
     }
 }
 
+/// Declarations, implementations and options, under the names above.
+mod options {
+    use ::core::iter::Iterator;
+    use ::easyremote::remote;
+    use ::futures::{Stream, stream};
+
+    #[allow(unused_imports)]
+    use super::shadowed::*;
+
+    type Int = ::core::primitive::i64;
+    type MyResult<T> = ::core::result::Result<T, ::std::string::String>;
+
+    #[remote(idempotent, timeout = "1s")]
+    pub(crate) fn declared(a: Int, name: ::std::string::String) -> MyResult<Int>;
+
+    #[remote(stream)]
+    pub(crate) async fn declared_stream(a: Int) -> MyResult<impl Stream<Item = Int>>;
+
+    #[remote]
+    pub(crate) async fn declared_upload(upload: impl Stream<Item = Int>) -> Int;
+
+    #[remote(implements = declared, detached, concurrency = 7, needs = "gpu, eu")]
+    pub(crate) async fn implemented(a: Int, call: ::std::string::String) -> MyResult<Int> {
+        let _ = call;
+        ::core::result::Result::Ok(a)
+    }
+
+    #[remote(stream, implements = self::declared_stream)]
+    pub(crate) fn implemented_stream(a: Int) -> MyResult<impl Iterator<Item = Int>> {
+        ::core::result::Result::Ok(::core::iter::once(a))
+    }
+
+    #[remote(implements = super::options::declared_upload)]
+    pub(crate) async fn implemented_upload(client: impl Stream<Item = Int>) -> Int {
+        let _ = client;
+        7
+    }
+
+    #[remote(err = "display", inline)]
+    pub(crate) fn text() -> MyResult<()> {
+        ::core::result::Result::Ok(())
+    }
+
+    #[remote(err = "display", stream)]
+    pub(crate) fn texts() -> MyResult<impl Stream<Item = MyResult<Int>>> {
+        ::core::result::Result::Ok(stream::empty())
+    }
+}
+
 /// What is not sent, and what is sent item by item, under the names above.
 mod beside_arguments {
     use ::core::iter::Iterator;
@@ -280,6 +338,14 @@ mod renamed {
     #[super::framework::remoting::remote(crate = crate::framework::remoting)]
     pub(crate) async fn wait() {}
 
+    #[super::framework::remoting::remote(crate = crate::framework::remoting)]
+    pub(crate) async fn declared() -> ::core::result::Result<(), ()>;
+
+    #[super::framework::remoting::remote(crate = super::framework::remoting, implements = declared)]
+    pub(crate) fn implemented() -> ::core::result::Result<(), ()> {
+        ::core::result::Result::Ok(())
+    }
+
     #[super::framework::remoting::remote(stream, crate = crate::framework::remoting)]
     pub(crate) fn back(
         #[state] _: &::core::primitive::u8,
@@ -338,8 +404,18 @@ fn every_kind_can_be_listed() {
         renamed::long_one,
         renamed::wait,
         renamed::back,
+        renamed::implemented,
     ];
-    let _: [::easyremote::Functions; 3] = [functions, beside_arguments, renamed];
+    let options = ::easyremote::functions![
+        options::implemented,
+        options::implemented_stream,
+        options::implemented_upload,
+        options::text,
+        options::texts,
+    ];
+    let listed = [functions, beside_arguments, renamed, options];
+    let listed: ::core::primitive::usize = listed.iter().map(|list| list.names().count()).sum();
+    assert_eq!(framework::remoting::functions!().names().count(), listed);
 }
 
 /// Each has the types that its caller expects, whatever else is called like them.
@@ -355,6 +431,9 @@ async fn calls(client: ::easyremote::Client) {
     let _: Result<i64, CallError<::std::string::String>> = kinds::tiny::call(&client, 1).await;
     let _: Result<u8, Error> = renamed::sum::call(&client, 1, 2).await;
     let _: Result<i64, Error> = beside_arguments::state::call(&client, 1).await;
+    let name = ::std::string::String::new();
+    let _: Result<i64, CallError<_>> = options::declared::call(&client, 1, name).await;
+    let _: Result<(), Error> = options::text::call(&client).await;
     let _: Result<(), Error> = beside_arguments::context::call(&client).await;
     let numbers = ::futures::stream::iter([1_i64]);
     let _: Result<i64, Error> = beside_arguments::upload::call(&client, numbers, 1).await;

@@ -7,6 +7,8 @@ use syn::{Error, Ident, LitStr, Path, Token};
 
 use crate::mistakes::Mistakes;
 
+mod values;
+
 /// What the user asked for.
 #[derive(Default)]
 pub(crate) struct Options {
@@ -22,8 +24,22 @@ pub(crate) struct Options {
     pub(crate) stub: Option<Ident>,
     /// `timeout = "30s"`, in milliseconds
     pub(crate) timeout_ms: Option<u64>,
+    /// `idempotent`
+    pub(crate) idempotent: Option<Ident>,
+    /// `detached`
+    pub(crate) detached: Option<Ident>,
+    /// `concurrency = 8`
+    pub(crate) concurrency: Option<u32>,
+    /// `needs = "gpu, eu"`
+    pub(crate) needs: Vec<String>,
+    /// `err = "display"`: the literal
+    pub(crate) err: Option<LitStr>,
+    /// `implements = api::embed`
+    pub(crate) implements: Option<Path>,
     /// `crate = path`
     pub(crate) krate: Option<Path>,
+    /// The names of all options that could be read, in order.
+    pub(crate) keys: Vec<Ident>,
 }
 
 impl Options {
@@ -59,6 +75,12 @@ impl Options {
             "stream" => self.stream = Some(key.clone()),
             "inline" => self.inline = Some(key.clone()),
             "plain" => self.plain = Some(key.clone()),
+            "idempotent" => self.idempotent = Some(key.clone()),
+            "detached" => self.detached = Some(key.clone()),
+            "concurrency" => self.concurrency = Some(values::concurrency(&key, input)?),
+            "needs" => self.needs = values::needs(&key, input)?,
+            "err" => self.err = Some(values::err(&key, input)?),
+            "implements" => self.implements = Some(values::implements(&key, input)?),
             "name" => {
                 self.name =
                     Some(value(&key, input, <LitStr as Parse>::parse, "name = \"math.add\"")?)
@@ -72,6 +94,7 @@ impl Options {
             _ => return Err(Error::new(key.span(), unknown(&name))),
         }
         seen.push(name);
+        self.keys.push(key.clone());
         end_of_option(&key, input)
     }
 }
@@ -123,7 +146,7 @@ fn end_of_option(key: &Ident, input: ParseStream<'_>) -> Result<(), Error> {
     }
     let message = match key.to_string().as_str() {
         _ if input.peek(Ident::peek_any) => "write `,` between two options".to_owned(),
-        flag @ ("stream" | "inline" | "plain") => {
+        flag @ ("stream" | "inline" | "plain" | "idempotent" | "detached") => {
             format!("`{flag}` takes no value: write `#[remote({flag})]`")
         }
         _ => "write `,` between two options".to_owned(),
@@ -173,14 +196,31 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// All options, in the order in which the documentation lists them.
-const KNOWN: [&str; 7] = ["stream", "inline", "name", "stub", "timeout", "plain", "crate"];
+const KNOWN: [&str; 13] = [
+    "stream",
+    "inline",
+    "name",
+    "stub",
+    "timeout",
+    "plain",
+    "idempotent",
+    "detached",
+    "concurrency",
+    "needs",
+    "err",
+    "implements",
+    "crate",
+];
 
 /// What other remote-function libraries call an option, and what to do here.
-const ANSWERS: [(&str, &str); 5] = [
+const ANSWERS: [(&str, &str); 8] = [
     ("async_func", "write `async fn`"),
     ("is_async", "write `async fn`"),
     ("load_balancing", "calls are always balanced over all nodes that offer the function"),
     ("function_name", "write `name = \"..\"`"),
+    ("tags", "for the tags that a node must have write `needs = \"gpu, eu\"`"),
+    ("fire_and_forget", "for a function that runs on when its caller is gone write `detached`"),
+    ("retry", "the caller decides; write `idempotent` if the function may run twice"),
     ("node_id", "the caller chooses the node, not the function"),
 ];
 
@@ -196,12 +236,19 @@ mod tests {
 
     #[test]
     fn options_are_checked() {
-        let all = "options: stream, inline, name, stub, timeout, plain, crate";
+        let all = "options: stream, inline, name, stub, timeout, plain, idempotent, detached, \
+                   concurrency, needs, err, implements, crate";
         for (options, part) in [
             ("colour", &*format!("unknown option `colour`; {all}")),
             ("steam", &*format!("unknown option `steam`; did you mean `stream`? {all}")),
             ("async_func = True", "there is no `async_func`: write `async fn`"),
             ("load_balancing", "always balanced"),
+            ("tags = \"gpu\"", "write `needs = \"gpu, eu\"`"),
+            ("fire_and_forget", "write `detached`"),
+            ("retry = 3", "write `idempotent`"),
+            ("idempotent = true", "`idempotent` takes no value: write `#[remote(idempotent)]`"),
+            ("detached()", "`detached` takes no value"),
+            ("implement = api::f", "did you mean `implements`?"),
             ("inline, inline", "`inline` is given twice"),
             ("inline = true", "`inline` takes no value: write `#[remote(inline)]`"),
             ("inline(x)", "`inline` takes no value"),

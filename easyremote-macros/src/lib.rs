@@ -44,8 +44,8 @@ mod types;
 /// ```
 ///
 /// # Which functions
-/// A free function with a body, neither generic nor `unsafe`. What it takes and gives is owned, and
-/// serde can take it apart and put it together.
+/// A free function, neither generic nor `unsafe`. What it takes and gives is owned, and serde can
+/// take it apart and put it together.
 ///
 /// | function                            | on the node it runs                              |
 /// |-------------------------------------|--------------------------------------------------|
@@ -60,6 +60,26 @@ mod types;
 ///
 /// A type whose name ends in `Result` is one, aliases such as `io::Result<T>` included: its error
 /// reaches the caller as `CallError::Function`. Every other type is a plain value.
+///
+/// # Declarations
+/// A function without a body is a declaration: it gives the twin with `call`, and nothing that a node
+/// could offer. A crate of declarations and types can be shared by clients, which then build nothing of
+/// what nodes need, and by the nodes that implement them:
+///
+/// ```text
+/// // In the crate `api`.
+/// #[remote(timeout = "30s")]
+/// pub async fn embed(text: String) -> Vec<f32>;
+///
+/// // On the node.
+/// #[remote(implements = api::embed, needs = "gpu")]
+/// fn embed(#[state] model: &Model, text: String) -> Vec<f32> { .. }
+/// ```
+///
+/// An implementation has the declaration's name on the wire, names of arguments, documentation,
+/// `timeout` and `idempotent`. One whose arguments, result, error or items are of other types does
+/// not compile. It may be sync where the declaration is `async`, give an iterator where that gives a
+/// stream, and the other way round.
 ///
 /// # Parameters
 /// They may stand in any order. `call` takes those that the caller has, in the order of the function.
@@ -89,7 +109,35 @@ mod types;
 /// | `stub = Add`         | the name of the twin, where a type or module of that name exists      |
 /// | `timeout = "30s"`    | how long a call may take by default: `"250ms"`, `"30s"`, `"5m"`, `"1h"` |
 /// | `plain`              | the returned type (of a stream: its items) is called `..Result` but is a plain value |
+/// | `idempotent`         | running it twice is as good as once: a call that may have run can be made again |
+/// | `detached`           | once it has started, it runs on when its caller is gone               |
+/// | `concurrency = 8`    | at most so many calls of it run at a time on one node; others wait    |
+/// | `needs = "gpu, eu"`  | only nodes with all these tags get its calls                          |
+/// | `err = "display"`    | its errors travel as text, so they need `Display` and not serde       |
+/// | `implements = path`  | the declaration that this implements                                  |
 /// | `crate = path`       | where `easyremote` is, if it was renamed                              |
+///
+/// `inline`, `detached`, `concurrency` and `needs` belong to the function with the body; `name`,
+/// `timeout` and `idempotent` to its declaration, if it has one. `stream`, `plain` and `err` say how
+/// a signature is read, and are written at both.
+///
+/// **`detached`** is for functions with one result. Neither a dropped call nor a deadline ends the
+/// function, and `Context::is_cancelled` stays `false`; what it gives is then dropped. It keeps its
+/// place among the calls of its node until it ends. A call that still waits for a place has not
+/// started, and is cancelled like any other. A node that shuts down does not wait for it.
+///
+/// **`concurrency`** adds to the limit of the node. Calls that wait for it take no place and no
+/// thread of the node, so that they hold no other function up, and keep their deadline.
+///
+/// **`needs`** takes up to 64 tags of 128 bytes, as `NodeBuilder::tag` gives them. A node that lacks
+/// one may list the function all the same, and logs a warning. A call for which there is no node
+/// fails with `NoNode`, which says which node lacks what.
+///
+/// **`err = "display"`** is for errors that are `Display + Send + 'static`, such as `anyhow::Error` or
+/// `Box<dyn Error + Send + Sync>`; of a stream, for those of its set-up and of its items. The caller
+/// gets `easyremote::Error` of kind `Failed` in place of `CallError`, with the text of `{:#}`, which
+/// shows a chain of causes where the type has one, cut after 8,000 bytes. An item that fails does not
+/// end its stream. A call by name gets the same, as `CallError::Remote`.
 ///
 /// # Errors
 /// Everything that is wrong with a function is reported at once, at the place to change, and the

@@ -45,6 +45,11 @@ impl Function {
         self.signature.ident.unraw().to_string()
     }
 
+    /// Whether it only says what callers see.
+    pub(crate) fn is_declaration(&self) -> bool {
+        self.no_body.is_some()
+    }
+
     /// The parameters, `self` excepted.
     pub(crate) fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {
         Parameter::all(&self.signature)

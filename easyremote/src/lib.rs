@@ -52,10 +52,14 @@
 //! | an iterator or stream of `T` | a [`StreamCall`]: a stream of `Result<T, `[`Error`]`>` |
 //! | an iterator or stream of `Result<T, E>` | a [`StreamCall`] of `Result<T, `[`CallError`]`<E>>` |
 //! | one of these in a `Result<_, S>` | a [`StreamCall`] whose set-up can fail; see [`open`](StreamCall::open) |
+//! | any of these `Result`s, with `err = "display"` | the same with [`Error`], of kind [`Failed`](ErrorKind::Failed), for the error |
 //!
 //! Parameters may be a stream that the caller sends (`impl Stream<Item = T>`, one per function), what
 //! the node keeps for its functions (`#[state] model: &Model`), and what is known of the call
 //! (`#[ctx] ctx: &`[`Context`]); the last two are no part of what the caller gives.
+//!
+//! A function without a body is a declaration, for a crate that clients share with the nodes that
+//! implement it; see [`#[remote]`](macro@remote#declarations).
 //!
 //! A client that does not share the definitions calls [by name](Client::call_json), with JSON.
 //!
@@ -79,7 +83,7 @@
 //!
 //! Dropping a [`Call`] or a [`StreamCall`] cancels it on the node: an async function stops at its
 //! next await, an iterator after its current item; a plain sync function runs on, and its result is
-//! dropped. A [`timeout`](Call::timeout) does the same.
+//! dropped. A [`timeout`](Call::timeout) does the same. A function that is `detached` runs on.
 //!
 //! # Errors
 //!
@@ -131,15 +135,57 @@ pub use crate::wire::kind::Kind;
 pub use crate::wire::wish::Strategy;
 pub use easyremote_macros::remote;
 
-/// Lists functions for a node to offer, by their names: `functions![sync_add, lines]`.
+/// Lists functions for a node to offer: `functions![sync_add, lines]`, or all with `functions!()`.
 ///
 /// Gives [`Functions`]. A name that is not a [`#[remote]`](macro@remote) function with a body does
 /// not compile.
+///
+/// Without names it lists every `#[remote]` function with a body of the crate that it is written
+/// in, wherever in the crate, in the order of files and lines, and none of its dependencies: a
+/// dependency that offers functions gives them with a `functions!()` of its own, to be added with
+/// [`Functions::extend`]. A library and a binary of one package are two crates. Nothing is run or
+/// allocated for it before it is called.
+///
+/// It finds them by constructors that the linker gathers (the crate `inventory`), so on a platform
+/// without them, such as Miri, the list is empty, and the functions have to be named. Doc tests that
+/// rustdoc merges into one program are one crate, unless they are marked `standalone_crate`.
 #[macro_export]
 macro_rules! functions {
+    () => {
+        $crate::__private::functions_of($crate::__private::home!())
+    };
     ($($function:ty),+ $(,)?) => {
         <$crate::Functions as ::core::convert::From<_>>::from([
             $(<$function as $crate::__private::Local>::function()),+
         ])
+    };
+}
+
+/// Which crate this is expanded in; for generated code.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __home {
+    () => {
+        $crate::__private::Home {
+            module: ::core::module_path!(),
+            package: [
+                ::core::option_env!("CARGO_PKG_NAME"),
+                ::core::option_env!("CARGO_PKG_VERSION"),
+            ],
+            binary: ::core::option_env!("CARGO_BIN_NAME"),
+            scratch: ::core::option_env!("CARGO_TARGET_TMPDIR"),
+        }
+    };
+}
+
+/// Notes functions, a `fn() -> Functions`, for `functions!()` of the crate that this is expanded
+/// in; for generated code.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __submit {
+    ($functions:expr) => {
+        $crate::__private::inventory::submit! {
+            $crate::__private::Entry::new($crate::__private::home!(), $functions)
+        }
     };
 }

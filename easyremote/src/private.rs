@@ -1,23 +1,30 @@
 //! What generated code uses. Not covered by any promise of compatibility.
 
 pub use futures::Stream;
+pub use inventory;
 
 pub use crate::client::{
     Call, Client, Map, StreamCall, call, call_with, map, stream_call, stream_call_with,
 };
 pub use crate::function::context::Context;
+pub use crate::function::declared::{
+    Implements, TheseArguments, ThisResult, ThisStream, ThisUpload,
+};
 pub use crate::function::descriptor::Descriptor;
+pub use crate::function::entry::{Entry, Home, functions_of, only};
 pub use crate::function::handler::{
     Handler, Inputs, Sink, async_iterator, asynchronous, blocking, inline, iterator, stream,
 };
 pub use crate::function::outcome::{
-    Argument, Failure, Itself, Never, Outcome, Plain, Stages, Value,
+    Argument, Failure, Itself, Never, Outcome, Plain, Sent, Stages, Value,
 };
 pub use crate::function::registry::{Function, Functions};
 pub use crate::function::remote::{Local, Remote, RemoteStream, RemoteUnary};
 pub use crate::function::signature::{Signature, SignatureCell, trace_stream, trace_unary};
+pub use crate::function::text::{Displayed, Fallible, Shown, Text};
 pub use crate::function::upload::{Upload, Uploaded};
 pub use crate::wire::kind::Kind;
+pub use crate::{__home as home, __submit as submit};
 
 /// Compiles only if `T` can be an argument.
 pub const fn argument<T: Argument>() {}

@@ -8,18 +8,17 @@ use crate::mistakes::Mistakes;
 use crate::model::Function;
 
 mod crossing;
+mod declared;
 mod parameters;
 mod returned;
 mod state;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod upload;
 
 /// Adds everything that is wrong with `function` under `options` to `mistakes`.
 pub(crate) fn check(function: &Function, options: &Options, mistakes: &mut Mistakes) {
-    if let Some(semicolon) = &function.no_body {
-        mistakes.at(semicolon, "functions without a body are not supported yet: write `{ .. }`");
-    }
     attributes(function, mistakes);
     qualifiers(&function.signature, mistakes);
     wire_name(function, options, mistakes);
@@ -27,7 +26,9 @@ pub(crate) fn check(function: &Function, options: &Options, mistakes: &mut Mista
     parameters::check(&function.signature, mistakes);
     upload::check(function, options, mistakes);
     inline(function, options, mistakes);
+    terms::check(function, options, mistakes);
     returned::check(function, options, mistakes);
+    declared::check(function, options, mistakes);
 }
 
 fn attributes(function: &Function, mistakes: &mut Mistakes) {
@@ -68,6 +69,10 @@ fn qualifiers(signature: &Signature, mistakes: &mut Mistakes) {
 }
 
 fn wire_name(function: &Function, options: &Options, mistakes: &mut Mistakes) {
+    // An implementation has the name of its declaration.
+    if options.implements.is_some() {
+        return;
+    }
     let (name, origin, hint) = match &options.name {
         Some(literal) => (literal.value(), literal.to_token_stream(), ""),
         None => {

@@ -3,6 +3,8 @@ use crate::check::check;
 use crate::mistakes::Mistakes;
 use crate::model;
 
+mod options;
+
 /// The messages about `item` under `#[remote(options)]`.
 fn messages(options: &str, item: &str) -> Vec<String> {
     let mut mistakes = Mistakes::default();
@@ -58,6 +60,21 @@ fn functions_that_can_be_remote_are_accepted() {
         ("stream", "fn f(#[state] m: &M) -> impl Stream<Item = u8> + '_ { x }"),
         ("stream", "fn f(#[ctx] c: &Context) -> Result<BoxStream<'_, u8>, E> { x }"),
         ("stream", "fn f(#[state] m: &M) -> Box<dyn Iterator<Item = u8> + '_> { x }"),
+        ("name = \"a.b\", timeout = \"1s\", idempotent", "pub async fn f(a: u8) -> Vec<f32>;"),
+        (
+            "stream, err = \"display\"",
+            "fn f(a: impl Stream<Item = u8>) -> MyResult<impl Stream<Item = MyResult<u8>>>;",
+        ),
+        (
+            "implements = api::f, inline, detached, concurrency = 2, needs = \"gpu\"",
+            "fn größe() {}",
+        ),
+        ("idempotent, detached, err = \"display\"", "async fn f() -> anyhow::Result<()> { x }"),
+        (
+            "err = \"display\", plain, stream",
+            "fn f() -> io::Result<impl Stream<Item = XResult>> { x }",
+        ),
+        ("concurrency = 1, stream, needs = \"a, b\"", "fn f() -> impl Iterator<Item = u8> { x }"),
     ] {
         refuses(options, item, &[]);
     }
@@ -113,7 +130,6 @@ fn what_is_not_a_plain_function_is_refused() {
         ("const X: i32 = 1;", "goes on a function"),
         ("extern \"C\" { fn f(); }", "goes on a function"),
         ("", "goes on a function"),
-        ("pub fn f(a: i64) -> i64;", "functions without a body are not supported yet"),
         ("fn f(&self) {}", "write a free function without `self`"),
         ("fn f() -> Self { x }", "name the type"),
         ("const fn f() {}", "not a `const` one"),

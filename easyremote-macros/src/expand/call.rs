@@ -126,13 +126,16 @@ impl Twin<'_> {
     }
 
     fn call_doc(&self) -> Vec<String> {
-        let function = self.function.name();
+        let function = match self.function.is_declaration() {
+            true => format!("`{}`", self.function.name()),
+            false => format!("[`fn@{}`]", self.function.name()),
+        };
         let named = self.parameters.iter().filter_map(Parameter::named);
         let arguments: String = named.map(|it| format!(", {}", it.ident)).collect();
         let call = format!("{}::call(&client{arguments})", self.ident);
         let text = match &self.returns {
             Returns::Nothing | Returns::Value(_) => format!(
-                "Calls [`fn@{function}`] on a node: `{call}.await`.\n\n\
+                "Calls {function} on a node: `{call}.await`.\n\n\
                  Options such as `.timeout(..)` are set before the `.await`, and nothing is sent \
                  before it. Dropping the call cancels it."
             ),
@@ -142,7 +145,7 @@ impl Twin<'_> {
                     None => "",
                 };
                 format!(
-                    "Calls [`fn@{function}`] on a node: `{call}` is a stream of its items.\n\n\
+                    "Calls {function} on a node: `{call}` is a stream of its items.\n\n\
                      Options such as `.timeout(..)` are set before the first item is asked for, and \
                      nothing is sent before that.{open} Dropping the stream cancels the call."
                 )

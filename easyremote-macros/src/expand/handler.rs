@@ -1,6 +1,6 @@
 //! What a node runs.
 
-use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 
 use crate::expand::Twin;
@@ -25,11 +25,12 @@ impl Twin<'_> {
         let Self { ident, private, cfgs, .. } = self;
         let handler = self.handler();
         let needs = self.needs_state();
+        let terms = self.terms();
         quote! {
             #(#cfgs)*
             #[allow(deprecated)]
             impl #private::Local for #ident {
-                fn handler() -> #private::Handler { #handler #needs }
+                fn handler() -> #private::Handler { #handler #needs #terms }
             }
         }
     }
@@ -158,6 +159,18 @@ impl Twin<'_> {
         } else {
             quote!(_)
         }
+    }
+
+    /// `.detached().concurrency(8).needs(&["gpu", "eu"])`, as far as the options say so.
+    fn terms(&self) -> TokenStream {
+        let detached = self.options.detached.as_ref().map(|_| quote!(.detached()));
+        let concurrency = self.options.concurrency.map(|calls| {
+            let calls = Literal::u32_unsuffixed(calls);
+            quote!(.concurrency(#calls))
+        });
+        let tags = &self.options.needs;
+        let needs = (!tags.is_empty()).then(|| quote!(.needs(&[#(#tags),*])));
+        quote!(#detached #concurrency #needs)
     }
 
     /// `.needs_state::<Model>()` for each type of state.

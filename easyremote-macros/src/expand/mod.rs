@@ -15,7 +15,10 @@ use crate::parameters::{Named, Origin, Parameter};
 use crate::returns::Returns;
 
 mod call;
+mod declaration;
+mod entry;
 mod handler;
+mod implements;
 #[cfg(test)]
 mod odd_input;
 mod outcome;
@@ -36,6 +39,7 @@ mod tests;
 /// impl RemoteUnary for add { .. }
 /// impl add { fn call(..) -> Call<Self> { .. } }
 /// impl Local for add { .. }
+/// submit!(only::<add>);
 /// ```
 pub(crate) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
     let mut mistakes = Mistakes::default();
@@ -50,9 +54,9 @@ pub(crate) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
     if let Some(function) = &function {
         check(function, &options, &mut mistakes);
     }
-    // Without a body the function itself would be an error, which says less than ours.
     let kept = match &function {
-        Some(function) if function.no_body.is_some() => TokenStream::new(),
+        // There is no function, only its twin.
+        Some(function) if function.is_declaration() => TokenStream::new(),
         Some(function) => function.without_helpers().unwrap_or(item),
         None => item,
     };
@@ -113,8 +117,11 @@ impl<'a> Twin<'a> {
         let remote = self.remote();
         let outcome = self.outcome();
         let call = self.call();
-        let local = self.local();
-        quote!(#declaration #remote #outcome #call #local)
+        let node = match self.function.is_declaration() {
+            true => self.written(),
+            false => [self.implements(), self.local(), self.entry()].into_iter().collect(),
+        };
+        quote!(#declaration #remote #outcome #call #node)
     }
 
     /// ```text
@@ -134,7 +141,10 @@ impl<'a> Twin<'a> {
         let visibility = &self.function.visibility;
         let hidden = self.function.attributes_named("doc").filter(|doc| is_hidden(doc));
         let function = self.function.name();
-        let mut doc = vec![format!(" Remote twin of [`fn@{function}`].")];
+        let mut doc = vec![match self.function.is_declaration() {
+            true => format!(" The remote function `{function}`; its implementation is elsewhere."),
+            false => format!(" Remote twin of [`fn@{function}`]."),
+        }];
         for line in summary(&self.function.doc()).lines() {
             if doc.len() == 1 {
                 doc.push(String::new());
@@ -153,7 +163,7 @@ impl<'a> Twin<'a> {
     /// ```text
     /// // Input:
     /// /// Adds two numbers.
-    /// #[remote(timeout = "30s")]
+    /// #[remote(timeout = "30s", idempotent)]
     /// fn add(a: i64, b: i64) -> i64 { a + b }
     ///
     /// // Output:
@@ -161,7 +171,8 @@ impl<'a> Twin<'a> {
     ///     const DESCRIPTOR: Descriptor = Descriptor::new("add", Kind::Unary, file!(), line!())
     ///         .parameters(&["a", "b"])
     ///         .doc("Adds two numbers.")
-    ///         .timeout_ms(30000);
+    ///         .timeout_ms(30000)
+    ///         .idempotent();
     ///     type Arguments = (i64, i64,);
     ///     type Upload = Never;
     ///     fn signature() -> &'static Signature {
@@ -171,45 +182,71 @@ impl<'a> Twin<'a> {
     /// }
     /// ```
     fn remote(&self) -> TokenStream {
-        let Self { ident, private, cfgs, name, .. } = self;
-        let upload = self.upload();
-        let (kind, trace) = match (&self.returns, upload) {
-            (Returns::Stream(_), None) => (quote!(Stream), quote!(trace_stream)),
-            (Returns::Stream(_), Some(_)) => (quote!(Duplex), quote!(trace_stream)),
-            (_, None) => (quote!(Unary), quote!(trace_unary)),
-            (_, Some(_)) => (quote!(Upload), quote!(trace_unary)),
+        let Self { ident, private, cfgs, .. } = self;
+        let (descriptor, signature) = match &self.options.implements {
+            Some(declaration) => self.declared(declaration),
+            None => (self.descriptor(), self.signature()),
         };
-        let upload = upload.map_or_else(|| quote!(#private::Never), ToTokens::to_token_stream);
+        let types = self.argument_types();
+        let upload = self.upload_type();
+        quote! {
+            #(#cfgs)*
+            #[allow(deprecated)]
+            impl #private::Remote for #ident {
+                const DESCRIPTOR: #private::Descriptor = #descriptor;
+
+                type Arguments = #types;
+                type Upload = #upload;
+
+                fn signature() -> &'static #private::Signature { #signature }
+            }
+        }
+    }
+
+    fn descriptor(&self) -> TokenStream {
+        let Self { private, name, .. } = self;
+        let kind = match (&self.returns, self.upload()) {
+            (Returns::Stream(_), None) => quote!(Stream),
+            (Returns::Stream(_), Some(_)) => quote!(Duplex),
+            (_, None) => quote!(Unary),
+            (_, Some(_)) => quote!(Upload),
+        };
         let parameters = self.arguments.iter().map(|it| it.ident.unraw().to_string());
         let doc = some_text(self.function.doc()).map(|doc| quote!(.doc(#doc)));
         let timeout = self.options.timeout_ms.map(|timeout| {
             let timeout = Literal::u64_unsuffixed(timeout);
             quote!(.timeout_ms(#timeout))
         });
-        let types = self.argument_types();
+        let idempotent = self.options.idempotent.as_ref().map(|_| quote!(.idempotent()));
         quote! {
-            #(#cfgs)*
-            #[allow(deprecated)]
-            impl #private::Remote for #ident {
-                const DESCRIPTOR: #private::Descriptor = #private::Descriptor::new(
-                    #name,
-                    #private::Kind::#kind,
-                    ::core::file!(),
-                    ::core::line!(),
-                )
-                .parameters(&[#(#parameters),*])
-                #doc
-                #timeout;
-
-                type Arguments = #types;
-                type Upload = #upload;
-
-                fn signature() -> &'static #private::Signature {
-                    static CELL: #private::SignatureCell = #private::SignatureCell::new();
-                    CELL.get(#private::#trace::<Self>)
-                }
-            }
+            #private::Descriptor::new(
+                #name,
+                #private::Kind::#kind,
+                ::core::file!(),
+                ::core::line!(),
+            )
+            .parameters(&[#(#parameters),*])
+            #doc
+            #timeout
+            #idempotent
         }
+    }
+
+    fn signature(&self) -> TokenStream {
+        let private = &self.private;
+        let trace = match self.returns {
+            Returns::Stream(_) => quote!(trace_stream),
+            Returns::Nothing | Returns::Value(_) => quote!(trace_unary),
+        };
+        quote! {
+            static CELL: #private::SignatureCell = #private::SignatureCell::new();
+            CELL.get(#private::#trace::<Self>)
+        }
+    }
+
+    fn upload_type(&self) -> TokenStream {
+        let private = &self.private;
+        self.upload().map_or_else(|| quote!(#private::Never), ToTokens::to_token_stream)
     }
 
     /// What one item of the client stream is, if there is one.

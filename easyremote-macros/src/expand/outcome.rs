@@ -23,23 +23,12 @@ impl Twin<'_> {
     pub(super) fn outcome(&self) -> TokenStream {
         let Self { ident, private, cfgs, .. } = self;
         let (kind, types) = match &self.returns {
-            Returns::Nothing => (quote!(RemoteUnary), quote!(type Output = #private::Plain<()>;)),
-            Returns::Value(ty) => {
-                let output = match self.is_outcome(ty) {
-                    true => quote!(#ty),
-                    false => self.placed("Plain", ty),
-                };
+            Returns::Nothing | Returns::Value(_) => {
+                let output = self.output();
                 (quote!(RemoteUnary), quote!(type Output = #output;))
             }
-            Returns::Stream(Stream { item, setup, .. }) => {
-                let setup = match setup {
-                    Some(result) => quote!(#result),
-                    None => self.placed("Plain", quote!(())),
-                };
-                let item = item.map(|item| match self.is_outcome(item) {
-                    true => self.placed("Itself", item),
-                    false => self.placed("Plain", item),
-                });
+            Returns::Stream(stream) => {
+                let (setup, item) = (self.setup(stream), self.item(stream));
                 (quote!(RemoteStream), quote!(type Setup = #setup; type Item = #item;))
             }
         };
@@ -48,6 +37,35 @@ impl Twin<'_> {
             #[allow(deprecated)]
             impl #private::#kind for #ident { #types }
         }
+    }
+
+    /// The outcome of a function that gives one result.
+    pub(super) fn output(&self) -> TokenStream {
+        let private = &self.private;
+        match &self.returns {
+            Returns::Value(ty) if !self.is_outcome(ty) => self.placed("Plain", ty),
+            Returns::Value(ty) if self.options.err.is_some() => self.placed("Displayed", ty),
+            Returns::Value(ty) => quote!(#ty),
+            Returns::Nothing | Returns::Stream(_) => quote!(#private::Plain<()>),
+        }
+    }
+
+    /// The outcome of setting a stream up.
+    pub(super) fn setup(&self, stream: &Stream<'_>) -> TokenStream {
+        match &stream.setup {
+            Some(result) if self.options.err.is_some() => self.placed("Displayed", result),
+            Some(result) => quote!(#result),
+            None => self.placed("Plain", quote!(())),
+        }
+    }
+
+    /// The outcome of one item of a stream.
+    pub(super) fn item(&self, stream: &Stream<'_>) -> Option<TokenStream> {
+        stream.item.map(|item| match self.is_outcome(item) {
+            true if self.options.err.is_some() => self.placed("Displayed", item),
+            true => self.placed("Itself", item),
+            false => self.placed("Plain", item),
+        })
     }
 
     /// Whether `ty` is a `Result`; every other type is a plain value.

@@ -3,6 +3,7 @@ use quote::quote;
 
 use crate::expand::remote;
 
+mod declared;
 mod handlers;
 
 /// The expansion of `item` under `#[remote(options)]`, laid out as one writes it.
@@ -88,6 +89,7 @@ impl P::Local for add {
         >(|_, (argument_0, argument_1)| { add(argument_0, argument_1) })
     }
 }
+P::submit!(P::only:: < add >);
 "#;
     let item = quote! {
         /// Adds two numbers.
@@ -344,7 +346,7 @@ fn every_item_has_the_cfg_of_the_function() {
         fn f() {}
     );
     let text = expansion(quote!(), item);
-    assert_eq!(text.matches("#[cfg(feature = \"gpu\")]").count(), 6, "{text}");
+    assert_eq!(text.matches("#[cfg(feature = \"gpu\")]").count(), 7, "{text}");
     assert_eq!(text.matches("#[deprecated]").count(), 2, "{text}");
     assert_eq!(text.matches("#[doc(hidden)]").count(), 2, "{text}");
 }

@@ -31,7 +31,8 @@ impl fmt::Display for JsonError {
 impl std::error::Error for JsonError {}
 
 /// A call by name, from [`Client::call_json`](crate::Client::call_json): a future of its result, or
-/// of the function's own error, as JSON.
+/// of the function's own error, as JSON. One that travels as text (`err = "display"`) is a
+/// [`CallError::Remote`] of kind [`Failed`](crate::ErrorKind::Failed).
 ///
 /// # Cancel safety
 /// As for [`Call`](crate::Call).
@@ -70,8 +71,9 @@ impl Future for JsonCall {
 
 /// A stream by name, from [`Client::stream_json`](crate::Client::stream_json): its items as JSON.
 ///
-/// The function's own error, of the set-up or of one item, is [`CallError::Function`]; after one of
-/// an item the stream goes on.
+/// The function's own error, of the set-up or of one item, is [`CallError::Function`], or if it
+/// travels as text a [`CallError::Remote`] of kind [`Failed`](crate::ErrorKind::Failed); after one
+/// of an item the stream goes on.
 ///
 /// # Cancel safety
 /// As for [`StreamCall`](crate::StreamCall).
@@ -109,6 +111,7 @@ impl Stream for JsonStream {
             Next::ItemFault(frame) | Next::Fault(frame) => {
                 Err(CallError::Function(JsonError(self.raw.decode(&frame)?)))
             }
+            Next::ItemError(error) => Err(error.into()),
         }))
     }
 }

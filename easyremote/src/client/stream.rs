@@ -97,6 +97,7 @@ impl<F: RemoteStream> Stream for StreamCall<F> {
         Poll::Ready(next.map(|next| match next? {
             Next::Item(frame) => Ok(self.raw.decode(&frame)?),
             Next::ItemFault(frame) => Err(F::Setup::item_error(self.raw.decode(&frame)?)),
+            Next::ItemError(error) => Err(error.into()),
             Next::Fault(frame) => Err(F::Setup::setup_error(self.raw.decode(&frame)?)),
         }))
     }
@@ -126,6 +127,7 @@ impl<F: RemoteStream> Stream for OpenStream<F> {
         Poll::Ready(next.map(|next| match next? {
             Next::Item(frame) => Ok(self.raw.decode(&frame)?),
             Next::ItemFault(frame) => Err(F::Item::function_error(self.raw.decode(&frame)?)),
+            Next::ItemError(error) => Err(error.into()),
             // Not after the set-up: `RawStream` sees to that.
             Next::Fault(_) => Err(self.raw.protocol("a set-up that fails twice").into()),
         }))
@@ -170,6 +172,8 @@ enum State {
 pub(super) enum Next {
     Item(Frame),
     ItemFault(Frame),
+    /// An item that is an error; the stream goes on.
+    ItemError(Error),
     /// The set-up failed; the last thing to come.
     Fault(Frame),
 }
@@ -249,14 +253,21 @@ impl RawStream {
             Err(error) => return Poll::Ready(Some(Err(error))),
         };
         Poll::Ready(match frame.kind {
-            FrameKind::Item | FrameKind::ItemFault => {
+            FrameKind::Item => {
                 self.items += 1;
-                Some(Ok(if frame.kind == FrameKind::Item {
-                    Next::Item(frame)
-                } else {
-                    Next::ItemFault(frame)
-                }))
+                Some(Ok(Next::Item(frame)))
             }
+            FrameKind::ItemFault => {
+                self.items += 1;
+                Some(Ok(Next::ItemFault(frame)))
+            }
+            FrameKind::ItemError => Some(match read_error(&frame.body) {
+                Ok(error) => {
+                    self.items += 1;
+                    Ok(Next::ItemError(error))
+                }
+                Err(cause) => Err(self.protocol(&cause.text)),
+            }),
             FrameKind::End => match read_end(&frame.body) {
                 Ok(items) if items == self.items => {
                     self.state = State::Done;

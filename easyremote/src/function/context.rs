@@ -32,6 +32,8 @@ struct Inner {
     header: CallHeader,
     caller: Caller,
     scope: Scope,
+    /// The function runs on when the call is over.
+    detached: bool,
     /// The connection that the call came over.
     link: Arc<Link>,
 }
@@ -50,18 +52,19 @@ impl Context {
         header: CallHeader,
         caller: Caller,
         scope: Scope,
+        detached: bool,
         link: Arc<Link>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { node, header, caller, scope, link }) }
+        Self { inner: Arc::new(Inner { node, header, caller, scope, detached, link }) }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.inner.link
     }
 
-    /// How long the calls last that the function makes itself.
+    /// How long the calls last that the function makes itself, if that is limited.
     pub(crate) fn scope(&self) -> Option<Scope> {
-        Some(self.inner.scope.clone())
+        (!self.inner.detached).then(|| self.inner.scope.clone())
     }
 
     /// Most items that the caller wants of a stream.
@@ -100,7 +103,8 @@ impl Context {
         self.inner.header.attempt
     }
 
-    /// When the call's time is over, if it has a deadline. The node cancels it then.
+    /// When the call's time is over, if it has a deadline. The node cancels it then, unless the
+    /// function is `detached`.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.inner.scope.deadline
@@ -121,7 +125,7 @@ impl Context {
     }
 
     /// Whether nobody waits for the result any more: the caller has dropped the call, its deadline
-    /// has passed, or the connection is gone.
+    /// has passed, or the connection is gone. Always `false` in a function that is `detached`.
     ///
     /// For sync functions, which cannot be stopped from outside.
     #[must_use]
@@ -130,7 +134,7 @@ impl Context {
     }
 
     /// Resolves when nobody waits for the result any more; for what the function has started
-    /// elsewhere. Cancel safe.
+    /// elsewhere. In a function that is `detached` it never does. Cancel safe.
     pub async fn cancelled(&self) {
         self.inner.scope.cancelled.cancelled().await;
     }

@@ -13,6 +13,7 @@ pub struct Descriptor {
     pub(crate) parameters: &'static [&'static str],
     pub(crate) doc: &'static str,
     pub(crate) timeout: Option<Duration>,
+    /// Whether running it twice is as good as running it once.
     pub(crate) idempotent: bool,
     pub(crate) origin: Origin,
 }
@@ -34,8 +35,15 @@ impl Descriptor {
     /// A function that is called `name` on the wire and is defined at `file:line`.
     #[must_use]
     pub const fn new(name: &'static str, kind: Kind, file: &'static str, line: u32) -> Self {
-        let origin = Origin { file, line };
-        Self { name, kind, parameters: &[], doc: "", timeout: None, idempotent: false, origin }
+        Self {
+            name,
+            kind,
+            parameters: &[],
+            doc: "",
+            timeout: None,
+            idempotent: false,
+            origin: Origin { file, line },
+        }
     }
 
     /// The names of the arguments, in order.
@@ -56,6 +64,20 @@ impl Descriptor {
     #[must_use]
     pub const fn timeout_ms(mut self, timeout_ms: u64) -> Self {
         self.timeout = Some(Duration::from_millis(timeout_ms));
+        self
+    }
+
+    /// Says that running the function twice is as good as running it once.
+    #[must_use]
+    pub const fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self
+    }
+
+    /// The same function, as it is implemented at `file:line`.
+    #[must_use]
+    pub const fn implemented_at(mut self, file: &'static str, line: u32) -> Self {
+        self.origin = Origin { file, line };
         self
     }
 }

@@ -17,9 +17,10 @@ use pollster::block_on;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::arguments::decode;
 use crate::function::context::{Context, State, StateType, States};
-use crate::function::outbox::{Outbox, put_value};
+use crate::function::outbox::{Outbox, put_fault, put_value};
 use crate::function::outcome::Outcome;
 use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
+use crate::function::terms::Terms;
 use crate::function::upload::{RawUpload, Upload, Uploaded};
 use crate::gauge::Charge;
 use crate::wire::codec::Codec;
@@ -34,6 +35,7 @@ pub(crate) struct Request {
     pub(crate) body: Body,
     /// Longest answer or item, in bytes.
     pub(crate) max_message: usize,
+    pub(crate) context: Context,
 }
 
 /// Encoded arguments, and what their memory is charged to.
@@ -94,11 +96,12 @@ pub struct Handler {
     pub(crate) run: Run,
     /// What the node has to have for it.
     pub(crate) states: Vec<StateType>,
+    pub(crate) terms: Terms,
 }
 
 impl Handler {
     pub(crate) fn new(run: Run) -> Self {
-        Self { run, states: Vec::new() }
+        Self { run, states: Vec::new(), terms: Terms::default() }
     }
 
     /// Notes that the function needs a state of type `T`.
@@ -133,7 +136,7 @@ impl fmt::Debug for Handler {
 }
 
 type Raw<O> = <O as Outcome>::Raw;
-type SetupFailure<F> = <<F as RemoteStream>::Setup as Outcome>::Failure;
+type SetupFailure<F> = <<F as RemoteStream>::Setup as Outcome>::RawFailure;
 type RawItem<F> = <<F as RemoteStream>::Item as Outcome>::Raw;
 
 /// A sync function.
@@ -256,12 +259,15 @@ pub(crate) fn arguments<F: Remote>(request: &mut Request) -> Result<F::Arguments
 fn answer<F: RemoteUnary>(request: &Request, raw: Raw<F::Output>) -> Reply {
     let mut reply = Vec::new();
     let (codec, max) = (request.codec, request.max_message);
-    let encoded = match F::Output::split(raw) {
-        Ok(value) => put_value(&mut reply, FrameKind::Body, codec, max, &value),
-        Err(failure) => put_value(&mut reply, FrameKind::Fault, codec, max, &failure),
-    };
-    if let Err(error) = encoded {
-        put_error(&mut reply, &error);
+    match F::Output::split(raw) {
+        Ok(value) => {
+            if let Err(error) = put_value(&mut reply, FrameKind::Body, codec, max, &value) {
+                put_error(&mut reply, &error);
+            }
+        }
+        Err(failure) => {
+            put_fault(&mut reply, &request.context, codec, max, F::Output::sent(failure));
+        }
     }
     reply
 }
@@ -281,14 +287,14 @@ impl<F: RemoteStream> Sink<F> {
         let mut outbox = self.outbox;
         let iterator = match setup {
             Ok(iterator) => iterator,
-            Err(failure) => return block_on(outbox.fault(failure)),
+            Err(failure) => return block_on(outbox.fault(F::Setup::sent(failure))),
         };
         outbox.open();
         if block_on(outbox.flush()).is_err() {
             return;
         }
         for raw in iterator.take(self.limit) {
-            if let Err(error) = outbox.item(&F::Item::split(raw)) {
+            if let Err(error) = outbox.item(&F::Item::split(raw).map_err(F::Item::sent)) {
                 return block_on(outbox.fail(&error));
             }
             if block_on(outbox.flush()).is_err() {
@@ -306,7 +312,7 @@ impl<F: RemoteStream> Sink<F> {
     {
         match setup {
             Ok(stream) => pour::<F, _>(stream.take(self.limit), self.outbox).boxed(),
-            Err(failure) => self.outbox.fault(failure).boxed(),
+            Err(failure) => self.outbox.fault(F::Setup::sent(failure)).boxed(),
         }
     }
 }
@@ -330,7 +336,7 @@ where
             },
         };
         let Some(raw) = item else { return outbox.end().await };
-        if let Err(error) = outbox.item(&F::Item::split(raw)) {
+        if let Err(error) = outbox.item(&F::Item::split(raw).map_err(F::Item::sent)) {
             return outbox.fail(&error).await;
         }
         // At once: the next item may be long in coming although the stream is never pending.

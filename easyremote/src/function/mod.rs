@@ -2,7 +2,9 @@
 
 pub(crate) mod arguments;
 pub(crate) mod context;
+pub(crate) mod declared;
 pub(crate) mod descriptor;
+pub(crate) mod entry;
 pub(crate) mod generator;
 pub(crate) mod handler;
 pub(crate) mod outbox;
@@ -10,4 +12,6 @@ pub(crate) mod outcome;
 pub(crate) mod registry;
 pub(crate) mod remote;
 pub(crate) mod signature;
+pub(crate) mod terms;
+pub(crate) mod text;
 pub(crate) mod upload;

@@ -2,9 +2,12 @@
 //! batches.
 
 use crate::error::{Error, ErrorKind, Executed};
+use crate::function::context::Context;
+use crate::function::handler::Request;
+use crate::function::outcome::Sent;
 use crate::transport::handover::{Closed, Feeder};
 use crate::wire::codec::Codec;
-use crate::wire::error::put_error;
+use crate::wire::error::{put_error, put_item_error};
 use crate::wire::frame::{self, FrameKind};
 
 /// Collects the frames of one stream and hands them over.
@@ -17,11 +20,14 @@ pub(crate) struct Outbox {
     items: u64,
     codec: Codec,
     max_message: usize,
+    context: Context,
 }
 
 impl Outbox {
-    pub(crate) fn new(feeder: Feeder<()>, codec: Codec, max_message: usize) -> Self {
-        Self { feeder, frames: Vec::new(), whole: 0, items: 0, codec, max_message }
+    pub(crate) fn new(feeder: Feeder<()>, request: &Request) -> Self {
+        let (codec, max_message) = (request.codec, request.max_message);
+        let context = request.context.clone();
+        Self { feeder, frames: Vec::new(), whole: 0, items: 0, codec, max_message, context }
     }
 
     /// Adds the frame that says that the stream is set up.
@@ -33,7 +39,7 @@ impl Outbox {
     ///
     /// # Errors
     /// `TooLarge` or `BadResponse`; the stream cannot go on.
-    pub(crate) fn item<T, E>(&mut self, item: &Result<T, E>) -> Result<(), Error>
+    pub(crate) fn item<T, E>(&mut self, item: &Result<T, Sent<E>>) -> Result<(), Error>
     where
         T: serde::Serialize + 'static,
         E: serde::Serialize + 'static,
@@ -41,7 +47,13 @@ impl Outbox {
         let (codec, max) = (self.codec, self.max_message);
         match item {
             Ok(value) => put_value(&mut self.frames, FrameKind::Item, codec, max, value),
-            Err(fault) => put_value(&mut self.frames, FrameKind::ItemFault, codec, max, fault),
+            Err(Sent::Value(fault)) => {
+                put_value(&mut self.frames, FrameKind::ItemFault, codec, max, fault)
+            }
+            Err(Sent::Text(text)) => {
+                put_item_error(&mut self.frames, &failed(&self.context, text.clone()));
+                Ok(())
+            }
         }
         .map_err(|error| error.with_delivered(self.items))?;
         self.whole = self.frames.len();
@@ -77,11 +89,9 @@ impl Outbox {
     }
 
     /// Ends the attempt to set the stream up with the function's own error.
-    pub(crate) async fn fault<E: serde::Serialize + 'static>(mut self, fault: E) {
+    pub(crate) async fn fault<E: serde::Serialize + 'static>(mut self, fault: Sent<E>) {
         let (codec, max) = (self.codec, self.max_message);
-        if let Err(error) = put_value(&mut self.frames, FrameKind::Fault, codec, max, &fault) {
-            put_error(&mut self.frames, &error);
-        }
+        put_fault(&mut self.frames, &self.context, codec, max, fault);
         self.close().await;
     }
 
@@ -105,6 +115,29 @@ impl Drop for Outbox {
         self.frames.truncate(self.whole);
         self.feeder.feed_at_once(&mut self.frames);
     }
+}
+
+/// Appends the function's own failure, which answers a call or the attempt to set a stream up.
+pub(crate) fn put_fault<E: serde::Serialize + 'static>(
+    out: &mut Vec<u8>,
+    context: &Context,
+    codec: Codec,
+    max_message: usize,
+    fault: Sent<E>,
+) {
+    let put = match fault {
+        Sent::Value(fault) => put_value(out, FrameKind::Fault, codec, max_message, &fault),
+        Sent::Text(text) => Err(failed(context, text)),
+    };
+    if let Err(error) = put {
+        put_error(out, &error);
+    }
+}
+
+/// The error of a function whose own error travels as text.
+fn failed(context: &Context, text: String) -> Error {
+    let error = Error::new(ErrorKind::Failed, text).with_executed(Executed::Yes);
+    error.with_node(context.node())
 }
 
 /// Appends `value` as a frame of `kind`; nothing is appended if that fails.

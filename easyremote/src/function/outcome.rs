@@ -43,7 +43,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Value for T {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as the error of a #[remote] function",
     label = "not `Serialize + DeserializeOwned + Send + 'static`",
-    note = "return your own error: #[derive(serde::Serialize, serde::Deserialize)]"
+    note = "return your own error: #[derive(serde::Serialize, serde::Deserialize)]",
+    note = "or send it as text: #[remote(err = \"display\")]"
 )]
 pub trait Failure: Serialize + DeserializeOwned + Send + 'static {}
 
@@ -76,6 +77,8 @@ pub trait Outcome: 'static {
     /// What it returns when it succeeds.
     type Value: Value;
     /// What it returns when it fails.
+    type RawFailure;
+    /// What of that reaches the caller as a value.
     type Failure: Failure;
     /// What the caller gets instead of a value.
     type Error: From<Error> + Send + 'static;
@@ -84,7 +87,10 @@ pub trait Outcome: 'static {
     ///
     /// # Errors
     /// The function's own failure.
-    fn split(raw: Self::Raw) -> Result<Self::Value, Self::Failure>;
+    fn split(raw: Self::Raw) -> Result<Self::Value, Self::RawFailure>;
+
+    /// In which form the function's own failure travels.
+    fn sent(failure: Self::RawFailure) -> Sent<Self::Failure>;
 
     /// The caller's view of the function's own failure.
     fn function_error(failure: Self::Failure) -> Self::Error;
@@ -96,17 +102,31 @@ pub trait Outcome: 'static {
     fn own_failure(error: Self::Error) -> Result<Self::Failure, Error>;
 }
 
+/// A function's own failure on its way to the caller.
+#[derive(Debug)]
+pub enum Sent<E> {
+    /// Encoded by serde; the caller gets it back.
+    Value(E),
+    /// What it says; the caller gets an [`Error`] of kind `Failed`.
+    Text(String),
+}
+
 /// The [`Outcome`] of a function that returns a plain `T`.
 pub struct Plain<T>(PhantomData<fn() -> T>);
 
 impl<T: Value> Outcome for Plain<T> {
     type Raw = T;
     type Value = T;
+    type RawFailure = Never;
     type Failure = Never;
     type Error = Error;
 
     fn split(raw: T) -> Result<T, Never> {
         Ok(raw)
+    }
+
+    fn sent(failure: Never) -> Sent<Never> {
+        match failure {}
     }
 
     fn function_error(failure: Never) -> Error {
@@ -121,11 +141,16 @@ impl<T: Value> Outcome for Plain<T> {
 impl<T: Value, E: Failure> Outcome for Result<T, E> {
     type Raw = Self;
     type Value = T;
+    type RawFailure = E;
     type Failure = E;
     type Error = CallError<E>;
 
     fn split(raw: Self) -> Self {
         raw
+    }
+
+    fn sent(failure: E) -> Sent<E> {
+        Sent::Value(failure)
     }
 
     fn function_error(failure: E) -> CallError<E> {

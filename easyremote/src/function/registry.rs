@@ -42,6 +42,14 @@ impl Functions {
         self.list.iter().map(|function| function.descriptor.name)
     }
 
+    /// Orders the functions as their files and lines are.
+    pub(crate) fn sort(&mut self) {
+        self.list.sort_by_key(|function| {
+            let origin = function.descriptor.origin;
+            (origin.file, origin.line, function.descriptor.name)
+        });
+    }
+
     /// Adds all functions of `other`.
     pub fn extend(&mut self, other: Self) {
         self.list.extend(other.list);
@@ -98,6 +106,18 @@ impl Registry {
         self.functions.get(name)
     }
 
+    /// The functions that a node with `tags` cannot run, each with the tag that it lacks.
+    pub(crate) fn lacking<'a>(
+        &'a self,
+        tags: &'a [String],
+    ) -> impl Iterator<Item = (&'static str, &'static str)> + 'a {
+        self.functions.values().flat_map(move |function| {
+            let needs = function.handler.terms.needs.iter().copied();
+            let lacking = needs.filter(move |need| !tags.iter().any(|tag| tag == need));
+            lacking.map(move |tag| (function.descriptor.name, tag))
+        })
+    }
+
     /// What to tell the gateway.
     pub(crate) fn offers(&self) -> Vec<Offer> {
         let offer = |function: &Function| Offer {
@@ -107,6 +127,8 @@ impl Registry {
             parameters: function.descriptor.parameters.iter().map(|&name| name.into()).collect(),
             signature: function.signature.text.clone(),
             doc: function.descriptor.doc.to_owned(),
+            needs: function.handler.terms.needs.iter().map(|&tag| tag.into()).collect(),
+            concurrency: function.handler.terms.concurrency.into(),
         };
         self.functions.values().map(offer).collect()
     }

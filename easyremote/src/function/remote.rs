@@ -11,6 +11,10 @@ use crate::function::upload::Uploaded;
 /// A remote function, as its callers and its nodes know it.
 ///
 /// Implemented by `#[remote]` for the function's twin; not meant to be written by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a #[remote] function",
+    label = "not a #[remote] function"
+)]
 pub trait Remote: Sized + 'static {
     /// Name, kind, parameters, documentation.
     const DESCRIPTOR: Descriptor;
@@ -25,12 +29,23 @@ pub trait Remote: Sized + 'static {
 }
 
 /// A remote function that gives one result.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a #[remote] function that gives one result",
+    label = "does not give one result",
+    note = "one that gives a stream is implemented by one that does: \
+            #[remote(stream, implements = {Self})]"
+)]
 pub trait RemoteUnary: Remote {
     /// What it returns.
     type Output: Outcome<Error: Send>;
 }
 
 /// A remote function that gives a stream.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a #[remote] function that gives a stream",
+    label = "does not give a stream",
+    note = "one that gives one result is implemented by one that does: drop `stream`"
+)]
 pub trait RemoteStream: Remote {
     /// Whether setting the stream up can fail.
     type Setup: Outcome<Value = (), Error: Send>
@@ -43,7 +58,9 @@ pub trait RemoteStream: Remote {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a #[remote] function with a body",
     label = "a node cannot offer this",
-    note = "put #[remote] on the function, and list it by its name: functions![add]"
+    note = "put #[remote] on the function, and list it by its name: functions![add]",
+    note = "a declaration has no body: list the function that implements it, \
+            #[remote(implements = {Self})]"
 )]
 pub trait Local: Remote {
     /// What a node runs.

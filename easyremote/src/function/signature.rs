@@ -7,6 +7,7 @@ use ring::digest;
 use crate::function::arguments::{Arguments, Shapes};
 use crate::function::outcome::{Never, Outcome};
 use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
+use crate::function::text::Text;
 use crate::function::upload::Uploaded;
 use crate::wire::shape::{Shape, trace};
 
@@ -62,9 +63,13 @@ fn outcome<O: Outcome>() -> (String, String) {
     let value = trace::<O::Value>();
     let failure = trace::<O::Failure>();
     let canonical = format!("{} or {}", value.canonical(), failure.canonical());
-    let never = trace::<Never>();
-    let text =
-        if failure == never { value.to_string() } else { format!("Result<{value}, {failure}>") };
+    let text = if failure == trace::<Never>() {
+        value.to_string()
+    } else if failure == trace::<Text>() {
+        format!("Result<{value}, Text>")
+    } else {
+        format!("Result<{value}, {failure}>")
+    };
     (canonical, text)
 }
 

@@ -11,7 +11,7 @@ use crate::wire::wish::Strategy;
 impl Routed {
     /// The node for a call, if one can run it now.
     pub(super) fn choose(&self, header: &CallHeader) -> Option<&Route> {
-        let free = |route: &Route| route.fits(header) && route.node.is_free();
+        let free = |route: &Route| route.fits(header) && route.is_free();
         let healthy = |route: &Route| free(route) && !route.node.is_suspect();
         let preferred = |route: &Route| healthy(route) && route.node.has(&header.wish.preferred);
         if !header.wish.preferred.is_empty()

@@ -45,24 +45,28 @@ fn body<T: Serialize + 'static>(value: &T, max_message: usize) -> Result<Vec<u8>
     Ok(frames)
 }
 
-/// One entry per function; where nodes differ in its types, one per kind of types.
+/// One entry per function; where nodes differ in its types or in what it needs, one for each.
 fn functions(shared: &Shared) -> Vec<FunctionInfo> {
     let mut infos: Vec<FunctionInfo> = Vec::new();
     for (name, offers) in shared.routes.offers() {
         let first = infos.len();
-        for (node, offer) in offers {
-            let same = infos[first..]
-                .iter_mut()
-                .find(|info| info.signature == offer.signature && info.kind == offer.kind);
+        for (node, offer, can_run) in offers {
+            let node = can_run.then_some(node);
+            let same = infos[first..].iter_mut().find(|info| {
+                info.signature == offer.signature
+                    && info.kind == offer.kind
+                    && info.needs == offer.needs
+            });
             match same {
-                Some(info) => info.nodes.push(node),
+                Some(info) => info.nodes.extend(node),
                 None => infos.push(FunctionInfo {
                     name: name.clone(),
                     kind: offer.kind,
                     parameters: offer.parameters,
                     signature: offer.signature,
                     doc: offer.doc,
-                    nodes: vec![node],
+                    needs: offer.needs,
+                    nodes: node.into_iter().collect(),
                 }),
             }
         }

@@ -2,6 +2,7 @@
 
 mod choice;
 mod directory;
+mod needs;
 mod node_session;
 mod queue;
 mod relay;

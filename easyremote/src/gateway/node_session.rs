@@ -24,7 +24,9 @@ pub(super) struct NodeSession {
     offers: HashMap<String, usize>,
     /// Of each offer.
     pub(super) latencies: Vec<Latency>,
-    pub(super) in_flight: AtomicU64,
+    /// Calls in flight of each offer.
+    loads: Vec<AtomicU64>,
+    in_flight: AtomicU64,
     /// Heartbeats in a row without echo.
     misses: Arc<AtomicU32>,
     /// A call could not be given to it any more.
@@ -54,6 +56,7 @@ impl NodeSession {
         let names = register.functions.iter().map(|offer| offer.name.clone());
         Self {
             offers: names.zip(0..).collect(),
+            loads: register.functions.iter().map(|_| AtomicU64::new(0)).collect(),
             latencies: register.functions.iter().map(|_| Latency::default()).collect(),
             misses,
             lost: AtomicBool::new(false),
@@ -103,12 +106,33 @@ impl NodeSession {
         !self.is_full() && !self.is_leaving()
     }
 
+    /// Whether it may get another call of this offer.
+    pub(super) fn is_free_for(&self, offer: usize) -> bool {
+        let limit = self.register.functions[offer].concurrency;
+        self.is_free() && (limit == 0 || self.loads[offer].load(Ordering::SeqCst) < limit)
+    }
+
+    /// Counts a call of this offer.
+    pub(super) fn take(&self, offer: usize) {
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        self.loads[offer].fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Counts it no more.
+    pub(super) fn release(&self, offer: usize) {
+        self.loads[offer].fetch_sub(1, Ordering::SeqCst);
+        if self.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 && self.is_draining() {
+            // It is looked at again whether there is a call.
+            self.drain.send_modify(|_| ());
+        }
+    }
+
     /// Whether it gets no more calls.
     pub(super) fn is_leaving(&self) -> bool {
         self.is_draining() || self.lost.load(Ordering::Relaxed)
     }
 
-    pub(super) fn is_draining(&self) -> bool {
+    fn is_draining(&self) -> bool {
         *self.drain.borrow() != Drain::Stays
     }
 

@@ -102,12 +102,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let node = &self.route.node;
-        if node.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 && node.is_draining() {
-            // It is looked at again whether there is a call.
-            node.drain.send_modify(|_| ());
-        }
-        self.routes.fill(node);
+        self.route.release();
+        self.routes.fill(&self.route.node);
     }
 }
 
@@ -141,8 +137,8 @@ impl Routes {
         self.table().nodes()
     }
 
-    /// Every offer, by function name and then node.
-    pub(super) fn offers(&self) -> BTreeMap<String, Vec<(String, Offer)>> {
+    /// Every offer, by function name and then node, and whether that node can run it.
+    pub(super) fn offers(&self) -> BTreeMap<String, Vec<(String, Offer, bool)>> {
         self.table().offers()
     }
 
@@ -214,7 +210,7 @@ impl Routes {
 
     /// Takes a place; under the lock, so that nobody takes the same one.
     fn place(self: &Arc<Self>, route: Route) -> Place {
-        route.node.in_flight.fetch_add(1, Ordering::SeqCst);
+        route.take();
         Place { routes: self.clone(), route, taken: Instant::now() }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::gateway::choice::Latency;
+use crate::gateway::needs::unable;
 use crate::gateway::node_session::NodeSession;
 use crate::gateway::queue::{Queue, Waiter};
 use crate::wire::control::Offer;
@@ -51,13 +52,28 @@ pub(super) struct Route {
 }
 
 impl Route {
-    fn offer(&self) -> &Offer {
+    pub(super) fn offer(&self) -> &Offer {
         &self.node.register.functions[self.offer]
     }
 
     /// Whether the node can run such a call, now or later.
     pub(super) fn fits(&self, header: &CallHeader) -> bool {
-        matches(self.offer(), header) && self.node.fits(header)
+        matches(self.offer(), header) && self.node.fits(header) && self.node.can_run(self.offer())
+    }
+
+    /// Whether the node has room for a call of it now.
+    pub(super) fn is_free(&self) -> bool {
+        self.node.is_free_for(self.offer)
+    }
+
+    /// Takes a place for a call.
+    pub(super) fn take(&self) {
+        self.node.take(self.offer);
+    }
+
+    /// Gives it back.
+    pub(super) fn release(&self) {
+        self.node.release(self.offer);
     }
 
     /// How long it takes there.
@@ -67,7 +83,7 @@ impl Route {
 }
 
 /// Whether the caller and the node mean the same function.
-fn matches(offer: &Offer, header: &CallHeader) -> bool {
+pub(super) fn matches(offer: &Offer, header: &CallHeader) -> bool {
     offer.kind == header.kind
         && (header.fingerprint == 0 || offer.fingerprint == header.fingerprint)
 }
@@ -144,13 +160,13 @@ impl Table {
         self.nodes.values().map(|node| node.info()).collect()
     }
 
-    /// Every offer, by function name and then node.
-    pub(super) fn offers(&self) -> BTreeMap<String, Vec<(String, Offer)>> {
-        let mut offers: BTreeMap<String, Vec<(String, Offer)>> = BTreeMap::new();
+    /// Every offer, by function name and then node, and whether that node can run it.
+    pub(super) fn offers(&self) -> BTreeMap<String, Vec<(String, Offer, bool)>> {
+        let mut offers: BTreeMap<String, Vec<(String, Offer, bool)>> = BTreeMap::new();
         for node in self.nodes.values() {
             for offer in &node.register.functions {
                 let of_function = offers.entry(offer.name.clone()).or_default();
-                of_function.push((node.id.clone(), offer.clone()));
+                of_function.push((node.id.clone(), offer.clone(), node.can_run(offer)));
             }
         }
         offers
@@ -194,6 +210,9 @@ impl Table {
         let mut in_turn = after.chain(before);
         let (name, spot, route) = in_turn.find_map(|(name, queue)| {
             let route = Route { node: node.clone(), offer: node.offer(name)? };
+            if !route.is_free() {
+                return None;
+            }
             let spot = queue.find(|header| route.fits(header))?;
             Some((name.clone(), spot, route))
         })?;
@@ -245,6 +264,9 @@ impl Table {
             }
             let text = format!("node `{id}` is shutting down, and no other offers `{name}`");
             return Outlook::Error(Error::new(ErrorKind::Draining, text).with_node(id));
+        }
+        if let Some(error) = unable(header, routes) {
+            return Outlook::Error(error);
         }
         let ids = routes.iter().map(|route| route.node.id());
         let text = format!(
@@ -302,9 +324,11 @@ fn wish(header: &CallHeader) -> String {
     on.chain(tags).collect::<Vec<_>>().join(", ")
 }
 
+/// Most names in one text.
+pub(super) const SHOWN: usize = 8;
+
 /// The first few of some names, quoted, and how many more there are.
-fn list<'a>(mut names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    const SHOWN: usize = 8;
+pub(super) fn list<'a>(mut names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let first = names.by_ref().take(SHOWN);
     let mut text: Vec<String> = first.map(|name| format!("`{name}`")).collect();
     if names.len() > 0 {

@@ -45,7 +45,7 @@ pub(super) async fn serve(
     let _gauge = Gauge::up(&shared.counters.in_flight);
     let send = SendHalf::new(send);
     let interrupts = Interrupts { stopped: send.stopped(), deadline: None, receiving: None };
-    // However the call ends, its function hears of it.
+    // However the call ends, its function hears of it, unless it is detached.
     let cancelled = CancellationToken::new();
     let _ended = cancelled.clone().drop_guard();
     let mut call = Call { send, interrupts, cancelled, trace: None, shared: &shared };
@@ -125,10 +125,15 @@ impl<'a> Call<'a> {
         });
         let states = self.shared.states.clone();
         let deadline = deadline.map(Instant::into_std);
-        let scope = Scope { deadline, cancelled: self.cancelled.clone() };
-        let context = Context::new(self.shared.id.clone(), header, caller, scope, link);
-        let inputs = Inputs { states, context, upload };
-        Ok((function, inputs, Request { codec, body, max_message }))
+        let detached = function.handler.terms.detached;
+        let cancelled = match detached {
+            true => CancellationToken::new(),
+            false => self.cancelled.clone(),
+        };
+        let (node, scope) = (self.shared.id.clone(), Scope { deadline, cancelled });
+        let context = Context::new(node, header, caller, scope, detached, link);
+        let request = Request { codec, body, max_message, context: context.clone() };
+        Ok((function, Inputs { states, context, upload }, request))
     }
 
     fn function(&self, header: &CallHeader) -> Result<&'a Function, Error> {
@@ -150,9 +155,9 @@ impl<'a> Call<'a> {
     /// Runs the function, unless the caller leaves or the deadline passes first.
     async fn run(mut self, function: &'a Function, inputs: Inputs, request: Request) {
         let shared = self.shared;
-        let places = shared.running.clone().acquire_owned();
+        let terms = &function.handler.terms;
         // Held by the user's code for as long as it runs, also when its caller has left.
-        let Some(place) = self.wait(function, places).await else { return };
+        let Some(place) = self.wait(function, terms.places(&shared.running)).await else { return };
         if let Some(clock) = &mut self.trace {
             clock.has_place();
         }
@@ -163,7 +168,7 @@ impl<'a> Call<'a> {
                     let _place = place;
                     work.await
                 });
-                self.answer(function, Task(task)).await;
+                self.answer(function, Task::new(task, terms)).await;
             }
             Run::Blocking(run) => {
                 let threads = shared.blocking.clone().acquire_owned();
@@ -173,7 +178,7 @@ impl<'a> Call<'a> {
                     let _held = (place, thread);
                     run(inputs, request)
                 });
-                self.answer(function, Task(task)).await;
+                self.answer(function, Task::new(task, terms)).await;
             }
             Run::Stream(run) => {
                 let (outbox, taker) = outbox(&request);
@@ -182,7 +187,7 @@ impl<'a> Call<'a> {
                     let _place = place;
                     work.await;
                 });
-                self.stream(function, taker, Task(task)).await;
+                self.stream(function, taker, Task::new(task, terms)).await;
             }
             Run::Thread(run) => {
                 let (outbox, taker) = outbox(&request);
@@ -319,7 +324,7 @@ impl<'a> Call<'a> {
 
 fn outbox(request: &Request) -> (Outbox, Taker<()>) {
     let (feeder, taker) = handover(HANDOVER);
-    (Outbox::new(feeder, request.codec, request.max_message), taker)
+    (Outbox::new(feeder, request), taker)
 }
 
 fn protocol(text: impl Into<Cow<'static, str>>) -> Error {

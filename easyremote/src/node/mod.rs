@@ -181,7 +181,8 @@ impl Node {
     }
 
     /// Leaves all gateways and waits until the node has ended. Calls under way are cancelled and
-    /// fail with [`ErrorKind::NodeLost`].
+    /// fail with [`ErrorKind::NodeLost`]; functions that are `detached` run on, and are not waited
+    /// for.
     ///
     /// # Cancel safety
     /// Once polled, the node ends whether or not this is waited for.
@@ -204,7 +205,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Adds a tag that calls can ask for, such as `gpu`. At most 64 tags of 128 bytes.
+    /// Adds a tag that calls can ask for and functions can need, such as `gpu`. At most 64 tags of
+    /// 128 bytes.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
         self
@@ -227,7 +229,7 @@ impl NodeBuilder {
     }
 
     /// Most calls and streams that run at a time; further ones wait at the node. 4,096 unless set,
-    /// at least 1.
+    /// at least 1. A function can have a limit of its own, `#[remote(concurrency = n)]`.
     pub fn concurrency(mut self, calls: usize) -> Self {
         self.concurrency = calls.clamp(1, MAX_NODE_STREAMS as usize);
         self
@@ -284,6 +286,14 @@ impl NodeBuilder {
         let id = check_id(self.id)?;
         let register = check_register(self.tags, self.concurrency)?;
         let registry = Registry::new(self.functions, &self.states)?;
+        for (function, tag) in registry.lacking(&register.tags) {
+            tracing::warn!(
+                node = id,
+                function,
+                tag,
+                "gets no calls: the node lacks a tag it needs"
+            );
+        }
         let register = Register { functions: registry.offers(), ..register };
         let diallers = self
             .gateways?

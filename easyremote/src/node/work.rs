@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::error::{Error, ErrorKind};
+use crate::function::terms::Terms;
 
 /// How the user's code ended, if not by itself.
 pub(super) enum Died {
@@ -24,20 +25,31 @@ impl From<JoinError> for Died {
     }
 }
 
-/// A task of the user's runtime; dropping it aborts the task.
-pub(super) struct Task<T>(pub(super) JoinHandle<T>);
+/// A task of the user's runtime; dropping it aborts the task, unless that is detached.
+pub(super) struct Task<T> {
+    handle: JoinHandle<T>,
+    detached: bool,
+}
+
+impl<T> Task<T> {
+    pub(super) fn new(handle: JoinHandle<T>, terms: &Terms) -> Self {
+        Self { handle, detached: terms.detached }
+    }
+}
 
 impl<T> Future for Task<T> {
     type Output = Result<T, Died>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map_err(Died::from)
+        Pin::new(&mut self.handle).poll(context).map_err(Died::from)
     }
 }
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        self.0.abort();
+        if !self.detached {
+            self.handle.abort();
+        }
     }
 }
 

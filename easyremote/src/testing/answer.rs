@@ -2,10 +2,10 @@
 
 use std::future::Future;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::function::handler::Reply;
 use crate::function::outbox::{Outbox, put_value};
-use crate::function::outcome::{Cause, Outcome, Stages};
+use crate::function::outcome::{Cause, Outcome, Sent, Stages};
 use crate::function::remote::{RemoteStream, RemoteUnary};
 use crate::testing::script::Received;
 use crate::wire::error::put_error;
@@ -91,7 +91,7 @@ impl<F: RemoteUnary> Split<F> {
 
 /// An [`Item`], taken apart as it travels.
 pub(super) enum Step<F: RemoteStream> {
-    Item(Result<<F::Item as Outcome>::Value, <F::Item as Outcome>::Failure>),
+    Item(Result<<F::Item as Outcome>::Value, Sent<<F::Item as Outcome>::Failure>>),
     Setup(<F::Setup as Outcome>::Failure),
     Broken(Error),
 }
@@ -100,8 +100,12 @@ impl<F: RemoteStream> Step<F> {
     pub(super) fn new(item: Item<F>) -> Self {
         match item.map_err(F::Setup::cause) {
             Ok(value) => Self::Item(Ok(value)),
-            Err(Cause::Item(failure)) => Self::Item(Err(failure)),
+            Err(Cause::Item(failure)) => Self::Item(Err(Sent::Value(failure))),
             Err(Cause::Setup(failure)) => Self::Setup(failure),
+            // Only the function's own errors are of this kind; of an item, they end nothing.
+            Err(Cause::Remote(error)) if error.kind() == ErrorKind::Failed => {
+                Self::Item(Err(Sent::Text(error.to_string())))
+            }
             Err(Cause::Remote(error)) => Self::Broken(error),
         }
     }

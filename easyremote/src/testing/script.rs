@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind};
+use crate::function::context::Context;
 use crate::function::descriptor::Descriptor;
 use crate::function::handler::{Body, Handler, Inputs, Reply, Request, Run, arguments};
 use crate::function::outbox::Outbox;
@@ -28,19 +29,22 @@ pub(super) struct Received {
     /// Id of the mock's node.
     pub(super) node: String,
     body: Bytes,
+    context: Context,
 }
 
 impl Received {
     fn new(inputs: &Inputs, request: Request) -> Self {
         let node = inputs.context().node().to_owned();
-        let Request { codec, body, max_message } = request;
-        Self { codec, max_message, node, body: body.bytes }
+        let Request { codec, body, max_message, context } = request;
+        Self { codec, max_message, node, body: body.bytes, context }
     }
 
     /// The arguments, or the frame that refuses them.
     fn try_arguments<F: Remote>(&self) -> Result<F::Arguments, Reply> {
         let body = Body { bytes: self.body.clone(), ..Body::default() };
-        arguments::<F>(&mut Request { codec: self.codec, body, max_message: self.max_message })
+        let (codec, max_message) = (self.codec, self.max_message);
+        let context = self.context.clone();
+        arguments::<F>(&mut Request { codec, body, max_message, context })
     }
 
     /// The arguments of a call of `F`.

@@ -105,6 +105,10 @@ pub(crate) struct Offer {
     /// The types as people read them: `(a: i64, b: i64) -> i64`.
     pub(crate) signature: String,
     pub(crate) doc: String,
+    /// The tags that a node must have to run it.
+    pub(crate) needs: Vec<String>,
+    /// Most calls of it that the node runs at a time; 0 if it has no limit of its own.
+    pub(crate) concurrency: u64,
 }
 
 mod tag {
@@ -211,6 +215,8 @@ impl Register {
             put_names(out, &offer.parameters);
             out.put_str(&offer.signature, MAX_TEXT);
             out.put_str(&offer.doc, MAX_TEXT);
+            put_names(out, &offer.needs);
+            out.put_varint(offer.concurrency);
         }
     }
 
@@ -227,6 +233,8 @@ impl Register {
                     parameters: names(reader, "parameters")?,
                     signature: reader.str(MAX_TEXT, "signature")?.to_owned(),
                     doc: reader.str(MAX_TEXT, "doc")?.to_owned(),
+                    needs: names(reader, "needs")?,
+                    concurrency: reader.varint("concurrency")?,
                 })
             })?,
         })
@@ -270,6 +278,8 @@ mod tests {
                     parameters: vec!["a".into(), "b".into()],
                     signature: "(a: i64, b: i64) -> i64".into(),
                     doc: "Adds.".into(),
+                    needs: vec!["gpu".into(), "eu".into()],
+                    concurrency: 2,
                 }],
             }),
             Control::Registered,
@@ -310,6 +320,8 @@ mod tests {
             parameters: Vec::new(),
             signature: "x".repeat(MAX_TEXT),
             doc: "x".repeat(MAX_TEXT),
+            needs: Vec::new(),
+            concurrency: 0,
         };
         let functions = vec![offer; MAX_FUNCTIONS];
         let register = Register { tags: Vec::new(), capacity: 1, functions };

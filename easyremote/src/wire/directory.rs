@@ -28,7 +28,7 @@ pub struct NodeInfo {
     pub in_flight: u64,
 }
 
-/// A function that can be called now, from [`Client::functions`](crate::Client::functions).
+/// A function that is offered now, from [`Client::functions`](crate::Client::functions).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FunctionInfo {
@@ -42,6 +42,9 @@ pub struct FunctionInfo {
     pub signature: String,
     /// Its doc comment.
     pub doc: String,
-    /// The ids of the nodes that offer it.
+    /// The tags that a node must have to run it.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// The ids of the nodes that offer it and have all the tags that it needs.
     pub nodes: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! The body of an `Error` frame.
+//! The body of an `Error` and of an `ItemError` frame.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use crate::wire::bytes::{Malformed, Reader, WriteBytes};
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::limits::{MAX_ERROR, MAX_NAME};
 
-/// Longest text of an error on the wire, in bytes; leaves room for the other fields.
+/// Longest text of an error on the wire, in bytes; leaves room for the other fields. The
+/// documentation of `err = "display"` names the number.
 const MAX_TEXT: usize = MAX_ERROR - MAX_NAME - 64;
 
 /// Appends `error` as an `Error` frame.
@@ -21,6 +22,15 @@ const MAX_TEXT: usize = MAX_ERROR - MAX_NAME - 64;
 /// | string | node        | id of the node, empty if none was chosen            |
 /// | string | text        | for people                                          |
 pub(crate) fn put_error(out: &mut Vec<u8>, error: &Error) {
+    put_error_as(FrameKind::Error, out, error);
+}
+
+/// Appends `error` as an `ItemError` frame, which stands for one item and ends nothing.
+pub(crate) fn put_item_error(out: &mut Vec<u8>, error: &Error) {
+    put_error_as(FrameKind::ItemError, out, error);
+}
+
+fn put_error_as(kind: FrameKind, out: &mut Vec<u8>, error: &Error) {
     let mut body = Vec::with_capacity(128);
     body.put_varint(u64::from(error.kind().code()));
     body.push(error.executed().code());
@@ -28,10 +38,10 @@ pub(crate) fn put_error(out: &mut Vec<u8>, error: &Error) {
     body.put_varint(error.retry_after().map_or(0, |wait| wait.as_millis() as u64 + 1));
     body.put_str(error.node().unwrap_or_default(), MAX_NAME);
     body.put_str(&error.to_string(), MAX_TEXT);
-    frame::put(out, FrameKind::Error, &body);
+    frame::put(out, kind, &body);
 }
 
-/// Reads the body of an `Error` frame.
+/// Reads the body of an `Error` or an `ItemError` frame.
 ///
 /// A kind that this version does not know becomes `Protocol`, with the peer's text.
 pub(crate) fn read_error(body: &[u8]) -> Result<Error, Malformed> {
@@ -78,6 +88,18 @@ mod tests {
         assert_eq!(format!("{error:?}"), format!("{:?}", round_trip(&error)));
         let bare = Error::new(ErrorKind::NoNode, "");
         assert_eq!(format!("{bare:?}"), format!("{:?}", round_trip(&bare)));
+    }
+
+    #[test]
+    fn the_error_of_an_item_survives_the_wire() {
+        let error = Error::new(ErrorKind::Failed, "no such row").with_executed(Executed::Yes);
+        let mut out = Vec::new();
+        put_item_error(&mut out, &error);
+        let mut buffer = FrameBuffer::new(0);
+        buffer.push(&out);
+        let frame = buffer.next().unwrap().unwrap();
+        assert_eq!(frame.kind, FrameKind::ItemError);
+        assert_eq!(format!("{:?}", read_error(&frame.body).unwrap()), format!("{error:?}"));
     }
 
     #[test]

@@ -23,12 +23,14 @@ pub(crate) enum FrameKind {
     Item = 6,
     /// One item of a stream that is the function's own error; the stream goes on.
     ItemFault = 7,
-    /// The end of a stream: the number of its items, of both kinds.
+    /// The end of a stream: the number of its items, of all three kinds.
     End = 8,
     /// A message of the control stream.
     Control = 9,
     /// How the call went at its node; comes before the result, if it was asked for.
     Trace = 10,
+    /// One item of a stream that is the function's own error, told as text; the stream goes on.
+    ItemError = 11,
 }
 
 impl FrameKind {
@@ -44,6 +46,7 @@ impl FrameKind {
             8 => Self::End,
             9 => Self::Control,
             10 => Self::Trace,
+            11 => Self::ItemError,
             _ => return None,
         })
     }
@@ -53,7 +56,7 @@ impl FrameKind {
         match self {
             Self::Header => MAX_HEADER,
             Self::Body | Self::Fault | Self::Item | Self::ItemFault => max_message,
-            Self::Error => MAX_ERROR,
+            Self::Error | Self::ItemError => MAX_ERROR,
             Self::Open => 0,
             Self::End => 8,
             Self::Control => MAX_CONTROL,

@@ -34,7 +34,7 @@ pub(crate) const MAX_NAME: usize = 128;
 /// Most functions of one node.
 pub(crate) const MAX_FUNCTIONS: usize = 1_024;
 
-/// Most tags of one node, and most parameters of one function.
+/// Most tags of one node, most parameters of one function, and most tags that it needs.
 pub(crate) const MAX_LIST: usize = 64;
 
 /// Calls that one client can always have open at the gateway; see `transport::endpoint` for the

@@ -7,7 +7,7 @@
 //! |-----------|--------|
 //! | caller to node | `Header`, `Body` (the arguments); if it sends a stream, `Item`*, `End`; then FIN |
 //! | node to caller, one result | `Error`, or: `Trace` if asked for, `Body` or `Fault`; then FIN |
-//! | node to caller, a stream | `Fault` or `Error`, or: `Open`, (`Item` or `ItemFault`)*, `End` or `Error`; then FIN |
+//! | node to caller, a stream | `Fault` or `Error`, or: `Open`, (`Item`, `ItemFault` or `ItemError`)*, `End` or `Error`; then FIN |
 //!
 //! A FIN before the last frame of a direction is an error, never an end.
 

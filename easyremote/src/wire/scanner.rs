@@ -98,7 +98,7 @@ impl FrameScanner {
                 self.rest = length;
                 self.body |= kind == FrameKind::Body;
                 self.answered |= kind != FrameKind::Error;
-                if matches!(kind, FrameKind::Item | FrameKind::ItemFault) {
+                if matches!(kind, FrameKind::Item | FrameKind::ItemFault | FrameKind::ItemError) {
                     self.items += 1;
                 }
             }
@@ -142,7 +142,8 @@ mod tests {
         put(&mut out, FrameKind::Open, b"");
         put(&mut out, FrameKind::Item, b"one");
         put(&mut out, FrameKind::ItemFault, b"");
-        put_end(&mut out, 2);
+        put(&mut out, FrameKind::ItemError, b"text");
+        put_end(&mut out, 3);
         out
     }
 
@@ -156,7 +157,7 @@ mod tests {
                 scanner.pass(piece).unwrap();
             }
             assert!(scanner.is_complete() && scanner.shows_execution());
-            assert_eq!(scanner.items(), 2);
+            assert_eq!(scanner.items(), 3);
         }
     }
 

@@ -37,6 +37,19 @@ mod inner {
     pub async fn wait() {}
 }
 
+#[remote(crate = rpc, idempotent)]
+fn declared(a: u8) -> Result<u8, String>;
+
+#[remote(crate = er, implements = declared, detached, concurrency = 2, needs = "gpu")]
+fn implemented(a: u8) -> Result<u8, String> {
+    Ok(a)
+}
+
+#[remote(crate = framework::deps::er, err = "display")]
+fn fails() -> std::io::Result<()> {
+    Ok(())
+}
+
 fn callers(client: &Client) {
     let _ = add::call(client, 1, 2);
     let _ = inner::tail::call(client, 1);
@@ -45,5 +58,6 @@ fn callers(client: &Client) {
 fn main() {
     let _ = callers;
     let _ = functions![add, divide, count, inner::tail, inner::wait];
-    let _ = er::functions![add];
+    let _ = er::functions![add, implemented, fails];
+    let _ = er::functions!();
 }

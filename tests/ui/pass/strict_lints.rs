@@ -47,6 +47,22 @@ pub fn readings() -> impl Stream<Item = Reading> {
     stream::iter([Reading(1.0)])
 }
 
+/// Declared.
+#[remote(idempotent)]
+pub fn declared(a: i64) -> Result<i64, String>;
+
+/// Implements.
+#[remote(implements = declared, detached, concurrency = 2, needs = "gpu")]
+pub fn implements(a: i64) -> Result<i64, String> {
+    Ok(a)
+}
+
+/// Fails with text.
+#[remote(err = "display")]
+pub fn fails() -> std::io::Result<()> {
+    Ok(())
+}
+
 // Nobody calls, lists or exports these.
 #[remote]
 fn unused(private: Private) -> Private {
@@ -58,4 +74,6 @@ fn unused_stream() -> impl Stream<Item = Private> {
     stream::empty()
 }
 
-fn main() {}
+fn main() {
+    drop(easyremote::functions!());
+}

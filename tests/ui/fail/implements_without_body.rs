@@ -1,6 +1,6 @@
 use easyremote::remote;
 
-#[remote]
+#[remote(implements = api::embed)]
 pub async fn embed(text: String) -> Vec<f32>;
 
 fn main() {}

@@ -1,0 +1,48 @@
+//! What is wrong with the options that say how a function runs and how its errors travel.
+
+use crate::args::Options;
+use crate::mistakes::Mistakes;
+use crate::model::Function;
+use crate::parameters::Parameter;
+use crate::returns::Returns;
+use crate::types::is_result;
+
+/// Adds to `mistakes` the options that mean nothing for `function`.
+pub(super) fn check(function: &Function, options: &Options, mistakes: &mut Mistakes) {
+    detached(function, options, mistakes);
+    err(function, options, mistakes);
+}
+
+fn detached(function: &Function, options: &Options, mistakes: &mut Mistakes) {
+    let Some(detached) = &options.detached else {
+        return;
+    };
+    if options.stream.is_some() {
+        mistakes.at(
+            detached,
+            "`detached` does not go with `stream`: without its caller nobody takes the items",
+        );
+    } else if function.parameters().any(|parameter| Parameter::is_upload(&parameter)) {
+        mistakes.at(
+            detached,
+            "`detached` does not go with a client stream: without its caller nobody ends it",
+        );
+    }
+}
+
+fn err(function: &Function, options: &Options, mistakes: &mut Mistakes) {
+    let Some(err) = &options.err else {
+        return;
+    };
+    let plain = options.plain.is_some();
+    let fails = match Returns::of(&function.signature.output) {
+        Returns::Nothing => false,
+        Returns::Value(ty) => is_result(ty) && !plain,
+        Returns::Stream(stream) => {
+            stream.setup.is_some() || (stream.item.is_some_and(is_result) && !plain)
+        }
+    };
+    if !fails {
+        mistakes.at(err, "there is no error to display: return a `Result<T, E>`, or drop `err`");
+    }
+}

@@ -1,0 +1,43 @@
+//! What remains of a function that is only declared, beside its twin.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{ReturnType, Type};
+
+use crate::expand::Twin;
+use crate::parameters::Parameter;
+use crate::returns::Returns;
+
+impl Twin<'_> {
+    /// The streams of the signature as they are written, which the twin does not name: what is
+    /// imported for them is used, and a trait that does not exist is an error.
+    ///
+    /// ```text
+    /// // Input:
+    /// #[remote(stream)]
+    /// fn translate(audio: impl Stream<Item = Chunk>, to: Language) -> impl Stream<Item = Text>;
+    ///
+    /// // Output:
+    /// const _: () = { fn written(_: impl Stream<Item = Chunk>, _: impl Stream<Item = Text>) {} };
+    /// ```
+    pub(super) fn written(&self) -> TokenStream {
+        let uploads = self.parameters.iter().filter(|it| it.is_upload());
+        let mut types: Vec<&Type> = uploads.map(|upload: &Parameter<'_>| upload.ty).collect();
+        if let (Returns::Stream(_), ReturnType::Type(_, ty)) =
+            (&self.returns, &self.function.signature.output)
+        {
+            types.push(ty);
+        }
+        if types.is_empty() {
+            return TokenStream::new();
+        }
+        let cfgs = &self.cfgs;
+        quote! {
+            #(#cfgs)*
+            #[allow(dead_code, deprecated)]
+            const _: () = {
+                fn written(#(_: #types),*) {}
+            };
+        }
+    }
+}

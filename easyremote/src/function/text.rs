@@ -1,0 +1,104 @@
+//! Errors that travel as text: the functions with `err = "display"`.
+
+use std::fmt::Display;
+use std::marker::PhantomData;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::function::outcome::{Cause, Outcome, Sent, Stages, Value};
+
+/// A type that may be the `E` of a `Result<T, E>` whose errors are sent as text.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent as text",
+    label = "not `Display + Send + 'static`",
+    note = "`err = \"display\"` needs an error that shows itself and may move between threads: \
+            implement `Display`, or write `Box<dyn Error + Send + Sync>` for `Box<dyn Error>`"
+)]
+pub trait Shown: Display + Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<E: Display + Send + 'static> Shown for E {}
+
+/// A `Result<T, E>`, by whatever name.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is named like a `Result` but is not one",
+    label = "not a `Result<T, E>`",
+    note = "a plain value has no error to display: drop `err`, and write #[remote(plain)]"
+)]
+pub trait Fallible: Send + 'static {
+    /// `T`
+    type Value: Value;
+    /// `E`
+    type Failure: Shown;
+
+    /// The value itself.
+    ///
+    /// # Errors
+    /// Its failure.
+    fn into_result(self) -> Result<Self::Value, Self::Failure>;
+}
+
+impl<T: Value, E: Shown> Fallible for Result<T, E> {
+    type Value = T;
+    type Failure = E;
+
+    fn into_result(self) -> Self {
+        self
+    }
+}
+
+/// Stands for a failure that travels as text: no value of it crosses the network.
+///
+/// Not [`Never`](crate::function::outcome::Never), so that signatures show that there is one.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub enum Text {}
+
+/// The [`Outcome`] of a function that returns `R`, a `Result<T, E>` whose `E` travels as text.
+pub struct Displayed<R>(PhantomData<fn() -> R>);
+
+impl<R: Fallible> Outcome for Displayed<R> {
+    type Raw = R;
+    type Value = R::Value;
+    type RawFailure = R::Failure;
+    type Failure = Text;
+    type Error = Error;
+
+    fn split(raw: R) -> Result<R::Value, R::Failure> {
+        raw.into_result()
+    }
+
+    /// With `#`, for which `anyhow` and its like show the whole chain of causes.
+    fn sent(failure: R::Failure) -> Sent<Text> {
+        Sent::Text(format!("{failure:#}"))
+    }
+
+    fn function_error(failure: Text) -> Error {
+        match failure {}
+    }
+
+    fn own_failure(error: Error) -> Result<Text, Error> {
+        Err(error)
+    }
+}
+
+impl<R, I> Stages<I> for Displayed<R>
+where
+    R: Fallible<Value = ()>,
+    I: Outcome,
+{
+    type ItemFailure = I::Failure;
+    type ItemError = I::Error;
+
+    fn setup_error(failure: Text) -> I::Error {
+        match failure {}
+    }
+
+    fn item_error(failure: I::Failure) -> I::Error {
+        I::function_error(failure)
+    }
+
+    fn cause(error: I::Error) -> Cause<Text, I::Failure> {
+        I::own_failure(error).map_or_else(Cause::Remote, Cause::Item)
+    }
+}

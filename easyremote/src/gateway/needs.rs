@@ -1,0 +1,39 @@
+//! The tags that a function needs: which nodes can run it, and what to say if none can.
+
+use crate::error::{Error, ErrorKind};
+use crate::gateway::node_session::NodeSession;
+use crate::gateway::table::{Route, SHOWN, list, matches};
+use crate::wire::control::Offer;
+use crate::wire::header::CallHeader;
+
+impl NodeSession {
+    /// Whether the node has all the tags that the function needs.
+    pub(super) fn can_run(&self, offer: &Offer) -> bool {
+        self.lacking(offer).next().is_none()
+    }
+
+    fn lacking<'a>(&'a self, offer: &'a Offer) -> impl Iterator<Item = &'a str> {
+        let tags = &self.register.tags;
+        offer.needs.iter().filter(|tag| !tags.contains(tag)).map(String::as_str)
+    }
+}
+
+/// The error of a call for which there would be nodes, if only they had the tags that the function
+/// needs; `None` if that is not what is missing.
+pub(super) fn unable(header: &CallHeader, routes: &[Route]) -> Option<Error> {
+    let asked_for = |route: &&Route| matches(route.offer(), header) && route.node.fits(header);
+    let nodes: Vec<&Route> = routes.iter().filter(asked_for).collect();
+    let first = nodes.first()?;
+    let lack = |route: &&Route| {
+        let tags: Vec<&str> = route.node.lacking(route.offer()).collect();
+        let noun = if tags.len() == 1 { "the tag" } else { "the tags" };
+        format!("node `{}` lacks {noun} {}", route.node.id(), list(tags.into_iter()))
+    };
+    let text = format!(
+        "no node that offers `{}` has the tags that it needs: {}; give a node a tag with \
+         `Node::builder(..).tag(\"..\")`",
+        header.function,
+        nodes.iter().take(SHOWN).map(lack).collect::<Vec<_>>().join(", ")
+    );
+    Some(Error::new(ErrorKind::NoNode, text).with_node(first.node.id()))
+}

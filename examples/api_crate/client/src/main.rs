@@ -1,0 +1,46 @@
+//! A client of the API crate: `cargo run -p api-crate-client` runs it with all that it calls.
+//!
+//! It links nothing of the node. So that one command is enough, it also starts a gateway, in this
+//! process, and the node, in another.
+
+use std::process::Stdio;
+
+use easyremote::{Client, Gateway};
+use futures::TryStreamExt;
+use tokio::process::{Child, Command};
+
+const TEXT: &str =
+    "Functions are declared once. Nodes implement them; clients call them. That's it!";
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let gateway = Gateway::serve("127.0.0.1:0").await?;
+    let mut node = node(&gateway)?;
+    let client = Client::connect(gateway.local_addr()).await?;
+
+    // The node may have to be built first, so the timeout of the declaration is too short.
+    let patience = std::time::Duration::from_secs(300);
+    let summary = api::summarize::call(&client, TEXT.into()).wait_for_node().timeout(patience);
+    let summary = summary.await?;
+    println!("{} words, the longest is `{}`", summary.words, summary.longest);
+
+    let sentences: Vec<String> = api::sentences::call(&client, TEXT.into()).try_collect().await?;
+    println!("{} sentences:", sentences.len());
+    sentences.iter().for_each(|sentence| println!("  {sentence}"));
+
+    drop(node.stdin.take()); // the node ends with its input
+    node.wait().await?;
+    Ok(())
+}
+
+/// Starts the node in a process of its own.
+fn node(gateway: &Gateway) -> std::io::Result<Child> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    Command::new(cargo)
+        .args(["run", "--quiet", "--package", "api-crate-node"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("EASYREMOTE_GATEWAY", gateway.local_addr().to_string())
+        .stdin(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+}

@@ -1,0 +1,10 @@
+use easyremote::remote;
+
+mod api {}
+
+#[remote(implements = api::embed)]
+fn embed() -> u8 {
+    0
+}
+
+fn main() {}
