@@ -131,7 +131,7 @@ pub use easyremote_macros::remote;
 macro_rules! functions {
     ($($function:ty),+ $(,)?) => {
         <$crate::Functions as ::core::convert::From<_>>::from([
-            $(<$function as $crate::__private::Local>::function()),+
+            $(<$function as $crate::__private::Listed>::functions()),+
         ])
     };
 }

@@ -2,7 +2,9 @@
 
 pub use futures::Stream;
 
-pub use crate::client::{Call, Client, StreamCall, call, call_with, stream_call, stream_call_with};
+pub use crate::client::{
+    Call, Client, Instance, StreamCall, call, call_with, stream_call, stream_call_with,
+};
 pub use crate::function::context::Context;
 pub use crate::function::descriptor::Descriptor;
 pub use crate::function::handler::{
@@ -12,8 +14,9 @@ pub use crate::function::outcome::{
     Argument, Failure, Itself, Never, Outcome, Plain, Stages, Value,
 };
 pub use crate::function::registry::{Function, Functions};
-pub use crate::function::remote::{Local, Remote, RemoteStream, RemoteUnary};
+pub use crate::function::remote::{Listed, Local, Remote, RemoteStream, RemoteUnary, Served};
 pub use crate::function::signature::{Signature, SignatureCell, trace_stream, trace_unary};
+pub use crate::function::states::State;
 pub use crate::function::upload::{Upload, Uploaded};
 pub use crate::wire::kind::Kind;
 

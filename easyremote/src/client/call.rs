@@ -51,6 +51,10 @@ where
 }
 
 impl<F: RemoteUnary> Call<F> {
+    pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {
+        Self { raw: RawCall::new(prepared), function: PhantomData }
+    }
+
     fn set(&mut self, change: impl FnOnce(&mut Prepared)) {
         self.raw.set(change);
     }

@@ -2,6 +2,7 @@
 
 mod call;
 mod exchange;
+mod instance;
 mod json;
 mod options;
 mod prepared;
@@ -29,6 +30,7 @@ use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
 
 pub use crate::client::call::{Call, call, call_with};
+pub use crate::client::instance::Instance;
 pub use crate::client::json::{JsonCall, JsonError, JsonStream};
 pub use crate::client::options::Options;
 pub use crate::client::stream::{OpenStream, StreamCall, stream_call, stream_call_with};

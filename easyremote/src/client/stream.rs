@@ -54,6 +54,10 @@ where
 }
 
 impl<F: RemoteStream> StreamCall<F> {
+    pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {
+        Self { raw: RawStream::new(prepared), function: PhantomData }
+    }
+
     fn set(&mut self, change: impl FnOnce(&mut Prepared)) {
         self.raw.set(change);
     }

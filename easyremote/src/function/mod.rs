@@ -10,4 +10,5 @@ pub(crate) mod outcome;
 pub(crate) mod registry;
 pub(crate) mod remote;
 pub(crate) mod signature;
+pub(crate) mod states;
 pub(crate) mod upload;

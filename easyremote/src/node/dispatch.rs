@@ -132,7 +132,8 @@ impl<'a> Call<'a> {
         });
         let states = self.shared.states.clone();
         let deadline = deadline.map(Instant::into_std);
-        let context = Context::new(&self.shared.id, header, deadline, self.cancelled.clone());
+        let context = Context::new(&self.shared.id, header, deadline, self.cancelled.clone())
+            .at_instance(function.instance.clone());
         let inputs = Inputs { states, context, upload };
         Ok((function, inputs, Request { codec, body, max_message }))
     }
@@ -296,14 +297,14 @@ impl<'a> Call<'a> {
     }
 
     fn late(&self, function: &Function, executed: Executed) -> Error {
-        let text = format!("the deadline of `{}` passed at its node", function.descriptor.name);
+        let text = format!("the deadline of `{}` passed at its node", function.name);
         Error::new(ErrorKind::DeadlineExceeded, text)
             .with_executed(executed)
             .with_node(self.shared.id.as_str())
     }
 
     fn died(&self, function: &Function, died: Died) -> Error {
-        let name = function.descriptor.name;
+        let name = &*function.name;
         let error = match died {
             Died::Panicked(panic) => panicked(name, &*panic),
             Died::Aborted => {

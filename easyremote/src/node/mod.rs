@@ -15,8 +15,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind};
-use crate::function::context::States;
 use crate::function::registry::{Functions, Registry};
+use crate::function::states::States;
 use crate::transport::address::{Gateways, IntoGateways};
 use crate::transport::dial::Dialler;
 use crate::transport::identity::random;
@@ -110,7 +110,8 @@ impl Node {
     /// # Errors
     /// [`ErrorKind::Unavailable`] if no gateway can be reached in time,
     /// [`ErrorKind::Unauthenticated`] or [`ErrorKind::PermissionDenied`] if it refuses the node,
-    /// [`ErrorKind::Protocol`] if two functions have one name.
+    /// [`ErrorKind::Protocol`] if two functions have one name, or one needs a state or a value that
+    /// the node does not have.
     ///
     /// # Cancel safety
     /// Dropping the future leaves nothing running.
@@ -191,13 +192,42 @@ impl NodeBuilder {
         self
     }
 
-    /// Keeps `value` for the functions that take a `#[state]` of its type, in place of one of the
-    /// same type given before.
+    /// Keeps `value` for the functions that take a `#[state]` of its type, and for the remote
+    /// methods of its type, in place of one of the same type given before.
     ///
-    /// It is shared by all calls; what changes needs a `Mutex`, or an atomic. To share it with the
-    /// rest of the program too, give an `Arc`, and take `#[state] x: &Arc<X>`.
-    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+    /// It is shared by all calls; what changes needs a `Mutex`, or an atomic. The rest of the
+    /// program can have it too: see [`shared_state`](Self::shared_state).
+    pub fn state<T: Send + Sync + 'static>(self, value: T) -> Self {
+        self.shared_state(Arc::new(value))
+    }
+
+    /// [`state`](Self::state) of a value that the program has a handle of: functions take it as
+    /// `#[state] x: &T`, and methods as `&self`.
+    pub fn shared_state<T: Send + Sync + 'static>(mut self, value: Arc<T>) -> Self {
         self.states.insert(value);
+        self
+    }
+
+    /// Keeps `value` for the remote methods of its type, under a name, in place of one of the same
+    /// type and name given before. There may be several, and a [`state`](Self::state) beside them.
+    ///
+    /// Clients call its methods with `Model::remote(&client).instance("small")`; their names on the
+    /// wire are `Model:small.embed`. `name` consists of `A-Z a-z 0-9 _ / -`, and the whole name on
+    /// the wire has at most 128 bytes; [`serve`](Self::serve) refuses others. `#[state]` never is
+    /// an instance.
+    pub fn instance<T>(self, name: impl Into<String>, value: T) -> Self
+    where
+        T: Send + Sync + 'static,
+    {
+        self.shared_instance(name, Arc::new(value))
+    }
+
+    /// [`instance`](Self::instance) of a value that the program has a handle of.
+    pub fn shared_instance<T>(mut self, name: impl Into<String>, value: Arc<T>) -> Self
+    where
+        T: Send + Sync + 'static,
+    {
+        self.states.insert_instance(name.into(), value);
         self
     }
 

@@ -1,8 +1,0 @@
-use easyremote::remote;
-
-#[remote]
-trait Embedder {
-    fn embed(&self, text: String) -> usize;
-}
-
-fn main() {}
