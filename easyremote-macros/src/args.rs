@@ -24,6 +24,10 @@ pub(crate) struct Options {
     pub(crate) timeout_ms: Option<u64>,
     /// `crate = path`
     pub(crate) krate: Option<Path>,
+    /// `skip`, of a method
+    pub(crate) skip: Option<Ident>,
+    /// The names of all that are given, in order.
+    pub(crate) given: Vec<Ident>,
 }
 
 impl Options {
@@ -59,6 +63,7 @@ impl Options {
             "stream" => self.stream = Some(key.clone()),
             "inline" => self.inline = Some(key.clone()),
             "plain" => self.plain = Some(key.clone()),
+            "skip" => self.skip = Some(key.clone()),
             "name" => {
                 self.name =
                     Some(value(&key, input, <LitStr as Parse>::parse, "name = \"math.add\"")?)
@@ -72,6 +77,7 @@ impl Options {
             _ => return Err(Error::new(key.span(), unknown(&name))),
         }
         seen.push(name);
+        self.given.push(key.clone());
         end_of_option(&key, input)
     }
 }
@@ -123,7 +129,7 @@ fn end_of_option(key: &Ident, input: ParseStream<'_>) -> Result<(), Error> {
     }
     let message = match key.to_string().as_str() {
         _ if input.peek(Ident::peek_any) => "write `,` between two options".to_owned(),
-        flag @ ("stream" | "inline" | "plain") => {
+        flag @ ("stream" | "inline" | "plain" | "skip") => {
             format!("`{flag}` takes no value: write `#[remote({flag})]`")
         }
         _ => "write `,` between two options".to_owned(),

@@ -61,7 +61,7 @@ impl Twin<'_> {
     }
 
     /// `a: i64`, or for a client stream what any caller can give; nothing for what the node has.
-    fn call_parameter(&self, parameter: &Parameter<'_>) -> Option<TokenStream> {
+    pub(super) fn call_parameter(&self, parameter: &Parameter<'_>) -> Option<TokenStream> {
         let private = &self.private;
         let Named { ident, ty } = parameter.named()?;
         Some(match parameter.origin {

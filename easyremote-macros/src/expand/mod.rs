@@ -10,15 +10,20 @@ use syn::{Attribute, Type};
 use crate::args::Options;
 use crate::check::check;
 use crate::mistakes::Mistakes;
-use crate::model::{self, Function};
+use crate::model::owner::Owner;
+use crate::model::{self, Function, Under};
 use crate::parameters::{Named, Origin, Parameter};
 use crate::returns::Returns;
 
+mod block;
 mod call;
+mod handle;
 mod handler;
+mod method;
 #[cfg(test)]
 mod odd_input;
 mod outcome;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +43,11 @@ mod tests;
 /// impl Local for add { .. }
 /// ```
 pub(crate) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
+    match model::under(&item) {
+        Under::Block => return block::remote(options, item),
+        Under::Trait => return service::remote(options, item),
+        Under::Function => {}
+    }
     let mut mistakes = Mistakes::default();
     let options = Options::parse(options, &mut mistakes);
     let function = match model::parse(item.clone()) {
@@ -80,6 +90,8 @@ struct Twin<'a> {
     /// Those that are sent at once.
     arguments: Vec<Named<'a>>,
     returns: Returns<'a>,
+    /// What it is a method of.
+    owner: Option<&'a Owner>,
 }
 
 impl<'a> Twin<'a> {
@@ -105,6 +117,7 @@ impl<'a> Twin<'a> {
             arguments: arguments.filter_map(Parameter::named).collect(),
             parameters,
             returns: Returns::of(&function.signature.output),
+            owner: None,
         }
     }
 
@@ -186,6 +199,7 @@ impl<'a> Twin<'a> {
             let timeout = Literal::u64_unsuffixed(timeout);
             quote!(.timeout_ms(#timeout))
         });
+        let method_of = self.owner.map(|Owner { name, .. }| quote!(.method_of(#name)));
         let types = self.argument_types();
         quote! {
             #(#cfgs)*
@@ -197,6 +211,7 @@ impl<'a> Twin<'a> {
                     ::core::file!(),
                     ::core::line!(),
                 )
+                #method_of
                 .parameters(&[#(#parameters),*])
                 #doc
                 #timeout;

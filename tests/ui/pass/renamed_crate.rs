@@ -37,13 +37,33 @@ mod inner {
     pub async fn wait() {}
 }
 
+struct Model;
+
+#[remote(crate = er)]
+impl Model {
+    #[rpc::remote(stream)]
+    fn words(&self) -> impl Iterator<Item = String> {
+        std::iter::empty()
+    }
+}
+
+#[remote(crate = crate::framework::deps::er)]
+trait Embedder {
+    async fn embed(&self) -> u8 {
+        1
+    }
+}
+
+impl Embedder for Model {}
+
 fn callers(client: &Client) {
     let _ = add::call(client, 1, 2);
     let _ = inner::tail::call(client, 1);
+    let _ = (Model::remote(client).words(), EmbedderClient::new(client).embed());
 }
 
 fn main() {
     let _ = callers;
     let _ = functions![add, divide, count, inner::tail, inner::wait];
-    let _ = er::functions![add];
+    let _ = er::functions![add, Model, EmbedderServer<Model>];
 }
