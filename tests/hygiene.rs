@@ -26,32 +26,39 @@ mod shadowed {
     pub(crate) struct Home;
     pub(crate) struct Implements;
     pub(crate) struct Inputs;
+    pub(crate) struct Instance;
     pub(crate) struct Item;
     pub(crate) struct Itself;
     pub(crate) struct Kind;
+    pub(crate) struct Listed;
     pub(crate) struct Local;
     pub(crate) struct Never;
     pub(crate) struct None;
     pub(crate) struct Ok;
     pub(crate) struct Option;
     pub(crate) struct Output;
+    pub(crate) struct PhantomData;
     pub(crate) struct Plain;
     pub(crate) struct Remote;
     pub(crate) struct RemoteStream;
     pub(crate) struct RemoteUnary;
     pub(crate) struct Result;
     pub(crate) struct Send;
+    pub(crate) struct Served;
     pub(crate) struct Setup;
     pub(crate) struct Signature;
     pub(crate) struct SignatureCell;
     pub(crate) struct Sink;
     pub(crate) struct Sized;
     pub(crate) struct Some;
+    pub(crate) struct State;
     pub(crate) struct StreamCall;
     pub(crate) struct String;
     pub(crate) struct Text;
     pub(crate) struct TheseArguments;
     pub(crate) struct ThisResult;
+    pub(crate) struct Sync;
+    pub(crate) struct T;
     pub(crate) struct Upload;
     pub(crate) struct Vec;
     pub(crate) struct bool;
@@ -64,10 +71,13 @@ mod shadowed {
     pub(crate) fn call() {}
     pub(crate) fn call_with() {}
     pub(crate) fn function() {}
+    pub(crate) fn functions() {}
     pub(crate) fn handler() {}
     pub(crate) fn only() {}
     pub(crate) fn written() {}
     pub(crate) fn inputs() {}
+    pub(crate) fn instance() {}
+    pub(crate) fn receiver() {}
     pub(crate) fn sink() {}
     pub(crate) fn stream_call() {}
     pub(crate) fn stream_call_with() {}
@@ -306,6 +316,9 @@ mod beside_arguments {
     }
 }
 
+#[path = "hygiene/methods.rs"]
+mod methods;
+
 /// The library under another name, as a framework would re-export it.
 mod framework {
     pub(crate) use ::easyremote as remoting;
@@ -413,9 +426,15 @@ fn every_kind_can_be_listed() {
         options::text,
         options::texts,
     ];
-    let listed = [functions, beside_arguments, renamed, options];
+    let blocks = ::easyremote::functions![methods::renamed::Model, methods::Instance];
+    let listed = [functions, beside_arguments, renamed, options, blocks];
     let listed: ::core::primitive::usize = listed.iter().map(|list| list.names().count()).sum();
     assert_eq!(framework::remoting::functions!().names().count(), listed);
+    let _: ::easyremote::Functions = ::easyremote::functions![
+        methods::Instance_add,
+        methods::ListedServer<methods::Instance>,
+        methods::renamed::EmbedderServer<methods::renamed::Model>,
+    ];
 }
 
 /// Each has the types that its caller expects, whatever else is called like them.
@@ -437,6 +456,12 @@ async fn calls(client: ::easyremote::Client) {
     let _: Result<(), Error> = beside_arguments::context::call(&client).await;
     let numbers = ::futures::stream::iter([1_i64]);
     let _: Result<i64, Error> = beside_arguments::upload::call(&client, numbers, 1).await;
+    let handle = methods::Instance::remote(&client);
+    let _: Result<i64, Error> = handle.add(1, methods::Instance(2), 3).await;
+    let _: Result<methods::Instance, CallError<i64>> = handle.instance("a").wait(1, 2).await;
+    let _: Result<(), CallError<i64>> = methods::ListedClient::new(&client).tiny(methods::T).await;
+    let _: Result<u8, Error> = methods::renamed::Model::remote(&client).embed(1, 2).await;
+    let _: Result<u8, Error> = methods::renamed::EmbedderClient::new(&client).embed(1).await;
     let mut items = kinds::fallible_stream::call(&client, 1);
     if let Some(Ok(item)) = items.next().await {
         let _: i64 = item;

@@ -1,6 +1,6 @@
 //! What a node keeps for its functions, and what they can learn about their call.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Probe, World, say, soon};
@@ -86,6 +86,25 @@ async fn functions_share_the_state_of_their_node() {
     assert_eq!(soon(items).await.unwrap(), ["a", "b", "c"]);
     let listed = soon(client.functions()).await.unwrap();
     assert_eq!(listed[0].signature, "(by: u64) -> u64");
+}
+
+#[remote]
+fn count_shared(#[state] counter: &Arc<Counter>, by: u64) -> u64 {
+    count(by, counter)
+}
+
+#[tokio::test]
+async fn a_program_can_keep_a_handle_of_its_node_s_state() {
+    let world = World::start().await;
+    let (one, two) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
+    let node = world.node_builder().functions(functions![count, count_shared]);
+    // An `Arc` that is given as the state is a state of another type.
+    let node = node.shared_state(one.clone()).state(two.clone());
+    let _node = soon(node.serve()).await.unwrap();
+    let client = world.client().await;
+    assert_eq!(soon(count::call(&client, 1)).await.unwrap(), 1);
+    assert_eq!(soon(count_shared::call(&client, 10)).await.unwrap(), 10);
+    assert_eq!((*one.0.lock().unwrap(), *two.0.lock().unwrap()), (1, 10));
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) krate: Option<Path>,
     /// The names of all options that could be read, in order.
     pub(crate) keys: Vec<Ident>,
+    /// `skip`, of a method
+    pub(crate) skip: Option<Ident>,
 }
 
 impl Options {
@@ -81,6 +83,7 @@ impl Options {
             "needs" => self.needs = values::needs(&key, input)?,
             "err" => self.err = Some(values::err(&key, input)?),
             "implements" => self.implements = Some(values::implements(&key, input)?),
+            "skip" => self.skip = Some(key.clone()),
             "name" => {
                 self.name =
                     Some(value(&key, input, <LitStr as Parse>::parse, "name = \"math.add\"")?)
@@ -146,7 +149,7 @@ fn end_of_option(key: &Ident, input: ParseStream<'_>) -> Result<(), Error> {
     }
     let message = match key.to_string().as_str() {
         _ if input.peek(Ident::peek_any) => "write `,` between two options".to_owned(),
-        flag @ ("stream" | "inline" | "plain" | "idempotent" | "detached") => {
+        flag @ ("stream" | "inline" | "plain" | "idempotent" | "detached" | "skip") => {
             format!("`{flag}` takes no value: write `#[remote({flag})]`")
         }
         _ => "write `,` between two options".to_owned(),

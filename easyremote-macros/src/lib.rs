@@ -1,8 +1,8 @@
 //! The `#[remote]` attribute of [`easyremote`](https://docs.rs/easyremote).
 //!
-//! Use it through that crate, which re-exports it. A function is read in four steps, each a module:
-//! the options in parentheses (`args`), the function itself (`model`), everything that is wrong with
-//! it (`check`), and the code that is put next to it (`expand`).
+//! Use it through that crate, which re-exports it. A function, a block of methods or a trait is read
+//! in four steps, each a module: the options in parentheses (`args`), the item itself (`model`),
+//! everything that is wrong with it (`check`), and the code that is put next to it (`expand`).
 
 use proc_macro::TokenStream;
 
@@ -15,7 +15,7 @@ mod parameters;
 mod returns;
 mod types;
 
-/// Makes a function callable from other machines.
+/// Makes a function callable from other machines; or all methods of a type, or of a trait.
 ///
 /// The function stays what it was. Next to it comes its *twin*, an empty struct of the same name
 /// and visibility: `add(1, 2)` runs here, `add::call(&client, 1, 2)` runs on a node, and
@@ -44,8 +44,8 @@ mod types;
 /// ```
 ///
 /// # Which functions
-/// A free function, neither generic nor `unsafe`. What it takes and gives is owned, and serde can
-/// take it apart and put it together.
+/// A free function, neither generic nor `unsafe`; for methods see [below](#methods-of-a-type). What it
+/// takes and gives is owned, and serde can take it apart and put it together.
 ///
 /// | function                            | on the node it runs                              |
 /// |-------------------------------------|--------------------------------------------------|
@@ -116,6 +116,73 @@ mod types;
 /// | `err = "display"`    | its errors travel as text, so they need `Display` and not serde       |
 /// | `implements = path`  | the declaration that this implements                                  |
 /// | `crate = path`       | where `easyremote` is, if it was renamed                              |
+/// | `skip`               | leaves a method of a block or trait out                               |
+///
+/// # Methods of a type
+/// On an `impl` block, which stays what it was:
+///
+/// ```text
+/// #[remote]
+/// impl Model {
+///     pub async fn embed(&self, text: String) -> Vec<f32> { .. }
+///     #[remote(stream)]
+///     pub fn tokens(&self, prompt: String) -> impl Stream<Item = String> { .. }
+///     #[remote(skip)]
+///     pub fn rename(&mut self, name: &str) { .. }
+///     pub fn new() -> Self { .. }
+/// }
+///
+/// // On a node:
+/// Node::builder(gateway).functions(functions![Model]).state(model).serve()
+/// Node::builder(gateway).functions(functions![Model]).instance("small", a).instance("large", b).serve()
+///
+/// // On a client:
+/// Model::remote(&client).embed(text).await?
+/// Model::remote(&client).instance("small").tokens(prompt)
+/// ```
+///
+/// Every function with `&self` is remote, and `#[remote(..)]` on it gives its options;
+/// `#[remote(skip)]` leaves it out. Functions without `self`, constants and types are left alone.
+/// `&self` is a value that the node keeps, and all calls share it: its type is `Send + Sync`, and
+/// what changes is in a `Mutex`. A stream may borrow from it. `Self` in a signature is the type.
+///
+/// Added are the handle `ModelClient`, with a method for each remote one, `Model::remote(&client)`,
+/// which makes one, and a twin `Model_embed` for each method, so that the type `Call<Model_embed>`
+/// can be written. A twin is as visible as its method, the handle as the most visible of them.
+///
+/// On the wire the method is called `Model.embed`, and on an instance `Model:small.embed`. Options
+/// of the block are `name`, which replaces `Model` there, `stub`, which names the handle, and
+/// `crate`. A type has one such block; it is not generic, but may be that of one generic type:
+/// `impl Model<f32>`.
+///
+/// # Methods of a trait
+/// On a trait, for what nodes implement and clients call:
+///
+/// ```text
+/// #[remote]
+/// pub trait Embedder {
+///     async fn embed(&self, text: String) -> Vec<f32>;
+///     #[remote(stream)]
+///     fn tokens(&self, prompt: String) -> impl Stream<Item = String>;
+/// }
+///
+/// // On a node, where `Model: Embedder`:
+/// Node::builder(gateway).functions(functions![EmbedderServer<Model>]).state(model).serve()
+///
+/// // On a client:
+/// EmbedderClient::new(&client).embed(text).await?
+/// ```
+///
+/// All methods are remote but those with `#[remote(skip)]`, and they may have bodies. The trait
+/// becomes one of what is `Send + Sync + 'static`, and in its methods `async fn f() -> T` becomes
+/// `fn f() -> impl Future<Output = T> + Send`, and `impl Stream<Item = T>` becomes
+/// `impl Stream<Item = T> + Send`: a node runs them on any thread. An implementation writes them as
+/// they stand in the trait.
+///
+/// Added are the handle `EmbedderClient`, the list `EmbedderServer<T>`, and the twins
+/// `Embedder_embed`, all as visible as the trait. Nobody but the node knows what implements the
+/// trait, so it has no parameters, types or constants, and no `Self` in its signatures. Names on the
+/// wire, instances and options are those of a type's methods.
 ///
 /// `inline`, `detached`, `concurrency` and `needs` belong to the function with the body; `name`,
 /// `timeout` and `idempotent` to its declaration, if it has one. `stream`, `plain` and `err` say how

@@ -1,9 +1,9 @@
 //! The function under the attribute, as it is written.
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::quote;
 use syn::ext::IdentExt;
-use syn::parse::{Parse, ParseStream};
+use syn::parse::{Parse, ParseStream, Parser};
 use syn::{
     Attribute, Error, Expr, ExprLit, FnArg, Ident, Lit, Meta, Pat, PatType, Receiver, Signature,
     Token, Visibility,
@@ -11,15 +11,30 @@ use syn::{
 
 use crate::parameters::{Parameter, helpers, is_helper};
 
+pub(crate) mod block;
+pub(crate) mod method;
+pub(crate) mod owner;
+pub(crate) mod service;
+
 /// A function; its body is not looked into.
 pub(crate) struct Function {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
+    /// `&self` of a method, which is not among the inputs of the signature then.
+    pub(crate) receiver: Option<Receiver>,
     /// Where the body would be, the semicolon of a function that has none.
     pub(crate) no_body: Option<Token![;]>,
     /// Kept as it is.
-    body: Option<TokenTree>,
+    pub(crate) body: Option<TokenTree>,
+}
+
+/// What stands under the attribute, by its first words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Under {
+    Function,
+    Block,
+    Trait,
 }
 
 impl Parse for Function {
@@ -35,7 +50,7 @@ impl Parse for Function {
             Some(_) => None,
             None => Some(body(input)?),
         };
-        Ok(Self { attributes, visibility, signature, no_body, body })
+        Ok(Self { attributes, visibility, signature, receiver: None, no_body, body })
     }
 }
 
@@ -65,7 +80,7 @@ impl Function {
     /// async fn embed(model: &Model, text: String) -> Vec<f32> { .. }
     /// ```
     pub(crate) fn without_helpers(&self) -> Option<TokenStream> {
-        let Self { attributes, visibility, signature, no_body, body } = self;
+        let Self { attributes, visibility, signature, no_body, body, .. } = self;
         if signature.inputs.iter().all(|input| helpers(attributes_of(input)).next().is_none()) {
             return None;
         }
@@ -152,20 +167,73 @@ fn starts_like_a_function(input: ParseStream<'_>) -> bool {
 }
 
 fn not_a_function(input: ParseStream<'_>) -> Error {
-    let ahead = input.fork();
-    // Parsing `unsafe` cannot fail: it is optional.
-    let _ = ahead.parse::<Option<Token![unsafe]>>();
-    let what = if ahead.peek(Token![impl]) {
-        "`impl` blocks are not supported yet: put `#[remote]` on a free function"
-    } else if ahead.peek(Token![trait]) {
-        "traits are not supported yet: put `#[remote]` on a free function"
-    } else {
-        "`#[remote]` goes on a function: `fn` or `async fn`"
-    };
-    if ahead.is_empty() {
+    let what = "`#[remote]` goes on a function, on an `impl` block or on a trait";
+    if input.is_empty() {
         return Error::new(proc_macro2::Span::call_site(), what);
     }
-    Error::new(ahead.span(), what)
+    Error::new(input.span(), what)
+}
+
+/// Looks at how the item under the attribute begins.
+pub(crate) fn under(item: &TokenStream) -> Under {
+    let begins = |input: ParseStream<'_>| {
+        input.call(Attribute::parse_outer)?;
+        input.parse::<Visibility>()?;
+        let mut found = Under::Function;
+        while let Ok(word) = input.call(Ident::parse_any) {
+            match word.to_string().as_str() {
+                "unsafe" | "default" | "auto" | "const" => continue,
+                "impl" => found = Under::Block,
+                "trait" => found = Under::Trait,
+                _ => {}
+            }
+            break;
+        }
+        input.parse::<TokenStream>()?;
+        Ok(found)
+    };
+    begins.parse2(item.clone()).unwrap_or(Under::Function)
+}
+
+/// Splits an item with a body in braces into what is before them, and them.
+fn split_body(item: TokenStream) -> Result<(TokenStream, Group), Error> {
+    let mut tokens: Vec<TokenTree> = item.into_iter().collect();
+    if let [TokenTree::Group(whole)] = &tokens[..]
+        && whole.delimiter() == Delimiter::None
+    {
+        return split_body(whole.stream());
+    }
+    match tokens.pop() {
+        Some(TokenTree::Group(body)) if body.delimiter() == Delimiter::Brace => {
+            let mut header: TokenStream = tokens.into_iter().collect();
+            let mut empty = Group::new(Delimiter::Brace, TokenStream::new());
+            empty.set_span(body.span());
+            header.extend([TokenTree::Group(empty)]);
+            Ok((header, body))
+        }
+        last => {
+            let span = last.map_or_else(proc_macro2::Span::call_site, |token| token.span());
+            Err(Error::new(span, "expected the methods, in braces"))
+        }
+    }
+}
+
+/// Passes over an item of a block or a trait that is not a function: up to a semicolon or braces.
+fn pass_over(input: ParseStream<'_>) -> Result<TokenStream, Error> {
+    let mut passed = TokenStream::new();
+    while !input.is_empty() {
+        let token: TokenTree = input.parse()?;
+        let last = match &token {
+            TokenTree::Punct(punct) => punct.as_char() == ';',
+            TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+            _ => false,
+        };
+        passed.extend([token]);
+        if last {
+            break;
+        }
+    }
+    Ok(passed)
 }
 
 /// Reads the item under the attribute.

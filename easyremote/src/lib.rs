@@ -61,6 +61,70 @@
 //! A function without a body is a declaration, for a crate that clients share with the nodes that
 //! implement it; see [`#[remote]`](macro@remote#declarations).
 //!
+//! # Methods and traits
+//!
+//! [`#[remote]`](macro@remote) on an `impl` block makes its methods remote: a node keeps the value
+//! that `&self` is, and clients have a handle with the same methods. [`NodeBuilder::state`] gives
+//! the node one value of the type, and [`NodeBuilder::instance`] several with names.
+//!
+//! On a trait it makes remote whatever implements the trait: the crate that clients and nodes share
+//! then holds the trait and no more. Implementations write `async fn` as in the trait; futures and
+//! streams are `Send`, and so is what implements it, for a node runs them on any thread.
+//!
+//! ```
+//! use easyremote::{Client, Gateway, Node, functions, remote};
+//! use futures::{Stream, StreamExt, stream};
+//!
+//! struct Model {
+//!     words: Vec<String>,
+//! }
+//!
+//! #[remote]
+//! impl Model {
+//!     pub async fn embed(&self, text: String) -> Vec<f32> {
+//!         vec![self.words.len() as f32; text.len()]
+//!     }
+//!
+//!     #[remote(stream)]
+//!     pub fn tokens(&self, prompt: String) -> impl Stream<Item = String> {
+//!         stream::iter(&self.words).map(move |word| format!("{prompt} {word}"))
+//!     }
+//! }
+//!
+//! #[remote]
+//! trait Greeter {
+//!     async fn greet(&self, name: String) -> String;
+//! }
+//!
+//! impl Greeter for Model {
+//!     async fn greet(&self, name: String) -> String {
+//!         format!("{} {name}", self.words[0])
+//!     }
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), easyremote::Error> {
+//! # let gateway = Gateway::serve("127.0.0.1:0").await?;
+//! # let address = gateway.local_addr();
+//! let model = |word: &str| Model { words: vec![word.to_owned()] };
+//! let _node = Node::builder(address)
+//!     .functions(functions![Model, GreeterServer<Model>])
+//!     .state(model("hello"))
+//!     .instance("german", model("hallo"))
+//!     .serve()
+//!     .await?;
+//!
+//! let client = Client::connect(address).await?;
+//! assert_eq!(Model::remote(&client).embed("abc".into()).await?, [1.0; 3]);
+//! let mut tokens = Model::remote(&client).instance("german").tokens("say".into());
+//! assert_eq!(tokens.next().await.unwrap()?, "say hallo");
+//! assert_eq!(GreeterClient::new(&client).greet("you".into()).await?, "hello you");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # By name
+//!
 //! A client that does not share the definitions calls [by name](Client::call_json), with JSON.
 //!
 //! # Where things run
@@ -137,8 +201,12 @@ pub use easyremote_macros::remote;
 
 /// Lists functions for a node to offer: `functions![sync_add, lines]`, or all with `functions!()`.
 ///
-/// Gives [`Functions`]. A name that is not a [`#[remote]`](macro@remote) function with a body does
-/// not compile.
+/// A type with a [`#[remote]`](macro@remote) block stands for its remote methods, and
+/// `EmbedderServer<Model>` for those of the trait `Embedder` as `Model` implements them:
+/// `functions![sync_add, Model, EmbedderServer<Model>]`.
+///
+/// Gives [`Functions`]. A name that is not a [`#[remote]`](macro@remote) function with a body, nor
+/// one of these, does not compile.
 ///
 /// Without names it lists every `#[remote]` function with a body of the crate that it is written
 /// in, wherever in the crate, in the order of files and lines, and none of its dependencies: a
@@ -156,7 +224,7 @@ macro_rules! functions {
     };
     ($($function:ty),+ $(,)?) => {
         <$crate::Functions as ::core::convert::From<_>>::from([
-            $(<$function as $crate::__private::Local>::function()),+
+            $(<$function as $crate::__private::Listed>::functions()),+
         ])
     };
 }

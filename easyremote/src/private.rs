@@ -4,7 +4,7 @@ pub use futures::Stream;
 pub use inventory;
 
 pub use crate::client::{
-    Call, Client, Map, StreamCall, call, call_with, map, stream_call, stream_call_with,
+    Call, Client, Instance, Map, StreamCall, call, call_with, map, stream_call, stream_call_with,
 };
 pub use crate::function::context::Context;
 pub use crate::function::declared::{
@@ -19,8 +19,9 @@ pub use crate::function::outcome::{
     Argument, Failure, Itself, Never, Outcome, Plain, Sent, Stages, Value,
 };
 pub use crate::function::registry::{Function, Functions};
-pub use crate::function::remote::{Local, Remote, RemoteStream, RemoteUnary};
+pub use crate::function::remote::{Listed, Local, Remote, RemoteStream, RemoteUnary, Served};
 pub use crate::function::signature::{Signature, SignatureCell, trace_stream, trace_unary};
+pub use crate::function::states::State;
 pub use crate::function::text::{Displayed, Fallible, Shown, Text};
 pub use crate::function::upload::{Upload, Uploaded};
 pub use crate::wire::kind::Kind;

@@ -19,6 +19,8 @@ enum Place {
     Upload,
     /// It is behind the reference of a `#[state]`.
     State,
+    /// It is what `&self` refers to.
+    Receiver,
     /// It is returned.
     Result,
 }
@@ -46,6 +48,11 @@ impl<'a> Crossing<'a> {
     /// What a `#[state]` refers to. It does not cross the network, but the node keeps it.
     pub(crate) fn state() -> Self {
         Self::at(Place::State)
+    }
+
+    /// The type of a block, of which the node keeps a value.
+    pub(crate) fn receiver() -> Self {
+        Self::at(Place::Receiver)
     }
 
     /// A returned value.
@@ -76,6 +83,7 @@ impl<'a> Crossing<'a> {
             Place::Argument(_) => "`#[remote]` arguments are owned",
             Place::Upload => "the items of a client stream are owned",
             Place::State => "`#[state]` lasts as long as the node",
+            Place::Receiver => "what `&self` refers to lasts as long as the node",
             Place::Result => "a remote function returns owned data",
         }
     }
@@ -107,7 +115,7 @@ struct Visitor<'a, 'b> {
 impl<'ast> Visit<'ast> for Visitor<'_, '_> {
     fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
         let lifetime = reference.lifetime.as_ref();
-        if let Place::State = self.crossing.place
+        if let Place::State | Place::Receiver = self.crossing.place
             && lifetime.is_some_and(|lifetime| lifetime.ident == "static")
         {
             return visit::visit_type_reference(self, reference);
@@ -133,7 +141,7 @@ impl<'ast> Visit<'ast> for Visitor<'_, '_> {
             return visit::visit_type_impl_trait(self, it);
         }
         let message = match self.crossing.place {
-            Place::Argument(_) | Place::Upload | Place::State => {
+            Place::Argument(_) | Place::Upload | Place::State | Place::Receiver => {
                 "remote functions cannot be generic: write a concrete type instead of `impl Trait`"
             }
             Place::Result => {
@@ -145,8 +153,9 @@ impl<'ast> Visit<'ast> for Visitor<'_, '_> {
 
     fn visit_type_path(&mut self, path: &'ast TypePath) {
         if path.path.segments.first().is_some_and(|segment| segment.ident == "Self") {
-            self.mistakes
-                .at(path, "methods are not supported yet: write a free function and name the type");
+            let message = "outside of methods nobody knows what `Self` is: name the type; \
+                           `#[remote]` for methods goes on the `impl` block";
+            self.mistakes.at(path, message);
         }
         visit::visit_type_path(self, path);
     }

@@ -7,10 +7,14 @@ use crate::args::Options;
 use crate::mistakes::Mistakes;
 use crate::model::Function;
 
+pub(crate) mod block;
 mod crossing;
 mod declared;
+mod method;
+mod owner;
 mod parameters;
 mod returned;
+pub(crate) mod service;
 mod state;
 mod terms;
 #[cfg(test)]
@@ -21,7 +25,12 @@ mod upload;
 pub(crate) fn check(function: &Function, options: &Options, mistakes: &mut Mistakes) {
     attributes(function, mistakes);
     qualifiers(&function.signature, mistakes);
+    main_function(function, mistakes);
     wire_name(function, options, mistakes);
+    if let (Some(skip), None) = (&options.skip, &function.receiver) {
+        mistakes
+            .at(skip, "`skip` leaves out a method of a `#[remote]` block: drop `#[remote]` here");
+    }
     generics(&function.signature, mistakes);
     parameters::check(&function.signature, mistakes);
     upload::check(function, options, mistakes);
@@ -60,11 +69,12 @@ fn qualifiers(signature: &Signature, mistakes: &mut Mistakes) {
     if let Some(variadic) = &signature.variadic {
         refuse(variadic, "a variadic one");
     }
-    if signature.ident == "main" {
-        mistakes.at(
-            &signature.ident,
-            "`main` cannot be remote: move the work into a function of its own",
-        );
+}
+
+fn main_function(function: &Function, mistakes: &mut Mistakes) {
+    let ident = &function.signature.ident;
+    if ident == "main" && function.receiver.is_none() {
+        mistakes.at(ident, "`main` cannot be remote: move the work into a function of its own");
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn check(signature: &Signature, mistakes: &mut Mistakes) {
             FnArg::Receiver(receiver) => {
                 mistakes.at(
                     receiver,
-                    "methods are not supported yet: write a free function without `self`",
+                    "put `#[remote]` on the `impl` block or the trait, not on the method",
                 );
                 continue;
             }

@@ -59,7 +59,8 @@ fn stream_in(stream: &Stream<'_>, ty: &Type, function: &Function, mistakes: &mut
              or `impl Iterator<Item = T>`",
         );
     }
-    let lasting = match function.parameters().any(|parameter| parameter.is_borrowed()) {
+    let borrows = function.receiver.is_some() || function.parameters().any(|it| it.is_borrowed());
+    let lasting = match borrows {
         true => lasts(ty),
         false => Vec::new(),
     };

@@ -1,7 +1,12 @@
 use crate::args::Options;
-use crate::check::check;
+use crate::check::{block, check, service};
 use crate::mistakes::Mistakes;
-use crate::model;
+use crate::model::block::Block;
+use crate::model::owner::Owner;
+use crate::model::service::Service;
+use crate::model::{self, Under};
+
+mod methods;
 
 mod options;
 
@@ -9,9 +14,18 @@ mod options;
 fn messages(options: &str, item: &str) -> Vec<String> {
     let mut mistakes = Mistakes::default();
     let options = Options::parse(options.parse().unwrap(), &mut mistakes);
-    match model::parse(item.parse().unwrap()) {
-        Ok(function) => check(&function, &options, &mut mistakes),
-        Err(error) => mistakes.push(error),
+    let item = item.parse().unwrap();
+    let checked = match model::under(&item) {
+        Under::Function => model::parse(item).map(|it| check(&it, &options, &mut mistakes)),
+        Under::Block => Block::parse(item).map(|it| {
+            block::check(&it, &Owner::of_block(&it, &options), &options, &mut mistakes);
+        }),
+        Under::Trait => Service::parse(item).map(|it| {
+            service::check(&it, &Owner::of_service(&it, &options), &options, &mut mistakes);
+        }),
+    };
+    if let Err(error) = checked {
+        mistakes.push(error);
     }
     mistakes.messages()
 }
@@ -94,7 +108,7 @@ fn all_mistakes_of_one_function_are_reported() {
             "has a ` `",
             "cannot have lifetimes",
             "cannot be generic",
-            "write a free function without `self`",
+            "put `#[remote]` on the `impl` block or the trait, not on the method",
             "write `name: (T, &str)` and destructure inside",
             "write `String` instead of `&str`",
             "take `c: T` and return the new value",
@@ -123,15 +137,13 @@ fn wire_names_are_checked() {
 #[test]
 fn what_is_not_a_plain_function_is_refused() {
     for (item, part) in [
-        ("impl Model { fn f(&self) {} }", "`impl` blocks are not supported yet"),
-        ("unsafe impl Send for Model {}", "`impl` blocks are not supported yet"),
-        ("pub trait Embedder { fn f(&self); }", "traits are not supported yet"),
         ("struct S;", "goes on a function"),
         ("const X: i32 = 1;", "goes on a function"),
         ("extern \"C\" { fn f(); }", "goes on a function"),
         ("", "goes on a function"),
-        ("fn f(&self) {}", "write a free function without `self`"),
-        ("fn f() -> Self { x }", "name the type"),
+        ("fn f(&self) {}", "put `#[remote]` on the `impl` block or the trait"),
+        ("fn f() -> Self { x }", "name the type; `#[remote]` for methods goes on the `impl` block"),
+        ("#[remote(skip)] fn f() {}", "is given twice"),
         ("const fn f() {}", "not a `const` one"),
         ("unsafe fn f() {}", "not an `unsafe` one"),
         ("extern \"C\" fn f() {}", "not an `extern` one"),
@@ -141,6 +153,7 @@ fn what_is_not_a_plain_function_is_refused() {
     ] {
         refuses("", item, &[part]);
     }
+    refuses("skip", "fn f() {}", &["`skip` leaves out a method of a `#[remote]` block"]);
     refuses("", "unsafe extern \"C\" fn f(a: i64, ...) {}", &["`unsafe`", "`extern`", "variadic"]);
 }
 

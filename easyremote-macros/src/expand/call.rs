@@ -91,9 +91,9 @@ impl Twin<'_> {
         };
         let visibility = &self.function.visibility;
         let deprecated = self.function.attributes_named("deprecated");
-        let (function, twin) = (self.function.name(), &self.ident);
+        let (function, twin) = (self.shown_function(), &self.ident);
         let doc = format!(
-            " Calls [`fn@{function}`] with each of `inputs`, on all nodes that offer it: \
+            " Calls {function} with each of `inputs`, on all nodes that offer it: \
              `{twin}::map(&client, inputs).concurrency(64)` is a stream of the results."
         );
         // Not a plain letter: an argument's type may be called like that.
@@ -114,7 +114,7 @@ impl Twin<'_> {
     }
 
     /// `a: i64`, or for a client stream what any caller can give; nothing for what the node has.
-    fn call_parameter(&self, parameter: &Parameter<'_>) -> Option<TokenStream> {
+    pub(super) fn call_parameter(&self, parameter: &Parameter<'_>) -> Option<TokenStream> {
         let private = &self.private;
         let Named { ident, ty } = parameter.named()?;
         Some(match parameter.origin {
@@ -125,11 +125,16 @@ impl Twin<'_> {
         })
     }
 
-    fn call_doc(&self) -> Vec<String> {
-        let function = match self.function.is_declaration() {
+    /// The function as docs show it; what is only declared cannot be linked to.
+    fn shown_function(&self) -> String {
+        match self.function.is_declaration() {
             true => format!("`{}`", self.function.name()),
             false => format!("[`fn@{}`]", self.function.name()),
-        };
+        }
+    }
+
+    fn call_doc(&self) -> Vec<String> {
+        let function = self.shown_function();
         let named = self.parameters.iter().filter_map(Parameter::named);
         let arguments: String = named.map(|it| format!(", {}", it.ident)).collect();
         let call = format!("{}::call(&client{arguments})", self.ident);

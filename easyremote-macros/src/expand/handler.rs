@@ -24,12 +24,13 @@ impl Twin<'_> {
     pub(super) fn local(&self) -> TokenStream {
         let Self { ident, private, cfgs, .. } = self;
         let handler = self.handler();
-        let needs = self.needs_state();
+        let needs = self.needs();
         let terms = self.terms();
+        let (generics, offers) = self.offers();
         quote! {
             #(#cfgs)*
             #[allow(deprecated)]
-            impl #private::Local for #ident {
+            impl #generics #private::#offers for #ident {
                 fn handler() -> #private::Handler { #handler #needs #terms }
             }
         }
@@ -106,16 +107,19 @@ impl Twin<'_> {
         if let Returns::Stream(_) = self.returns {
             function.set_span(function.span().located_at(first));
         }
+        let path = self.path_of_method(function.span());
+        let receiver = self.receiver(&names.inputs);
         let wait = self.function.signature.asyncness.map(|_| quote_spanned!(last=> .await));
         let mut arguments = names.arguments.iter();
-        let values = self.parameters.iter().map(|parameter| match parameter.origin {
+        let parameters = self.parameters.iter().map(|parameter| match parameter.origin {
             Origin::Argument => arguments.next().to_token_stream(),
             Origin::Upload(_) => names.upload.to_token_stream(),
             Origin::State(ty) => placed(&names.inputs, parameter, &quote!(state::<#ty>)),
             Origin::Context => placed(&names.inputs, parameter, &quote!(context)),
         });
+        let values = receiver.into_iter().chain(parameters);
         let values = quote_spanned!(last=> (#(#values),*));
-        let called = quote!(#function #values #wait);
+        let called = quote!(#path #function #values #wait);
         match &self.returns {
             Returns::Stream(stream) if stream.setup.is_none() => {
                 let private = self.private_at(first);
@@ -154,7 +158,7 @@ impl Twin<'_> {
         let inputs = &names.inputs;
         if self.upload().is_some() {
             quote!(mut #inputs)
-        } else if self.parameters.iter().any(Parameter::is_borrowed) {
+        } else if self.owner.is_some() || self.parameters.iter().any(Parameter::is_borrowed) {
             quote!(#inputs)
         } else {
             quote!(_)
@@ -173,10 +177,10 @@ impl Twin<'_> {
         quote!(#detached #concurrency #needs)
     }
 
-    /// `.needs_state::<Model>()` for each type of state.
-    fn needs_state(&self) -> TokenStream {
+    /// `.needs_state::<Model>()` for each type of state, and the same for what it is a method of.
+    fn needs(&self) -> TokenStream {
         let mut seen = Vec::new();
-        let mut needs = TokenStream::new();
+        let mut needs = self.needs_receiver();
         for parameter in &self.parameters {
             let Origin::State(ty) = parameter.origin else {
                 continue;

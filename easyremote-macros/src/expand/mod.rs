@@ -10,18 +10,23 @@ use syn::{Attribute, Type};
 use crate::args::Options;
 use crate::check::check;
 use crate::mistakes::Mistakes;
-use crate::model::{self, Function};
+use crate::model::owner::Owner;
+use crate::model::{self, Function, Under};
 use crate::parameters::{Named, Origin, Parameter};
 use crate::returns::Returns;
 
+mod block;
 mod call;
 mod declaration;
 mod entry;
+mod handle;
 mod handler;
 mod implements;
+mod method;
 #[cfg(test)]
 mod odd_input;
 mod outcome;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +47,11 @@ mod tests;
 /// submit!(only::<add>);
 /// ```
 pub(crate) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
+    match model::under(&item) {
+        Under::Block => return block::remote(options, item),
+        Under::Trait => return service::remote(options, item),
+        Under::Function => {}
+    }
     let mut mistakes = Mistakes::default();
     let options = Options::parse(options, &mut mistakes);
     let function = match model::parse(item.clone()) {
@@ -84,6 +94,8 @@ struct Twin<'a> {
     /// Those that are sent at once.
     arguments: Vec<Named<'a>>,
     returns: Returns<'a>,
+    /// What it is a method of.
+    owner: Option<&'a Owner>,
 }
 
 impl<'a> Twin<'a> {
@@ -109,6 +121,7 @@ impl<'a> Twin<'a> {
             arguments: arguments.filter_map(Parameter::named).collect(),
             parameters,
             returns: Returns::of(&function.signature.output),
+            owner: None,
         }
     }
 
@@ -218,6 +231,7 @@ impl<'a> Twin<'a> {
             quote!(.timeout_ms(#timeout))
         });
         let idempotent = self.options.idempotent.as_ref().map(|_| quote!(.idempotent()));
+        let method_of = self.owner.map(|Owner { name, .. }| quote!(.method_of(#name)));
         quote! {
             #private::Descriptor::new(
                 #name,
@@ -225,6 +239,7 @@ impl<'a> Twin<'a> {
                 ::core::file!(),
                 ::core::line!(),
             )
+            #method_of
             .parameters(&[#(#parameters),*])
             #doc
             #timeout

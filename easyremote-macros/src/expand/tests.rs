@@ -3,8 +3,10 @@ use quote::quote;
 
 use crate::expand::remote;
 
+mod blocks;
 mod declared;
 mod handlers;
+mod services;
 
 /// The expansion of `item` under `#[remote(options)]`, laid out as one writes it.
 fn expansion(options: TokenStream, item: TokenStream) -> String {

@@ -79,6 +79,10 @@ impl<F: RemoteUnary> Call<F> {
     pub(super) fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<Answer, Error>> {
         self.raw.poll(context)
     }
+
+    pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {
+        Self { raw: RawCall::new(prepared), function: PhantomData }
+    }
 }
 
 options!(impl<F: RemoteUnary> Call<F>);

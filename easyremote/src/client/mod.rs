@@ -3,6 +3,7 @@
 mod call;
 mod errors;
 mod exchange;
+mod instance;
 mod json;
 mod limits;
 mod map;
@@ -35,6 +36,7 @@ use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
 
 pub use crate::client::call::{Call, call, call_with};
+pub use crate::client::instance::Instance;
 pub use crate::client::json::{JsonCall, JsonError, JsonStream};
 pub use crate::client::map::{Map, map};
 pub use crate::client::options::Options;

@@ -70,6 +70,10 @@ impl<F: RemoteStream> StreamCall<F> {
         self
     }
 
+    pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {
+        Self { raw: RawStream::new(prepared), function: PhantomData }
+    }
+
     /// Waits until the function has set the stream up.
     ///
     /// # Errors

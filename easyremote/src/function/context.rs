@@ -1,8 +1,5 @@
-//! What a running function can learn about its call, and what the node keeps for it.
+//! What a running function can learn about its call.
 
-use std::any::{Any, TypeId, type_name};
-use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +21,7 @@ use crate::wire::header::{CallHeader, Caller};
 #[derive(Clone, Debug)]
 pub struct Context {
     inner: Arc<Inner>,
+    instance: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -55,7 +53,8 @@ impl Context {
         detached: bool,
         link: Arc<Link>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { node, header, caller, scope, detached, link }) }
+        let inner = Inner { node, header, caller, scope, detached, link };
+        Self { inner: Arc::new(inner), instance: None }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -72,6 +71,12 @@ impl Context {
         self.inner.header.limit
     }
 
+    /// The context of a call on one of several instances.
+    pub(crate) fn at_instance(mut self, instance: Option<Arc<str>>) -> Self {
+        self.instance = instance;
+        self
+    }
+
     /// The id of the node that the function runs on.
     #[must_use]
     pub fn node(&self) -> &str {
@@ -82,6 +87,13 @@ impl Context {
     #[must_use]
     pub fn function(&self) -> &str {
         &self.inner.header.function
+    }
+
+    /// The name of the [instance](crate::NodeBuilder::instance) that the caller has named, in a
+    /// method that is called on one.
+    #[must_use]
+    pub fn instance(&self) -> Option<&str> {
+        self.instance.as_deref()
     }
 
     /// Identifies the call: the same wherever it is logged, and never used again.
@@ -137,56 +149,5 @@ impl Context {
     /// elsewhere. In a function that is `detached` it never does. Cancel safe.
     pub async fn cancelled(&self) {
         self.inner.scope.cancelled.cancelled().await;
-    }
-}
-
-/// A type that may be the state of remote functions.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the state of a #[remote] function",
-    label = "not `Send + Sync + 'static`",
-    note = "calls share it between threads: put what changes into a `Mutex`"
-)]
-pub trait State: Send + Sync + 'static {}
-
-#[diagnostic::do_not_recommend]
-impl<T: Send + Sync + 'static> State for T {}
-
-/// The values that a node keeps for its functions, one of each type.
-#[derive(Default)]
-pub(crate) struct States {
-    values: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
-}
-
-impl States {
-    /// Keeps `value`, in place of one of the same type.
-    pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
-        self.values.insert(TypeId::of::<T>(), Box::new(value));
-    }
-
-    pub(crate) fn get<T: 'static>(&self) -> Option<&T> {
-        self.values.get(&TypeId::of::<T>())?.downcast_ref()
-    }
-
-    pub(crate) fn has(&self, wanted: &StateType) -> bool {
-        self.values.contains_key(&wanted.id)
-    }
-}
-
-impl fmt::Debug for States {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "States({})", self.values.len())
-    }
-}
-
-/// A type of which a function needs a value.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StateType {
-    id: TypeId,
-    pub(crate) name: &'static str,
-}
-
-impl StateType {
-    pub(crate) fn of<T: 'static>() -> Self {
-        Self { id: TypeId::of::<T>(), name: type_name::<T>() }
     }
 }

@@ -4,11 +4,14 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::wire::kind::Kind;
+use crate::wire::limits::MAX_NAME;
 
 /// The compile-time description of a remote function; written by `#[remote]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Descriptor {
     pub(crate) name: &'static str,
+    /// For a method, with what its name begins: the type's or trait's part of it.
+    pub(crate) owner: Option<&'static str>,
     pub(crate) kind: Kind,
     pub(crate) parameters: &'static [&'static str],
     pub(crate) doc: &'static str,
@@ -42,8 +45,16 @@ impl Descriptor {
             doc: "",
             timeout: None,
             idempotent: false,
+            owner: None,
             origin: Origin { file, line },
         }
+    }
+
+    /// A method of `owner`, with which its name begins: `Model` of `Model.embed`.
+    #[must_use]
+    pub const fn method_of(mut self, owner: &'static str) -> Self {
+        self.owner = Some(owner);
+        self
     }
 
     /// The names of the arguments, in order.
@@ -79,5 +90,66 @@ impl Descriptor {
     pub const fn implemented_at(mut self, file: &'static str, line: u32) -> Self {
         self.origin = Origin { file, line };
         self
+    }
+
+    /// What the method is called on the instance called `instance`: `Model:small.embed`.
+    ///
+    /// # Errors
+    /// What is wrong with the name of the instance.
+    pub(crate) fn name_at(&self, instance: &str) -> Result<String, String> {
+        check_instance(instance)?;
+        let owner = self.owner.unwrap_or(self.name);
+        let name = format!("{owner}:{instance}{}", &self.name[owner.len()..]);
+        if name.len() > MAX_NAME {
+            let length = name.len();
+            return Err(format!(
+                "the instance name `{instance}` is too long: `{name}` has {length} bytes, \
+                 {MAX_NAME} are allowed"
+            ));
+        }
+        Ok(name)
+    }
+}
+
+/// Whether `instance` may name an instance: it is a part of names on the wire.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check_instance(instance: &str) -> Result<(), String> {
+    if instance.is_empty() {
+        return Err("the name of an instance is empty".to_owned());
+    }
+    match instance.chars().find(|c| !c.is_ascii_alphanumeric() && !"_/-".contains(*c)) {
+        Some(odd) => {
+            let (instance, odd) = (instance.escape_debug(), odd.escape_debug());
+            Err(format!(
+                "the instance name `{instance}` has a `{odd}`: it consists of `A-Z a-z 0-9 _ / -`"
+            ))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_have_a_name_for_each_instance() {
+        let method = Descriptor::new("ai.Model.embed", Kind::Unary, "", 0).method_of("ai.Model");
+        assert_eq!(method.name_at("small").unwrap(), "ai.Model:small.embed");
+        assert_eq!(method.name_at("v1/x-2_b").unwrap(), "ai.Model:v1/x-2_b.embed");
+        for (instance, part) in [
+            ("", "is empty"),
+            ("a.b", "`a.b` has a `.`"),
+            ("a:b", "has a `:`"),
+            ("ß", "has a `ß`"),
+            ("a\n", "`a\\n` has a `\\n`"),
+            (&"x".repeat(114), "has 129 bytes, 128 are allowed"),
+        ] {
+            let text = method.name_at(instance).unwrap_err();
+            assert!(text.contains(part), "{instance}: {text}");
+        }
+        assert_eq!(method.name_at(&"x".repeat(113)).unwrap().len(), MAX_NAME);
     }
 }

@@ -16,10 +16,11 @@ use pollster::block_on;
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::arguments::decode;
-use crate::function::context::{Context, State, StateType, States};
+use crate::function::context::Context;
 use crate::function::outbox::{Outbox, put_fault, put_value};
 use crate::function::outcome::Outcome;
 use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
+use crate::function::states::{State, StateType, States};
 use crate::function::terms::Terms;
 use crate::function::upload::{RawUpload, Upload, Uploaded};
 use crate::gauge::Charge;
@@ -66,6 +67,17 @@ impl Inputs {
         self.states.get().expect("the node was started without the state")
     }
 
+    /// The value that the method is called on: the instance that the caller has named, or the
+    /// node's state.
+    ///
+    /// # Panics
+    /// If there is none: a node offers a method only for the values that it has.
+    #[must_use]
+    pub fn receiver<T: State>(&self) -> &T {
+        let value = self.states.instance(self.context.instance());
+        value.expect("the node was started without the value")
+    }
+
     /// What is known of the call.
     #[must_use]
     pub fn context(&self) -> &Context {
@@ -92,16 +104,26 @@ pub struct Sink<F> {
 }
 
 /// A function with its types erased.
+#[derive(Clone)]
 pub struct Handler {
     pub(crate) run: Run,
     /// What the node has to have for it.
     pub(crate) states: Vec<StateType>,
     pub(crate) terms: Terms,
+    /// For a method, what it is called on: the node's state of this type, and each instance.
+    pub(crate) receiver: Option<StateType>,
 }
 
 impl Handler {
     pub(crate) fn new(run: Run) -> Self {
-        Self { run, states: Vec::new(), terms: Terms::default() }
+        Self { run, states: Vec::new(), terms: Terms::default(), receiver: None }
+    }
+
+    /// Notes that it is a method of `T`.
+    #[must_use]
+    pub fn needs_receiver<T: State>(mut self) -> Self {
+        self.receiver = Some(StateType::of::<T>());
+        self
     }
 
     /// Notes that the function needs a state of type `T`.
@@ -113,15 +135,16 @@ impl Handler {
 }
 
 /// Where and how a handler runs.
+#[derive(Clone)]
 pub(crate) enum Run {
     /// On a thread that may block.
     Blocking(Arc<dyn Fn(Inputs, Request) -> Reply + Send + Sync>),
     /// As a task of the node's runtime.
-    Task(Box<dyn Fn(Inputs, Request) -> BoxFuture<'static, Reply> + Send + Sync>),
+    Task(Arc<dyn Fn(Inputs, Request) -> BoxFuture<'static, Reply> + Send + Sync>),
     /// On a thread of its own, until the iterator ends or nobody listens.
     Thread(Arc<dyn Fn(Inputs, Request, Outbox) + Send + Sync>),
     /// As a task of the node's runtime, until the stream ends or nobody listens.
-    Stream(Box<dyn Fn(Inputs, Request, Outbox) -> BoxFuture<'static, ()> + Send + Sync>),
+    Stream(Arc<dyn Fn(Inputs, Request, Outbox) -> BoxFuture<'static, ()> + Send + Sync>),
 }
 
 impl fmt::Debug for Handler {
@@ -161,7 +184,7 @@ pub fn inline<F: RemoteUnary>(function: fn(Inputs, F::Arguments) -> Raw<F::Outpu
         }
         .boxed()
     };
-    Handler::new(Run::Task(Box::new(run)))
+    Handler::new(Run::Task(Arc::new(run)))
 }
 
 /// An async function.
@@ -183,7 +206,7 @@ where
         }
         .boxed()
     };
-    Handler::new(Run::Task(Box::new(run)))
+    Handler::new(Run::Task(Arc::new(run)))
 }
 
 /// A sync function that gives an iterator.
@@ -241,7 +264,7 @@ where
         }
         .boxed()
     };
-    Handler::new(Run::Stream(Box::new(run)))
+    Handler::new(Run::Stream(Arc::new(run)))
 }
 
 /// Decodes a call's arguments, or makes the frame that refuses it.

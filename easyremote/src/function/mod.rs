@@ -12,6 +12,7 @@ pub(crate) mod outcome;
 pub(crate) mod registry;
 pub(crate) mod remote;
 pub(crate) mod signature;
+pub(crate) mod states;
 pub(crate) mod terms;
 pub(crate) mod text;
 pub(crate) mod upload;

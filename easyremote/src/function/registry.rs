@@ -1,13 +1,16 @@
 //! The functions that a node offers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
-use crate::function::context::States;
-use crate::function::descriptor::Descriptor;
+use crate::function::descriptor::{Descriptor, check_instance};
 use crate::function::handler::Handler;
+use crate::function::remote::Remote;
 use crate::function::signature::Signature;
+use crate::function::states::States;
 use crate::wire::control::Offer;
 use crate::wire::limits::MAX_FUNCTIONS;
 
@@ -18,15 +21,33 @@ pub struct Functions {
 }
 
 /// One function, ready to be offered.
+#[derive(Clone)]
 pub struct Function {
+    /// Its name on the wire: that of its descriptor, or for an instance one that has its name too.
+    pub(crate) name: Cow<'static, str>,
+    /// The instance that it is a method of.
+    pub(crate) instance: Option<Arc<str>>,
     pub(crate) descriptor: Descriptor,
     pub(crate) signature: &'static Signature,
     pub(crate) handler: Handler,
 }
 
+impl Function {
+    /// `F`, which `handler` runs.
+    pub(crate) fn new<F: Remote>(handler: Handler) -> Self {
+        Self {
+            name: Cow::Borrowed(F::DESCRIPTOR.name),
+            instance: None,
+            descriptor: F::DESCRIPTOR,
+            signature: F::signature(),
+            handler,
+        }
+    }
+}
+
 impl fmt::Debug for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.descriptor.name, self.signature.text)
+        write!(f, "{}{}", self.name, self.signature.text)
     }
 }
 
@@ -36,8 +57,15 @@ impl<const N: usize> From<[Function; N]> for Functions {
     }
 }
 
+impl<const N: usize> From<[Functions; N]> for Functions {
+    fn from(lists: [Functions; N]) -> Self {
+        Self { list: lists.into_iter().flat_map(|functions| functions.list).collect() }
+    }
+}
+
 impl Functions {
-    /// The names of the functions on the wire, in the order of the list.
+    /// The names of the functions on the wire, in the order of the list. Which instances there are
+    /// of a method's type is not known here.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.list.iter().map(|function| function.descriptor.name)
     }
@@ -59,45 +87,36 @@ impl Functions {
 /// Functions by name.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    functions: BTreeMap<&'static str, Function>,
+    functions: BTreeMap<String, Function>,
 }
 
 impl Registry {
-    /// Orders `functions` by name.
+    /// Orders `functions` by name, with methods once for each value in `states` that they can be
+    /// called on.
     ///
     /// # Errors
-    /// `Protocol` if there are none, too many, or two of one name (the text names both origins), or
-    /// if one needs a state that is not among `states`.
+    /// `Protocol` if there are none, too many, or two of one name (the text names both origins), if
+    /// one needs a state that is not among `states`, or if an instance has no proper name.
     pub(crate) fn new(functions: Functions, states: &States) -> Result<Self, Error> {
-        let refuse = |text: String| Err(Error::new(ErrorKind::Protocol, text));
+        let refuse = |text: String| Error::new(ErrorKind::Protocol, text);
         if functions.list.is_empty() {
-            return refuse("this node offers no functions; list some: functions![add]".into());
+            let text = "this node offers no functions; list some: functions![add]";
+            return Err(refuse(text.to_owned()));
         }
-        if functions.list.len() > MAX_FUNCTIONS {
-            return refuse(format!("a node may offer {MAX_FUNCTIONS} functions"));
+        if let Some(text) = states.all_instances().find_map(|name| check_instance(name).err()) {
+            return Err(refuse(text));
         }
-        let mut by_name: BTreeMap<&'static str, Function> = BTreeMap::new();
+        let mut by_name = BTreeMap::new();
         for function in functions.list {
-            let name = function.descriptor.name;
-            if let Some(state) = function.handler.states.iter().find(|state| !states.has(state)) {
-                return refuse(format!(
-                    "`{name}` needs a state of type `{}`; give the node one: \
-                     `Node::builder(..).state(value)`",
-                    state.name
-                ));
+            for function in offered(function, states).map_err(refuse)? {
+                if let Some(other) = by_name.get(&*function.name) {
+                    return Err(refuse(clash(other, &function)));
+                }
+                by_name.insert(function.name.clone().into_owned(), function);
             }
-            if let Some(other) = by_name.get(name) {
-                let (one, two) = (other.descriptor.origin, function.descriptor.origin);
-                return refuse(if one == two {
-                    format!("`{name}` is listed twice")
-                } else {
-                    format!(
-                        "two functions are called `{name}`, at {one} and at {two}; give one \
-                         another name: #[remote(name = \"..\")]"
-                    )
-                });
-            }
-            by_name.insert(name, function);
+        }
+        if by_name.len() > MAX_FUNCTIONS {
+            return Err(refuse(format!("a node may offer {MAX_FUNCTIONS} functions")));
         }
         Ok(Self { functions: by_name })
     }
@@ -121,7 +140,7 @@ impl Registry {
     /// What to tell the gateway.
     pub(crate) fn offers(&self) -> Vec<Offer> {
         let offer = |function: &Function| Offer {
-            name: function.descriptor.name.to_owned(),
+            name: function.name.clone().into_owned(),
             kind: function.descriptor.kind,
             fingerprint: function.signature.fingerprint,
             parameters: function.descriptor.parameters.iter().map(|&name| name.into()).collect(),
@@ -131,5 +150,58 @@ impl Registry {
             concurrency: function.handler.terms.concurrency.into(),
         };
         self.functions.values().map(offer).collect()
+    }
+}
+
+/// `function` as often as the node can offer it: once, or for a method once for the state of its
+/// type and once for each instance.
+///
+/// # Errors
+/// What the node does not have.
+fn offered(function: Function, states: &States) -> Result<Vec<Function>, String> {
+    let name = &function.name;
+    if let Some(state) = function.handler.states.iter().find(|state| !states.has(state)) {
+        return Err(format!(
+            "`{name}` needs a state of type `{}`; give the node one: `Node::builder(..).state(value)`",
+            state.name
+        ));
+    }
+    let Some(receiver) = function.handler.receiver else { return Ok(vec![function]) };
+    let instances = states.instances(&receiver).map(|instance| {
+        let name = function.descriptor.name_at(instance).map(Cow::Owned)?;
+        let mut function = function.clone();
+        // The limit of calls is one of each instance.
+        function.handler.terms.renew();
+        Ok(Function { name, instance: Some(instance.clone()), ..function })
+    });
+    let state = states.has(&receiver).then(|| Ok(function.clone()));
+    let offered: Vec<Function> =
+        state.into_iter().chain(instances).collect::<Result<_, String>>()?;
+    if offered.is_empty() {
+        return Err(format!(
+            "`{name}` is a method of `{}`, and the node has no value of that type; give it one: \
+             `Node::builder(..).state(value)`, or several: `.instance(\"name\", value)`",
+            receiver.name
+        ));
+    }
+    Ok(offered)
+}
+
+/// What to say about two functions of one name.
+fn clash(one: &Function, two: &Function) -> String {
+    let name = &one.name;
+    let (first, second) = (one.descriptor.origin, two.descriptor.origin);
+    let types = one.handler.receiver.zip(two.handler.receiver).filter(|(one, two)| one != two);
+    match types {
+        _ if first != second => format!(
+            "two functions are called `{name}`, at {first} and at {second}; give one another name: \
+             #[remote(name = \"..\")]"
+        ),
+        Some((one, two)) => format!(
+            "`{name}` is a method of two values, of type `{}` and of type `{}`; give each a name of \
+             its own: `Node::builder(..).instance(\"name\", value)`",
+            one.name, two.name
+        ),
+        None => format!("`{name}` is listed twice"),
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use crate::function::handler::Handler;
 
 /// On which terms a node runs a function.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Terms {
     /// It runs on when its caller is gone.
     pub(crate) detached: bool,
@@ -27,6 +27,11 @@ pub(crate) struct Places {
 }
 
 impl Terms {
+    /// Counts calls apart from those of which these are a copy.
+    pub(crate) fn renew(&mut self) {
+        self.places = places(self.concurrency);
+    }
+
     /// Waits for a place among the calls of the function, and then for one of the node's, `shared`
     /// by all functions. In this order a call that waits for its own function is in nobody's way.
     pub(crate) fn places(
@@ -56,8 +61,7 @@ impl Handler {
     #[must_use]
     pub fn concurrency(mut self, calls: u32) -> Self {
         self.terms.concurrency = calls;
-        let calls = usize::try_from(calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        self.terms.places = Some(Arc::new(Semaphore::new(calls)));
+        self.terms.places = places(calls);
         self
     }
 
@@ -67,4 +71,9 @@ impl Handler {
         self.terms.needs = tags;
         self
     }
+}
+
+fn places(calls: u32) -> Option<Arc<Semaphore>> {
+    let permits = usize::try_from(calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+    (calls > 0).then(|| Arc::new(Semaphore::new(permits)))
 }

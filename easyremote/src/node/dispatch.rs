@@ -131,7 +131,8 @@ impl<'a> Call<'a> {
             false => self.cancelled.clone(),
         };
         let (node, scope) = (self.shared.id.clone(), Scope { deadline, cancelled });
-        let context = Context::new(node, header, caller, scope, detached, link);
+        let context = Context::new(node, header, caller, scope, detached, link)
+            .at_instance(function.instance.clone());
         let request = Request { codec, body, max_message, context: context.clone() };
         Ok((function, Inputs { states, context, upload }, request))
     }
@@ -303,14 +304,14 @@ impl<'a> Call<'a> {
     }
 
     fn late(&self, function: &Function, executed: Executed) -> Error {
-        let text = format!("the deadline of `{}` passed at its node", function.descriptor.name);
+        let text = format!("the deadline of `{}` passed at its node", function.name);
         Error::new(ErrorKind::DeadlineExceeded, text)
             .with_executed(executed)
             .with_node(&*self.shared.id)
     }
 
     fn died(&self, function: &Function, died: Died) -> Error {
-        let name = function.descriptor.name;
+        let name = &*function.name;
         let error = match died {
             Died::Panicked(panic) => panicked(name, &*panic),
             Died::Aborted => {

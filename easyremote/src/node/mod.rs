@@ -1,5 +1,6 @@
 //! The node: offers functions to gateways, and runs them.
 
+mod builder;
 mod clock;
 mod dispatch;
 mod interrupts;
@@ -7,7 +8,6 @@ mod receive;
 mod session;
 mod work;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,17 +16,15 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, ErrorKind};
-use crate::function::context::States;
+use crate::error::Error;
 use crate::function::registry::{Functions, Registry};
-use crate::transport::address::{Gateways, IntoGateways};
+use crate::function::states::States;
+use crate::transport::address::IntoGateways;
 use crate::transport::dial::Dialler;
-use crate::transport::identity::random;
 use crate::transport::io_thread::IoThread;
-use crate::wire::control::Register;
-use crate::wire::limits::{
-    MAX_LIST, MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_NAME, MAX_NODE_STREAMS, MAX_TIMEOUT, MAX_UNFINISHED,
-};
+use crate::wire::limits::MAX_TIMEOUT;
+
+pub use crate::node::builder::NodeBuilder;
 
 /// A running node.
 ///
@@ -39,23 +37,6 @@ use crate::wire::limits::{
 pub struct Node {
     io: IoThread,
     shared: Arc<Shared>,
-}
-
-/// Options of a node, from [`Node::builder`].
-#[derive(Debug)]
-#[must_use = "a builder does nothing until `serve` is called"]
-pub struct NodeBuilder {
-    gateways: Result<Gateways, Error>,
-    id: Option<String>,
-    tags: Vec<String>,
-    functions: Functions,
-    states: States,
-    concurrency: usize,
-    blocking_threads: usize,
-    max_unfinished: u64,
-    max_message: usize,
-    connect_timeout: Duration,
-    state_dir: Option<PathBuf>,
 }
 
 /// What all tasks of a node see.
@@ -101,13 +82,6 @@ pub struct NodeStats {
     pub calls: u64,
 }
 
-/// Sync functions that run at a time unless set otherwise. tokio's blocking threads are 512 by
-/// default, and the program has other uses for them.
-const BLOCKING_THREADS: usize = 256;
-
-/// Longest time that a role tries to reach its gateway before it gives up, unless set otherwise.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-
 impl Node {
     /// Offers `functions` at `gateway`, with default options. The node is registered when this
     /// returns.
@@ -115,9 +89,11 @@ impl Node {
     /// The gateway need not be there yet: it is dialled for up to 15 s.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] if no gateway can be reached in time,
-    /// [`ErrorKind::Unauthenticated`] or [`ErrorKind::PermissionDenied`] if it refuses the node,
-    /// [`ErrorKind::Protocol`] if two functions have one name.
+    /// Of kind [`Unavailable`](crate::ErrorKind::Unavailable) if no gateway can be reached in time,
+    /// [`Unauthenticated`](crate::ErrorKind::Unauthenticated) or
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if it refuses the node,
+    /// [`Protocol`](crate::ErrorKind::Protocol) if two functions have one name, or one needs a state
+    /// or a value that the node does not have.
     ///
     /// # Cancel safety
     /// Dropping the future leaves nothing running.
@@ -130,19 +106,7 @@ impl Node {
 
     /// Options for a node at `gateway`, or at each of several gateways.
     pub fn builder(gateway: impl IntoGateways) -> NodeBuilder {
-        NodeBuilder {
-            gateways: gateway.into_gateways(),
-            id: None,
-            tags: Vec::new(),
-            functions: Functions::default(),
-            states: States::default(),
-            concurrency: MAX_NODE_STREAMS as usize,
-            blocking_threads: BLOCKING_THREADS,
-            max_unfinished: MAX_UNFINISHED,
-            max_message: MAX_MESSAGE,
-            connect_timeout: CONNECT_TIMEOUT,
-            state_dir: None,
-        }
+        NodeBuilder::new(gateway.into_gateways())
     }
 
     /// The node's id.
@@ -165,9 +129,9 @@ impl Node {
     /// Takes no more calls, finishes those that it has, for at most `grace`, and ends.
     ///
     /// No call fails: the gateways give further ones to other nodes, or answer
-    /// [`ErrorKind::Draining`], [`Executed::No`](crate::Executed::No), if there is no other. What is
-    /// still running after `grace` ends as with [`shutdown`](Self::shutdown). `detached` functions
-    /// are waited for too. 30 s is a usual grace.
+    /// [`Draining`](crate::ErrorKind::Draining), [`Executed::No`](crate::Executed::No), if there is
+    /// no other. What is still running after `grace` ends as with [`shutdown`](Self::shutdown).
+    /// `detached` functions are waited for too. 30 s is a usual grace.
     ///
     /// # Cancel safety
     /// Once polled, the node takes no more calls, and ends after the last one; `grace` then does
@@ -181,8 +145,8 @@ impl Node {
     }
 
     /// Leaves all gateways and waits until the node has ended. Calls under way are cancelled and
-    /// fail with [`ErrorKind::NodeLost`]; functions that are `detached` run on, and are not waited
-    /// for.
+    /// fail with [`NodeLost`](crate::ErrorKind::NodeLost); functions that are `detached` run on, and
+    /// are not waited for.
     ///
     /// # Cancel safety
     /// Once polled, the node ends whether or not this is waited for.
@@ -195,160 +159,6 @@ impl Node {
     pub async fn closed(&self) {
         self.io.ended().await;
     }
-}
-
-impl NodeBuilder {
-    /// The node's id: what callers see in errors and can ask for, at most 128 bytes. Random unless
-    /// set. No two nodes of a gateway may have the same.
-    pub fn id(mut self, id: impl Into<String>) -> Self {
-        self.id = Some(id.into());
-        self
-    }
-
-    /// Adds a tag that calls can ask for and functions can need, such as `gpu`. At most 64 tags of
-    /// 128 bytes.
-    pub fn tag(mut self, tag: impl Into<String>) -> Self {
-        self.tags.push(tag.into());
-        self
-    }
-
-    /// Adds functions to offer: [`functions![add, lines]`](crate::functions). At most 1,024.
-    pub fn functions(mut self, functions: Functions) -> Self {
-        self.functions.extend(functions);
-        self
-    }
-
-    /// Keeps `value` for the functions that take a `#[state]` of its type, in place of one of the
-    /// same type given before.
-    ///
-    /// It is shared by all calls; what changes needs a `Mutex`, or an atomic. To share it with the
-    /// rest of the program too, give an `Arc`, and take `#[state] x: &Arc<X>`.
-    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.states.insert(value);
-        self
-    }
-
-    /// Most calls and streams that run at a time; further ones wait at the node. 4,096 unless set,
-    /// at least 1. A function can have a limit of its own, `#[remote(concurrency = n)]`.
-    pub fn concurrency(mut self, calls: usize) -> Self {
-        self.concurrency = calls.clamp(1, MAX_NODE_STREAMS as usize);
-        self
-    }
-
-    /// Most sync functions that run at a time, each on a blocking thread of the runtime; further
-    /// ones wait. 256 unless set, at least 1. Iterators have threads of their own and do not count.
-    pub fn blocking_threads(mut self, threads: usize) -> Self {
-        self.blocking_threads = threads.max(1);
-        self
-    }
-
-    /// Longest arguments that the node accepts, and longest answer or item that it gives, in bytes;
-    /// 64 MiB unless set, at most 1 GiB. The gateway has a limit of its own.
-    pub fn max_message(mut self, bytes: usize) -> Self {
-        self.max_message = bytes.min(MAX_MAX_MESSAGE);
-        self
-    }
-
-    /// Most bytes of arguments that the node holds at a time, received and not yet decoded; calls
-    /// beyond that fail with [`ErrorKind::Overloaded`]. 256 MiB unless set, and at least
-    /// [`max_message`](Self::max_message).
-    pub fn max_unfinished(mut self, bytes: u64) -> Self {
-        self.max_unfinished = bytes;
-        self
-    }
-
-    /// How long [`serve`](Self::serve) tries to reach a gateway, and how long a call that a function
-    /// makes waits to be sent; 15 s unless set.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout.min(MAX_TIMEOUT);
-        self
-    }
-
-    /// Finds the local identity in `directory` instead of the state directory of the user. Only of
-    /// use for gateways on this machine that were given the same directory.
-    pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        self.state_dir = Some(directory.as_ref().to_owned());
-        self
-    }
-
-    /// Starts the node. It is registered when this returns, at every gateway that could be reached
-    /// within the connect timeout and at one at least; the others are dialled on.
-    ///
-    /// # Errors
-    /// As for [`Node::serve`].
-    ///
-    /// # Cancel safety
-    /// As for [`Node::serve`].
-    ///
-    /// # Panics
-    /// As for [`Node::serve`].
-    pub async fn serve(self) -> Result<Node, Error> {
-        let id = check_id(self.id)?;
-        let register = check_register(self.tags, self.concurrency)?;
-        let registry = Registry::new(self.functions, &self.states)?;
-        for (function, tag) in registry.lacking(&register.tags) {
-            tracing::warn!(
-                node = id,
-                function,
-                tag,
-                "gets no calls: the node lacks a tag it needs"
-            );
-        }
-        let register = Register { functions: registry.offers(), ..register };
-        let diallers = self
-            .gateways?
-            .targets
-            .into_iter()
-            .map(|target| {
-                let (id, dir) = (id.clone(), self.state_dir.clone());
-                Dialler::node(target, id, dir, MAX_NODE_STREAMS, register.clone())
-                    .map(|dialler| dialler.with_max_message(self.max_message))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let shared = Arc::new(Shared {
-            id: id.into(),
-            registry,
-            states: Arc::new(self.states),
-            runtime: Handle::current(),
-            running: Arc::new(Semaphore::new(self.concurrency)),
-            concurrency: self.concurrency,
-            blocking: Arc::new(Semaphore::new(self.blocking_threads)),
-            unfinished: Arc::default(),
-            max_unfinished: self.max_unfinished.max(self.max_message as u64),
-            max_message: self.max_message,
-            connect_timeout: self.connect_timeout,
-            counters: Counters::default(),
-            draining: CancellationToken::new(),
-        });
-        let (first, mut firsts) = mpsc::channel(diallers.len());
-        let io = IoThread::start("easyremote-node", |stop| {
-            run(shared.clone(), diallers, self.connect_timeout, first, stop)
-        })?;
-        let mut outcome = Err(Error::new(ErrorKind::Unavailable, "the node's thread has ended"));
-        while let Some(result) = firsts.recv().await {
-            outcome = outcome.or(result);
-        }
-        outcome.map(|()| Node { io, shared })
-    }
-}
-
-fn check_id(id: Option<String>) -> Result<String, Error> {
-    match id {
-        Some(id) if id.is_empty() || id.len() > MAX_NAME || id.contains(char::is_control) => {
-            let text = format!("a node's id has 1 to {MAX_NAME} bytes and no control characters");
-            Err(Error::new(ErrorKind::Protocol, text))
-        }
-        Some(id) => Ok(id),
-        None => Ok(format!("node-{:08x}", u32::from_be_bytes(random()?))),
-    }
-}
-
-fn check_register(tags: Vec<String>, concurrency: usize) -> Result<Register, Error> {
-    if tags.len() > MAX_LIST || tags.iter().any(|tag| tag.is_empty() || tag.len() > MAX_NAME) {
-        let text = format!("a node has at most {MAX_LIST} tags of 1 to {MAX_NAME} bytes");
-        return Err(Error::new(ErrorKind::Protocol, text));
-    }
-    Ok(Register { tags, capacity: concurrency as u64, functions: Vec::new() })
 }
 
 /// Keeps a session with each gateway until told to stop.

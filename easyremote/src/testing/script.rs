@@ -148,17 +148,18 @@ impl Script {
     pub(super) fn function(self: &Arc<Self>) -> Function {
         let script = self.clone();
         let run = match self.descriptor.kind {
-            Kind::Unary | Kind::Upload => Run::Task(Box::new(move |inputs, request| {
+            Kind::Unary | Kind::Upload => Run::Task(Arc::new(move |inputs, request| {
                 let script = script.clone();
                 async move { script.answer(inputs, request).await }.boxed()
             })),
-            Kind::Stream | Kind::Duplex => Run::Stream(Box::new(move |inputs, request, outbox| {
+            Kind::Stream | Kind::Duplex => Run::Stream(Arc::new(move |inputs, request, outbox| {
                 let script = script.clone();
                 async move { script.stream(inputs, request, outbox).await }.boxed()
             })),
         };
         let (descriptor, signature) = (self.descriptor, self.signature);
-        Function { descriptor, signature, handler: Handler::new(run) }
+        let (name, handler) = (descriptor.name.into(), Handler::new(run));
+        Function { name, instance: None, descriptor, signature, handler }
     }
 
     async fn answer(&self, inputs: Inputs, request: Request) -> Reply {

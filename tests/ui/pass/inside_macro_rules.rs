@@ -70,7 +70,68 @@ pass_on! {
     }
 }
 
+macro_rules! block {
+    ($type:ident, $method:ident($argument:ident: $of:ty) -> $result:ty $body:block) => {
+        struct $type;
+
+        #[remote]
+        impl $type {
+            fn $method(&self, $argument: $of) -> $result $body
+        }
+    };
+}
+
+block!(Model, embed(instance: Vec<u8>) -> u64 { instance.len() as u64 });
+
+macro_rules! service {
+    ($name:ident, $type:ty, $item:ty) => {
+        #[remote]
+        trait $name {
+            async fn first(&self, item: $item) -> Option<$item> {
+                Some(item)
+            }
+            #[remote(stream)]
+            async fn items(&self) -> Result<impl futures::Stream<Item = $item>, $item>;
+        }
+
+        impl $name for $type {
+            async fn items(&self) -> Result<impl futures::Stream<Item = $item>, $item> {
+                Ok(futures::stream::empty())
+            }
+        }
+    };
+}
+
+service!(Service, Model, String);
+
+pass_on! {
+    #[remote(stub = SecondClient, name = "second")]
+    impl Second {
+        fn one(&self) -> u8 {
+            1
+        }
+    }
+}
+
+struct Second;
+
+pass_on! {
+    #[remote]
+    trait Passed {
+        fn one(&self) -> u8;
+    }
+}
+
+impl Passed for Second {
+    fn one(&self) -> u8 {
+        2
+    }
+}
+
 async fn callers(client: Client) {
+    let _: Result<u64, Error> = Model::remote(&client).embed(vec![1]).await;
+    let _: Result<Option<String>, Error> = ServiceClient::new(&client).first("x".into()).await;
+    let _: Result<u8, Error> = PassedClient::new(&client).one().await;
     let _: Result<i64, Error> = add::call(&client, 1, 2).await;
     let _: Result<i64, CallError<String>> = divide::call(&client, 1, 0).await;
     let _: Result<f64, Error> = Double::call(&client, 1.0, true).await;
@@ -81,6 +142,7 @@ async fn callers(client: Client) {
 fn main() {
     let _ = callers;
     let _ = functions![add, divide, bytes, Double, Triple, letters, results, numbers, boxed, wait];
+    let _ = functions![Model, ServiceServer<Model>, Second, PassedServer<Second>];
     // A list may come from a macro too.
     macro_rules! list {
         ($($name:ident)*) => { functions![$($name),*] };

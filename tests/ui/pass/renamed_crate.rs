@@ -50,9 +50,29 @@ fn fails() -> std::io::Result<()> {
     Ok(())
 }
 
+struct Model;
+
+#[remote(crate = er)]
+impl Model {
+    #[rpc::remote(stream)]
+    fn words(&self) -> impl Iterator<Item = String> {
+        std::iter::empty()
+    }
+}
+
+#[remote(crate = crate::framework::deps::er)]
+trait Embedder {
+    async fn embed(&self) -> u8 {
+        1
+    }
+}
+
+impl Embedder for Model {}
+
 fn callers(client: &Client) {
     let _ = add::call(client, 1, 2);
     let _ = inner::tail::call(client, 1);
+    let _ = (Model::remote(client).words(), EmbedderClient::new(client).embed());
 }
 
 fn main() {
@@ -60,4 +80,5 @@ fn main() {
     let _ = functions![add, divide, count, inner::tail, inner::wait];
     let _ = er::functions![add, implemented, fails];
     let _ = er::functions!();
+    let _ = er::functions![add, Model, EmbedderServer<Model>];
 }

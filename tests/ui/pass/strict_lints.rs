@@ -61,6 +61,51 @@ pub fn implements(a: i64) -> Result<i64, String> {
 #[remote(err = "display")]
 pub fn fails() -> std::io::Result<()> {
     Ok(())
+/// What a node keeps.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Model {
+    /// The factor.
+    pub factor: f64,
+}
+
+/// What the node keeps.
+#[remote]
+impl Model {
+    /// Adds.
+    pub fn add(&self, mut a: f64, b: f64) -> f64 {
+        a += b;
+        a * self.factor
+    }
+
+    // On the handle it is public, and has to have a doc comment there.
+    #[doc(hidden)]
+    pub async fn undocumented(&self, reading: Reading) -> Result<Reading, String> {
+        Ok(reading)
+    }
+
+    /// Reads.
+    #[remote(stream)]
+    pub fn readings(&self, items: impl Stream<Item = Reading>) -> impl Stream<Item = Reading> {
+        items
+    }
+
+    fn unused(&self, private: Private) -> Private {
+        private
+    }
+}
+
+/// What embeds.
+#[remote]
+pub trait Embedder {
+    /// Embeds.
+    async fn embed(&self, text: String) -> Vec<f32>;
+
+    /// Repeats.
+    #[remote(stream)]
+    async fn repeat(&self, text: String) -> impl Stream<Item = String> {
+        stream::repeat(text)
+    }
 }
 
 // Nobody calls, lists or exports these.
@@ -77,3 +122,18 @@ fn unused_stream() -> impl Stream<Item = Private> {
 fn main() {
     drop(easyremote::functions!());
 }
+struct PrivateModel;
+
+#[remote]
+impl PrivateModel {
+    fn unused(&self, private: Private) -> Private {
+        private
+    }
+}
+
+#[remote]
+trait PrivateTrait {
+    fn unused(&self, private: Private) -> Private;
+}
+
+fn main() {}

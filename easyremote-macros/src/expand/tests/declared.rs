@@ -48,6 +48,17 @@ impl embed {
     pub fn call(client: &P::Client, text: String) -> P::Call<Self> {
         P::call(client, (text,))
     }
+    /// Calls `embed` with each of `inputs`, on all nodes that offer it: `embed::map(&client, inputs).concurrency(64)` is a stream of the results.
+    #[allow(dead_code)]
+    pub fn map<__Inputs>(
+        client: &P::Client,
+        inputs: __Inputs,
+    ) -> P::Map<Self, __Inputs::IntoIter>
+    where
+        __Inputs: ::core::iter::IntoIterator<Item = String>,
+    {
+        P::map(client, inputs, |input| (input,))
+    }
 }
 "#;
     let item = quote! {

@@ -1,9 +1,9 @@
 use easyremote::remote;
 
-struct Model;
+struct Model<T>(T);
 
 #[remote]
-impl Model {
+impl<T: Send + Sync + 'static> Model<T> {
     fn embed(&self, text: String) -> usize {
         text.len()
     }

@@ -2,7 +2,7 @@ use easyremote::remote;
 
 #[remote]
 trait Embedder {
-    fn embed(&self, text: String) -> usize;
+    async fn embed(&mut self, text: String) -> usize;
 }
 
 fn main() {}

@@ -1,0 +1,99 @@
+//! What is wrong with the options of a block or a trait, and with its methods taken together.
+
+use proc_macro2::Ident;
+use quote::ToTokens;
+use syn::Attribute;
+use syn::ext::IdentExt;
+
+use crate::args::Options;
+use crate::check::{MAX_NAME, RESERVED};
+use crate::mistakes::Mistakes;
+use crate::model::method::Exposed;
+use crate::model::owner::Owner;
+
+/// Adds to `mistakes` that one of `attributes` is `#[remote]` again.
+pub(super) fn once(attributes: &[Attribute], mistakes: &mut Mistakes) {
+    for repeated in attributes.iter().filter(|it| it.path().is_ident("remote")) {
+        mistakes.at(repeated, "`#[remote]` is given twice: write all options in one");
+    }
+}
+
+/// Adds what is wrong with the options of the block or trait to `mistakes`.
+pub(super) fn options(owner: &Owner, options: &Options, mistakes: &mut Mistakes) {
+    for key in options.keys.iter().filter(|key| !OPTIONS.contains(&&*key.to_string())) {
+        let message = format!("`{key}` is for one method: write `#[remote({key} ..)]` on it");
+        let message = match key.to_string().as_str() {
+            "stream" | "inline" | "plain" | "idempotent" | "detached" | "skip" => {
+                message.replace(" ..", "")
+            }
+            _ => message,
+        };
+        mistakes.at(key, message);
+    }
+    let (origin, hint) = match &options.name {
+        Some(literal) => (literal.to_token_stream(), ""),
+        None => (owner.ident.to_token_stream(), "; choose another one with `name = \"..\"`"),
+    };
+    let name = &owner.name;
+    let odd = name.chars().find(|c| !c.is_ascii_alphanumeric() && !"_./-".contains(*c));
+    if name.is_empty() {
+        mistakes.at(origin, "the name on the wire is empty: write one, or drop `name`");
+    } else if let Some(odd) = odd {
+        let message = format!(
+            "the name on the wire has a `{}`: before the method's part it consists of \
+             `A-Z a-z 0-9 _ . / -`{hint}",
+            odd.escape_debug()
+        );
+        mistakes.at(origin, message);
+    } else if format!("{name}.").starts_with(RESERVED) {
+        let message = format!(
+            "names that start with `{RESERVED}` are reserved for the library: choose another one"
+        );
+        mistakes.at(origin, message);
+    }
+}
+
+/// Adds to `mistakes` what the methods do to each other, and to what `#[remote]` adds.
+pub(super) fn together(owner: &Owner, methods: &[Exposed], mistakes: &mut Mistakes) {
+    let mut names: Vec<(String, bool)> = Vec::new();
+    for Exposed { function, options } in methods {
+        let ident = &function.signature.ident;
+        own_methods(owner, ident, mistakes);
+        let (name, origin) = match &options.name {
+            Some(literal) => (literal.value(), literal.to_token_stream()),
+            None => (function.name(), ident.to_token_stream()),
+        };
+        let length = owner.name.len() + 1 + name.len();
+        if length > MAX_NAME && name.len() <= MAX_NAME {
+            let whole = format!("{}.{name}", owner.name);
+            let message = format!(
+                "the name on the wire, `{whole}`, has {length} bytes, {MAX_NAME} are allowed; \
+                 choose another one with `name = \"..\"`"
+            );
+            mistakes.at(&origin, message);
+        }
+        // Of methods with a `#[cfg]`, only one may be there.
+        let conditional = function.attributes_named("cfg").next().is_some();
+        if names.iter().any(|(other, maybe)| *other == name && !(*maybe && conditional)) {
+            let message = format!("two methods are called `{name}` on the wire: rename one");
+            mistakes.at(&origin, message);
+        }
+        names.push((name, conditional));
+    }
+}
+
+/// The handle has methods of its own.
+fn own_methods(owner: &Owner, ident: &Ident, mistakes: &mut Mistakes) {
+    let name = ident.unraw().to_string();
+    if name == "new" || name == "instance" {
+        let handle = &owner.handle;
+        let message = format!(
+            "`{handle}` has its own `{name}`: call this one something else, or leave it out: \
+             `#[remote(skip)]`"
+        );
+        mistakes.at(ident, message);
+    }
+}
+
+/// The options of a block or a trait.
+const OPTIONS: [&str; 3] = ["name", "stub", "crate"];

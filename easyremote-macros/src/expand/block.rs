@@ -1,0 +1,136 @@
+//! Writes what belongs to a block of methods: a twin of each, and the handle that calls them.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::quote;
+
+use crate::args::Options;
+use crate::check;
+use crate::expand::Twin;
+use crate::expand::handle::Handle;
+use crate::mistakes::Mistakes;
+use crate::model::block::Block;
+use crate::model::owner::Owner;
+
+/// The block as it was, and what belongs to it; or the block and what is wrong with it.
+///
+/// ```text
+/// // Input:
+/// #[remote]
+/// impl Model {
+///     pub fn embed(&self, text: String) -> Vec<f32> { .. }
+/// }
+///
+/// // Output:
+/// impl Model {
+///     pub fn embed(&self, text: String) -> Vec<f32> { .. }
+/// }
+/// pub struct Model_embed ..;
+/// impl Remote for Model_embed { .. }
+/// impl RemoteUnary for Model_embed { .. }
+/// impl Local for Model_embed { .. }
+/// pub struct ModelClient { .. }
+/// impl ModelClient { pub fn embed(&self, text: String) -> Call<Model_embed> { .. } }
+/// impl Model { pub fn remote(client: &Client) -> ModelClient { .. } }
+/// impl Listed for Model { fn functions() -> Functions { .. } }
+/// submit!(<Model as Listed>::functions);
+/// ```
+pub(super) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
+    let mut mistakes = Mistakes::default();
+    let options = Options::parse(options, &mut mistakes);
+    let block = match Block::parse(item.clone()) {
+        Ok(block) => block,
+        Err(error) => {
+            mistakes.push(error);
+            let errors = mistakes.into_compile_errors();
+            return quote!(#item #errors);
+        }
+    };
+    let owner = Owner::of_block(&block, &options);
+    let methods = check::block::check(&block, &owner, &options, &mut mistakes);
+    let kept = block.kept();
+    if let Some(errors) = mistakes.into_compile_errors() {
+        return quote!(#kept #errors);
+    }
+    let twins: Vec<Twin<'_>> = methods.iter().map(|method| Twin::method(method, &owner)).collect();
+    let private = private(&owner);
+    let handle = Handle { owner: &owner, twins: &twins, private: &private };
+    let way = way_to_handle(&block, &handle);
+    let handle = handle.expand();
+    let listed = listed(&block, &owner, &twins, &private);
+    let twins = twins.iter().map(Twin::expand_method);
+    quote!(#kept #(#twins)* #handle #way #listed)
+}
+
+/// `::easyremote::__private`
+pub(super) fn private(owner: &Owner) -> TokenStream {
+    match &owner.krate {
+        Some(path) => quote!(#path::__private),
+        None => quote!(::easyremote::__private),
+    }
+}
+
+/// ```text
+/// // Output:
+/// impl Model {
+///     pub fn remote(client: &Client) -> ModelClient { ModelClient { instance: Instance::new(client) } }
+/// }
+/// ```
+fn way_to_handle(block: &Block, handle: &Handle<'_>) -> TokenStream {
+    let Handle { owner, private, .. } = handle;
+    let Owner { cfgs, handle: ident, .. } = owner;
+    let ty = &block.header.self_ty;
+    let visibility = handle.visibility();
+    quote! {
+        #(#cfgs)*
+        impl #ty {
+            /// Calls the remote methods of the value that nodes keep.
+            #[allow(dead_code)]
+            #[must_use]
+            #visibility fn remote(client: &#private::Client) -> #ident {
+                #ident { instance: #private::Instance::new(client) }
+            }
+        }
+    }
+}
+
+/// ```text
+/// // Output:
+/// impl Listed for Model {
+///     fn functions() -> Functions {
+///         let mut functions = Functions::default();
+///         Functions::extend(&mut functions, <Model_embed as Listed>::functions());
+///         functions
+///     }
+/// }
+/// submit!(<Model as Listed>::functions);
+/// ```
+fn listed(block: &Block, owner: &Owner, twins: &[Twin<'_>], private: &TokenStream) -> TokenStream {
+    let cfgs = &owner.cfgs;
+    let ty = &block.header.self_ty;
+    let body = list(twins, private, &quote!(Listed));
+    quote! {
+        #(#cfgs)*
+        impl #private::Listed for #ty {
+            fn functions() -> #private::Functions { #body }
+        }
+        #(#cfgs)*
+        #private::submit!(<#ty as #private::Listed>::functions);
+    }
+}
+
+/// Puts the functions of all `twins` together, as `from` gives them.
+pub(super) fn list(twins: &[Twin<'_>], private: &TokenStream, from: &TokenStream) -> TokenStream {
+    let functions = Ident::new("functions", Span::mixed_site());
+    let each = twins.iter().map(|Twin { ident, cfgs, .. }| {
+        quote! {
+            #(#cfgs)*
+            #private::Functions::extend(&mut #functions, <#ident as #private::#from>::functions());
+        }
+    });
+    quote! {
+        #[allow(unused_mut)]
+        let mut #functions = <#private::Functions as ::core::default::Default>::default();
+        #(#each)*
+        #functions
+    }
+}

@@ -1,0 +1,154 @@
+//! The handle that callers have instead of a value.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
+use syn::Visibility;
+
+use crate::expand::Twin;
+use crate::model::owner::{Kind, Owner};
+use crate::parameters::Parameter;
+use crate::returns::Returns;
+
+/// Everything the handle is made of.
+pub(super) struct Handle<'a> {
+    pub(super) owner: &'a Owner,
+    pub(super) twins: &'a [Twin<'a>],
+    pub(super) private: &'a TokenStream,
+}
+
+impl Handle<'_> {
+    /// ```text
+    /// // Input:
+    /// #[remote]
+    /// impl Model { .. }
+    ///
+    /// // Output:
+    /// #[derive(Clone, Debug)]
+    /// pub struct ModelClient { instance: Instance }
+    /// impl ModelClient {
+    ///     pub fn new(client: &Client) -> Self { Self { instance: Instance::new(client) } }
+    ///     pub fn instance(&self, name: &str) -> Self { Self { instance: Instance::named(&self.instance, name) } }
+    ///     pub fn embed(&self, text: String) -> Call<Model_embed> { Instance::call(&self.instance, (text,)) }
+    /// }
+    /// ```
+    pub(super) fn expand(&self) -> TokenStream {
+        let Self { owner, private, twins } = self;
+        let Owner { cfgs, handle, .. } = owner;
+        let visibility = self.visibility();
+        let name = owner.text();
+        let doc = match owner.kind {
+            Kind::Type(_) => format!(" Calls the remote methods of the `{name}` that nodes keep."),
+            Kind::Trait(_) => format!(" Calls the methods of the `{name}` that nodes keep."),
+        };
+        let methods = twins.iter().map(Twin::handle_method);
+        quote! {
+            #(#cfgs)*
+            #[doc = #doc]
+            ///
+            /// Cheap to clone. It has the options of the client that it was made with.
+            #[allow(dead_code)]
+            #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+            #visibility struct #handle {
+                instance: #private::Instance,
+            }
+
+            #(#cfgs)*
+            impl #handle {
+                /// Calls the value that nodes keep as their state.
+                #[allow(dead_code)]
+                #[must_use]
+                #visibility fn new(client: &#private::Client) -> Self {
+                    Self { instance: #private::Instance::new(client) }
+                }
+
+                /// Calls the value that nodes keep under this name.
+                ///
+                /// A name that no instance can have is an error of the call.
+                #[allow(dead_code)]
+                #[must_use]
+                #visibility fn instance(&self, name: &::core::primitive::str) -> Self {
+                    Self { instance: #private::Instance::named(&self.instance, name) }
+                }
+
+                #(#methods)*
+            }
+        }
+    }
+
+    /// That of the trait, or the widest of the type's remote methods.
+    pub(super) fn visibility(&self) -> &Visibility {
+        match &self.owner.kind {
+            Kind::Trait(visibility) => visibility,
+            Kind::Type(_) => {
+                let all = self.twins.iter().map(|twin| &twin.function.visibility);
+                all.max_by_key(|visibility| width(visibility)).unwrap_or(&Visibility::Inherited)
+            }
+        }
+    }
+}
+
+/// How far a visibility reaches: of two in one module, the greater reaches as far as the smaller.
+fn width(visibility: &Visibility) -> usize {
+    match visibility {
+        Visibility::Public(_) => usize::MAX,
+        Visibility::Inherited => 0,
+        Visibility::Restricted(restricted) => {
+            let segments = &restricted.path.segments;
+            match segments.first() {
+                Some(first) if first.ident == "crate" && segments.len() == 1 => usize::MAX - 1,
+                // The longer the path from the root, the fewer modules are below it.
+                Some(first) if first.ident == "crate" => usize::MAX - 1 - segments.len(),
+                Some(first) if first.ident == "self" => segments.len() - 1,
+                _ => segments.len(),
+            }
+        }
+    }
+}
+
+impl Twin<'_> {
+    /// ```text
+    /// // Input:
+    /// /// Translates.
+    /// #[remote(stream)]
+    /// pub fn translate(&self, audio: impl Stream<Item = Chunk>, to: Language) -> impl Stream<Item = Text> { .. }
+    ///
+    /// // Output:
+    /// /// Translates.
+    /// pub fn translate(&self, audio: impl Stream<Item = Chunk> + Send + 'static, to: Language) -> StreamCall<Model_translate> {
+    ///     Instance::stream_call_with(&self.instance, (to,), audio)
+    /// }
+    /// ```
+    fn handle_method(&self) -> TokenStream {
+        let Self { ident, private, cfgs, .. } = self;
+        let visibility = &self.function.visibility;
+        let name = &self.function.signature.ident;
+        let docs: Vec<_> = self.function.attributes_named("doc").collect();
+        let doc = docs.is_empty().then(|| format!(" Calls `{}` on a node.", self.name)).into_iter();
+        let deprecated = self.function.attributes_named("deprecated");
+        let parameters = self.parameters.iter().filter_map(|it| self.call_parameter(it));
+        let names = self.arguments.iter().map(|it| it.ident);
+        let upload: Vec<&Ident> = self
+            .parameters
+            .iter()
+            .filter(|it| it.is_upload())
+            .filter_map(Parameter::named)
+            .map(|it| it.ident)
+            .collect();
+        let (returned, make) = match (&self.returns, upload.is_empty()) {
+            (Returns::Stream(_), true) => (quote!(StreamCall), quote!(stream_call)),
+            (Returns::Stream(_), false) => (quote!(StreamCall), quote!(stream_call_with)),
+            (_, true) => (quote!(Call), quote!(call)),
+            (_, false) => (quote!(Call), quote!(call_with)),
+        };
+        quote! {
+            #(#cfgs)*
+            #(#[doc = #doc])*
+            #(#docs)*
+            #(#deprecated)*
+            #[allow(dead_code, deprecated, private_interfaces, clippy::too_many_arguments)]
+            #visibility fn #name(&self, #(#parameters),*) -> #private::#returned<#ident> {
+                #private::Instance::#make(&self.instance, (#(#names,)*) #(, #upload)*)
+            }
+        }
+    }
+}

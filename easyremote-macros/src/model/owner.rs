@@ -1,0 +1,86 @@
+//! What methods belong to: the type of a block, or a trait.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote};
+use syn::ext::IdentExt;
+use syn::{Attribute, Path, Type, Visibility};
+
+use crate::args::Options;
+use crate::model::block::Block;
+use crate::model::service::Service;
+use crate::types::last_segment;
+
+/// The type or the trait that methods belong to.
+pub(crate) struct Owner {
+    /// Its own name.
+    pub(crate) ident: Ident,
+    /// What is written in place of `Self`.
+    pub(crate) named: TokenStream,
+    /// With what the methods' names on the wire begin.
+    pub(crate) name: String,
+    /// What callers have instead of it.
+    pub(crate) handle: Ident,
+    pub(crate) kind: Kind,
+    /// Its `#[cfg(..)]`.
+    pub(crate) cfgs: Vec<Attribute>,
+    /// `crate = path`
+    pub(crate) krate: Option<Path>,
+}
+
+pub(crate) enum Kind {
+    Type(Box<Type>),
+    /// With the visibility of the trait.
+    Trait(Visibility),
+}
+
+impl Owner {
+    /// The type of `block`. One without a name is reported by the check.
+    pub(crate) fn of_block(block: &Block, options: &Options) -> Self {
+        let ty = &block.header.self_ty;
+        let ident = match last_segment(ty) {
+            Some(segment) => segment.ident.clone(),
+            None => Ident::new("Model", Span::call_site()),
+        };
+        let kind = Kind::Type(ty.clone());
+        Self::new(ident, ty.to_token_stream(), kind, &block.header.attrs, options)
+    }
+
+    /// The trait. No caller knows what `Self` is.
+    pub(crate) fn of_service(service: &Service, options: &Options) -> Self {
+        let header = &service.header;
+        let kind = Kind::Trait(header.vis.clone());
+        Self::new(header.ident.clone(), quote!(Implementation), kind, &header.attrs, options)
+    }
+
+    fn new(
+        ident: Ident,
+        named: TokenStream,
+        kind: Kind,
+        attributes: &[Attribute],
+        options: &Options,
+    ) -> Self {
+        let cfgs = attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
+        let handle = format_ident!("{}Client", ident.unraw(), span = ident.span());
+        Self {
+            name: match &options.name {
+                Some(literal) => literal.value(),
+                None => ident.unraw().to_string(),
+            },
+            handle: options.stub.clone().unwrap_or(handle),
+            cfgs: cfgs.cloned().collect(),
+            krate: options.krate.clone(),
+            ident,
+            named,
+            kind,
+        }
+    }
+
+    /// `Model`, without an `r#`.
+    pub(crate) fn text(&self) -> String {
+        self.ident.unraw().to_string()
+    }
+
+    pub(crate) fn is_trait(&self) -> bool {
+        matches!(self.kind, Kind::Trait(_))
+    }
+}

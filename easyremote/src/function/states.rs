@@ -1,0 +1,100 @@
+//! What a node keeps for its functions: states, and the instances that methods are called on.
+
+use std::any::{Any, TypeId, type_name};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+/// A type that may be the state of remote functions.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the state of a #[remote] function",
+    label = "not `Send + Sync + 'static`",
+    note = "calls share it between threads: put what changes into a `Mutex`"
+)]
+pub trait State: Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Send + Sync + 'static> State for T {}
+
+/// The values that a node keeps for its functions, by type.
+#[derive(Default)]
+pub(crate) struct States {
+    types: HashMap<TypeId, Kept>,
+}
+
+/// The values of one type.
+#[derive(Default)]
+struct Kept {
+    /// The state: what has no name.
+    state: Option<Value>,
+    /// Those that have one.
+    instances: BTreeMap<Arc<str>, Value>,
+}
+
+/// A value, shared with the rest of the program or not.
+type Value = Arc<dyn Any + Send + Sync>;
+
+impl States {
+    /// Keeps `value` as the state of its type, in place of another.
+    pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: Arc<T>) {
+        self.types.entry(TypeId::of::<T>()).or_default().state = Some(value);
+    }
+
+    /// Keeps `value` as the instance called `name`, in place of another of its type.
+    pub(crate) fn insert_instance<T: Send + Sync + 'static>(
+        &mut self,
+        name: String,
+        value: Arc<T>,
+    ) {
+        let kept = self.types.entry(TypeId::of::<T>()).or_default();
+        kept.instances.insert(name.into(), value);
+    }
+
+    /// The state of type `T`.
+    pub(crate) fn get<T: 'static>(&self) -> Option<&T> {
+        self.instance(None)
+    }
+
+    /// The instance of type `T` that is called `name`, or the state of that type.
+    pub(crate) fn instance<T: 'static>(&self, name: Option<&str>) -> Option<&T> {
+        let kept = self.types.get(&TypeId::of::<T>())?;
+        let value = match name {
+            Some(name) => kept.instances.get(name),
+            None => kept.state.as_ref(),
+        };
+        value?.downcast_ref()
+    }
+
+    pub(crate) fn has(&self, wanted: &StateType) -> bool {
+        self.types.get(&wanted.id).is_some_and(|kept| kept.state.is_some())
+    }
+
+    /// The names of the instances of one type, in order.
+    pub(crate) fn instances(&self, wanted: &StateType) -> impl Iterator<Item = &Arc<str>> {
+        self.types.get(&wanted.id).into_iter().flat_map(|kept| kept.instances.keys())
+    }
+
+    /// The names of all instances, of whatever type.
+    pub(crate) fn all_instances(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.types.values().flat_map(|kept| kept.instances.keys())
+    }
+}
+
+impl fmt::Debug for States {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "States({})", self.types.len())
+    }
+}
+
+/// A type of which a function needs a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StateType {
+    id: TypeId,
+    pub(crate) name: &'static str,
+}
+
+impl StateType {
+    pub(crate) fn of<T: 'static>() -> Self {
+        Self { id: TypeId::of::<T>(), name: type_name::<T>() }
+    }
+}

@@ -1,0 +1,245 @@
+//! Options of a node.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, ErrorKind};
+use crate::function::registry::{Functions, Registry};
+use crate::function::states::States;
+use crate::node::{Counters, Node, Shared, run};
+use crate::transport::address::Gateways;
+use crate::transport::dial::Dialler;
+use crate::transport::identity::random;
+use crate::transport::io_thread::IoThread;
+use crate::wire::control::Register;
+use crate::wire::limits::{
+    MAX_LIST, MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_NAME, MAX_NODE_STREAMS, MAX_TIMEOUT, MAX_UNFINISHED,
+};
+
+/// Options of a node, from [`Node::builder`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `serve` is called"]
+pub struct NodeBuilder {
+    gateways: Result<Gateways, Error>,
+    id: Option<String>,
+    tags: Vec<String>,
+    functions: Functions,
+    states: States,
+    concurrency: usize,
+    blocking_threads: usize,
+    max_unfinished: u64,
+    max_message: usize,
+    connect_timeout: Duration,
+    state_dir: Option<PathBuf>,
+}
+
+/// Sync functions that run at a time unless set otherwise. tokio's blocking threads are 512 by
+/// default, and the program has other uses for them.
+const BLOCKING_THREADS: usize = 256;
+
+/// Longest time that a role tries to reach its gateway before it gives up, unless set otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+impl NodeBuilder {
+    pub(super) fn new(gateways: Result<Gateways, Error>) -> Self {
+        Self {
+            gateways,
+            id: None,
+            tags: Vec::new(),
+            functions: Functions::default(),
+            states: States::default(),
+            concurrency: MAX_NODE_STREAMS as usize,
+            blocking_threads: BLOCKING_THREADS,
+            max_unfinished: MAX_UNFINISHED,
+            max_message: MAX_MESSAGE,
+            connect_timeout: CONNECT_TIMEOUT,
+            state_dir: None,
+        }
+    }
+
+    /// The node's id: what callers see in errors and can ask for, at most 128 bytes. Random unless
+    /// set. No two nodes of a gateway may have the same.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Adds a tag that calls can ask for and functions can need, such as `gpu`. At most 64 tags of
+    /// 128 bytes.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
+    /// Adds functions to offer: [`functions![add, lines]`](crate::functions). At most 1,024.
+    pub fn functions(mut self, functions: Functions) -> Self {
+        self.functions.extend(functions);
+        self
+    }
+
+    /// Keeps `value` for the functions that take a `#[state]` of its type, and for the remote
+    /// methods of its type, in place of one of the same type given before.
+    ///
+    /// It is shared by all calls; what changes needs a `Mutex`, or an atomic. The rest of the
+    /// program can have it too: see [`shared_state`](Self::shared_state).
+    pub fn state<T: Send + Sync + 'static>(self, value: T) -> Self {
+        self.shared_state(Arc::new(value))
+    }
+
+    /// [`state`](Self::state) of a value that the program has a handle of: functions take it as
+    /// `#[state] x: &T`, and methods as `&self`.
+    pub fn shared_state<T: Send + Sync + 'static>(mut self, value: Arc<T>) -> Self {
+        self.states.insert(value);
+        self
+    }
+
+    /// Keeps `value` for the remote methods of its type, under a name, in place of one of the same
+    /// type and name given before. There may be several, and a [`state`](Self::state) beside them.
+    ///
+    /// Clients call its methods with `Model::remote(&client).instance("small")`; their names on the
+    /// wire are `Model:small.embed`. `name` consists of `A-Z a-z 0-9 _ / -`, and the whole name on
+    /// the wire has at most 128 bytes; [`serve`](Self::serve) refuses others. `#[state]` never is
+    /// an instance.
+    pub fn instance<T>(self, name: impl Into<String>, value: T) -> Self
+    where
+        T: Send + Sync + 'static,
+    {
+        self.shared_instance(name, Arc::new(value))
+    }
+
+    /// [`instance`](Self::instance) of a value that the program has a handle of.
+    pub fn shared_instance<T>(mut self, name: impl Into<String>, value: Arc<T>) -> Self
+    where
+        T: Send + Sync + 'static,
+    {
+        self.states.insert_instance(name.into(), value);
+        self
+    }
+
+    /// Most calls and streams that run at a time; further ones wait at the node. 4,096 unless set,
+    /// at least 1. A function can have a limit of its own, `#[remote(concurrency = n)]`.
+    pub fn concurrency(mut self, calls: usize) -> Self {
+        self.concurrency = calls.clamp(1, MAX_NODE_STREAMS as usize);
+        self
+    }
+
+    /// Most sync functions that run at a time, each on a blocking thread of the runtime; further
+    /// ones wait. 256 unless set, at least 1. Iterators have threads of their own and do not count.
+    pub fn blocking_threads(mut self, threads: usize) -> Self {
+        self.blocking_threads = threads.max(1);
+        self
+    }
+
+    /// Longest arguments that the node accepts, and longest answer or item that it gives, in bytes;
+    /// 64 MiB unless set, at most 1 GiB. The gateway has a limit of its own.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes.min(MAX_MAX_MESSAGE);
+        self
+    }
+
+    /// Most bytes of arguments that the node holds at a time, received and not yet decoded; calls
+    /// beyond that fail with [`ErrorKind::Overloaded`]. 256 MiB unless set, and at least
+    /// [`max_message`](Self::max_message).
+    pub fn max_unfinished(mut self, bytes: u64) -> Self {
+        self.max_unfinished = bytes;
+        self
+    }
+
+    /// How long [`serve`](Self::serve) tries to reach a gateway, and how long a call that a function
+    /// makes waits to be sent; 15 s unless set.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout.min(MAX_TIMEOUT);
+        self
+    }
+
+    /// Finds the local identity in `directory` instead of the state directory of the user. Only of
+    /// use for gateways on this machine that were given the same directory.
+    pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.state_dir = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Starts the node. It is registered when this returns, at every gateway that could be reached
+    /// within the connect timeout and at one at least; the others are dialled on.
+    ///
+    /// # Errors
+    /// As for [`Node::serve`].
+    ///
+    /// # Cancel safety
+    /// As for [`Node::serve`].
+    ///
+    /// # Panics
+    /// As for [`Node::serve`].
+    pub async fn serve(self) -> Result<Node, Error> {
+        let id = check_id(self.id)?;
+        let register = check_register(self.tags, self.concurrency)?;
+        let registry = Registry::new(self.functions, &self.states)?;
+        for (function, tag) in registry.lacking(&register.tags) {
+            tracing::warn!(
+                node = id,
+                function,
+                tag,
+                "gets no calls: the node lacks a tag it needs"
+            );
+        }
+        let register = Register { functions: registry.offers(), ..register };
+        let diallers = self
+            .gateways?
+            .targets
+            .into_iter()
+            .map(|target| {
+                let (id, dir) = (id.clone(), self.state_dir.clone());
+                Dialler::node(target, id, dir, MAX_NODE_STREAMS, register.clone())
+                    .map(|dialler| dialler.with_max_message(self.max_message))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let shared = Arc::new(Shared {
+            id: id.into(),
+            registry,
+            states: Arc::new(self.states),
+            runtime: Handle::current(),
+            running: Arc::new(Semaphore::new(self.concurrency)),
+            concurrency: self.concurrency,
+            blocking: Arc::new(Semaphore::new(self.blocking_threads)),
+            unfinished: Arc::default(),
+            max_unfinished: self.max_unfinished.max(self.max_message as u64),
+            max_message: self.max_message,
+            connect_timeout: self.connect_timeout,
+            counters: Counters::default(),
+            draining: CancellationToken::new(),
+        });
+        let (first, mut firsts) = mpsc::channel(diallers.len());
+        let io = IoThread::start("easyremote-node", |stop| {
+            run(shared.clone(), diallers, self.connect_timeout, first, stop)
+        })?;
+        let mut outcome = Err(Error::new(ErrorKind::Unavailable, "the node's thread has ended"));
+        while let Some(result) = firsts.recv().await {
+            outcome = outcome.or(result);
+        }
+        outcome.map(|()| Node { io, shared })
+    }
+}
+
+fn check_id(id: Option<String>) -> Result<String, Error> {
+    match id {
+        Some(id) if id.is_empty() || id.len() > MAX_NAME || id.contains(char::is_control) => {
+            let text = format!("a node's id has 1 to {MAX_NAME} bytes and no control characters");
+            Err(Error::new(ErrorKind::Protocol, text))
+        }
+        Some(id) => Ok(id),
+        None => Ok(format!("node-{:08x}", u32::from_be_bytes(random()?))),
+    }
+}
+
+fn check_register(tags: Vec<String>, concurrency: usize) -> Result<Register, Error> {
+    if tags.len() > MAX_LIST || tags.iter().any(|tag| tag.is_empty() || tag.len() > MAX_NAME) {
+        let text = format!("a node has at most {MAX_LIST} tags of 1 to {MAX_NAME} bytes");
+        return Err(Error::new(ErrorKind::Protocol, text));
+    }
+    Ok(Register { tags, capacity: concurrency as u64, functions: Vec::new() })
+}

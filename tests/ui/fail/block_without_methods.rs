@@ -1,0 +1,12 @@
+use easyremote::remote;
+
+struct Model;
+
+#[remote]
+impl Model {
+    fn new() -> Self {
+        Model
+    }
+}
+
+fn main() {}

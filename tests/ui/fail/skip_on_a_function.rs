@@ -1,0 +1,8 @@
+use easyremote::remote;
+
+#[remote(skip)]
+fn add(a: i64, b: i64) -> i64 {
+    a + b
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use easyremote::remote;
+
+#[remote]
+trait Embedder {
+    fn new(name: String) -> u64;
+
+    fn embed(&self, text: String) -> usize;
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use easyremote::remote;
+
+#[remote]
+trait Embedder {
+    fn merge(&self, other: Self) -> Box<Self>;
+}
+
+fn main() {}
