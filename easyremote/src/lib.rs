@@ -123,6 +123,26 @@
 //! # }
 //! ```
 //!
+//! # Calls
+//!
+//! A call is sent when it is first polled, and takes options until then: how long it may take
+//! ([`timeout`](Call::timeout), [`deadline`](Call::deadline)), which node it is for
+//! ([`on`](Call::on), [`tag`](Call::tag), [`prefer_tag`](Call::prefer_tag), [`sticky`](Call::sticky),
+//! [`strategy`](Call::strategy)), what it does if that fails ([`retry`](Call::retry),
+//! [`wait_for_node`](Call::wait_for_node)), what else it says ([`metadata`](Call::metadata)) and what
+//! it wants to know ([`traced`](Call::traced)). [`Client::with`] sets them for all calls of a handle.
+//!
+//! A twin's `map` calls the function with each of many arguments, on all nodes: see [`Map`].
+//!
+//! While all nodes that offer a function have as many calls as they take, further ones wait at the
+//! gateway: callers take turns, at most 1,024 calls of a function wait, and one more is
+//! [`Overloaded`](ErrorKind::Overloaded) at once.
+//!
+//! # Functions that call functions
+//!
+//! [`Context::client`] is a client on the connection that the node has anyway. Calls that a function
+//! makes with it are part of its own call: they end when it does, and at its deadline at the latest.
+//!
 //! # By name
 //!
 //! A client that does not share the definitions calls [by name](Client::call_json), with JSON.
@@ -153,7 +173,13 @@
 //!
 //! [`Error::kind`] says what happened and [`Error::executed`] whether the function may have run.
 //! [`Executed::No`] is a proof. A function starts at most once per call, whatever fails, and not
-//! before the last byte of its arguments has reached the node.
+//! before the last byte of its arguments has reached the node. Only what certainly did not start is
+//! sent again by itself, and what is declared `idempotent`: see [`Retry`].
+//!
+//! # Leaving
+//!
+//! [`Node::drain`] and [`Gateway::drain`] end without a failed call; `shutdown` ends at once, and so
+//! does dropping the handle.
 //!
 //! # Tests
 //!

@@ -1,7 +1,7 @@
 //! The function that calls a function.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote;
+use quote::{quote, quote_spanned};
 
 use crate::expand::Twin;
 use crate::parameters::{Named, Origin, Parameter};
@@ -96,19 +96,25 @@ impl Twin<'_> {
             " Calls {function} with each of `inputs`, on all nodes that offer it: \
              `{twin}::map(&client, inputs).concurrency(64)` is a stream of the results."
         );
+        // What is wrong with the result is said where it is written, once.
+        let (first, last) = self.place_of_result();
+        let located = self.private_at(first);
+        let [client, inputs] = ["client", "inputs"].map(|it| Ident::new(it, Span::mixed_site()));
         // Not a plain letter: an argument's type may be called like that.
+        let items = Ident::new("__Inputs", Span::call_site());
+        let open = quote_spanned!(first=> #located::Map<Self, #items::IntoIter);
+        let close = quote_spanned!(last=> >);
+        let begin = quote_spanned!(first=> #located::map);
+        let with = quote_spanned!(last=> (#client, #inputs, #arguments));
         Some(quote! {
             #[doc = #doc]
             #(#deprecated)*
             #[allow(dead_code)]
-            #visibility fn map<__Inputs>(
-                client: &#private::Client,
-                inputs: __Inputs,
-            ) -> #private::Map<Self, __Inputs::IntoIter>
+            #visibility fn map<#items>(#client: &#private::Client, #inputs: #items) -> #open #close
             where
-                __Inputs: ::core::iter::IntoIterator<Item = #item>,
+                #items: ::core::iter::IntoIterator<Item = #item>,
             {
-                #private::map(client, inputs, #arguments)
+                #begin #with
             }
         })
     }

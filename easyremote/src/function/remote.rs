@@ -92,7 +92,9 @@ pub trait Served<T>: Remote {
     label = "a node cannot offer this",
     note = "put #[remote] on the function, and list it by its name: functions![add]",
     note = "or on an `impl` block, and list the type: functions![Model]",
-    note = "or on a trait, and list who implements it: functions![EmbedderServer<Model>]"
+    note = "or on a trait, and list who implements it: functions![EmbedderServer<Model>]",
+    note = "a declaration has no body: list the function that implements it, \
+            #[remote(implements = {Self})]"
 )]
 pub trait Listed {
     /// All that a node needs to offer it.

@@ -61,6 +61,8 @@ pub fn implements(a: i64) -> Result<i64, String> {
 #[remote(err = "display")]
 pub fn fails() -> std::io::Result<()> {
     Ok(())
+}
+
 /// What a node keeps.
 #[derive(Debug)]
 #[non_exhaustive]
