@@ -254,8 +254,10 @@ impl Exchange {
             }
             // Waits while the consumer is slow; unread data then fills the window, and QUIC makes
             // the producer wait.
-            if feeder.feed_chunks(chunks.as_slice()).await.is_err() {
-                return Ok(());
+            match feeder.feed_patiently(chunks.as_slice(), self.link.stall_timeout).await {
+                Some(Ok(())) => {}
+                Some(Err(_)) => return Ok(()),
+                None => return Err(self.stalled()),
             }
         }
     }
@@ -263,7 +265,8 @@ impl Exchange {
     /// Sends the call, but for the caller's stream. Gives what sends that, where the answer comes
     /// from, and the connection that both are on.
     async fn send(&mut self) -> Result<(Arc<Live>, Sending, RecvHalf), Error> {
-        let live = self.link.connection().await.map_err(|error| self.explain(error))?;
+        let kept = self.request.body.len();
+        let live = self.link.connection(kept).await.map_err(|error| self.explain(error))?;
         let (connection, max_message) = (&live.connection, live.max_message);
         let length = self.request.body.len() - FRAME_HEADER;
         if length > max_message {
@@ -361,6 +364,16 @@ impl Exchange {
             self.request.header.function
         );
         self.explain(Error::new(ErrorKind::ConnectionLost, text).with_source(cause))
+    }
+
+    /// The error of a stream that nobody reads.
+    fn stalled(&self) -> Error {
+        let limit = self.link.stall_timeout;
+        let text = format!(
+            "nothing was read of the stream of `{}` for {limit:?} although there was something",
+            self.request.header.function
+        );
+        self.explain(Error::new(ErrorKind::SlowConsumer, text))
     }
 
     /// The error of an answer that is none.

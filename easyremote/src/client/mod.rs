@@ -33,7 +33,7 @@ use crate::transport::io_thread::IoThread;
 use crate::transport::link::{Link, LinkState};
 use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, NodeInfo};
 use crate::wire::kind::Kind;
-use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
+use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT, STALL_TIMEOUT};
 
 pub use crate::client::call::{Call, call, call_with};
 pub use crate::client::instance::Instance;
@@ -68,6 +68,7 @@ pub struct ClientBuilder {
     gateways: Result<Gateways, Error>,
     max_message: usize,
     connect_timeout: Duration,
+    stall_timeout: Duration,
     state_dir: Option<PathBuf>,
 }
 
@@ -95,6 +96,7 @@ impl Client {
             gateways: gateway.into_gateways(),
             max_message: MAX_MESSAGE,
             connect_timeout: CONNECT_TIMEOUT,
+            stall_timeout: STALL_TIMEOUT,
             state_dir: None,
         }
     }
@@ -181,10 +183,19 @@ impl ClientBuilder {
     }
 
     /// How long [`connect`](Self::connect) tries to reach a gateway, and how long a call waits to be
-    /// sent: for the connection to come back, or for one of the 1,024 and more calls and streams
+    /// sent: for the connection to come back (at most 1,024 calls with 8 MiB of arguments do, and
+    /// further ones fail with [`ErrorKind::Overloaded`] at once), or for one of the 1,024 and more calls and streams
     /// that a client may have open to end. 15 s unless set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.min(MAX_TIMEOUT);
+        self
+    }
+
+    /// How long a stream is kept whose consumer reads nothing although there is something to read;
+    /// it then ends with [`ErrorKind::SlowConsumer`], after the items that had come, and its node
+    /// stops. A consumer that asks for an item now and then is never too slow. 60 s unless set.
+    pub fn stall_timeout(mut self, timeout: Duration) -> Self {
+        self.stall_timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
@@ -219,7 +230,9 @@ impl ClientBuilder {
         })?;
         let ended = |_| Error::new(ErrorKind::Unavailable, "the client's thread has ended");
         connecting.await.map_err(ended)??;
-        let link = Link::new(io.handle().clone(), state, self.connect_timeout, self.max_message)?;
+        let mut link =
+            Link::new(io.handle().clone(), state, self.connect_timeout, self.max_message)?;
+        link.stall_timeout = self.stall_timeout;
         Ok(Client {
             link: Arc::new(link),
             owned: Some(Arc::new(io)),

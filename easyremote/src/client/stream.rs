@@ -289,6 +289,7 @@ impl RawStream {
             self.start();
             match &mut self.state {
                 State::Running { taker, upload, .. } => {
+                    taker.ask();
                     let sent = upload.as_mut().map(|upload| upload.poll(context));
                     if let Some(Poll::Ready(Err(error))) = sent {
                         return Poll::Ready(Some(Err(self.fail(error))));

@@ -7,10 +7,15 @@
 //! how backpressure crosses the threads.
 
 use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use tokio::time::timeout;
 
 /// Connects a feeder to a taker, with about `limit` bytes between them: a feed waits until less
 /// than that is pending, and then goes in whole.
@@ -25,7 +30,7 @@ pub(crate) fn handover<E>(limit: usize) -> (Feeder<E>, Taker<E>) {
         feeder: None,
         taker: None,
     };
-    let shared = Arc::new(Shared { state: Mutex::new(state), limit });
+    let shared = Arc::new(Shared { state: Mutex::new(state), limit, asked: AtomicU64::new(0) });
     (Feeder { shared: shared.clone() }, Taker { shared })
 }
 
@@ -33,6 +38,8 @@ pub(crate) fn handover<E>(limit: usize) -> (Feeder<E>, Taker<E>) {
 struct Shared<E> {
     state: Mutex<State<E>>,
     limit: usize,
+    /// Rises whenever the taker's owner asks for something, also if it has it already.
+    asked: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -174,6 +181,35 @@ impl<E> Feeder<E> {
         }
     }
 
+    /// [`feed_chunks`](Self::feed_chunks), for as long as the taker's owner asks for something at
+    /// least once in `patience`, or a little more; `None` if it has not.
+    pub(crate) async fn feed_patiently(
+        &mut self,
+        chunks: &[Bytes],
+        patience: Duration,
+    ) -> Option<Result<(), Closed>> {
+        /// How often it is looked at in that time.
+        const LOOKS: u32 = 4;
+        let shared = self.shared.clone();
+        let mut feeding = pin!(self.feed_chunks(chunks));
+        // As a rule there is room at once, and no need of a clock.
+        if let Some(fed) = feeding.as_mut().now_or_never() {
+            return Some(fed);
+        }
+        let (mut asked, mut silent) = (shared.asked.load(Ordering::Relaxed), 0);
+        while silent < LOOKS {
+            match timeout(patience / LOOKS, feeding.as_mut()).await {
+                Ok(fed) => return Some(fed),
+                Err(_) => {
+                    let now = shared.asked.load(Ordering::Relaxed);
+                    silent = if now == asked { silent + 1 } else { 0 };
+                    asked = now;
+                }
+            }
+        }
+        None
+    }
+
     /// Ends the hand-over; `end` reaches the taker after everything fed before.
     pub(crate) fn end(&mut self, end: E) {
         let mut state = self.shared.lock();
@@ -220,6 +256,11 @@ pub(crate) struct Taker<E> {
 }
 
 impl<E> Taker<E> {
+    /// Notes that the owner wants something, be it of what it has taken before.
+    pub(crate) fn ask(&self) {
+        self.shared.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Waits for bytes and takes all that are pending. Cancel safe.
     pub(crate) async fn take(&mut self) -> Taken<E> {
         poll_fn(|context| self.poll_take(context)).await
@@ -255,98 +296,4 @@ impl<E> Drop for Taker<E> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use futures::FutureExt;
-
-    async fn feed<E>(feeder: &mut Feeder<E>, text: &str) -> Result<(), Closed> {
-        feeder.feed(&mut text.as_bytes().to_vec()).await
-    }
-
-    fn batch<E>(text: &'static str) -> Taken<E> {
-        Taken::Batch(vec![Bytes::from_static(text.as_bytes())])
-    }
-
-    #[tokio::test]
-    async fn what_was_fed_is_taken_as_one_batch() {
-        let (mut feeder, mut taker) = handover::<()>(100_000);
-        feed(&mut feeder, "a").await.unwrap();
-        feed(&mut feeder, "b").await.unwrap();
-        assert_eq!(taker.take().await, batch("ab"));
-        assert!(taker.take().now_or_never().is_none());
-    }
-
-    #[tokio::test]
-    async fn pieces_of_all_sizes_stay_in_order() {
-        let (mut feeder, mut taker) = handover::<()>(100_000);
-        let mut expected = Vec::new();
-        for size in [1, SMALL, 2, SMALL + 1, SMALL - 1, 3] {
-            let piece = vec![size as u8; size];
-            expected.extend_from_slice(&piece);
-            feeder.feed(&mut piece.clone()).await.unwrap();
-            feeder.feed_chunks(&[piece.clone().into()]).await.unwrap();
-            expected.extend_from_slice(&piece);
-        }
-        let Taken::Batch(batch) = taker.take().await else { panic!("nothing was taken") };
-        assert_eq!(batch.concat(), expected);
-    }
-
-    #[tokio::test]
-    async fn feeding_waits_at_the_limit() {
-        let (mut feeder, mut taker) = handover::<()>(2);
-        feed(&mut feeder, "abc").await.unwrap();
-        assert!(feed(&mut feeder, "d").now_or_never().is_none());
-        taker.take().await;
-        feed(&mut feeder, "d").await.unwrap();
-        assert_eq!(taker.take().await, batch("d"));
-    }
-
-    #[tokio::test]
-    async fn the_end_comes_after_all_that_was_fed() {
-        let (mut feeder, mut taker) = handover(100);
-        feed(&mut feeder, "a").await.unwrap();
-        feeder.end("well");
-        assert_eq!(taker.take().await, batch("a"));
-        assert_eq!(taker.take().await, Taken::End(Some("well")));
-        assert_eq!(taker.take().await, Taken::End(None));
-    }
-
-    #[tokio::test]
-    async fn a_feeder_that_is_dropped_ends_without_a_word() {
-        let (feeder, mut taker) = handover::<()>(100);
-        let taking = tokio::spawn(async move { taker.take().await });
-        drop(feeder);
-        assert_eq!(taking.await.unwrap(), Taken::End(None));
-    }
-
-    #[tokio::test]
-    async fn a_taker_that_is_dropped_wakes_the_feeder() {
-        let (mut feeder, taker) = handover::<()>(1);
-        feed(&mut feeder, "a").await.unwrap();
-        let feeding = tokio::spawn(async move {
-            let result = feed(&mut feeder, "b").await;
-            feeder.closed().await;
-            result
-        });
-        drop(taker);
-        assert_eq!(feeding.await.unwrap(), Err(Closed));
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn nothing_is_lost_or_reordered_between_threads() {
-        const NUMBERS: u32 = 100_000;
-        let (mut feeder, mut taker) = handover(50);
-        let feeding = tokio::spawn(async move {
-            for number in 0..NUMBERS {
-                feeder.feed(&mut number.to_be_bytes().to_vec()).await.unwrap();
-            }
-            feeder.end(());
-        });
-        let mut all = Vec::new();
-        while let Taken::Batch(batch) = taker.take().await {
-            all.extend(batch.concat());
-        }
-        feeding.await.unwrap();
-        assert!(all.chunks(4).eq((0..NUMBERS).map(u32::to_be_bytes)));
-    }
-}
+mod tests;

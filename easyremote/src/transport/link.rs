@@ -12,9 +12,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind};
-use crate::gauge::RetryBudget;
+use crate::gauge::{Charge, Gauge, RetryBudget};
 use crate::transport::identity::random;
 use crate::wire::header::CallId;
+use crate::wire::limits::{MAX_PARKED, MAX_PARKED_BYTES, STALL_TIMEOUT};
 
 /// What calls need of a connection that somebody else keeps up: a client, or a node for the calls
 /// of its functions.
@@ -27,7 +28,12 @@ pub(crate) struct Link {
     pub(crate) connect_timeout: Duration,
     /// Longest message that this side allows, in bytes.
     pub(crate) max_message: usize,
+    /// Longest time that a stream is kept of which nothing is read although there is something.
+    pub(crate) stall_timeout: Duration,
     pub(crate) retries: RetryBudget,
+    /// Calls that wait for the connection, and the bytes of their arguments.
+    parked: AtomicU64,
+    parked_bytes: Arc<AtomicU64>,
     /// First half of every call id: no two links share it.
     id: [u8; 8],
     /// Second half of the next one.
@@ -85,8 +91,18 @@ impl Link {
         connect_timeout: Duration,
         max_message: usize,
     ) -> Result<Self, Error> {
-        let (id, next, retries) = (random()?, AtomicU64::new(0), RetryBudget::default());
-        Ok(Self { io, state, connect_timeout, max_message, retries, id, next })
+        Ok(Self {
+            io,
+            state,
+            connect_timeout,
+            max_message,
+            stall_timeout: STALL_TIMEOUT,
+            retries: RetryBudget::default(),
+            parked: AtomicU64::new(0),
+            parked_bytes: Arc::default(),
+            id: random()?,
+            next: AtomicU64::new(0),
+        })
     }
 
     /// An id for a call that no other call has.
@@ -116,30 +132,57 @@ impl Link {
         let _ = state.wait_for(|state| matches!(state, LinkState::Closed)).await;
     }
 
-    /// Waits for a connection, for as long as connecting may take.
+    /// Waits for a connection, for as long as connecting may take; `bytes` is how much the caller
+    /// holds meanwhile.
     ///
     /// # Errors
-    /// `Unavailable` if there is none in time, `ConnectionLost` if there will be none.
-    pub(crate) async fn connection(&self) -> Result<Arc<Live>, Error> {
+    /// `Overloaded` if too many wait already, `Unavailable` if there is no connection in time,
+    /// `ConnectionLost` if there will be none.
+    pub(crate) async fn connection(&self, bytes: usize) -> Result<Arc<Live>, Error> {
         let closed = || Error::new(ErrorKind::ConnectionLost, "the client has been closed");
-        let mut state = self.state.clone();
-        let ready = state.wait_for(|state| match state {
+        let usable = |state: &LinkState| match state {
             LinkState::Connecting => false,
             // One that has broken is as good as none, before its keeper has noticed as well.
             LinkState::Connected(live) => live.connection.close_reason().is_none(),
             LinkState::Closed => true,
-        });
+        };
+        let live = |state: &LinkState| match state {
+            LinkState::Connected(live) => Ok(live.clone()),
+            LinkState::Connecting | LinkState::Closed => Err(closed()),
+        };
+        {
+            let now = self.state.borrow();
+            if usable(&now) {
+                return live(&now);
+            }
+        }
+        let _parked = self.park(bytes)?;
+        let mut state = self.state.clone();
         let limit = self.connect_timeout;
-        match timeout(limit, ready).await {
-            Ok(Ok(state)) => match &*state {
-                LinkState::Connected(live) => Ok(live.clone()),
-                LinkState::Connecting | LinkState::Closed => Err(closed()),
-            },
+        match timeout(limit, state.wait_for(usable)).await {
+            Ok(Ok(state)) => live(&state),
             Ok(Err(_)) => Err(closed()),
             Err(_) => {
                 let text = format!("the connection to the gateway did not come back in {limit:?}");
                 Err(Error::new(ErrorKind::Unavailable, text))
             }
         }
+    }
+
+    /// A place for a call that waits, and for its arguments.
+    fn park(&self, bytes: usize) -> Result<(Gauge<'_>, Charge), Error> {
+        let place = Gauge::up(&self.parked);
+        let mut charge = Charge::new(&self.parked_bytes, MAX_PARKED_BYTES);
+        let (fits, parked) = (charge.grow_to(bytes), self.parked.load(Ordering::Relaxed));
+        // One may always wait, however long its arguments.
+        if parked == 1 || (fits && parked <= MAX_PARKED) {
+            return Ok((place, charge));
+        }
+        let text = format!(
+            "there is no connection to the gateway now, and {MAX_PARKED} calls, or calls with \
+             {} MiB of arguments, wait for it already",
+            MAX_PARKED_BYTES >> 20
+        );
+        Err(Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(250)))
     }
 }

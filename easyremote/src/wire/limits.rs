@@ -47,6 +47,16 @@ pub(crate) const MAX_NODE_STREAMS: u32 = 4_096;
 /// Most calls of one function that wait at a gateway for a node with room.
 pub(crate) const MAX_WAITING: usize = 1_024;
 
+/// Most calls that wait at their caller for the connection to the gateway to come back.
+pub(crate) const MAX_PARKED: u64 = 1_024;
+
+/// Most bytes of their arguments, in all.
+pub(crate) const MAX_PARKED_BYTES: u64 = 8 << 20;
+
+/// Longest time that a stream is kept of which its consumer reads nothing although there is
+/// something, unless set otherwise.
+pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Bytes that a peer may send ahead of the reader on one stream.
 ///
 /// Times [`MAX_CLIENT_STREAMS`], and the seventh more, it is what one client can make a gateway

@@ -121,9 +121,6 @@ fn unused_stream() -> impl Stream<Item = Private> {
     stream::empty()
 }
 
-fn main() {
-    drop(easyremote::functions!());
-}
 struct PrivateModel;
 
 #[remote]
@@ -138,4 +135,6 @@ trait PrivateTrait {
     fn unused(&self, private: Private) -> Private;
 }
 
-fn main() {}
+fn main() {
+    drop(easyremote::functions!());
+}
