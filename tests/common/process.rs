@@ -54,6 +54,11 @@ impl Process {
         assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
