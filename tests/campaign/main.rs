@@ -11,6 +11,7 @@
 //! - `Executed::No` says that no node has started it, `Executed::Yes` that one has;
 //! - a value belongs to the call that asked; items are a prefix without gap or duplicate, as many as
 //!   `delivered()` says, and all of them where the stream ends well;
+//! - nothing has panicked, in any process;
 //! - when everything is healed all calls succeed again, no party has calls in flight or waiting, and
 //!   the gateway has the memory that it had before, give or take [`SLACK_KIB`].
 //!
@@ -101,6 +102,7 @@ async fn campaign() {
         begun.elapsed(),
     );
     assert!(violations.is_empty(), "{violations:#?}");
+    assert_eq!(world.panics(), "");
     assert!(memory_after < memory_before + SLACK_KIB, "{memory_before} and {memory_after} KiB");
 }
 

@@ -65,7 +65,7 @@ impl Fault {
             78..86 => Self::StopNode { node, lasts },
             86..93 => Self::DrainNode { node },
             93..98 => Self::KillGateway { away },
-            _ => Self::StopGateway { lasts: lasts / 2 },
+            _ => Self::StopGateway { lasts },
         }
     }
 

@@ -1,5 +1,7 @@
 //! The parties of a campaign: a gateway and nodes as processes, clients, and proxies between them.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +42,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn start(seed: u64) -> Self {
         let state = tempfile::tempdir().unwrap();
+        note_panics(state.path());
         let mut gateway = gateway_process("127.0.0.1:0", state.path());
         let address = gateway.line("listening ");
         let links: Vec<_> = (0..(NODES + CLIENTS) as u64)
@@ -89,6 +92,11 @@ impl World {
         (0..NODES).map(|n| self.log(n))
     }
 
+    /// What has panicked, in any process.
+    pub(crate) fn panics(&self) -> String {
+        std::fs::read_to_string(self.state.path().join(PANICS)).unwrap_or_default()
+    }
+
     /// What the gateway says about itself: calls in flight, calls that wait, nodes, and KiB of memory.
     pub(crate) async fn gateway_stats(&self) -> [u64; 4] {
         ask(&self.gateway).await
@@ -105,6 +113,21 @@ impl World {
         until_it_says(&self.gateway, calm).await;
     }
 }
+
+/// Writes down what panics in this process, besides saying so.
+fn note_panics(state: &Path) {
+    let file = state.join(PANICS);
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        // After the campaign the directory is gone.
+        if let Ok(mut panics) = File::options().create(true).append(true).open(&file) {
+            let _ = writeln!(panics, "{panic}");
+        }
+    }));
+}
+
+const PANICS: &str = "panics";
 
 fn gateway_process(address: &str, state: &Path) -> Process {
     let environment = [(ADDRESS, address), (STATE, state.to_str().unwrap())];
@@ -137,6 +160,7 @@ async fn until_it_says<const N: usize>(process: &Held, fine: impl Fn([u64; N]) -
 pub(crate) async fn be_gateway() {
     let (Ok(address), Err(_)) = (std::env::var(ADDRESS), std::env::var(ID)) else { return };
     let state = std::env::var(STATE).unwrap();
+    note_panics(Path::new(&state));
     let gateway = Gateway::builder(address).state_dir(state).serve().await.unwrap();
     tell(format_args!("listening {}", gateway.local_addr()));
     while question().await.is_some() {
@@ -160,9 +184,11 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) async fn be_node() {
     let Ok(id) = std::env::var(ID) else { return };
     let mut terminated = signal(SignalKind::terminate()).unwrap();
+    let state = std::env::var(STATE).unwrap();
+    note_panics(Path::new(&state));
     let log = Log::open(Path::new(&std::env::var(LOG).unwrap()));
     let builder = Node::builder(std::env::var(ADDRESS).unwrap());
-    let builder = builder.state_dir(std::env::var(STATE).unwrap()).id(id).state(log);
+    let builder = builder.state_dir(state).id(id).state(log);
     let builder = builder.connect_timeout(Duration::MAX).concurrency(CONCURRENCY);
     let node = tokio::select! {
         node = builder.functions(functions::all()).serve() => node.unwrap(),
