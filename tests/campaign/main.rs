@@ -22,6 +22,13 @@
 //!     cargo test --release --test campaign -- --exact campaign --nocapture
 //! ```
 //!
+//! | calls | faults | seed | took | violations | outcomes |
+//! |---|---|---|---|---|---|
+//! | 200,204 | 1,000 | 2026 | 1,024 s | 0 | 182,095 answered, 9,450 dropped, 8,659 errors: 1,436 of them `No`, 6,770 `Maybe`, 453 `Yes` |
+//!
+//! That was the last long one, on 2 cores; the gateway, which was killed and started again, had 9.4 MiB
+//! at the beginning and 9.3 MiB at the end.
+//!
 //! The seed repeats the calls and the faults, but not at which moment of a call a fault comes.
 
 mod calls;
@@ -72,7 +79,8 @@ async fn node_process() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn campaign() {
     let (calls, faults) = (number("CAMPAIGN_CALLS", 3_000), number("CAMPAIGN_FAULTS", 30));
-    let seed = number("CAMPAIGN_SEED", 1);
+    // With the default numbers this seed has every kind of fault.
+    let seed = number("CAMPAIGN_SEED", 4);
     println!("\ncampaign: {calls} calls, {faults} faults, seed {seed}");
     let begun = Instant::now();
     let world = Arc::new(World::start(seed).await);
