@@ -4,6 +4,8 @@
 #![allow(missing_docs, clippy::missing_panics_doc)]
 
 pub mod offered;
+pub mod process;
+pub mod proxy;
 pub mod trio;
 
 use std::collections::HashMap;

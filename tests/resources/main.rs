@@ -2,17 +2,16 @@
 //! every kind of function, whatever ended it.
 
 mod kinds;
-mod process;
 
 use std::future::pending;
 use std::time::Duration;
 
+use common::process::Process;
 use common::{Probe, World, soon, until};
 use easyremote::{Client, ErrorKind, Gateway, Node, Options};
 use futures::{StreamExt, stream};
 
 use crate::kinds::{Items, Kind, Plan, Script, Seen, begin, numbers};
-use crate::process::Process;
 
 const ADDRESS: &str = "RESOURCES_TEST_ADDRESS";
 const STATE: &str = "RESOURCES_TEST_STATE";

@@ -1,0 +1,135 @@
+//! Paths through which nothing gets any more, in one direction or in both.
+
+use std::time::Duration;
+
+use common::proxy::{Faults, Way};
+use common::{Probe, soon, until};
+use easyremote::{Client, ErrorKind, Executed};
+use futures::future::join_all;
+use futures::{StreamExt, stream};
+use tokio::time::sleep;
+
+use crate::path::{Hop, Path, double, echo, three, wait};
+
+/// Nothing gets through.
+fn blocked() -> Faults {
+    Faults { blocked: true, ..Faults::default() }
+}
+
+#[tokio::test]
+async fn whoever_is_cut_off_is_given_up_by_everybody() {
+    let mut rows = Vec::new();
+    for (hop, kind) in [
+        (Hop::ClientToGateway, ErrorKind::ConnectionLost),
+        (Hop::NodeToGateway, ErrorKind::NodeLost),
+    ] {
+        for ways in [&Way::BOTH[..], &[Way::ToGateway], &[Way::FromGateway]] {
+            rows.push(cut(hop, ways, kind));
+        }
+    }
+    join_all(rows).await;
+}
+
+async fn cut(hop: Hop, ways: &[Way], kind: ErrorKind) {
+    let row = format!("{hop:?}, {ways:?}");
+    let path = Path::start().await;
+    let (mut called, mut streamed) = (Probe::new(), Probe::new());
+    let call = tokio::spawn(wait::call(&path.client, called.key));
+    assert_eq!(called.next().await, "started", "{row}");
+    let mut items = three::call(&path.client, streamed.key);
+    for n in 0..3 {
+        assert_eq!(soon(items.next()).await.unwrap().unwrap(), n, "{row}");
+    }
+
+    ways.iter().for_each(|way| path.proxy(hop).set(*way, blocked()));
+    let error = soon(call).await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.executed()), (kind, Executed::Maybe), "{row}: {error}");
+    let error = soon(items.next()).await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.executed()), (kind, Executed::Yes), "{row}: {error}");
+    assert_eq!(error.delivered(), 3, "{row}");
+    assert!(soon(items.next()).await.is_none(), "{row}");
+    // The node hears of it too, or notices by itself.
+    assert_eq!(called.next().await, "dropped", "{row}");
+    assert_eq!(streamed.next().await, "dropped", "{row}");
+    until(|| path.node.stats().in_flight == 0).await;
+    until(|| path.world.gateway.stats().in_flight == 0).await;
+
+    path.proxy(hop).heal();
+    let again = echo::call(&path.client, vec![7; 10]).wait_for_node();
+    assert_eq!(soon(again).await.unwrap(), [7; 10], "{row}");
+}
+
+#[tokio::test]
+async fn calls_wait_for_the_end_of_a_short_outage_and_streams_go_on() {
+    join_all(Hop::BOTH.map(outage)).await;
+}
+
+/// Shorter than the 6 s that no party minds.
+const OUTAGE: Duration = Duration::from_secs(4);
+
+async fn outage(hop: Hop) {
+    let path = Path::start().await;
+    let (send, numbers) = tokio::sync::mpsc::unbounded_channel();
+    let numbers = stream::unfold(numbers, async |mut numbers| {
+        numbers.recv().await.map(|number: u64| (number, numbers))
+    });
+    let mut doubled = double::call(&path.client, numbers);
+    send.send(0).unwrap();
+    assert_eq!(soon(doubled.next()).await.unwrap().unwrap(), 0);
+
+    path.proxy(hop).set_both(blocked());
+    let call = tokio::spawn(echo::call(&path.client, vec![7; 20_000]));
+    (1..1_000).for_each(|n| send.send(n).unwrap());
+    drop(send);
+    let reading = tokio::spawn(doubled.map(Result::unwrap).collect::<Vec<_>>());
+    sleep(OUTAGE).await;
+    assert!(!call.is_finished() && !reading.is_finished(), "{hop:?}: no outage");
+    path.proxy(hop).heal();
+
+    assert_eq!(soon(call).await.unwrap().unwrap(), vec![7; 20_000], "{hop:?}");
+    let expected: Vec<_> = (1..1_000).map(|n| 2 * n).collect();
+    assert_eq!(soon(reading).await.unwrap(), expected, "{hop:?}");
+    path.is_as_it_was(2);
+}
+
+#[tokio::test]
+async fn a_peer_whose_address_changes_keeps_its_connection() {
+    join_all(Hop::BOTH.map(rebind)).await;
+}
+
+async fn rebind(hop: Hop) {
+    const ROUNDS: u64 = 20;
+    let path = Path::start().await;
+    let mut called = Probe::new();
+    let call = tokio::spawn(wait::call(&path.client, called.key));
+    assert_eq!(called.next().await, "started", "{hop:?}");
+    let (send, numbers) = tokio::sync::mpsc::unbounded_channel();
+    let numbers = stream::unfold(numbers, async |mut numbers| {
+        numbers.recv().await.map(|number: u64| (number, numbers))
+    });
+    let mut doubled = double::call(&path.client, numbers);
+    for n in 0..ROUNDS {
+        path.proxy(hop).rebind();
+        send.send(n).unwrap();
+        assert_eq!(soon(doubled.next()).await.unwrap().unwrap(), 2 * n, "{hop:?}");
+        assert_eq!(soon(echo::call(&path.client, vec![7])).await.unwrap(), [7], "{hop:?}");
+    }
+    drop(send);
+    assert!(soon(doubled.next()).await.is_none(), "{hop:?}");
+    assert!(!call.is_finished(), "{hop:?}");
+    path.is_as_it_was(ROUNDS + 2);
+}
+
+#[tokio::test]
+async fn a_path_that_takes_no_quic_is_no_path() {
+    let path = Path::start().await;
+    // QUIC asks for datagrams of 1,200 bytes (RFC 9000, section 14).
+    let narrow = Faults { mtu: Some(1_100), ..Faults::default() };
+    path.proxy(Hop::ClientToGateway).set_both(narrow);
+    let address = path.proxy(Hop::ClientToGateway).address();
+    let client = Client::builder(address).state_dir(path.world.state_dir());
+    let connecting = client.connect_timeout(Duration::from_secs(2)).connect();
+    let error = soon(connecting).await.unwrap_err();
+    assert_eq!((error.kind(), error.executed()), (ErrorKind::Unavailable, Executed::No));
+    assert!(path.proxy(Hop::ClientToGateway).counts(Way::ToGateway).too_long > 0);
+}

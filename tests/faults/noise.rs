@@ -1,0 +1,79 @@
+//! Paths that lose, corrupt, repeat, reorder and delay: nobody sees an error, only a delay.
+
+use std::time::Duration;
+
+use common::proxy::{Counts, Faults, Way};
+use common::soon;
+use futures::future::{join_all, try_join_all};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::path::{Hop, Path, double, echo};
+
+/// What a path does, and how it shows.
+struct Noise {
+    name: &'static str,
+    faults: Faults,
+    count: fn(Counts) -> u64,
+}
+
+fn noises() -> Vec<Noise> {
+    let ms = Duration::from_millis;
+    let none = Faults::default;
+    let noise = |name, faults, count| Noise { name, faults, count };
+    vec![
+        noise("loss", Faults { loss: 0.2, ..none() }, |counts| counts.lost),
+        noise("bursts", Faults { burst: 0.02, burst_length: 8, ..none() }, |counts| counts.lost),
+        noise("corruption", Faults { corrupt: 0.05, ..none() }, |counts| counts.corrupted),
+        noise("duplicates", Faults { duplicate: 0.3, ..none() }, |counts| counts.duplicated),
+        noise("reordering", Faults { reorder: 0.25, ..none() }, |counts| counts.reordered),
+        noise("jitter", Faults { delay: ms(30), jitter: ms(30), ..none() }, |counts| {
+            counts.delayed
+        }),
+        noise("a slow link", Faults { rate: Some(250_000), ..none() }, |counts| counts.lost),
+        noise("a short MTU", Faults { mtu: Some(1_300), ..none() }, |counts| counts.too_long),
+    ]
+}
+
+#[tokio::test]
+async fn noise_on_the_way_to_the_client_is_no_error() {
+    join_all(noises().into_iter().map(|noise| endure(Hop::ClientToGateway, noise))).await;
+}
+
+#[tokio::test]
+async fn noise_on_the_way_to_the_node_is_no_error() {
+    join_all(noises().into_iter().map(|noise| endure(Hop::NodeToGateway, noise))).await;
+}
+
+async fn endure(hop: Hop, Noise { name, faults, count }: Noise) {
+    let path = Path::start().await;
+    // Without noise first: QUIC finds out how long datagrams may be, and how fast the path is.
+    let calm = traffic(&path).await;
+    path.proxy(hop).set_both(faults);
+    let noisy = traffic(&path).await;
+    let counts = Way::BOTH.map(|way| count(path.proxy(hop).counts(way)));
+    assert!(counts.iter().all(|count| *count > 0), "{hop:?}: no {name}: {counts:?}");
+    path.is_as_it_was(calm + noisy);
+}
+
+/// Calls and a stream both ways, all of which must go well. Gives their number.
+async fn traffic(path: &Path) -> u64 {
+    const CALLS: usize = 20;
+    const LONG: usize = 300_000;
+    const ITEMS: u64 = 1_000;
+    let calls = try_join_all((0..CALLS).map(|n| echo::call(&path.client, vec![n as u8; 500 * n])));
+    let long = echo::call(&path.client, vec![7; LONG]);
+    let slow = stream::iter(0..ITEMS).then(async |n| {
+        if n % 100 == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        n
+    });
+    let items = double::call(&path.client, slow.boxed()).try_collect::<Vec<_>>();
+    let (calls, long, items) = soon(async { tokio::join!(calls, long, items) }).await;
+    for (n, answer) in calls.unwrap().into_iter().enumerate() {
+        assert_eq!(answer, vec![n as u8; 500 * n]);
+    }
+    assert_eq!(long.unwrap(), vec![7; LONG]);
+    assert_eq!(items.unwrap(), (0..ITEMS).map(|n| 2 * n).collect::<Vec<_>>());
+    CALLS as u64 + 2
+}
