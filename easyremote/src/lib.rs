@@ -176,6 +176,19 @@
 //! before the last byte of its arguments has reached the node. Only what certainly did not start is
 //! sent again by itself, and what is declared `idempotent`: see [`Retry`].
 //!
+//! # When something breaks
+//!
+//! | what | a call that waits | a call that runs | a stream | noticed |
+//! |------|-------------------|------------------|----------|---------|
+//! | its node is lost | goes to another, or [`NoNode`](ErrorKind::NoNode), `No` | [`NodeLost`](ErrorKind::NodeLost), `Maybe` | its items, then `NodeLost`, `Yes` | at once if it says goodbye or comes back, otherwise after 8 s |
+//! | the gateway is lost | waits for it, or another one: 15 s unless [set](ClientBuilder::connect_timeout) | [`ConnectionLost`](ErrorKind::ConnectionLost), `Maybe` | its items, then `ConnectionLost`, `Yes` | the same |
+//! | the caller is lost | | dropped by the node | dropped by the node | the same |
+//! | an outage of up to 6 s, another address | goes on | goes on | goes on | |
+//! | node or gateway drains | goes elsewhere, or [`Draining`](ErrorKind::Draining), `No` | goes on | goes on | |
+//! | the deadline passes | [`DeadlineExceeded`](ErrorKind::DeadlineExceeded) | the same, and dropped by the node | its items, then the same | then |
+//! | the function panics | | [`Panicked`](ErrorKind::Panicked), `Yes` | its items, then the same | at once |
+//! | nobody reads it for 60 s | | | its items, then [`SlowConsumer`](ErrorKind::SlowConsumer), `Yes` | within another 15 s |
+//!
 //! # Leaving
 //!
 //! [`Node::drain`] and [`Gateway::drain`] end without a failed call; `shutdown` ends at once, and so
