@@ -383,18 +383,7 @@ impl Exchange {
     }
 
     fn over(&self, over: Over) -> Error {
-        let function = &self.request.header.function;
-        let error = match over {
-            Over::Late => {
-                let text = format!("the deadline of `{function}` passed");
-                Error::new(ErrorKind::DeadlineExceeded, text)
-            }
-            Over::Cancelled => {
-                let text = format!("the call for which `{function}` was called is over");
-                Error::new(ErrorKind::Cancelled, text)
-            }
-        };
-        let error = self.explain(error);
+        let error = self.explain(over.error(&self.request.header.function));
         let executed = error.executed().or(self.earlier);
         error.with_executed(executed)
     }

@@ -4,12 +4,29 @@ use std::future::Future;
 
 use tokio::time::{Instant, sleep_until};
 
+use crate::error::{Error, ErrorKind};
 use crate::function::context::Scope;
 
 /// Why a call is not waited for any more.
 pub(super) enum Over {
     Late,
     Cancelled,
+}
+
+impl Over {
+    /// What the caller of `function` gets instead of an answer.
+    pub(super) fn error(self, function: &str) -> Error {
+        match self {
+            Self::Late => {
+                let text = format!("the deadline of `{function}` passed");
+                Error::new(ErrorKind::DeadlineExceeded, text)
+            }
+            Self::Cancelled => {
+                let text = format!("the call for which `{function}` was called is over");
+                Error::new(ErrorKind::Cancelled, text)
+            }
+        }
+    }
 }
 
 /// Waits for `future`, until `deadline` and for as long as `scope` lasts, if there are such.
