@@ -53,6 +53,8 @@ fn outer_sync(#[ctx] ctx: &Context, key: u64) {
     // Whichever is noticed first, where the deadline is what ends the call.
     let over = matches!(kind, ErrorKind::Cancelled | ErrorKind::DeadlineExceeded);
     say(key, if over { "cancelled" } else { "another error" });
+    // Its answer is not to be faster than the end of its own call, which comes at the same time.
+    futures::executor::block_on(ctx.cancelled());
 }
 
 #[remote]
