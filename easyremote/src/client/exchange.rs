@@ -147,10 +147,11 @@ impl Exchange {
             Verdict::Budgeted(_) | Verdict::Final => return Err(error.with_executed(executed)),
         };
         tracing::debug!(%error, ?pause, "call is made again");
-        sleep(pause).await;
+        // Before the pause, in which the call may be over: then this is what is known of it.
         self.earlier = executed;
         self.progress = Progress::Unsent;
         self.request.header.attempt += 1;
+        sleep(pause).await;
         Ok(())
     }
 

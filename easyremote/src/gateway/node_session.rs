@@ -132,7 +132,7 @@ impl NodeSession {
         self.is_draining() || self.lost.load(Ordering::Relaxed)
     }
 
-    fn is_draining(&self) -> bool {
+    pub(super) fn is_draining(&self) -> bool {
         *self.drain.borrow() != Drain::Stays
     }
 

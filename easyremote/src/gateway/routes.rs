@@ -152,8 +152,8 @@ impl Routes {
     /// node, too, if there is none.
     ///
     /// # Errors
-    /// `NoSuchFunction`, `NoNode`, `Draining`, `SignatureMismatch`, `BadArguments` for a call of
-    /// the wrong kind, or `Overloaded`; each says what there is instead.
+    /// `NoSuchFunction`, `NoNode`, `Draining`, `NodeLost`, `SignatureMismatch`, `BadArguments` for a
+    /// call of the wrong kind, or `Overloaded`; each says what there is instead.
     ///
     /// # Cancel safety
     /// Dropping the future ends the wait.
@@ -162,7 +162,8 @@ impl Routes {
         header: &CallHeader,
         caller: u64,
     ) -> Result<Place, Error> {
-        let absent = [ErrorKind::NoSuchFunction, ErrorKind::NoNode, ErrorKind::Draining];
+        use ErrorKind::{Draining, NoNode, NoSuchFunction, NodeLost};
+        let absent = [NoSuchFunction, NoNode, Draining, NodeLost];
         loop {
             // Listens before it looks: a node that comes in between is not missed.
             let grown = self.grown.notified();

@@ -257,13 +257,17 @@ impl Table {
             return Outlook::Error(mismatch(header, &routes[0]));
         };
         let mut fitting = routes.iter().filter(|route| route.fits(header)).peekable();
-        if let Some(first) = fitting.peek() {
+        if let Some(&first) = fitting.peek() {
             let id = first.node.id();
             if !fitting.all(|route| route.node.is_leaving()) {
                 return Outlook::Later;
             }
-            let text = format!("node `{id}` is shutting down, and no other offers `{name}`");
-            return Outlook::Error(Error::new(ErrorKind::Draining, text).with_node(id));
+            let (kind, what) = match first.node.is_draining() {
+                true => (ErrorKind::Draining, "is shutting down"),
+                false => (ErrorKind::NodeLost, "has just been lost"),
+            };
+            let text = format!("node `{id}` {what}, and no other offers `{name}`");
+            return Outlook::Error(Error::new(kind, text).with_node(id));
         }
         if let Some(error) = unable(header, routes) {
             return Outlook::Error(error);

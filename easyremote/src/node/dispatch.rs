@@ -92,13 +92,13 @@ impl<'a> Call<'a> {
     ) -> Result<(&'a Function, Inputs, Request), Refusal> {
         let mut buffer = FrameBuffer::new(0);
         let header = timeout(HEADER_TIMEOUT, frame(&mut recv, &mut buffer, FrameKind::Header));
-        let header = match header.await {
+        let mut header = match header.await {
             Ok(frame) => {
                 CallHeader::read(&frame?.body).map_err(|cause| protocol(cause.to_string()))?
             }
             Err(_) => return Err(protocol("no header in time").into()),
         };
-        let Some(caller) = header.caller.clone() else {
+        let Some(caller) = header.caller.take() else {
             return Err(protocol("the gateway does not say who calls").into());
         };
         let deadline = header.timeout.map(|left| Instant::now() + left);

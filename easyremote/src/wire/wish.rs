@@ -59,13 +59,13 @@ pub(crate) struct Wish {
     pub(crate) wait: bool,
 }
 
-pub(super) mod option {
-    pub(in crate::wire) const ON: u64 = 1;
-    pub(in crate::wire) const TAG: u64 = 2;
-    pub(in crate::wire) const WAIT: u64 = 3;
-    pub(in crate::wire) const PREFERRED: u64 = 5;
-    pub(in crate::wire) const STICKY: u64 = 6;
-    pub(in crate::wire) const STRATEGY: u64 = 7;
+mod option {
+    pub(super) const ON: u64 = 1;
+    pub(super) const TAG: u64 = 2;
+    pub(super) const WAIT: u64 = 3;
+    pub(super) const PREFERRED: u64 = 5;
+    pub(super) const STICKY: u64 = 6;
+    pub(super) const STRATEGY: u64 = 7;
 }
 
 impl Wish {
