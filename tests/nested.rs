@@ -53,8 +53,17 @@ fn outer_sync(#[ctx] ctx: &Context, key: u64) {
     // Whichever is noticed first, where the deadline is what ends the call.
     let over = matches!(kind, ErrorKind::Cancelled | ErrorKind::DeadlineExceeded);
     say(key, if over { "cancelled" } else { "another error" });
-    // Its answer is not to be faster than the end of its own call, which comes at the same time.
-    futures::executor::block_on(ctx.cancelled());
+}
+
+/// Hands on how its own call failed.
+#[remote(err = "display")]
+async fn hands_on(#[ctx] ctx: &Context) -> Result<Vec<u64>, easyremote::Error> {
+    silence::call(&ctx.client()).try_collect().await
+}
+
+#[remote(stream)]
+fn silence() -> impl Stream<Item = u64> {
+    futures::stream::pending()
 }
 
 #[remote]
@@ -81,9 +90,16 @@ async fn who_from_node(#[ctx] ctx: &Context) -> (bool, String, String) {
 /// Two nodes, the outer functions on one and the inner ones on the other.
 async fn two_nodes() -> (World, Vec<easyremote::Node>, Client) {
     let world = World::start().await;
-    let outer =
-        functions![sum_of_squares, squares, outer, outer_sync, time_left_inside, who_from_node];
-    let inner = functions![square, count, hang, time_left, who];
+    let outer = functions![
+        sum_of_squares,
+        squares,
+        outer,
+        outer_sync,
+        hands_on,
+        time_left_inside,
+        who_from_node
+    ];
+    let inner = functions![square, count, hang, silence, time_left, who];
     let node = |id: &str, functions| world.node_builder().id(id).functions(functions).serve();
     let nodes = vec![soon(node("a", outer)).await.unwrap(), soon(node("b", inner)).await.unwrap()];
     let client = world.client().await;
@@ -141,6 +157,17 @@ async fn the_deadline_of_a_call_is_that_of_what_it_calls() {
     let mut said = [probe.next().await, probe.next().await];
     said.sort_unstable();
     assert_eq!(said, ["cancelled", "inner dropped"]);
+}
+
+#[tokio::test]
+async fn a_function_that_hands_on_that_it_was_late_is_late() {
+    let (_world, _nodes, client) = two_nodes().await;
+    // It is over at every party in the same moment, of which each party has a view of its own.
+    for n in 0..32 {
+        let call = hands_on::call(&client).timeout(Duration::from_micros(50_000 + 333 * n));
+        let error = soon(call).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+    }
 }
 
 #[tokio::test]

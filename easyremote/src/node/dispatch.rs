@@ -228,7 +228,7 @@ impl<'a> Call<'a> {
 
     /// Waits for the result of a function, and sends it.
     async fn answer(&mut self, function: &Function, task: Task<Reply>) {
-        match self.interrupts.unless(task).await {
+        match self.interrupts.in_time(task).await {
             Ok(Ok(mut reply)) => {
                 if let Some(clock) = &self.trace {
                     reply = clock.before(&self.shared.id, &reply);
@@ -253,7 +253,7 @@ impl<'a> Call<'a> {
         P: Future<Output = Result<(), Died>>,
     {
         loop {
-            let taken = self.interrupts.unless(taker.take()).await;
+            let taken = self.interrupts.in_time(taker.take()).await;
             let mut batch = match taken {
                 Ok(Taken::Batch(batch)) => batch,
                 Ok(Taken::End(Some(()))) => return self.send.finish(),

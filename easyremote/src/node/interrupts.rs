@@ -28,6 +28,19 @@ pub(super) enum Interrupt {
 }
 
 impl Interrupts {
+    /// Waits for what the function gives, unless the call is over first.
+    ///
+    /// What comes after the deadline is too late, also if the timer has not fired yet: a function
+    /// that hands on that a call of its own was late, which has its deadline, would otherwise win
+    /// against it now and then.
+    pub(super) async fn in_time<F: Future>(&mut self, future: F) -> Result<F::Output, Interrupt> {
+        let output = self.unless(future).await?;
+        match self.deadline {
+            Some(deadline) if deadline <= Instant::now() => Err(Interrupt::Late),
+            _ => Ok(output),
+        }
+    }
+
     /// Waits for `future`, unless the call is over first.
     pub(super) async fn unless<F: Future>(&mut self, future: F) -> Result<F::Output, Interrupt> {
         let late = async {

@@ -23,7 +23,7 @@ pub(crate) type CallId = [u8; 16];
 /// | 1 byte   | kind        | what the caller expects: [`Kind`]                      |
 /// | 1 byte   | codec       | [`Codec`] of arguments and results                     |
 /// | 8 bytes  | fingerprint | of the types, big-endian; 0 if the caller knows none   |
-/// | varint   | timeout     | remaining milliseconds plus one; 0 for no deadline     |
+/// | varint   | timeout     | remaining milliseconds, rounded up, plus one; or 0     |
 /// | string   | function    | its name                                               |
 /// | options  |             | until the end: a varint tag, a length, that many bytes |
 ///
@@ -108,7 +108,7 @@ impl CallHeader {
         out.push(self.kind.code());
         out.push(self.codec.code());
         out.extend_from_slice(&self.fingerprint.to_be_bytes());
-        out.put_varint(self.timeout.map_or(0, |left| left.min(MAX_TIMEOUT).as_millis() as u64 + 1));
+        out.put_varint(self.timeout.map_or(0, |left| milliseconds(left.min(MAX_TIMEOUT)) + 1));
         out.put_str(&self.function, MAX_HEADER);
         self.wish.put(out);
         for (key, value) in &self.metadata {
@@ -205,6 +205,12 @@ impl Caller {
     }
 }
 
+/// Whole milliseconds, rounded up: rounded down, what a function calls would be late before the
+/// function itself is.
+fn milliseconds(left: Duration) -> u64 {
+    u64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX - 1)
+}
+
 fn put_number(out: &mut Vec<u8>, tag: u64, number: u64) {
     let mut value = Vec::with_capacity(10);
     value.put_varint(number);
@@ -273,6 +279,17 @@ mod tests {
             CallHeader { timeout, ..sample() }.put(&mut out).unwrap();
             let back = CallHeader::read(&out[FRAME_HEADER..]).unwrap();
             assert_eq!(back.timeout, timeout.map(|left| left.min(MAX_TIMEOUT)));
+        }
+    }
+
+    #[test]
+    fn no_hop_shortens_a_deadline() {
+        for (left, sent) in [(1, 1), (999_999, 1), (1_000_000, 1), (1_000_001, 2)] {
+            let mut out = Vec::new();
+            let timeout = Some(Duration::from_nanos(left));
+            CallHeader { timeout, ..sample() }.put(&mut out).unwrap();
+            let back = CallHeader::read(&out[FRAME_HEADER..]).unwrap();
+            assert_eq!(back.timeout, Some(Duration::from_millis(sent)));
         }
     }
 
