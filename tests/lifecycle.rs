@@ -226,8 +226,9 @@ async fn a_client_that_has_everything_open_says_so() {
     let (world, node, client) = World::with(functions![wait_for_ever, add]).await;
     let limited = world.client_builder().connect_timeout(Duration::from_millis(300)).connect();
     let limited = soon(limited).await.unwrap();
-    let waiting: Vec<_> = (0..1_200).map(|_| tokio::spawn(wait_for_ever::call(&limited))).collect();
-    until(|| node.stats().in_flight > 1_024).await;
+    // 1,024 on its lane, and as many and a few more on streams of their own.
+    let waiting: Vec<_> = (0..2_250).map(|_| tokio::spawn(wait_for_ever::call(&limited))).collect();
+    until(|| node.stats().in_flight > 2_048).await;
     let error = soon(add::call(&limited, 1, 2)).await.unwrap_err();
     assert_eq!((error.kind(), error.executed()), (ErrorKind::Overloaded, Executed::No));
     // Nobody else is concerned.

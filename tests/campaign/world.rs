@@ -49,9 +49,10 @@ impl World {
             .map(|n| Proxy::start(address.parse().unwrap(), seed.wrapping_add(n)))
             .collect();
         let mut clients = Vec::new();
-        for link in &links[NODES..] {
-            let client = Client::builder(link.address()).state_dir(state.path()).connect();
-            clients.push(soon(client).await.unwrap());
+        for (n, link) in links[NODES..].iter().enumerate() {
+            let client = Client::builder(link.address()).state_dir(state.path());
+            // Every other one gives each call a stream of its own.
+            clients.push(soon(client.lanes(n % 2 == 0).connect()).await.unwrap());
         }
         let mut world = Self {
             state,

@@ -46,7 +46,8 @@ impl World {
     }
 
     pub fn client_builder(&self) -> ClientBuilder {
-        Client::builder(self.gateway.local_addr()).state_dir(self.state.path())
+        let client = Client::builder(self.gateway.local_addr()).state_dir(self.state.path());
+        client.lanes(lanes())
     }
 
     pub async fn client(&self) -> Client {
@@ -65,6 +66,12 @@ impl World {
         let client = world.client().await;
         (world, node, client)
     }
+}
+
+/// Whether small calls share a stream, unless a test says otherwise; with `TEST_LANES=off` each has
+/// one of its own.
+pub fn lanes() -> bool {
+    std::env::var_os("TEST_LANES").is_none_or(|lanes| lanes != "off")
 }
 
 /// Waits for what has to happen soon; panics if it does not.

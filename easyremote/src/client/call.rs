@@ -4,6 +4,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::Stream;
 use tokio::task::JoinHandle;
@@ -11,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::client::Client;
 use crate::client::errors::{closed, thread_ended};
 use crate::client::exchange::{Answer, Exchange};
+use crate::client::lane::{LaneCall, Outcome as LaneOutcome};
 use crate::client::options::{Options, options};
 use crate::client::prepared::Prepared;
 use crate::client::traced::TracedCall;
@@ -133,6 +135,8 @@ enum State {
     /// Boxed: it is large, and gone for most of the call's life.
     Ready(Box<Prepared>),
     Doomed(Error),
+    /// Its first attempt shares a stream with other calls.
+    OnLane(LaneCall, Client),
     Running {
         task: Task,
         upload: Option<Upload>,
@@ -160,16 +164,32 @@ impl RawCall {
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Answer, Error>> {
         loop {
             match std::mem::replace(&mut self.state, State::Done) {
-                State::Ready(prepared) => {
+                State::Ready(mut prepared) => {
                     let client = prepared.client.clone();
                     if client.link.is_closed() {
                         return Poll::Ready(Err(closed()));
                     }
-                    let (exchange, upload) = Exchange::new(*prepared);
-                    let task = Task(client.link.spawn(exchange.unary()));
-                    self.state = State::Running { task, upload, client };
+                    prepared.settle();
+                    self.state = match LaneCall::begin(prepared) {
+                        Ok(call) => State::OnLane(call, client),
+                        Err(prepared) => {
+                            let (exchange, upload) = Exchange::new(*prepared);
+                            State::running(exchange, Duration::ZERO, upload, client)
+                        }
+                    };
                 }
                 State::Doomed(error) => return Poll::Ready(Err(error)),
+                State::OnLane(mut call, client) => match call.poll(context) {
+                    Poll::Ready(LaneOutcome::Answered(answer)) => return Poll::Ready(Ok(answer)),
+                    Poll::Ready(LaneOutcome::Failed(mut exchange, error)) => {
+                        let pause = exchange.prepare_again(error)?;
+                        self.state = State::running(*exchange, pause, None, client);
+                    }
+                    Poll::Pending => {
+                        self.state = State::OnLane(call, client);
+                        return Poll::Pending;
+                    }
+                },
                 State::Running { mut task, mut upload, client } => {
                     let sent = upload.as_mut().map(|upload| upload.poll(context));
                     if let Some(Poll::Ready(Err(error))) = sent {
@@ -188,6 +208,19 @@ impl RawCall {
                 State::Done => panic!("a call was polled after it had given its result"),
             }
         }
+    }
+}
+
+impl State {
+    /// Begins an attempt on a stream of its own, after `pause`.
+    fn running(
+        exchange: Exchange,
+        pause: Duration,
+        upload: Option<Upload>,
+        client: Client,
+    ) -> Self {
+        let task = Task(client.link.spawn(exchange.unary(pause)));
+        Self::Running { task, upload, client }
     }
 }
 

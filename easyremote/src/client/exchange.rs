@@ -1,13 +1,14 @@
 //! What happens to a call on the client's I/O thread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::errors::with_signature;
 use crate::client::limits::{Over, unless_over};
-use crate::client::prepared::Prepared;
+use crate::client::prepared::{Prepared, put_request};
 use crate::client::retry::{MAX_KEPT, Policy, Verdict};
 use crate::client::traced::Trace;
 use crate::client::upload::{Sending, Upload};
@@ -19,7 +20,6 @@ use crate::transport::stream::{Broken, FrameError, RecvHalf, SendHalf};
 use crate::wire::error::read_error;
 use crate::wire::frame::{FRAME_HEADER, Frame, FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
-use crate::wire::limits::MAX_METADATA;
 use crate::wire::trace::NodeTrace;
 
 /// Arguments of up to so many bytes are copied behind the header, to be written as one.
@@ -35,7 +35,7 @@ pub(super) struct Exchange {
     request: Request,
     policy: Policy,
     deadline: Option<Instant>,
-    progress: Progress,
+    pub(super) progress: Progress,
     /// What is known of the attempts before this one.
     earlier: Executed,
 }
@@ -52,7 +52,7 @@ struct Request {
 
 /// How far a call has come; what is known about whether its function runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Progress {
+pub(super) enum Progress {
     /// Not all of it has been given to QUIC: no node has the whole of it, so none has started.
     Unsent,
     /// All of it has been sent.
@@ -73,17 +73,13 @@ pub(super) struct Answer {
 impl Exchange {
     /// Gives the caller's stream back, which is polled with the call.
     pub(super) fn new(prepared: Prepared) -> (Self, Option<Upload>) {
-        let Prepared { client, mut header, body, signature, options, idempotent, upload } =
+        let Prepared { client, header, body, signature, options, idempotent, upload, deadline } =
             prepared;
         let (upload, frames) = upload.unzip();
-        header.wish = options.wish;
-        header.metadata = options.metadata;
-        let scope = client.scope;
-        let inherited = scope.as_ref().and_then(|scope| scope.deadline).map(Instant::from_std);
         let exchange = Self {
             link: client.link,
-            deadline: options.until.deadline().into_iter().chain(inherited).min(),
-            scope,
+            deadline,
+            scope: client.scope,
             request: Request { header, body, signature, upload: frames },
             policy: Policy { retry: options.retry, idempotent },
             progress: Progress::Unsent,
@@ -92,10 +88,13 @@ impl Exchange {
         (exchange, upload)
     }
 
-    /// Makes the call and gives what comes back.
-    pub(super) async fn unary(mut self) -> Result<Answer, Error> {
+    /// Makes the call and gives what comes back; after a pause, if it is made again.
+    pub(super) async fn unary(mut self, pause: Duration) -> Result<Answer, Error> {
         let (deadline, scope) = (self.deadline, self.scope.clone());
         let answer = unless_over(deadline, scope, async {
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
             loop {
                 match self.exchange().await {
                     Ok(answer) => {
@@ -136,6 +135,15 @@ impl Exchange {
     /// # Errors
     /// `error`, if there is to be no other.
     async fn again(&mut self, error: Error) -> Result<(), Error> {
+        sleep(self.prepare_again(error)?).await;
+        Ok(())
+    }
+
+    /// Prepares another attempt after one that failed with `error`; gives the pause before it.
+    ///
+    /// # Errors
+    /// `error`, if there is to be no other.
+    pub(super) fn prepare_again(&mut self, error: Error) -> Result<Duration, Error> {
         let executed = error.executed().or(self.earlier);
         let attempt = self.request.header.attempt;
         // What is not kept cannot be sent again, and what has been opened is not begun anew.
@@ -151,8 +159,7 @@ impl Exchange {
         self.earlier = executed;
         self.progress = Progress::Unsent;
         self.request.header.attempt += 1;
-        sleep(pause).await;
-        Ok(())
+        Ok(pause)
     }
 
     async fn exchange(&mut self) -> Result<Answer, Error> {
@@ -314,29 +321,15 @@ impl Exchange {
 
     /// The header, and the arguments as well if they are short.
     fn first(&mut self) -> Result<Vec<u8>, Error> {
-        let header = &mut self.request.header;
-        header.timeout =
-            self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let metadata: usize =
-            header.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
-        if metadata > MAX_METADATA {
-            let text = format!("{metadata} bytes of metadata; the limit is {MAX_METADATA}");
-            return Err(Error::new(ErrorKind::TooLarge, text));
-        }
         let body = &self.request.body;
-        let mut first = Vec::with_capacity(128 + body.len().min(SHORT));
-        header.put(&mut first).map_err(|length| {
-            let text = format!("the call header has {length} bytes; give fewer or shorter options");
-            Error::new(ErrorKind::TooLarge, text)
-        })?;
-        if body.len() <= SHORT {
-            first.extend_from_slice(body);
-        }
+        let short = if body.len() <= SHORT { &body[..] } else { &[] };
+        let mut first = Vec::with_capacity(128 + short.len());
+        put_request(&mut self.request.header, self.deadline, short, &mut first)?;
         Ok(first)
     }
 
     /// The error in an `Error` frame.
-    fn refused(&self, frame: &Frame) -> Error {
+    pub(super) fn refused(&self, frame: &Frame) -> Error {
         read_error(&frame.body).map_or_else(
             |cause| self.explain(Error::new(ErrorKind::Protocol, cause.to_string())),
             |error| with_signature(error, self.request.signature),
@@ -344,7 +337,7 @@ impl Exchange {
     }
 
     /// The error of an answer that cannot be read on.
-    fn broken(&mut self, error: FrameError) -> Error {
+    pub(super) fn broken(&mut self, error: FrameError) -> Error {
         match error {
             FrameError::Broken(Broken::Peer(code)) => {
                 // The peer's word on whether it ran is better than what is seen from here.
@@ -358,7 +351,7 @@ impl Exchange {
         }
     }
 
-    fn lost(&self, broken: Broken) -> Error {
+    pub(super) fn lost(&self, broken: Broken) -> Error {
         let cause = broken.error(ErrorKind::ConnectionLost);
         let text = format!(
             "the connection to the gateway broke during a call of `{}`",
@@ -378,12 +371,12 @@ impl Exchange {
     }
 
     /// The error of an answer that is none.
-    fn nonsense(&mut self, text: String) -> Error {
+    pub(super) fn nonsense(&mut self, text: String) -> Error {
         self.progress = Progress::Answered;
         self.explain(Error::new(ErrorKind::Protocol, text))
     }
 
-    fn over(&self, over: Over) -> Error {
+    pub(super) fn over(&self, over: Over) -> Error {
         let error = self.explain(over.error(&self.request.header.function));
         let executed = error.executed().or(self.earlier);
         error.with_executed(executed)

@@ -5,6 +5,7 @@ mod errors;
 mod exchange;
 mod instance;
 mod json;
+mod lane;
 mod limits;
 mod map;
 mod nested;
@@ -69,6 +70,7 @@ pub struct ClientBuilder {
     max_message: usize,
     connect_timeout: Duration,
     stall_timeout: Duration,
+    lanes: bool,
     state_dir: Option<PathBuf>,
 }
 
@@ -97,6 +99,7 @@ impl Client {
             max_message: MAX_MESSAGE,
             connect_timeout: CONNECT_TIMEOUT,
             stall_timeout: STALL_TIMEOUT,
+            lanes: true,
             state_dir: None,
         }
     }
@@ -184,8 +187,9 @@ impl ClientBuilder {
 
     /// How long [`connect`](Self::connect) tries to reach a gateway, and how long a call waits to be
     /// sent: for the connection to come back (at most 1,024 calls with 8 MiB of arguments do, and
-    /// further ones fail with [`ErrorKind::Overloaded`] at once), or for one of the 1,024 and more calls and streams
-    /// that a client may have open to end. 15 s unless set.
+    /// further ones fail with [`ErrorKind::Overloaded`] at once), or for one of the calls and streams
+    /// to end of which a client may have 1,024 open, and as many small calls beside them. 15 s
+    /// unless set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.min(MAX_TIMEOUT);
         self
@@ -196,6 +200,16 @@ impl ClientBuilder {
     /// stops. A consumer that asks for an item now and then is never too slow. 60 s unless set.
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.stall_timeout = timeout.min(MAX_TIMEOUT);
+        self
+    }
+
+    /// Whether calls of one result with arguments of up to 16 KiB share a stream, on which whatever
+    /// is ready is sent together; they do unless set. Where packets are lost, or much waits to be
+    /// sent, each call has a stream of its own in any case, so that none waits for another's.
+    ///
+    /// Without it a call costs several times as much processor time; all promises are the same.
+    pub fn lanes(mut self, shared: bool) -> Self {
+        self.lanes = shared;
         self
     }
 
@@ -219,8 +233,9 @@ impl ClientBuilder {
             .targets
             .into_iter()
             .map(|target| {
-                Dialler::client(target, self.state_dir.clone())
-                    .map(|dialler| dialler.with_max_message(self.max_message))
+                Dialler::client(target, self.state_dir.clone()).map(|dialler| {
+                    dialler.with_max_message(self.max_message).with_lanes(self.lanes)
+                })
             })
             .collect::<Result<Vec<_>, _>>()?;
         let (first, connecting) = oneshot::channel();

@@ -2,6 +2,7 @@
 
 use futures::Stream;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::client::options::{Options, Until};
@@ -15,7 +16,7 @@ use crate::wire::codec::Codec;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
-use crate::wire::limits::MAX_NAME;
+use crate::wire::limits::{MAX_METADATA, MAX_NAME};
 
 /// A call before its first poll.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(super) struct Prepared {
     pub(super) idempotent: bool,
     /// The caller's stream, and where its frames come out.
     pub(super) upload: Option<(Upload, Taker<()>)>,
+    /// Known from the first poll on.
+    pub(super) deadline: Option<Instant>,
 }
 
 impl Prepared {
@@ -60,6 +63,7 @@ impl Prepared {
             options,
             idempotent: descriptor.idempotent,
             upload: None,
+            deadline: None,
         })
     }
 
@@ -83,7 +87,18 @@ impl Prepared {
             options: Options::clone(&client.options),
             idempotent: false,
             upload: None,
+            deadline: None,
         })
+    }
+
+    /// Begins the call's time, and lets its header say what the options ask for; they are not
+    /// looked at again.
+    pub(super) fn settle(&mut self) {
+        self.header.wish = std::mem::take(&mut self.options.wish);
+        self.header.metadata = std::mem::take(&mut self.options.metadata);
+        let scope = self.client.scope.as_ref();
+        let inherited = scope.and_then(|scope| scope.deadline).map(Instant::from_std);
+        self.deadline = self.options.until.deadline().into_iter().chain(inherited).min();
     }
 
     /// Adds the caller's stream.
@@ -115,4 +130,25 @@ fn body(
         Error::new(ErrorKind::TooLarge, text)
     })?;
     Ok(out)
+}
+
+/// Appends the header of a call that is sent now, and `body`.
+pub(super) fn put_request(
+    header: &mut CallHeader,
+    deadline: Option<Instant>,
+    body: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    header.timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let metadata: usize = header.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if metadata > MAX_METADATA {
+        let text = format!("{metadata} bytes of metadata; the limit is {MAX_METADATA}");
+        return Err(Error::new(ErrorKind::TooLarge, text));
+    }
+    header.put(out).map_err(|length| {
+        let text = format!("the call header has {length} bytes; give fewer or shorter options");
+        Error::new(ErrorKind::TooLarge, text)
+    })?;
+    out.extend_from_slice(body);
+    Ok(())
 }

@@ -328,7 +328,7 @@ impl RawStream {
     /// Sends the call, if that has not been done.
     fn start(&mut self) {
         if let State::Ready(_) = self.state
-            && let State::Ready(prepared) = std::mem::replace(&mut self.state, State::Done)
+            && let State::Ready(mut prepared) = std::mem::replace(&mut self.state, State::Done)
         {
             let (feeder, taker) = handover(HANDOVER);
             let client = prepared.client.clone();
@@ -336,6 +336,7 @@ impl RawStream {
                 self.state = State::Doomed(closed());
                 return;
             }
+            prepared.settle();
             let (exchange, upload) = Exchange::new(*prepared);
             client.link.spawn(exchange.stream(feeder));
             self.state = State::Running { taker, upload, _client: client };

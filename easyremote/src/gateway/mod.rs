@@ -2,8 +2,10 @@
 
 mod choice;
 mod directory;
+mod lane;
 mod needs;
 mod node_session;
+mod peer;
 mod queue;
 mod relay;
 mod routes;

@@ -1,12 +1,13 @@
 //! A node, as the gateway sees it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
 use crate::gateway::choice::Latency;
+use crate::gateway::lane::node::NodeLane;
 use crate::wire::control::{Hello, Register};
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
@@ -20,6 +21,8 @@ pub(super) struct NodeSession {
     epoch: u64,
     connection: quinn::Connection,
     pub(super) register: Register,
+    /// For small calls; there once the node is registered.
+    pub(super) lane: OnceLock<Arc<NodeLane>>,
     /// Index into the offers, by name.
     offers: HashMap<String, usize>,
     /// Of each offer.
@@ -65,6 +68,7 @@ impl NodeSession {
             epoch: hello.epoch,
             connection,
             register,
+            lane: OnceLock::new(),
             in_flight: AtomicU64::new(0),
             drain: watch::Sender::new(Drain::Stays),
         }
@@ -76,6 +80,10 @@ impl NodeSession {
 
     pub(super) fn connection(&self) -> &quinn::Connection {
         &self.connection
+    }
+
+    pub(super) fn lane(&self) -> Option<Arc<NodeLane>> {
+        self.lane.get().cloned()
     }
 
     /// Whether `newer` may have this session's id.

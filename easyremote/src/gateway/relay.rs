@@ -2,40 +2,44 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::{Error, ErrorKind, Executed};
+use crate::gateway::peer::Peer;
 use crate::gateway::routes::Place;
-use crate::gateway::{Refusal, Shared, directory};
+use crate::gateway::{Refusal, Shared, directory, lane};
 use crate::gauge::Gauge;
 use crate::transport::reset;
 use crate::transport::stream::{Broken, RecvHalf, SendHalf};
 use crate::wire::error::put_error;
 use crate::wire::frame::{FrameBuffer, FrameKind};
-use crate::wire::header::{CallHeader, Caller};
+use crate::wire::header::CallHeader;
 use crate::wire::limits::HEADER_TIMEOUT;
 use crate::wire::scanner::FrameScanner;
 
-/// Serves one stream that `caller` has opened, on its connection of this number.
-pub(super) async fn serve(
-    send: quinn::SendStream,
-    recv: quinn::RecvStream,
-    shared: Arc<Shared>,
-    caller: Arc<Caller>,
-    number: u64,
-) {
-    let _gauge = Gauge::up(&shared.counters.in_flight);
-    let _busy = shared.busy.token();
+/// Serves one stream that `peer` has opened.
+pub(super) async fn serve(send: quinn::SendStream, recv: quinn::RecvStream, peer: Arc<Peer>) {
+    let shared = &peer.shared;
+    let gauge = Gauge::up(&shared.counters.in_flight);
+    let busy = shared.busy.token();
     let mut client = Hop { send: SendHalf::new(send), recv: RecvHalf::new(recv) };
     let mut buffer = FrameBuffer::new(0);
-    let header = match timeout(HEADER_TIMEOUT, read_header(&mut client.recv, &mut buffer)).await {
+    let opened = timeout(HEADER_TIMEOUT, read_first(&mut client.recv, &mut buffer)).await;
+    if let Ok(Ok(None)) = opened {
+        drop((gauge, busy));
+        return lane::serve(client, buffer.take_rest(), peer).await;
+    }
+    shared.counters.calls.fetch_add(1, Ordering::Relaxed);
+    let header = match opened {
         // Whatever the caller says of itself is not its to say.
-        Ok(Ok(header)) => {
-            CallHeader { caller: Some((*caller).clone()), held: Duration::ZERO, ..header }
+        Ok(Ok(Some(header))) => {
+            CallHeader { caller: Some(peer.caller.clone()), held: Duration::ZERO, ..header }
         }
+        Ok(Ok(None)) => return,
         Ok(Err(error)) => return answer_error(client, &error).await,
         Err(_) => {
             let error = protocol(format!("no complete call header within {HEADER_TIMEOUT:?}"));
@@ -43,10 +47,10 @@ pub(super) async fn serve(
         }
     };
     let received = Instant::now();
-    if let Some(answer) = directory::answer(&header, &shared) {
+    if let Some(answer) = directory::answer(&header, shared) {
         return answer_frames(client, &answer).await;
     }
-    match hand_over(&mut client, header, &mut buffer, received, (&shared, number)).await {
+    match hand_over(&mut client, header, &mut buffer, received, &peer).await {
         Ok(Some((place, node, request))) => {
             relay(client, node, &place, request, shared.max_message).await;
         }
@@ -54,6 +58,9 @@ pub(super) async fn serve(
         Err(error) => answer_error(client, &error).await,
     }
 }
+
+/// A node that is lost without anybody having noticed is rare, so many in a row are no accident.
+pub(super) const ATTEMPTS: usize = 3;
 
 /// Finds a node for a call and gives it what is here of it. `None` if the caller has left before.
 ///
@@ -67,18 +74,24 @@ async fn hand_over(
     mut header: CallHeader,
     buffer: &mut FrameBuffer,
     received: Instant,
-    (shared, number): (&Arc<Shared>, u64),
+    peer: &Peer,
 ) -> Result<Option<(Place, Hop, FrameScanner)>, Error> {
-    /// A node that is lost without anybody having noticed is rare, two in a row are no accident.
-    const ATTEMPTS: usize = 3;
+    let shared = &peer.shared;
     let rest = buffer.take_rest();
     let timeout = header.timeout;
     let mut outcome = Ok(None);
     for _ in 0..ATTEMPTS {
-        let found = find(client, &header, received, shared, number).await;
-        let Some(place) = found.inspect_err(|error| refused(&header, error, shared))? else {
-            return Ok(None);
+        let found = {
+            let mut finding = pin!(find(&header, received, shared, peer.number));
+            match finding.as_mut().now_or_never() {
+                Some(found) => found,
+                None => tokio::select! {
+                    found = finding => found,
+                    _ = client.send.stopped() => return Ok(None),
+                },
+            }
         };
+        let place = found.inspect_err(|error| refused(&header, error, shared))?;
         let held = received.elapsed();
         header.timeout = timeout.map(|left| left.saturating_sub(held));
         if header.traced {
@@ -101,7 +114,7 @@ async fn hand_over(
 }
 
 /// Tells whoever wants to know of calls that no node gets.
-fn refused(header: &CallHeader, error: &Error, shared: &Shared) {
+pub(super) fn refused(header: &CallHeader, error: &Error, shared: &Shared) {
     if let Some(refusals) = &shared.refusals {
         let (call, function) = (header.id, header.function.clone());
         // If nobody listens any more, nobody needs to know.
@@ -109,29 +122,22 @@ fn refused(header: &CallHeader, error: &Error, shared: &Shared) {
     }
 }
 
-/// Finds a place for a call, for as long as it has time. `None` if the caller has left before.
-async fn find(
-    client: &mut Hop,
+/// Finds a place for a call, for as long as it has time.
+pub(super) async fn find(
     header: &CallHeader,
     received: Instant,
     shared: &Arc<Shared>,
     number: u64,
-) -> Result<Option<Place>, Error> {
+) -> Result<Place, Error> {
     let mut finding = pin!(shared.routes.acquire(header, number));
     // As a rule there is a place at once, and nothing else to listen to.
     if let Some(found) = finding.as_mut().now_or_never() {
-        return found.map(Some);
+        return found;
     }
-    let late = async {
-        match header.timeout {
-            Some(left) => sleep_until(received + left).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        found = finding => found.map(Some),
-        _ = client.send.stopped() => Ok(None),
-        () = late => {
+    let Some(left) = header.timeout else { return finding.await };
+    match timeout_at(received + left, finding).await {
+        Ok(found) => found,
+        Err(_) => {
             let text = format!("the deadline of `{}` passed at the gateway", header.function);
             Err(Error::new(ErrorKind::DeadlineExceeded, text))
         }
@@ -139,29 +145,34 @@ async fn find(
 }
 
 /// Both halves of one hop.
-struct Hop {
-    send: SendHalf,
-    recv: RecvHalf,
+pub(super) struct Hop {
+    pub(super) send: SendHalf,
+    pub(super) recv: RecvHalf,
 }
 
-async fn read_header(recv: &mut RecvHalf, buffer: &mut FrameBuffer) -> Result<CallHeader, Error> {
+/// The header that a call begins with; `None` if the stream is a lane.
+async fn read_first(
+    recv: &mut RecvHalf,
+    buffer: &mut FrameBuffer,
+) -> Result<Option<CallHeader>, Error> {
     match recv.frame(buffer).await {
-        Ok(Some(frame)) if frame.kind == FrameKind::Header => {
-            CallHeader::read(&frame.body).map_err(|cause| protocol(format!("call header: {cause}")))
-        }
+        Ok(Some(frame)) if frame.kind == FrameKind::Header => CallHeader::read(&frame.body)
+            .map(Some)
+            .map_err(|cause| protocol(format!("call header: {cause}"))),
+        Ok(Some(frame)) if frame.kind == FrameKind::Lane => Ok(None),
         Ok(Some(frame)) => Err(protocol(format!("{:?} frame instead of a header", frame.kind))),
         Ok(None) => Err(protocol("a call without a header")),
         Err(error) => Err(error.error(ErrorKind::ConnectionLost)),
     }
 }
 
-fn protocol(text: impl Into<String>) -> Error {
+pub(super) fn protocol(text: impl Into<String>) -> Error {
     Error::new(ErrorKind::Protocol, text.into())
 }
 
 /// Opens a stream to the node and sends the header and `rest`, what has come of the arguments; gives
 /// what has passed of the request.
-async fn open(
+pub(super) async fn open(
     place: &Place,
     header: &CallHeader,
     rest: &[u8],
@@ -198,7 +209,7 @@ async fn open(
 
 /// Why a direction is over.
 #[derive(Debug)]
-enum End {
+pub(super) enum End {
     /// The sender has finished.
     Fin,
     /// The sender gave it up or was lost.
@@ -223,41 +234,51 @@ async fn relay(
         end = pump(&mut node.recv, &mut client.send, &mut answer, || place.answered()) => end,
         broken = upload(&mut client.recv, &mut node.send, &mut request) => End::Receiver(broken),
     };
+    let executed = if request.has_arguments() { Executed::Maybe } else { Executed::No };
+    if let End::Receiver(broken) = &end {
+        node.send.reset(broken.code(ErrorKind::Cancelled, Executed::Maybe));
+    }
+    conclude(end, executed, &answer, place, (&mut node.recv, &mut client.send)).await;
+}
+
+/// Ends an answer that has been passed on from `from` to `to`. `executed` is what is known if
+/// `answer` does not show it.
+pub(super) async fn conclude(
+    end: End,
+    executed: Executed,
+    answer: &FrameScanner,
+    place: &Place,
+    (from, to): (&mut RecvHalf, &mut SendHalf),
+) {
     match end {
         // Also if the node is lost between its answer and the FIN.
-        End::Fin | End::Sender(_) if answer.is_complete() => client.send.finish(),
+        End::Fin | End::Sender(_) if answer.is_complete() => to.finish(),
         End::Receiver(broken) => {
             let code = broken.code(ErrorKind::Cancelled, Executed::Maybe);
-            node.send.reset(code);
-            node.recv.stop(code);
-            client.send.reset(code);
+            from.stop(code);
+            to.reset(code);
         }
         failed => {
             // What was seen of it has not all been sent on.
             let malformed = matches!(failed, End::Malformed(_));
-            let error = node_error(failed, place.node().id())
-                .with_executed(executed(&request, &answer))
-                .with_delivered(answer.items())
-                .with_node(place.node().id());
+            let error = failure(failed, executed, answer, place);
             tracing::debug!(%error, "call failed at its node");
             if answer.is_between_frames() && !malformed {
-                answer_error(client, &error).await;
+                write_error(to, &error).await;
             } else {
                 // Inside a frame there is no room for an error frame.
-                client.send.reset(reset::code(error.kind(), error.executed()));
+                to.reset(reset::code(error.kind(), error.executed()));
             }
         }
     }
 }
 
-/// Whether the function may have run, as far as the relay has seen.
-fn executed(request: &FrameScanner, answer: &FrameScanner) -> Executed {
-    match (answer.shows_execution(), request.has_arguments()) {
-        (true, _) => Executed::Yes,
-        (false, true) => Executed::Maybe,
-        // A node starts nothing before it has all arguments.
-        (false, false) => Executed::No,
-    }
+/// The error of an answer that has not ended well. `executed` is what is known if `answer` does not
+/// show it: a node starts nothing before it has all arguments.
+pub(super) fn failure(end: End, executed: Executed, answer: &FrameScanner, place: &Place) -> Error {
+    let id = place.node().id();
+    let executed = if answer.shows_execution() { Executed::Yes } else { executed };
+    node_error(end, id).with_executed(executed).with_delivered(answer.items()).with_node(id)
 }
 
 fn node_error(end: End, id: &str) -> Error {
@@ -291,7 +312,7 @@ async fn upload(from: &mut RecvHalf, to: &mut SendHalf, passed: &mut FrameScanne
 }
 
 /// Moves bytes from `from` to `to` until one of them is done; says `begun` with the first of them.
-async fn pump(
+pub(super) async fn pump(
     from: &mut RecvHalf,
     to: &mut SendHalf,
     passed: &mut FrameScanner,
@@ -326,16 +347,25 @@ async fn pump(
     }
 }
 
-async fn answer_error(client: Hop, error: &Error) {
+async fn answer_error(mut client: Hop, error: &Error) {
+    write_error(&mut client.send, error).await;
+}
+
+async fn write_error(send: &mut SendHalf, error: &Error) {
     let mut frames = Vec::new();
     put_error(&mut frames, error);
-    answer_frames(client, &frames).await;
+    write_last(send, &frames).await;
 }
 
 /// Ends the call with `frames`.
 async fn answer_frames(mut client: Hop, frames: &[u8]) {
-    // Nothing more is read. If the client is gone, it needs no answer.
-    if client.send.write(frames).await.is_ok() {
-        client.send.finish();
+    // Nothing more is read.
+    write_last(&mut client.send, frames).await;
+}
+
+async fn write_last(send: &mut SendHalf, frames: &[u8]) {
+    // If the client is gone, it needs no answer.
+    if send.write(frames).await.is_ok() {
+        send.finish();
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::{Notify, oneshot};
 
 use crate::error::{Error, ErrorKind};
+use crate::gateway::lane::node::NodeLane;
 use crate::gateway::node_session::{Drain, NodeSession};
 use crate::gateway::queue::Waiter;
 use crate::gateway::table::{Outlook, Route, Table, no_room};
@@ -48,6 +49,12 @@ impl Registration {
         routes.grown.notify_waiters();
         routes.fill(&session);
         Ok((Self { routes: routes.clone(), session }, replaced))
+    }
+
+    /// Small calls go to the node by `lane` from now on.
+    pub(super) fn set_lane(&self, lane: Arc<NodeLane>) {
+        // A session registers once.
+        let _ = self.session.lane.set(lane);
     }
 
     /// Gives the node no more calls.

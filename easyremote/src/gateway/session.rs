@@ -1,7 +1,6 @@
 //! One connection at the gateway, from handshake to end.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -9,7 +8,9 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::error::{Error, ErrorKind, Executed};
+use crate::gateway::lane::node::open_lane;
 use crate::gateway::node_session::NodeSession;
+use crate::gateway::peer::Peer;
 use crate::gateway::routes::Registration;
 use crate::gateway::{Shared, relay};
 use crate::gauge::Gauge;
@@ -166,6 +167,7 @@ async fn serve_node(
     let session = NodeSession::new(connection.clone(), control.misses().clone(), hello, register);
     let registration = register_node(session, shared)?;
     control.queue(&Control::Registered)?;
+    registration.set_lane(open_lane(connection.clone(), shared.max_message));
     info!("node registered");
     let (role, id) = (Role::Node, hello.id.clone());
     let caller = Caller { role, id, address: connection.remote_address() };
@@ -193,30 +195,24 @@ async fn serve_node(
 
 /// The calls that one peer makes. Ended with the session: what is under way is then cancelled on
 /// its node.
-struct Calls<'a> {
-    connection: &'a quinn::Connection,
-    caller: Arc<Caller>,
-    /// No other connection has it.
-    number: u64,
-    shared: &'a Arc<Shared>,
+struct Calls {
+    peer: Arc<Peer>,
     running: JoinSet<()>,
 }
 
-impl<'a> Calls<'a> {
-    fn new(connection: &'a quinn::Connection, caller: Caller, shared: &'a Arc<Shared>) -> Self {
-        let number = shared.counters.sessions.fetch_add(1, Ordering::Relaxed);
-        Self { connection, caller: Arc::new(caller), number, shared, running: JoinSet::new() }
+impl Calls {
+    fn new(connection: &quinn::Connection, caller: Caller, shared: &Arc<Shared>) -> Self {
+        let peer = Arc::new(Peer::new(connection, caller, shared));
+        Self { peer, running: JoinSet::new() }
     }
 
     /// Relays the peer's calls until it leaves; says why. Cancel safe.
     async fn relay(&mut self) -> Error {
         loop {
             tokio::select! {
-                stream = self.connection.accept_bi() => match stream {
+                stream = self.peer.connection.accept_bi() => match stream {
                     Ok((send, recv)) => {
-                        self.shared.counters.calls.fetch_add(1, Ordering::Relaxed);
-                        let (shared, caller) = (self.shared.clone(), self.caller.clone());
-                        let call = relay::serve(send, recv, shared, caller, self.number);
+                        let call = relay::serve(send, recv, self.peer.clone());
                         self.running.spawn(call.in_current_span());
                     }
                     Err(cause) => {

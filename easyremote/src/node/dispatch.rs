@@ -3,16 +3,15 @@
 use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use futures::FutureExt;
 use tokio::sync::{AcquireError, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Executed};
-use crate::function::context::{Context, Scope};
-use crate::function::handler::{Body, Inputs, Reply, Request, Run, panicked};
+use crate::function::handler::{Body, Inputs, Reply, Request, Run};
 use crate::function::outbox::Outbox;
 use crate::function::registry::Function;
 use crate::function::upload::RawUpload;
@@ -20,10 +19,11 @@ use crate::gauge::{Charge, Gauge};
 use crate::node::Shared;
 use crate::node::clock::Clock;
 use crate::node::interrupts::{Interrupt, Interrupts};
+use crate::node::lane;
 use crate::node::receive::receive;
+use crate::node::session::Session;
 use crate::node::work::{Died, Task, own_thread};
 use crate::transport::handover::{Taken, Taker, handover};
-use crate::transport::link::Link;
 use crate::transport::reset;
 use crate::transport::stream::{FrameError, RecvHalf, SendHalf};
 use crate::wire::error::put_error;
@@ -34,22 +34,27 @@ use crate::wire::limits::HEADER_TIMEOUT;
 /// Bytes of a stream that may wait between the user's code and the I/O thread.
 const HANDOVER: usize = 32 << 10;
 
-/// Serves one call.
-pub(super) async fn serve(
-    send: quinn::SendStream,
-    recv: quinn::RecvStream,
-    shared: Arc<Shared>,
-    link: Arc<Link>,
-    max_message: usize,
-) {
+/// Serves one stream that the gateway has opened: a call, or a lane of many.
+pub(super) async fn serve(send: quinn::SendStream, recv: quinn::RecvStream, session: Arc<Session>) {
+    let (send, mut recv) = (SendHalf::new(send), RecvHalf::new(recv));
+    let mut buffer = FrameBuffer::new(0);
+    let first = timeout(HEADER_TIMEOUT, recv.frame(&mut buffer)).await;
+    if matches!(&first, Ok(Ok(Some(frame))) if frame.kind == FrameKind::Lane) {
+        return lane::serve(send, recv, buffer.take_rest(), session).await;
+    }
+    let shared = &session.shared;
+    shared.counters.calls.fetch_add(1, Ordering::Relaxed);
     let _gauge = Gauge::up(&shared.counters.in_flight);
-    let send = SendHalf::new(send);
     let interrupts = Interrupts { stopped: send.stopped(), deadline: None, receiving: None };
     // However the call ends, its function hears of it, unless it is detached.
     let cancelled = CancellationToken::new();
     let _ended = cancelled.clone().drop_guard();
-    let mut call = Call { send, interrupts, cancelled, trace: None, shared: &shared };
-    match call.read(RecvHalf::new(recv), link, max_message).await {
+    let mut call = Call { send, interrupts, cancelled, trace: None, shared };
+    let read = match first {
+        Ok(first) => call.read(first, recv, buffer, &session).await,
+        Err(_) => Err(protocol("no header in time").into()),
+    };
+    match read {
         Ok((function, inputs, request)) => call.run(function, inputs, request).await,
         Err(Refusal::Answer(error)) => call.fail(&error.with_node(&*shared.id)).await,
         Err(Refusal::Gone) => {}
@@ -82,30 +87,25 @@ impl From<Error> for Refusal {
 }
 
 impl<'a> Call<'a> {
-    /// Reads the call up to the last byte of its arguments. Nothing starts before it is here, so
-    /// that whoever lost some of them on the way knows that it has not run.
+    /// Reads the call, whose `first` frame is here, up to the last byte of its arguments. Nothing
+    /// starts before it is here, so that whoever lost some of them on the way knows that it has not
+    /// run.
     async fn read(
         &mut self,
+        first: Result<Option<Frame>, FrameError>,
         mut recv: RecvHalf,
-        link: Arc<Link>,
-        max_message: usize,
+        mut buffer: FrameBuffer,
+        session: &Session,
     ) -> Result<(&'a Function, Inputs, Request), Refusal> {
-        let mut buffer = FrameBuffer::new(0);
-        let header = timeout(HEADER_TIMEOUT, frame(&mut recv, &mut buffer, FrameKind::Header));
-        let mut header = match header.await {
-            Ok(frame) => {
-                CallHeader::read(&frame?.body).map_err(|cause| protocol(cause.to_string()))?
-            }
-            Err(_) => return Err(protocol("no header in time").into()),
-        };
-        let Some(caller) = header.caller.take() else {
-            return Err(protocol("the gateway does not say who calls").into());
-        };
-        let deadline = header.timeout.map(|left| Instant::now() + left);
-        self.interrupts.deadline = deadline;
-        let function = self.function(&header)?;
+        let max_message = session.max_message;
+        let header = expect(first, FrameKind::Header)?;
+        let header = CallHeader::read(&header.body).map_err(|cause| protocol(cause.to_string()))?;
+        let shared = self.shared;
+        let admitted = shared.admit(header)?;
+        let function = admitted.function;
+        self.interrupts.deadline = admitted.deadline;
         buffer.allow(max_message);
-        let mut charge = Charge::new(&self.shared.unfinished, self.shared.max_unfinished);
+        let mut charge = Charge::new(&shared.unfinished, shared.max_unfinished);
         let reading = recv.frame_if(&mut buffer, |bytes| charge.grow_to(bytes));
         let bytes = match self.interrupts.unless(reading).await {
             Ok(read) => expect(read, FrameKind::Body)?.body,
@@ -114,8 +114,8 @@ impl<'a> Call<'a> {
             Err(Interrupt::Late) => return Err(self.late(function, Executed::No).into()),
         };
         let body = Body { bytes, _charge: Some(charge) };
+        let header = &admitted.header;
         self.trace = header.traced.then(|| Clock::start(header.held));
-        let codec = header.codec;
         let upload = header.kind.takes_stream().then(|| {
             let (feeder, taker) = handover(HANDOVER);
             let (failed, failing) = oneshot::channel();
@@ -123,34 +123,10 @@ impl<'a> Call<'a> {
             self.interrupts.receiving = Some(receiving.boxed());
             RawUpload { taker, max_message, failed }
         });
-        let states = self.shared.states.clone();
-        let deadline = deadline.map(Instant::into_std);
-        let detached = function.handler.terms.detached;
-        let cancelled = match detached {
-            true => CancellationToken::new(),
-            false => self.cancelled.clone(),
-        };
-        let (node, scope) = (self.shared.id.clone(), Scope { deadline, cancelled });
-        let context = Context::new(node, header, caller, scope, detached, link)
-            .at_instance(function.instance.clone());
-        let request = Request { codec, body, max_message, context: context.clone() };
-        Ok((function, Inputs { states, context, upload }, request))
-    }
-
-    fn function(&self, header: &CallHeader) -> Result<&'a Function, Error> {
-        let name = &header.function;
-        let function = self.shared.registry.get(name).ok_or_else(|| {
-            let text = format!("node `{}` does not offer `{name}`", self.shared.id);
-            Error::new(ErrorKind::NoSuchFunction, text)
-        })?;
-        let signature = function.signature;
-        let same = header.fingerprint == 0 || header.fingerprint == signature.fingerprint;
-        // The gateway has compared both; the node relies on nobody for what it decodes.
-        if !same || header.kind != function.descriptor.kind {
-            let text = format!("the types of `{name}` differ: the node has `{}`", signature.text);
-            return Err(Error::new(ErrorKind::SignatureMismatch, text));
-        }
-        Ok(function)
+        let inner = (body, max_message);
+        let (inputs, request) =
+            admitted.inputs(shared, &self.cancelled, &session.link, upload, inner);
+        Ok((function, inputs, request))
     }
 
     /// Runs the function, unless the caller leaves or the deadline passes first.
@@ -304,22 +280,11 @@ impl<'a> Call<'a> {
     }
 
     fn late(&self, function: &Function, executed: Executed) -> Error {
-        let text = format!("the deadline of `{}` passed at its node", function.name);
-        Error::new(ErrorKind::DeadlineExceeded, text)
-            .with_executed(executed)
-            .with_node(&*self.shared.id)
+        self.shared.late(&function.name, executed)
     }
 
     fn died(&self, function: &Function, died: Died) -> Error {
-        let name = &*function.name;
-        let error = match died {
-            Died::Panicked(panic) => panicked(name, &*panic),
-            Died::Aborted => {
-                let text = format!("the node shut down while `{name}` was running");
-                Error::new(ErrorKind::Cancelled, text).with_executed(Executed::Maybe)
-            }
-        };
-        error.with_node(&*self.shared.id)
+        self.shared.died(&function.name, died)
     }
 }
 
@@ -332,15 +297,6 @@ fn protocol(text: impl Into<Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::Protocol, text)
 }
 
-/// Reads the next frame, which has to be of `kind`.
-async fn frame(
-    recv: &mut RecvHalf,
-    buffer: &mut FrameBuffer,
-    kind: FrameKind,
-) -> Result<Frame, Refusal> {
-    expect(recv.frame(buffer).await, kind)
-}
-
 /// What was read, if it is a frame of `kind`.
 fn expect(read: Result<Option<Frame>, FrameError>, kind: FrameKind) -> Result<Frame, Refusal> {
     let protocol = |text: String| Refusal::Answer(protocol(text));
@@ -349,12 +305,7 @@ fn expect(read: Result<Option<Frame>, FrameError>, kind: FrameKind) -> Result<Fr
         Ok(Some(frame)) => Err(protocol(format!("{:?} frame instead of {kind:?}", frame.kind))),
         Ok(None) => Err(protocol(format!("the call ends before its {kind:?} frame"))),
         Err(FrameError::Malformed(cause)) => Err(Refusal::Answer(cause.into_error())),
-        Err(FrameError::NoRoom) => {
-            let text = "the node holds all the arguments that it has room for; try again, or send \
-                        less at a time";
-            let error = Error::new(ErrorKind::Overloaded, text);
-            Err(Refusal::Answer(error.with_retry_after(Duration::from_millis(100))))
-        }
+        Err(FrameError::NoRoom) => Err(Refusal::Answer(lane::no_room())),
         Err(FrameError::Broken(_)) => Err(Refusal::Gone),
     }
 }

@@ -1,9 +1,11 @@
 //! The node: offers functions to gateways, and runs them.
 
+mod admission;
 mod builder;
 mod clock;
 mod dispatch;
 mod interrupts;
+mod lane;
 mod receive;
 mod session;
 mod work;

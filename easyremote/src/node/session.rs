@@ -1,7 +1,7 @@
 //! A node's connection to one gateway: kept up, and served.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -20,6 +20,19 @@ use crate::wire::control::Control;
 
 /// Longest wait for the gateway to hear that the node leaves.
 const FAREWELL: Duration = Duration::from_millis(100);
+
+/// One connection, as the calls see it that come over it.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) shared: Arc<Shared>,
+    /// For the calls that the functions make.
+    pub(super) link: Arc<Link>,
+    pub(super) connection: quinn::Connection,
+    /// Longest message that both sides allow, in bytes.
+    pub(super) max_message: usize,
+    /// The gateway has opened its lane.
+    pub(super) has_lane: AtomicBool,
+}
 
 /// Stays registered at one gateway until told to stop.
 ///
@@ -79,7 +92,14 @@ async fn serve(
     link: &Arc<Link>,
     stop: &CancellationToken,
 ) -> Error {
-    let Dialled { endpoint, connection, mut control, max_message } = dialled;
+    let Dialled { endpoint, connection, mut control, max_message, .. } = dialled;
+    let session = Arc::new(Session {
+        shared: shared.clone(),
+        link: link.clone(),
+        connection: connection.clone(),
+        max_message,
+        has_lane: AtomicBool::new(false),
+    });
     // Ended with the session: nobody is left to get the answers.
     let mut calls = JoinSet::new();
     let (mut told, mut drained) = (false, false);
@@ -95,9 +115,7 @@ async fn serve(
             }
             stream = connection.accept_bi() => match stream {
                 Ok((send, recv)) => {
-                    shared.counters.calls.fetch_add(1, Ordering::Relaxed);
-                    let (shared, link) = (shared.clone(), link.clone());
-                    calls.spawn(dispatch::serve(send, recv, shared, link, max_message));
+                    calls.spawn(dispatch::serve(send, recv, session.clone()));
                 }
                 Err(cause) => break reset::connection_error(cause, ErrorKind::ConnectionLost),
             },

@@ -34,6 +34,8 @@ pub(crate) struct Dialler {
     register: Option<Register>,
     /// Longest message that this side allows.
     max_message: usize,
+    /// Whether small calls share a stream.
+    lanes: bool,
     backoff: Backoff,
 }
 
@@ -46,12 +48,13 @@ pub(crate) struct Dialled {
     pub(crate) control: ControlStream,
     /// Longest message that both this side and the gateway allow, in bytes.
     pub(crate) max_message: usize,
+    lanes: bool,
 }
 
 impl Dialled {
     /// What those get who open calls on it, and what tells when they have all ended.
     pub(crate) fn live(&self) -> (Live, Unused) {
-        Live::new(self.connection.clone(), self.max_message)
+        Live::new(self.connection.clone(), self.max_message, self.lanes)
     }
 }
 
@@ -105,6 +108,7 @@ impl Dialler {
             streams,
             register,
             max_message,
+            lanes: true,
             backoff,
         })
     }
@@ -112,6 +116,12 @@ impl Dialler {
     /// Sets the longest message that this side allows; 64 MiB unless set.
     pub(crate) fn with_max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
+        self
+    }
+
+    /// Sets whether small calls that are made at this end share a stream; they do unless set.
+    pub(crate) fn with_lanes(mut self, lanes: bool) -> Self {
+        self.lanes = lanes;
         self
     }
 
@@ -209,7 +219,7 @@ impl Dialler {
             control.queue(&Control::Register(register.clone()))?;
         }
         let max_message = self.admitted(&mut control).await?;
-        Ok(Dialled { endpoint, connection, control, max_message })
+        Ok(Dialled { endpoint, connection, control, max_message, lanes: self.lanes })
     }
 
     /// Waits for the gateway's consent.

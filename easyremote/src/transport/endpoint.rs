@@ -12,11 +12,16 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::error::{Error, ErrorKind};
 use crate::transport::identity::{Identity, Pin};
 use crate::transport::tls;
-use crate::wire::limits::{IDLE_TIMEOUT, MAX_CLIENT_STREAMS, MAX_NODE_STREAMS, STREAM_WINDOW};
+use crate::wire::limits::{
+    IDLE_TIMEOUT, MAX_CLIENT_STREAMS, MAX_MOVED, MAX_NODE_STREAMS, STREAM_WINDOW,
+};
 
 /// Size of a socket's buffers, each way: with the common default of 208 KiB the kernel drops
 /// packets whenever a few megabytes are under way.
 const SOCKET_BUFFER: usize = 4 << 20;
+
+/// Streams that a peer has open beside its calls: the control stream and a lane.
+const FOR_GOOD: u32 = 2;
 
 /// What a peer may send in all before it has proven who it is, in bytes.
 const UNAUTHENTICATED_WINDOW: u32 = 64 << 10;
@@ -55,14 +60,16 @@ pub(crate) fn client_config(pin: Pin, streams: u32) -> Result<quinn::ClientConfi
 
 /// Lets a client, once it has proven who it is, open its calls.
 pub(crate) fn admit_client(connection: &quinn::Connection) {
-    connection.set_max_concurrent_bi_streams(credit(MAX_CLIENT_STREAMS, 1));
+    connection.set_max_concurrent_bi_streams(credit(MAX_CLIENT_STREAMS, FOR_GOOD));
     connection.set_receive_window(receive_window(MAX_CLIENT_STREAMS));
 }
 
 /// Lets a node, once it has proven who it is, answer calls, and make those of its functions.
 pub(crate) fn admit_node(connection: &quinn::Connection) {
-    connection.set_max_concurrent_bi_streams(credit(MAX_CLIENT_STREAMS, 1));
-    connection.set_receive_window(receive_window(MAX_NODE_STREAMS + MAX_CLIENT_STREAMS));
+    connection.set_max_concurrent_bi_streams(credit(MAX_CLIENT_STREAMS, FOR_GOOD));
+    connection.set_max_concurrent_uni_streams(VarInt::from_u32(MAX_MOVED));
+    connection
+        .set_receive_window(receive_window(MAX_NODE_STREAMS + MAX_CLIENT_STREAMS + MAX_MOVED));
 }
 
 /// The limit to announce so that a peer can always have `calls` open, and `more` for good.
@@ -80,7 +87,7 @@ fn credit(calls: u32, more: u32) -> VarInt {
 /// Room for as many full stream windows as there can be calls: however many of them nobody reads,
 /// the others go on.
 fn receive_window(calls: u32) -> VarInt {
-    let streams = credit(calls, 1).into_inner();
+    let streams = credit(calls, FOR_GOOD).into_inner();
     VarInt::from_u64(streams * u64::from(STREAM_WINDOW)).unwrap_or(VarInt::MAX)
 }
 
@@ -106,8 +113,10 @@ fn listening_transport() -> TransportConfig {
 fn dialling_transport(streams: u32) -> TransportConfig {
     let mut config = common_transport();
     config
-        .max_concurrent_bidi_streams(credit(streams, 0))
-        .receive_window(receive_window(streams + MAX_CLIENT_STREAMS));
+        // Beside the calls, the gateway has a lane open at a node; at a client it opens nothing.
+        .max_concurrent_bidi_streams(credit(streams, streams.min(1)))
+        .max_concurrent_uni_streams(VarInt::from_u32(MAX_MOVED))
+        .receive_window(receive_window(streams + MAX_CLIENT_STREAMS + MAX_MOVED));
     config
 }
 

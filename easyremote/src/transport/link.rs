@@ -14,6 +14,8 @@ use tokio::time::timeout;
 use crate::error::{Error, ErrorKind};
 use crate::gauge::{Charge, Gauge, RetryBudget};
 use crate::transport::identity::random;
+use crate::transport::lane;
+use crate::transport::lane::link::LinkLane;
 use crate::wire::header::CallId;
 use crate::wire::limits::{MAX_PARKED, MAX_PARKED_BYTES, STALL_TIMEOUT};
 
@@ -58,6 +60,8 @@ pub(crate) struct Live {
     pub(crate) connection: quinn::Connection,
     /// Longest message that both sides allow, in bytes.
     pub(crate) max_message: usize,
+    /// For small calls, unless each is to have a stream of its own.
+    pub(crate) lane: Option<Arc<LinkLane>>,
     /// Dropped with the last user.
     _used: mpsc::Sender<Infallible>,
 }
@@ -67,9 +71,15 @@ pub(crate) struct Live {
 pub(crate) struct Unused(mpsc::Receiver<Infallible>);
 
 impl Live {
-    pub(crate) fn new(connection: quinn::Connection, max_message: usize) -> (Self, Unused) {
+    /// To be called on the I/O thread.
+    pub(crate) fn new(
+        connection: quinn::Connection,
+        max_message: usize,
+        lanes: bool,
+    ) -> (Self, Unused) {
         let (_used, unused) = mpsc::channel(1);
-        (Self { connection, max_message, _used }, Unused(unused))
+        let lane = lanes.then(|| lane::link::open(connection.clone(), max_message));
+        (Self { connection, max_message, lane, _used }, Unused(unused))
     }
 }
 
@@ -130,6 +140,14 @@ impl Link {
         let mut state = self.state.clone();
         // An error says that the keeper, and the sender with it, is gone: also closed.
         let _ = state.wait_for(|state| matches!(state, LinkState::Closed)).await;
+    }
+
+    /// The connection, if there is one now.
+    pub(crate) fn live(&self) -> Option<Arc<Live>> {
+        match &*self.state.borrow() {
+            LinkState::Connected(live) => Some(live.clone()),
+            LinkState::Connecting | LinkState::Closed => None,
+        }
     }
 
     /// Waits for a connection, for as long as connecting may take; `bytes` is how much the caller

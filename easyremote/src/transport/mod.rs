@@ -11,6 +11,7 @@ pub(crate) mod endpoint;
 pub(crate) mod handover;
 pub(crate) mod identity;
 pub(crate) mod io_thread;
+pub(crate) mod lane;
 pub(crate) mod link;
 pub(crate) mod reset;
 pub(crate) mod stream;

@@ -31,6 +31,10 @@ pub(crate) enum FrameKind {
     Trace = 10,
     /// One item of a stream that is the function's own error, told as text; the stream goes on.
     ItemError = 11,
+    /// The stream is a lane of many calls. Empty.
+    Lane = 12,
+    /// The stream is the answer to a call on a lane, and nothing else: the id of that call.
+    Moved = 13,
 }
 
 impl FrameKind {
@@ -47,6 +51,8 @@ impl FrameKind {
             9 => Self::Control,
             10 => Self::Trace,
             11 => Self::ItemError,
+            12 => Self::Lane,
+            13 => Self::Moved,
             _ => return None,
         })
     }
@@ -57,8 +63,8 @@ impl FrameKind {
             Self::Header => MAX_HEADER,
             Self::Body | Self::Fault | Self::Item | Self::ItemFault => max_message,
             Self::Error | Self::ItemError => MAX_ERROR,
-            Self::Open => 0,
-            Self::End => 8,
+            Self::Open | Self::Lane => 0,
+            Self::End | Self::Moved => 8,
             Self::Control => MAX_CONTROL,
             Self::Trace => MAX_TRACE,
         }

@@ -10,6 +10,8 @@
 //! | node to caller, a stream | `Fault` or `Error`, or: `Open`, (`Item`, `ItemFault` or `ItemError`)*, `End` or `Error`; then FIN |
 //!
 //! A FIN before the last frame of a direction is an error, never an end.
+//!
+//! Small calls of one result may share one stream, a [lane].
 
 pub(crate) mod bounded;
 pub(crate) mod bytes;
@@ -20,6 +22,7 @@ pub(crate) mod error;
 pub(crate) mod frame;
 pub(crate) mod header;
 pub(crate) mod kind;
+pub(crate) mod lane;
 pub(crate) mod limits;
 pub(crate) mod scanner;
 pub(crate) mod shape;

@@ -1,0 +1,357 @@
+//! A caller's lane: small calls, of which many share one stream on each hop.
+//!
+//! A call on a lane has no task of its own here, as long as a node has room for it and a lane that
+//! takes it. Where that is not so, a task finds another way: it waits for a node, gives the call a
+//! stream of its own there, or sends a long answer on one.
+
+mod forward;
+pub(super) mod node;
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{AbortHandle, Abortable};
+use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::error::{Error, ErrorKind, Executed};
+use crate::gateway::lane::forward::forward;
+use crate::gateway::lane::node::{NodeLane, Relayed};
+use crate::gateway::peer::Peer;
+use crate::gateway::relay::{ATTEMPTS, Hop, find, open, protocol, refused};
+use crate::gateway::routes::Place;
+use crate::gateway::{Shared, directory};
+use crate::transport::lane::LaneOut;
+use crate::transport::lane::calling::{Declined, read_messages};
+use crate::transport::reset;
+use crate::transport::stream::FrameError;
+use crate::wire::bytes::Malformed;
+use crate::wire::error::put_error;
+use crate::wire::frame::{FRAME_HEADER, FrameKind};
+use crate::wire::header::CallHeader;
+use crate::wire::kind::Kind;
+use crate::wire::lane::{LaneId, take_frame};
+use crate::wire::limits::{MAX_CLIENT_STREAMS, MAX_LANE_BODY};
+
+/// Longest frames of an answer on a lane, in bytes.
+const MAX_ANSWER: usize = FRAME_HEADER + MAX_LANE_BODY;
+
+/// The lane of one caller.
+#[derive(Debug)]
+pub(super) struct CallerLane {
+    out: LaneOut,
+    /// The calls that have no answer yet.
+    calls: Mutex<HashMap<LaneId, Stage>>,
+    peer: Arc<Peer>,
+}
+
+/// Where a call is.
+#[derive(Debug)]
+enum Stage {
+    /// On a node's lane, with this id there.
+    AtNode(Arc<NodeLane>, LaneId),
+    /// A task looks after it.
+    Task(AbortHandle),
+}
+
+/// A small call on its way.
+#[derive(Debug)]
+pub(super) struct SmallCall {
+    header: CallHeader,
+    /// The arguments, as a frame.
+    body: Bytes,
+    received: Instant,
+    /// What was left of its time then.
+    timeout: Option<Duration>,
+    /// Nodes that were lost before they had it.
+    attempts: usize,
+    _in_flight: InFlight,
+}
+
+/// Counts a call for as long as it lives.
+#[derive(Debug)]
+struct InFlight {
+    shared: Arc<Shared>,
+    _busy: TaskTrackerToken,
+}
+
+impl InFlight {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.counters.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self { shared: shared.clone(), _busy: shared.busy.token() }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.shared.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Serves the lane that `peer` has opened; `first` has come on it already.
+pub(super) async fn serve(mut hop: Hop, first: Bytes, peer: Arc<Peer>) {
+    let connection = peer.connection.clone();
+    if peer.has_lane.swap(true, Ordering::Relaxed) {
+        return break_off(&connection, Malformed::new("a second lane on one connection"));
+    }
+    let lane = CallerLane { out: LaneOut::default(), calls: Mutex::default(), peer };
+    let lane = Open(Arc::new(lane));
+    let receive = |id, frames| CallerLane::receive(&lane.0, id, frames);
+    let error = tokio::select! {
+        broken = lane.0.out.write_to(&mut hop.send, &connection) => FrameError::Broken(broken),
+        error = read_messages(&mut hop.recv, &first, Some(&lane.0.out), receive) => error,
+    };
+    if let FrameError::Malformed(cause) = error {
+        break_off(&connection, cause);
+    }
+}
+
+fn break_off(connection: &quinn::Connection, cause: Malformed) {
+    let code = reset::code(ErrorKind::Protocol, Executed::Maybe);
+    connection.close(code, cause.text.as_bytes());
+}
+
+/// A lane whose caller is there; its calls are given up when it leaves.
+struct Open(Arc<CallerLane>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.out.close();
+        let calls = std::mem::take(&mut *self.0.calls());
+        calls.into_values().for_each(Stage::give_up);
+    }
+}
+
+impl Stage {
+    fn give_up(self) {
+        match self {
+            Self::AtNode(lane, id) => drop(lane.withdraw(id)),
+            Self::Task(task) => task.abort(),
+        }
+    }
+}
+
+impl CallerLane {
+    fn calls(&self) -> MutexGuard<'_, HashMap<LaneId, Stage>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.peer.shared
+    }
+
+    /// Takes a message of the caller.
+    ///
+    /// # Errors
+    /// The caller breaks the rules of a lane.
+    fn receive(self: &Arc<Self>, id: LaneId, frames: Bytes) -> Result<(), Malformed> {
+        if frames.is_empty() {
+            // What has its answer already is not there any more.
+            let stage = self.calls().remove(&id);
+            stage.into_iter().for_each(Stage::give_up);
+            return Ok(());
+        }
+        {
+            let calls = self.calls();
+            if calls.len() >= MAX_CLIENT_STREAMS as usize || calls.contains_key(&id) {
+                let text = format!(
+                    "more than {MAX_CLIENT_STREAMS} calls on a lane, or two with one id at a time"
+                );
+                return Err(Malformed::new(text));
+            }
+        }
+        self.shared().counters.calls.fetch_add(1, Ordering::Relaxed);
+        match self.read(frames) {
+            Ok(call) => self.begin(id, call),
+            // It concerns nobody but this call.
+            Err(error) => self.send_error(id, &error),
+        }
+        Ok(())
+    }
+
+    fn read(&self, mut frames: Bytes) -> Result<Box<SmallCall>, Error> {
+        let header = take_frame(&mut frames, 0).map_err(Malformed::into_error)?;
+        if header.kind != FrameKind::Header {
+            return Err(protocol(format!("{:?} frame instead of a header", header.kind)));
+        }
+        let mut header = CallHeader::read(&header.body)
+            .map_err(|cause| protocol(format!("call header: {cause}")))?;
+        let body = frames.clone();
+        let limit = MAX_LANE_BODY.min(self.shared().max_message);
+        let arguments = take_frame(&mut frames, limit).map_err(Malformed::into_error)?;
+        let fits = header.kind == Kind::Unary && arguments.kind == FrameKind::Body;
+        if !fits || !frames.is_empty() || header.traced {
+            return Err(protocol("this call needs a stream of its own"));
+        }
+        // Whatever the caller says of itself is not its to say.
+        header.caller = Some(self.peer.caller.clone());
+        header.held = Duration::ZERO;
+        Ok(Box::new(SmallCall {
+            received: Instant::now(),
+            timeout: header.timeout,
+            header,
+            body,
+            attempts: 0,
+            _in_flight: InFlight::new(self.shared()),
+        }))
+    }
+
+    fn begin(self: &Arc<Self>, id: LaneId, call: Box<SmallCall>) {
+        if let Some(answer) = directory::answer(&call.header, self.shared()) {
+            let lane = self.clone();
+            return self.spawn(id, async move { lane.answer_any(id, &answer).await });
+        }
+        // As a rule there is a place at once.
+        let shared = self.shared().clone();
+        let acquired = pin!(shared.routes.acquire(&call.header, self.peer.number)).now_or_never();
+        match acquired {
+            Some(Ok(place)) => match self.submit(id, call, place) {
+                Ok(()) => {}
+                Err(Some((call, place))) => {
+                    self.spawn(id, later(self.clone(), id, call, Some(place)))
+                }
+                Err(None) => {}
+            },
+            Some(Err(error)) => {
+                refused(&call.header, &error, &shared);
+                self.send_error(id, &error);
+            }
+            None => self.spawn(id, later(self.clone(), id, call, None)),
+        }
+    }
+
+    /// Gives a call to a node by its lane.
+    ///
+    /// # Errors
+    /// The call and its place, if that lane does not take it; nothing if the call has ended.
+    fn submit(
+        self: &Arc<Self>,
+        id: LaneId,
+        mut call: Box<SmallCall>,
+        place: Place,
+    ) -> Result<(), Option<(Box<SmallCall>, Place)>> {
+        let Some(lane) = place.node().lane() else { return Err(Some((call, place))) };
+        call.header.timeout = call.timeout.map(|left| left.saturating_sub(call.received.elapsed()));
+        let relayed = Relayed { lane: self.clone(), id, call, place };
+        let sent = lane.submit(relayed, None, |relayed, out| {
+            relayed.call.header.put(out)?;
+            out.extend_from_slice(&relayed.call.body);
+            Ok::<(), usize>(())
+        });
+        match sent {
+            Ok(at_node) => {
+                self.calls().insert(id, Stage::AtNode(lane, at_node));
+                Ok(())
+            }
+            Err(Declined::Busy(relayed)) => Err(Some((relayed.call, relayed.place))),
+            Err(Declined::Unwritten(..)) => {
+                self.finish(id);
+                self.send_error(id, &protocol("the call header is too long"));
+                Err(None)
+            }
+        }
+    }
+
+    /// Lets a task look after a call, until it is given up.
+    fn spawn(&self, id: LaneId, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(self.watched(id, task));
+    }
+
+    /// `task`, which ends when the call is given up that it looks after from now on.
+    fn watched<T: Future<Output = ()>>(
+        &self,
+        id: LaneId,
+        task: T,
+    ) -> impl Future<Output = ()> + use<T> {
+        let (abort, registration) = AbortHandle::new_pair();
+        self.calls().insert(id, Stage::Task(abort));
+        Abortable::new(task, registration).map(drop)
+    }
+
+    /// Whether the call is still waited for; it is over from now on.
+    fn finish(&self, id: LaneId) -> bool {
+        self.calls().remove(&id).is_some()
+    }
+
+    /// Ends a call with `frames`, which are short.
+    fn answer(&self, id: LaneId, frames: &[u8]) {
+        if self.finish(id) {
+            self.out.push_frames(id, frames);
+        }
+    }
+
+    /// Ends a call with `frames`, of whatever length.
+    async fn answer_any(&self, id: LaneId, frames: &[u8]) {
+        if frames.len() <= MAX_ANSWER {
+            return self.answer(id, frames);
+        }
+        if let Some(mut send) = forward::open_moved(self, id, frames).await {
+            send.finish();
+        }
+    }
+
+    fn fail(&self, id: LaneId, error: &Error) {
+        if self.finish(id) {
+            self.send_error(id, error);
+        }
+    }
+
+    fn send_error(&self, id: LaneId, error: &Error) {
+        let mut frames = Vec::new();
+        put_error(&mut frames, error);
+        self.out.push_frames(id, &frames);
+    }
+}
+
+/// Brings a call to a node for which there was no place at once, or whose node has no lane for it.
+async fn later(
+    lane: Arc<CallerLane>,
+    id: LaneId,
+    mut call: Box<SmallCall>,
+    mut place: Option<Place>,
+) {
+    let shared = lane.shared().clone();
+    loop {
+        let found = match place.take() {
+            Some(place) => place,
+            None => {
+                call.header.timeout = call.timeout;
+                let found = find(&call.header, call.received, &shared, lane.peer.number).await;
+                let place = match found {
+                    Ok(place) => place,
+                    Err(error) => {
+                        refused(&call.header, &error, &shared);
+                        return lane.fail(id, &error);
+                    }
+                };
+                match lane.submit(id, call, place) {
+                    Err(Some((back, place))) => {
+                        call = back;
+                        place
+                    }
+                    Ok(()) | Err(None) => return,
+                }
+            }
+        };
+        call.header.timeout = call.timeout.map(|left| left.saturating_sub(call.received.elapsed()));
+        match open(&found, &call.header, &call.body, shared.max_message).await {
+            Ok((mut node, _)) => {
+                node.send.finish();
+                let relayed = Relayed { lane, id, call, place: found };
+                return forward(node.recv, &[], relayed).await;
+            }
+            Err(error) => {
+                call.attempts += 1;
+                if error.kind() != ErrorKind::NodeLost || call.attempts >= ATTEMPTS {
+                    return lane.fail(id, &error.with_node(found.node().id()));
+                }
+                found.node().give_up();
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! An answer that a node sends on a stream of its own, to a call that its caller made on a lane.
+
+use crate::error::Executed;
+use crate::gateway::lane::node::Relayed;
+use crate::gateway::lane::{CallerLane, MAX_ANSWER};
+use crate::gateway::relay::{End, conclude, failure, pump};
+use crate::transport::stream::{RecvHalf, SendHalf};
+use crate::wire::lane::{LaneId, put_moved};
+use crate::wire::scanner::FrameScanner;
+
+/// Passes on the answer that comes on `recv`, after `first`: on the caller's lane if it is short,
+/// and else on a stream of its own.
+pub(super) async fn forward(mut recv: RecvHalf, first: &[u8], relayed: Relayed) {
+    let max_message = relayed.lane.shared().max_message;
+    let mut answer = FrameScanner::answer(max_message);
+    let mut frames = first.to_vec();
+    let mut end = answer.pass(first).map_err(|cause| End::Malformed(cause.text)).err();
+    while end.is_none() && frames.len() <= MAX_ANSWER {
+        end = match recv.read().await {
+            Ok(Some(chunks)) => {
+                let passed = chunks.iter().try_for_each(|chunk| {
+                    frames.extend_from_slice(chunk);
+                    answer.pass(chunk)
+                });
+                passed.map_err(|cause| End::Malformed(cause.text)).err()
+            }
+            Ok(None) => Some(End::Fin),
+            Err(broken) => Some(End::Sender(broken)),
+        };
+    }
+    match end {
+        None => {
+            relayed.place.answered();
+            forward_long(recv, &frames, answer, relayed).await;
+        }
+        Some(End::Fin | End::Sender(_)) if answer.is_complete() && frames.len() <= MAX_ANSWER => {
+            relayed.place.answered();
+            relayed.lane.answer(relayed.id, &frames);
+        }
+        Some(end) => {
+            let error = failure(end, Executed::Maybe, &answer, &relayed.place);
+            relayed.fail(&error);
+        }
+    }
+}
+
+/// Passes on a long answer, of which `frames` have come.
+async fn forward_long(
+    mut recv: RecvHalf,
+    frames: &[u8],
+    mut answer: FrameScanner,
+    relayed: Relayed,
+) {
+    let Some(mut send) = open_moved(&relayed.lane, relayed.id, frames).await else { return };
+    let end = pump(&mut recv, &mut send, &mut answer, || ()).await;
+    conclude(end, Executed::Maybe, &answer, &relayed.place, (&mut recv, &mut send)).await;
+}
+
+/// Opens the stream for a long answer and sends `frames` on it; the call is over on its lane then.
+/// `None` if the caller is gone, or wants it no more.
+pub(super) async fn open_moved(lane: &CallerLane, id: LaneId, frames: &[u8]) -> Option<SendHalf> {
+    let send = lane.peer.connection.open_uni().await.ok()?;
+    let mut send = SendHalf::new(send);
+    if !lane.finish(id) {
+        return None;
+    }
+    let mut first = Vec::with_capacity(frames.len() + 16);
+    put_moved(&mut first, id);
+    first.extend_from_slice(frames);
+    send.write(&first).await.ok()?;
+    Some(send)
+}

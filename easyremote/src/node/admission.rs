@@ -1,0 +1,97 @@
+//! What is the same for each call at a node, on whatever stream it has come.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, ErrorKind, Executed};
+use crate::function::context::{Context, Scope};
+use crate::function::handler::{Body, Inputs, Request, panicked};
+use crate::function::registry::Function;
+use crate::function::upload::RawUpload;
+use crate::node::Shared;
+use crate::node::work::Died;
+use crate::transport::link::Link;
+use crate::wire::header::{CallHeader, Caller};
+
+/// A call whose header has been read.
+pub(super) struct Admitted<'a> {
+    pub(super) function: &'a Function,
+    pub(super) header: CallHeader,
+    pub(super) caller: Caller,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Shared {
+    /// Finds the function of a call that has come now.
+    ///
+    /// # Errors
+    /// Why it cannot run here.
+    pub(super) fn admit(&self, mut header: CallHeader) -> Result<Admitted<'_>, Error> {
+        let Some(caller) = header.caller.take() else {
+            let text = "the gateway does not say who calls";
+            return Err(Error::new(ErrorKind::Protocol, text));
+        };
+        let deadline = header.timeout.map(|left| Instant::now() + left);
+        let name = &header.function;
+        let function = self.registry.get(name).ok_or_else(|| {
+            let text = format!("node `{}` does not offer `{name}`", self.id);
+            Error::new(ErrorKind::NoSuchFunction, text)
+        })?;
+        let signature = function.signature;
+        let same = header.fingerprint == 0 || header.fingerprint == signature.fingerprint;
+        // The gateway has compared both; the node relies on nobody for what it decodes.
+        if !same || header.kind != function.descriptor.kind {
+            let text = format!("the types of `{name}` differ: the node has `{}`", signature.text);
+            return Err(Error::new(ErrorKind::SignatureMismatch, text));
+        }
+        Ok(Admitted { function, header, caller, deadline })
+    }
+
+    /// The error of a call of `function` whose deadline has passed.
+    pub(super) fn late(&self, function: &str, executed: Executed) -> Error {
+        let text = format!("the deadline of `{function}` passed at its node");
+        let error = Error::new(ErrorKind::DeadlineExceeded, text);
+        error.with_executed(executed).with_node(&*self.id)
+    }
+
+    /// The error of a call of `function` whose code has not ended by itself.
+    pub(super) fn died(&self, function: &str, died: Died) -> Error {
+        let error = match died {
+            Died::Panicked(panic) => panicked(function, &*panic),
+            Died::Aborted => {
+                let text = format!("the node shut down while `{function}` was running");
+                Error::new(ErrorKind::Cancelled, text).with_executed(Executed::Maybe)
+            }
+        };
+        error.with_node(&*self.id)
+    }
+}
+
+impl Admitted<'_> {
+    /// What the function runs with. It hears by `cancelled` that the call is over, unless it is
+    /// detached.
+    pub(super) fn inputs(
+        self,
+        shared: &Shared,
+        cancelled: &CancellationToken,
+        link: &Arc<Link>,
+        upload: Option<RawUpload>,
+        (body, max_message): (Body, usize),
+    ) -> (Inputs, Request) {
+        let Self { function, header, caller, deadline } = self;
+        let detached = function.handler.terms.detached;
+        let cancelled = match detached {
+            true => CancellationToken::new(),
+            false => cancelled.clone(),
+        };
+        let scope = Scope { deadline: deadline.map(Instant::into_std), cancelled };
+        let codec = header.codec;
+        let context =
+            Context::new(shared.id.clone(), header, caller, scope, detached, link.clone())
+                .at_instance(function.instance.clone());
+        let request = Request { codec, body, max_message, context: context.clone() };
+        (Inputs { states: shared.states.clone(), context, upload }, request)
+    }
+}

@@ -1,0 +1,199 @@
+//! Lanes: one stream for many small calls, whose messages are written together.
+//!
+//! A stream of its own costs a call more than everything else that it needs. On a lane, whatever
+//! is ready is written as one, so that many calls share a packet, a system call and a wake-up.
+//! What a stream of its own gives for free has to be made sure of here: a message that is long, or
+//! one that meets a lane that is blocked or losing packets, goes another way, so that no call waits
+//! behind the flow control of another, nor behind its lost packets as a rule.
+
+pub(crate) mod calling;
+pub(crate) mod deadlines;
+pub(crate) mod link;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::transport::stream::{Broken, SendHalf};
+use crate::wire::lane::{self, LaneId};
+use crate::wire::limits::MAX_LANE_BACKLOG;
+
+/// What is to be written on a lane: added by any thread, written by one task.
+#[derive(Debug, Default)]
+pub(crate) struct LaneOut {
+    queue: Mutex<Queue>,
+    /// Something has been added where there was nothing.
+    filled: Notify,
+    /// Some of it has been written.
+    drained: Notify,
+    /// Bytes that QUIC has taken since the start.
+    accepted: AtomicU64,
+    /// Packets are being lost.
+    lossy: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    /// Bytes added since the start.
+    added: u64,
+    closed: bool,
+}
+
+/// Why a message was not added.
+#[derive(Debug)]
+pub(crate) enum Refused<E> {
+    /// The lane is over.
+    Closed,
+    /// Whoever was to write it could not.
+    Unwritten(E),
+}
+
+impl LaneOut {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Every section leaves whole messages, also if a writer of frames panics.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a message with the frames that `put` writes. Gives where it ends, counted in bytes
+    /// since the start.
+    ///
+    /// # Errors
+    /// The lane is over, or `put` failed; nothing has been added.
+    pub(crate) fn push<E>(
+        &self,
+        id: LaneId,
+        put: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<u64, Refused<E>> {
+        let mut queue = self.queue();
+        if queue.closed {
+            return Err(Refused::Closed);
+        }
+        let before = queue.bytes.len();
+        let start = lane::begin(&mut queue.bytes, id);
+        if let Err(error) = put(&mut queue.bytes) {
+            lane::undo(&mut queue.bytes, start);
+            return Err(Refused::Unwritten(error));
+        }
+        lane::finish(&mut queue.bytes, start);
+        queue.added += (queue.bytes.len() - before) as u64;
+        let end = queue.added;
+        drop(queue);
+        if before == 0 {
+            self.filled.notify_one();
+        }
+        Ok(end)
+    }
+
+    /// Adds a message of these frames; does nothing if the lane is over.
+    pub(crate) fn push_frames(&self, id: LaneId, frames: &[u8]) {
+        let put = |out: &mut Vec<u8>| -> Result<(), std::convert::Infallible> {
+            out.extend_from_slice(frames);
+            Ok(())
+        };
+        let _ = self.push(id, put);
+    }
+
+    /// Whether QUIC has taken all bytes up to `end`.
+    pub(crate) fn has_sent(&self, end: u64) -> bool {
+        self.accepted.load(Ordering::Acquire) >= end
+    }
+
+    /// Whether a message would have to wait for others, or for their lost packets.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.lossy.load(Ordering::Relaxed) || self.backlog() > MAX_LANE_BACKLOG
+    }
+
+    /// Bytes that wait to be written.
+    fn backlog(&self) -> usize {
+        let added = self.queue().added;
+        added.saturating_sub(self.accepted.load(Ordering::Acquire)) as usize
+    }
+
+    /// Waits until there is room. Cancel safe.
+    pub(crate) async fn roomy(&self) {
+        loop {
+            let drained = self.drained.notified();
+            if self.backlog() <= MAX_LANE_BACKLOG {
+                return;
+            }
+            drained.await;
+        }
+    }
+
+    /// Waits for the first message. Cancel safe.
+    pub(crate) async fn begun(&self) {
+        self.filled.notified().await;
+        self.filled.notify_one();
+    }
+
+    /// Takes no more messages.
+    pub(crate) fn close(&self) {
+        self.queue().closed = true;
+    }
+
+    /// Writes what is added to `send`, the lane's stream on `connection`, until that breaks.
+    pub(crate) async fn write_to(
+        &self,
+        send: &mut SendHalf,
+        connection: &quinn::Connection,
+    ) -> Broken {
+        /// A batch that was larger than this gives its memory back.
+        const KEPT: usize = 64 << 10;
+        let mut health = Health::new(connection);
+        let mut batch = Vec::new();
+        loop {
+            self.filled.notified().await;
+            // Whoever else is about to add something does so meanwhile.
+            tokio::task::yield_now().await;
+            std::mem::swap(&mut self.queue().bytes, &mut batch);
+            let mut rest = &batch[..];
+            while !rest.is_empty() {
+                match send.write_some(rest).await {
+                    Ok(n) => {
+                        rest = &rest[n..];
+                        self.accepted.fetch_add(n as u64, Ordering::Release);
+                    }
+                    Err(broken) => return broken,
+                }
+            }
+            batch.clear();
+            batch.shrink_to(KEPT);
+            self.drained.notify_one();
+            if let Some(lossy) = health.examine(connection) {
+                self.lossy.store(lossy, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Watches how many packets are lost.
+#[derive(Debug)]
+struct Health {
+    examined: Instant,
+    sent: u64,
+    lost: u64,
+}
+
+impl Health {
+    const INTERVAL: Duration = Duration::from_millis(100);
+    /// One packet in so many: above that, a call would wait for another's packet now and then.
+    const TOLERATED: u64 = 500;
+
+    fn new(connection: &quinn::Connection) -> Self {
+        let path = connection.stats().path;
+        Self { examined: Instant::now(), sent: path.sent_packets, lost: path.lost_packets }
+    }
+
+    /// Whether the packets since the last examination were lossy, if that is some time ago.
+    fn examine(&mut self, connection: &quinn::Connection) -> Option<bool> {
+        if self.examined.elapsed() < Self::INTERVAL {
+            return None;
+        }
+        let before = std::mem::replace(self, Self::new(connection));
+        let (sent, lost) = (self.sent - before.sent, self.lost - before.lost);
+        Some(lost * Self::TOLERATED > sent)
+    }
+}

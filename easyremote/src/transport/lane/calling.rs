@@ -1,0 +1,277 @@
+//! The calling end of a lane: who waits for which answer.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use slab::Slab;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use crate::transport::lane::deadlines::Deadlines;
+use crate::transport::lane::{LaneOut, Refused};
+use crate::transport::stream::{Broken, FrameError, RecvHalf};
+use crate::wire::bytes::Malformed;
+use crate::wire::lane::{LaneBuffer, LaneId};
+
+/// The calling end of a lane. `C` is a call that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Calling<C> {
+    out: LaneOut,
+    waiting: Mutex<Waiting<C>>,
+    /// A call is over before all others.
+    sooner: Notify,
+    /// Most calls at a time.
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct Waiting<C> {
+    calls: Slab<Slot<C>>,
+    /// Rises with each call, so that no id is used twice before it has gone round.
+    generation: u32,
+    deadlines: Deadlines,
+}
+
+#[derive(Debug)]
+struct Slot<C> {
+    generation: u32,
+    /// Where its message ends.
+    end: u64,
+    call: C,
+}
+
+/// A call that has left its lane without an answer.
+#[derive(Debug)]
+pub(crate) struct Left<C> {
+    pub(crate) call: C,
+    /// Whether all of it had been sent.
+    pub(crate) sent: bool,
+}
+
+/// Why a call is not on the lane; it is given back.
+#[derive(Debug)]
+pub(crate) enum Declined<C, E> {
+    /// It would have to wait, or the lane is over: another way is better.
+    Busy(C),
+    /// It could not be written.
+    Unwritten(C, E),
+}
+
+impl<C> Calling<C> {
+    /// A lane for at most `limit` calls at a time.
+    pub(crate) fn new(limit: u32) -> Self {
+        let waiting =
+            Waiting { calls: Slab::new(), generation: 0, deadlines: Deadlines::default() };
+        Self {
+            out: LaneOut::default(),
+            waiting: Mutex::new(waiting),
+            sooner: Notify::new(),
+            limit: limit as usize,
+        }
+    }
+
+    pub(crate) fn out(&self) -> &LaneOut {
+        &self.out
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting<C>> {
+        // Every section leaves the slots whole.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends `call` as the frames that `put` writes. Does not wait.
+    ///
+    /// # Errors
+    /// Why it is not sent; nothing of it is.
+    pub(crate) fn submit<E>(
+        &self,
+        call: C,
+        deadline: Option<Instant>,
+        put: impl FnOnce(&C, &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<LaneId, Declined<C, E>> {
+        if self.out.is_blocked() {
+            return Err(Declined::Busy(call));
+        }
+        let mut waiting = self.waiting();
+        if waiting.calls.len() >= self.limit {
+            return Err(Declined::Busy(call));
+        }
+        waiting.generation = waiting.generation.wrapping_add(1);
+        let generation = waiting.generation;
+        let entry = waiting.calls.vacant_entry();
+        let (key, id) = (entry.key(), id(generation, entry.key()));
+        match self.out.push(id, |out| put(&call, out)) {
+            Ok(end) => entry.insert(Slot { generation, end, call }),
+            Err(Refused::Closed) => return Err(Declined::Busy(call)),
+            Err(Refused::Unwritten(error)) => return Err(Declined::Unwritten(call, error)),
+        };
+        debug_assert!(waiting.calls.contains(key));
+        let Some(deadline) = deadline else { return Ok(id) };
+        let Waiting { calls, deadlines, .. } = &mut *waiting;
+        if deadlines.add(deadline, id, calls.len(), |id| slot(calls, id).is_some()) {
+            self.sooner.notify_one();
+        }
+        Ok(id)
+    }
+
+    /// The call that `id` stands for, which has its answer; `None` if it is not waiting any more.
+    pub(crate) fn take(&self, id: LaneId) -> Option<C> {
+        self.waiting().take(id).map(|slot| slot.call)
+    }
+
+    /// Gives a call up, if it still waits, and tells the other end.
+    pub(crate) fn withdraw(&self, id: LaneId) -> Option<Left<C>> {
+        let slot = self.waiting().take(id)?;
+        let sent = self.out.has_sent(slot.end);
+        self.out.push_frames(id, &[]);
+        Some(Left { call: slot.call, sent })
+    }
+
+    /// Takes no more calls, and gives those that still wait.
+    pub(crate) fn close(&self) -> Vec<Left<C>> {
+        self.out.close();
+        let calls = std::mem::take(&mut self.waiting().calls);
+        let left = |(_, slot): (usize, Slot<C>)| Left {
+            sent: self.out.has_sent(slot.end),
+            call: slot.call,
+        };
+        calls.into_iter().map(left).collect()
+    }
+
+    /// Gives up each call whose deadline passes, and hands it to `late`. Cancel safe.
+    pub(crate) async fn expire(&self, mut late: impl FnMut(Left<C>)) -> std::convert::Infallible {
+        loop {
+            let next = self.waiting().deadlines.next();
+            let due = async {
+                match next {
+                    Some(next) => sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => {}
+                () = self.sooner.notified() => continue,
+            }
+            let now = Instant::now();
+            loop {
+                // Not in the loop's head, where the lock would be held for all of its body.
+                let over = self.waiting().deadlines.take(now);
+                let Some(id) = over else { break };
+                if let Some(left) = self.withdraw(id) {
+                    late(left);
+                }
+            }
+        }
+    }
+}
+
+impl<C> Waiting<C> {
+    fn take(&mut self, id: LaneId) -> Option<Slot<C>> {
+        slot(&self.calls, id)?;
+        self.calls.try_remove(key(id))
+    }
+}
+
+fn slot<C>(calls: &Slab<Slot<C>>, id: LaneId) -> Option<&Slot<C>> {
+    let generation = (id >> 32) as u32;
+    calls.get(key(id)).filter(|slot| slot.generation == generation)
+}
+
+fn id(generation: u32, key: usize) -> LaneId {
+    // There are fewer slots than a lane's limit.
+    u64::from(generation) << 32 | key as u64
+}
+
+fn key(id: LaneId) -> usize {
+    (id & u64::from(u32::MAX)) as usize
+}
+
+/// Hands each message that arrives to `each`, `first` being what has come already, until that or
+/// the stream fails. Where `out` is given,
+/// it reads no further while too much waits to be sent there: whoever asks without listening is
+/// not to fill this side's memory.
+pub(crate) async fn read_messages(
+    recv: &mut RecvHalf,
+    first: &[u8],
+    out: Option<&LaneOut>,
+    mut each: impl FnMut(LaneId, Bytes) -> Result<(), Malformed>,
+) -> FrameError {
+    let mut buffer = LaneBuffer::default();
+    buffer.push(first);
+    loop {
+        loop {
+            let handled = match buffer.next() {
+                Ok(Some((id, frames))) => each(id, frames),
+                Ok(None) => break,
+                Err(cause) => Err(cause),
+            };
+            if let Err(cause) = handled {
+                return FrameError::Malformed(cause);
+            }
+        }
+        if let Some(out) = out {
+            out.roomy().await;
+        }
+        match recv.read().await {
+            Ok(Some(chunks)) => chunks.iter().for_each(|chunk| buffer.push(chunk)),
+            // No end of a lane ends a call well.
+            Ok(None) => return FrameError::Broken(Broken::Local),
+            Err(broken) => return FrameError::Broken(broken),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn put(_: &&str, _: &mut Vec<u8>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    #[test]
+    fn an_answer_that_comes_too_late_is_nobodys() {
+        let lane = Calling::new(2);
+        let one = lane.submit("one", None, put).unwrap();
+        assert_eq!(lane.withdraw(one).unwrap().call, "one");
+        let two = lane.submit("two", None, put).unwrap();
+        assert_eq!(key(one), key(two), "the slot is used again");
+        assert_eq!((lane.take(one), lane.withdraw(one).is_none()), (None, true));
+        assert_eq!((lane.take(two), lane.take(two)), (Some("two"), None));
+    }
+
+    #[test]
+    fn a_lane_that_is_full_or_over_declines() {
+        let lane = Calling::new(1);
+        lane.submit("one", None, put).unwrap();
+        assert!(matches!(lane.submit("two", None, put), Err(Declined::Busy("two"))));
+        let left = lane.close();
+        assert!(left.len() == 1 && !left[0].sent && left[0].call == "one");
+        assert!(matches!(lane.submit("three", None, put), Err(Declined::Busy("three"))));
+        let lane = Calling::new(1);
+        let fails = |_: &&str, out: &mut Vec<u8>| {
+            out.push(7);
+            Err("too long")
+        };
+        assert!(matches!(lane.submit("a", None, fails), Err(Declined::Unwritten("a", "too long"))));
+        assert_eq!(lane.out().backlog(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_call_is_over_at_its_deadline_unless_it_ended_before() {
+        use std::time::Duration;
+        let lane = Calling::new(10);
+        let at = |seconds| Some(Instant::now() + Duration::from_secs(seconds));
+        let three = lane.submit("three", at(3), put).unwrap();
+        lane.submit("two", at(2), put).unwrap();
+        lane.submit("never", None, put).unwrap();
+        lane.submit("four", at(4), put).unwrap();
+        lane.take(three).unwrap();
+        let mut late = Vec::new();
+        let expiring = lane.expire(|left| late.push(left.call));
+        assert!(tokio::time::timeout(Duration::from_secs(10), expiring).await.is_err());
+        assert_eq!(late, ["two", "four"]);
+    }
+}
