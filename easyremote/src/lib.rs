@@ -235,6 +235,7 @@ pub use crate::wire::control::Role;
 pub use crate::wire::directory::{FunctionInfo, NodeInfo};
 pub use crate::wire::header::Caller;
 pub use crate::wire::kind::Kind;
+pub use crate::wire::load::{Memory, NodeLoad};
 pub use crate::wire::wish::Strategy;
 pub use easyremote_macros::remote;
 

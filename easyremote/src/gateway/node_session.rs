@@ -1,8 +1,8 @@
 //! A node, as the gateway sees it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
@@ -11,6 +11,7 @@ use crate::wire::control::{Hello, Register};
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
 use crate::wire::limits::{MAX_NODE_STREAMS, SUSPECT_MISSES};
+use crate::wire::load::NodeLoad;
 
 /// A node that is connected.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) struct NodeSession {
     /// Calls in flight of each offer.
     loads: Vec<AtomicU64>,
     in_flight: AtomicU64,
+    /// What the node has said of itself last.
+    reported: Mutex<Option<NodeLoad>>,
     /// Heartbeats in a row without echo.
     misses: Arc<AtomicU32>,
     /// A call could not be given to it any more.
@@ -58,6 +61,7 @@ impl NodeSession {
             offers: names.zip(0..).collect(),
             loads: register.functions.iter().map(|_| AtomicU64::new(0)).collect(),
             latencies: register.functions.iter().map(|_| Latency::default()).collect(),
+            reported: Mutex::new(None),
             misses,
             lost: AtomicBool::new(false),
             id: hello.id.clone(),
@@ -158,7 +162,13 @@ impl NodeSession {
             tags: self.register.tags.clone(),
             functions: self.register.functions.iter().map(|offer| offer.name.clone()).collect(),
             in_flight: self.load(),
+            load: *self.reported.lock().unwrap_or_else(PoisonError::into_inner),
         }
+    }
+
+    /// Keeps what the node says of itself.
+    pub(super) fn report(&self, load: NodeLoad) {
+        *self.reported.lock().unwrap_or_else(PoisonError::into_inner) = Some(load);
     }
 
     pub(super) fn load(&self) -> u64 {

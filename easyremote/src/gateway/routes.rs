@@ -14,6 +14,7 @@ use crate::gateway::table::{Outlook, Route, Table, no_room};
 use crate::wire::control::Offer;
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
+use crate::wire::load::NodeLoad;
 
 /// All nodes, what they offer, and the calls that wait for it.
 #[derive(Debug, Default)]
@@ -48,6 +49,11 @@ impl Registration {
         routes.grown.notify_waiters();
         routes.fill(&session);
         Ok((Self { routes: routes.clone(), session }, replaced))
+    }
+
+    /// Keeps what the node says of itself.
+    pub(super) fn report(&self, load: NodeLoad) {
+        self.session.report(load);
     }
 
     /// Gives the node no more calls.

@@ -182,6 +182,7 @@ async fn serve_node(
                     info!("node drains");
                     registration.drain();
                 }
+                Ok(Control::Load(load)) => registration.report(load),
                 Ok(message) => break unexpected(&message),
                 Err(error) => break error,
             },

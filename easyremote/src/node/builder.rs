@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind};
@@ -211,6 +211,7 @@ impl NodeBuilder {
             max_message: self.max_message,
             connect_timeout: self.connect_timeout,
             counters: Counters::default(),
+            load: watch::Sender::new(None),
             draining: CancellationToken::new(),
         });
         let (first, mut firsts) = mpsc::channel(diallers.len());

@@ -211,6 +211,7 @@ impl<'a> Call<'a> {
         function: &Function,
         place: impl Future<Output = Result<P, AcquireError>>,
     ) -> Option<P> {
+        let _waiting = Gauge::up(&self.shared.counters.waiting);
         match self.interrupts.unless(place).await {
             // Nobody closes the semaphores.
             Ok(place) => place.ok(),

@@ -4,6 +4,7 @@ mod builder;
 mod clock;
 mod dispatch;
 mod interrupts;
+mod load;
 mod receive;
 mod session;
 mod work;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
@@ -23,6 +24,7 @@ use crate::transport::address::IntoGateways;
 use crate::transport::dial::Dialler;
 use crate::transport::io_thread::IoThread;
 use crate::wire::limits::MAX_TIMEOUT;
+use crate::wire::load::NodeLoad;
 
 pub use crate::node::builder::NodeBuilder;
 
@@ -59,6 +61,8 @@ struct Shared {
     max_message: usize,
     connect_timeout: Duration,
     counters: Counters,
+    /// What the gateways are told of it; `None` before the first look.
+    load: watch::Sender<Option<NodeLoad>>,
     /// Cancelled when the node is to take no more calls.
     draining: CancellationToken,
 }
@@ -66,6 +70,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Counters {
     in_flight: AtomicU64,
+    waiting: AtomicU64,
     calls: AtomicU64,
     gateways: AtomicU64,
 }
@@ -78,6 +83,8 @@ pub struct NodeStats {
     pub gateways: u64,
     /// Calls and streams that it is running or has waiting.
     pub in_flight: u64,
+    /// Those of them that wait at the node, for a place or a thread.
+    pub waiting: u64,
     /// Calls and streams begun since the start.
     pub calls: u64,
 }
@@ -122,6 +129,7 @@ impl Node {
         NodeStats {
             gateways: counters.gateways.load(Ordering::Relaxed),
             in_flight: counters.in_flight.load(Ordering::Relaxed),
+            waiting: counters.waiting.load(Ordering::Relaxed),
             calls: counters.calls.load(Ordering::Relaxed),
         }
     }
@@ -181,5 +189,9 @@ async fn run(
         sessions.spawn(session::keep(dialler, shared, patience, first, stop));
     }
     drop(first);
-    while sessions.join_next().await.is_some() {}
+    let ended = async { while sessions.join_next().await.is_some() {} };
+    tokio::select! {
+        () = ended => {}
+        never = load::measure(&shared) => match never {},
+    }
 }

@@ -83,6 +83,9 @@ async fn serve(
     // Ended with the session: nobody is left to get the answers.
     let mut calls = JoinSet::new();
     let (mut told, mut drained) = (false, false);
+    let mut load = shared.load.subscribe();
+    // What is known already is said at once.
+    load.mark_changed();
     let places = shared.concurrency.try_into().unwrap_or(u32::MAX);
     let left = loop {
         tokio::select! {
@@ -91,6 +94,12 @@ async fn serve(
                 told = true;
                 if let Err(error) = control.queue(&Control::Draining) {
                     break error;
+                }
+            }
+            // The sender is in `shared`.
+            Ok(()) = load.changed() => {
+                if let Some(load) = *load.borrow_and_update() {
+                    control.note(Control::Load(load));
                 }
             }
             stream = connection.accept_bi() => match stream {
