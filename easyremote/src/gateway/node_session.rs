@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
@@ -20,7 +20,10 @@ pub(super) struct NodeSession {
     boot: [u8; 16],
     epoch: u64,
     connection: quinn::Connection,
+    /// Without the tags, which change.
     pub(super) register: Register,
+    /// Written under the lock of the table, so that a call is routed by those before or those after.
+    tags: RwLock<Vec<String>>,
     /// Index into the offers, by name.
     offers: HashMap<String, usize>,
     /// Of each offer.
@@ -54,8 +57,9 @@ impl NodeSession {
         connection: quinn::Connection,
         misses: Arc<AtomicU32>,
         hello: &Hello,
-        register: Register,
+        mut register: Register,
     ) -> Self {
+        let tags = RwLock::new(std::mem::take(&mut register.tags));
         let names = register.functions.iter().map(|offer| offer.name.clone());
         Self {
             offers: names.zip(0..).collect(),
@@ -69,6 +73,7 @@ impl NodeSession {
             epoch: hello.epoch,
             connection,
             register,
+            tags,
             in_flight: AtomicU64::new(0),
             drain: watch::Sender::new(Drain::Stays),
         }
@@ -97,7 +102,21 @@ impl NodeSession {
 
     /// Whether it has all these tags.
     pub(super) fn has(&self, tags: &[String]) -> bool {
-        tags.iter().all(|tag| self.register.tags.contains(tag))
+        if tags.is_empty() {
+            return true;
+        }
+        let own = self.tags.read().unwrap_or_else(PoisonError::into_inner);
+        tags.iter().all(|tag| own.contains(tag))
+    }
+
+    /// Its tags.
+    pub(super) fn tags(&self) -> Vec<String> {
+        self.tags.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives it other tags, in place of those that it has.
+    pub(super) fn retag(&self, tags: Vec<String>) {
+        *self.tags.write().unwrap_or_else(PoisonError::into_inner) = tags;
     }
 
     /// Where among its offers a function is.
@@ -159,7 +178,7 @@ impl NodeSession {
     pub(super) fn info(&self) -> NodeInfo {
         NodeInfo {
             id: self.id.clone(),
-            tags: self.register.tags.clone(),
+            tags: self.tags(),
             functions: self.register.functions.iter().map(|offer| offer.name.clone()).collect(),
             in_flight: self.load(),
             load: *self.reported.lock().unwrap_or_else(PoisonError::into_inner),

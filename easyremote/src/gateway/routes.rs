@@ -24,7 +24,7 @@ pub(super) struct Routes {
     waiting: AtomicU64,
     /// For the next one.
     tickets: AtomicU64,
-    /// Notified when a node has come.
+    /// Notified when a node has come, or other tags of one.
     grown: Notify,
 }
 
@@ -54,6 +54,14 @@ impl Registration {
     /// Keeps what the node says of itself.
     pub(super) fn report(&self, load: NodeLoad) {
         self.session.report(load);
+    }
+
+    /// Gives the node other tags: the next call is routed by them, and so are those that wait.
+    pub(super) fn retag(&self, tags: Vec<String>) {
+        self.routes.table().retag(&self.session, tags);
+        self.routes.grown.notify_waiters();
+        self.routes.fill(&self.session);
+        self.routes.disappoint(&self.session);
     }
 
     /// Gives the node no more calls.

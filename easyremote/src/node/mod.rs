@@ -7,6 +7,7 @@ mod interrupts;
 mod load;
 mod receive;
 mod session;
+mod tags;
 mod work;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
+use crate::node::tags::Tags;
 use crate::transport::address::IntoGateways;
 use crate::transport::dial::Dialler;
 use crate::transport::io_thread::IoThread;
@@ -45,6 +47,7 @@ pub struct Node {
 #[derive(Debug)]
 struct Shared {
     id: Arc<str>,
+    tags: Tags,
     registry: Registry,
     states: Arc<States>,
     /// Where the user's code runs.
@@ -122,6 +125,51 @@ impl Node {
         &self.shared.id
     }
 
+    /// The node's tags.
+    #[must_use]
+    pub fn tags(&self) -> Vec<String> {
+        self.shared.tags.now()
+    }
+
+    /// Gives the node other tags, in place of those that it has: at most 64 of 128 bytes.
+    ///
+    /// When this returns, they hold at every gateway that the node is registered at: further calls
+    /// are given by them, and so are those that wait there. A call that waits and that the node
+    /// can run now comes to it; one that no node can run any more fails with
+    /// [`NoNode`](crate::ErrorKind::NoNode), [`Executed::No`](crate::Executed::No), or goes on to
+    /// wait if it has [`wait_for_node`](crate::Call::wait_for_node). Calls that have been given to
+    /// the node stay there. A gateway that is away has the tags when the node is registered there
+    /// again.
+    ///
+    /// A function that [needs](macro@crate::remote) a tag which the node does not have stays
+    /// registered, and gets no calls from then on, as it does when the node starts without the tag.
+    ///
+    /// ```
+    /// # async fn example(node: easyremote::Node) -> Result<(), easyremote::Error> {
+    /// let mut tags = node.tags();
+    /// tags.push("warm".to_owned());
+    /// node.set_tags(tags).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Protocol`](crate::ErrorKind::Protocol) if there are too many, or one is empty or too long;
+    /// the node then has the tags that it had.
+    ///
+    /// # Cancel safety
+    /// Once polled, the node has the tags, and tells its gateways whether or not this is waited for.
+    pub async fn set_tags<T: Into<String>>(
+        &self,
+        tags: impl IntoIterator<Item = T>,
+    ) -> Result<(), Error> {
+        let tags: Vec<String> = tags.into_iter().map(Into::into).collect();
+        tags::check(&tags)?;
+        self.shared.warn_of_needs(&tags);
+        self.shared.tags.set(tags).await;
+        Ok(())
+    }
+
     /// What the node is doing, and has done.
     #[must_use]
     pub fn stats(&self) -> NodeStats {
@@ -184,9 +232,9 @@ async fn run(
         with_runtime.cancelled().await;
     });
     let mut sessions = tokio::task::JoinSet::new();
-    for dialler in diallers {
+    for (gateway, dialler) in diallers.into_iter().enumerate() {
         let (shared, first, stop) = (shared.clone(), first.clone(), stop.clone());
-        sessions.spawn(session::keep(dialler, shared, patience, first, stop));
+        sessions.spawn(session::keep(dialler, gateway, shared, patience, first, stop));
     }
     drop(first);
     let ended = async { while sessions.join_next().await.is_some() {} };

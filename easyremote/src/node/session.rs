@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::gauge::Gauge;
+use crate::node::tags::Known;
 use crate::node::{Shared, dispatch};
 use crate::transport::dial::{Dialled, Dialler};
 use crate::transport::link::{Link, LinkState};
@@ -28,6 +29,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 /// could be reached, `stop` follows.
 pub(super) async fn keep(
     mut dialler: Dialler,
+    gateway: usize,
     shared: Arc<Shared>,
     patience: Duration,
     first: mpsc::Sender<Result<(), Error>>,
@@ -45,6 +47,7 @@ pub(super) async fn keep(
     let mut first = Some(first);
     loop {
         let limit = first.is_some().then_some(patience);
+        let mut tags = shared.tags.before_registration(gateway);
         let dialled = tokio::select! {
             () = stop.cancelled() => return,
             () = shared.draining.cancelled() => return,
@@ -58,11 +61,12 @@ pub(super) async fn keep(
             let _ = first.send(outcome).await;
         }
         let Ok(dialled) = dialled else { continue };
+        tags.registered();
         info!(gateway = %dialler.target(), id = %shared.id, "registered");
         // Hears `stop` by itself, and says goodbye before it returns.
         let (live, _) = dialled.live();
         publish.send_replace(LinkState::Connected(Arc::new(live)));
-        let error = serve(dialled, &shared, &link, &stop).await;
+        let error = serve(dialled, &shared, tags, &link, &stop).await;
         if stop.is_cancelled() || shared.draining.is_cancelled() {
             publish.send_replace(LinkState::Closed);
             return;
@@ -76,6 +80,7 @@ pub(super) async fn keep(
 async fn serve(
     dialled: Dialled,
     shared: &Arc<Shared>,
+    mut tags: Known<'_>,
     link: &Arc<Link>,
     stop: &CancellationToken,
 ) -> Error {
@@ -96,6 +101,11 @@ async fn serve(
                     break error;
                 }
             }
+            retag = tags.changed() => {
+                if let Err(error) = control.queue(&Control::Retag(retag)) {
+                    break error;
+                }
+            }
             // The sender is in `shared`.
             Ok(()) = load.changed() => {
                 if let Some(load) = *load.borrow_and_update() {
@@ -113,6 +123,7 @@ async fn serve(
             message = control.next() => match message {
                 // The gateway has all answers, and gives this node no more calls.
                 Ok(Control::Drained) => drained = true,
+                Ok(Control::Retagged(number)) => tags.are(number),
                 Ok(message) => debug!(?message, "unexpected control message"),
                 Err(error) => break error,
             },
