@@ -220,8 +220,8 @@ mod transport;
 mod wire;
 
 pub use crate::client::{
-    Call, Client, ClientBuilder, JsonCall, JsonError, JsonStream, Map, OpenStream, Options, Retry,
-    StreamCall, Trace, TracedCall,
+    Call, Client, ClientBuilder, ClientStats, JsonCall, JsonError, JsonStream, Map, OpenStream,
+    Options, Retry, StreamCall, Trace, TracedCall,
 };
 pub use crate::error::{CallError, Error, ErrorKind, Executed, StreamError};
 pub use crate::function::context::Context;

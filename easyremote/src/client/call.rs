@@ -165,8 +165,9 @@ impl RawCall {
                     if client.link.is_closed() {
                         return Poll::Ready(Err(closed()));
                     }
+                    let kind = prepared.header.kind;
                     let (exchange, upload) = Exchange::new(*prepared);
-                    let task = Task(client.link.spawn(exchange.unary()));
+                    let task = Task(client.link.spawn_call(kind, exchange.unary()));
                     self.state = State::Running { task, upload, client };
                 }
                 State::Doomed(error) => return Poll::Ready(Err(error)),

@@ -336,8 +336,9 @@ impl RawStream {
                 self.state = State::Doomed(closed());
                 return;
             }
+            let kind = prepared.header.kind;
             let (exchange, upload) = Exchange::new(*prepared);
-            client.link.spawn(exchange.stream(feeder));
+            client.link.spawn_call(kind, exchange.stream(feeder));
             self.state = State::Running { taker, upload, _client: client };
         }
     }

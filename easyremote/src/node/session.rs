@@ -44,7 +44,7 @@ pub(super) async fn keep(
             return;
         }
     };
-    let mut first = Some(first);
+    let (mut first, mut again) = (Some(first), false);
     loop {
         let limit = first.is_some().then_some(patience);
         let mut tags = shared.tags.before_registration(gateway);
@@ -65,6 +65,8 @@ pub(super) async fn keep(
         info!(gateway = %dialler.target(), id = %shared.id, "registered");
         // Hears `stop` by itself, and says goodbye before it returns.
         let (live, _) = dialled.live();
+        link.reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
+        again = true;
         publish.send_replace(LinkState::Connected(Arc::new(live)));
         let error = serve(dialled, &shared, tags, &link, &stop).await;
         if stop.is_cancelled() || shared.draining.is_cancelled() {

@@ -14,7 +14,9 @@ use tokio::time::timeout;
 use crate::error::{Error, ErrorKind};
 use crate::gauge::{Charge, Gauge, RetryBudget};
 use crate::transport::identity::random;
+use crate::transport::tally::{Counted, Tally};
 use crate::wire::header::CallId;
+use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_PARKED, MAX_PARKED_BYTES, STALL_TIMEOUT};
 
 /// What calls need of a connection that somebody else keeps up: a client, or a node for the calls
@@ -34,6 +36,9 @@ pub(crate) struct Link {
     /// Calls that wait for the connection, and the bytes of their arguments.
     parked: AtomicU64,
     parked_bytes: Arc<AtomicU64>,
+    pub(super) tally: Tally,
+    /// Connections that were made after the first one; its keeper counts them.
+    pub(crate) reconnects: Arc<AtomicU64>,
     /// First half of every call id: no two links share it.
     id: [u8; 8],
     /// Second half of the next one.
@@ -100,6 +105,8 @@ impl Link {
             retries: RetryBudget::default(),
             parked: AtomicU64::new(0),
             parked_bytes: Arc::default(),
+            tally: Tally::default(),
+            reconnects: Arc::default(),
             id: random()?,
             next: AtomicU64::new(0),
         })
@@ -113,12 +120,25 @@ impl Link {
         id
     }
 
-    /// Runs `task` on the thread of the connection.
-    pub(crate) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    /// Runs `call` on the thread of the connection, and counts it until it has ended or is aborted.
+    pub(crate) fn spawn_call<F>(self: &Arc<Self>, kind: Kind, call: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        self.io.spawn(task)
+        let counted = Counted::new(self, kind);
+        self.io.spawn(async move {
+            let _counted = counted;
+            call.await
+        })
+    }
+
+    /// Calls that wait for the connection, and the bytes of their arguments.
+    pub(crate) fn parked(&self) -> (u64, u64) {
+        (self.parked.load(Ordering::Relaxed), self.parked_bytes.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(*self.state.borrow(), LinkState::Connected(_))
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -14,5 +14,6 @@ pub(crate) mod io_thread;
 pub(crate) mod link;
 pub(crate) mod reset;
 pub(crate) mod stream;
+pub(crate) mod tally;
 pub(crate) mod ticket;
 pub(crate) mod tls;
