@@ -174,7 +174,8 @@
 //! [`Error::kind`] says what happened and [`Error::executed`] whether the function may have run.
 //! [`Executed::No`] is a proof. A function starts at most once per call, whatever fails, and not
 //! before the last byte of its arguments has reached the node. Only what certainly did not start is
-//! sent again by itself, and what is declared `idempotent`: see [`Retry`].
+//! sent again by itself, and what is declared `idempotent`: see [`Retry`]. A node refuses what has
+//! started there lately, in case that somebody on the way sends it again all the same.
 //!
 //! # When something breaks
 //!

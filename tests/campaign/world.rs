@@ -105,9 +105,8 @@ impl World {
     /// Waits until every node is registered and nobody has any calls.
     pub(crate) async fn is_calm(&self) {
         for node in &self.nodes {
-            let calm = |[gateways, in_flight, waiting]: [u64; 3]| {
-                gateways == 1 && in_flight == 0 && waiting == 0
-            };
+            // No party sends a call again that has started: a node never has to refuse one.
+            let calm = |figures: [u64; 4]| figures == [1, 0, 0, 0];
             until_it_says(node, calm).await;
         }
         let calm = |[in_flight, waiting, nodes, _]: [u64; 4]| {
@@ -226,7 +225,8 @@ pub(crate) async fn be_node() {
                 Some(_) => {
                     let stats = node.stats();
                     let (in_flight, waiting) = (stats.in_flight, stats.waiting);
-                    tell(format_args!("stats {} {in_flight} {waiting}", stats.gateways));
+                    let (gateways, repeats) = (stats.gateways, stats.repeats);
+                    tell(format_args!("stats {gateways} {in_flight} {waiting} {repeats}"));
                 }
                 None => return,
             },

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, ErrorKind};
 use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
+use crate::node::started::Started;
 use crate::node::tags::{self, Tags};
 use crate::node::{Counters, Node, Shared, run};
 use crate::transport::address::Gateways;
@@ -209,6 +210,7 @@ impl NodeBuilder {
             max_message: self.max_message,
             connect_timeout: self.connect_timeout,
             counters: Counters::default(),
+            started: Started::default(),
             load: watch::Sender::new(None),
             draining: CancellationToken::new(),
         });

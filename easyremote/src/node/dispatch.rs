@@ -162,9 +162,14 @@ impl<'a> Call<'a> {
         if let Some(clock) = &mut self.trace {
             clock.has_place();
         }
+        let start = match shared.start(function, &inputs.context) {
+            Ok(start) => start,
+            Err(error) => return self.fail(&error).await,
+        };
         match &function.handler.run {
             Run::Task(run) => {
                 let work = run(inputs, request);
+                start.keep();
                 let task = shared.runtime.spawn(async move {
                     let _place = place;
                     work.await
@@ -175,6 +180,7 @@ impl<'a> Call<'a> {
                 let threads = shared.blocking.clone().acquire_owned();
                 let Some(thread) = self.wait(function, threads).await else { return };
                 let run = run.clone();
+                start.keep();
                 let task = shared.runtime.spawn_blocking(move || {
                     let _held = (place, thread);
                     run(inputs, request)
@@ -184,6 +190,7 @@ impl<'a> Call<'a> {
             Run::Stream(run) => {
                 let (outbox, taker) = outbox(&request);
                 let work = run(inputs, request, outbox);
+                start.keep();
                 let task = shared.runtime.spawn(async move {
                     let _place = place;
                     work.await;
@@ -198,7 +205,10 @@ impl<'a> Call<'a> {
                     let _runtime = runtime.enter();
                     run(inputs, request, outbox);
                 }) {
-                    Ok(ended) => self.stream(function, taker, ended).await,
+                    Ok(ended) => {
+                        start.keep();
+                        self.stream(function, taker, ended).await;
+                    }
                     Err(error) => self.fail(&error.with_node(&*shared.id)).await,
                 }
             }

@@ -7,6 +7,7 @@ mod interrupts;
 mod load;
 mod receive;
 mod session;
+mod started;
 mod tags;
 mod work;
 
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
+use crate::node::started::Started;
 use crate::node::tags::Tags;
 use crate::transport::address::IntoGateways;
 use crate::transport::dial::Dialler;
@@ -64,6 +66,8 @@ struct Shared {
     max_message: usize,
     connect_timeout: Duration,
     counters: Counters,
+    /// By all gateways together.
+    started: Started,
     /// What the gateways are told of it; `None` before the first look.
     load: watch::Sender<Option<NodeLoad>>,
     /// Cancelled when the node is to take no more calls.
@@ -75,6 +79,7 @@ struct Counters {
     in_flight: AtomicU64,
     waiting: AtomicU64,
     calls: AtomicU64,
+    repeats: AtomicU64,
     gateways: AtomicU64,
 }
 
@@ -90,6 +95,10 @@ pub struct NodeStats {
     pub waiting: u64,
     /// Calls and streams begun since the start.
     pub calls: u64,
+    /// Those of them that were refused because a call of the same id had started before. No caller
+    /// of this library and no gateway sends one; each is logged, with what the gateway says of its
+    /// caller.
+    pub repeats: u64,
 }
 
 impl Node {
@@ -179,6 +188,7 @@ impl Node {
             in_flight: counters.in_flight.load(Ordering::Relaxed),
             waiting: counters.waiting.load(Ordering::Relaxed),
             calls: counters.calls.load(Ordering::Relaxed),
+            repeats: counters.repeats.load(Ordering::Relaxed),
         }
     }
 
@@ -241,5 +251,6 @@ async fn run(
     tokio::select! {
         () = ended => {}
         never = load::measure(&shared) => match never {},
+        never = shared.started.forget() => match never {},
     }
 }
