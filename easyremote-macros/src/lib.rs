@@ -197,7 +197,8 @@ mod types;
 /// thread of the node, so that they hold no other function up, and keep their deadline.
 ///
 /// **`needs`** takes up to 64 tags of 128 bytes, as `NodeBuilder::tag` gives them. A node that lacks
-/// one may list the function all the same, and logs a warning. A call for which there is no node
+/// one may list the function all the same, and logs a warning; `Node::set_tags` can give it the tag
+/// later, or take it away. A call for which there is no node
 /// fails with `NoNode`, which says which node lacks what.
 ///
 /// **`err = "display"`** is for errors that are `Display + Send + 'static`, such as `anyhow::Error` or

@@ -174,7 +174,8 @@
 //! [`Error::kind`] says what happened and [`Error::executed`] whether the function may have run.
 //! [`Executed::No`] is a proof. A function starts at most once per call, whatever fails, and not
 //! before the last byte of its arguments has reached the node. Only what certainly did not start is
-//! sent again by itself, and what is declared `idempotent`: see [`Retry`].
+//! sent again by itself, and what is declared `idempotent`: see [`Retry`]. A node refuses what has
+//! started there lately, in case that somebody on the way sends it again all the same.
 //!
 //! # When something breaks
 //!
@@ -220,8 +221,8 @@ mod transport;
 mod wire;
 
 pub use crate::client::{
-    Call, Client, ClientBuilder, JsonCall, JsonError, JsonStream, Map, OpenStream, Options, Retry,
-    StreamCall, Trace, TracedCall,
+    Call, Client, ClientBuilder, ClientStats, JsonCall, JsonError, JsonStream, Map, OpenStream,
+    Options, Retry, StreamCall, Trace, TracedCall,
 };
 pub use crate::error::{CallError, Error, ErrorKind, Executed, StreamError};
 pub use crate::function::context::Context;
@@ -235,6 +236,7 @@ pub use crate::wire::control::Role;
 pub use crate::wire::directory::{FunctionInfo, NodeInfo};
 pub use crate::wire::header::Caller;
 pub use crate::wire::kind::Kind;
+pub use crate::wire::load::{Memory, NodeLoad};
 pub use crate::wire::wish::Strategy;
 pub use easyremote_macros::remote;
 

@@ -64,6 +64,12 @@ impl History {
         found
     }
 
+    /// How many starts were not of a call's first attempt.
+    pub(crate) fn repeats(&self) -> u64 {
+        let starts = self.done.values().flat_map(|done| &done.starts);
+        starts.filter(|attempt| **attempt > 0).count() as u64
+    }
+
     /// How many calls ended how.
     pub(crate) fn summary(&self) -> BTreeMap<String, usize> {
         let mut summary = BTreeMap::new();

@@ -12,8 +12,9 @@
 //! - a value belongs to the call that asked; items are a prefix without gap or duplicate, as many as
 //!   `delivered()` says, and all of them where the stream ends well;
 //! - nothing has panicked, in any process;
-//! - when everything is healed all calls succeed again, no party has calls in flight or waiting, and
-//!   the gateway has the memory that it had before, give or take [`SLACK_KIB`].
+//! - when everything is healed all calls succeed again, no party has calls in flight, waiting or
+//!   parked, and the gateway has the memory that it had before, give or take [`SLACK_KIB`];
+//! - clients have counted every call, and no call has started again without a retry that they know of.
 //!
 //! `cargo test` runs a short campaign. A long one is the same with other numbers:
 //!
@@ -103,6 +104,8 @@ async fn campaign() {
     let violations = history.violations();
     println!("outcomes: {:?}", history.summary());
     println!("faults: {injected:?}");
+    let [counted, retries, reconnects] = world.counted();
+    println!("clients: {counted} calls, {retries} retries, {reconnects} reconnects");
     println!("memory of the gateway: {memory_before} KiB before, {memory_after} KiB after");
     println!(
         "calls checked: {}, faults injected: {faults}, violations: {}, seed: {seed}, duration: {:?}",
@@ -112,6 +115,9 @@ async fn campaign() {
     );
     assert!(violations.is_empty(), "{violations:#?}");
     assert_eq!(world.panics(), "");
+    assert_eq!(counted, history.records.len() as u64, "not every call has been counted");
+    let repeats = history.repeats();
+    assert!(repeats <= retries, "{repeats} repeated starts, and {retries} retries");
     assert!(memory_after < memory_before + SLACK_KIB, "{memory_before} and {memory_after} KiB");
 }
 

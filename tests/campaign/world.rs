@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::process::{Process, question, tell};
 use common::proxy::Proxy;
-use common::soon;
+use common::{soon, until};
 use easyremote::{Client, Gateway, Node};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
@@ -106,12 +106,32 @@ impl World {
     /// Waits until every node is registered and nobody has any calls.
     pub(crate) async fn is_calm(&self) {
         for node in &self.nodes {
-            until_it_says(node, |[gateways, in_flight]| gateways == 1 && in_flight == 0).await;
+            // No party sends a call again that has started: a node never has to refuse one.
+            let calm = |figures: [u64; 4]| figures == [1, 0, 0, 0];
+            until_it_says(node, calm).await;
         }
         let calm = |[in_flight, waiting, nodes, _]: [u64; 4]| {
             in_flight == 0 && waiting == 0 && nodes == NODES as u64
         };
         until_it_says(&self.gateway, calm).await;
+        for client in &self.clients {
+            let is_calm = || {
+                let stats = client.stats();
+                stats.connected
+                    && [stats.in_flight, stats.streams, stats.parked, stats.parked_bytes] == [0; 4]
+            };
+            until(is_calm).await;
+        }
+    }
+
+    /// What the clients have counted: calls, retries and reconnects.
+    pub(crate) fn counted(&self) -> [u64; 3] {
+        self.clients.iter().map(Client::stats).fold(
+            [0; 3],
+            |[calls, retries, reconnects], stats| {
+                [calls + stats.calls, retries + stats.retries, reconnects + stats.reconnects]
+            },
+        )
     }
 }
 
@@ -205,7 +225,9 @@ pub(crate) async fn be_node() {
             asked = question() => match asked {
                 Some(_) => {
                     let stats = node.stats();
-                    tell(format_args!("stats {} {}", stats.gateways, stats.in_flight));
+                    let (in_flight, waiting) = (stats.in_flight, stats.waiting);
+                    let (gateways, repeats) = (stats.gateways, stats.repeats);
+                    tell(format_args!("stats {gateways} {in_flight} {waiting} {repeats}"));
                 }
                 None => return,
             },

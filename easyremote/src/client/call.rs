@@ -20,6 +20,7 @@ use crate::client::upload::Upload;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::outcome::Outcome;
 use crate::function::remote::RemoteUnary;
+use crate::transport::tally::Counted;
 use crate::wire::codec::Codec;
 use crate::wire::frame::{Frame, FrameKind};
 
@@ -136,7 +137,7 @@ enum State {
     Ready(Box<Prepared>),
     Doomed(Error),
     /// Its first attempt shares a stream with other calls.
-    OnLane(LaneCall, Client),
+    OnLane(LaneCall, Client, Counted),
     Running {
         task: Task,
         upload: Option<Upload>,
@@ -170,23 +171,24 @@ impl RawCall {
                         return Poll::Ready(Err(closed()));
                     }
                     prepared.settle();
+                    let counted = Counted::new(&client.link, prepared.header.kind);
                     self.state = match LaneCall::begin(prepared) {
-                        Ok(call) => State::OnLane(call, client),
+                        Ok(call) => State::OnLane(call, client, counted),
                         Err(prepared) => {
                             let (exchange, upload) = Exchange::new(*prepared);
-                            State::running(exchange, Duration::ZERO, upload, client)
+                            State::running(exchange, Duration::ZERO, upload, client, counted)
                         }
                     };
                 }
                 State::Doomed(error) => return Poll::Ready(Err(error)),
-                State::OnLane(mut call, client) => match call.poll(context) {
+                State::OnLane(mut call, client, counted) => match call.poll(context) {
                     Poll::Ready(LaneOutcome::Answered(answer)) => return Poll::Ready(Ok(answer)),
                     Poll::Ready(LaneOutcome::Failed(mut exchange, error)) => {
                         let pause = exchange.prepare_again(error)?;
-                        self.state = State::running(*exchange, pause, None, client);
+                        self.state = State::running(*exchange, pause, None, client, counted);
                     }
                     Poll::Pending => {
-                        self.state = State::OnLane(call, client);
+                        self.state = State::OnLane(call, client, counted);
                         return Poll::Pending;
                     }
                 },
@@ -218,8 +220,9 @@ impl State {
         pause: Duration,
         upload: Option<Upload>,
         client: Client,
+        counted: Counted,
     ) -> Self {
-        let task = Task(client.link.spawn(exchange.unary(pause)));
+        let task = Task(counted.spawn(exchange.unary(pause)));
         Self::Running { task, upload, client }
     }
 }

@@ -154,7 +154,7 @@ impl Exchange {
             Verdict::Budgeted(pause) if self.link.retries.take() => pause,
             Verdict::Budgeted(_) | Verdict::Final => return Err(error.with_executed(executed)),
         };
-        tracing::debug!(%error, ?pause, "call is made again");
+        self.link.note_retry(&error, pause);
         // Before the pause, in which the call may be over: then this is what is known of it.
         self.earlier = executed;
         self.progress = Progress::Unsent;

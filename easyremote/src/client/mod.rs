@@ -13,6 +13,7 @@ mod options;
 mod prepared;
 mod retry;
 mod session;
+mod stats;
 mod stream;
 mod traced;
 mod upload;
@@ -42,6 +43,7 @@ pub use crate::client::json::{JsonCall, JsonError, JsonStream};
 pub use crate::client::map::{Map, map};
 pub use crate::client::options::Options;
 pub use crate::client::retry::Retry;
+pub use crate::client::stats::ClientStats;
 pub use crate::client::stream::{OpenStream, StreamCall, stream_call, stream_call_with};
 pub use crate::client::traced::{Trace, TracedCall};
 
@@ -240,14 +242,17 @@ impl ClientBuilder {
             .collect::<Result<Vec<_>, _>>()?;
         let (first, connecting) = oneshot::channel();
         let (publish, state) = watch::channel(LinkState::Connecting);
+        let reconnects = Arc::default();
         let io = IoThread::start("easyremote-client", |stop| {
-            session::keep(diallers, self.connect_timeout, first, publish, stop)
+            let counter = Arc::clone(&reconnects);
+            session::keep(diallers, self.connect_timeout, first, publish, counter, stop)
         })?;
         let ended = |_| Error::new(ErrorKind::Unavailable, "the client's thread has ended");
         connecting.await.map_err(ended)??;
         let mut link =
             Link::new(io.handle().clone(), state, self.connect_timeout, self.max_message)?;
         link.stall_timeout = self.stall_timeout;
+        link.reconnects = reconnects;
         Ok(Client {
             link: Arc::new(link),
             owned: Some(Arc::new(io)),

@@ -1,6 +1,7 @@
 //! A client's connection to a gateway: kept up for as long as the client lives.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -28,6 +29,7 @@ pub(super) async fn keep(
     patience: Duration,
     first: oneshot::Sender<Result<(), Error>>,
     publish: watch::Sender<LinkState>,
+    reconnects: Arc<AtomicU64>,
     stop: CancellationToken,
 ) {
     let mut first = Some(first);
@@ -42,6 +44,8 @@ pub(super) async fn keep(
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
         let unused = dialled.as_ref().ok().map(|dialled| {
             let (live, unused) = dialled.live();
+            // Counted before anyone uses it.
+            reconnects.fetch_add(u64::from(first.is_none()), Ordering::Relaxed);
             publish.send_replace(LinkState::Connected(Arc::new(live)));
             unused
         });

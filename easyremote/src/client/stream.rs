@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Executed};
 use crate::function::outcome::{Outcome, Stages};
 use crate::function::remote::RemoteStream;
 use crate::transport::handover::{Taken, Taker, handover};
+use crate::transport::tally::Counted;
 use crate::wire::codec::Codec;
 use crate::wire::error::read_error;
 use crate::wire::frame::{Frame, FrameBuffer, FrameKind, read_end};
@@ -337,8 +338,9 @@ impl RawStream {
                 return;
             }
             prepared.settle();
+            let kind = prepared.header.kind;
             let (exchange, upload) = Exchange::new(*prepared);
-            client.link.spawn(exchange.stream(feeder));
+            Counted::new(&client.link, kind).spawn(exchange.stream(feeder));
             self.state = State::Running { taker, upload, _client: client };
         }
     }

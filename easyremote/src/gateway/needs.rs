@@ -9,12 +9,12 @@ use crate::wire::header::CallHeader;
 impl NodeSession {
     /// Whether the node has all the tags that the function needs.
     pub(super) fn can_run(&self, offer: &Offer) -> bool {
-        self.lacking(offer).next().is_none()
+        self.has(&offer.needs)
     }
 
-    fn lacking<'a>(&'a self, offer: &'a Offer) -> impl Iterator<Item = &'a str> {
-        let tags = &self.register.tags;
-        offer.needs.iter().filter(|tag| !tags.contains(tag)).map(String::as_str)
+    fn lacking<'a>(&self, offer: &'a Offer) -> Vec<&'a str> {
+        let tags = self.tags();
+        offer.needs.iter().filter(|tag| !tags.contains(tag)).map(String::as_str).collect()
     }
 }
 
@@ -25,13 +25,13 @@ pub(super) fn unable(header: &CallHeader, routes: &[Route]) -> Option<Error> {
     let nodes: Vec<&Route> = routes.iter().filter(asked_for).collect();
     let first = nodes.first()?;
     let lack = |route: &&Route| {
-        let tags: Vec<&str> = route.node.lacking(route.offer()).collect();
+        let tags = route.node.lacking(route.offer());
         let noun = if tags.len() == 1 { "the tag" } else { "the tags" };
         format!("node `{}` lacks {noun} {}", route.node.id(), list(tags.into_iter()))
     };
     let text = format!(
         "no node that offers `{}` has the tags that it needs: {}; give a node a tag with \
-         `Node::builder(..).tag(\"..\")`",
+         `Node::builder(..).tag(\"..\")` or `Node::set_tags`",
         header.function,
         nodes.iter().take(SHOWN).map(lack).collect::<Vec<_>>().join(", ")
     );

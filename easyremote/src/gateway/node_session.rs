@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
@@ -12,6 +12,7 @@ use crate::wire::control::{Hello, Register};
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
 use crate::wire::limits::{MAX_NODE_STREAMS, SUSPECT_MISSES};
+use crate::wire::load::NodeLoad;
 
 /// A node that is connected.
 #[derive(Debug)]
@@ -20,9 +21,12 @@ pub(super) struct NodeSession {
     boot: [u8; 16],
     epoch: u64,
     connection: quinn::Connection,
+    /// Without the tags, which change.
     pub(super) register: Register,
     /// For small calls; there once the node is registered.
     pub(super) lane: OnceLock<Arc<NodeLane>>,
+    /// Written under the lock of the table, so that a call is routed by those before or those after.
+    tags: RwLock<Vec<String>>,
     /// Index into the offers, by name.
     offers: HashMap<String, usize>,
     /// Of each offer.
@@ -30,6 +34,8 @@ pub(super) struct NodeSession {
     /// Calls in flight of each offer.
     loads: Vec<AtomicU64>,
     in_flight: AtomicU64,
+    /// What the node has said of itself last.
+    reported: Mutex<Option<NodeLoad>>,
     /// Heartbeats in a row without echo.
     misses: Arc<AtomicU32>,
     /// A call could not be given to it any more.
@@ -54,13 +60,15 @@ impl NodeSession {
         connection: quinn::Connection,
         misses: Arc<AtomicU32>,
         hello: &Hello,
-        register: Register,
+        mut register: Register,
     ) -> Self {
+        let tags = RwLock::new(std::mem::take(&mut register.tags));
         let names = register.functions.iter().map(|offer| offer.name.clone());
         Self {
             offers: names.zip(0..).collect(),
             loads: register.functions.iter().map(|_| AtomicU64::new(0)).collect(),
             latencies: register.functions.iter().map(|_| Latency::default()).collect(),
+            reported: Mutex::new(None),
             misses,
             lost: AtomicBool::new(false),
             id: hello.id.clone(),
@@ -69,6 +77,7 @@ impl NodeSession {
             connection,
             register,
             lane: OnceLock::new(),
+            tags,
             in_flight: AtomicU64::new(0),
             drain: watch::Sender::new(Drain::Stays),
         }
@@ -101,7 +110,21 @@ impl NodeSession {
 
     /// Whether it has all these tags.
     pub(super) fn has(&self, tags: &[String]) -> bool {
-        tags.iter().all(|tag| self.register.tags.contains(tag))
+        if tags.is_empty() {
+            return true;
+        }
+        let own = self.tags.read().unwrap_or_else(PoisonError::into_inner);
+        tags.iter().all(|tag| own.contains(tag))
+    }
+
+    /// Its tags.
+    pub(super) fn tags(&self) -> Vec<String> {
+        self.tags.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives it other tags, in place of those that it has.
+    pub(super) fn retag(&self, tags: Vec<String>) {
+        *self.tags.write().unwrap_or_else(PoisonError::into_inner) = tags;
     }
 
     /// Where among its offers a function is.
@@ -163,10 +186,16 @@ impl NodeSession {
     pub(super) fn info(&self) -> NodeInfo {
         NodeInfo {
             id: self.id.clone(),
-            tags: self.register.tags.clone(),
+            tags: self.tags(),
             functions: self.register.functions.iter().map(|offer| offer.name.clone()).collect(),
             in_flight: self.load(),
+            load: *self.reported.lock().unwrap_or_else(PoisonError::into_inner),
         }
+    }
+
+    /// Keeps what the node says of itself.
+    pub(super) fn report(&self, load: NodeLoad) {
+        *self.reported.lock().unwrap_or_else(PoisonError::into_inner) = Some(load);
     }
 
     pub(super) fn load(&self) -> u64 {

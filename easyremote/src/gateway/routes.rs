@@ -15,6 +15,7 @@ use crate::gateway::table::{Outlook, Route, Table, no_room};
 use crate::wire::control::Offer;
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
+use crate::wire::load::NodeLoad;
 
 /// All nodes, what they offer, and the calls that wait for it.
 #[derive(Debug, Default)]
@@ -24,7 +25,7 @@ pub(super) struct Routes {
     waiting: AtomicU64,
     /// For the next one.
     tickets: AtomicU64,
-    /// Notified when a node has come.
+    /// Notified when a node has come, or other tags of one.
     grown: Notify,
 }
 
@@ -55,6 +56,19 @@ impl Registration {
     pub(super) fn set_lane(&self, lane: Arc<NodeLane>) {
         // A session registers once.
         let _ = self.session.lane.set(lane);
+    }
+
+    /// Keeps what the node says of itself.
+    pub(super) fn report(&self, load: NodeLoad) {
+        self.session.report(load);
+    }
+
+    /// Gives the node other tags: the next call is routed by them, and so are those that wait.
+    pub(super) fn retag(&self, tags: Vec<String>) {
+        self.routes.table().retag(&self.session, tags);
+        self.routes.grown.notify_waiters();
+        self.routes.fill(&self.session);
+        self.routes.disappoint(&self.session);
     }
 
     /// Gives the node no more calls.

@@ -184,6 +184,12 @@ async fn serve_node(
                     info!("node drains");
                     registration.drain();
                 }
+                Ok(Control::Retag(retag)) => {
+                    info!(tags = ?retag.tags, "node has other tags");
+                    registration.retag(retag.tags);
+                    control.queue(&Control::Retagged(retag.number))?;
+                }
+                Ok(Control::Load(load)) => registration.report(load),
                 Ok(message) => break unexpected(&message),
                 Err(error) => break error,
             },

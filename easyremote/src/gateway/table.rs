@@ -140,6 +140,11 @@ impl Table {
         }
     }
 
+    /// Gives a node other tags. It keeps what it runs, also what it would not be given any more.
+    pub(super) fn retag(&mut self, session: &NodeSession, tags: Vec<String>) {
+        session.retag(tags);
+    }
+
     fn forget(&mut self, session: &Arc<NodeSession>) {
         for function in &session.register.functions {
             if let Some(Routed { routes, .. }) = self.functions.get_mut(&function.name) {

@@ -1,6 +1,7 @@
 //! What is the same for each call at a node, on whatever stream it has come.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -94,4 +95,11 @@ impl Admitted<'_> {
         let request = Request { codec, body, max_message, context: context.clone() };
         (Inputs { states: shared.states.clone(), context, upload }, request)
     }
+}
+
+/// The error of a call whose arguments find no room.
+pub(super) fn no_room() -> Error {
+    let text = "the node holds all the arguments that it has room for; try again, or send less at \
+                a time";
+    Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100))
 }

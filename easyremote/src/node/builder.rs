@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind};
 use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
+use crate::node::started::Started;
+use crate::node::tags::{self, Tags};
 use crate::node::{Counters, Node, Shared, run};
 use crate::transport::address::Gateways;
 use crate::transport::dial::Dialler;
@@ -18,7 +20,7 @@ use crate::transport::identity::random;
 use crate::transport::io_thread::IoThread;
 use crate::wire::control::Register;
 use crate::wire::limits::{
-    MAX_LIST, MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_NAME, MAX_NODE_STREAMS, MAX_TIMEOUT, MAX_UNFINISHED,
+    MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_NAME, MAX_NODE_STREAMS, MAX_TIMEOUT, MAX_UNFINISHED,
 };
 
 /// Options of a node, from [`Node::builder`].
@@ -70,7 +72,7 @@ impl NodeBuilder {
     }
 
     /// Adds a tag that calls can ask for and functions can need, such as `gpu`. At most 64 tags of
-    /// 128 bytes.
+    /// 128 bytes. They can be changed later: [`Node::set_tags`].
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
         self
@@ -177,29 +179,26 @@ impl NodeBuilder {
     /// As for [`Node::serve`].
     pub async fn serve(self) -> Result<Node, Error> {
         let id = check_id(self.id)?;
-        let register = check_register(self.tags, self.concurrency)?;
+        tags::check(&self.tags)?;
         let registry = Registry::new(self.functions, &self.states)?;
-        for (function, tag) in registry.lacking(&register.tags) {
-            tracing::warn!(
-                node = id,
-                function,
-                tag,
-                "gets no calls: the node lacks a tag it needs"
-            );
-        }
-        let register = Register { functions: registry.offers(), ..register };
-        let diallers = self
-            .gateways?
-            .targets
+        let register = Register {
+            tags: Vec::new(),
+            capacity: self.concurrency as u64,
+            functions: registry.offers(),
+        };
+        let targets = self.gateways?.targets;
+        let tags = Tags::new(self.tags, targets.len());
+        let diallers = targets
             .into_iter()
             .map(|target| {
                 let (id, dir) = (id.clone(), self.state_dir.clone());
-                Dialler::node(target, id, dir, MAX_NODE_STREAMS, register.clone())
+                Dialler::node(target, id, dir, MAX_NODE_STREAMS, register.clone(), tags.subscribe())
                     .map(|dialler| dialler.with_max_message(self.max_message))
             })
             .collect::<Result<Vec<_>, _>>()?;
         let shared = Arc::new(Shared {
             id: id.into(),
+            tags,
             registry,
             states: Arc::new(self.states),
             runtime: Handle::current(),
@@ -211,8 +210,11 @@ impl NodeBuilder {
             max_message: self.max_message,
             connect_timeout: self.connect_timeout,
             counters: Counters::default(),
+            started: Started::default(),
+            load: watch::Sender::new(None),
             draining: CancellationToken::new(),
         });
+        shared.warn_of_needs(&shared.tags.now());
         let (first, mut firsts) = mpsc::channel(diallers.len());
         let io = IoThread::start("easyremote-node", |stop| {
             run(shared.clone(), diallers, self.connect_timeout, first, stop)
@@ -234,12 +236,4 @@ fn check_id(id: Option<String>) -> Result<String, Error> {
         Some(id) => Ok(id),
         None => Ok(format!("node-{:08x}", u32::from_be_bytes(random()?))),
     }
-}
-
-fn check_register(tags: Vec<String>, concurrency: usize) -> Result<Register, Error> {
-    if tags.len() > MAX_LIST || tags.iter().any(|tag| tag.is_empty() || tag.len() > MAX_NAME) {
-        let text = format!("a node has at most {MAX_LIST} tags of 1 to {MAX_NAME} bytes");
-        return Err(Error::new(ErrorKind::Protocol, text));
-    }
-    Ok(Register { tags, capacity: concurrency as u64, functions: Vec::new() })
 }

@@ -17,6 +17,7 @@ use crate::function::registry::Function;
 use crate::function::upload::RawUpload;
 use crate::gauge::{Charge, Gauge};
 use crate::node::Shared;
+use crate::node::admission::no_room;
 use crate::node::clock::Clock;
 use crate::node::interrupts::{Interrupt, Interrupts};
 use crate::node::lane;
@@ -138,9 +139,14 @@ impl<'a> Call<'a> {
         if let Some(clock) = &mut self.trace {
             clock.has_place();
         }
+        let start = match shared.start(function, &inputs.context) {
+            Ok(start) => start,
+            Err(error) => return self.fail(&error).await,
+        };
         match &function.handler.run {
             Run::Task(run) => {
                 let work = run(inputs, request);
+                start.keep();
                 let task = shared.runtime.spawn(async move {
                     let _place = place;
                     work.await
@@ -151,6 +157,7 @@ impl<'a> Call<'a> {
                 let threads = shared.blocking.clone().acquire_owned();
                 let Some(thread) = self.wait(function, threads).await else { return };
                 let run = run.clone();
+                start.keep();
                 let task = shared.runtime.spawn_blocking(move || {
                     let _held = (place, thread);
                     run(inputs, request)
@@ -160,6 +167,7 @@ impl<'a> Call<'a> {
             Run::Stream(run) => {
                 let (outbox, taker) = outbox(&request);
                 let work = run(inputs, request, outbox);
+                start.keep();
                 let task = shared.runtime.spawn(async move {
                     let _place = place;
                     work.await;
@@ -174,7 +182,10 @@ impl<'a> Call<'a> {
                     let _runtime = runtime.enter();
                     run(inputs, request, outbox);
                 }) {
-                    Ok(ended) => self.stream(function, taker, ended).await,
+                    Ok(ended) => {
+                        start.keep();
+                        self.stream(function, taker, ended).await;
+                    }
                     Err(error) => self.fail(&error.with_node(&*shared.id)).await,
                 }
             }
@@ -187,6 +198,7 @@ impl<'a> Call<'a> {
         function: &Function,
         place: impl Future<Output = Result<P, AcquireError>>,
     ) -> Option<P> {
+        let _waiting = Gauge::up(&self.shared.counters.waiting);
         match self.interrupts.unless(place).await {
             // Nobody closes the semaphores.
             Ok(place) => place.ok(),
@@ -305,7 +317,7 @@ fn expect(read: Result<Option<Frame>, FrameError>, kind: FrameKind) -> Result<Fr
         Ok(Some(frame)) => Err(protocol(format!("{:?} frame instead of {kind:?}", frame.kind))),
         Ok(None) => Err(protocol(format!("the call ends before its {kind:?} frame"))),
         Err(FrameError::Malformed(cause)) => Err(Refusal::Answer(cause.into_error())),
-        Err(FrameError::NoRoom) => Err(Refusal::Answer(lane::no_room())),
+        Err(FrameError::NoRoom) => Err(Refusal::Answer(no_room())),
         Err(FrameError::Broken(_)) => Err(Refusal::Gone),
     }
 }

@@ -9,7 +9,6 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -22,9 +21,10 @@ use crate::error::{Error, ErrorKind, Executed};
 use crate::function::handler::{Body, Inputs, Reply, Request, Run};
 use crate::function::registry::Function;
 use crate::gauge::Charge;
-use crate::node::Shared;
+use crate::node::moved::send_moved;
 use crate::node::session::Session;
 use crate::node::work::Died;
+use crate::node::{Shared, admission};
 use crate::transport::lane::LaneOut;
 use crate::transport::lane::calling::read_messages;
 use crate::transport::lane::deadlines::Deadlines;
@@ -35,7 +35,7 @@ use crate::wire::error::put_error;
 use crate::wire::frame::{FRAME_HEADER, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
-use crate::wire::lane::{LaneId, put_moved, take_frame};
+use crate::wire::lane::{LaneId, take_frame};
 use crate::wire::limits::{MAX_LANE_BODY, MAX_NODE_STREAMS};
 
 /// The lane of one session.
@@ -115,6 +115,22 @@ impl Drop for Open {
     }
 }
 
+/// Counts a call that waits for a place.
+struct Waiting(Arc<Lane>);
+
+impl Waiting {
+    fn new(lane: Arc<Lane>) -> Self {
+        lane.shared().counters.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(lane)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.shared().counters.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A call that can run.
 struct Ready {
     run: Run,
@@ -181,7 +197,7 @@ impl Lane {
         let admitted = shared.admit(header)?;
         let mut charge = Charge::new(&shared.unfinished, shared.max_unfinished);
         if !charge.grow_to(body.body.len()) {
-            return Err(no_room());
+            return Err(admission::no_room());
         }
         let body = Body { bytes: body.body, _charge: Some(charge) };
         let (function, deadline) = (admitted.function, admitted.deadline);
@@ -233,19 +249,21 @@ impl Lane {
         let lane = self.clone();
         let handle = shared.runtime.clone();
         match now {
-            // Nobody closes the semaphores.
-            Some(None) => {}
-            Some(Some(held)) => match ready.run {
+            Some(Some(held)) if self.start(id, &ready) => match ready.run {
                 Run::Task(_) => {
                     let work = lane.work(id, ready, held);
                     handle.spawn(Abortable::new(work, registration));
                 }
                 _ => drop(handle.spawn_blocking(move || lane.block(id, ready, held))),
             },
+            // It has started before. (Nobody closes the semaphores.)
+            Some(_) => {}
             None => {
                 let waiting = async move {
+                    let waiting = Waiting::new(lane.clone());
                     let Some(held) = held.await else { return };
-                    if !lane.has_place(id) {
+                    drop(waiting);
+                    if !lane.has_place(id) || !lane.start(id, &ready) {
                         return;
                     }
                     match ready.run {
@@ -259,6 +277,21 @@ impl Lane {
                 handle.spawn(Abortable::new(waiting, registration));
             }
         }
+    }
+
+    /// Lets a call start, unless it has done so before: then it ends.
+    fn start(&self, id: LaneId, ready: &Ready) -> bool {
+        let (shared, context) = (self.shared(), &ready.inputs.context);
+        let Some(function) = shared.registry.get(context.function()) else { return false };
+        match shared.start(function, context) {
+            Ok(start) => start.keep(),
+            Err(error) => {
+                self.remove(id);
+                self.send_error(id, &error);
+                return false;
+            }
+        }
+        true
     }
 
     /// Runs an async function. `held` is kept for as long as it runs.
@@ -319,8 +352,8 @@ impl Lane {
             }
             Ok(reply) => {
                 let connection = self.session.connection.clone();
-                let moved = moved(connection, id, reply, call.deadline);
-                drop(self.session.link.spawn(moved));
+                let sent = send_moved(connection, id, reply, call.deadline);
+                drop(self.session.link.spawn(sent));
             }
             Err(died) => self.send_error(id, &self.shared().died(&call.function, died)),
         }
@@ -359,42 +392,4 @@ impl Lane {
             }
         }
     }
-}
-
-/// Sends an answer that is too long for a lane.
-async fn moved(connection: quinn::Connection, id: LaneId, reply: Reply, deadline: Option<Instant>) {
-    // If the gateway is gone, nobody needs it.
-    let Ok(send) = connection.open_uni().await else { return };
-    let mut send = SendHalf::new(send);
-    let mut stopped = send.stopped();
-    let mut first = Vec::new();
-    put_moved(&mut first, id);
-    let writing = async {
-        send.write(&first).await?;
-        send.write(&reply).await
-    };
-    let late = async {
-        match deadline {
-            Some(deadline) => sleep_until(deadline).await,
-            None => std::future::pending().await,
-        }
-    };
-    let written = tokio::select! {
-        biased;
-        written = writing => written,
-        _ = &mut stopped => return,
-        () = late => {
-            return send.reset(reset::code(ErrorKind::DeadlineExceeded, Executed::Maybe));
-        }
-    };
-    if written.is_ok() {
-        send.finish();
-    }
-}
-
-/// The error of a call whose arguments find no room.
-pub(super) fn no_room() -> Error {
-    let text = "the node holds all the arguments that it has room for; try again, or send less at \
-                a time";
-    Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100))
 }

@@ -6,8 +6,12 @@ mod clock;
 mod dispatch;
 mod interrupts;
 mod lane;
+mod load;
+mod moved;
 mod receive;
 mod session;
+mod started;
+mod tags;
 mod work;
 
 use std::sync::Arc;
@@ -15,16 +19,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
+use crate::node::started::Started;
+use crate::node::tags::Tags;
 use crate::transport::address::IntoGateways;
 use crate::transport::dial::Dialler;
 use crate::transport::io_thread::IoThread;
 use crate::wire::limits::MAX_TIMEOUT;
+use crate::wire::load::NodeLoad;
 
 pub use crate::node::builder::NodeBuilder;
 
@@ -45,6 +52,7 @@ pub struct Node {
 #[derive(Debug)]
 struct Shared {
     id: Arc<str>,
+    tags: Tags,
     registry: Registry,
     states: Arc<States>,
     /// Where the user's code runs.
@@ -61,6 +69,10 @@ struct Shared {
     max_message: usize,
     connect_timeout: Duration,
     counters: Counters,
+    /// By all gateways together.
+    started: Started,
+    /// What the gateways are told of it; `None` before the first look.
+    load: watch::Sender<Option<NodeLoad>>,
     /// Cancelled when the node is to take no more calls.
     draining: CancellationToken,
 }
@@ -68,7 +80,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Counters {
     in_flight: AtomicU64,
+    waiting: AtomicU64,
     calls: AtomicU64,
+    repeats: AtomicU64,
     gateways: AtomicU64,
 }
 
@@ -80,8 +94,14 @@ pub struct NodeStats {
     pub gateways: u64,
     /// Calls and streams that it is running or has waiting.
     pub in_flight: u64,
+    /// Those of them that wait at the node, for a place or a thread.
+    pub waiting: u64,
     /// Calls and streams begun since the start.
     pub calls: u64,
+    /// Those of them that were refused because a call of the same id had started before. No caller
+    /// of this library and no gateway sends one; each is logged, with what the gateway says of its
+    /// caller.
+    pub repeats: u64,
 }
 
 impl Node {
@@ -117,6 +137,51 @@ impl Node {
         &self.shared.id
     }
 
+    /// The node's tags.
+    #[must_use]
+    pub fn tags(&self) -> Vec<String> {
+        self.shared.tags.now()
+    }
+
+    /// Gives the node other tags, in place of those that it has: at most 64 of 128 bytes.
+    ///
+    /// When this returns, they hold at every gateway that the node is registered at: further calls
+    /// are given by them, and so are those that wait there. A call that waits and that the node
+    /// can run now comes to it; one that no node can run any more fails with
+    /// [`NoNode`](crate::ErrorKind::NoNode), [`Executed::No`](crate::Executed::No), or goes on to
+    /// wait if it has [`wait_for_node`](crate::Call::wait_for_node). Calls that have been given to
+    /// the node stay there. A gateway that is away has the tags when the node is registered there
+    /// again.
+    ///
+    /// A function that [needs](macro@crate::remote) a tag which the node does not have stays
+    /// registered, and gets no calls from then on, as it does when the node starts without the tag.
+    ///
+    /// ```
+    /// # async fn example(node: easyremote::Node) -> Result<(), easyremote::Error> {
+    /// let mut tags = node.tags();
+    /// tags.push("warm".to_owned());
+    /// node.set_tags(tags).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Protocol`](crate::ErrorKind::Protocol) if there are too many, or one is empty or too long;
+    /// the node then has the tags that it had.
+    ///
+    /// # Cancel safety
+    /// Once polled, the node has the tags, and tells its gateways whether or not this is waited for.
+    pub async fn set_tags<T: Into<String>>(
+        &self,
+        tags: impl IntoIterator<Item = T>,
+    ) -> Result<(), Error> {
+        let tags: Vec<String> = tags.into_iter().map(Into::into).collect();
+        tags::check(&tags)?;
+        self.shared.warn_of_needs(&tags);
+        self.shared.tags.set(tags).await;
+        Ok(())
+    }
+
     /// What the node is doing, and has done.
     #[must_use]
     pub fn stats(&self) -> NodeStats {
@@ -124,7 +189,9 @@ impl Node {
         NodeStats {
             gateways: counters.gateways.load(Ordering::Relaxed),
             in_flight: counters.in_flight.load(Ordering::Relaxed),
+            waiting: counters.waiting.load(Ordering::Relaxed),
             calls: counters.calls.load(Ordering::Relaxed),
+            repeats: counters.repeats.load(Ordering::Relaxed),
         }
     }
 
@@ -178,10 +245,15 @@ async fn run(
         with_runtime.cancelled().await;
     });
     let mut sessions = tokio::task::JoinSet::new();
-    for dialler in diallers {
+    for (gateway, dialler) in diallers.into_iter().enumerate() {
         let (shared, first, stop) = (shared.clone(), first.clone(), stop.clone());
-        sessions.spawn(session::keep(dialler, shared, patience, first, stop));
+        sessions.spawn(session::keep(dialler, gateway, shared, patience, first, stop));
     }
     drop(first);
-    while sessions.join_next().await.is_some() {}
+    let ended = async { while sessions.join_next().await.is_some() {} };
+    tokio::select! {
+        () = ended => {}
+        never = load::measure(&shared) => match never {},
+        never = shared.started.forget() => match never {},
+    }
 }

@@ -1,7 +1,7 @@
 //! A node's connection to one gateway: kept up, and served.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::gauge::Gauge;
+use crate::node::tags::Known;
 use crate::node::{Shared, dispatch};
 use crate::transport::dial::{Dialled, Dialler};
 use crate::transport::link::{Link, LinkState};
@@ -41,6 +42,7 @@ pub(super) struct Session {
 /// could be reached, `stop` follows.
 pub(super) async fn keep(
     mut dialler: Dialler,
+    gateway: usize,
     shared: Arc<Shared>,
     patience: Duration,
     first: mpsc::Sender<Result<(), Error>>,
@@ -55,9 +57,10 @@ pub(super) async fn keep(
             return;
         }
     };
-    let mut first = Some(first);
+    let (mut first, mut again) = (Some(first), false);
     loop {
         let limit = first.is_some().then_some(patience);
+        let mut tags = shared.tags.before_registration(gateway);
         let dialled = tokio::select! {
             () = stop.cancelled() => return,
             () = shared.draining.cancelled() => return,
@@ -71,11 +74,14 @@ pub(super) async fn keep(
             let _ = first.send(outcome).await;
         }
         let Ok(dialled) = dialled else { continue };
+        tags.registered();
         info!(gateway = %dialler.target(), id = %shared.id, "registered");
         // Hears `stop` by itself, and says goodbye before it returns.
         let (live, _) = dialled.live();
+        link.reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
+        again = true;
         publish.send_replace(LinkState::Connected(Arc::new(live)));
-        let error = serve(dialled, &shared, &link, &stop).await;
+        let error = serve(dialled, &shared, tags, &link, &stop).await;
         if stop.is_cancelled() || shared.draining.is_cancelled() {
             publish.send_replace(LinkState::Closed);
             return;
@@ -89,6 +95,7 @@ pub(super) async fn keep(
 async fn serve(
     dialled: Dialled,
     shared: &Arc<Shared>,
+    mut tags: Known<'_>,
     link: &Arc<Link>,
     stop: &CancellationToken,
 ) -> Error {
@@ -103,6 +110,9 @@ async fn serve(
     // Ended with the session: nobody is left to get the answers.
     let mut calls = JoinSet::new();
     let (mut told, mut drained) = (false, false);
+    let mut load = shared.load.subscribe();
+    // What is known already is said at once.
+    load.mark_changed();
     let places = shared.concurrency.try_into().unwrap_or(u32::MAX);
     let left = loop {
         tokio::select! {
@@ -111,6 +121,17 @@ async fn serve(
                 told = true;
                 if let Err(error) = control.queue(&Control::Draining) {
                     break error;
+                }
+            }
+            retag = tags.changed() => {
+                if let Err(error) = control.queue(&Control::Retag(retag)) {
+                    break error;
+                }
+            }
+            // The sender is in `shared`.
+            Ok(()) = load.changed() => {
+                if let Some(load) = *load.borrow_and_update() {
+                    control.note(Control::Load(load));
                 }
             }
             stream = connection.accept_bi() => match stream {
@@ -122,6 +143,7 @@ async fn serve(
             message = control.next() => match message {
                 // The gateway has all answers, and gives this node no more calls.
                 Ok(Control::Drained) => drained = true,
+                Ok(Control::Retagged(number)) => tags.are(number),
                 Ok(message) => debug!(?message, "unexpected control message"),
                 Err(error) => break error,
             },

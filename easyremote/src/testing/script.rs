@@ -157,7 +157,8 @@ impl Script {
                 async move { script.stream(inputs, request, outbox).await }.boxed()
             })),
         };
-        let (descriptor, signature) = (self.descriptor, self.signature);
+        // A mock may say of a call that it did not run, which is then made again.
+        let (descriptor, signature) = (self.descriptor.idempotent(), self.signature);
         let (name, handler) = (descriptor.name.into(), Handler::new(run));
         Function { name, instance: None, descriptor, signature, handler }
     }

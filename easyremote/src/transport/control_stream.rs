@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
+use tracing::trace;
 
 use crate::error::{Error, ErrorKind};
 use crate::transport::stream::{Broken, RecvHalf, SendHalf};
@@ -27,6 +28,8 @@ pub(crate) struct ControlStream {
     /// Encoded messages; the first `written` bytes are on their way.
     out: Vec<u8>,
     written: usize,
+    /// Goes with the next ping.
+    note: Option<Control>,
     ticks: Interval,
     pings: u64,
     echoed: u64,
@@ -49,6 +52,7 @@ impl ControlStream {
             buffer: FrameBuffer::new(0),
             out: Vec::new(),
             written: 0,
+            note: None,
             ticks,
             pings: 0,
             echoed: 0,
@@ -70,6 +74,12 @@ impl ControlStream {
         fits.then_some(()).ok_or_else(|| {
             Error::new(ErrorKind::TooLarge, "a control message, or the queue of them, is too long")
         })
+    }
+
+    /// Queues a message with the next ping, so that it takes no packet of its own; in place of one
+    /// that waits for that already.
+    pub(crate) fn note(&mut self, message: Control) {
+        self.note = Some(message);
     }
 
     /// Writes all that is queued.
@@ -154,6 +164,7 @@ impl ControlStream {
                     self.misses.store(0, Ordering::Relaxed);
                 }
                 Control::Pong(_) => return Err(broken("an echo of nothing".into())),
+                Control::Unknown(tag) => trace!(tag, "a note that this version does not know"),
                 message => return Ok(Some(message)),
             }
         }
@@ -168,6 +179,9 @@ impl ControlStream {
             return Err(Error::new(ErrorKind::ConnectionLost, text));
         }
         self.pings += 1;
+        if let Some(note) = self.note.take() {
+            self.queue(&note)?;
+        }
         self.queue(&Control::Ping(self.pings))
     }
 }

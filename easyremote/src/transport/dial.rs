@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::{Error, ErrorKind};
@@ -16,7 +17,7 @@ use crate::transport::endpoint;
 use crate::transport::identity::{Identity, Pin, SERVER_NAME, random};
 use crate::transport::link::{Live, Unused};
 use crate::transport::reset;
-use crate::wire::control::{Control, Hello, Register, Role};
+use crate::wire::control::{Control, Hello, Register, Retag, Role};
 use crate::wire::limits::{AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_MESSAGE};
 
 /// Dials one gateway, as often as needed, for one role of this process.
@@ -30,8 +31,8 @@ pub(crate) struct Dialler {
     state_dir: Option<PathBuf>,
     /// Calls that the gateway may open at this end.
     streams: u32,
-    /// What to register, if this is a node.
-    register: Option<Register>,
+    /// What to register, if this is a node; its tags are those that it has then.
+    register: Option<(Register, watch::Receiver<Retag>)>,
     /// Longest message that this side allows.
     max_message: usize,
     /// Whether small calls share a stream.
@@ -67,7 +68,8 @@ impl Dialler {
         Self::new(target, Role::Client, String::new(), state_dir, 0, None)
     }
 
-    /// A dialler for the node called `id`, which takes up to `streams` calls at a time.
+    /// A dialler for the node called `id`, which takes up to `streams` calls at a time, and
+    /// registers with the `tags` that it has then.
     ///
     /// # Errors
     /// As for [`client`](Self::client).
@@ -77,8 +79,9 @@ impl Dialler {
         state_dir: Option<PathBuf>,
         streams: u32,
         register: Register,
+        tags: watch::Receiver<Retag>,
     ) -> Result<Self, Error> {
-        Self::new(target, Role::Node, id, state_dir, streams, Some(register))
+        Self::new(target, Role::Node, id, state_dir, streams, Some((register, tags)))
     }
 
     fn new(
@@ -87,7 +90,7 @@ impl Dialler {
         id: String,
         state_dir: Option<PathBuf>,
         streams: u32,
-        register: Option<Register>,
+        register: Option<(Register, watch::Receiver<Retag>)>,
     ) -> Result<Self, Error> {
         if let Some(ticket) = target.ticket.as_ref().filter(|ticket| ticket.role != role) {
             let text = format!(
@@ -215,8 +218,9 @@ impl Dialler {
             boot: self.boot,
             epoch: self.epoch,
         }))?;
-        if let Some(register) = &self.register {
-            control.queue(&Control::Register(register.clone()))?;
+        if let Some((register, tags)) = &self.register {
+            let tags = tags.borrow().tags.clone();
+            control.queue(&Control::Register(Register { tags, ..register.clone() }))?;
         }
         let max_message = self.admitted(&mut control).await?;
         Ok(Dialled { endpoint, connection, control, max_message, lanes: self.lanes })

@@ -16,6 +16,7 @@ use crate::gauge::{Charge, Gauge, RetryBudget};
 use crate::transport::identity::random;
 use crate::transport::lane;
 use crate::transport::lane::link::LinkLane;
+use crate::transport::tally::Tally;
 use crate::wire::header::CallId;
 use crate::wire::limits::{MAX_PARKED, MAX_PARKED_BYTES, STALL_TIMEOUT};
 
@@ -36,6 +37,9 @@ pub(crate) struct Link {
     /// Calls that wait for the connection, and the bytes of their arguments.
     parked: AtomicU64,
     parked_bytes: Arc<AtomicU64>,
+    pub(super) tally: Tally,
+    /// Connections that were made after the first one; its keeper counts them.
+    pub(crate) reconnects: Arc<AtomicU64>,
     /// First half of every call id: no two links share it.
     id: [u8; 8],
     /// Second half of the next one.
@@ -110,6 +114,8 @@ impl Link {
             retries: RetryBudget::default(),
             parked: AtomicU64::new(0),
             parked_bytes: Arc::default(),
+            tally: Tally::default(),
+            reconnects: Arc::default(),
             id: random()?,
             next: AtomicU64::new(0),
         })
@@ -129,6 +135,15 @@ impl Link {
         F: Future<Output: Send> + Send + 'static,
     {
         self.io.spawn(task)
+    }
+
+    /// Calls that wait for the connection, and the bytes of their arguments.
+    pub(crate) fn parked(&self) -> (u64, u64) {
+        (self.parked.load(Ordering::Relaxed), self.parked_bytes.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(*self.state.borrow(), LinkState::Connected(_))
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -15,5 +15,6 @@ pub(crate) mod lane;
 pub(crate) mod link;
 pub(crate) mod reset;
 pub(crate) mod stream;
+pub(crate) mod tally;
 pub(crate) mod ticket;
 pub(crate) mod tls;

@@ -7,6 +7,9 @@
 //! A gateway that drains tells its clients with `Draining`: they make no new calls on this
 //! connection, and close it after the last one. A node that drains says `Draining` to its gateways:
 //! they give it no more calls, and say `Drained` after the last one.
+//!
+//! Messages whose tag is 128 or more are notes: a peer of another version that does not know one
+//! skips it. So it does with what follows the fields of a message that it knows.
 
 use crate::error::Error;
 use crate::wire::bytes::{Malformed, Reader, WriteBytes};
@@ -14,6 +17,7 @@ use crate::wire::error::{put_error, read_error};
 use crate::wire::frame::{self, FRAME_HEADER, FrameKind};
 use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_CONTROL, MAX_FUNCTIONS, MAX_LIST, MAX_NAME};
+use crate::wire::load::NodeLoad;
 
 /// What a peer of the gateway wants to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +67,14 @@ pub(crate) enum Control {
     Pong(u64),
     Draining,
     Drained,
+    /// A node's, in place of the tags that it has registered with.
+    Retag(Retag),
+    /// The tags of this number are those that calls are routed by.
+    Retagged(u64),
+    /// A node's, from time to time.
+    Load(NodeLoad),
+    /// A note that this version does not know; its tag.
+    Unknown(u8),
 }
 
 /// The dialler's first message.
@@ -95,6 +107,14 @@ pub(crate) struct Register {
     pub(crate) functions: Vec<Offer>,
 }
 
+/// The tags of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Retag {
+    /// Grows with each change.
+    pub(crate) number: u64,
+    pub(crate) tags: Vec<String>,
+}
+
 /// One function that a node offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
@@ -121,6 +141,11 @@ mod tag {
     pub(super) const PONG: u8 = 7;
     pub(super) const DRAINING: u8 = 8;
     pub(super) const DRAINED: u8 = 9;
+    pub(super) const RETAG: u8 = 10;
+    pub(super) const RETAGGED: u8 = 11;
+    /// The first that is skipped by who does not know it.
+    pub(super) const NOTES: u8 = 128;
+    pub(super) const LOAD: u8 = NOTES;
 }
 
 /// Longest signature and longest documentation of an offer, in bytes; both are cut, not refused.
@@ -149,6 +174,16 @@ impl Control {
             Self::Pong(number) => put_number(out, tag::PONG, *number),
             Self::Draining => out.push(tag::DRAINING),
             Self::Drained => out.push(tag::DRAINED),
+            Self::Retag(retag) => {
+                put_number(out, tag::RETAG, retag.number);
+                put_names(out, &retag.tags);
+            }
+            Self::Retagged(number) => put_number(out, tag::RETAGGED, *number),
+            Self::Load(load) => {
+                out.push(tag::LOAD);
+                load.put(out);
+            }
+            Self::Unknown(tag) => out.push(*tag),
         }
         frame::finish(out, start, MAX_CONTROL)
     }
@@ -171,6 +206,13 @@ impl Control {
             tag::PONG => reader.varint("number").map(Self::Pong),
             tag::DRAINING => Ok(Self::Draining),
             tag::DRAINED => Ok(Self::Drained),
+            tag::RETAG => {
+                let number = reader.varint("number")?;
+                Ok(Self::Retag(Retag { number, tags: names(&mut reader, "tags")? }))
+            }
+            tag::RETAGGED => reader.varint("number").map(Self::Retagged),
+            tag::LOAD => NodeLoad::read(&mut reader).map(Self::Load),
+            unknown if unknown >= tag::NOTES => Ok(Self::Unknown(unknown)),
             unknown => Err(Malformed::new(format!("control message of unknown tag {unknown}"))),
         }
     }
@@ -287,6 +329,10 @@ mod tests {
             Control::Pong(2),
             Control::Draining,
             Control::Drained,
+            Control::Retag(Retag { number: 3, tags: vec!["gpu".into(), "eu".into()] }),
+            Control::Retagged(3),
+            Control::Load(NodeLoad::new((2, 1), Some(50), (1 << 30, 4 << 30))),
+            Control::Unknown(255),
         ]
     }
 
@@ -309,6 +355,20 @@ mod tests {
                 assert!(Control::read(&out[FRAME_HEADER..end]).is_err(), "{message:?} at {end}");
             }
         }
+    }
+
+    #[test]
+    fn more_tags_than_a_node_may_have_are_refused() {
+        let mut out = Vec::new();
+        let tags = vec!["x".to_owned(); MAX_LIST + 1];
+        Control::Retag(Retag { number: 1, tags }).put(&mut out).unwrap();
+        assert!(Control::read(&out[FRAME_HEADER..]).is_err());
+    }
+
+    #[test]
+    fn only_notes_may_be_unknown() {
+        assert!(matches!(Control::read(&[200, 1, 2, 3]), Ok(Control::Unknown(200))));
+        assert!(Control::read(&[127, 1, 2, 3]).is_err());
     }
 
     #[test]

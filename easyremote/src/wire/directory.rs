@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::wire::kind::Kind;
+use crate::wire::load::NodeLoad;
 
 /// Names that begin like this belong to the gateway; no node can offer them.
 pub(crate) const RESERVED: &str = "easyremote.";
@@ -26,6 +27,9 @@ pub struct NodeInfo {
     pub functions: Vec<String>,
     /// Calls and streams that it is running or has waiting, from this gateway.
     pub in_flight: u64,
+    /// How busy it says that it is, some seconds ago at most; `None` until it has said so.
+    #[serde(default)]
+    pub load: Option<NodeLoad>,
 }
 
 /// A function that is offered now, from [`Client::functions`](crate::Client::functions).

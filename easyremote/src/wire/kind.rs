@@ -43,6 +43,11 @@ impl Kind {
     pub(crate) fn takes_stream(self) -> bool {
         matches!(self, Self::Upload | Self::Duplex)
     }
+
+    /// Whether it gives a stream.
+    pub(crate) fn gives_stream(self) -> bool {
+        matches!(self, Self::Stream | Self::Duplex)
+    }
 }
 
 impl fmt::Display for Kind {

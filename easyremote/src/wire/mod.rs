@@ -24,6 +24,7 @@ pub(crate) mod header;
 pub(crate) mod kind;
 pub(crate) mod lane;
 pub(crate) mod limits;
+pub(crate) mod load;
 pub(crate) mod scanner;
 pub(crate) mod shape;
 pub(crate) mod trace;
