@@ -41,7 +41,7 @@ pub(super) async fn keep(
         };
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
         let unused = dialled.as_ref().ok().map(|dialled| {
-            let (live, unused) = dialled.live();
+            let (live, unused) = dialled.live(limit.is_none());
             publish.send_replace(LinkState::Connected(Arc::new(live)));
             unused
         });

@@ -60,7 +60,7 @@ pub(super) async fn keep(
         let Ok(dialled) = dialled else { continue };
         info!(gateway = %dialler.target(), id = %shared.id, "registered");
         // Hears `stop` by itself, and says goodbye before it returns.
-        let (live, _) = dialled.live();
+        let (live, _) = dialled.live(limit.is_none());
         publish.send_replace(LinkState::Connected(Arc::new(live)));
         let error = serve(dialled, &shared, &link, &stop).await;
         if stop.is_cancelled() || shared.draining.is_cancelled() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::error::{Error, ErrorKind};
 use crate::gauge::{Charge, Gauge, RetryBudget};
@@ -58,6 +58,8 @@ pub(crate) struct Live {
     pub(crate) connection: quinn::Connection,
     /// Longest message that both sides allow, in bytes.
     pub(crate) max_message: usize,
+    /// Since when it has been up, if it follows another one.
+    follows: Option<Instant>,
     /// Dropped with the last user.
     _used: mpsc::Sender<Infallible>,
 }
@@ -67,9 +69,20 @@ pub(crate) struct Live {
 pub(crate) struct Unused(mpsc::Receiver<Infallible>);
 
 impl Live {
-    pub(crate) fn new(connection: quinn::Connection, max_message: usize) -> (Self, Unused) {
+    pub(crate) fn new(
+        connection: quinn::Connection,
+        max_message: usize,
+        again: bool,
+    ) -> (Self, Unused) {
         let (_used, unused) = mpsc::channel(1);
-        (Self { connection, max_message, _used }, Unused(unused))
+        let follows = again.then(Instant::now);
+        (Self { connection, max_message, follows, _used }, Unused(unused))
+    }
+
+    /// How much longer than this side others may take to come back, if all take at most `limit`:
+    /// what has cut this connection's predecessor may have cut theirs.
+    pub(crate) fn others_may_take(&self, limit: Duration) -> Duration {
+        self.follows.map_or(Duration::ZERO, |since| limit.saturating_sub(since.elapsed()))
     }
 }
 
