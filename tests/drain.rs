@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{Probe, SayOnDrop, World, say, soon, until};
-use easyremote::{Client, Context, ErrorKind, Executed, Gateway, Node, Options, functions, remote};
+use easyremote::{
+    Client, Context, ErrorKind, Executed, Gateway, Node, Options, Retry, functions, remote,
+};
 use futures::{Stream, StreamExt};
 use tokio::sync::Notify;
 
@@ -73,7 +75,7 @@ async fn a_node_that_drains_finishes_what_it_has_and_gets_no_more() {
         async move { leaving.drain(GRACE).await }
     });
     // The gateway hears of it at some time; from then on all calls go to the other node.
-    let on_leaving = client.with(Options::new().on("leaving"));
+    let on_leaving = client.with(Options::new().on("leaving").retry(Retry::never()));
     soon(async {
         while node_id::call(&on_leaving).await.is_ok() {
             tokio::task::yield_now().await;
@@ -133,7 +135,8 @@ async fn a_function_of_a_draining_node_still_makes_calls() {
     assert_eq!(probe.next().await, "started");
     let _staying = node(&world, "staying", &go).await;
     let drain = tokio::spawn(async move { leaving.drain(GRACE).await });
-    soon(async { while node_id::call(&client).on("leaving").await.is_ok() {} }).await;
+    let once = client.with(Options::new().on("leaving").retry(Retry::never()));
+    soon(async { while node_id::call(&once).await.is_ok() {} }).await;
     go.notify_waiters();
     assert_eq!(soon(call).await.unwrap().unwrap(), 3);
     soon(drain).await.unwrap();
@@ -197,8 +200,6 @@ async fn one_gateway_is_drained_and_started_again_and_no_call_fails() {
     let _node = soon(node.functions(functions![add, wait]).serve()).await.unwrap();
     let builder = Client::builder(address).state_dir(state.path());
     let client = soon(builder.connect_timeout(GRACE).connect()).await.unwrap();
-    // A client comes back before the node: its calls wait for that one.
-    let client = client.with(Options::new().wait_for_node());
     let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let callers: Vec<_> =
         (0..8).map(|_| caller(client.clone(), stop.clone(), made.clone())).collect();
@@ -230,4 +231,41 @@ async fn one_gateway_is_drained_and_started_again_and_no_call_fails() {
     for caller in callers {
         soon(caller).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn whoever_is_back_before_the_nodes_waits_for_them() {
+    const LIMIT: Duration = Duration::from_secs(5);
+    let state = tempfile::tempdir().unwrap();
+    let serve = |address: String| Gateway::builder(address).state_dir(state.path()).serve();
+    let gateway = soon(serve("127.0.0.1:0".into())).await.unwrap();
+    let address = gateway.local_addr();
+    let node = || Node::builder(address).state_dir(state.path()).functions(functions![add]).serve();
+    let first = soon(node()).await.unwrap();
+    let builder = Client::builder(address).state_dir(state.path());
+    let client = soon(builder.connect_timeout(LIMIT).connect()).await.unwrap();
+    assert_eq!(soon(add::call(&client, 1, 2)).await.unwrap(), 3);
+    soon(first.shutdown()).await;
+    soon(gateway.shutdown()).await;
+
+    // One waits for the connection, and one comes when it is there.
+    let parked = tokio::spawn(add::call(&client, 1, 2));
+    let gateway = soon(serve(address.to_string())).await.unwrap();
+    until(|| gateway.stats().in_flight == 1).await;
+    let next = tokio::spawn(add::call(&client, 3, 4));
+    until(|| gateway.stats().in_flight == 2).await;
+    assert!(!parked.is_finished() && !next.is_finished());
+    let second = soon(node()).await.unwrap();
+    assert_eq!(soon(parked).await.unwrap().unwrap(), 3);
+    assert_eq!(soon(next).await.unwrap().unwrap(), 7);
+
+    // But not for ever.
+    soon(second.shutdown()).await;
+    until(|| gateway.nodes().is_empty()).await;
+    let error = soon(add::call(&client, 1, 2)).await.unwrap_err();
+    assert_eq!((error.kind(), error.executed()), (ErrorKind::NoNode, Executed::No), "{error}");
+    let asked = std::time::Instant::now();
+    let error = soon(add::call(&client, 1, 2)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoNode, "{error}");
+    assert!(asked.elapsed() < LIMIT, "it was long ago that the client came back");
 }

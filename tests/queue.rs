@@ -117,7 +117,9 @@ async fn a_node_that_comes_takes_what_waits() {
 async fn who_waits_for_a_node_that_leaves_is_told() {
     let (world, go, mut probe) = (World::start().await, gate(), Probe::new());
     let leaving = node(&world, "a", 1, &go).await;
-    let client = world.client().await;
+    // So long it waits for another one.
+    let client = world.client_builder().connect_timeout(Duration::from_secs(1)).connect();
+    let client = soon(client).await.unwrap();
     let first = enqueue(&world, &client, &probe, "first", 0).await;
     assert_eq!(probe.next().await, "first");
     let waiting = enqueue(&world, &client, &probe, "a1", 1).await;

@@ -123,10 +123,12 @@ async fn never_means_never() {
 
 #[tokio::test]
 async fn an_attempt_that_did_not_start_does_not_hide_one_that_may_have() {
-    let (world, nodes, client) = world().await;
+    let (world, nodes, _) = world().await;
+    // Another attempt waits so long for a node.
+    let client = world.client_builder().connect_timeout(Duration::from_secs(1)).connect();
+    let client = soon(client).await.unwrap();
     let mut probe = Probe::new();
-    let retry = Retry::new().attempts(3).backoff(Duration::from_millis(1), Duration::ZERO);
-    let call = tokio::spawn(always_hangs::call(&client, probe.key).retry(retry));
+    let call = tokio::spawn(always_hangs::call(&client, probe.key));
     assert_eq!(probe.next().await, "started");
     // The others go first, so that nobody is left for the second attempt.
     for node in nodes.iter().filter(|node| node.stats().in_flight == 0) {
@@ -135,8 +137,28 @@ async fn an_attempt_that_did_not_start_does_not_hide_one_that_may_have() {
     until(|| world.gateway.nodes().len() == 1).await;
     lose_the_busy_one(&nodes).await;
     let error = soon(call).await.unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NoNode, "{error}");
+    // What has become of the call, and not that nobody was there for it afterwards.
+    assert_eq!(error.kind(), ErrorKind::NodeLost, "{error}");
     assert_ne!(error.executed(), Executed::No, "the first attempt has started");
+    assert!(error.to_string().contains("it could not be made again: no node"), "{error}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_made_again_waits_for_a_node() {
+    let world = World::start().await;
+    let node = world.node(functions![at_least_once, stream_of_attempts]).await;
+    let client = world.client().await;
+    let mut probe = Probe::new();
+    let call = tokio::spawn(at_least_once::call(&client, probe.key));
+    let items = stream_of_attempts::call(&client, probe.key, false);
+    let items = tokio::spawn(items.try_collect::<Vec<u64>>());
+    assert_eq!([probe.next().await, probe.next().await], ["started", "started"]);
+    soon(node.shutdown()).await;
+    // Both have come back, and nobody is there.
+    until(|| world.gateway.nodes().is_empty() && world.gateway.stats().calls == 4).await;
+    let _node = world.node(functions![at_least_once, stream_of_attempts]).await;
+    assert_eq!(soon(call).await.unwrap().unwrap().0, 1);
+    assert_eq!(soon(items).await.unwrap().unwrap(), [1]);
 }
 
 #[tokio::test]

@@ -44,6 +44,12 @@ impl Error {
         }
     }
 
+    /// Adds what else happened to the text.
+    pub(crate) fn with_more(mut self, more: fmt::Arguments<'_>) -> Self {
+        self.inner.message = format!("{}; {more}", self.inner.message).into();
+        self
+    }
+
     pub(crate) fn with_executed(mut self, executed: Executed) -> Self {
         self.inner.executed = executed;
         self

@@ -190,6 +190,11 @@
 //! | the function panics | | [`Panicked`](ErrorKind::Panicked), `Yes` | its items, then the same | at once |
 //! | nobody reads it for 60 s | | | its items, then [`SlowConsumer`](ErrorKind::SlowConsumer), `Yes` | within another 15 s |
 //!
+//! Calls that are made again after a loss, and all calls in the first 15 s after their client's
+//! connection has come back, wait so long for a node instead of failing at once, like calls with
+//! [`wait_for_node`](Call::wait_for_node): nodes may come back later than clients. So a gateway that
+//! drains and is started again costs calls the wait, and nothing else.
+//!
 //! # Leaving
 //!
 //! [`Node::drain`] and [`Gateway::drain`] end without a failed call; `shutdown` ends at once, and so

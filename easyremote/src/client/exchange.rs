@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::client::errors::with_signature;
 use crate::client::limits::{Over, unless_over};
 use crate::client::prepared::{Prepared, put_request};
-use crate::client::retry::{MAX_KEPT, Policy, Verdict};
+use crate::client::retry::{MAX_KEPT, Past, Policy, Verdict};
 use crate::client::traced::Trace;
 use crate::client::upload::{Sending, Upload};
 use crate::error::{Error, ErrorKind, Executed};
@@ -36,8 +36,7 @@ pub(super) struct Exchange {
     policy: Policy,
     deadline: Option<Instant>,
     pub(super) progress: Progress,
-    /// What is known of the attempts before this one.
-    earlier: Executed,
+    past: Past,
 }
 
 #[derive(Debug)]
@@ -83,7 +82,7 @@ impl Exchange {
             request: Request { header, body, signature, upload: frames },
             policy: Policy { retry: options.retry, idempotent },
             progress: Progress::Unsent,
-            earlier: Executed::No,
+            past: Past::default(),
         };
         (exchange, upload)
     }
@@ -133,7 +132,7 @@ impl Exchange {
     /// Prepares another attempt after one that failed with `error`, and waits for its time.
     ///
     /// # Errors
-    /// `error`, if there is to be no other.
+    /// Why the call has failed, if there is to be no other.
     async fn again(&mut self, error: Error) -> Result<(), Error> {
         sleep(self.prepare_again(error)?).await;
         Ok(())
@@ -144,7 +143,6 @@ impl Exchange {
     /// # Errors
     /// `error`, if there is to be no other.
     pub(super) fn prepare_again(&mut self, error: Error) -> Result<Duration, Error> {
-        let executed = error.executed().or(self.earlier);
         let attempt = self.request.header.attempt;
         // What is not kept cannot be sent again, and what has been opened is not begun anew.
         let kept = !self.request.body.is_empty() && self.progress != Progress::Answered;
@@ -152,11 +150,11 @@ impl Exchange {
         let pause = match verdict {
             Verdict::Free(pause) => pause,
             Verdict::Budgeted(pause) if self.link.retries.take() => pause,
-            Verdict::Budgeted(_) | Verdict::Final => return Err(error.with_executed(executed)),
+            Verdict::Budgeted(_) | Verdict::Final => return Err(self.past.conclude(error)),
         };
         self.link.note_retry(&error, pause);
         // Before the pause, in which the call may be over: then this is what is known of it.
-        self.earlier = executed;
+        self.past.add(error);
         self.progress = Progress::Unsent;
         self.request.header.attempt += 1;
         Ok(pause)
@@ -285,6 +283,7 @@ impl Exchange {
             return Err(Error::new(ErrorKind::TooLarge, text));
         }
         let limit = self.link.connect_timeout;
+        self.request.header.wish.patience = self.past.patience(&live, limit);
         let (send, recv) = match timeout(limit, connection.open_bi()).await {
             Ok(opened) => opened.map_err(|cause| self.lost(Broken::Connection(cause)))?,
             Err(_) => {
@@ -378,7 +377,7 @@ impl Exchange {
 
     pub(super) fn over(&self, over: Over) -> Error {
         let error = self.explain(over.error(&self.request.header.function));
-        let executed = error.executed().or(self.earlier);
+        let executed = error.executed().or(self.past.executed());
         error.with_executed(executed)
     }
 

@@ -51,6 +51,7 @@ impl LaneCall {
         let (answered, answer) = oneshot::channel();
         let waiter = Waiter { answered, deadline: prepared.deadline };
         let request = &mut *prepared;
+        request.header.wish.patience = live.others_may_take(request.client.link.connect_timeout);
         let sent = lane.submit(waiter, request.deadline, |_, out| {
             put_request(&mut request.header, request.deadline, &request.body, out)
         });

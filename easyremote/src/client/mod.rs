@@ -190,8 +190,9 @@ impl ClientBuilder {
     /// How long [`connect`](Self::connect) tries to reach a gateway, and how long a call waits to be
     /// sent: for the connection to come back (at most 1,024 calls with 8 MiB of arguments do, and
     /// further ones fail with [`ErrorKind::Overloaded`] at once), or for one of the calls and streams
-    /// to end of which a client may have 1,024 open, and as many small calls beside them. 15 s
-    /// unless set.
+    /// to end of which a client may have 1,024 open, and as many small calls beside them.
+    /// As long after a connection has come back, and after node or gateway were lost, calls wait at
+    /// the gateway for a node that can run them, which may come back later. 15 s unless set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.min(MAX_TIMEOUT);
         self

@@ -1,14 +1,20 @@
 //! Making a call again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Executed};
+use crate::transport::link::Live;
 
 /// How often, and after what pauses, a call is made again that failed.
 ///
 /// What is safe to repeat is not a matter of this policy. A function that is not `idempotent` is
 /// called again only if it is proven that it did not start; one that is, also if it may have. Every
 /// attempt has the same call id, and all of them together the one deadline.
+///
+/// Where node or connection was lost, or the party is draining, another attempt waits for a node that
+/// can run it, for as long as the client's
+/// [`connect_timeout`](crate::ClientBuilder::connect_timeout). If none comes, the call ends with the
+/// error of the attempt that was lost: that is what has happened to it.
 ///
 /// | a call that | without `.retry(..)` | with it |
 /// |---|---|---|
@@ -136,6 +142,63 @@ impl Policy {
     }
 }
 
+/// What is known of the attempts before the present one.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    /// How one of them was lost: the first that may have run, or the first.
+    lost: Option<Error>,
+    /// When the last one was lost that had been given to somebody.
+    since: Option<Instant>,
+}
+
+impl Past {
+    /// Whether one of them may have run.
+    pub(super) fn executed(&self) -> Executed {
+        self.lost.as_ref().map_or(Executed::No, Error::executed)
+    }
+
+    /// Adds one that failed with `error`.
+    pub(super) fn add(&mut self, error: Error) {
+        use ErrorKind::{Cancelled, ConnectionLost, Draining, NodeLost};
+        let executed = error.executed().or(self.executed());
+        if !matches!(error.kind(), NodeLost | ConnectionLost | Draining | Cancelled) {
+            return;
+        }
+        if self.since.is_none() || error.executed() != Executed::No {
+            self.since = Some(Instant::now());
+        }
+        let first = match self.lost.take() {
+            Some(first) if first.executed() != Executed::No => first,
+            Some(first) if error.executed() == Executed::No => first,
+            _ => error,
+        };
+        self.lost = Some(first.with_executed(executed));
+    }
+
+    /// How long the next one is to wait for a node, over `live`, where `limit` is the time for a
+    /// connection to come back: who was lost may come back as well.
+    pub(super) fn patience(&self, live: &Live, limit: Duration) -> Duration {
+        self.since.map_or_else(
+            || live.others_may_take(limit),
+            |since| limit.saturating_sub(since.elapsed()),
+        )
+    }
+
+    /// The error of a call whose last attempt failed with `error`.
+    pub(super) fn conclude(&mut self, error: Error) -> Error {
+        use ErrorKind::{NoNode, NoSuchFunction, Unavailable};
+        let executed = error.executed().or(self.executed());
+        let error = match self.lost.take() {
+            // That nobody was there for the last one says nothing of what has become of the call.
+            Some(lost) if matches!(error.kind(), NoNode | NoSuchFunction | Unavailable) => {
+                lost.with_more(format_args!("it could not be made again: {error}"))
+            }
+            _ => error,
+        };
+        error.with_executed(executed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +233,30 @@ mod tests {
                 assert!(!repeats(asked, kind, executed) && !repeats(idempotent, kind, executed));
             }
         }
+    }
+
+    #[test]
+    fn a_call_ends_with_what_has_become_of_it() {
+        use ErrorKind::*;
+        use Executed::{Maybe, No, Yes};
+        let ends = |attempts: &[(ErrorKind, Executed)]| {
+            let (mut past, (last, before)) = (Past::default(), attempts.split_last().unwrap());
+            before.iter().for_each(|(kind, executed)| past.add(error(*kind, *executed)));
+            let error = past.conclude(error(last.0, last.1));
+            (error.kind(), error.executed())
+        };
+        assert_eq!(ends(&[(NoNode, No)]), (NoNode, No));
+        assert_eq!(ends(&[(NoNode, No), (NoNode, No)]), (NoNode, No));
+        assert_eq!(ends(&[(Overloaded, No), (NoNode, No)]), (NoNode, No));
+        assert_eq!(ends(&[(NodeLost, Maybe), (NoNode, No)]), (NodeLost, Maybe));
+        assert_eq!(ends(&[(Draining, No), (NoSuchFunction, No)]), (Draining, No));
+        assert_eq!(
+            ends(&[(Draining, No), (NodeLost, Yes), (ConnectionLost, Maybe), (Unavailable, No)]),
+            (NodeLost, Yes)
+        );
+        assert_eq!(ends(&[(NodeLost, Maybe), (Cancelled, Yes), (NoNode, No)]), (NodeLost, Yes));
+        assert_eq!(ends(&[(ConnectionLost, Maybe), (Overloaded, No)]), (Overloaded, Maybe));
+        assert_eq!(ends(&[(ConnectionLost, Maybe), (Panicked, Yes)]), (Panicked, Yes));
     }
 
     #[test]

@@ -43,9 +43,10 @@ pub(super) async fn keep(
         };
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
         let unused = dialled.as_ref().ok().map(|dialled| {
-            let (live, unused) = dialled.live();
+            let again = first.is_none();
             // Counted before anyone uses it.
-            reconnects.fetch_add(u64::from(first.is_none()), Ordering::Relaxed);
+            reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
+            let (live, unused) = dialled.live(again);
             publish.send_replace(LinkState::Connected(Arc::new(live)));
             unused
         });

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind};
 use crate::gateway::lane::node::NodeLane;
@@ -170,7 +171,7 @@ impl Routes {
 
     /// Gives a call a place at a node: at once if one has room, and otherwise when it is its turn.
     /// `caller` is the number of the connection that it came over. A call that says so waits for a
-    /// node, too, if there is none.
+    /// node, too, if there is none, and one that may have come back before the nodes for a while.
     ///
     /// # Errors
     /// `NoSuchFunction`, `NoNode`, `Draining`, `NodeLost`, `SignatureMismatch`, `BadArguments` for a
@@ -185,6 +186,7 @@ impl Routes {
     ) -> Result<Place, Error> {
         use ErrorKind::{Draining, NoNode, NoSuchFunction, NodeLost};
         let absent = [NoSuchFunction, NoNode, Draining, NodeLost];
+        let begun = Instant::now();
         loop {
             // Listens before it looks: a node that comes in between is not missed.
             let grown = self.grown.notified();
@@ -198,10 +200,16 @@ impl Routes {
                     Err(_) => no_room(&header.function),
                 },
             };
-            if !header.wish.wait || !absent.contains(&error.kind()) {
+            let patience = header.wish.patience.saturating_sub(begun.elapsed());
+            let waits = header.wish.wait || !patience.is_zero();
+            if !waits || !absent.contains(&error.kind()) {
                 return Err(error);
             }
-            grown.await;
+            if header.wish.wait {
+                grown.await;
+            } else if timeout(patience, grown).await.is_err() {
+                return Err(error);
+            }
         }
     }
 

@@ -77,7 +77,7 @@ pub(super) async fn keep(
         tags.registered();
         info!(gateway = %dialler.target(), id = %shared.id, "registered");
         // Hears `stop` by itself, and says goodbye before it returns.
-        let (live, _) = dialled.live();
+        let (live, _) = dialled.live(again);
         link.reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
         again = true;
         publish.send_replace(LinkState::Connected(Arc::new(live)));

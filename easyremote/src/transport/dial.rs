@@ -53,9 +53,10 @@ pub(crate) struct Dialled {
 }
 
 impl Dialled {
-    /// What those get who open calls on it, and what tells when they have all ended.
-    pub(crate) fn live(&self) -> (Live, Unused) {
-        Live::new(self.connection.clone(), self.max_message, self.lanes)
+    /// What those get who open calls on it, and what tells when they have all ended. `again` says
+    /// that there was a connection before it.
+    pub(crate) fn live(&self, again: bool) -> (Live, Unused) {
+        Live::new(self.connection.clone(), self.max_message, self.lanes, again)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::error::{Error, ErrorKind};
 use crate::gauge::{Charge, Gauge, RetryBudget};
@@ -66,6 +66,8 @@ pub(crate) struct Live {
     pub(crate) max_message: usize,
     /// For small calls, unless each is to have a stream of its own.
     pub(crate) lane: Option<Arc<LinkLane>>,
+    /// Since when it has been up, if it follows another one.
+    follows: Option<Instant>,
     /// Dropped with the last user.
     _used: mpsc::Sender<Infallible>,
 }
@@ -80,10 +82,18 @@ impl Live {
         connection: quinn::Connection,
         max_message: usize,
         lanes: bool,
+        again: bool,
     ) -> (Self, Unused) {
         let (_used, unused) = mpsc::channel(1);
+        let follows = again.then(Instant::now);
         let lane = lanes.then(|| lane::link::open(connection.clone(), max_message));
-        (Self { connection, max_message, lane, _used }, Unused(unused))
+        (Self { connection, max_message, lane, follows, _used }, Unused(unused))
+    }
+
+    /// How much longer than this side others may take to come back, if all take at most `limit`:
+    /// what has cut this connection's predecessor may have cut theirs.
+    pub(crate) fn others_may_take(&self, limit: Duration) -> Duration {
+        self.follows.map_or(Duration::ZERO, |since| limit.saturating_sub(since.elapsed()))
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Caller {
     pub address: SocketAddr,
 }
 
-/// Those of [`Wish`] are in `wire::wish`.
+/// Those of [`Wish`], 1 to 3, 5 to 7 and 12, are in `wire::wish`.
 mod option {
     pub(super) const METADATA: u64 = 4;
     pub(super) const LIMIT: u64 = 8;
@@ -240,6 +240,7 @@ mod tests {
                 sticky: Some(7),
                 strategy: Some(Strategy::Fastest),
                 wait: true,
+                patience: Duration::from_secs(15),
             },
             metadata: vec![("tenant".into(), "a".into()), ("empty".into(), String::new())],
             limit: Some(3),

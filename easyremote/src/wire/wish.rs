@@ -1,7 +1,9 @@
 //! What a call asks of the node that runs it.
 
+use std::time::Duration;
+
 use crate::wire::bytes::{Malformed, Reader, WriteBytes};
-use crate::wire::limits::{MAX_HEADER, MAX_LIST, MAX_NAME};
+use crate::wire::limits::{MAX_HEADER, MAX_LIST, MAX_NAME, MAX_TIMEOUT};
 
 /// How the gateway chooses among the nodes that fit a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -57,6 +59,8 @@ pub(crate) struct Wish {
     pub(crate) strategy: Option<Strategy>,
     /// If no node can run it now, wait for one.
     pub(crate) wait: bool,
+    /// The same, for so long: nodes may be about to come back. In whole milliseconds.
+    pub(crate) patience: Duration,
 }
 
 mod option {
@@ -66,6 +70,7 @@ mod option {
     pub(super) const PREFERRED: u64 = 5;
     pub(super) const STICKY: u64 = 6;
     pub(super) const STRATEGY: u64 = 7;
+    pub(super) const PATIENCE: u64 = 12;
 }
 
 impl Wish {
@@ -91,6 +96,11 @@ impl Wish {
         if self.wait {
             put_option(out, option::WAIT, "");
         }
+        let patience = self.patience.min(MAX_TIMEOUT).as_millis() as u64;
+        if patience > 0 {
+            out.put_varint(option::PATIENCE);
+            out.put_bytes(&patience.to_be_bytes());
+        }
     }
 
     /// Takes an option over; `false` if it is none of a wish.
@@ -105,6 +115,10 @@ impl Wish {
                 self.strategy = Strategy::from_code(Reader::new(value).u8("strategy")?);
             }
             option::WAIT => self.wait = true,
+            option::PATIENCE => {
+                let patience = Duration::from_millis(Reader::new(value).u64("patience")?);
+                self.patience = patience.min(MAX_TIMEOUT);
+            }
             _ => return Ok(false),
         }
         Ok(true)
