@@ -1,0 +1,54 @@
+//! easyremote, through its gateway.
+
+use bytes::Bytes;
+use easyremote::{Client, Gateway, Node, functions, remote};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+
+use crate::rival::{Caller, Place, Rival, Running, Shape, Wanted};
+
+pub struct Easyremote;
+
+#[remote]
+async fn echo(bytes: Bytes) -> Bytes {
+    bytes
+}
+
+#[remote(stream)]
+fn items(n: u64, length: u64, stays: bool) -> impl Stream<Item = Bytes> {
+    let item = Bytes::from(vec![7; length as usize]);
+    let rest = if stays { stream::pending().boxed() } else { stream::empty().boxed() };
+    stream::iter(0..n).map(move |_| item.clone()).chain(rest)
+}
+
+impl Rival for Easyremote {
+    type Caller = Client;
+
+    const SHAPE: Shape = Shape::Broker;
+
+    async fn middle(place: Place) -> anyhow::Result<Running> {
+        let gateway = Gateway::builder("127.0.0.1:0").state_dir(place.directory).serve().await?;
+        Ok(Running::new(gateway.local_addr(), gateway))
+    }
+
+    async fn node(place: Place) -> anyhow::Result<Running> {
+        let builder = Node::builder(place.target).state_dir(place.directory);
+        let node = builder.functions(functions![echo, items]).serve().await?;
+        Ok(Running::new(place.target, node))
+    }
+
+    async fn connect(place: Place) -> anyhow::Result<Client> {
+        Ok(Client::builder(place.target).state_dir(place.directory).connect().await?)
+    }
+}
+
+impl Caller for Client {
+    const STREAMS: bool = true;
+
+    async fn echo(&self, bytes: Bytes) -> anyhow::Result<Bytes> {
+        Ok(echo::call(self, bytes).await?)
+    }
+
+    fn items(&self, wanted: Wanted) -> impl Stream<Item = anyhow::Result<Bytes>> + Send + 'static {
+        items::call(self, wanted.n, wanted.length, wanted.stays).map_err(anyhow::Error::from)
+    }
+}
