@@ -31,7 +31,7 @@ use crate::transport::address::{Gateways, IntoGateways};
 use crate::transport::dial::Dialler;
 use crate::transport::io_thread::IoThread;
 use crate::transport::link::{Link, LinkState};
-use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, NodeInfo};
+use crate::wire::directory::{FUNCTIONS, FunctionInfo, GatewayStats, NODES, NodeInfo, STATS};
 use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT, STALL_TIMEOUT};
 
@@ -70,6 +70,7 @@ pub struct ClientBuilder {
     connect_timeout: Duration,
     stall_timeout: Duration,
     state_dir: Option<PathBuf>,
+    admin: bool,
 }
 
 /// Longest time that a client tries to reach its gateway before it gives up, unless set otherwise.
@@ -98,6 +99,7 @@ impl Client {
             connect_timeout: CONNECT_TIMEOUT,
             stall_timeout: STALL_TIMEOUT,
             state_dir: None,
+            admin: false,
         }
     }
 
@@ -128,6 +130,17 @@ impl Client {
     /// Dropping the future cancels the question.
     pub async fn nodes(&self) -> Result<Vec<NodeInfo>, Error> {
         self.ask(NODES).await
+    }
+
+    /// What the gateway is doing, and has done. For [admins](crate::Role::Admin).
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`] if this client is none; otherwise those of a call.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the question.
+    pub async fn gateway_stats(&self) -> Result<GatewayStats, Error> {
+        self.ask(STATS).await
     }
 
     /// Asks the gateway one of its own questions.
@@ -206,6 +219,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Connects as an [admin](crate::Role::Admin), to a gateway on this machine. Elsewhere the ticket
+    /// says what the client is, and one for an admin is needed.
+    pub fn admin(mut self) -> Self {
+        self.admin = true;
+        self
+    }
+
     /// Connects. The connection is up when this returns.
     ///
     /// # Errors
@@ -219,7 +239,7 @@ impl ClientBuilder {
             .targets
             .into_iter()
             .map(|target| {
-                Dialler::client(target, self.state_dir.clone())
+                Dialler::client(target, self.state_dir.clone(), self.admin)
                     .map(|dialler| dialler.with_max_message(self.max_message))
             })
             .collect::<Result<Vec<_>, _>>()?;

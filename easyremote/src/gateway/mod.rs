@@ -9,6 +9,8 @@ mod relay;
 mod routes;
 mod session;
 mod table;
+mod tokens;
+mod trust;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,13 +24,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::gateway::routes::Routes;
+use crate::gateway::tokens::Tokens;
+use crate::gateway::trust::Trust;
 use crate::transport::endpoint;
 use crate::transport::identity::Identity;
 use crate::transport::io_thread::IoThread;
 use crate::transport::reset;
-use crate::transport::ticket::Ticket;
-use crate::wire::control::Role;
-use crate::wire::directory::NodeInfo;
+use crate::wire::directory::{GatewayStats, NodeInfo};
 use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
 
 /// A running gateway.
@@ -60,6 +62,7 @@ pub struct GatewayBuilder {
     state_dir: Option<PathBuf>,
     max_message: usize,
     refusals: Option<mpsc::UnboundedSender<Refusal>>,
+    trust: Trust,
 }
 
 /// A call for which the gateway had no node.
@@ -75,6 +78,7 @@ pub(crate) struct Refusal {
 #[derive(Debug)]
 struct Shared {
     identity: Identity,
+    tokens: Tokens,
     routes: Arc<Routes>,
     max_message: usize,
     /// Hears of refused calls. Not bounded: only a test asks for it, whose own calls they are.
@@ -86,32 +90,30 @@ struct Shared {
     busy: TaskTracker,
 }
 
+impl Shared {
+    fn stats(&self) -> GatewayStats {
+        let counters = &self.counters;
+        GatewayStats {
+            connections: counters.connections.load(Ordering::Relaxed),
+            clients: counters.clients.load(Ordering::Relaxed),
+            nodes: self.routes.n_nodes(),
+            in_flight: counters.in_flight.load(Ordering::Relaxed),
+            waiting: self.routes.n_waiting(),
+            calls: counters.calls.load(Ordering::Relaxed),
+            refused: counters.refused.load(Ordering::Relaxed),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Counters {
     /// Since the start, of peers that have proven who they are.
     sessions: AtomicU64,
+    refused: AtomicU64,
     connections: AtomicU64,
     clients: AtomicU64,
     calls: AtomicU64,
     in_flight: AtomicU64,
-}
-
-/// What a gateway is doing, and has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GatewayStats {
-    /// Open connections, including those that have not proven who they are.
-    pub connections: u64,
-    /// Connected clients.
-    pub clients: u64,
-    /// Registered nodes.
-    pub nodes: u64,
-    /// Calls and streams under way, those that wait included.
-    pub in_flight: u64,
-    /// Calls and streams that wait for a node with room.
-    pub waiting: u64,
-    /// Calls and streams begun since the start.
-    pub calls: u64,
 }
 
 impl Gateway {
@@ -137,6 +139,7 @@ impl Gateway {
             state_dir: None,
             max_message: MAX_MESSAGE,
             refusals: None,
+            trust: Trust::default(),
         }
     }
 
@@ -144,21 +147,6 @@ impl Gateway {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
-    }
-
-    /// A ticket that lets its holder be `role` here.
-    ///
-    /// It names the address that the gateway listens on. Where peers reach it by another name,
-    /// such as that of a public host, put that in place of the address.
-    #[must_use]
-    pub fn ticket(&self, role: Role) -> Ticket {
-        let host = match self.local_addr {
-            SocketAddr::V4(address) => address.ip().to_string(),
-            SocketAddr::V6(address) => format!("[{}]", address.ip()),
-        };
-        let identity = &self.shared.identity;
-        let (pin, token) = (identity.pin(), identity.token(role));
-        Ticket { host, port: self.local_addr.port(), pin, role, token }
     }
 
     /// The nodes that are registered now, by id.
@@ -170,15 +158,7 @@ impl Gateway {
     /// What the gateway is doing, and has done.
     #[must_use]
     pub fn stats(&self) -> GatewayStats {
-        let counters = &self.shared.counters;
-        GatewayStats {
-            connections: counters.connections.load(Ordering::Relaxed),
-            clients: counters.clients.load(Ordering::Relaxed),
-            nodes: self.shared.routes.n_nodes(),
-            in_flight: counters.in_flight.load(Ordering::Relaxed),
-            waiting: self.shared.routes.n_waiting(),
-            calls: counters.calls.load(Ordering::Relaxed),
-        }
+        self.shared.stats()
     }
 
     /// Sends the clients away, finishes the calls that they have made, for at most `grace`, and ends.
@@ -256,8 +236,10 @@ impl GatewayBuilder {
     /// As for [`Gateway::serve`].
     pub async fn serve(self) -> Result<Gateway, Error> {
         let identity = Identity::load_or_create(self.state_dir.as_deref())?;
+        let tokens = Tokens::new(&identity, &self.trust.tokens)?;
         let shared = Arc::new(Shared {
             identity,
+            tokens,
             routes: Arc::default(),
             max_message: self.max_message,
             refusals: self.refusals,

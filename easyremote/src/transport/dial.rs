@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::{Error, ErrorKind};
 use crate::transport::address::Target;
+use crate::transport::backoff::Backoff;
 use crate::transport::control_stream::ControlStream;
 use crate::transport::credentials::Token;
 use crate::transport::endpoint;
@@ -56,12 +57,20 @@ impl Dialled {
 }
 
 impl Dialler {
-    /// A dialler for clients, whom a gateway opens nothing.
+    /// A dialler for clients, whom a gateway opens nothing: an admin if it is to be one, or if the
+    /// ticket is one for an admin.
     ///
     /// # Errors
-    /// `Unavailable` if the ticket is for another role, or the system gives no random numbers.
-    pub(crate) fn client(target: Target, state_dir: Option<PathBuf>) -> Result<Self, Error> {
-        Self::new(target, Role::Client, String::new(), state_dir, 0, None)
+    /// `Unauthenticated` if the ticket is for another role; `Unavailable` if the system gives no
+    /// random numbers.
+    pub(crate) fn client(
+        target: Target,
+        state_dir: Option<PathBuf>,
+        admin: bool,
+    ) -> Result<Self, Error> {
+        let for_admin = target.ticket.as_ref().is_some_and(|ticket| ticket.role == Role::Admin);
+        let role = if admin || for_admin { Role::Admin } else { Role::Client };
+        Self::new(target, role, String::new(), state_dir, 0, None)
     }
 
     /// A dialler for the node called `id`, which takes up to `streams` calls at a time.
@@ -88,9 +97,9 @@ impl Dialler {
     ) -> Result<Self, Error> {
         if let Some(ticket) = target.ticket.as_ref().filter(|ticket| ticket.role != role) {
             let text = format!(
-                "the ticket for `{target}` is one for a {}, and this is a {}",
-                ticket.role.name(),
-                role.name()
+                "the ticket for `{target}` is one for {}, and this is {}",
+                ticket.role.described(),
+                role.described()
             );
             return Err(Error::new(ErrorKind::Unauthenticated, text));
         }
@@ -119,7 +128,14 @@ impl Dialler {
         &self.target
     }
 
-    /// Dials until it works, with growing pauses.
+    /// Notes that the gateway has taken the last connection back, so that the next attempt is not
+    /// made at once.
+    pub(crate) fn expelled(&mut self) {
+        self.backoff.expelled();
+    }
+
+    /// Dials until it works, with growing pauses. `failed` hears of each attempt that failed and is
+    /// followed by another, and whether the gateway has refused it.
     ///
     /// # Errors
     /// With a `patience`: the last error when it is over, or at once one that waiting does not
@@ -127,7 +143,11 @@ impl Dialler {
     ///
     /// # Cancel safety
     /// Drops the attempt that is under way.
-    pub(crate) async fn dial(&mut self, patience: Option<Duration>) -> Result<Dialled, Error> {
+    pub(crate) async fn dial(
+        &mut self,
+        patience: Option<Duration>,
+        failed: impl Fn(&Error, bool),
+    ) -> Result<Dialled, Error> {
         let until = patience.map(|patience| Instant::now() + patience);
         if let Some(pause) = self.backoff.after_loss() {
             sleep(pause).await;
@@ -143,16 +163,18 @@ impl Dialler {
                 }
                 Err(error) => error,
             };
-            let refused = matches!(
-                error.kind(),
-                ErrorKind::Unauthenticated | ErrorKind::PermissionDenied | ErrorKind::Protocol
-            );
-            let pause = if refused { self.backoff.longest() } else { self.backoff.pause() };
+            let refused = is_refusal(&error);
+            let pause = if refused { self.backoff.refused() } else { self.backoff.pause() };
             let over = until.is_some_and(|until| refused || Instant::now() + pause >= until);
             if over {
                 return Err(given_up(error, refused, patience.unwrap_or_default()));
             }
-            tracing::debug!(gateway = %self.target, %error, ?pause, "dialling failed");
+            if refused {
+                tracing::warn!(gateway = %self.target, %error, ?pause, "refused");
+            } else {
+                tracing::debug!(gateway = %self.target, %error, ?pause, "dialling failed");
+            }
+            failed(&error, refused);
             sleep(pause).await;
         }
     }
@@ -200,6 +222,7 @@ impl Dialler {
         let mut control = ControlStream::new(send, recv);
         control.queue(&Control::Hello(Hello {
             role: self.role,
+            token: token.id(),
             proof: token.prove(&connection, self.role)?,
             id: self.id.clone(),
             boot: self.boot,
@@ -242,14 +265,14 @@ impl Dialler {
         if !address.ip().is_loopback() {
             let text = format!(
                 "`{}` is not on this machine, so its key and a token are needed: use the ticket \
-                 for a {} that the gateway hands out, instead of the bare address",
+                 for {} that the gateway hands out, instead of the bare address",
                 self.target,
-                self.role.name()
+                self.role.described()
             );
             return Err(Error::new(ErrorKind::Unauthenticated, text));
         }
         let identity = Identity::load_or_create(self.state_dir.as_deref())?;
-        Ok((identity.pin(), identity.token(self.role)))
+        Ok((identity.pin(), identity.local_token(self.role)))
     }
 
     fn silence(&self) -> Error {
@@ -285,80 +308,18 @@ impl Dialler {
     }
 }
 
+/// Whether waiting does not help against an error: somebody has to change something.
+fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Unauthenticated | ErrorKind::PermissionDenied | ErrorKind::Protocol
+    )
+}
+
 /// The error of the last attempt, and how long there have been attempts if that is of interest.
 fn given_up(error: Error, refused: bool, patience: Duration) -> Error {
     if refused {
         return error;
     }
     Error::new(error.kind(), format!("{error} (tried for {patience:?})")).with_source(error)
-}
-
-/// Pauses between attempts: 250 ms, growing by 1.6 to 10 s, each between half and all of that, so
-/// that many peers of a gateway that comes back do not arrive at once.
-#[derive(Debug, Default)]
-struct Backoff {
-    failures: u32,
-    connected: Option<Instant>,
-}
-
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(250);
-    const FACTOR: f64 = 1.6;
-    const LONGEST: Duration = Duration::from_secs(10);
-    /// A connection that held this long counts as a success. One that is accepted and closed again
-    /// and again does not, so it is not retried in a hot loop.
-    const HEALTHY: Duration = Duration::from_secs(10);
-
-    fn connected(&mut self) {
-        self.connected = Some(Instant::now());
-    }
-
-    /// The pause before the first attempt after a connection: short if it was healthy, so that the
-    /// peers of a gateway that restarts do not all come in the same instant.
-    fn after_loss(&mut self) -> Option<Duration> {
-        let connected = self.connected.take()?;
-        if connected.elapsed() >= Self::HEALTHY {
-            self.failures = 0;
-            return Some(Self::FIRST.mul_f64(fastrand::f64()));
-        }
-        Some(self.pause())
-    }
-
-    fn pause(&mut self) -> Duration {
-        let exponent = f64::from(self.failures.min(20));
-        self.failures = self.failures.saturating_add(1);
-        let full = Self::FIRST.mul_f64(Self::FACTOR.powf(exponent)).min(Self::LONGEST);
-        full.mul_f64(0.5 + fastrand::f64() / 2.0)
-    }
-
-    fn longest(&self) -> Duration {
-        Self::LONGEST.mul_f64(0.5 + fastrand::f64() / 2.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_stay_within_bounds() {
-        let mut backoff = Backoff::default();
-        for attempt in 0..100 {
-            let full = Backoff::FIRST.mul_f64(1.6_f64.powi(attempt.min(20))).min(Backoff::LONGEST);
-            let pause = backoff.pause();
-            assert!(pause <= full && pause >= full / 2, "{attempt}: {pause:?} of {full:?}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn only_a_connection_that_held_resets_the_pauses() {
-        let mut backoff = Backoff { failures: 50, connected: None };
-        assert_eq!(backoff.after_loss(), None);
-        backoff.connected();
-        assert!(backoff.after_loss().unwrap() >= Backoff::LONGEST / 2);
-        backoff.connected();
-        tokio::time::advance(Backoff::HEALTHY).await;
-        assert!(backoff.after_loss().unwrap() <= Backoff::FIRST);
-        assert!(backoff.pause() <= Backoff::FIRST);
-    }
 }

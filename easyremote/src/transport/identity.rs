@@ -131,9 +131,14 @@ impl Identity {
         pin_of(&self.key.subject_public_key_info())
     }
 
-    /// The token of peers that want to be `role`.
-    pub(crate) fn token(&self, role: Role) -> Token {
-        Token::derive(&self.secret, role)
+    /// The token called `name` of peers that want to be `role`.
+    pub(crate) fn token(&self, role: Role, name: &str) -> Token {
+        Token::derive(&self.secret, role, name)
+    }
+
+    /// The token of peers that have this file, and want to be `role`.
+    pub(crate) fn local_token(&self, role: Role) -> Token {
+        Token::local(&self.secret, role)
     }
 
     /// A key for another purpose, the same each time.

@@ -4,6 +4,7 @@
 //! streams and wrap both halves at once.
 
 pub(crate) mod address;
+mod backoff;
 pub(crate) mod control_stream;
 pub(crate) mod credentials;
 pub(crate) mod dial;

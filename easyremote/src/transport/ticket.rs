@@ -58,6 +58,7 @@ fn prefix(role: Role) -> &'static str {
     match role {
         Role::Node => "ern_",
         Role::Client => "erc_",
+        Role::Admin => "era_",
     }
 }
 
@@ -87,10 +88,10 @@ impl FromStr for Ticket {
         let pin = pin.ok_or_else(|| bad("pin is missing"))?;
         let pin = decode(pin).ok_or_else(|| bad("pin is not 32 bytes in base64url"))?;
         let token = token.ok_or_else(|| bad("token is missing"))?;
-        let (role, token) = [Role::Node, Role::Client]
+        let (role, token) = Role::ALL
             .into_iter()
             .find_map(|role| Some((role, token.strip_prefix(prefix(role))?)))
-            .ok_or_else(|| bad("token begins with neither `ern_` nor `erc_`"))?;
+            .ok_or_else(|| bad("token begins with none of `ern_`, `erc_` and `era_`"))?;
         let token = decode(token).ok_or_else(|| bad("token is not 32 bytes in base64url"))?;
         Ok(Self { host, port, pin, role, token: Token::new(token) })
     }
@@ -127,8 +128,10 @@ mod tests {
     #[test]
     fn tickets_survive_text() {
         assert_eq!(sample().to_string().parse::<Ticket>().unwrap(), sample());
-        let v6 = Ticket { host: "[::1]".into(), role: Role::Node, ..sample() };
-        assert_eq!(v6.to_string().parse::<Ticket>().unwrap(), v6);
+        for role in Role::ALL {
+            let v6 = Ticket { host: "[::1]".into(), role, ..sample() };
+            assert_eq!(v6.to_string().parse::<Ticket>().unwrap(), v6);
+        }
     }
 
     #[test]
@@ -145,7 +148,7 @@ mod tests {
             (good.replace(":8080", ""), "address"),
             (good.replace("pin=AQEB", "pin="), "pin"),
             (good.replace("&token", "&tokem"), "query"),
-            (good.replace("erc_", "era_"), "token"),
+            (good.replace("erc_", "erx_"), "token"),
             (good.replace("erc_AgIC", "erc_"), "token"),
             (good.split('?').next().unwrap().to_owned(), "pin"),
         ] {

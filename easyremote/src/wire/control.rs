@@ -8,6 +8,8 @@
 //! connection, and close it after the last one. A node that drains says `Draining` to its gateways:
 //! they give it no more calls, and say `Drained` after the last one.
 
+use std::fmt;
+
 use crate::error::Error;
 use crate::wire::bytes::{Malformed, Reader, WriteBytes};
 use crate::wire::error::{put_error, read_error};
@@ -23,13 +25,20 @@ pub enum Role {
     Node,
     /// Calls functions.
     Client,
+    /// Calls functions, whichever they are, and may ask the gateway for its
+    /// [statistics](crate::Client::gateway_stats).
+    Admin,
 }
 
 impl Role {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Node, Self::Client, Self::Admin];
+
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Node => 1,
             Self::Client => 2,
+            Self::Admin => 3,
         }
     }
 
@@ -37,6 +46,7 @@ impl Role {
         match code {
             1 => Some(Self::Node),
             2 => Some(Self::Client),
+            3 => Some(Self::Admin),
             _ => None,
         }
     }
@@ -45,6 +55,18 @@ impl Role {
         match self {
             Self::Node => "node",
             Self::Client => "client",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl Role {
+    /// With its article, for texts.
+    pub(crate) fn described(self) -> &'static str {
+        match self {
+            Self::Node => "a node",
+            Self::Client => "a client",
+            Self::Admin => "an admin",
         }
     }
 }
@@ -65,13 +87,37 @@ pub(crate) enum Control {
     Drained,
 }
 
+/// Says which token a proof is of.
+pub(crate) type TokenId = [u8; 8];
+
+/// Proves that a peer holds a token, on one connection only; not for logs all the same.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Proof([u8; 32]);
+
+impl Proof {
+    pub(crate) fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proof(..)")
+    }
+}
+
 /// The dialler's first message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
     pub(crate) role: Role,
-    /// Proof that the dialler holds the role's token: see `transport::credentials`.
-    pub(crate) proof: [u8; 32],
-    /// The node's id; empty for a client.
+    /// Which of the role's tokens the dialler holds, and the proof: see `transport::credentials`.
+    pub(crate) token: TokenId,
+    pub(crate) proof: Proof,
+    /// The node's id; empty for others.
     pub(crate) id: String,
     /// Random per process: tells a node that reconnects from another with the same id.
     pub(crate) boot: [u8; 16],
@@ -184,7 +230,8 @@ fn put_number(out: &mut Vec<u8>, tag: u8, number: u64) {
 impl Hello {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[tag::HELLO, self.role.code()]);
-        out.extend_from_slice(&self.proof);
+        out.extend_from_slice(&self.token);
+        out.extend_from_slice(self.proof.bytes());
         out.put_str(&self.id, MAX_NAME);
         out.extend_from_slice(&self.boot);
         out.put_varint(self.epoch);
@@ -194,7 +241,8 @@ impl Hello {
         Ok(Self {
             role: Role::from_code(reader.u8("role")?)
                 .ok_or_else(|| Malformed::new("`role` is not one that this version knows"))?,
-            proof: reader.array("proof")?,
+            token: reader.array("token id")?,
+            proof: Proof(reader.array("proof")?),
             id: reader.str(MAX_NAME, "id")?.to_owned(),
             boot: reader.array("boot")?,
             epoch: reader.varint("epoch")?,
@@ -261,7 +309,8 @@ mod tests {
         vec![
             Control::Hello(Hello {
                 role: Role::Node,
-                proof: [3; 32],
+                token: [2; 8],
+                proof: Proof([3; 32]),
                 id: "gpu-1".into(),
                 boot: [4; 16],
                 epoch: 5,

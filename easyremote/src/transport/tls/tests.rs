@@ -76,11 +76,11 @@ async fn dial(address: SocketAddr, identity: &Identity) -> Result<(), Error> {
         port: address.port(),
         pin: identity.pin(),
         role: Role::Client,
-        token: identity.token(Role::Client),
+        token: identity.token(Role::Client, "a"),
     };
     let target = ticket.into_gateways().unwrap().targets.remove(0);
-    let mut dialler = Dialler::client(target, None).unwrap();
-    dialler.dial(Some(Duration::from_secs(10))).await.map(|_| ())
+    let mut dialler = Dialler::client(target, None, false).unwrap();
+    dialler.dial(Some(Duration::from_secs(10)), |_, _| ()).await.map(|_| ())
 }
 
 #[tokio::test]
