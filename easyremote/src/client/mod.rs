@@ -16,7 +16,7 @@ mod stream;
 mod traced;
 mod upload;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ use crate::transport::address::{Gateways, IntoGateways};
 use crate::transport::dial::Dialler;
 use crate::transport::io_thread::IoThread;
 use crate::transport::link::{Link, LinkState};
+use crate::transport::trust::Trust;
 use crate::wire::directory::{FUNCTIONS, FunctionInfo, GatewayStats, NODES, NodeInfo, STATS};
 use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT, STALL_TIMEOUT};
@@ -69,7 +70,7 @@ pub struct ClientBuilder {
     max_message: usize,
     connect_timeout: Duration,
     stall_timeout: Duration,
-    state_dir: Option<PathBuf>,
+    trust: Trust,
     admin: bool,
 }
 
@@ -98,7 +99,7 @@ impl Client {
             max_message: MAX_MESSAGE,
             connect_timeout: CONNECT_TIMEOUT,
             stall_timeout: STALL_TIMEOUT,
-            state_dir: None,
+            trust: Trust::default(),
             admin: false,
         }
     }
@@ -212,10 +213,18 @@ impl ClientBuilder {
         self
     }
 
+    /// Verifies gateways that are dialled by name, whose address has no pin, by the authorities in a
+    /// PEM file, and by no others. It is read for each connection. Unless set, and with this crate's
+    /// feature `public-ca`, the public authorities that browsers trust are asked.
+    pub fn authority(mut self, file: impl AsRef<Path>) -> Self {
+        self.trust.authority = Some(file.as_ref().to_owned());
+        self
+    }
+
     /// Finds the local identity in `directory` instead of the state directory of the user. Only of
     /// use for gateways on this machine that were given the same directory.
     pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        self.state_dir = Some(directory.as_ref().to_owned());
+        self.trust.state_dir = Some(directory.as_ref().to_owned());
         self
     }
 
@@ -239,7 +248,7 @@ impl ClientBuilder {
             .targets
             .into_iter()
             .map(|target| {
-                Dialler::client(target, self.state_dir.clone(), self.admin)
+                Dialler::client(target, self.trust.clone(), self.admin)
                     .map(|dialler| dialler.with_max_message(self.max_message))
             })
             .collect::<Result<Vec<_>, _>>()?;

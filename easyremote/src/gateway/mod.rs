@@ -26,6 +26,7 @@ use crate::error::{Error, ErrorKind, Executed};
 use crate::gateway::routes::Routes;
 use crate::gateway::tokens::Tokens;
 use crate::gateway::trust::Trust;
+use crate::transport::certificates::Shown;
 use crate::transport::endpoint;
 use crate::transport::identity::Identity;
 use crate::transport::io_thread::IoThread;
@@ -79,6 +80,7 @@ pub(crate) struct Refusal {
 struct Shared {
     identity: Identity,
     tokens: Tokens,
+    shown: Arc<Shown>,
     routes: Arc<Routes>,
     max_message: usize,
     /// Hears of refused calls. Not bounded: only a test asks for it, whose own calls they are.
@@ -238,6 +240,7 @@ impl GatewayBuilder {
         let identity = Identity::load_or_create(self.state_dir.as_deref())?;
         let tokens = Tokens::new(&identity, &self.trust.tokens)?;
         let shared = Arc::new(Shared {
+            shown: Arc::new(Shown::new(&identity, self.trust.certificate)?),
             identity,
             tokens,
             routes: Arc::default(),
@@ -251,7 +254,7 @@ impl GatewayBuilder {
         let io = IoThread::start("easyremote-gateway", |stop| {
             let (shared, address) = (shared.clone(), self.address);
             async move {
-                match listen(&address, &shared.identity).await {
+                match listen(&address, &shared).await {
                     Ok((endpoint, local)) => {
                         if bound.send(Ok(local)).is_ok() {
                             run(&endpoint, &shared, stop).await;
@@ -270,10 +273,7 @@ impl GatewayBuilder {
     }
 }
 
-async fn listen(
-    address: &str,
-    identity: &Identity,
-) -> Result<(quinn::Endpoint, SocketAddr), Error> {
+async fn listen(address: &str, shared: &Shared) -> Result<(quinn::Endpoint, SocketAddr), Error> {
     let failed = |error: std::io::Error| {
         let text = format!("cannot listen on `{address}`: {error}");
         Error::new(ErrorKind::Unavailable, text).with_source(error)
@@ -282,7 +282,7 @@ async fn listen(
     let address = resolved.ok_or_else(|| {
         Error::new(ErrorKind::Unavailable, format!("`{address}` stands for no address"))
     })?;
-    let endpoint = endpoint::listen(address, identity)?;
+    let endpoint = endpoint::listen(address, &shared.identity, shared.shown.clone())?;
     let local = endpoint.local_addr().map_err(failed)?;
     Ok((endpoint, local))
 }

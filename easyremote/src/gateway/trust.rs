@@ -1,10 +1,12 @@
 //! Whom a gateway lets in: its options, and what can be changed while it runs.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::error::Error;
 use crate::gateway::tokens::DEFAULT;
 use crate::gateway::{Gateway, GatewayBuilder};
+use crate::transport::certificates::KeyFiles;
 use crate::transport::ticket::Ticket;
 use crate::wire::control::Role;
 
@@ -12,6 +14,7 @@ use crate::wire::control::Role;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trust {
     pub(super) tokens: Vec<(Role, String)>,
+    pub(super) certificate: Option<KeyFiles>,
 }
 
 impl GatewayBuilder {
@@ -35,6 +38,17 @@ impl GatewayBuilder {
         self.trust.tokens.push((role, name.into()));
         self
     }
+
+    /// Shows the certificate in the PEM file `chain`, with those of its issuers behind it, to peers
+    /// that dial the gateway by name: those whose ticket has [no pin](Ticket::without_pin). `key` is
+    /// the PEM file of its private key. Both are read when the gateway starts, and again with
+    /// [`reload_certificates`](Gateway::reload_certificates).
+    ///
+    /// Peers with a pin are shown the gateway's own key, as ever.
+    pub fn certificate(mut self, chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
+        self.trust.certificate = Some(KeyFiles::new(chain.as_ref(), key.as_ref()));
+        self
+    }
 }
 
 impl Gateway {
@@ -43,7 +57,7 @@ impl Gateway {
     /// have been [revoked](Self::revoke), the ticket is of no use.
     ///
     /// It names the address that the gateway listens on. Where peers reach it by another name,
-    /// such as that of a public host, put that in place of the address.
+    /// such as that of a public host, give it that with [`Ticket::at`].
     #[must_use]
     pub fn ticket(&self, role: Role) -> Ticket {
         let names = self.shared.tokens.names(role);
@@ -92,13 +106,23 @@ impl Gateway {
         there
     }
 
+    /// Reads the files of [`GatewayBuilder::certificate`] again, as after a renewal. Peers that come
+    /// later see what is new; connections that are open stay. Without such files it does nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if a file cannot be used; the text
+    /// names it, and what was there before is shown on.
+    pub fn reload_certificates(&self) -> Result<(), Error> {
+        self.shared.shown.reload()
+    }
+
     fn make_ticket(&self, role: Role, name: &str) -> Ticket {
         let host = match self.local_addr {
             SocketAddr::V4(address) => address.ip().to_string(),
             SocketAddr::V6(address) => format!("[{}]", address.ip()),
         };
         let identity = &self.shared.identity;
-        let (pin, token) = (identity.pin(), identity.token(role, name));
+        let (pin, token) = (Some(identity.pin()), identity.token(role, name));
         Ticket { host, port: self.local_addr.port(), pin, role, token }
     }
 }

@@ -1,7 +1,6 @@
 //! Reaching a gateway: resolve, shake hands, prove the role; and again, for as long as it takes.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -9,14 +8,14 @@ use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::{Error, ErrorKind};
-use crate::transport::address::Target;
+use crate::transport::address::{KnownBy, Target};
 use crate::transport::backoff::Backoff;
 use crate::transport::control_stream::ControlStream;
-use crate::transport::credentials::Token;
 use crate::transport::endpoint;
-use crate::transport::identity::{Identity, Pin, SERVER_NAME, random};
+use crate::transport::identity::random;
 use crate::transport::link::{Live, Unused};
 use crate::transport::reset;
+use crate::transport::trust::{Terms, Trust};
 use crate::wire::control::{Control, Hello, Register, Role};
 use crate::wire::limits::{AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_MESSAGE};
 
@@ -28,7 +27,7 @@ pub(crate) struct Dialler {
     id: String,
     boot: [u8; 16],
     epoch: u64,
-    state_dir: Option<PathBuf>,
+    trust: Trust,
     /// Calls that the gateway may open at this end.
     streams: u32,
     /// What to register, if this is a node.
@@ -61,16 +60,12 @@ impl Dialler {
     /// ticket is one for an admin.
     ///
     /// # Errors
-    /// `Unauthenticated` if the ticket is for another role; `Unavailable` if the system gives no
-    /// random numbers.
-    pub(crate) fn client(
-        target: Target,
-        state_dir: Option<PathBuf>,
-        admin: bool,
-    ) -> Result<Self, Error> {
-        let for_admin = target.ticket.as_ref().is_some_and(|ticket| ticket.role == Role::Admin);
+    /// `Unauthenticated` if the ticket is for another role; `Unavailable` if a file is unusable, or
+    /// the system gives no random numbers.
+    pub(crate) fn client(target: Target, trust: Trust, admin: bool) -> Result<Self, Error> {
+        let for_admin = matches!(target.token, Some((Role::Admin, _)));
         let role = if admin || for_admin { Role::Admin } else { Role::Client };
-        Self::new(target, role, String::new(), state_dir, 0, None)
+        Self::new(target, role, String::new(), trust, 0, None)
     }
 
     /// A dialler for the node called `id`, which takes up to `streams` calls at a time.
@@ -80,29 +75,30 @@ impl Dialler {
     pub(crate) fn node(
         target: Target,
         id: String,
-        state_dir: Option<PathBuf>,
+        trust: Trust,
         streams: u32,
         register: Register,
     ) -> Result<Self, Error> {
-        Self::new(target, Role::Node, id, state_dir, streams, Some(register))
+        Self::new(target, Role::Node, id, trust, streams, Some(register))
     }
 
     fn new(
         target: Target,
         role: Role,
         id: String,
-        state_dir: Option<PathBuf>,
+        trust: Trust,
         streams: u32,
         register: Option<Register>,
     ) -> Result<Self, Error> {
-        if let Some(ticket) = target.ticket.as_ref().filter(|ticket| ticket.role != role) {
+        if let Some((other, _)) = target.token.as_ref().filter(|(other, _)| *other != role) {
             let text = format!(
                 "the ticket for `{target}` is one for {}, and this is {}",
-                ticket.role.described(),
+                other.described(),
                 role.described()
             );
             return Err(Error::new(ErrorKind::Unauthenticated, text));
         }
+        trust.check(&target)?;
         let (boot, backoff, max_message) = (random()?, Backoff::default(), MAX_MESSAGE);
         Ok(Self {
             target,
@@ -110,7 +106,7 @@ impl Dialler {
             id,
             boot,
             epoch: 0,
-            state_dir,
+            trust,
             streams,
             register,
             max_message,
@@ -204,10 +200,11 @@ impl Dialler {
     }
 
     async fn attempt_at(&self, address: SocketAddr, limit: Duration) -> Result<Dialled, Error> {
-        let (pin, token) = self.trust(address)?;
+        let Terms { expected, server_name, token } =
+            self.trust.terms(&self.target, self.role, address)?;
         let endpoint = endpoint::dialling(address)?;
-        let config = endpoint::client_config(pin, self.streams)?;
-        let connecting = endpoint.connect_with(config, address, SERVER_NAME).map_err(|error| {
+        let config = endpoint::client_config(expected, self.streams)?;
+        let connecting = endpoint.connect_with(config, address, server_name).map_err(|error| {
             Error::new(ErrorKind::Unavailable, format!("cannot dial `{}`", self.target))
                 .with_source(error)
         })?;
@@ -257,24 +254,6 @@ impl Dialler {
         }
     }
 
-    /// Whom to expect at `address`, and how to prove the role there.
-    fn trust(&self, address: SocketAddr) -> Result<(Pin, Token), Error> {
-        if let Some(ticket) = &self.target.ticket {
-            return Ok((ticket.pin, ticket.token.clone()));
-        }
-        if !address.ip().is_loopback() {
-            let text = format!(
-                "`{}` is not on this machine, so its key and a token are needed: use the ticket \
-                 for {} that the gateway hands out, instead of the bare address",
-                self.target,
-                self.role.described()
-            );
-            return Err(Error::new(ErrorKind::Unauthenticated, text));
-        }
-        let identity = Identity::load_or_create(self.state_dir.as_deref())?;
-        Ok((identity.pin(), identity.local_token(self.role)))
-    }
-
     fn silence(&self) -> Error {
         let text = format!(
             "no answer from `{}`: is a gateway running there, and does UDP get through?",
@@ -297,10 +276,18 @@ impl Dialler {
                 Error::new(ErrorKind::Protocol, text).with_source(cause)
             }
             Cause::TransportError(error) if CRYPTO_ERRORS.contains(&u64::from(error.code)) => {
-                let text = format!(
-                    "`{target}` is not the gateway that was expected: its key is not the pinned \
-                     one; is it another user's, or is the ticket an old one?"
-                );
+                let text = match self.target.known_by {
+                    KnownBy::Certificate => format!(
+                        "`{target}` is not the gateway that was expected: its certificate is not \
+                         one for `{}` from an authority that is trusted here: {}",
+                        self.target.server_name(),
+                        error.reason.escape_debug()
+                    ),
+                    KnownBy::Pin(_) | KnownBy::IdentityFile => format!(
+                        "`{target}` is not the gateway that was expected: its key is not the \
+                         pinned one; is it another user's, or is the ticket an old one?"
+                    ),
+                };
                 Error::new(ErrorKind::Unauthenticated, text).with_source(cause)
             }
             _ => reset::connection_error(cause, ErrorKind::Unavailable),

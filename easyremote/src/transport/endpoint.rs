@@ -10,8 +10,9 @@ use ring::hmac;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::{Error, ErrorKind};
-use crate::transport::identity::{Identity, Pin};
-use crate::transport::tls;
+use crate::transport::certificates::Shown;
+use crate::transport::identity::Identity;
+use crate::transport::tls::{self, Expected};
 use crate::wire::limits::{IDLE_TIMEOUT, MAX_CLIENT_STREAMS, MAX_NODE_STREAMS, STREAM_WINDOW};
 
 /// Size of a socket's buffers, each way: with the common default of 208 KiB the kernel drops
@@ -28,8 +29,12 @@ const SEND_WINDOW: u64 = 16 << 20;
 ///
 /// # Errors
 /// `Unavailable` if the address cannot be had.
-pub(crate) fn listen(address: SocketAddr, identity: &Identity) -> Result<quinn::Endpoint, Error> {
-    let mut config = quinn::ServerConfig::with_crypto(tls::server(identity)?);
+pub(crate) fn listen(
+    address: SocketAddr,
+    identity: &Identity,
+    shown: Arc<Shown>,
+) -> Result<quinn::Endpoint, Error> {
+    let mut config = quinn::ServerConfig::with_crypto(tls::server(shown)?);
     config.transport_config(Arc::new(listening_transport()));
     endpoint(address, stable_config(identity), Some(config))
         .map_err(|error| error_at(&format!("cannot listen on `{address}`"), error))
@@ -45,10 +50,13 @@ pub(crate) fn dialling(remote: SocketAddr) -> Result<quinn::Endpoint, Error> {
         .map_err(|error| error_at("cannot open a UDP socket", error))
 }
 
-/// How to dial a gateway whose key has the hash `pin`, if it may open `streams` calls here. Calls
-/// are made in the other direction too, also by a node.
-pub(crate) fn client_config(pin: Pin, streams: u32) -> Result<quinn::ClientConfig, Error> {
-    let mut config = quinn::ClientConfig::new(tls::client(pin)?);
+/// How to dial a gateway that is known like this, if it may open `streams` calls here. Calls are
+/// made in the other direction too, also by a node.
+pub(crate) fn client_config(
+    expected: Expected,
+    streams: u32,
+) -> Result<quinn::ClientConfig, Error> {
+    let mut config = quinn::ClientConfig::new(tls::client(expected)?);
     config.transport_config(Arc::new(dialling_transport(streams)));
     Ok(config)
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod address;
 mod backoff;
+pub(crate) mod certificates;
 pub(crate) mod control_stream;
 pub(crate) mod credentials;
 pub(crate) mod dial;
@@ -17,3 +18,4 @@ pub(crate) mod reset;
 pub(crate) mod stream;
 pub(crate) mod ticket;
 pub(crate) mod tls;
+pub(crate) mod trust;

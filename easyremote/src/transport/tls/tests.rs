@@ -11,13 +11,15 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::{ALPN, provider};
+use super::{ALPN, Expected, provider};
 use crate::error::{Error, ErrorKind};
 use crate::transport::address::IntoGateways;
+use crate::transport::certificates::Shown;
 use crate::transport::dial::Dialler;
 use crate::transport::endpoint;
 use crate::transport::identity::{Identity, Pin, SERVER_NAME, pin_of};
 use crate::transport::ticket::Ticket;
+use crate::transport::trust::Trust;
 use crate::wire::control::Role;
 
 /// Shows a certificate, and signs with whatever key there is.
@@ -64,7 +66,7 @@ fn impostor(
 /// The certificate that the gateway at `address` shows to everyone who asks.
 async fn certificate_of(address: SocketAddr, pin: Pin) -> CertificateDer<'static> {
     let endpoint = endpoint::dialling(address).unwrap();
-    let config = endpoint::client_config(pin, 0).unwrap();
+    let config = endpoint::client_config(Expected::Pin(pin), 0).unwrap();
     let connection = endpoint.connect_with(config, address, SERVER_NAME).unwrap().await.unwrap();
     let chain = connection.peer_identity().unwrap();
     chain.downcast::<Vec<CertificateDer<'static>>>().unwrap().remove(0)
@@ -74,12 +76,12 @@ async fn dial(address: SocketAddr, identity: &Identity) -> Result<(), Error> {
     let ticket = Ticket {
         host: address.ip().to_string(),
         port: address.port(),
-        pin: identity.pin(),
+        pin: Some(identity.pin()),
         role: Role::Client,
         token: identity.token(Role::Client, "a"),
     };
     let target = ticket.into_gateways().unwrap().targets.remove(0);
-    let mut dialler = Dialler::client(target, None, false).unwrap();
+    let mut dialler = Dialler::client(target, Trust::default(), false).unwrap();
     dialler.dial(Some(Duration::from_secs(10)), |_, _| ()).await.map(|_| ())
 }
 
@@ -87,7 +89,8 @@ async fn dial(address: SocketAddr, identity: &Identity) -> Result<(), Error> {
 async fn a_copied_certificate_without_its_key_is_not_trusted() {
     let directory = tempfile::tempdir().unwrap();
     let identity = Identity::load_or_create(Some(directory.path())).unwrap();
-    let gateway = endpoint::listen(ANYWHERE.into(), &identity).unwrap();
+    let shown = Arc::new(Shown::new(&identity, None).unwrap());
+    let gateway = endpoint::listen(ANYWHERE.into(), &identity, shown).unwrap();
     let genuine = gateway.local_addr().unwrap();
     let accepting = tokio::spawn(async move {
         let connection = gateway.accept().await.unwrap().await.unwrap();
