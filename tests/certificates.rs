@@ -3,11 +3,12 @@
 use std::net::UdpSocket;
 use std::path::PathBuf;
 
+use common::authority::Authority;
 use common::{Probe, SayOnDrop, soon};
 use easyremote::{
     Client, ClientBuilder, ErrorKind, Gateway, Node, Role, Ticket, functions, remote,
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::CertificateParams;
 use tempfile::TempDir;
 
 #[remote]
@@ -20,43 +21,6 @@ async fn wait(probe: u64) -> u64 {
     let said = SayOnDrop(probe, "dropped");
     said.say("started");
     std::future::pending().await
-}
-
-/// An authority of the tests' own, and files of what it has signed.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    directory: TempDir,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut parameters = CertificateParams::default();
-        parameters.distinguished_name.push(DnType::CommonName, name);
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap());
-        let authority = Self { issuer: issuer.unwrap(), directory: tempfile::tempdir().unwrap() };
-        std::fs::write(authority.file(), authority.issuer.pem()).unwrap();
-        authority
-    }
-
-    /// The file of its own certificate.
-    fn file(&self) -> PathBuf {
-        self.directory.path().join("authority.pem")
-    }
-
-    /// Signs a certificate; gives the files of it and of its key.
-    fn sign(&self, parameters: CertificateParams, file: &str) -> (PathBuf, PathBuf) {
-        let key = KeyPair::generate().unwrap();
-        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
-        let path = |ending: &str| self.directory.path().join(format!("{file}.{ending}"));
-        std::fs::write(path("pem"), certificate.pem()).unwrap();
-        std::fs::write(path("key"), key.serialize_pem()).unwrap();
-        (path("pem"), path("key"))
-    }
-
-    fn sign_name(&self, name: &str, file: &str) -> (PathBuf, PathBuf) {
-        self.sign(CertificateParams::new(vec![name.to_owned()]).unwrap(), file)
-    }
 }
 
 /// A gateway that shows a certificate for `localhost`, and what peers need to reach it by name.

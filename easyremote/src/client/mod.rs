@@ -28,6 +28,7 @@ use crate::client::prepared::Prepared;
 use crate::error::{CallError, Error, ErrorKind};
 use crate::function::context::Scope;
 use crate::transport::address::{Gateways, IntoGateways};
+use crate::transport::certificates::KeyFiles;
 use crate::transport::dial::Dialler;
 use crate::transport::io_thread::IoThread;
 use crate::transport::link::{Link, LinkState};
@@ -218,6 +219,19 @@ impl ClientBuilder {
     /// feature `public-ca`, the public authorities that browsers trust are asked.
     pub fn authority(mut self, file: impl AsRef<Path>) -> Self {
         self.trust.authority = Some(file.as_ref().to_owned());
+        self
+    }
+
+    /// Shows the certificate in the PEM file `chain`, with those of its issuers behind it, to gateways
+    /// whose address has no token: see [`GatewayBuilder::authority`](crate::GatewayBuilder::authority).
+    /// `key` is the PEM file of its private key. Both are read for each connection, so that a renewed
+    /// certificate needs no restart.
+    ///
+    /// An address without token is a ticket that lacks it, `easyremote://host:port?pin=..`, or, where
+    /// the gateway is known by its own certificate, `easyremote://host:port`; or that of a gateway on
+    /// this machine.
+    pub fn certificate(mut self, chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
+        self.trust.certificate = Some(KeyFiles::new(chain.as_ref(), key.as_ref()));
         self
     }
 

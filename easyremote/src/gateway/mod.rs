@@ -26,6 +26,7 @@ use crate::error::{Error, ErrorKind, Executed};
 use crate::gateway::routes::Routes;
 use crate::gateway::tokens::Tokens;
 use crate::gateway::trust::Trust;
+use crate::transport::authorities::Authorities;
 use crate::transport::certificates::Shown;
 use crate::transport::endpoint;
 use crate::transport::identity::Identity;
@@ -238,7 +239,8 @@ impl GatewayBuilder {
     /// As for [`Gateway::serve`].
     pub async fn serve(self) -> Result<Gateway, Error> {
         let identity = Identity::load_or_create(self.state_dir.as_deref())?;
-        let tokens = Tokens::new(&identity, &self.trust.tokens)?;
+        let authorities = Authorities::new(self.trust.authorities)?;
+        let tokens = Tokens::new(&identity, &self.trust.tokens, authorities)?;
         let shared = Arc::new(Shared {
             shown: Arc::new(Shown::new(&identity, self.trust.certificate)?),
             identity,
@@ -282,7 +284,8 @@ async fn listen(address: &str, shared: &Shared) -> Result<(quinn::Endpoint, Sock
     let address = resolved.ok_or_else(|| {
         Error::new(ErrorKind::Unavailable, format!("`{address}` stands for no address"))
     })?;
-    let endpoint = endpoint::listen(address, &shared.identity, shared.shown.clone())?;
+    let asks = !shared.tokens.authorities().is_empty();
+    let endpoint = endpoint::listen(address, &shared.identity, shared.shown.clone(), asks)?;
     let local = endpoint.local_addr().map_err(failed)?;
     Ok((endpoint, local))
 }

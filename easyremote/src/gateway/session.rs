@@ -41,7 +41,7 @@ pub(super) async fn serve(incoming: quinn::Incoming, shared: Arc<Shared>) {
             tokio::select! {
                 biased;
                 () = admission.revoked.cancelled() => {
-                    let text = "the token has been revoked: ask for another ticket";
+                    let text = "the token or certificate has been revoked: ask for another one";
                     // Not `end`: a peer that does not read is not waited for.
                     close(&connection, &Error::new(ErrorKind::Unauthenticated, text));
                 }

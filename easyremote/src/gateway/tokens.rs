@@ -1,11 +1,12 @@
 //! Tokens: which ones let peers in, and who they make of them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind};
+use crate::transport::authorities::Authorities;
 use crate::transport::credentials::Token;
 use crate::transport::identity::Identity;
 use crate::wire::control::{Hello, Role, TokenId};
@@ -19,14 +20,17 @@ pub(super) const DEFAULT: &str = "default";
 #[derive(Debug)]
 pub(super) struct Tokens {
     list: Mutex<List>,
+    authorities: Authorities,
 }
 
 #[derive(Debug, Default)]
 struct List {
     /// In the order in which they were added.
     valid: Vec<Named>,
-    /// Whose tickets are not to be good again.
+    /// Of which neither tickets nor certificates are to be good again.
     revoked: HashSet<(Role, String)>,
+    /// Those who came with a certificate; as many as the authorities give names.
+    certified: HashMap<(Role, String), CancellationToken>,
 }
 
 /// A token that is valid.
@@ -51,22 +55,26 @@ pub(super) struct Admission {
 
 impl Tokens {
     /// The tokens of these names, those of the identity file, and one called `default` for each
-    /// role for which there is no name.
+    /// role for which there is neither a name nor an authority.
     ///
     /// # Errors
     /// `Protocol` for what is no name, and for one that is there twice.
-    pub(super) fn new(identity: &Identity, names: &[(Role, String)]) -> Result<Self, Error> {
+    pub(super) fn new(
+        identity: &Identity,
+        names: &[(Role, String)],
+        authorities: Authorities,
+    ) -> Result<Self, Error> {
         let mut list = List::default();
         for role in Role::ALL {
             list.push(role, None, identity.local_token(role));
-            if !names.iter().any(|(of, _)| *of == role) {
+            if !names.iter().any(|(of, _)| *of == role) && !authorities.vouch_for(role) {
                 list.add(identity, role, DEFAULT)?;
             }
         }
         for (role, name) in names {
             list.add(identity, *role, name)?;
         }
-        Ok(Self { list: Mutex::new(list) })
+        Ok(Self { list: Mutex::new(list), authorities })
     }
 
     /// Makes a token valid.
@@ -78,16 +86,24 @@ impl Tokens {
         self.list().add(identity, role, name)
     }
 
-    /// Makes a token invalid, and ends the sessions of those that came with it. Says whether there
-    /// was one of this name.
+    /// Makes a token, and the certificates of an identity of this name, invalid, and ends the
+    /// sessions of those that came with it. Says whether there was anything to revoke.
     pub(super) fn revoke(&self, role: Role, name: &str) -> bool {
         let mut list = self.list();
+        let key = (role, name.to_owned());
         let found = |named: &Named| named.role == role && named.name.as_deref() == Some(name);
-        let Some(i) = list.valid.iter().position(found) else { return false };
-        let named = list.valid.remove(i);
-        list.revoked.insert((role, name.to_owned()));
-        named.admission.revoked.cancel();
-        true
+        let token = list.valid.iter().position(found).map(|i| list.valid.remove(i));
+        if token.is_none() && !self.authorities.vouch_for(role) {
+            return false;
+        }
+        let sessions = [token.map(|named| named.admission.revoked), list.certified.remove(&key)];
+        sessions.into_iter().flatten().for_each(|revoked| revoked.cancel());
+        list.revoked.insert(key)
+    }
+
+    /// The authorities whose certificates let peers in.
+    pub(super) fn authorities(&self) -> &Authorities {
+        &self.authorities
     }
 
     /// The names of a role's tokens, in the order in which they were added.
@@ -100,17 +116,22 @@ impl Tokens {
     /// Who sent this greeting.
     ///
     /// # Errors
-    /// `Unauthenticated` if it is nobody that may be of this role; the text does not say why not.
+    /// `Unauthenticated` if it is nobody that may be of this role. Of a token the text does not say
+    /// what is wrong with it.
     pub(super) fn admit(
         &self,
         connection: &quinn::Connection,
         hello: &Hello,
     ) -> Result<Admission, Error> {
+        let Some(proof) = &hello.proof else {
+            let name = self.authorities.identify(connection, hello.role)?;
+            return self.admit_certified(hello.role, name);
+        };
         let found = {
             let list = self.list();
             // The id is no secret, so it may be looked for in any way.
             let mut of_role = list.valid.iter().filter(|named| named.role == hello.role);
-            let found = of_role.find(|named| named.id == hello.token);
+            let found = of_role.find(|named| named.id == proof.token);
             found.map(|named| (named.token.clone(), named.admission.clone()))
         };
         // An unknown token costs as much as a known one.
@@ -118,7 +139,7 @@ impl Tokens {
             Some((token, admission)) => (token, Some(admission)),
             None => (Token::new([0; 32]), None),
         };
-        let proven = token.verify(connection, hello.role, &hello.proof)?;
+        let proven = token.verify(connection, hello.role, proof)?;
         admission.filter(|_| proven).ok_or_else(|| {
             let text = format!(
                 "the token is not one for {} at this gateway, or not any more: use a ticket that \
@@ -127,6 +148,21 @@ impl Tokens {
             );
             Error::new(ErrorKind::Unauthenticated, text)
         })
+    }
+
+    fn admit_certified(&self, role: Role, name: String) -> Result<Admission, Error> {
+        let refused = |text: String| Err(Error::new(ErrorKind::Unauthenticated, text));
+        // `default` is whoever has read the gateway's own file.
+        if !is_name(&name) || name.contains('#') || name == DEFAULT {
+            return refused(format!("`{}` is no name for a peer", name.escape_debug()));
+        }
+        let mut list = self.list();
+        if list.revoked.contains(&(role, name.clone())) {
+            return refused(format!("the certificates of `{name}` have been revoked"));
+        }
+        let identity = Arc::from(name.as_str());
+        let revoked = list.certified.entry((role, name)).or_default().clone();
+        Ok(Admission { identity, revoked })
     }
 
     fn list(&self) -> MutexGuard<'_, List> {
@@ -185,6 +221,10 @@ fn is_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn none() -> Authorities {
+        Authorities::new(Vec::new()).unwrap()
+    }
+
     fn identity() -> Identity {
         let directory = tempfile::tempdir().unwrap();
         Identity::load_or_create(Some(directory.path())).unwrap()
@@ -193,7 +233,7 @@ mod tests {
     #[test]
     fn a_role_without_names_has_the_default_token() {
         let names = [(Role::Client, "ci#1".to_owned()), (Role::Client, "ci#2".to_owned())];
-        let tokens = Tokens::new(&identity(), &names).unwrap();
+        let tokens = Tokens::new(&identity(), &names, none()).unwrap();
         assert_eq!(tokens.names(Role::Node), ["default"]);
         assert_eq!(tokens.names(Role::Client), ["ci#1", "ci#2"]);
     }
@@ -201,7 +241,7 @@ mod tests {
     #[test]
     fn tokens_of_one_identity_differ_in_what_follows() {
         let names = [(Role::Client, "ci#1".to_owned()), (Role::Client, "ci#2".to_owned())];
-        let tokens = Tokens::new(&identity(), &names).unwrap();
+        let tokens = Tokens::new(&identity(), &names, none()).unwrap();
         let list = tokens.list();
         let [.., one, two] = &list.valid[..] else { panic!("two and more") };
         assert_ne!(one.token, two.token);
@@ -211,7 +251,7 @@ mod tests {
     #[test]
     fn what_is_no_name_is_refused() {
         let identity = identity();
-        let tokens = Tokens::new(&identity, &[]).unwrap();
+        let tokens = Tokens::new(&identity, &[], none()).unwrap();
         for name in ["", "#1", "a b", "a,b", "a\n", "ü", &"x".repeat(MAX_NAME + 1)] {
             let error = tokens.add(&identity, Role::Node, name).unwrap_err();
             assert!(error.to_string().contains("is no name for a token"), "{error}");
@@ -223,7 +263,7 @@ mod tests {
     #[test]
     fn a_revoked_name_stays_revoked() {
         let identity = identity();
-        let tokens = Tokens::new(&identity, &[]).unwrap();
+        let tokens = Tokens::new(&identity, &[], none()).unwrap();
         tokens.add(&identity, Role::Node, "gpu").unwrap();
         assert!(tokens.revoke(Role::Node, "gpu"));
         assert!(!tokens.revoke(Role::Node, "gpu"));

@@ -1,7 +1,7 @@
 //! Whom a gateway lets in: its options, and what can be changed while it runs.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::gateway::tokens::DEFAULT;
@@ -15,6 +15,7 @@ use crate::wire::control::Role;
 pub(super) struct Trust {
     pub(super) tokens: Vec<(Role, String)>,
     pub(super) certificate: Option<KeyFiles>,
+    pub(super) authorities: Vec<(Role, PathBuf)>,
 }
 
 impl GatewayBuilder {
@@ -22,7 +23,8 @@ impl GatewayBuilder {
     /// [`ticket_of`](Gateway::ticket_of) that name. May be given several times: all of them are
     /// valid, side by side.
     ///
-    /// A role for which no token is named has one called `default`; naming one takes its place. Tokens
+    /// A role for which neither a token nor an [authority](Self::authority) is named has a token called
+    /// `default`; naming one takes its place. Tokens
     /// are made from the gateway's key file and their names, so there is nothing to store: the same
     /// name gives the same token after a restart, and a token ends with its name being left out, or
     /// with [`revoke`](Gateway::revoke).
@@ -47,6 +49,25 @@ impl GatewayBuilder {
     /// Peers with a pin are shown the gateway's own key, as ever.
     pub fn certificate(mut self, chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
         self.trust.certificate = Some(KeyFiles::new(chain.as_ref(), key.as_ref()));
+        self
+    }
+
+    /// Lets in as `role`, in place of a token, who shows a certificate from one of the authorities in
+    /// the PEM file. May be given several times. Each role has authorities of its own: whoever is to
+    /// be a client has a certificate from another one than a node.
+    ///
+    /// Functions see the name in the certificate as the caller's
+    /// [`identity`](crate::Caller::identity): the first DNS name of its subject alternative names, or
+    /// the first URI if there is none, of the characters of a [token's](Self::token) name without
+    /// `#`, and not `default`. Certificates are for client authentication and not out of date. They end
+    /// with their date, with [`revoke`](Gateway::revoke), or with their authority being taken out of
+    /// the file, which is read when the gateway starts and with
+    /// [`reload_certificates`](Gateway::reload_certificates).
+    ///
+    /// Peers show theirs with [`ClientBuilder::certificate`](crate::ClientBuilder::certificate) and
+    /// [`NodeBuilder::certificate`](crate::NodeBuilder::certificate).
+    pub fn authority(mut self, role: Role, file: impl AsRef<Path>) -> Self {
+        self.trust.authorities.push((role, file.as_ref().to_owned()));
         self
     }
 }
@@ -94,7 +115,8 @@ impl Gateway {
     /// Lets nobody in any more with the token called `name` as `role`, and ends the sessions of those
     /// who came with it, at once: their calls end, nodes among them get none, and all of it fails
     /// with [`ErrorKind::Unauthenticated`](crate::ErrorKind::Unauthenticated) there. Says whether
-    /// there was such a token.
+    /// there was such a token. If the role has an [authority](GatewayBuilder::authority), the same
+    /// holds for those whose certificate has this name.
     ///
     /// It stays revoked for as long as the gateway runs. Leave its name out when you start the
     /// next one.
@@ -106,14 +128,16 @@ impl Gateway {
         there
     }
 
-    /// Reads the files of [`GatewayBuilder::certificate`] again, as after a renewal. Peers that come
-    /// later see what is new; connections that are open stay. Without such files it does nothing.
+    /// Reads the files of [`GatewayBuilder::certificate`] and [`GatewayBuilder::authority`] again, as
+    /// after a renewal. It counts for peers that come later; connections that are open stay. Without
+    /// such files it does nothing.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if a file cannot be used; the text
-    /// names it, and what was there before is shown on.
+    /// names it, and what it held before still counts.
     pub fn reload_certificates(&self) -> Result<(), Error> {
-        self.shared.shown.reload()
+        self.shared.shown.reload()?;
+        self.shared.tokens.authorities().reload()
     }
 
     fn make_ticket(&self, role: Role, name: &str) -> Ticket {

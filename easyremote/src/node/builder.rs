@@ -13,6 +13,7 @@ use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
 use crate::node::{Counters, Node, Shared, run};
 use crate::transport::address::Gateways;
+use crate::transport::certificates::KeyFiles;
 use crate::transport::dial::Dialler;
 use crate::transport::identity::random;
 use crate::transport::io_thread::IoThread;
@@ -163,6 +164,19 @@ impl NodeBuilder {
     /// feature `public-ca`, the public authorities that browsers trust are asked.
     pub fn authority(mut self, file: impl AsRef<Path>) -> Self {
         self.trust.authority = Some(file.as_ref().to_owned());
+        self
+    }
+
+    /// Shows the certificate in the PEM file `chain`, with those of its issuers behind it, to gateways
+    /// whose address has no token: see [`GatewayBuilder::authority`](crate::GatewayBuilder::authority).
+    /// `key` is the PEM file of its private key. Both are read for each connection, so that a renewed
+    /// certificate needs no restart.
+    ///
+    /// An address without token is a ticket that lacks it, `easyremote://host:port?pin=..`, or, where
+    /// the gateway is known by its own certificate, `easyremote://host:port`; or that of a gateway on
+    /// this machine.
+    pub fn certificate(mut self, chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
+        self.trust.certificate = Some(KeyFiles::new(chain.as_ref(), key.as_ref()));
         self
     }
 

@@ -78,7 +78,8 @@ impl Token {
     /// only the two ends of this TLS connection know (RFC 8446, section 7.5), so that a proof is of
     /// no use to anyone in the middle, nor later.
     pub(crate) fn prove(&self, connection: &quinn::Connection, role: Role) -> Result<Proof, Error> {
-        Ok(Proof::new(tag(&self.0, &keying_material(connection, role)?)))
+        let tag = tag(&self.0, &keying_material(connection, role)?);
+        Ok(Proof { token: self.id(), tag })
     }
 
     /// Whether `proof` was made with this token on `connection`; compares in constant time.
@@ -89,7 +90,7 @@ impl Token {
         proof: &Proof,
     ) -> Result<bool, Error> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.0.expose());
-        Ok(hmac::verify(&key, &keying_material(connection, role)?, proof.bytes()).is_ok())
+        Ok(hmac::verify(&key, &keying_material(connection, role)?, &proof.tag).is_ok())
     }
 }
 

@@ -15,7 +15,7 @@ use crate::transport::endpoint;
 use crate::transport::identity::random;
 use crate::transport::link::{Live, Unused};
 use crate::transport::reset;
-use crate::transport::trust::{Terms, Trust};
+use crate::transport::trust::{Credential, Terms, Trust};
 use crate::wire::control::{Control, Hello, Register, Role};
 use crate::wire::limits::{AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_MESSAGE};
 
@@ -200,10 +200,14 @@ impl Dialler {
     }
 
     async fn attempt_at(&self, address: SocketAddr, limit: Duration) -> Result<Dialled, Error> {
-        let Terms { expected, server_name, token } =
+        let Terms { expected, server_name, credential } =
             self.trust.terms(&self.target, self.role, address)?;
         let endpoint = endpoint::dialling(address)?;
-        let config = endpoint::client_config(expected, self.streams)?;
+        let (token, own) = match credential {
+            Credential::Token(token) => (Some(token), None),
+            Credential::Certificate(own) => (None, Some(own)),
+        };
+        let config = endpoint::client_config(expected, own, self.streams)?;
         let connecting = endpoint.connect_with(config, address, server_name).map_err(|error| {
             Error::new(ErrorKind::Unavailable, format!("cannot dial `{}`", self.target))
                 .with_source(error)
@@ -219,8 +223,7 @@ impl Dialler {
         let mut control = ControlStream::new(send, recv);
         control.queue(&Control::Hello(Hello {
             role: self.role,
-            token: token.id(),
-            proof: token.prove(&connection, self.role)?,
+            proof: token.map(|token| token.prove(&connection, self.role)).transpose()?,
             id: self.id.clone(),
             boot: self.boot,
             epoch: self.epoch,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use quinn::{EndpointConfig, TokioRuntime, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
+use rustls::sign::CertifiedKey;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::{Error, ErrorKind};
@@ -25,7 +26,7 @@ const UNAUTHENTICATED_WINDOW: u32 = 64 << 10;
 /// Bytes that quinn keeps per connection until they are acknowledged.
 const SEND_WINDOW: u64 = 16 << 20;
 
-/// Binds the gateway's endpoint. To be called on its I/O thread.
+/// Binds the gateway's endpoint, which `asks` for certificates of peers, or not. To be called on its I/O thread.
 ///
 /// # Errors
 /// `Unavailable` if the address cannot be had.
@@ -33,8 +34,9 @@ pub(crate) fn listen(
     address: SocketAddr,
     identity: &Identity,
     shown: Arc<Shown>,
+    asks: bool,
 ) -> Result<quinn::Endpoint, Error> {
-    let mut config = quinn::ServerConfig::with_crypto(tls::server(shown)?);
+    let mut config = quinn::ServerConfig::with_crypto(tls::server(shown, asks)?);
     config.transport_config(Arc::new(listening_transport()));
     endpoint(address, stable_config(identity), Some(config))
         .map_err(|error| error_at(&format!("cannot listen on `{address}`"), error))
@@ -50,13 +52,15 @@ pub(crate) fn dialling(remote: SocketAddr) -> Result<quinn::Endpoint, Error> {
         .map_err(|error| error_at("cannot open a UDP socket", error))
 }
 
-/// How to dial a gateway that is known like this, if it may open `streams` calls here. Calls are
+/// How to dial a gateway that is known like this, with this certificate if it asks for one, if it
+/// may open `streams` calls here. Calls are
 /// made in the other direction too, also by a node.
 pub(crate) fn client_config(
     expected: Expected,
+    own: Option<CertifiedKey>,
     streams: u32,
 ) -> Result<quinn::ClientConfig, Error> {
-    let mut config = quinn::ClientConfig::new(tls::client(expected)?);
+    let mut config = quinn::ClientConfig::new(tls::client(expected, own)?);
     config.transport_config(Arc::new(dialling_transport(streams)));
     Ok(config)
 }

@@ -4,6 +4,7 @@
 //! streams and wrap both halves at once.
 
 pub(crate) mod address;
+pub(crate) mod authorities;
 mod backoff;
 pub(crate) mod certificates;
 pub(crate) mod control_stream;

@@ -9,9 +9,11 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::error::{Error, ErrorKind};
+use crate::transport::authorities::Presented;
 use crate::transport::certificates::Shown;
 use crate::transport::identity::{Pin, pin_of};
 
@@ -26,6 +28,11 @@ fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Unavailable, "TLS cannot be set up").with_source(error)
 }
 
+/// No verifier is asked about a version that is not offered.
+pub(super) fn no_tls12() -> rustls::Error {
+    rustls::Error::General("TLS 1.2 is not spoken here".into())
+}
+
 /// How a dialler knows the gateway.
 #[derive(Clone, Debug)]
 pub(crate) enum Expected {
@@ -35,13 +42,16 @@ pub(crate) enum Expected {
     Certificate(RootCertStore),
 }
 
-/// The gateway's side.
-pub(crate) fn server(shown: Arc<Shown>) -> Result<Arc<QuicServerConfig>, Error> {
-    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+/// The gateway's side; `asks` for certificates of peers.
+pub(crate) fn server(shown: Arc<Shown>, asks: bool) -> Result<Arc<QuicServerConfig>, Error> {
+    let config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(unusable)?
-        .with_no_client_auth()
-        .with_cert_resolver(shown);
+        .map_err(unusable)?;
+    let config = match asks {
+        true => config.with_client_cert_verifier(Arc::new(Presented::new())),
+        false => config.with_no_client_auth(),
+    };
+    let mut config = config.with_cert_resolver(shown);
     config.alpn_protocols = vec![ALPN.to_vec()];
     // 0-RTT data can be replayed by anyone who saw it, and a replayed call would run twice.
     config.max_early_data_size = 0;
@@ -51,8 +61,11 @@ pub(crate) fn server(shown: Arc<Shown>) -> Result<Arc<QuicServerConfig>, Error> 
     Ok(Arc::new(QuicServerConfig::try_from(config).map_err(unusable)?))
 }
 
-/// The dialler's side.
-pub(crate) fn client(expected: Expected) -> Result<Arc<QuicClientConfig>, Error> {
+/// The dialler's side; `own` is the certificate that it shows if it is asked.
+pub(crate) fn client(
+    expected: Expected,
+    own: Option<CertifiedKey>,
+) -> Result<Arc<QuicClientConfig>, Error> {
     let provider = provider();
     let algorithms = provider.signature_verification_algorithms;
     let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -64,7 +77,10 @@ pub(crate) fn client(expected: Expected) -> Result<Arc<QuicClientConfig>, Error>
             .with_custom_certificate_verifier(Arc::new(PinVerifier { pin, algorithms })),
         Expected::Certificate(authorities) => config.with_root_certificates(authorities),
     };
-    let mut config = config.with_no_client_auth();
+    let mut config = match own {
+        Some(own) => config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))),
+        None => config.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_early_data = false;
     config.resumption = Resumption::disabled();
@@ -104,7 +120,7 @@ impl ServerCertVerifier for PinVerifier {
         _certificate: &CertificateDer<'_>,
         _signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2 is not spoken here".into()))
+        Err(no_tls12())
     }
 
     fn verify_tls13_signature(

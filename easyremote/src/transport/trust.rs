@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use rustls::RootCertStore;
+use rustls::sign::CertifiedKey;
 
 use crate::error::{Error, ErrorKind};
 use crate::transport::address::{KnownBy, Target};
-use crate::transport::certificates::{authorities, public_authorities};
+use crate::transport::certificates::{KeyFiles, authorities, public_authorities};
 use crate::transport::credentials::Token;
 use crate::transport::identity::{Identity, SERVER_NAME};
 use crate::transport::tls::Expected;
@@ -20,13 +21,21 @@ pub(crate) struct Trust {
     pub(crate) state_dir: Option<PathBuf>,
     /// The file of the authorities that may vouch for a gateway.
     pub(crate) authority: Option<PathBuf>,
+    /// What the role shows in place of a token.
+    pub(crate) certificate: Option<KeyFiles>,
 }
 
 /// Whom to expect at an address, and what to show there.
 pub(crate) struct Terms<'a> {
     pub(crate) expected: Expected,
     pub(crate) server_name: &'a str,
-    pub(crate) token: Token,
+    pub(crate) credential: Credential,
+}
+
+/// What lets a peer in.
+pub(crate) enum Credential {
+    Token(Token),
+    Certificate(CertifiedKey),
 }
 
 impl Trust {
@@ -36,9 +45,14 @@ impl Trust {
     /// # Errors
     /// Those of [`terms`](Self::terms).
     pub(crate) fn check(&self, target: &Target) -> Result<(), Error> {
-        match target.known_by {
-            KnownBy::Certificate => self.authorities().map(|_| ()),
-            KnownBy::Pin(_) | KnownBy::IdentityFile => Ok(()),
+        if target.known_by == KnownBy::Certificate {
+            self.authorities()?;
+        }
+        match (&target.token, &self.certificate) {
+            (Some(_), _) => Ok(()),
+            (None, Some(files)) => files.load().map(|_| ()),
+            (None, None) if target.known_by == KnownBy::IdentityFile => Ok(()),
+            (None, None) => Err(no_credential(target)),
         }
     }
 
@@ -65,11 +79,15 @@ impl Trust {
                 (Expected::Certificate(self.authorities()?), target.server_name())
             }
         };
-        let token = match &target.token {
-            Some((_, token)) => token.clone(),
-            None => local()?.local_token(role),
+        let credential = match (&target.token, &self.certificate) {
+            (Some((_, token)), _) => Credential::Token(token.clone()),
+            (None, Some(files)) => Credential::Certificate(files.load()?),
+            (None, None) if target.known_by == KnownBy::IdentityFile => {
+                Credential::Token(local()?.local_token(role))
+            }
+            (None, None) => return Err(no_credential(target)),
         };
-        Ok(Terms { expected, server_name, token })
+        Ok(Terms { expected, server_name, credential })
     }
 
     /// The identity that this user's gateways have on this machine.
@@ -89,4 +107,12 @@ impl Trust {
         }
         Identity::load_or_create(self.state_dir.as_deref())
     }
+}
+
+fn no_credential(target: &Target) -> Error {
+    let text = format!(
+        "the address of `{target}` has no token: use a ticket that the gateway hands out, or name a \
+         certificate with `certificate` on the builder"
+    );
+    Error::new(ErrorKind::Unauthenticated, text)
 }

@@ -92,16 +92,9 @@ pub(crate) type TokenId = [u8; 8];
 
 /// Proves that a peer holds a token, on one connection only; not for logs all the same.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Proof([u8; 32]);
-
-impl Proof {
-    pub(crate) fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
+pub(crate) struct Proof {
+    pub(crate) token: TokenId,
+    pub(crate) tag: [u8; 32],
 }
 
 impl fmt::Debug for Proof {
@@ -114,9 +107,9 @@ impl fmt::Debug for Proof {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
     pub(crate) role: Role,
-    /// Which of the role's tokens the dialler holds, and the proof: see `transport::credentials`.
-    pub(crate) token: TokenId,
-    pub(crate) proof: Proof,
+    /// Proof that the dialler holds one of the role's tokens: see `transport::credentials`. `None` if
+    /// it has shaken hands with a certificate instead.
+    pub(crate) proof: Option<Proof>,
     /// The node's id; empty for others.
     pub(crate) id: String,
     /// Random per process: tells a node that reconnects from another with the same id.
@@ -230,8 +223,11 @@ fn put_number(out: &mut Vec<u8>, tag: u8, number: u64) {
 impl Hello {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[tag::HELLO, self.role.code()]);
-        out.extend_from_slice(&self.token);
-        out.extend_from_slice(self.proof.bytes());
+        out.push(u8::from(self.proof.is_some()));
+        if let Some(proof) = &self.proof {
+            out.extend_from_slice(&proof.token);
+            out.extend_from_slice(&proof.tag);
+        }
         out.put_str(&self.id, MAX_NAME);
         out.extend_from_slice(&self.boot);
         out.put_varint(self.epoch);
@@ -241,8 +237,11 @@ impl Hello {
         Ok(Self {
             role: Role::from_code(reader.u8("role")?)
                 .ok_or_else(|| Malformed::new("`role` is not one that this version knows"))?,
-            token: reader.array("token id")?,
-            proof: Proof(reader.array("proof")?),
+            proof: match reader.u8("proof")? {
+                0 => None,
+                1 => Some(Proof { token: reader.array("proof")?, tag: reader.array("proof")? }),
+                _ => return Err(Malformed::new("`proof` is not one that this version knows")),
+            },
             id: reader.str(MAX_NAME, "id")?.to_owned(),
             boot: reader.array("boot")?,
             epoch: reader.varint("epoch")?,
@@ -309,8 +308,7 @@ mod tests {
         vec![
             Control::Hello(Hello {
                 role: Role::Node,
-                token: [2; 8],
-                proof: Proof([3; 32]),
+                proof: Some(Proof { token: [2; 8], tag: [3; 32] }),
                 id: "gpu-1".into(),
                 boot: [4; 16],
                 epoch: 5,

@@ -66,7 +66,7 @@ fn impostor(
 /// The certificate that the gateway at `address` shows to everyone who asks.
 async fn certificate_of(address: SocketAddr, pin: Pin) -> CertificateDer<'static> {
     let endpoint = endpoint::dialling(address).unwrap();
-    let config = endpoint::client_config(Expected::Pin(pin), 0).unwrap();
+    let config = endpoint::client_config(Expected::Pin(pin), None, 0).unwrap();
     let connection = endpoint.connect_with(config, address, SERVER_NAME).unwrap().await.unwrap();
     let chain = connection.peer_identity().unwrap();
     chain.downcast::<Vec<CertificateDer<'static>>>().unwrap().remove(0)
@@ -90,7 +90,7 @@ async fn a_copied_certificate_without_its_key_is_not_trusted() {
     let directory = tempfile::tempdir().unwrap();
     let identity = Identity::load_or_create(Some(directory.path())).unwrap();
     let shown = Arc::new(Shown::new(&identity, None).unwrap());
-    let gateway = endpoint::listen(ANYWHERE.into(), &identity, shown).unwrap();
+    let gateway = endpoint::listen(ANYWHERE.into(), &identity, shown, false).unwrap();
     let genuine = gateway.local_addr().unwrap();
     let accepting = tokio::spawn(async move {
         let connection = gateway.accept().await.unwrap().await.unwrap();
@@ -131,4 +131,34 @@ async fn another_key_is_not_the_pinned_one() {
     let error = dial(address, &one).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
     assert!(!trusted.await.unwrap(), "nothing was said to the impostor");
+}
+
+#[tokio::test]
+async fn a_peers_certificate_without_its_key_does_not_shake_hands() {
+    let directory = tempfile::tempdir().unwrap();
+    let identity = Identity::load_or_create(Some(directory.path())).unwrap();
+    let shown = Arc::new(Shown::new(&identity, None).unwrap());
+    let gateway = endpoint::listen(ANYWHERE.into(), &identity, shown, true).unwrap();
+    let address = gateway.local_addr().unwrap();
+    let accepting = tokio::spawn(async move {
+        let mut outcomes = Vec::new();
+        for _ in 0..2 {
+            outcomes.push(gateway.accept().await.unwrap().await.is_ok());
+        }
+        outcomes
+    });
+    let [own, other] = [(); 2].map(|()| KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap());
+    let parameters = rcgen::CertificateParams::new(vec!["a".to_owned()]).unwrap();
+    let certificate: CertificateDer<'static> = parameters.self_signed(&own).unwrap().into();
+    for key in [own, other] {
+        let der = PrivatePkcs8KeyDer::from(key.serialized_der().to_vec());
+        let copied = CertifiedKey::new(vec![certificate.clone()], any_eddsa_type(&der).unwrap());
+        let expected = Expected::Pin(identity.pin());
+        let config = endpoint::client_config(expected, Some(copied), 0).unwrap();
+        let endpoint = endpoint::dialling(address).unwrap();
+        let connection = endpoint.connect_with(config, address, SERVER_NAME).unwrap().await;
+        drop(connection);
+        endpoint.wait_idle().await;
+    }
+    assert_eq!(accepting.await.unwrap(), [true, false]);
 }
