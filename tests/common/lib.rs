@@ -3,6 +3,7 @@
 
 #![allow(missing_docs, clippy::missing_panics_doc)]
 
+pub mod authority;
 pub mod offered;
 pub mod process;
 pub mod proxy;

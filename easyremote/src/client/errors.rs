@@ -25,3 +25,13 @@ pub(super) fn thread_ended() -> Error {
     let text = "the client was closed during the call";
     Error::new(ErrorKind::ConnectionLost, text).with_executed(Executed::Maybe)
 }
+
+/// The error of a call of `function` whose connection broke. Who is not let in any more has to know
+/// that, and not only that the connection is gone.
+pub(super) fn connection_broke(cause: Error, function: &str) -> Error {
+    if cause.kind() == ErrorKind::Unauthenticated {
+        return cause;
+    }
+    let text = format!("the connection to the gateway broke during a call of `{function}`");
+    Error::new(ErrorKind::ConnectionLost, text).with_source(cause)
+}

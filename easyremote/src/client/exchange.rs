@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::client::errors::with_signature;
+use crate::client::errors::{connection_broke, with_signature};
 use crate::client::limits::{Over, unless_over};
 use crate::client::prepared::{Prepared, put_request};
 use crate::client::retry::{MAX_KEPT, Past, Policy, Verdict};
@@ -352,11 +352,7 @@ impl Exchange {
 
     pub(super) fn lost(&self, broken: Broken) -> Error {
         let cause = broken.error(ErrorKind::ConnectionLost);
-        let text = format!(
-            "the connection to the gateway broke during a call of `{}`",
-            self.request.header.function
-        );
-        self.explain(Error::new(ErrorKind::ConnectionLost, text).with_source(cause))
+        self.explain(connection_broke(cause, &self.request.header.function))
     }
 
     /// The error of a stream that nobody reads.

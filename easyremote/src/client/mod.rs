@@ -18,7 +18,7 @@ mod stream;
 mod traced;
 mod upload;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,10 +30,12 @@ use crate::client::prepared::Prepared;
 use crate::error::{CallError, Error, ErrorKind};
 use crate::function::context::Scope;
 use crate::transport::address::{Gateways, IntoGateways};
+use crate::transport::certificates::KeyFiles;
 use crate::transport::dial::Dialler;
 use crate::transport::io_thread::IoThread;
 use crate::transport::link::{Link, LinkState};
-use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, NodeInfo};
+use crate::transport::trust::Trust;
+use crate::wire::directory::{FUNCTIONS, FunctionInfo, GatewayStats, NODES, NodeInfo, STATS};
 use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT, STALL_TIMEOUT};
 
@@ -73,7 +75,8 @@ pub struct ClientBuilder {
     connect_timeout: Duration,
     stall_timeout: Duration,
     lanes: bool,
-    state_dir: Option<PathBuf>,
+    trust: Trust,
+    admin: bool,
 }
 
 /// Longest time that a client tries to reach its gateway before it gives up, unless set otherwise.
@@ -102,7 +105,8 @@ impl Client {
             connect_timeout: CONNECT_TIMEOUT,
             stall_timeout: STALL_TIMEOUT,
             lanes: true,
-            state_dir: None,
+            trust: Trust::default(),
+            admin: false,
         }
     }
 
@@ -133,6 +137,17 @@ impl Client {
     /// Dropping the future cancels the question.
     pub async fn nodes(&self) -> Result<Vec<NodeInfo>, Error> {
         self.ask(NODES).await
+    }
+
+    /// What the gateway is doing, and has done. For [admins](crate::Role::Admin).
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`] if this client is none; otherwise those of a call.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the question.
+    pub async fn gateway_stats(&self) -> Result<GatewayStats, Error> {
+        self.ask(STATS).await
     }
 
     /// Asks the gateway one of its own questions.
@@ -216,10 +231,38 @@ impl ClientBuilder {
         self
     }
 
+    /// Verifies gateways that are dialled by name, whose address has no pin, by the authorities in a
+    /// PEM file, and by no others. It is read for each connection. Unless set, and with this crate's
+    /// feature `public-ca`, the public authorities that browsers trust are asked.
+    pub fn authority(mut self, file: impl AsRef<Path>) -> Self {
+        self.trust.authority = Some(file.as_ref().to_owned());
+        self
+    }
+
+    /// Shows the certificate in the PEM file `chain`, with those of its issuers behind it, to gateways
+    /// whose address has no token: see [`GatewayBuilder::authority`](crate::GatewayBuilder::authority).
+    /// `key` is the PEM file of its private key. Both are read for each connection, so that a renewed
+    /// certificate needs no restart.
+    ///
+    /// An address without token is a ticket that lacks it, `easyremote://host:port?pin=..`, or, where
+    /// the gateway is known by its own certificate, `easyremote://host:port`; or that of a gateway on
+    /// this machine.
+    pub fn certificate(mut self, chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
+        self.trust.certificate = Some(KeyFiles::new(chain.as_ref(), key.as_ref()));
+        self
+    }
+
     /// Finds the local identity in `directory` instead of the state directory of the user. Only of
     /// use for gateways on this machine that were given the same directory.
     pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        self.state_dir = Some(directory.as_ref().to_owned());
+        self.trust.state_dir = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Connects as an [admin](crate::Role::Admin), to a gateway on this machine. Elsewhere the ticket
+    /// says what the client is, and one for an admin is needed.
+    pub fn admin(mut self) -> Self {
+        self.admin = true;
         self
     }
 
@@ -236,7 +279,7 @@ impl ClientBuilder {
             .targets
             .into_iter()
             .map(|target| {
-                Dialler::client(target, self.state_dir.clone()).map(|dialler| {
+                Dialler::client(target, self.trust.clone(), self.admin).map(|dialler| {
                     dialler.with_max_message(self.max_message).with_lanes(self.lanes)
                 })
             })

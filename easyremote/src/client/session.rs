@@ -1,7 +1,7 @@
 //! A client's connection to a gateway: kept up for as long as the client lives.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -39,10 +39,10 @@ pub(super) async fn keep(
         let limit = first.is_some().then_some(patience);
         let dialled = tokio::select! {
             () = stop.cancelled() => break,
-            dialled = dial_any(&mut diallers, limit) => dialled,
+            dialled = dial_any(&mut diallers, limit, &publish) => dialled,
         };
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
-        let unused = dialled.as_ref().ok().map(|dialled| {
+        let unused = dialled.as_ref().ok().map(|(_, dialled)| {
             let again = first.is_none();
             // Counted before anyone uses it.
             reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
@@ -54,10 +54,17 @@ pub(super) async fn keep(
             // Nobody waits any more if connecting was given up, and then `stop` follows.
             let _ = first.send(outcome);
         }
-        let (Ok(mut dialled), Some(unused)) = (dialled, unused) else { break };
+        let (Ok((which, mut dialled)), Some(unused)) = (dialled, unused) else { break };
         let left = stay(&mut dialled, &stop).await;
         if !matches!(left, Left::Stopped) {
-            publish.send_replace(LinkState::Connecting);
+            publish.send_replace(match &left {
+                Left::Lost(error)
+                    if error.kind() == ErrorKind::Unauthenticated && diallers.len() == 1 =>
+                {
+                    LinkState::Refused(error.clone())
+                }
+                _ => LinkState::Connecting,
+            });
         }
         match left {
             Left::Stopped => {
@@ -66,6 +73,9 @@ pub(super) async fn keep(
             }
             Left::Lost(error) => {
                 warn!(%error, "connection to the gateway lost");
+                if error.kind() == ErrorKind::Unauthenticated {
+                    diallers[which].expelled();
+                }
                 goodbye(dialled).await;
             }
             Left::Draining => {
@@ -79,10 +89,31 @@ pub(super) async fn keep(
     while leaving.join_next().await.is_some() {}
 }
 
-/// Dials all gateways at once; the first that answers is taken.
-async fn dial_any(diallers: &mut [Dialler], patience: Option<Duration>) -> Result<Dialled, Error> {
-    let mut dialling: FuturesUnordered<_> =
-        diallers.iter_mut().map(|dialler| dialler.dial(patience)).collect();
+/// Dials all gateways at once; the first that answers is taken. Publishes it if all have refused.
+async fn dial_any(
+    diallers: &mut [Dialler],
+    patience: Option<Duration>,
+    publish: &watch::Sender<LinkState>,
+) -> Result<(usize, Dialled), Error> {
+    let refused = Mutex::new(vec![false; diallers.len()]);
+    let failed = |which: usize, error: &Error, refusal: bool| {
+        // Nothing panics in between.
+        let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused[which] = refusal;
+        publish.send_replace(match refused.iter().all(|refused| *refused) {
+            true => LinkState::Refused(error.clone()),
+            false => LinkState::Connecting,
+        });
+    };
+    let failed = &failed;
+    let mut dialling: FuturesUnordered<_> = diallers
+        .iter_mut()
+        .enumerate()
+        .map(|(which, dialler)| async move {
+            let dialled = dialler.dial(patience, |error, refusal| failed(which, error, refusal));
+            Ok((which, dialled.await?))
+        })
+        .collect();
     let mut outcome = Err(Error::new(ErrorKind::Unavailable, "there is no gateway to dial"));
     while let Some(dialled) = dialling.next().await {
         outcome = dialled;

@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::Shared;
 use crate::wire::codec::Codec;
-use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, RESERVED};
+use crate::wire::control::Role;
+use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, RESERVED, STATS};
 use crate::wire::error::put_error;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
@@ -23,6 +24,13 @@ pub(super) fn answer(header: &CallHeader, shared: &Shared) -> Option<Vec<u8>> {
         }
         FUNCTIONS => body(&functions(shared), shared.max_message),
         NODES => body(&shared.routes.nodes(), shared.max_message),
+        STATS if header.caller.as_ref().is_some_and(|caller| caller.role == Role::Admin) => {
+            body(&shared.stats(), shared.max_message)
+        }
+        STATS => {
+            let text = format!("`{STATS}` is for admins, and this is not one; use their ticket");
+            Err(Error::new(ErrorKind::PermissionDenied, text))
+        }
         unknown => {
             let text = format!("this gateway does not know `{unknown}`; is it an older one?");
             Err(Error::new(ErrorKind::NoSuchFunction, text))

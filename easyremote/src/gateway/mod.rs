@@ -11,6 +11,8 @@ mod relay;
 mod routes;
 mod session;
 mod table;
+mod tokens;
+mod trust;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,13 +26,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::gateway::routes::Routes;
+use crate::gateway::tokens::Tokens;
+use crate::gateway::trust::Trust;
+use crate::transport::authorities::Authorities;
+use crate::transport::certificates::Shown;
 use crate::transport::endpoint;
 use crate::transport::identity::Identity;
 use crate::transport::io_thread::IoThread;
 use crate::transport::reset;
-use crate::transport::ticket::Ticket;
-use crate::wire::control::Role;
-use crate::wire::directory::NodeInfo;
+use crate::wire::directory::{GatewayStats, NodeInfo};
 use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
 
 /// A running gateway.
@@ -62,6 +66,7 @@ pub struct GatewayBuilder {
     state_dir: Option<PathBuf>,
     max_message: usize,
     refusals: Option<mpsc::UnboundedSender<Refusal>>,
+    trust: Trust,
 }
 
 /// A call for which the gateway had no node.
@@ -77,6 +82,8 @@ pub(crate) struct Refusal {
 #[derive(Debug)]
 struct Shared {
     identity: Identity,
+    tokens: Tokens,
+    shown: Arc<Shown>,
     routes: Arc<Routes>,
     max_message: usize,
     /// Hears of refused calls. Not bounded: only a test asks for it, whose own calls they are.
@@ -88,32 +95,30 @@ struct Shared {
     busy: TaskTracker,
 }
 
+impl Shared {
+    fn stats(&self) -> GatewayStats {
+        let counters = &self.counters;
+        GatewayStats {
+            connections: counters.connections.load(Ordering::Relaxed),
+            clients: counters.clients.load(Ordering::Relaxed),
+            nodes: self.routes.n_nodes(),
+            in_flight: counters.in_flight.load(Ordering::Relaxed),
+            waiting: self.routes.n_waiting(),
+            calls: counters.calls.load(Ordering::Relaxed),
+            refused: counters.refused.load(Ordering::Relaxed),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Counters {
     /// Since the start, of peers that have proven who they are.
     sessions: AtomicU64,
+    refused: AtomicU64,
     connections: AtomicU64,
     clients: AtomicU64,
     calls: AtomicU64,
     in_flight: AtomicU64,
-}
-
-/// What a gateway is doing, and has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GatewayStats {
-    /// Open connections, including those that have not proven who they are.
-    pub connections: u64,
-    /// Connected clients.
-    pub clients: u64,
-    /// Registered nodes.
-    pub nodes: u64,
-    /// Calls and streams under way, those that wait included.
-    pub in_flight: u64,
-    /// Calls and streams that wait for a node with room.
-    pub waiting: u64,
-    /// Calls and streams begun since the start.
-    pub calls: u64,
 }
 
 impl Gateway {
@@ -139,6 +144,7 @@ impl Gateway {
             state_dir: None,
             max_message: MAX_MESSAGE,
             refusals: None,
+            trust: Trust::default(),
         }
     }
 
@@ -146,21 +152,6 @@ impl Gateway {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
-    }
-
-    /// A ticket that lets its holder be `role` here.
-    ///
-    /// It names the address that the gateway listens on. Where peers reach it by another name,
-    /// such as that of a public host, put that in place of the address.
-    #[must_use]
-    pub fn ticket(&self, role: Role) -> Ticket {
-        let host = match self.local_addr {
-            SocketAddr::V4(address) => address.ip().to_string(),
-            SocketAddr::V6(address) => format!("[{}]", address.ip()),
-        };
-        let identity = &self.shared.identity;
-        let (pin, token) = (identity.pin(), identity.token(role));
-        Ticket { host, port: self.local_addr.port(), pin, role, token }
     }
 
     /// The nodes that are registered now, by id.
@@ -172,15 +163,7 @@ impl Gateway {
     /// What the gateway is doing, and has done.
     #[must_use]
     pub fn stats(&self) -> GatewayStats {
-        let counters = &self.shared.counters;
-        GatewayStats {
-            connections: counters.connections.load(Ordering::Relaxed),
-            clients: counters.clients.load(Ordering::Relaxed),
-            nodes: self.shared.routes.n_nodes(),
-            in_flight: counters.in_flight.load(Ordering::Relaxed),
-            waiting: self.shared.routes.n_waiting(),
-            calls: counters.calls.load(Ordering::Relaxed),
-        }
+        self.shared.stats()
     }
 
     /// Sends the clients away, finishes the calls that they have made, for at most `grace`, and ends.
@@ -258,8 +241,12 @@ impl GatewayBuilder {
     /// As for [`Gateway::serve`].
     pub async fn serve(self) -> Result<Gateway, Error> {
         let identity = Identity::load_or_create(self.state_dir.as_deref())?;
+        let authorities = Authorities::new(self.trust.authorities)?;
+        let tokens = Tokens::new(&identity, &self.trust.tokens, authorities)?;
         let shared = Arc::new(Shared {
+            shown: Arc::new(Shown::new(&identity, self.trust.certificate)?),
             identity,
+            tokens,
             routes: Arc::default(),
             max_message: self.max_message,
             refusals: self.refusals,
@@ -271,7 +258,7 @@ impl GatewayBuilder {
         let io = IoThread::start("easyremote-gateway", |stop| {
             let (shared, address) = (shared.clone(), self.address);
             async move {
-                match listen(&address, &shared.identity).await {
+                match listen(&address, &shared).await {
                     Ok((endpoint, local)) => {
                         if bound.send(Ok(local)).is_ok() {
                             run(&endpoint, &shared, stop).await;
@@ -290,10 +277,7 @@ impl GatewayBuilder {
     }
 }
 
-async fn listen(
-    address: &str,
-    identity: &Identity,
-) -> Result<(quinn::Endpoint, SocketAddr), Error> {
+async fn listen(address: &str, shared: &Shared) -> Result<(quinn::Endpoint, SocketAddr), Error> {
     let failed = |error: std::io::Error| {
         let text = format!("cannot listen on `{address}`: {error}");
         Error::new(ErrorKind::Unavailable, text).with_source(error)
@@ -302,7 +286,8 @@ async fn listen(
     let address = resolved.ok_or_else(|| {
         Error::new(ErrorKind::Unavailable, format!("`{address}` stands for no address"))
     })?;
-    let endpoint = endpoint::listen(address, identity)?;
+    let asks = !shared.tokens.authorities().is_empty();
+    let endpoint = endpoint::listen(address, &shared.identity, shared.shown.clone(), asks)?;
     let local = endpoint.local_addr().map_err(failed)?;
     Ok((endpoint, local))
 }

@@ -1,6 +1,8 @@
 //! One connection at the gateway, from handshake to end.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -12,6 +14,7 @@ use crate::gateway::lane::node::open_lane;
 use crate::gateway::node_session::NodeSession;
 use crate::gateway::peer::Peer;
 use crate::gateway::routes::Registration;
+use crate::gateway::tokens::Admission;
 use crate::gateway::{Shared, relay};
 use crate::gauge::Gauge;
 use crate::transport::control_stream::ControlStream;
@@ -35,34 +38,78 @@ pub(super) async fn serve(incoming: quinn::Incoming, shared: Arc<Shared>) {
         Err(_) => return debug!(%peer, "handshake took too long"),
     };
     match timeout(AUTHENTICATION_TIMEOUT, authenticate(&connection, &shared)).await {
-        Ok(Ok((mut control, hello))) => {
-            let result = match hello.role {
-                Role::Client => {
-                    let span = info_span!("client", %peer);
-                    serve_client(&connection, &mut control, &hello, &shared).instrument(span).await
+        Ok(Ok((control, hello, admission))) => {
+            let session = serve_peer(&connection, control, &hello, &admission, &shared);
+            tokio::select! {
+                biased;
+                () = admission.revoked.cancelled() => {
+                    let text = "the token or certificate has been revoked: ask for another one";
+                    // Not `end`: a peer that does not read is not waited for.
+                    close(&connection, &Error::new(ErrorKind::Unauthenticated, text));
                 }
-                Role::Node => {
-                    let span = info_span!("node", id = %hello.id, %peer);
-                    serve_node(&connection, &mut control, &hello, &shared).instrument(span).await
-                }
-            };
-            if let Err(error) = result {
-                end(&connection, control, &error).await;
+                () = session => {}
             }
         }
         Ok(Err((control, error))) => {
-            warn!(%peer, %error, "refused");
+            refused(peer, &error, &shared);
             match control {
                 Some(control) => end(&connection, control, &error).await,
                 None => close(&connection, &error),
             }
         }
         Err(_) => {
-            debug!(%peer, "authentication took too long");
             let text = "no credentials in time";
-            close(&connection, &Error::new(ErrorKind::Unauthenticated, text));
+            let error = Error::new(ErrorKind::Unauthenticated, text);
+            refused(peer, &error, &shared);
+            close(&connection, &error);
         }
     }
+}
+
+/// Notes that a peer is not let in.
+fn refused(peer: SocketAddr, error: &Error, shared: &Shared) {
+    if error.kind() == ErrorKind::ConnectionLost {
+        return debug!(%peer, %error, "left before it said who it is");
+    }
+    shared.counters.refused.fetch_add(1, Ordering::Relaxed);
+    warn!(%peer, %error, "refused");
+}
+
+/// Serves a peer that has proven who it is, until it leaves.
+async fn serve_peer(
+    connection: &quinn::Connection,
+    mut control: ControlStream,
+    hello: &Hello,
+    admission: &Admission,
+    shared: &Arc<Shared>,
+) {
+    let (peer, identity) = (connection.remote_address(), &*admission.identity);
+    let result = match hello.role {
+        Role::Client | Role::Admin => {
+            let span = info_span!("client", identity, %peer);
+            let caller = caller(connection, hello, admission);
+            serve_client(connection, &mut control, caller, shared).instrument(span).await
+        }
+        Role::Node => {
+            let span = info_span!("node", id = %hello.id, identity, %peer);
+            let caller = caller(connection, hello, admission);
+            serve_node(connection, &mut control, hello, caller, shared).instrument(span).await
+        }
+    };
+    if let Err(error) = result {
+        end(connection, control, &error).await;
+    }
+}
+
+/// A peer, as functions are to see it.
+fn caller(connection: &quinn::Connection, hello: &Hello, admission: &Admission) -> Caller {
+    let [a, b, c, d, ..] = hello.boot;
+    let id = match hello.role {
+        Role::Node => hello.id.clone(),
+        role => format!("{}-{:08x}", role.name(), u32::from_be_bytes([a, b, c, d])),
+    };
+    let identity = admission.identity.to_string();
+    Caller { role: hello.role, id, identity, address: connection.remote_address() }
 }
 
 /// Tells the peer why and closes, unless the peer is gone already.
@@ -90,28 +137,17 @@ type Refused = (Option<ControlStream>, Error);
 async fn authenticate(
     connection: &quinn::Connection,
     shared: &Shared,
-) -> Result<(ControlStream, Hello), Refused> {
+) -> Result<(ControlStream, Hello, Admission), Refused> {
     let (send, recv) = connection
         .accept_bi()
         .await
         .map_err(|cause| (None, reset::connection_error(cause, ErrorKind::ConnectionLost)))?;
     let mut control = ControlStream::new(send, recv);
     match control.next().await {
-        Ok(Control::Hello(hello)) => {
-            let token = shared.identity.token(hello.role);
-            match token.verify(connection, hello.role, &hello.proof) {
-                Ok(true) => Ok((control, hello)),
-                Ok(false) => {
-                    let text = format!(
-                        "the token is not one for a {} at this gateway: use the ticket that it \
-                         hands out",
-                        hello.role.name()
-                    );
-                    Err((Some(control), Error::new(ErrorKind::Unauthenticated, text)))
-                }
-                Err(error) => Err((Some(control), error)),
-            }
-        }
+        Ok(Control::Hello(hello)) => match shared.tokens.admit(connection, &hello) {
+            Ok(admission) => Ok((control, hello, admission)),
+            Err(error) => Err((Some(control), error)),
+        },
         Ok(_) => Err((Some(control), Error::new(ErrorKind::Protocol, "no hello"))),
         Err(error) => Err((Some(control), error)),
     }
@@ -125,7 +161,7 @@ fn welcome(control: &mut ControlStream, shared: &Shared) -> Result<(), Error> {
 async fn serve_client(
     connection: &quinn::Connection,
     control: &mut ControlStream,
-    hello: &Hello,
+    caller: Caller,
     shared: &Arc<Shared>,
 ) -> Result<(), Error> {
     let _gauge = Gauge::up(&shared.counters.clients);
@@ -133,9 +169,6 @@ async fn serve_client(
     admit_client(connection);
     welcome(control, shared)?;
     debug!("client connected");
-    let [a, b, c, d, ..] = hello.boot;
-    let id = format!("client-{:08x}", u32::from_be_bytes([a, b, c, d]));
-    let caller = Caller { role: Role::Client, id, address: connection.remote_address() };
     let mut calls = Calls::new(connection, caller, shared);
     let mut told = false;
     loop {
@@ -156,6 +189,7 @@ async fn serve_node(
     connection: &quinn::Connection,
     control: &mut ControlStream,
     hello: &Hello,
+    caller: Caller,
     shared: &Arc<Shared>,
 ) -> Result<(), Error> {
     admit_node(connection);
@@ -169,8 +203,6 @@ async fn serve_node(
     control.queue(&Control::Registered)?;
     registration.set_lane(open_lane(connection.clone(), shared.max_message));
     info!("node registered");
-    let (role, id) = (Role::Node, hello.id.clone());
-    let caller = Caller { role, id, address: connection.remote_address() };
     let mut calls = Calls::new(connection, caller, shared);
     let left = loop {
         tokio::select! {

@@ -1,6 +1,6 @@
 //! Options of a node.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +15,11 @@ use crate::node::started::Started;
 use crate::node::tags::{self, Tags};
 use crate::node::{Counters, Node, Shared, run};
 use crate::transport::address::Gateways;
+use crate::transport::certificates::KeyFiles;
 use crate::transport::dial::Dialler;
 use crate::transport::identity::random;
 use crate::transport::io_thread::IoThread;
+use crate::transport::trust::Trust;
 use crate::wire::control::Register;
 use crate::wire::limits::{
     MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_NAME, MAX_NODE_STREAMS, MAX_TIMEOUT, MAX_UNFINISHED,
@@ -37,7 +39,7 @@ pub struct NodeBuilder {
     max_unfinished: u64,
     max_message: usize,
     connect_timeout: Duration,
-    state_dir: Option<PathBuf>,
+    trust: Trust,
 }
 
 /// Sync functions that run at a time unless set otherwise. tokio's blocking threads are 512 by
@@ -60,7 +62,7 @@ impl NodeBuilder {
             max_unfinished: MAX_UNFINISHED,
             max_message: MAX_MESSAGE,
             connect_timeout: CONNECT_TIMEOUT,
-            state_dir: None,
+            trust: Trust::default(),
         }
     }
 
@@ -159,10 +161,31 @@ impl NodeBuilder {
         self
     }
 
+    /// Verifies gateways that are dialled by name, whose address has no pin, by the authorities in a
+    /// PEM file, and by no others. It is read for each connection. Unless set, and with this crate's
+    /// feature `public-ca`, the public authorities that browsers trust are asked.
+    pub fn authority(mut self, file: impl AsRef<Path>) -> Self {
+        self.trust.authority = Some(file.as_ref().to_owned());
+        self
+    }
+
+    /// Shows the certificate in the PEM file `chain`, with those of its issuers behind it, to gateways
+    /// whose address has no token: see [`GatewayBuilder::authority`](crate::GatewayBuilder::authority).
+    /// `key` is the PEM file of its private key. Both are read for each connection, so that a renewed
+    /// certificate needs no restart.
+    ///
+    /// An address without token is a ticket that lacks it, `easyremote://host:port?pin=..`, or, where
+    /// the gateway is known by its own certificate, `easyremote://host:port`; or that of a gateway on
+    /// this machine.
+    pub fn certificate(mut self, chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
+        self.trust.certificate = Some(KeyFiles::new(chain.as_ref(), key.as_ref()));
+        self
+    }
+
     /// Finds the local identity in `directory` instead of the state directory of the user. Only of
     /// use for gateways on this machine that were given the same directory.
     pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        self.state_dir = Some(directory.as_ref().to_owned());
+        self.trust.state_dir = Some(directory.as_ref().to_owned());
         self
     }
 
@@ -191,8 +214,9 @@ impl NodeBuilder {
         let diallers = targets
             .into_iter()
             .map(|target| {
-                let (id, dir) = (id.clone(), self.state_dir.clone());
-                Dialler::node(target, id, dir, MAX_NODE_STREAMS, register.clone(), tags.subscribe())
+                let (id, trust) = (id.clone(), self.trust.clone());
+                let (register, tags) = (register.clone(), tags.subscribe());
+                Dialler::node(target, id, trust, MAX_NODE_STREAMS, register, tags)
                     .map(|dialler| dialler.with_max_message(self.max_message))
             })
             .collect::<Result<Vec<_>, _>>()?;

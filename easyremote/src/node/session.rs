@@ -61,10 +61,16 @@ pub(super) async fn keep(
     loop {
         let limit = first.is_some().then_some(patience);
         let mut tags = shared.tags.before_registration(gateway);
+        let failed = |error: &Error, refused: bool| {
+            publish.send_replace(match refused {
+                true => LinkState::Refused(error.clone()),
+                false => LinkState::Connecting,
+            });
+        };
         let dialled = tokio::select! {
             () = stop.cancelled() => return,
             () = shared.draining.cancelled() => return,
-            dialled = dialler.dial(limit) => dialled,
+            dialled = dialler.dial(limit, failed) => dialled,
         };
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
         // Counted before anyone is told.
@@ -86,7 +92,12 @@ pub(super) async fn keep(
             publish.send_replace(LinkState::Closed);
             return;
         }
-        publish.send_replace(LinkState::Connecting);
+        if error.kind() == ErrorKind::Unauthenticated {
+            dialler.expelled();
+            publish.send_replace(LinkState::Refused(error.clone()));
+        } else {
+            publish.send_replace(LinkState::Connecting);
+        }
         warn!(gateway = %dialler.target(), %error, "connection lost");
     }
 }

@@ -3,7 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::error::{Error, ErrorKind};
-use crate::transport::ticket::{SCHEME, Ticket, host_and_port};
+use crate::transport::credentials::Token;
+use crate::transport::identity::Pin;
+use crate::transport::ticket::{Address, SCHEME, Ticket, host_and_port};
+use crate::wire::control::Role;
 
 /// The gateways that a node or a client dials: one or several, never none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +19,19 @@ pub struct Gateways {
 pub(crate) struct Target {
     pub(crate) host: String,
     pub(crate) port: u16,
-    pub(crate) ticket: Option<Ticket>,
+    pub(crate) known_by: KnownBy,
+    pub(crate) token: Option<(Role, Token)>,
+}
+
+/// How a gateway is known to be the one that is meant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KnownBy {
+    /// By the identity file that this machine's user has.
+    IdentityFile,
+    /// By the hash of its key.
+    Pin(Pin),
+    /// By a certificate for its name.
+    Certificate,
 }
 
 impl std::fmt::Debug for Target {
@@ -68,17 +83,18 @@ impl IntoGateways for &str {
 
 fn target(text: &str) -> Result<Target, Error> {
     if text.starts_with(SCHEME) {
-        return text.parse().map(of_ticket);
+        let Address { host, port, pin, token } = text.parse()?;
+        return Ok(Target { host, port, known_by: known_by(pin), token });
     }
     let (host, port) = host_and_port(text).ok_or_else(|| {
         let text = format!("`{text}` is no gateway address; write `host:port` or a ticket");
         Error::new(ErrorKind::Unavailable, text)
     })?;
-    Ok(Target { host, port, ticket: None })
+    Ok(Target { host, port, known_by: KnownBy::IdentityFile, token: None })
 }
 
-fn of_ticket(ticket: Ticket) -> Target {
-    Target { host: ticket.host.clone(), port: ticket.port, ticket: Some(ticket) }
+fn known_by(pin: Option<Pin>) -> KnownBy {
+    pin.map_or(KnownBy::Certificate, KnownBy::Pin)
 }
 
 impl IntoGateways for String {
@@ -101,7 +117,9 @@ impl IntoGateways for SocketAddr {
 
 impl IntoGateways for Ticket {
     fn into_gateways(self) -> Result<Gateways, Error> {
-        Ok(Gateways { targets: vec![of_ticket(self)] })
+        let Self { host, port, pin, role, token } = self;
+        let target = Target { host, port, known_by: known_by(pin), token: Some((role, token)) };
+        Ok(Gateways { targets: vec![target] })
     }
 }
 
@@ -143,6 +161,11 @@ mod sealed {
 }
 
 impl Target {
+    /// The host, as certificates name it.
+    pub(crate) fn server_name(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
     /// The addresses that the host's name stands for, those of this machine's loopback instead of
     /// "any address".
     ///

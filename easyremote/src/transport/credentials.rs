@@ -3,12 +3,13 @@
 use std::fmt;
 
 use ring::hmac;
+use subtle::ConstantTimeEq;
 
 use crate::error::{Error, ErrorKind};
-use crate::wire::control::Role;
+use crate::wire::control::{Proof, Role, TokenId};
 
 /// Bytes that must not be seen: not in logs, not in `Debug`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct Secret([u8; 32]);
 
 impl Secret {
@@ -33,32 +34,52 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// In constant time: how long it takes says nothing about where two secrets differ.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Secret {}
+
 /// What lets a peer be of one role at one gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Token(Secret);
-
-/// The proof of holding a token, good for one connection only.
-pub(crate) type Proof = [u8; 32];
 
 impl Token {
     pub(crate) fn new(bytes: [u8; 32]) -> Self {
         Self(Secret::new(bytes))
     }
 
-    /// The token of `role` at the gateway that keeps `secret`.
-    pub(crate) fn derive(secret: &Secret, role: Role) -> Self {
-        Self::new(secret.derive(&["token ", role.name()].concat()))
+    /// The token of `role` that is called `name` at the gateway that keeps `secret`.
+    ///
+    /// No role's name has a space, so that no two tokens have the same purpose.
+    pub(crate) fn derive(secret: &Secret, role: Role, name: &str) -> Self {
+        Self::new(secret.derive(&["token ", role.name(), " ", name].concat()))
+    }
+
+    /// The token of those peers that can read the secret themselves.
+    pub(crate) fn local(secret: &Secret, role: Role) -> Self {
+        Self::new(secret.derive(&["local ", role.name()].concat()))
     }
 
     pub(crate) fn expose(&self) -> &[u8; 32] {
         self.0.expose()
     }
 
+    /// What says which token a proof is of, and nothing about the token.
+    pub(crate) fn id(&self) -> TokenId {
+        let [a, b, c, d, e, f, g, h, ..] = self.0.derive("token id");
+        [a, b, c, d, e, f, g, h]
+    }
+
     /// Proves possession to the other end of `connection`: HMAC-SHA-256 over keying material that
     /// only the two ends of this TLS connection know (RFC 8446, section 7.5), so that a proof is of
     /// no use to anyone in the middle, nor later.
     pub(crate) fn prove(&self, connection: &quinn::Connection, role: Role) -> Result<Proof, Error> {
-        Ok(tag(&self.0, &keying_material(connection, role)?))
+        let tag = tag(&self.0, &keying_material(connection, role)?);
+        Ok(Proof { token: self.id(), tag })
     }
 
     /// Whether `proof` was made with this token on `connection`; compares in constant time.
@@ -69,7 +90,7 @@ impl Token {
         proof: &Proof,
     ) -> Result<bool, Error> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.0.expose());
-        Ok(hmac::verify(&key, &keying_material(connection, role)?, proof).is_ok())
+        Ok(hmac::verify(&key, &keying_material(connection, role)?, &proof.tag).is_ok())
     }
 }
 
@@ -93,12 +114,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_role_has_its_own_token() {
+    fn each_role_and_each_name_has_its_own_token() {
         let secret = Secret::new([1; 32]);
-        let node = Token::derive(&secret, Role::Node);
-        assert_ne!(node, Token::derive(&secret, Role::Client));
-        assert_ne!(node, Token::derive(&Secret::new([2; 32]), Role::Node));
-        assert_eq!(node, Token::derive(&secret, Role::Node));
+        let node = Token::derive(&secret, Role::Node, "a");
+        assert_ne!(node, Token::derive(&secret, Role::Client, "a"));
+        assert_ne!(node, Token::derive(&secret, Role::Node, "b"));
+        assert_ne!(node, Token::local(&secret, Role::Node));
+        assert_ne!(node, Token::derive(&Secret::new([2; 32]), Role::Node, "a"));
+        assert_eq!(node, Token::derive(&secret, Role::Node, "a"));
+    }
+
+    #[test]
+    fn the_id_of_a_token_is_not_a_part_of_it() {
+        let token = Token::new([7; 32]);
+        assert_ne!(token.id(), Token::new([8; 32]).id());
+        assert!(!token.expose().windows(8).any(|part| part == token.id()));
     }
 
     #[test]

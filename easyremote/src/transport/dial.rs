@@ -1,7 +1,6 @@
 //! Reaching a gateway: resolve, shake hands, prove the role; and again, for as long as it takes.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -10,13 +9,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::{Error, ErrorKind};
-use crate::transport::address::Target;
+use crate::transport::address::{KnownBy, Target};
+use crate::transport::backoff::Backoff;
 use crate::transport::control_stream::ControlStream;
-use crate::transport::credentials::Token;
 use crate::transport::endpoint;
-use crate::transport::identity::{Identity, Pin, SERVER_NAME, random};
+use crate::transport::identity::random;
 use crate::transport::link::{Live, Unused};
 use crate::transport::reset;
+use crate::transport::trust::{Credential, Terms, Trust};
 use crate::wire::control::{Control, Hello, Register, Retag, Role};
 use crate::wire::limits::{AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_MESSAGE};
 
@@ -28,7 +28,7 @@ pub(crate) struct Dialler {
     id: String,
     boot: [u8; 16],
     epoch: u64,
-    state_dir: Option<PathBuf>,
+    trust: Trust,
     /// Calls that the gateway may open at this end.
     streams: u32,
     /// What to register, if this is a node; its tags are those that it has then.
@@ -61,12 +61,16 @@ impl Dialled {
 }
 
 impl Dialler {
-    /// A dialler for clients, whom a gateway opens nothing.
+    /// A dialler for clients, whom a gateway opens nothing: an admin if it is to be one, or if the
+    /// ticket is one for an admin.
     ///
     /// # Errors
-    /// `Unavailable` if the ticket is for another role, or the system gives no random numbers.
-    pub(crate) fn client(target: Target, state_dir: Option<PathBuf>) -> Result<Self, Error> {
-        Self::new(target, Role::Client, String::new(), state_dir, 0, None)
+    /// `Unauthenticated` if the ticket is for another role; `Unavailable` if a file is unusable, or
+    /// the system gives no random numbers.
+    pub(crate) fn client(target: Target, trust: Trust, admin: bool) -> Result<Self, Error> {
+        let for_admin = matches!(target.token, Some((Role::Admin, _)));
+        let role = if admin || for_admin { Role::Admin } else { Role::Client };
+        Self::new(target, role, String::new(), trust, 0, None)
     }
 
     /// A dialler for the node called `id`, which takes up to `streams` calls at a time, and
@@ -77,30 +81,31 @@ impl Dialler {
     pub(crate) fn node(
         target: Target,
         id: String,
-        state_dir: Option<PathBuf>,
+        trust: Trust,
         streams: u32,
         register: Register,
         tags: watch::Receiver<Retag>,
     ) -> Result<Self, Error> {
-        Self::new(target, Role::Node, id, state_dir, streams, Some((register, tags)))
+        Self::new(target, Role::Node, id, trust, streams, Some((register, tags)))
     }
 
     fn new(
         target: Target,
         role: Role,
         id: String,
-        state_dir: Option<PathBuf>,
+        trust: Trust,
         streams: u32,
         register: Option<(Register, watch::Receiver<Retag>)>,
     ) -> Result<Self, Error> {
-        if let Some(ticket) = target.ticket.as_ref().filter(|ticket| ticket.role != role) {
+        if let Some((other, _)) = target.token.as_ref().filter(|(other, _)| *other != role) {
             let text = format!(
-                "the ticket for `{target}` is one for a {}, and this is a {}",
-                ticket.role.name(),
-                role.name()
+                "the ticket for `{target}` is one for {}, and this is {}",
+                other.described(),
+                role.described()
             );
             return Err(Error::new(ErrorKind::Unauthenticated, text));
         }
+        trust.check(&target)?;
         let (boot, backoff, max_message) = (random()?, Backoff::default(), MAX_MESSAGE);
         Ok(Self {
             target,
@@ -108,7 +113,7 @@ impl Dialler {
             id,
             boot,
             epoch: 0,
-            state_dir,
+            trust,
             streams,
             register,
             max_message,
@@ -133,7 +138,14 @@ impl Dialler {
         &self.target
     }
 
-    /// Dials until it works, with growing pauses.
+    /// Notes that the gateway has taken the last connection back, so that the next attempt is not
+    /// made at once.
+    pub(crate) fn expelled(&mut self) {
+        self.backoff.expelled();
+    }
+
+    /// Dials until it works, with growing pauses. `failed` hears of each attempt that failed and is
+    /// followed by another, and whether the gateway has refused it.
     ///
     /// # Errors
     /// With a `patience`: the last error when it is over, or at once one that waiting does not
@@ -141,7 +153,11 @@ impl Dialler {
     ///
     /// # Cancel safety
     /// Drops the attempt that is under way.
-    pub(crate) async fn dial(&mut self, patience: Option<Duration>) -> Result<Dialled, Error> {
+    pub(crate) async fn dial(
+        &mut self,
+        patience: Option<Duration>,
+        failed: impl Fn(&Error, bool),
+    ) -> Result<Dialled, Error> {
         let until = patience.map(|patience| Instant::now() + patience);
         if let Some(pause) = self.backoff.after_loss() {
             sleep(pause).await;
@@ -157,16 +173,18 @@ impl Dialler {
                 }
                 Err(error) => error,
             };
-            let refused = matches!(
-                error.kind(),
-                ErrorKind::Unauthenticated | ErrorKind::PermissionDenied | ErrorKind::Protocol
-            );
-            let pause = if refused { self.backoff.longest() } else { self.backoff.pause() };
+            let refused = is_refusal(&error);
+            let pause = if refused { self.backoff.refused() } else { self.backoff.pause() };
             let over = until.is_some_and(|until| refused || Instant::now() + pause >= until);
             if over {
                 return Err(given_up(error, refused, patience.unwrap_or_default()));
             }
-            tracing::debug!(gateway = %self.target, %error, ?pause, "dialling failed");
+            if refused {
+                tracing::warn!(gateway = %self.target, %error, ?pause, "refused");
+            } else {
+                tracing::debug!(gateway = %self.target, %error, ?pause, "dialling failed");
+            }
+            failed(&error, refused);
             sleep(pause).await;
         }
     }
@@ -196,10 +214,15 @@ impl Dialler {
     }
 
     async fn attempt_at(&self, address: SocketAddr, limit: Duration) -> Result<Dialled, Error> {
-        let (pin, token) = self.trust(address)?;
+        let Terms { expected, server_name, credential } =
+            self.trust.terms(&self.target, self.role, address)?;
         let endpoint = endpoint::dialling(address)?;
-        let config = endpoint::client_config(pin, self.streams)?;
-        let connecting = endpoint.connect_with(config, address, SERVER_NAME).map_err(|error| {
+        let (token, own) = match credential {
+            Credential::Token(token) => (Some(token), None),
+            Credential::Certificate(own) => (None, Some(own)),
+        };
+        let config = endpoint::client_config(expected, own, self.streams)?;
+        let connecting = endpoint.connect_with(config, address, server_name).map_err(|error| {
             Error::new(ErrorKind::Unavailable, format!("cannot dial `{}`", self.target))
                 .with_source(error)
         })?;
@@ -214,7 +237,7 @@ impl Dialler {
         let mut control = ControlStream::new(send, recv);
         control.queue(&Control::Hello(Hello {
             role: self.role,
-            proof: token.prove(&connection, self.role)?,
+            proof: token.map(|token| token.prove(&connection, self.role)).transpose()?,
             id: self.id.clone(),
             boot: self.boot,
             epoch: self.epoch,
@@ -249,24 +272,6 @@ impl Dialler {
         }
     }
 
-    /// Whom to expect at `address`, and how to prove the role there.
-    fn trust(&self, address: SocketAddr) -> Result<(Pin, Token), Error> {
-        if let Some(ticket) = &self.target.ticket {
-            return Ok((ticket.pin, ticket.token.clone()));
-        }
-        if !address.ip().is_loopback() {
-            let text = format!(
-                "`{}` is not on this machine, so its key and a token are needed: use the ticket \
-                 for a {} that the gateway hands out, instead of the bare address",
-                self.target,
-                self.role.name()
-            );
-            return Err(Error::new(ErrorKind::Unauthenticated, text));
-        }
-        let identity = Identity::load_or_create(self.state_dir.as_deref())?;
-        Ok((identity.pin(), identity.token(self.role)))
-    }
-
     fn silence(&self) -> Error {
         let text = format!(
             "no answer from `{}`: is a gateway running there, and does UDP get through?",
@@ -289,15 +294,31 @@ impl Dialler {
                 Error::new(ErrorKind::Protocol, text).with_source(cause)
             }
             Cause::TransportError(error) if CRYPTO_ERRORS.contains(&u64::from(error.code)) => {
-                let text = format!(
-                    "`{target}` is not the gateway that was expected: its key is not the pinned \
-                     one; is it another user's, or is the ticket an old one?"
-                );
+                let text = match self.target.known_by {
+                    KnownBy::Certificate => format!(
+                        "`{target}` is not the gateway that was expected: its certificate is not \
+                         one for `{}` from an authority that is trusted here: {}",
+                        self.target.server_name(),
+                        error.reason.escape_debug()
+                    ),
+                    KnownBy::Pin(_) | KnownBy::IdentityFile => format!(
+                        "`{target}` is not the gateway that was expected: its key is not the \
+                         pinned one; is it another user's, or is the ticket an old one?"
+                    ),
+                };
                 Error::new(ErrorKind::Unauthenticated, text).with_source(cause)
             }
             _ => reset::connection_error(cause, ErrorKind::Unavailable),
         }
     }
+}
+
+/// Whether waiting does not help against an error: somebody has to change something.
+fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Unauthenticated | ErrorKind::PermissionDenied | ErrorKind::Protocol
+    )
 }
 
 /// The error of the last attempt, and how long there have been attempts if that is of interest.
@@ -306,74 +327,4 @@ fn given_up(error: Error, refused: bool, patience: Duration) -> Error {
         return error;
     }
     Error::new(error.kind(), format!("{error} (tried for {patience:?})")).with_source(error)
-}
-
-/// Pauses between attempts: 250 ms, growing by 1.6 to 10 s, each between half and all of that, so
-/// that many peers of a gateway that comes back do not arrive at once.
-#[derive(Debug, Default)]
-struct Backoff {
-    failures: u32,
-    connected: Option<Instant>,
-}
-
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(250);
-    const FACTOR: f64 = 1.6;
-    const LONGEST: Duration = Duration::from_secs(10);
-    /// A connection that held this long counts as a success. One that is accepted and closed again
-    /// and again does not, so it is not retried in a hot loop.
-    const HEALTHY: Duration = Duration::from_secs(10);
-
-    fn connected(&mut self) {
-        self.connected = Some(Instant::now());
-    }
-
-    /// The pause before the first attempt after a connection: short if it was healthy, so that the
-    /// peers of a gateway that restarts do not all come in the same instant.
-    fn after_loss(&mut self) -> Option<Duration> {
-        let connected = self.connected.take()?;
-        if connected.elapsed() >= Self::HEALTHY {
-            self.failures = 0;
-            return Some(Self::FIRST.mul_f64(fastrand::f64()));
-        }
-        Some(self.pause())
-    }
-
-    fn pause(&mut self) -> Duration {
-        let exponent = f64::from(self.failures.min(20));
-        self.failures = self.failures.saturating_add(1);
-        let full = Self::FIRST.mul_f64(Self::FACTOR.powf(exponent)).min(Self::LONGEST);
-        full.mul_f64(0.5 + fastrand::f64() / 2.0)
-    }
-
-    fn longest(&self) -> Duration {
-        Self::LONGEST.mul_f64(0.5 + fastrand::f64() / 2.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_stay_within_bounds() {
-        let mut backoff = Backoff::default();
-        for attempt in 0..100 {
-            let full = Backoff::FIRST.mul_f64(1.6_f64.powi(attempt.min(20))).min(Backoff::LONGEST);
-            let pause = backoff.pause();
-            assert!(pause <= full && pause >= full / 2, "{attempt}: {pause:?} of {full:?}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn only_a_connection_that_held_resets_the_pauses() {
-        let mut backoff = Backoff { failures: 50, connected: None };
-        assert_eq!(backoff.after_loss(), None);
-        backoff.connected();
-        assert!(backoff.after_loss().unwrap() >= Backoff::LONGEST / 2);
-        backoff.connected();
-        tokio::time::advance(Backoff::HEALTHY).await;
-        assert!(backoff.after_loss().unwrap() <= Backoff::FIRST);
-        assert!(backoff.pause() <= Backoff::FIRST);
-    }
 }

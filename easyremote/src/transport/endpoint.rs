@@ -7,11 +7,13 @@ use std::time::Duration;
 use quinn::{EndpointConfig, TokioRuntime, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
+use rustls::sign::CertifiedKey;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::{Error, ErrorKind};
-use crate::transport::identity::{Identity, Pin};
-use crate::transport::tls;
+use crate::transport::certificates::Shown;
+use crate::transport::identity::Identity;
+use crate::transport::tls::{self, Expected};
 use crate::wire::limits::{
     IDLE_TIMEOUT, MAX_CLIENT_STREAMS, MAX_MOVED, MAX_NODE_STREAMS, STREAM_WINDOW,
 };
@@ -29,12 +31,17 @@ const UNAUTHENTICATED_WINDOW: u32 = 64 << 10;
 /// Bytes that quinn keeps per connection until they are acknowledged.
 const SEND_WINDOW: u64 = 16 << 20;
 
-/// Binds the gateway's endpoint. To be called on its I/O thread.
+/// Binds the gateway's endpoint, which `asks` for certificates of peers, or not. To be called on its I/O thread.
 ///
 /// # Errors
 /// `Unavailable` if the address cannot be had.
-pub(crate) fn listen(address: SocketAddr, identity: &Identity) -> Result<quinn::Endpoint, Error> {
-    let mut config = quinn::ServerConfig::with_crypto(tls::server(identity)?);
+pub(crate) fn listen(
+    address: SocketAddr,
+    identity: &Identity,
+    shown: Arc<Shown>,
+    asks: bool,
+) -> Result<quinn::Endpoint, Error> {
+    let mut config = quinn::ServerConfig::with_crypto(tls::server(shown, asks)?);
     config.transport_config(Arc::new(listening_transport()));
     endpoint(address, stable_config(identity), Some(config))
         .map_err(|error| error_at(&format!("cannot listen on `{address}`"), error))
@@ -50,10 +57,15 @@ pub(crate) fn dialling(remote: SocketAddr) -> Result<quinn::Endpoint, Error> {
         .map_err(|error| error_at("cannot open a UDP socket", error))
 }
 
-/// How to dial a gateway whose key has the hash `pin`, if it may open `streams` calls here. Calls
-/// are made in the other direction too, also by a node.
-pub(crate) fn client_config(pin: Pin, streams: u32) -> Result<quinn::ClientConfig, Error> {
-    let mut config = quinn::ClientConfig::new(tls::client(pin)?);
+/// How to dial a gateway that is known like this, with this certificate if it asks for one, if it
+/// may open `streams` calls here. Calls are
+/// made in the other direction too, also by a node.
+pub(crate) fn client_config(
+    expected: Expected,
+    own: Option<CertifiedKey>,
+    streams: u32,
+) -> Result<quinn::ClientConfig, Error> {
+    let mut config = quinn::ClientConfig::new(tls::client(expected, own)?);
     config.transport_config(Arc::new(dialling_transport(streams)));
     Ok(config)
 }

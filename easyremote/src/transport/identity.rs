@@ -131,9 +131,14 @@ impl Identity {
         pin_of(&self.key.subject_public_key_info())
     }
 
-    /// The token of peers that want to be `role`.
-    pub(crate) fn token(&self, role: Role) -> Token {
-        Token::derive(&self.secret, role)
+    /// The token called `name` of peers that want to be `role`.
+    pub(crate) fn token(&self, role: Role, name: &str) -> Token {
+        Token::derive(&self.secret, role, name)
+    }
+
+    /// The token of peers that have this file, and want to be `role`.
+    pub(crate) fn local_token(&self, role: Role) -> Token {
+        Token::local(&self.secret, role)
     }
 
     /// A key for another purpose, the same each time.
@@ -256,9 +261,22 @@ mod tests {
         Identity::load_or_create(Some(directory.path())).unwrap();
         let path = directory.path().join(FILE_NAME);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let error = Identity::load_or_create(Some(directory.path())).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+        for mode in [0o640, 0o604, 0o620, 0o602, 0o601] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = Identity::load_or_create(Some(directory.path())).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{mode:o}");
+            assert!(error.to_string().contains("chmod 600"), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_that_is_made_for_it_is_the_users_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let made = directory.path().join("made");
+        Identity::load_or_create(Some(&made)).unwrap();
+        assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]
@@ -271,10 +289,17 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_is_not_in_debug_output() {
+    fn neither_secret_nor_key_is_in_debug_output() {
         let directory = tempfile::tempdir().unwrap();
         let identity = Identity::load_or_create(Some(directory.path())).unwrap();
         let text = format!("{identity:?}");
-        assert!(!text.contains(&format!("{:?}", identity.secret.expose())), "{text}");
+        // An Ed25519 key in PKCS #8 is 32 bytes after a header of 16 (RFC 8410, section 7).
+        let seed = &identity.key.serialized_der()[16..48];
+        for bytes in [identity.secret.expose().as_slice(), seed] {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            for shown in [format!("{bytes:?}"), BASE64.encode(bytes), hex] {
+                assert!(!text.contains(shown.trim_matches(['[', ']'])), "{text}");
+            }
+        }
     }
 }

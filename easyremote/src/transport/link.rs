@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Executed};
 use crate::gauge::{Charge, Gauge, RetryBudget};
 use crate::transport::identity::random;
 use crate::transport::lane;
@@ -51,6 +51,9 @@ pub(crate) struct Link {
 pub(crate) enum LinkState {
     /// Not now; calls wait.
     Connecting,
+    /// Not now, and not before somebody changes something: no gateway lets this peer in. Calls do
+    /// not wait for that.
+    Refused(Error),
     /// There is. Whoever opens a call keeps the `Arc` for as long as the call lasts, so that the
     /// keeper of the connection can tell when nobody uses it any more.
     Connected(Arc<Live>),
@@ -171,7 +174,7 @@ impl Link {
     pub(crate) fn live(&self) -> Option<Arc<Live>> {
         match &*self.state.borrow() {
             LinkState::Connected(live) => Some(live.clone()),
-            LinkState::Connecting | LinkState::Closed => None,
+            _ => None,
         }
     }
 
@@ -180,17 +183,18 @@ impl Link {
     ///
     /// # Errors
     /// `Overloaded` if too many wait already, `Unavailable` if there is no connection in time,
-    /// `ConnectionLost` if there will be none.
+    /// `ConnectionLost` if there will be none; what the gateway said if it refuses this peer.
     pub(crate) async fn connection(&self, bytes: usize) -> Result<Arc<Live>, Error> {
         let closed = || Error::new(ErrorKind::ConnectionLost, "the client has been closed");
         let usable = |state: &LinkState| match state {
             LinkState::Connecting => false,
             // One that has broken is as good as none, before its keeper has noticed as well.
             LinkState::Connected(live) => live.connection.close_reason().is_none(),
-            LinkState::Closed => true,
+            LinkState::Refused(_) | LinkState::Closed => true,
         };
         let live = |state: &LinkState| match state {
             LinkState::Connected(live) => Ok(live.clone()),
+            LinkState::Refused(error) => Err(error.clone().with_executed(Executed::No)),
             LinkState::Connecting | LinkState::Closed => Err(closed()),
         };
         {

@@ -4,6 +4,9 @@
 //! streams and wrap both halves at once.
 
 pub(crate) mod address;
+pub(crate) mod authorities;
+mod backoff;
+pub(crate) mod certificates;
 pub(crate) mod control_stream;
 pub(crate) mod credentials;
 pub(crate) mod dial;
@@ -18,3 +21,4 @@ pub(crate) mod stream;
 pub(crate) mod tally;
 pub(crate) mod ticket;
 pub(crate) mod tls;
+pub(crate) mod trust;

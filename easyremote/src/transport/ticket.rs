@@ -14,6 +14,9 @@ use crate::wire::control::Role;
 /// A gateway's address, the hash of its key, and the token of one role:
 /// `easyremote://host:port?pin=<hash>&token=<secret>`.
 ///
+/// Without the `pin`, the gateway is to show a certificate for `host`: see
+/// [`without_pin`](Self::without_pin).
+///
 /// Handed out by [`Gateway::ticket`](crate::Gateway::ticket); given to
 /// [`Client::connect`](crate::Client::connect) or [`Node::serve`](crate::Node::serve), as it is or as
 /// text. `Display` shows the token, so a ticket is to be kept like a password; `Debug` hides it.
@@ -21,7 +24,8 @@ use crate::wire::control::Role;
 pub struct Ticket {
     pub(crate) host: String,
     pub(crate) port: u16,
-    pub(crate) pin: Pin,
+    /// `None` if the gateway is to be known by its certificate.
+    pub(crate) pin: Option<Pin>,
     pub(crate) role: Role,
     pub(crate) token: Token,
 }
@@ -35,14 +39,39 @@ impl Ticket {
     pub fn role(&self) -> Role {
         self.role
     }
+
+    /// The same ticket for the address by which peers reach the gateway, `host:port`, in place of
+    /// that which it listens on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] if `address` is none.
+    pub fn at(mut self, address: &str) -> Result<Self, Error> {
+        (self.host, self.port) = host_and_port(address).ok_or_else(|| {
+            let text = format!("`{address}` is no address for a ticket; write `host:port`");
+            Error::new(ErrorKind::Unavailable, text)
+        })?;
+        Ok(self)
+    }
+
+    /// The same ticket for peers that are to know the gateway by a
+    /// [certificate](crate::GatewayBuilder::certificate) for its host name, instead of by the hash of
+    /// its key. They verify it by the authorities in
+    /// [`ClientBuilder::authority`](crate::ClientBuilder::authority), or by the public ones with this
+    /// crate's feature `public-ca`.
+    #[must_use]
+    pub fn without_pin(mut self) -> Self {
+        self.pin = None;
+        self
+    }
 }
 
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pin = BASE64.encode(self.pin);
-        let token = BASE64.encode(self.token.expose());
-        let prefix = prefix(self.role);
-        write!(f, "{SCHEME}{}:{}?pin={pin}&token={prefix}{token}", self.host, self.port)
+        write!(f, "{SCHEME}{}:{}?", self.host, self.port)?;
+        if let Some(pin) = self.pin {
+            write!(f, "pin={}&", BASE64.encode(pin))?;
+        }
+        write!(f, "token={}{}", prefix(self.role), BASE64.encode(self.token.expose()))
     }
 }
 
@@ -58,6 +87,7 @@ fn prefix(role: Role) -> &'static str {
     match role {
         Role::Node => "ern_",
         Role::Client => "erc_",
+        Role::Admin => "era_",
     }
 }
 
@@ -65,35 +95,61 @@ impl FromStr for Ticket {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let bad = |part: &str| {
-            let text = format!(
-                "the ticket's {part}; a ticket is `{SCHEME}host:port?pin=..&token=..`, as the \
-                 gateway prints it"
-            );
-            Error::new(ErrorKind::Unavailable, text)
-        };
+        let Address { host, port, pin, token } = text.parse()?;
+        let (role, token) = token.ok_or_else(|| bad("token is missing"))?;
+        Ok(Self { host, port, pin, role, token })
+    }
+}
+
+/// A ticket, or one without a token for those who have a certificate.
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) pin: Option<Pin>,
+    pub(crate) token: Option<(Role, Token)>,
+}
+
+impl FromStr for Address {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
         let rest = text.strip_prefix(SCHEME).ok_or_else(|| bad("scheme is not `easyremote`"))?;
-        let (address, query) = rest.split_once('?').ok_or_else(|| bad("pin is missing"))?;
+        let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (host, port) =
             host_and_port(address).ok_or_else(|| bad("address is not `host:port`"))?;
         let (mut pin, mut token) = (None, None);
-        for pair in query.split('&') {
-            match pair.split_once('=') {
-                Some(("pin", value)) => pin = Some(value),
-                Some(("token", value)) => token = Some(value),
+        for pair in query.split('&').filter(|_| !query.is_empty()) {
+            let twice = match pair.split_once('=') {
+                Some(("pin", value)) => pin.replace(value),
+                Some(("token", value)) => token.replace(value),
                 _ => return Err(bad("query has a part that is neither `pin` nor `token`")),
+            };
+            if twice.is_some() {
+                return Err(bad("query says one thing twice"));
             }
         }
-        let pin = pin.ok_or_else(|| bad("pin is missing"))?;
-        let pin = decode(pin).ok_or_else(|| bad("pin is not 32 bytes in base64url"))?;
-        let token = token.ok_or_else(|| bad("token is missing"))?;
-        let (role, token) = [Role::Node, Role::Client]
-            .into_iter()
-            .find_map(|role| Some((role, token.strip_prefix(prefix(role))?)))
-            .ok_or_else(|| bad("token begins with neither `ern_` nor `erc_`"))?;
-        let token = decode(token).ok_or_else(|| bad("token is not 32 bytes in base64url"))?;
-        Ok(Self { host, port, pin, role, token: Token::new(token) })
+        let wrong_pin = || bad("pin is not 32 bytes in base64url");
+        let pin = pin.map(|pin| decode(pin).ok_or_else(wrong_pin)).transpose()?;
+        let token = token.map(read_token).transpose()?;
+        Ok(Self { host, port, pin, token })
     }
+}
+
+fn read_token(text: &str) -> Result<(Role, Token), Error> {
+    let (role, token) = Role::ALL
+        .into_iter()
+        .find_map(|role| Some((role, text.strip_prefix(prefix(role))?)))
+        .ok_or_else(|| bad("token begins with none of `ern_`, `erc_` and `era_`"))?;
+    let token = decode(token).ok_or_else(|| bad("token is not 32 bytes in base64url"))?;
+    Ok((role, Token::new(token)))
+}
+
+fn bad(part: &str) -> Error {
+    let text = format!(
+        "the ticket's {part}; a ticket is `{SCHEME}host:port?pin=..&token=..`, as the gateway \
+         prints it"
+    );
+    Error::new(ErrorKind::Unavailable, text)
 }
 
 fn decode(text: &str) -> Option<[u8; 32]> {
@@ -118,7 +174,7 @@ mod tests {
         Ticket {
             host: "gw.example.com".into(),
             port: 8080,
-            pin: [1; 32],
+            pin: Some([1; 32]),
             role: Role::Client,
             token: Token::new([2; 32]),
         }
@@ -127,8 +183,20 @@ mod tests {
     #[test]
     fn tickets_survive_text() {
         assert_eq!(sample().to_string().parse::<Ticket>().unwrap(), sample());
-        let v6 = Ticket { host: "[::1]".into(), role: Role::Node, ..sample() };
-        assert_eq!(v6.to_string().parse::<Ticket>().unwrap(), v6);
+        for role in Role::ALL {
+            let v6 = Ticket { host: "[::1]".into(), role, ..sample() };
+            assert_eq!(v6.to_string().parse::<Ticket>().unwrap(), v6);
+        }
+        let unpinned = sample().without_pin();
+        assert!(unpinned.to_string().starts_with("easyremote://gw.example.com:8080?token=erc_"));
+        assert_eq!(unpinned.to_string().parse::<Ticket>().unwrap(), unpinned);
+    }
+
+    #[test]
+    fn a_ticket_can_be_for_another_address() {
+        let moved = sample().at("[::1]:443").unwrap();
+        assert_eq!((moved.host.as_str(), moved.port), ("[::1]", 443));
+        assert!(sample().at("gw.example.com").is_err());
     }
 
     #[test]
@@ -145,9 +213,12 @@ mod tests {
             (good.replace(":8080", ""), "address"),
             (good.replace("pin=AQEB", "pin="), "pin"),
             (good.replace("&token", "&tokem"), "query"),
-            (good.replace("erc_", "era_"), "token"),
+            (good.replace("erc_", "erx_"), "token"),
             (good.replace("erc_AgIC", "erc_"), "token"),
-            (good.split('?').next().unwrap().to_owned(), "pin"),
+            (good.split('?').next().unwrap().to_owned(), "token"),
+            (good.split('&').next().unwrap().to_owned(), "token"),
+            (format!("{good}&pin=x"), "query"),
+            (format!("{good}&"), "query"),
         ] {
             let error = bad.parse::<Ticket>().unwrap_err();
             assert!(error.to_string().starts_with(&format!("the ticket's {part}")), "{error}");

@@ -1,21 +1,26 @@
-//! TLS 1.3 for both sides: the gateway shows its key, diallers check it against a pin.
+//! TLS 1.3 for both sides: the gateway shows its key, diallers check it against a pin, or its
+//! certificate against authorities.
 
 use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::error::{Error, ErrorKind};
-use crate::transport::identity::{Identity, Pin, pin_of};
+use crate::transport::authorities::Presented;
+use crate::transport::certificates::Shown;
+use crate::transport::identity::{Pin, pin_of};
 
 /// Both sides ask for it and accept nothing else.
 const ALPN: &[u8] = b"easyremote/1";
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
@@ -23,33 +28,62 @@ fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Unavailable, "TLS cannot be set up").with_source(error)
 }
 
-/// The gateway's side.
-pub(crate) fn server(identity: &Identity) -> Result<Arc<QuicServerConfig>, Error> {
-    let (certificate, key) = identity.certificate()?;
-    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+/// No verifier is asked about a version that is not offered.
+pub(super) fn no_tls12() -> rustls::Error {
+    rustls::Error::General("TLS 1.2 is not spoken here".into())
+}
+
+/// How a dialler knows the gateway.
+#[derive(Clone, Debug)]
+pub(crate) enum Expected {
+    /// By the one key whose hash this is.
+    Pin(Pin),
+    /// By a certificate for its name from one of these authorities.
+    Certificate(RootCertStore),
+}
+
+/// The gateway's side; `asks` for certificates of peers.
+pub(crate) fn server(shown: Arc<Shown>, asks: bool) -> Result<Arc<QuicServerConfig>, Error> {
+    let config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(unusable)?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
         .map_err(unusable)?;
+    let config = match asks {
+        true => config.with_client_cert_verifier(Arc::new(Presented::new())),
+        false => config.with_no_client_auth(),
+    };
+    let mut config = config.with_cert_resolver(shown);
     config.alpn_protocols = vec![ALPN.to_vec()];
     // 0-RTT data can be replayed by anyone who saw it, and a replayed call would run twice.
     config.max_early_data_size = 0;
+    // Everyone shows anew what lets it in.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(QuicServerConfig::try_from(config).map_err(unusable)?))
 }
 
-/// The dialler's side: trusts the one key whose hash is `pin`.
-pub(crate) fn client(pin: Pin) -> Result<Arc<QuicClientConfig>, Error> {
+/// The dialler's side; `own` is the certificate that it shows if it is asked.
+pub(crate) fn client(
+    expected: Expected,
+    own: Option<CertifiedKey>,
+) -> Result<Arc<QuicClientConfig>, Error> {
     let provider = provider();
-    let verifier = PinVerifier { pin, algorithms: provider.signature_verification_algorithms };
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let algorithms = provider.signature_verification_algorithms;
+    let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(unusable)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
+        .map_err(unusable)?;
+    let config = match expected {
+        Expected::Pin(pin) => config
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(PinVerifier { pin, algorithms })),
+        Expected::Certificate(authorities) => config.with_root_certificates(authorities),
+    };
+    let mut config = match own {
+        Some(own) => config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))),
+        None => config.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_early_data = false;
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(QuicClientConfig::try_from(config).map_err(unusable)?))
 }
 
@@ -86,7 +120,7 @@ impl ServerCertVerifier for PinVerifier {
         _certificate: &CertificateDer<'_>,
         _signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2 is not spoken here".into()))
+        Err(no_tls12())
     }
 
     fn verify_tls13_signature(
@@ -102,3 +136,6 @@ impl ServerCertVerifier for PinVerifier {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

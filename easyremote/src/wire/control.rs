@@ -11,6 +11,8 @@
 //! Messages whose tag is 128 or more are notes: a peer of another version that does not know one
 //! skips it. So it does with what follows the fields of a message that it knows.
 
+use std::fmt;
+
 use crate::error::Error;
 use crate::wire::bytes::{Malformed, Reader, WriteBytes};
 use crate::wire::error::{put_error, read_error};
@@ -27,13 +29,20 @@ pub enum Role {
     Node,
     /// Calls functions.
     Client,
+    /// Calls functions, whichever they are, and may ask the gateway for its
+    /// [statistics](crate::Client::gateway_stats).
+    Admin,
 }
 
 impl Role {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Node, Self::Client, Self::Admin];
+
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Node => 1,
             Self::Client => 2,
+            Self::Admin => 3,
         }
     }
 
@@ -41,6 +50,7 @@ impl Role {
         match code {
             1 => Some(Self::Node),
             2 => Some(Self::Client),
+            3 => Some(Self::Admin),
             _ => None,
         }
     }
@@ -49,6 +59,18 @@ impl Role {
         match self {
             Self::Node => "node",
             Self::Client => "client",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl Role {
+    /// With its article, for texts.
+    pub(crate) fn described(self) -> &'static str {
+        match self {
+            Self::Node => "a node",
+            Self::Client => "a client",
+            Self::Admin => "an admin",
         }
     }
 }
@@ -77,13 +99,30 @@ pub(crate) enum Control {
     Unknown(u8),
 }
 
+/// Says which token a proof is of.
+pub(crate) type TokenId = [u8; 8];
+
+/// Proves that a peer holds a token, on one connection only; not for logs all the same.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Proof {
+    pub(crate) token: TokenId,
+    pub(crate) tag: [u8; 32],
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proof(..)")
+    }
+}
+
 /// The dialler's first message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
     pub(crate) role: Role,
-    /// Proof that the dialler holds the role's token: see `transport::credentials`.
-    pub(crate) proof: [u8; 32],
-    /// The node's id; empty for a client.
+    /// Proof that the dialler holds one of the role's tokens: see `transport::credentials`. `None` if
+    /// it has shaken hands with a certificate instead.
+    pub(crate) proof: Option<Proof>,
+    /// The node's id; empty for others.
     pub(crate) id: String,
     /// Random per process: tells a node that reconnects from another with the same id.
     pub(crate) boot: [u8; 16],
@@ -226,7 +265,11 @@ fn put_number(out: &mut Vec<u8>, tag: u8, number: u64) {
 impl Hello {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[tag::HELLO, self.role.code()]);
-        out.extend_from_slice(&self.proof);
+        out.push(u8::from(self.proof.is_some()));
+        if let Some(proof) = &self.proof {
+            out.extend_from_slice(&proof.token);
+            out.extend_from_slice(&proof.tag);
+        }
         out.put_str(&self.id, MAX_NAME);
         out.extend_from_slice(&self.boot);
         out.put_varint(self.epoch);
@@ -236,7 +279,11 @@ impl Hello {
         Ok(Self {
             role: Role::from_code(reader.u8("role")?)
                 .ok_or_else(|| Malformed::new("`role` is not one that this version knows"))?,
-            proof: reader.array("proof")?,
+            proof: match reader.u8("proof")? {
+                0 => None,
+                1 => Some(Proof { token: reader.array("proof")?, tag: reader.array("proof")? }),
+                _ => return Err(Malformed::new("`proof` is not one that this version knows")),
+            },
             id: reader.str(MAX_NAME, "id")?.to_owned(),
             boot: reader.array("boot")?,
             epoch: reader.varint("epoch")?,
@@ -295,96 +342,4 @@ fn names(reader: &mut Reader<'_>, field: &str) -> Result<Vec<String>, Malformed>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::ErrorKind;
-
-    fn samples() -> Vec<Control> {
-        vec![
-            Control::Hello(Hello {
-                role: Role::Node,
-                proof: [3; 32],
-                id: "gpu-1".into(),
-                boot: [4; 16],
-                epoch: 5,
-            }),
-            Control::Welcome(Welcome { max_message: 64 << 20 }),
-            Control::Refused(Error::new(ErrorKind::Unauthenticated, "wrong token")),
-            Control::Register(Register {
-                tags: vec!["gpu".into()],
-                capacity: 8,
-                functions: vec![Offer {
-                    name: "sync_add".into(),
-                    kind: Kind::Unary,
-                    fingerprint: 6,
-                    parameters: vec!["a".into(), "b".into()],
-                    signature: "(a: i64, b: i64) -> i64".into(),
-                    doc: "Adds.".into(),
-                    needs: vec!["gpu".into(), "eu".into()],
-                    concurrency: 2,
-                }],
-            }),
-            Control::Registered,
-            Control::Ping(1),
-            Control::Pong(2),
-            Control::Draining,
-            Control::Drained,
-            Control::Retag(Retag { number: 3, tags: vec!["gpu".into(), "eu".into()] }),
-            Control::Retagged(3),
-            Control::Load(NodeLoad::new((2, 1), Some(50), (1 << 30, 4 << 30))),
-            Control::Unknown(255),
-        ]
-    }
-
-    #[test]
-    fn messages_survive_the_wire() {
-        for message in samples() {
-            let mut out = Vec::new();
-            message.put(&mut out).unwrap();
-            let back = Control::read(&out[FRAME_HEADER..]).unwrap();
-            assert_eq!(format!("{message:?}"), format!("{back:?}"));
-        }
-    }
-
-    #[test]
-    fn every_cut_is_an_error() {
-        for message in samples() {
-            let mut out = Vec::new();
-            message.put(&mut out).unwrap();
-            for end in FRAME_HEADER..out.len() {
-                assert!(Control::read(&out[FRAME_HEADER..end]).is_err(), "{message:?} at {end}");
-            }
-        }
-    }
-
-    #[test]
-    fn more_tags_than_a_node_may_have_are_refused() {
-        let mut out = Vec::new();
-        let tags = vec!["x".to_owned(); MAX_LIST + 1];
-        Control::Retag(Retag { number: 1, tags }).put(&mut out).unwrap();
-        assert!(Control::read(&out[FRAME_HEADER..]).is_err());
-    }
-
-    #[test]
-    fn only_notes_may_be_unknown() {
-        assert!(matches!(Control::read(&[200, 1, 2, 3]), Ok(Control::Unknown(200))));
-        assert!(Control::read(&[127, 1, 2, 3]).is_err());
-    }
-
-    #[test]
-    fn a_registration_above_the_limit_is_refused() {
-        let offer = Offer {
-            name: "f".into(),
-            kind: Kind::Unary,
-            fingerprint: 0,
-            parameters: Vec::new(),
-            signature: "x".repeat(MAX_TEXT),
-            doc: "x".repeat(MAX_TEXT),
-            needs: Vec::new(),
-            concurrency: 0,
-        };
-        let functions = vec![offer; MAX_FUNCTIONS];
-        let register = Register { tags: Vec::new(), capacity: 1, functions };
-        assert!(Control::Register(register).put(&mut Vec::new()).is_err());
-    }
-}
+mod tests;

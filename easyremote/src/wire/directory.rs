@@ -14,6 +14,32 @@ pub(crate) const FUNCTIONS: &str = "easyremote.functions";
 /// Gives a list of [`NodeInfo`].
 pub(crate) const NODES: &str = "easyremote.nodes";
 
+/// Gives [`GatewayStats`], to admins only.
+pub(crate) const STATS: &str = "easyremote.stats";
+
+/// What a gateway is doing, and has done, from [`Gateway::stats`](crate::Gateway::stats) and
+/// [`Client::gateway_stats`](crate::Client::gateway_stats).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct GatewayStats {
+    /// Open connections, including those that have not proven who they are.
+    pub connections: u64,
+    /// Connected clients, admins included.
+    pub clients: u64,
+    /// Registered nodes.
+    pub nodes: u64,
+    /// Calls and streams under way, those that wait included.
+    pub in_flight: u64,
+    /// Calls and streams that wait for a node with room.
+    pub waiting: u64,
+    /// Calls and streams begun since the start.
+    pub calls: u64,
+    /// Peers that were refused since the start: they did not prove who they are, or may not do
+    /// what they came for.
+    pub refused: u64,
+}
+
 /// A registered node, from [`Gateway::nodes`](crate::Gateway::nodes) and
 /// [`Client::nodes`](crate::Client::nodes).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

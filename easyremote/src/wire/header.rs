@@ -55,11 +55,15 @@ pub(crate) struct CallHeader {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Caller {
-    /// Whether it is a client, or a node whose function makes the call.
+    /// Whether it is a client or an admin, or a node whose function makes the call.
     pub role: Role,
-    /// A node's id; of a client `client-` and a number that is random for each process. A name to
-    /// tell callers apart: what is proven is the role.
+    /// A node's id; of a client `client-`, of an admin `admin-`, and a number that is random for each
+    /// process. A name to tell callers apart: what is proven are role and identity.
     pub id: String,
+    /// Who it is: what its [token](crate::GatewayBuilder::token) is called, up to a `#`, or the name in
+    /// its [certificate](crate::GatewayBuilder::authority). Peers whose
+    /// token has no name of its own, and those of the gateway's own user, are `default`.
+    pub identity: String,
     /// The address that the gateway sees it at.
     pub address: SocketAddr,
 }
@@ -132,6 +136,7 @@ impl CallHeader {
             let mut value = vec![caller.role.code()];
             value.put_str(&caller.id, MAX_NAME);
             value.put_str(&caller.address.to_string(), MAX_NAME);
+            value.put_str(&caller.identity, MAX_NAME);
             out.put_varint(option::CALLER);
             out.put_bytes(&value);
         }
@@ -201,7 +206,8 @@ impl Caller {
         let address = reader.str(MAX_NAME, "caller")?;
         let address =
             address.parse().map_err(|_| Malformed::new("the caller's address is none"))?;
-        Ok(Self { role, id, address })
+        let identity = reader.str(MAX_NAME, "caller")?.to_owned();
+        Ok(Self { role, id, identity, address })
     }
 }
 
@@ -249,6 +255,7 @@ mod tests {
             caller: Some(Caller {
                 role: Role::Client,
                 id: "client-1".into(),
+                identity: "ci".into(),
                 address: "[::1]:4433".parse().unwrap(),
             }),
         }

@@ -1,0 +1,215 @@
+//! Tokens: several for a role, replaced and revoked while the gateway runs; and what admins may.
+
+use std::time::{Duration, Instant};
+
+use common::{Probe, SayOnDrop, World, say, soon, until};
+use easyremote::{
+    CallError, Client, Context, Error, ErrorKind, Executed, Gateway, Node, Role, functions, remote,
+};
+use futures::StreamExt;
+
+#[remote]
+fn add(a: i64, b: i64) -> i64 {
+    a + b
+}
+
+#[remote]
+fn caller(#[ctx] ctx: &Context) -> (String, String) {
+    let caller = ctx.caller();
+    (format!("{:?}", caller.role), caller.identity.clone())
+}
+
+#[remote]
+async fn forever(probe: u64) {
+    let dropped = SayOnDrop(probe, "dropped");
+    dropped.say("started");
+    std::future::pending::<()>().await;
+}
+
+#[remote(stream)]
+fn endless(probe: u64) -> impl futures::Stream<Item = u64> {
+    say(probe, "started");
+    futures::stream::iter(0..).then(|n| async move { n })
+}
+
+/// Calls as the node that it runs on.
+#[remote]
+async fn nested(#[ctx] ctx: &Context) -> Result<i64, String> {
+    add::call(&ctx.client(), 1, 2).await.map_err(|error| format!("{:?}", error.kind()))
+}
+
+async fn gateway(tokens: &[(Role, &str)]) -> (Gateway, tempfile::TempDir) {
+    let state = tempfile::tempdir().unwrap();
+    let builder = Gateway::builder("127.0.0.1:0").state_dir(state.path());
+    let builder = tokens.iter().fold(builder, |builder, (role, name)| builder.token(*role, *name));
+    (soon(builder.serve()).await.unwrap(), state)
+}
+
+async fn refused(error: Error) {
+    assert_eq!((error.kind(), error.executed()), (ErrorKind::Unauthenticated, Executed::No));
+    assert!(error.to_string().contains("or not any more"), "{error}");
+}
+
+#[tokio::test]
+async fn the_old_and_the_new_token_are_valid_side_by_side() {
+    let (gateway, _state) = gateway(&[(Role::Client, "ci#1")]).await;
+    let _node = soon(Node::serve(gateway.ticket(Role::Node), functions![caller])).await.unwrap();
+    let old = gateway.ticket_of(Role::Client, "ci#1").unwrap();
+    let new = gateway.add_token(Role::Client, "ci#2").unwrap();
+    assert_ne!(old, new);
+    assert_eq!(gateway.tokens(Role::Client), ["ci#1", "ci#2"]);
+    assert_eq!(gateway.ticket(Role::Client), new, "the newest is handed out");
+    for ticket in [&old, &new] {
+        let client = soon(Client::connect(ticket.clone())).await.unwrap();
+        let (role, identity) = soon(caller::call(&client)).await.unwrap();
+        assert_eq!((role.as_str(), identity.as_str()), ("Client", "ci"));
+    }
+    assert!(gateway.revoke(Role::Client, "ci#1"));
+    refused(soon(Client::connect(old)).await.unwrap_err()).await;
+    soon(Client::connect(new)).await.unwrap();
+    assert!(!gateway.revoke(Role::Client, "ci#1"), "there is none any more");
+    assert_eq!(gateway.ticket_of(Role::Client, "ci#1"), None);
+    assert_eq!(gateway.stats().refused, 1);
+}
+
+#[tokio::test]
+async fn naming_a_token_takes_the_place_of_the_default_one() {
+    let (first, state) = gateway(&[]).await;
+    let default = first.ticket(Role::Client);
+    assert_eq!(first.tokens(Role::Client), ["default"]);
+    soon(Client::connect(default.clone())).await.unwrap();
+    let address = first.local_addr();
+    soon(first.shutdown()).await;
+    drop(first);
+    let builder = Gateway::builder(address).state_dir(state.path()).token(Role::Client, "ci");
+    let second = soon(builder.serve()).await.unwrap();
+    refused(soon(Client::connect(default)).await.unwrap_err()).await;
+    // Those of the gateway's own user need none.
+    let local = Client::builder(address).state_dir(state.path()).connect();
+    soon(local).await.unwrap();
+    assert_eq!(second.tokens(Role::Node), ["default"]);
+}
+
+#[tokio::test]
+async fn the_same_name_gives_the_same_token_after_a_restart() {
+    let (first, state) = gateway(&[(Role::Client, "ci")]).await;
+    let ticket = first.ticket(Role::Client);
+    let address = first.local_addr();
+    soon(first.shutdown()).await;
+    drop(first);
+    let builder = Gateway::builder(address).state_dir(state.path()).token(Role::Client, "ci");
+    let second = soon(builder.serve()).await.unwrap();
+    assert_eq!(second.ticket(Role::Client), ticket);
+    soon(Client::connect(ticket)).await.unwrap();
+}
+
+#[tokio::test]
+async fn revoking_ends_live_sessions_within_a_second_and_keeps_them_out() {
+    let (gateway, _state) = gateway(&[(Role::Client, "a"), (Role::Client, "b")]).await;
+    let functions = functions![add, forever, endless];
+    let _node = soon(Node::serve(gateway.ticket(Role::Node), functions)).await.unwrap();
+    let [a, b] = ["a", "b"].map(|name| gateway.ticket_of(Role::Client, name).unwrap());
+    let (client, other) = (soon(Client::connect(a)).await, soon(Client::connect(b)).await);
+    let (client, other) = (client.unwrap(), other.unwrap());
+    let mut probe = Probe::new();
+    let call = tokio::spawn(forever::call(&client, probe.key));
+    assert_eq!(probe.next().await, "started");
+    let mut stream = endless::call(&client, probe.key);
+    assert_eq!(soon(stream.next()).await.unwrap().unwrap(), 0);
+    assert_eq!(probe.next().await, "started");
+
+    let revoked = Instant::now();
+    assert!(gateway.revoke(Role::Client, "a"));
+    let error = soon(call).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    assert!(error.to_string().contains("revoked"), "{error}");
+    let last = soon(async {
+        loop {
+            if let Err(error) = stream.next().await.unwrap() {
+                break error;
+            }
+        }
+    });
+    assert_eq!(last.await.kind(), ErrorKind::Unauthenticated);
+    assert_eq!(probe.next().await, "dropped");
+    until(|| gateway.stats().clients == 1).await;
+    assert!(revoked.elapsed() < Duration::from_secs(1), "{:?}", revoked.elapsed());
+
+    // It fails at once, without a word to the gateway, which is not to be asked again and again.
+    for _ in 0..100 {
+        let error = soon(add::call(&client, 1, 2)).await.unwrap_err();
+        assert_eq!((error.kind(), error.executed()), (ErrorKind::Unauthenticated, Executed::No));
+    }
+    assert_eq!(gateway.stats().refused, 0, "it has not even asked once");
+    assert_eq!(soon(add::call(&other, 1, 2)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_node_whose_token_is_revoked_gets_no_more_calls() {
+    let (gateway, _state) = gateway(&[(Role::Node, "bad"), (Role::Node, "good")]).await;
+    let [bad, good] = ["bad", "good"].map(|name| gateway.ticket_of(Role::Node, name).unwrap());
+    let bad = soon(Node::serve(bad, functions![forever, nested])).await.unwrap();
+    let _good = soon(Node::serve(good, functions![add])).await.unwrap();
+    let client = soon(Client::connect(gateway.ticket(Role::Client))).await.unwrap();
+    assert_eq!(soon(nested::call(&client)).await.unwrap(), 3);
+    let mut probe = Probe::new();
+    let call = tokio::spawn(forever::call(&client, probe.key));
+    assert_eq!(probe.next().await, "started");
+
+    let revoked = Instant::now();
+    assert!(gateway.revoke(Role::Node, "bad"));
+    let error = soon(call).await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.executed()), (ErrorKind::NodeLost, Executed::Maybe));
+    until(|| gateway.stats().nodes == 1 && bad.stats().gateways == 0).await;
+    assert!(revoked.elapsed() < Duration::from_secs(1), "{:?}", revoked.elapsed());
+    let error = soon(nested::call(&client)).await.unwrap_err();
+    let CallError::Remote(error) = error else { panic!("{error:?}") };
+    assert_eq!(error.kind(), ErrorKind::NoNode);
+    assert_eq!(soon(add::call(&client, 1, 2)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_token_is_good_for_its_role_only() {
+    let (gateway, _state) = gateway(&[]).await;
+    let swap =
+        |role: Role, from: &str, to: &str| gateway.ticket(role).to_string().replace(from, to);
+    for forged in [swap(Role::Node, "ern_", "erc_"), swap(Role::Client, "erc_", "era_")] {
+        refused(soon(Client::connect(forged)).await.unwrap_err()).await;
+    }
+    let forged = swap(Role::Admin, "era_", "ern_");
+    refused(soon(Node::serve(forged, functions![add])).await.unwrap_err()).await;
+    let error = soon(Node::serve(gateway.ticket(Role::Admin), functions![add])).await.unwrap_err();
+    assert!(error.to_string().ends_with("is one for an admin, and this is a node"), "{error}");
+    let client = Client::builder(gateway.ticket(Role::Client)).admin().connect();
+    let error = soon(client).await.unwrap_err();
+    assert!(error.to_string().ends_with("is one for a client, and this is an admin"), "{error}");
+    assert_eq!(gateway.stats().clients + gateway.stats().nodes, 0);
+}
+
+#[tokio::test]
+async fn an_admin_may_call_and_ask_for_statistics_and_others_may_not() {
+    let world = World::start().await;
+    let _node = world.node(functions![caller]).await;
+    let admin = soon(Client::connect(world.gateway.ticket(Role::Admin))).await.unwrap();
+    let (role, identity) = soon(caller::call(&admin)).await.unwrap();
+    assert_eq!((role.as_str(), identity.as_str()), ("Admin", "default"));
+    let stats = soon(admin.gateway_stats()).await.unwrap();
+    assert_eq!((stats.nodes, stats.clients), (1, 1));
+    let local = soon(world.client_builder().admin().connect()).await.unwrap();
+    assert_eq!(soon(local.gateway_stats()).await.unwrap().clients, 2);
+
+    let client = world.client().await;
+    let error = soon(client.gateway_stats()).await.unwrap_err();
+    assert_eq!((error.kind(), error.executed()), (ErrorKind::PermissionDenied, Executed::No));
+    assert!(error.to_string().contains("is for admins"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_no_name_is_refused_when_the_gateway_starts() {
+    let state = tempfile::tempdir().unwrap();
+    let builder = Gateway::builder("127.0.0.1:0").state_dir(state.path());
+    for names in [&["a b"][..], &["#1"], &["a", "a"]] {
+        let builder = names.iter().fold(builder.clone(), |b, name| b.token(Role::Node, *name));
+        assert_eq!(soon(builder.serve()).await.unwrap_err().kind(), ErrorKind::Protocol);
+    }
+}
