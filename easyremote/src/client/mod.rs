@@ -31,9 +31,12 @@ use crate::transport::address::{Gateways, IntoGateways};
 use crate::transport::dial::Dialler;
 use crate::transport::io_thread::IoThread;
 use crate::transport::link::{Link, LinkState};
+use crate::transport::room::Room;
 use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, NodeInfo};
 use crate::wire::kind::Kind;
-use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT, STALL_TIMEOUT};
+use crate::wire::limits::{
+    MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT, MAX_UNFINISHED_ANSWERS, STALL_TIMEOUT,
+};
 
 pub use crate::client::call::{Call, call, call_with};
 pub use crate::client::instance::Instance;
@@ -69,6 +72,7 @@ pub struct ClientBuilder {
     max_message: usize,
     connect_timeout: Duration,
     stall_timeout: Duration,
+    max_unfinished: u64,
     state_dir: Option<PathBuf>,
 }
 
@@ -97,6 +101,7 @@ impl Client {
             max_message: MAX_MESSAGE,
             connect_timeout: CONNECT_TIMEOUT,
             stall_timeout: STALL_TIMEOUT,
+            max_unfinished: MAX_UNFINISHED_ANSWERS,
             state_dir: None,
         }
     }
@@ -199,6 +204,17 @@ impl ClientBuilder {
         self
     }
 
+    /// Most bytes of large answers that the client receives at a time, and as many of items; those of
+    /// up to 64 KiB do not count. Further answers wait for their turn; a stream for whose item there
+    /// is no room fails with [`ErrorKind::Overloaded`]. 256 MiB unless set, and at least
+    /// [`max_message`](Self::max_message).
+    ///
+    /// No gateway can make a client hold more, however many answers it begins and does not end.
+    pub fn max_unfinished(mut self, bytes: u64) -> Self {
+        self.max_unfinished = bytes;
+        self
+    }
+
     /// Finds the local identity in `directory` instead of the state directory of the user. Only of
     /// use for gateways on this machine that were given the same directory.
     pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
@@ -233,6 +249,7 @@ impl ClientBuilder {
         let mut link =
             Link::new(io.handle().clone(), state, self.connect_timeout, self.max_message)?;
         link.stall_timeout = self.stall_timeout;
+        link.room = Room::new(self.max_unfinished, self.max_message);
         Ok(Client {
             link: Arc::new(link),
             owned: Some(Arc::new(io)),

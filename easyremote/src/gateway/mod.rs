@@ -1,9 +1,13 @@
 //! The gateway: the one party that listens. It routes calls; it never looks into them.
 
+mod admission;
 mod choice;
 mod directory;
+mod limits;
 mod needs;
 mod node_session;
+mod peer;
+mod progress;
 mod queue;
 mod relay;
 mod routes;
@@ -21,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, ErrorKind, Executed};
+use crate::gateway::admission::Admission;
+use crate::gateway::limits::Hits;
 use crate::gateway::routes::Routes;
 use crate::transport::endpoint;
 use crate::transport::identity::Identity;
@@ -30,6 +36,8 @@ use crate::transport::ticket::Ticket;
 use crate::wire::control::Role;
 use crate::wire::directory::NodeInfo;
 use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
+
+pub use crate::gateway::limits::{GatewayLimits, LimitHits};
 
 /// A running gateway.
 ///
@@ -59,6 +67,7 @@ pub struct GatewayBuilder {
     address: String,
     state_dir: Option<PathBuf>,
     max_message: usize,
+    limits: GatewayLimits,
     refusals: Option<mpsc::UnboundedSender<Refusal>>,
 }
 
@@ -77,6 +86,9 @@ struct Shared {
     identity: Identity,
     routes: Arc<Routes>,
     max_message: usize,
+    limits: GatewayLimits,
+    admission: Arc<Admission>,
+    hits: Hits,
     /// Hears of refused calls. Not bounded: only a test asks for it, whose own calls they are.
     refusals: Option<mpsc::UnboundedSender<Refusal>>,
     counters: Counters,
@@ -102,6 +114,8 @@ struct Counters {
 pub struct GatewayStats {
     /// Open connections, including those that have not proven who they are.
     pub connections: u64,
+    /// Those of them that have not proven who they are.
+    pub unauthenticated: u64,
     /// Connected clients.
     pub clients: u64,
     /// Registered nodes.
@@ -112,6 +126,8 @@ pub struct GatewayStats {
     pub waiting: u64,
     /// Calls and streams begun since the start.
     pub calls: u64,
+    /// How often each limit was hit since the start.
+    pub hits: LimitHits,
 }
 
 impl Gateway {
@@ -136,6 +152,7 @@ impl Gateway {
             address: address.to_string(),
             state_dir: None,
             max_message: MAX_MESSAGE,
+            limits: GatewayLimits::default(),
             refusals: None,
         }
     }
@@ -173,11 +190,13 @@ impl Gateway {
         let counters = &self.shared.counters;
         GatewayStats {
             connections: counters.connections.load(Ordering::Relaxed),
+            unauthenticated: self.shared.admission.n_unauthenticated(),
             clients: counters.clients.load(Ordering::Relaxed),
             nodes: self.shared.routes.n_nodes(),
             in_flight: counters.in_flight.load(Ordering::Relaxed),
             waiting: self.shared.routes.n_waiting(),
             calls: counters.calls.load(Ordering::Relaxed),
+            hits: self.shared.hits.read(),
         }
     }
 
@@ -241,6 +260,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// What the gateway allows its peers, instead of the defaults.
+    pub fn limits(mut self, limits: GatewayLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Tells `refusals` of every call for which there is no node.
     pub(crate) fn refusals(mut self, refusals: mpsc::UnboundedSender<Refusal>) -> Self {
         self.refusals = Some(refusals);
@@ -260,6 +285,9 @@ impl GatewayBuilder {
             identity,
             routes: Arc::default(),
             max_message: self.max_message,
+            admission: Admission::new(self.limits.clone()),
+            limits: self.limits,
+            hits: Hits::default(),
             refusals: self.refusals,
             counters: Counters::default(),
             draining: CancellationToken::new(),
@@ -317,7 +345,11 @@ async fn run(endpoint: &quinn::Endpoint, shared: &Arc<Shared>, stop: Cancellatio
                 // Not `ignore`: the peer is to look for another gateway at once.
                 Some(incoming) if shared.draining.is_cancelled() => incoming.refuse(),
                 Some(incoming) => {
-                    sessions.spawn(session::serve(incoming, shared.clone()));
+                    if let Some((incoming, visitor)) =
+                        shared.admission.receive(incoming, &shared.hits)
+                    {
+                        sessions.spawn(session::serve(incoming, visitor, shared.clone()));
+                    }
                 }
                 None => {
                     tracing::error!("the gateway's socket is gone; it ends");

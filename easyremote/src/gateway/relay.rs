@@ -8,6 +8,9 @@ use futures::FutureExt;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::error::{Error, ErrorKind, Executed};
+use crate::gateway::limits::hit;
+use crate::gateway::peer::Peer;
+use crate::gateway::progress::Progress;
 use crate::gateway::routes::Place;
 use crate::gateway::{Refusal, Shared, directory};
 use crate::gauge::Gauge;
@@ -15,42 +18,55 @@ use crate::transport::reset;
 use crate::transport::stream::{Broken, RecvHalf, SendHalf};
 use crate::wire::error::put_error;
 use crate::wire::frame::{FrameBuffer, FrameKind};
-use crate::wire::header::{CallHeader, Caller};
+use crate::wire::header::CallHeader;
 use crate::wire::limits::HEADER_TIMEOUT;
 use crate::wire::scanner::FrameScanner;
 
-/// Serves one stream that `caller` has opened, on its connection of this number.
+/// Serves one stream that `peer` has opened.
 pub(super) async fn serve(
     send: quinn::SendStream,
     recv: quinn::RecvStream,
     shared: Arc<Shared>,
-    caller: Arc<Caller>,
-    number: u64,
+    peer: Arc<Peer>,
 ) {
     let _gauge = Gauge::up(&shared.counters.in_flight);
     let _busy = shared.busy.token();
     let mut client = Hop { send: SendHalf::new(send), recv: RecvHalf::new(recv) };
     let mut buffer = FrameBuffer::new(0);
-    let header = match timeout(HEADER_TIMEOUT, read_header(&mut client.recv, &mut buffer)).await {
+    let limit = shared.limits.header_timeout;
+    let header = match timeout(limit, read_header(&mut client.recv, &mut buffer)).await {
         // Whatever the caller says of itself is not its to say.
         Ok(Ok(header)) => {
-            CallHeader { caller: Some((*caller).clone()), held: Duration::ZERO, ..header }
+            CallHeader { caller: Some(peer.caller.clone()), held: Duration::ZERO, ..header }
         }
-        Ok(Err(error)) => return answer_error(client, &error).await,
+        Ok(Err(error)) => {
+            peer.cancels.note();
+            return answer_error(client, &error).await;
+        }
         Err(_) => {
-            let error = protocol(format!("no complete call header within {HEADER_TIMEOUT:?}"));
+            hit(&shared.hits.header_timeouts);
+            let error = protocol(format!("no complete call header within {limit:?}"));
             return answer_error(client, &error).await;
         }
     };
     let received = Instant::now();
-    if let Some(answer) = directory::answer(&header, &shared) {
+    let directory = directory::answer(&header, &shared);
+    let kept = match peer.keep(directory.as_ref().map_or(buffer.len(), Vec::len), &shared) {
+        Ok(kept) => kept,
+        Err(error) => return answer_error(client, &error).await,
+    };
+    if let Some(answer) = directory {
         return answer_frames(client, &answer).await;
     }
-    match hand_over(&mut client, header, &mut buffer, received, (&shared, number)).await {
+    match hand_over(&mut client, header, &mut buffer, received, (&shared, peer.number)).await {
         Ok(Some((place, node, request))) => {
-            relay(client, node, &place, request, shared.max_message).await;
+            drop(kept);
+            match relay(client, node, &place, request, &shared).await {
+                true => peer.cancels.make_up(),
+                false => peer.cancels.note(),
+            }
         }
-        Ok(None) => {}
+        Ok(None) => peer.cancels.note(),
         Err(error) => answer_error(client, &error).await,
     }
 }
@@ -207,22 +223,32 @@ enum End {
     Receiver(Broken),
     /// What the sender sent is not made of frames.
     Malformed(String),
+    /// The sender stopped in the middle of something.
+    Stalled,
+    /// The same, if the sender is the caller.
+    Starved,
 }
 
-/// Relays both directions until the call is over.
+/// Relays both directions until the call is over. Says whether its caller has waited for something
+/// to come back.
 async fn relay(
     mut client: Hop,
     mut node: Hop,
     place: &Place,
     mut request: FrameScanner,
-    max_message: usize,
-) {
-    let mut answer = FrameScanner::answer(max_message);
+    shared: &Shared,
+) -> bool {
+    let mut answer = FrameScanner::answer(shared.max_message);
+    let limit = shared.limits.progress_timeout;
     let end = tokio::select! {
         biased;
-        end = pump(&mut node.recv, &mut client.send, &mut answer, || place.answered()) => end,
-        broken = upload(&mut client.recv, &mut node.send, &mut request) => End::Receiver(broken),
+        end = pump(&mut node.recv, &mut client.send, &mut answer, limit, || place.answered()) => end,
+        end = upload(&mut client.recv, &mut node.send, &mut request, limit) => end,
     };
+    if matches!(end, End::Stalled | End::Starved) {
+        hit(&shared.hits.progress_timeouts);
+    }
+    let waited = answer.shows_execution() || !matches!(end, End::Receiver(_));
     match end {
         // Also if the node is lost between its answer and the FIN.
         End::Fin | End::Sender(_) if answer.is_complete() => client.send.finish(),
@@ -235,7 +261,7 @@ async fn relay(
         failed => {
             // What was seen of it has not all been sent on.
             let malformed = matches!(failed, End::Malformed(_));
-            let error = node_error(failed, place.node().id())
+            let error = node_error(failed, place.node().id(), limit)
                 .with_executed(executed(&request, &answer))
                 .with_delivered(answer.items())
                 .with_node(place.node().id());
@@ -248,6 +274,7 @@ async fn relay(
             }
         }
     }
+    waited
 }
 
 /// Whether the function may have run, as far as the relay has seen.
@@ -260,7 +287,7 @@ fn executed(request: &FrameScanner, answer: &FrameScanner) -> Executed {
     }
 }
 
-fn node_error(end: End, id: &str) -> Error {
+fn node_error(end: End, id: &str, limit: Duration) -> Error {
     match end {
         End::Sender(Broken::Peer(code)) => {
             let (kind, _) = reset::read(code);
@@ -270,55 +297,81 @@ fn node_error(end: End, id: &str) -> Error {
             let text = format!("node `{id}` was lost during the call");
             Error::new(ErrorKind::NodeLost, text).with_source(broken.error(ErrorKind::NodeLost))
         }
+        End::Stalled => protocol(format!(
+            "node `{id}` stopped in the middle of its answer: less than 1 KiB came in {limit:?}"
+        )),
+        End::Starved => protocol(format!(
+            "the caller stopped in the middle of what it sends: less than 1 KiB came in {limit:?}"
+        )),
         End::Malformed(text) => protocol(format!("node `{id}` sent what is no answer: {text}")),
         End::Fin | End::Receiver(_) => protocol(format!("the answer of node `{id}` has no end")),
     }
 }
 
-/// Moves the request; resolves only when the client gives the call up, or is lost.
-async fn upload(from: &mut RecvHalf, to: &mut SendHalf, passed: &mut FrameScanner) -> Broken {
-    match pump(from, to, passed, || ()).await {
+/// Moves the request; resolves only when the client gives the call up, stops in the middle of
+/// something, or is lost.
+async fn upload(
+    from: &mut RecvHalf,
+    to: &mut SendHalf,
+    passed: &mut FrameScanner,
+    limit: Duration,
+) -> End {
+    match pump(from, to, passed, limit, || ()).await {
         End::Fin => to.finish(),
-        End::Sender(broken) => return broken,
+        End::Sender(broken) => return End::Receiver(broken),
         End::Malformed(_) => {
             // What is wrong may come after complete arguments.
-            return Broken::Peer(reset::code(ErrorKind::Protocol, Executed::Maybe));
+            let code = reset::code(ErrorKind::Protocol, Executed::Maybe);
+            return End::Receiver(Broken::Peer(code));
         }
+        End::Stalled | End::Starved => return End::Starved,
         // The node has read enough, or is gone; the other direction tells.
         End::Receiver(_) => from.stop(reset::cancelled()),
     }
     std::future::pending().await
 }
 
-/// Moves bytes from `from` to `to` until one of them is done; says `begun` with the first of them.
+/// Moves bytes from `from` to `to` until one of them is done, or `from` makes no progress for
+/// `limit` in the middle of something; says `begun` with the first of them.
 async fn pump(
     from: &mut RecvHalf,
     to: &mut SendHalf,
     passed: &mut FrameScanner,
+    limit: Duration,
     begun: impl FnOnce(),
 ) -> End {
     let mut stopped = to.stopped();
     let mut begun = Some(begun);
+    let mut progress = Progress::new(limit);
     loop {
+        let due = progress.due(passed);
         let read = tokio::select! {
             biased;
             read = from.read() => read,
             // `None` says that all is received after a FIN, which this loop never sends.
             broken = &mut stopped => return End::Receiver(broken.unwrap_or(Broken::Local)),
+            // Set only if there is nothing to read.
+            () = async { sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {
+                return End::Stalled;
+            }
         };
         match read {
             Ok(Some(mut chunks)) => {
                 if let Some(begun) = begun.take() {
                     begun();
                 }
+                let mut n = 0;
                 for chunk in chunks.iter() {
                     if let Err(cause) = passed.pass(chunk) {
                         return End::Malformed(cause.text);
                     }
+                    n += chunk.len();
                 }
+                let paused = progress.came(n, passed);
                 if let Err(broken) = to.write_chunks(chunks.as_mut()).await {
                     return End::Receiver(broken);
                 }
+                progress.resume(paused);
             }
             Ok(None) => return End::Fin,
             Err(broken) => return End::Sender(broken),

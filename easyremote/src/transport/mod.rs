@@ -13,6 +13,7 @@ pub(crate) mod identity;
 pub(crate) mod io_thread;
 pub(crate) mod link;
 pub(crate) mod reset;
+pub(crate) mod room;
 pub(crate) mod stream;
 pub(crate) mod ticket;
 pub(crate) mod tls;

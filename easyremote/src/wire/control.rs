@@ -195,7 +195,7 @@ impl Hello {
             role: Role::from_code(reader.u8("role")?)
                 .ok_or_else(|| Malformed::new("`role` is not one that this version knows"))?,
             proof: reader.array("proof")?,
-            id: reader.str(MAX_NAME, "id")?.to_owned(),
+            id: reader.name(MAX_NAME, "id")?,
             boot: reader.array("boot")?,
             epoch: reader.varint("epoch")?,
         })
@@ -226,7 +226,7 @@ impl Register {
             capacity: reader.varint("capacity")?,
             functions: reader.list(MAX_FUNCTIONS, "functions", |reader| {
                 Ok(Offer {
-                    name: reader.str(MAX_NAME, "name")?.to_owned(),
+                    name: reader.name(MAX_NAME, "name")?,
                     kind: Kind::from_code(reader.u8("kind")?)
                         .ok_or_else(|| Malformed::new("a function is of unknown kind"))?,
                     fingerprint: reader.u64("fingerprint")?,
@@ -249,7 +249,7 @@ fn put_names(out: &mut Vec<u8>, names: &[String]) {
 }
 
 fn names(reader: &mut Reader<'_>, field: &str) -> Result<Vec<String>, Malformed> {
-    reader.list(MAX_LIST, field, |reader| reader.str(MAX_NAME, field).map(str::to_owned))
+    reader.list(MAX_LIST, field, |reader| reader.name(MAX_NAME, field))
 }
 
 #[cfg(test)]

@@ -1,0 +1,7 @@
+//! Peers that keep no rules: attackers of a gateway, hostile gateways and hostile nodes. They are made
+//! with quinn directly, from the wire as it is documented.
+
+mod attacker;
+mod limits;
+mod target;
+mod wire;
