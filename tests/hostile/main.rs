@@ -2,6 +2,9 @@
 //! with quinn directly, from the wire as it is documented.
 
 mod attacker;
+mod gateways;
+mod impostor;
 mod limits;
+mod nodes;
 mod target;
 mod wire;
