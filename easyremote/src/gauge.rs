@@ -28,6 +28,17 @@ impl Charge {
         Self { budget: budget.clone(), bytes: 0, limit }
     }
 
+    /// Charges `bytes` in all, and gives back what was charged beyond that. Says whether the budget
+    /// allows it.
+    pub(crate) fn set_to(&mut self, bytes: usize) -> bool {
+        let less = self.bytes.saturating_sub(bytes as u64);
+        if less > 0 {
+            self.bytes -= less;
+            self.budget.fetch_sub(less, Ordering::Relaxed);
+        }
+        self.bytes >= bytes as u64 || self.grow_to(bytes)
+    }
+
     /// Charges `bytes` in all. Says whether the budget allows that.
     pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
         let more = (bytes as u64).saturating_sub(self.bytes);

@@ -193,7 +193,7 @@ impl Exchange {
     ) -> Result<(Frame, Option<NodeTrace>), Error> {
         let mut trace = None;
         loop {
-            match recv.frame(buffer).await {
+            match self.link.room.frame(recv, buffer).await {
                 // Once: a gateway must not keep the caller waiting with more and more of them.
                 Ok(Some(frame)) if frame.kind == FrameKind::Trace && trace.is_none() => {
                     self.progress = Progress::Answered;

@@ -34,10 +34,13 @@ use crate::transport::certificates::KeyFiles;
 use crate::transport::dial::Dialler;
 use crate::transport::io_thread::IoThread;
 use crate::transport::link::{Link, LinkState};
+use crate::transport::room::Room;
 use crate::transport::trust::Trust;
 use crate::wire::directory::{FUNCTIONS, FunctionInfo, GatewayStats, NODES, NodeInfo, STATS};
 use crate::wire::kind::Kind;
-use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT, STALL_TIMEOUT};
+use crate::wire::limits::{
+    MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT, MAX_UNFINISHED_ANSWERS, STALL_TIMEOUT,
+};
 
 pub use crate::client::call::{Call, call, call_with};
 pub use crate::client::instance::Instance;
@@ -77,6 +80,7 @@ pub struct ClientBuilder {
     lanes: bool,
     trust: Trust,
     admin: bool,
+    max_unfinished: u64,
 }
 
 /// Longest time that a client tries to reach its gateway before it gives up, unless set otherwise.
@@ -107,6 +111,7 @@ impl Client {
             lanes: true,
             trust: Trust::default(),
             admin: false,
+            max_unfinished: MAX_UNFINISHED_ANSWERS,
         }
     }
 
@@ -252,6 +257,17 @@ impl ClientBuilder {
         self
     }
 
+    /// Most bytes of large answers that the client receives at a time, and as many of items; those of
+    /// up to 64 KiB do not count. Further answers wait for their turn; a stream for whose item there
+    /// is no room fails with [`ErrorKind::Overloaded`]. 256 MiB unless set, and at least
+    /// [`max_message`](Self::max_message).
+    ///
+    /// No gateway can make a client hold more, however many answers it begins and does not end.
+    pub fn max_unfinished(mut self, bytes: u64) -> Self {
+        self.max_unfinished = bytes;
+        self
+    }
+
     /// Finds the local identity in `directory` instead of the state directory of the user. Only of
     /// use for gateways on this machine that were given the same directory.
     pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
@@ -297,6 +313,7 @@ impl ClientBuilder {
             Link::new(io.handle().clone(), state, self.connect_timeout, self.max_message)?;
         link.stall_timeout = self.stall_timeout;
         link.reconnects = reconnects;
+        link.room = Room::new(self.max_unfinished, self.max_message);
         Ok(Client {
             link: Arc::new(link),
             owned: Some(Arc::new(io)),

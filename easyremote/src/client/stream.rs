@@ -17,7 +17,9 @@ use crate::client::upload::Upload;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::outcome::{Outcome, Stages};
 use crate::function::remote::RemoteStream;
+use crate::gauge::Charge;
 use crate::transport::handover::{Taken, Taker, handover};
+use crate::transport::room::no_room;
 use crate::transport::tally::Counted;
 use crate::wire::codec::Codec;
 use crate::wire::error::read_error;
@@ -151,6 +153,8 @@ pub(super) struct RawStream {
     state: State,
     /// Frames, put together from what has come.
     frames: FrameBuffer,
+    /// What `frames` takes of the client's room.
+    room: Option<Charge>,
     items: u64,
     /// After so many items it is over.
     limit: u64,
@@ -194,12 +198,13 @@ impl RawStream {
             }
             Err(_) => (Codec::Bincode, "", 0),
         };
+        let room = prepared.as_ref().ok().map(|prepared| prepared.client.link.room.of_stream());
         let state = match prepared {
             Ok(prepared) => State::Ready(Box::new(prepared)),
             Err(error) => State::Doomed(error),
         };
         let frames = FrameBuffer::new(max_message);
-        Self { state, frames, items: 0, limit: u64::MAX, opened: false, codec, signature }
+        Self { state, frames, room, items: 0, limit: u64::MAX, opened: false, codec, signature }
     }
 
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Prepared)) {
@@ -295,7 +300,13 @@ impl RawStream {
                     if let Some(Poll::Ready(Err(error))) = sent {
                         return Poll::Ready(Some(Err(self.fail(error))));
                     }
-                    match self.frames.next() {
+                    let next = self.frames.next();
+                    let unfinished = self.frames.unfinished();
+                    if self.room.as_mut().is_some_and(|room| !room.set_to(unfinished)) {
+                        let error = no_room().with_executed(Executed::Maybe);
+                        return Poll::Ready(Some(Err(self.fail(error))));
+                    }
+                    match next {
                         Ok(Some(frame)) if frame.kind == FrameKind::Error => {
                             return Poll::Ready(Some(Err(self.refused(&frame))));
                         }

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use crate::function::json_list::list;
 use crate::function::outcome::Argument;
 use crate::wire::bounded::Budget;
-use crate::wire::codec::{Codec, from_bincode, from_json};
+use crate::wire::codec::{Codec, from_bincode, from_json, unwinding};
 use crate::wire::shape::{Shape, trace};
 
 /// A tuple of up to 16 arguments.
@@ -45,10 +46,10 @@ pub(crate) fn decode<A: Arguments>(
         budget: Budget::for_message(body.len()),
         rest: match codec {
             Codec::Bincode => Rest::Bincode(body),
-            Codec::Json => Rest::Json(json_list(body, parameters)?),
+            Codec::Json => Rest::Json(list(body, parameters)?),
         },
     };
-    let arguments = A::decode(&mut source)?;
+    let arguments = unwinding(|| A::decode(&mut source))?;
     match source.rest {
         Rest::Bincode(rest) if !rest.is_empty() => {
             Err(format!("{} bytes are left over after the arguments", rest.len()))
@@ -90,34 +91,6 @@ impl Source<'_> {
             Some(name) => format!("argument `{name}`: {text}"),
             None => format!("argument {index}: {text}"),
         })
-    }
-}
-
-/// The arguments of a JSON array by position, or of a JSON object by name, in order.
-fn json_list<'a>(
-    body: &'a [u8],
-    parameters: &'static [&'static str],
-) -> Result<Vec<&'a RawValue>, String> {
-    let takes = || format!("it takes ({})", parameters.join(", "));
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        let values: Vec<&RawValue> = serde_json::from_slice(body)
-            .map_err(|error| format!("neither a JSON array nor an object: {error}"))?;
-        if values.len() != parameters.len() {
-            return Err(format!("{} arguments were given; {}", values.len(), takes()));
-        }
-        return Ok(values);
-    }
-    let mut named: std::collections::BTreeMap<String, &RawValue> =
-        serde_json::from_slice(body).map_err(|error| format!("not a JSON object: {error}"))?;
-    let values = parameters
-        .iter()
-        .map(|&name| {
-            named.remove(name).ok_or_else(|| format!("argument `{name}` is missing; {}", takes()))
-        })
-        .collect::<Result<_, _>>()?;
-    match named.keys().next() {
-        Some(unknown) => Err(format!("there is no argument `{unknown}`; {}", takes())),
-        None => Ok(values),
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod descriptor;
 pub(crate) mod entry;
 pub(crate) mod generator;
 pub(crate) mod handler;
+mod json_list;
 pub(crate) mod outbox;
 pub(crate) mod outcome;
 pub(crate) mod registry;

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::arguments::Shapes;
 use crate::function::outcome::Argument;
+use crate::gauge::Charge;
 use crate::transport::handover::{Taken, Taker};
 use crate::wire::codec::Codec;
 use crate::wire::frame::{FrameBuffer, FrameKind, read_end};
@@ -65,6 +66,8 @@ pub(crate) struct RawUpload {
     /// Frames, from the node's I/O thread.
     pub(crate) taker: Taker<()>,
     pub(crate) max_message: usize,
+    /// What unfinished items take of the node's room.
+    pub(crate) room: Charge,
     /// Told if what comes is no upload; the call is then over.
     pub(crate) failed: oneshot::Sender<Error>,
 }
@@ -78,6 +81,7 @@ pub(crate) struct RawUpload {
 pub struct Upload<T> {
     taker: Taker<()>,
     frames: FrameBuffer,
+    room: Charge,
     items: u64,
     ended: bool,
     failed: Option<oneshot::Sender<Error>>,
@@ -90,6 +94,7 @@ impl<T: Uploaded> Upload<T> {
         Self {
             taker: raw.taker,
             frames: FrameBuffer::new(raw.max_message),
+            room: raw.room,
             items: 0,
             ended: false,
             failed: Some(raw.failed),
@@ -125,6 +130,10 @@ impl<T> Stream for Upload<T> {
                 Ok(frame) => frame,
                 Err(cause) => return this.fail(cause.kind, cause.text),
             };
+            if !this.room.set_to(this.frames.unfinished()) {
+                let text = "the node holds all the items that it has room for";
+                return this.fail(ErrorKind::Overloaded, text.to_owned());
+            }
             match frame {
                 Some(frame) if frame.kind == FrameKind::Item => {
                     return match (this.decode)(&frame.body) {

@@ -26,6 +26,7 @@ use crate::gateway::peer::Peer;
 use crate::gateway::relay::{ATTEMPTS, Hop, find, open, protocol, refused};
 use crate::gateway::routes::Place;
 use crate::gateway::{Shared, directory};
+use crate::gauge::Charge;
 use crate::transport::lane::LaneOut;
 use crate::transport::lane::calling::{Declined, read_messages};
 use crate::transport::reset;
@@ -70,6 +71,7 @@ pub(super) struct SmallCall {
     timeout: Option<Duration>,
     /// Nodes that were lost before they had it.
     attempts: usize,
+    _kept: Charge,
     _in_flight: InFlight,
 }
 
@@ -102,13 +104,26 @@ pub(super) async fn serve(mut hop: Hop, first: Bytes, peer: Arc<Peer>) {
     let lane = CallerLane { out: LaneOut::default(), calls: Mutex::default(), peer };
     let lane = Open(Arc::new(lane));
     let receive = |id, frames| CallerLane::receive(&lane.0, id, frames);
+    let ready = || {
+        let lane = lane.0.clone();
+        async move {
+            lane.out.roomy().await;
+            lane.peer.cancels.wait(lane.shared()).await;
+        }
+    };
     let error = tokio::select! {
         broken = lane.0.out.write_to(&mut hop.send, &connection) => FrameError::Broken(broken),
-        error = read_messages(&mut hop.recv, &first, Some(&lane.0.out), receive) => error,
+        error = read_messages(&mut hop.recv, &first, ready, receive) => error,
     };
     if let FrameError::Malformed(cause) = error {
         break_off(&connection, cause);
     }
+}
+
+fn too_many(n: usize) -> Error {
+    let text =
+        format!("{n} calls of this connection are under way, and the gateway allows no more");
+    Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100))
 }
 
 fn break_off(connection: &quinn::Connection, cause: Malformed) {
@@ -153,20 +168,28 @@ impl CallerLane {
         if frames.is_empty() {
             // What has its answer already is not there any more.
             let stage = self.calls().remove(&id);
-            stage.into_iter().for_each(Stage::give_up);
+            if let Some(stage) = stage {
+                stage.give_up();
+                self.peer.cancels.note();
+            }
             return Ok(());
         }
-        {
+        let (n, twice) = {
             let calls = self.calls();
-            if calls.len() >= MAX_CLIENT_STREAMS as usize || calls.contains_key(&id) {
-                let text = format!(
-                    "more than {MAX_CLIENT_STREAMS} calls on a lane, or two with one id at a time"
-                );
-                return Err(Malformed::new(text));
-            }
+            (calls.len(), calls.contains_key(&id))
+        };
+        if n >= MAX_CLIENT_STREAMS as usize || twice {
+            let text = format!(
+                "more than {MAX_CLIENT_STREAMS} calls on a lane, or two with one id at a time"
+            );
+            return Err(Malformed::new(text));
         }
         self.shared().counters.calls.fetch_add(1, Ordering::Relaxed);
-        match self.read(frames) {
+        let read = match n < self.shared().limits.calls_per_peer as usize {
+            true => self.read(frames),
+            false => Err(too_many(n)),
+        };
+        match read {
             Ok(call) => self.begin(id, call),
             // It concerns nobody but this call.
             Err(error) => self.send_error(id, &error),
@@ -195,16 +218,24 @@ impl CallerLane {
             received: Instant::now(),
             timeout: header.timeout,
             header,
-            body,
             attempts: 0,
+            _kept: self.peer.keep(body.len())?,
+            body,
             _in_flight: InFlight::new(self.shared()),
         }))
     }
 
     fn begin(self: &Arc<Self>, id: LaneId, call: Box<SmallCall>) {
         if let Some(answer) = directory::answer(&call.header, self.shared()) {
+            let kept = match self.peer.keep(answer.len()) {
+                Ok(kept) => kept,
+                Err(error) => return self.send_error(id, &error),
+            };
             let lane = self.clone();
-            return self.spawn(id, async move { lane.answer_any(id, &answer).await });
+            return self.spawn(id, async move {
+                let _kept = kept;
+                lane.answer_any(id, &answer).await;
+            });
         }
         // As a rule there is a place at once.
         let shared = self.shared().clone();
@@ -282,6 +313,7 @@ impl CallerLane {
     fn answer(&self, id: LaneId, frames: &[u8]) {
         if self.finish(id) {
             self.out.push_frames(id, frames);
+            self.peer.cancels.make_up();
         }
     }
 

@@ -1,11 +1,15 @@
 //! The gateway: the one party that listens. It routes calls; it never looks into them.
 
+mod admission;
 mod choice;
 mod directory;
 mod lane;
+mod limits;
 mod needs;
 mod node_session;
 mod peer;
+mod progress;
+mod pump;
 mod queue;
 mod relay;
 mod routes;
@@ -25,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, ErrorKind, Executed};
+use crate::gateway::admission::Admission;
+use crate::gateway::limits::Hits;
 use crate::gateway::routes::Routes;
 use crate::gateway::tokens::Tokens;
 use crate::gateway::trust::Trust;
@@ -36,6 +42,8 @@ use crate::transport::io_thread::IoThread;
 use crate::transport::reset;
 use crate::wire::directory::{GatewayStats, NodeInfo};
 use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
+
+pub use crate::gateway::limits::GatewayLimits;
 
 /// A running gateway.
 ///
@@ -65,6 +73,7 @@ pub struct GatewayBuilder {
     address: String,
     state_dir: Option<PathBuf>,
     max_message: usize,
+    limits: GatewayLimits,
     refusals: Option<mpsc::UnboundedSender<Refusal>>,
     trust: Trust,
 }
@@ -86,6 +95,9 @@ struct Shared {
     shown: Arc<Shown>,
     routes: Arc<Routes>,
     max_message: usize,
+    limits: GatewayLimits,
+    admission: Arc<Admission>,
+    hits: Hits,
     /// Hears of refused calls. Not bounded: only a test asks for it, whose own calls they are.
     refusals: Option<mpsc::UnboundedSender<Refusal>>,
     counters: Counters,
@@ -100,12 +112,14 @@ impl Shared {
         let counters = &self.counters;
         GatewayStats {
             connections: counters.connections.load(Ordering::Relaxed),
+            unauthenticated: self.admission.n_unauthenticated(),
             clients: counters.clients.load(Ordering::Relaxed),
             nodes: self.routes.n_nodes(),
             in_flight: counters.in_flight.load(Ordering::Relaxed),
             waiting: self.routes.n_waiting(),
             calls: counters.calls.load(Ordering::Relaxed),
             refused: counters.refused.load(Ordering::Relaxed),
+            hits: self.hits.read(),
         }
     }
 }
@@ -143,6 +157,7 @@ impl Gateway {
             address: address.to_string(),
             state_dir: None,
             max_message: MAX_MESSAGE,
+            limits: GatewayLimits::default(),
             refusals: None,
             trust: Trust::default(),
         }
@@ -226,6 +241,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// What the gateway allows its peers, instead of the defaults.
+    pub fn limits(mut self, limits: GatewayLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Tells `refusals` of every call for which there is no node.
     pub(crate) fn refusals(mut self, refusals: mpsc::UnboundedSender<Refusal>) -> Self {
         self.refusals = Some(refusals);
@@ -249,6 +270,9 @@ impl GatewayBuilder {
             tokens,
             routes: Arc::default(),
             max_message: self.max_message,
+            admission: Admission::new(self.limits.clone()),
+            limits: self.limits,
+            hits: Hits::default(),
             refusals: self.refusals,
             counters: Counters::default(),
             draining: CancellationToken::new(),
@@ -304,7 +328,11 @@ async fn run(endpoint: &quinn::Endpoint, shared: &Arc<Shared>, stop: Cancellatio
                 // Not `ignore`: the peer is to look for another gateway at once.
                 Some(incoming) if shared.draining.is_cancelled() => incoming.refuse(),
                 Some(incoming) => {
-                    sessions.spawn(session::serve(incoming, shared.clone()));
+                    if let Some((incoming, visitor)) =
+                        shared.admission.receive(incoming, &shared.hits)
+                    {
+                        sessions.spawn(session::serve(incoming, visitor, shared.clone()));
+                    }
                 }
                 None => {
                     tracing::error!("the gateway's socket is gone; it ends");

@@ -1,12 +1,19 @@
-//! One who calls, as the gateway sees it.
+//! A peer that makes calls, and what it may use up.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
+use crate::error::{Error, ErrorKind};
 use crate::gateway::Shared;
+use crate::gateway::limits::{GatewayLimits, hit};
+use crate::gauge::Charge;
+use crate::wire::frame::FRAME_HEADER;
 use crate::wire::header::Caller;
 
-/// A client, or a node for the calls that its functions make.
+/// A connection over which calls come.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) shared: Arc<Shared>,
@@ -17,6 +24,9 @@ pub(super) struct Peer {
     pub(super) connection: quinn::Connection,
     /// It has opened its lane.
     pub(super) has_lane: AtomicBool,
+    pub(super) cancels: Cancels,
+    /// Bytes that are kept for it.
+    buffered: Arc<AtomicU64>,
 }
 
 impl Peer {
@@ -31,6 +41,109 @@ impl Peer {
             number: shared.counters.sessions.fetch_add(1, Ordering::Relaxed),
             connection: connection.clone(),
             has_lane: AtomicBool::new(false),
+            cancels: Cancels::new(&shared.limits),
+            buffered: Arc::default(),
         }
+    }
+
+    /// A place for `bytes` that are kept for one of its calls.
+    ///
+    /// # Errors
+    /// `Overloaded` if too much is kept already.
+    pub(super) fn keep(&self, bytes: usize) -> Result<Charge, Error> {
+        let shared = &self.shared;
+        let one_message = (shared.max_message + FRAME_HEADER) as u64;
+        let limit = shared.limits.buffered_per_peer.max(one_message);
+        let mut charge = Charge::new(&self.buffered, limit);
+        if charge.grow_to(bytes) {
+            return Ok(charge);
+        }
+        hit(&shared.hits.buffered);
+        let text = format!(
+            "the gateway keeps {limit} bytes of calls and answers for this connection already: \
+             read the answers, or make fewer calls at a time"
+        );
+        Err(Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100)))
+    }
+}
+
+/// Counts calls that were given up before anything came back: a token bucket, of which answered
+/// calls give tokens back.
+#[derive(Debug)]
+pub(super) struct Cancels {
+    per_second: f64,
+    burst: f64,
+    bucket: Mutex<Bucket>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    /// Below zero if calls that were begun before are given up.
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Cancels {
+    fn new(limits: &GatewayLimits) -> Self {
+        let burst = f64::from(limits.cancel_burst);
+        let bucket = Mutex::new(Bucket { tokens: burst, filled: Instant::now() });
+        Self { per_second: f64::from(limits.cancels_per_second), burst, bucket }
+    }
+
+    /// Notes that a call was given up.
+    pub(super) fn note(&self) {
+        self.add(-1.0);
+    }
+
+    /// Notes that a call was answered.
+    pub(super) fn make_up(&self) {
+        self.add(1.0);
+    }
+
+    /// Waits until the peer may begin another call. Cancel safe.
+    pub(super) async fn wait(&self, shared: &Shared) {
+        let mut tokens = self.add(0.0);
+        if tokens >= 1.0 {
+            return;
+        }
+        hit(&shared.hits.throttled);
+        while tokens < 1.0 {
+            sleep(Duration::from_secs_f64((1.0 - tokens) / self.per_second)).await;
+            tokens = self.add(0.0);
+        }
+    }
+
+    /// Adds `tokens` and those of the time that has passed; says how many there are.
+    fn add(&self, tokens: f64) -> f64 {
+        // A float is whole whatever panics.
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let passed = now.saturating_duration_since(bucket.filled).as_secs_f64();
+        bucket.filled = now;
+        bucket.tokens = (bucket.tokens + passed * self.per_second + tokens).min(self.burst);
+        bucket.tokens
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_too_many_calls_waits() {
+        let cancels = Cancels::new(&GatewayLimits::new().cancels(10, 100));
+        (0..99).for_each(|_| cancels.note());
+        assert!(cancels.add(0.0) >= 1.0, "one is left");
+        cancels.note();
+        assert!(cancels.add(0.0) < 1.0);
+        cancels.make_up();
+        assert!(cancels.add(0.0) >= 1.0, "an answer makes up for it");
+        (0..101).for_each(|_| cancels.note());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(cancels.add(0.0) < 1.0, "100 below zero, and 10 a second");
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert!(cancels.add(0.0) >= 1.0);
+        tokio::time::advance(Duration::from_secs(1_000)).await;
+        assert!(cancels.add(0.0) <= 100.0, "what is not used is not kept for ever");
     }
 }

@@ -9,7 +9,9 @@ use futures::FutureExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::{Error, ErrorKind, Executed};
+use crate::gateway::limits::hit;
 use crate::gateway::peer::Peer;
+use crate::gateway::pump::{End, conclude, pump, upload};
 use crate::gateway::routes::Place;
 use crate::gateway::{Refusal, Shared, directory, lane};
 use crate::gauge::Gauge;
@@ -28,7 +30,8 @@ pub(super) async fn serve(send: quinn::SendStream, recv: quinn::RecvStream, peer
     let busy = shared.busy.token();
     let mut client = Hop { send: SendHalf::new(send), recv: RecvHalf::new(recv) };
     let mut buffer = FrameBuffer::new(0);
-    let opened = timeout(HEADER_TIMEOUT, read_first(&mut client.recv, &mut buffer)).await;
+    let limit = shared.limits.header_timeout;
+    let opened = timeout(limit, read_first(&mut client.recv, &mut buffer)).await;
     if let Ok(Ok(None)) = opened {
         drop((gauge, busy));
         return lane::serve(client, buffer.take_rest(), peer).await;
@@ -40,21 +43,34 @@ pub(super) async fn serve(send: quinn::SendStream, recv: quinn::RecvStream, peer
             CallHeader { caller: Some(peer.caller.clone()), held: Duration::ZERO, ..header }
         }
         Ok(Ok(None)) => return,
-        Ok(Err(error)) => return answer_error(client, &error).await,
+        Ok(Err(error)) => {
+            peer.cancels.note();
+            return answer_error(client, &error).await;
+        }
         Err(_) => {
-            let error = protocol(format!("no complete call header within {HEADER_TIMEOUT:?}"));
+            hit(&shared.hits.header_timeouts);
+            let error = protocol(format!("no complete call header within {limit:?}"));
             return answer_error(client, &error).await;
         }
     };
     let received = Instant::now();
-    if let Some(answer) = directory::answer(&header, shared) {
+    let directory = directory::answer(&header, shared);
+    let kept = match peer.keep(directory.as_ref().map_or(buffer.len(), Vec::len)) {
+        Ok(kept) => kept,
+        Err(error) => return answer_error(client, &error).await,
+    };
+    if let Some(answer) = directory {
         return answer_frames(client, &answer).await;
     }
     match hand_over(&mut client, header, &mut buffer, received, &peer).await {
         Ok(Some((place, node, request))) => {
-            relay(client, node, &place, request, shared.max_message).await;
+            drop(kept);
+            match relay(client, node, &place, request, shared).await {
+                true => peer.cancels.make_up(),
+                false => peer.cancels.note(),
+            }
         }
-        Ok(None) => {}
+        Ok(None) => peer.cancels.note(),
         Err(error) => answer_error(client, &error).await,
     }
 }
@@ -207,151 +223,40 @@ pub(super) async fn open(
     }
 }
 
-/// Why a direction is over.
-#[derive(Debug)]
-pub(super) enum End {
-    /// The sender has finished.
-    Fin,
-    /// The sender gave it up or was lost.
-    Sender(Broken),
-    /// The receiver wants no more or was lost.
-    Receiver(Broken),
-    /// What the sender sent is not made of frames.
-    Malformed(String),
-}
-
-/// Relays both directions until the call is over.
+/// Relays both directions until the call is over. Says whether its caller has waited for something
+/// to come back.
 async fn relay(
     mut client: Hop,
     mut node: Hop,
     place: &Place,
     mut request: FrameScanner,
-    max_message: usize,
-) {
-    let mut answer = FrameScanner::answer(max_message);
+    shared: &Shared,
+) -> bool {
+    let mut answer = FrameScanner::answer(shared.max_message);
+    let limit = shared.limits.progress_timeout;
     let end = tokio::select! {
         biased;
-        end = pump(&mut node.recv, &mut client.send, &mut answer, || place.answered()) => end,
-        broken = upload(&mut client.recv, &mut node.send, &mut request) => End::Receiver(broken),
+        end = pump(&mut node.recv, &mut client.send, &mut answer, limit, || place.answered()) => end,
+        end = upload(&mut client.recv, &mut node.send, &mut request, limit) => end,
     };
+    if matches!(end, End::Stalled | End::Starved) {
+        hit(&shared.hits.progress_timeouts);
+    }
+    let waited = answer.shows_execution() || !matches!(end, End::Receiver(_));
     let executed = if request.has_arguments() { Executed::Maybe } else { Executed::No };
     if let End::Receiver(broken) = &end {
         node.send.reset(broken.code(ErrorKind::Cancelled, Executed::Maybe));
     }
-    conclude(end, executed, &answer, place, (&mut node.recv, &mut client.send)).await;
-}
-
-/// Ends an answer that has been passed on from `from` to `to`. `executed` is what is known if
-/// `answer` does not show it.
-pub(super) async fn conclude(
-    end: End,
-    executed: Executed,
-    answer: &FrameScanner,
-    place: &Place,
-    (from, to): (&mut RecvHalf, &mut SendHalf),
-) {
-    match end {
-        // Also if the node is lost between its answer and the FIN.
-        End::Fin | End::Sender(_) if answer.is_complete() => to.finish(),
-        End::Receiver(broken) => {
-            let code = broken.code(ErrorKind::Cancelled, Executed::Maybe);
-            from.stop(code);
-            to.reset(code);
-        }
-        failed => {
-            // What was seen of it has not all been sent on.
-            let malformed = matches!(failed, End::Malformed(_));
-            let error = failure(failed, executed, answer, place);
-            tracing::debug!(%error, "call failed at its node");
-            if answer.is_between_frames() && !malformed {
-                write_error(to, &error).await;
-            } else {
-                // Inside a frame there is no room for an error frame.
-                to.reset(reset::code(error.kind(), error.executed()));
-            }
-        }
-    }
-}
-
-/// The error of an answer that has not ended well. `executed` is what is known if `answer` does not
-/// show it: a node starts nothing before it has all arguments.
-pub(super) fn failure(end: End, executed: Executed, answer: &FrameScanner, place: &Place) -> Error {
-    let id = place.node().id();
-    let executed = if answer.shows_execution() { Executed::Yes } else { executed };
-    node_error(end, id).with_executed(executed).with_delivered(answer.items()).with_node(id)
-}
-
-fn node_error(end: End, id: &str) -> Error {
-    match end {
-        End::Sender(Broken::Peer(code)) => {
-            let (kind, _) = reset::read(code);
-            Error::new(kind, format!("node `{id}` gave the call up"))
-        }
-        End::Sender(broken) => {
-            let text = format!("node `{id}` was lost during the call");
-            Error::new(ErrorKind::NodeLost, text).with_source(broken.error(ErrorKind::NodeLost))
-        }
-        End::Malformed(text) => protocol(format!("node `{id}` sent what is no answer: {text}")),
-        End::Fin | End::Receiver(_) => protocol(format!("the answer of node `{id}` has no end")),
-    }
-}
-
-/// Moves the request; resolves only when the client gives the call up, or is lost.
-async fn upload(from: &mut RecvHalf, to: &mut SendHalf, passed: &mut FrameScanner) -> Broken {
-    match pump(from, to, passed, || ()).await {
-        End::Fin => to.finish(),
-        End::Sender(broken) => return broken,
-        End::Malformed(_) => {
-            // What is wrong may come after complete arguments.
-            return Broken::Peer(reset::code(ErrorKind::Protocol, Executed::Maybe));
-        }
-        // The node has read enough, or is gone; the other direction tells.
-        End::Receiver(_) => from.stop(reset::cancelled()),
-    }
-    std::future::pending().await
-}
-
-/// Moves bytes from `from` to `to` until one of them is done; says `begun` with the first of them.
-pub(super) async fn pump(
-    from: &mut RecvHalf,
-    to: &mut SendHalf,
-    passed: &mut FrameScanner,
-    begun: impl FnOnce(),
-) -> End {
-    let mut stopped = to.stopped();
-    let mut begun = Some(begun);
-    loop {
-        let read = tokio::select! {
-            biased;
-            read = from.read() => read,
-            // `None` says that all is received after a FIN, which this loop never sends.
-            broken = &mut stopped => return End::Receiver(broken.unwrap_or(Broken::Local)),
-        };
-        match read {
-            Ok(Some(mut chunks)) => {
-                if let Some(begun) = begun.take() {
-                    begun();
-                }
-                for chunk in chunks.iter() {
-                    if let Err(cause) = passed.pass(chunk) {
-                        return End::Malformed(cause.text);
-                    }
-                }
-                if let Err(broken) = to.write_chunks(chunks.as_mut()).await {
-                    return End::Receiver(broken);
-                }
-            }
-            Ok(None) => return End::Fin,
-            Err(broken) => return End::Sender(broken),
-        }
-    }
+    let ends = (&mut node.recv, &mut client.send);
+    conclude(end, executed, &answer, place, limit, ends).await;
+    waited
 }
 
 async fn answer_error(mut client: Hop, error: &Error) {
     write_error(&mut client.send, error).await;
 }
 
-async fn write_error(send: &mut SendHalf, error: &Error) {
+pub(super) async fn write_error(send: &mut SendHalf, error: &Error) {
     let mut frames = Vec::new();
     put_error(&mut frames, error);
     write_last(send, &frames).await;

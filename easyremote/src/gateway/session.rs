@@ -10,7 +10,9 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::error::{Error, ErrorKind, Executed};
+use crate::gateway::admission::Visitor;
 use crate::gateway::lane::node::open_lane;
+use crate::gateway::limits::hit;
 use crate::gateway::node_session::NodeSession;
 use crate::gateway::peer::Peer;
 use crate::gateway::routes::Registration;
@@ -23,22 +25,39 @@ use crate::transport::reset;
 use crate::wire::control::{Control, Hello, Role, Welcome};
 use crate::wire::directory::RESERVED;
 use crate::wire::header::Caller;
-use crate::wire::limits::{AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_NAME};
+use crate::wire::limits::MAX_NAME;
 
 /// Longest wait for a refused peer to read why.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves one connection until it ends.
-pub(super) async fn serve(incoming: quinn::Incoming, shared: Arc<Shared>) {
+pub(super) async fn serve(incoming: quinn::Incoming, mut visitor: Visitor, shared: Arc<Shared>) {
     let peer = incoming.remote_address();
     let _gauge = Gauge::up(&shared.counters.connections);
-    let connection = match timeout(HANDSHAKE_TIMEOUT, incoming).await {
+    let handshake = tokio::select! {
+        handshake = timeout(shared.limits.handshake_timeout, incoming) => handshake,
+        () = visitor.evicted() => return debug!(%peer, "closed in favour of a newer connection"),
+    };
+    let connection = match handshake {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return debug!(%peer, %error, "handshake failed"),
-        Err(_) => return debug!(%peer, "handshake took too long"),
+        Err(_) => {
+            hit(&shared.hits.handshake_timeouts);
+            return debug!(%peer, "handshake took too long");
+        }
     };
-    match timeout(AUTHENTICATION_TIMEOUT, authenticate(&connection, &shared)).await {
-        Ok(Ok((control, hello, admission))) => {
+    let limit = shared.limits.authentication_timeout;
+    let authenticated = tokio::select! {
+        authenticated = timeout(limit, authenticate(&connection, &shared)) => authenticated,
+        () = visitor.evicted() => {
+            let text = "too many connections here have not proven who they are";
+            return close(&connection, &Error::new(ErrorKind::Overloaded, text));
+        }
+    };
+    match authenticated {
+        Ok(Ok((mut control, hello, admission))) => {
+            visitor.is_authenticated();
+            control.trust();
             let session = serve_peer(&connection, control, &hello, &admission, &shared);
             tokio::select! {
                 biased;
@@ -58,6 +77,7 @@ pub(super) async fn serve(incoming: quinn::Incoming, shared: Arc<Shared>) {
             }
         }
         Err(_) => {
+            hit(&shared.hits.authentication_timeouts);
             let text = "no credentials in time";
             let error = Error::new(ErrorKind::Unauthenticated, text);
             refused(peer, &error, &shared);
@@ -142,7 +162,7 @@ async fn authenticate(
         .accept_bi()
         .await
         .map_err(|cause| (None, reset::connection_error(cause, ErrorKind::ConnectionLost)))?;
-    let mut control = ControlStream::new(send, recv);
+    let mut control = ControlStream::with_stranger(send, recv);
     match control.next().await {
         Ok(Control::Hello(hello)) => match shared.tokens.admit(connection, &hello) {
             Ok(admission) => Ok((control, hello, admission)),
@@ -166,7 +186,7 @@ async fn serve_client(
 ) -> Result<(), Error> {
     let _gauge = Gauge::up(&shared.counters.clients);
     let _busy = shared.busy.token();
-    admit_client(connection);
+    admit_client(connection, shared.limits.calls_per_peer);
     welcome(control, shared)?;
     debug!("client connected");
     let mut calls = Calls::new(connection, caller, shared);
@@ -192,9 +212,9 @@ async fn serve_node(
     caller: Caller,
     shared: &Arc<Shared>,
 ) -> Result<(), Error> {
-    admit_node(connection);
+    admit_node(connection, shared.limits.calls_per_peer);
     welcome(control, shared)?;
-    let register = match control.next_within(AUTHENTICATION_TIMEOUT).await? {
+    let register = match control.next_within(shared.limits.authentication_timeout).await? {
         Control::Register(register) => register,
         other => return Err(unexpected(&other)),
     };
@@ -246,18 +266,23 @@ impl Calls {
 
     /// Relays the peer's calls until it leaves; says why. Cancel safe.
     async fn relay(&mut self) -> Error {
+        let Self { peer, running } = self;
+        let next = async || {
+            peer.cancels.wait(&peer.shared).await;
+            peer.connection.accept_bi().await
+        };
         loop {
             tokio::select! {
-                stream = self.peer.connection.accept_bi() => match stream {
+                stream = next() => match stream {
                     Ok((send, recv)) => {
-                        let call = relay::serve(send, recv, self.peer.clone());
-                        self.running.spawn(call.in_current_span());
+                        let call = relay::serve(send, recv, peer.clone());
+                        running.spawn(call.in_current_span());
                     }
                     Err(cause) => {
                         return reset::connection_error(cause, ErrorKind::ConnectionLost);
                     }
                 },
-                Some(_) = self.running.join_next(), if !self.running.is_empty() => {}
+                Some(_) = running.join_next(), if !running.is_empty() => {}
             }
         }
     }

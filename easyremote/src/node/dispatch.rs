@@ -122,7 +122,8 @@ impl<'a> Call<'a> {
             let (failed, failing) = oneshot::channel();
             let receiving = receive(recv, buffer.take_rest(), feeder, failing);
             self.interrupts.receiving = Some(receiving.boxed());
-            RawUpload { taker, max_message, failed }
+            let room = Charge::new(&self.shared.unfinished, self.shared.max_unfinished);
+            RawUpload { taker, max_message, room, failed }
         });
         let inner = (body, max_message);
         let (inputs, request) =

@@ -93,9 +93,13 @@ pub(super) async fn serve(
     let (running, sooner) = (Mutex::default(), Notify::new());
     let lane = Open(Arc::new(Lane { out: LaneOut::default(), running, sooner, session }));
     let receive = |id, frames| Lane::receive(&lane.0, id, frames);
+    let ready = || {
+        let lane = lane.0.clone();
+        async move { lane.out.roomy().await }
+    };
     let error = tokio::select! {
         broken = lane.0.out.write_to(&mut send, &connection) => FrameError::Broken(broken),
-        error = read_messages(&mut recv, &first, Some(&lane.0.out), receive) => error,
+        error = read_messages(&mut recv, &first, ready, receive) => error,
         never = lane.0.expire() => match never {},
     };
     if let FrameError::Malformed(cause) = error {

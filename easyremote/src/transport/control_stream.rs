@@ -13,7 +13,7 @@ use crate::transport::stream::{Broken, RecvHalf, SendHalf};
 use crate::wire::bytes::Malformed;
 use crate::wire::control::Control;
 use crate::wire::frame::{FrameBuffer, FrameKind};
-use crate::wire::limits::{HEARTBEAT, HEARTBEAT_MISSES};
+use crate::wire::limits::{HEARTBEAT, HEARTBEAT_MISSES, MAX_CONTROL, MAX_HELLO};
 
 /// One end of a connection's control stream.
 ///
@@ -33,6 +33,8 @@ pub(crate) struct ControlStream {
     ticks: Interval,
     pings: u64,
     echoed: u64,
+    /// Whether the peer has proven who it is. Before that it may only say hello.
+    trusted: bool,
     /// Pings that the peer should have echoed by now, for others to see.
     misses: Arc<AtomicU32>,
 }
@@ -56,8 +58,22 @@ impl ControlStream {
             ticks,
             pings: 0,
             echoed: 0,
+            trusted: true,
             misses: Arc::default(),
         }
+    }
+
+    /// The end of a gateway, whose peer has yet to prove who it is.
+    pub(crate) fn with_stranger(send: quinn::SendStream, recv: quinn::RecvStream) -> Self {
+        let mut control = Self { trusted: false, ..Self::new(send, recv) };
+        control.buffer.allow_control(MAX_HELLO);
+        control
+    }
+
+    /// Notes that the peer has proven who it is.
+    pub(crate) fn trust(&mut self) {
+        self.trusted = true;
+        self.buffer.allow_control(MAX_CONTROL);
     }
 
     /// Heartbeats in a row that the peer has not echoed in time.
@@ -158,6 +174,10 @@ impl ControlStream {
                 return Err(broken(format!("{:?} frame on the control stream", frame.kind)));
             }
             match Control::read(&frame.body).map_err(Malformed::into_error)? {
+                // To be echoed costs memory, if the echoes are not read.
+                Control::Ping(_) if !self.trusted => {
+                    return Err(broken("a ping before hello".into()));
+                }
                 Control::Ping(number) => self.queue(&Control::Pong(number))?,
                 Control::Pong(number) if number <= self.pings => {
                     self.echoed = self.echoed.max(number);

@@ -252,10 +252,12 @@ impl Dialler {
 
     /// Waits for the gateway's consent.
     async fn admitted(&self, control: &mut ControlStream) -> Result<usize, Error> {
-        let mut max_message = self.max_message;
+        let (mut max_message, mut welcomed) = (self.max_message, false);
         loop {
             match control.next_within(AUTHENTICATION_TIMEOUT).await? {
-                Control::Welcome(welcome) => {
+                // Once: a gateway must not keep its peer waiting with more and more of them.
+                Control::Welcome(welcome) if !welcomed => {
+                    welcomed = true;
                     let allowed = usize::try_from(welcome.max_message).unwrap_or(usize::MAX);
                     max_message = max_message.min(allowed);
                     if self.register.is_none() {

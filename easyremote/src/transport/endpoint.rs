@@ -43,6 +43,9 @@ pub(crate) fn listen(
 ) -> Result<quinn::Endpoint, Error> {
     let mut config = quinn::ServerConfig::with_crypto(tls::server(shown, asks)?);
     config.transport_config(Arc::new(listening_transport()));
+    // Packets of peers that wait to be accepted, which they are at once; quinn's defaults are 65,536
+    // peers and 100 MiB.
+    config.max_incoming(1_024).incoming_buffer_size(64 << 10).incoming_buffer_size_total(16 << 20);
     endpoint(address, stable_config(identity), Some(config))
         .map_err(|error| error_at(&format!("cannot listen on `{address}`"), error))
 }
@@ -71,17 +74,16 @@ pub(crate) fn client_config(
 }
 
 /// Lets a client, once it has proven who it is, open its calls.
-pub(crate) fn admit_client(connection: &quinn::Connection) {
-    connection.set_max_concurrent_bi_streams(credit(MAX_CLIENT_STREAMS, FOR_GOOD));
-    connection.set_receive_window(receive_window(MAX_CLIENT_STREAMS));
+pub(crate) fn admit_client(connection: &quinn::Connection, calls: u32) {
+    connection.set_max_concurrent_bi_streams(credit(calls, FOR_GOOD));
+    connection.set_receive_window(receive_window(calls));
 }
 
 /// Lets a node, once it has proven who it is, answer calls, and make those of its functions.
-pub(crate) fn admit_node(connection: &quinn::Connection) {
-    connection.set_max_concurrent_bi_streams(credit(MAX_CLIENT_STREAMS, FOR_GOOD));
+pub(crate) fn admit_node(connection: &quinn::Connection, calls: u32) {
+    connection.set_max_concurrent_bi_streams(credit(calls, FOR_GOOD));
     connection.set_max_concurrent_uni_streams(VarInt::from_u32(MAX_MOVED));
-    connection
-        .set_receive_window(receive_window(MAX_NODE_STREAMS + MAX_CLIENT_STREAMS + MAX_MOVED));
+    connection.set_receive_window(receive_window(MAX_NODE_STREAMS + calls + MAX_MOVED));
 }
 
 /// The limit to announce so that a peer can always have `calls` open, and `more` for good.

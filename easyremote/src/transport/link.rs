@@ -16,9 +16,10 @@ use crate::gauge::{Charge, Gauge, RetryBudget};
 use crate::transport::identity::random;
 use crate::transport::lane;
 use crate::transport::lane::link::LinkLane;
+use crate::transport::room::Room;
 use crate::transport::tally::Tally;
 use crate::wire::header::CallId;
-use crate::wire::limits::{MAX_PARKED, MAX_PARKED_BYTES, STALL_TIMEOUT};
+use crate::wire::limits::{MAX_PARKED, MAX_PARKED_BYTES, MAX_UNFINISHED_ANSWERS, STALL_TIMEOUT};
 
 /// What calls need of a connection that somebody else keeps up: a client, or a node for the calls
 /// of its functions.
@@ -34,6 +35,7 @@ pub(crate) struct Link {
     /// Longest time that a stream is kept of which nothing is read although there is something.
     pub(crate) stall_timeout: Duration,
     pub(crate) retries: RetryBudget,
+    pub(crate) room: Room,
     /// Calls that wait for the connection, and the bytes of their arguments.
     parked: AtomicU64,
     parked_bytes: Arc<AtomicU64>,
@@ -125,6 +127,7 @@ impl Link {
             max_message,
             stall_timeout: STALL_TIMEOUT,
             retries: RetryBudget::default(),
+            room: Room::new(MAX_UNFINISHED_ANSWERS, max_message),
             parked: AtomicU64::new(0),
             parked_bytes: Arc::default(),
             tally: Tally::default(),

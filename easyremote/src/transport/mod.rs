@@ -17,6 +17,7 @@ pub(crate) mod io_thread;
 pub(crate) mod lane;
 pub(crate) mod link;
 pub(crate) mod reset;
+pub(crate) mod room;
 pub(crate) mod stream;
 pub(crate) mod tally;
 pub(crate) mod ticket;

@@ -148,6 +148,15 @@ impl<'a> Reader<'a> {
             .map_err(|_| Malformed::new(format!("`{field}` is not UTF-8")))
     }
 
+    /// A name that others will see, in logs and errors.
+    pub(crate) fn name(&mut self, limit: usize, field: &str) -> Result<String, Malformed> {
+        let name = self.str(limit, field)?;
+        if name.chars().any(char::is_control) {
+            return Err(Malformed::new(format!("`{field}` has control characters")));
+        }
+        Ok(name.to_owned())
+    }
+
     pub(crate) fn list<T>(
         &mut self,
         limit: usize,

@@ -5,6 +5,7 @@
 
 use std::any::{Any, TypeId};
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bincode::config::standard;
 use bincode::enc::write::Writer;
@@ -64,7 +65,7 @@ impl Codec {
     /// What is wrong with the bytes, or that they ask for more than their budget.
     pub(crate) fn decode<T: DeserializeOwned + 'static>(self, bytes: &Bytes) -> Result<T, String> {
         let mut budget = Budget::for_message(bytes.len());
-        match self {
+        unwinding(|| match self {
             Self::Bincode => {
                 let (value, length) = from_bincode(bytes, &mut budget)?;
                 if length != bytes.len() {
@@ -76,8 +77,14 @@ impl Codec {
                 Ok(value)
             }
             Self::Json => from_json(bytes, &mut budget),
-        }
+        })
     }
+}
+
+/// What `decode` gives; an error if it panics. A `Deserialize` is code that a peer's bytes run.
+pub(crate) fn unwinding<T>(decode: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    // What was half decoded is gone with the unwinding, and of the rest nothing is used again.
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err("decoding panicked".to_owned()))
 }
 
 /// Appends `value` in bincode.

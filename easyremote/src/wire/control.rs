@@ -284,7 +284,7 @@ impl Hello {
                 1 => Some(Proof { token: reader.array("proof")?, tag: reader.array("proof")? }),
                 _ => return Err(Malformed::new("`proof` is not one that this version knows")),
             },
-            id: reader.str(MAX_NAME, "id")?.to_owned(),
+            id: reader.name(MAX_NAME, "id")?,
             boot: reader.array("boot")?,
             epoch: reader.varint("epoch")?,
         })
@@ -315,7 +315,7 @@ impl Register {
             capacity: reader.varint("capacity")?,
             functions: reader.list(MAX_FUNCTIONS, "functions", |reader| {
                 Ok(Offer {
-                    name: reader.str(MAX_NAME, "name")?.to_owned(),
+                    name: reader.name(MAX_NAME, "name")?,
                     kind: Kind::from_code(reader.u8("kind")?)
                         .ok_or_else(|| Malformed::new("a function is of unknown kind"))?,
                     fingerprint: reader.u64("fingerprint")?,
@@ -338,7 +338,7 @@ fn put_names(out: &mut Vec<u8>, names: &[String]) {
 }
 
 fn names(reader: &mut Reader<'_>, field: &str) -> Result<Vec<String>, Malformed> {
-    reader.list(MAX_LIST, field, |reader| reader.str(MAX_NAME, field).map(str::to_owned))
+    reader.list(MAX_LIST, field, |reader| reader.name(MAX_NAME, field))
 }
 
 #[cfg(test)]

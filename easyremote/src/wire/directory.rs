@@ -25,6 +25,8 @@ pub(crate) const STATS: &str = "easyremote.stats";
 pub struct GatewayStats {
     /// Open connections, including those that have not proven who they are.
     pub connections: u64,
+    /// Those of them that have not proven who they are.
+    pub unauthenticated: u64,
     /// Connected clients, admins included.
     pub clients: u64,
     /// Registered nodes.
@@ -38,6 +40,36 @@ pub struct GatewayStats {
     /// Peers that were refused since the start: they did not prove who they are, or may not do
     /// what they came for.
     pub refused: u64,
+    /// How often each limit was hit since the start.
+    pub hits: LimitHits,
+}
+
+/// How often each limit of a gateway was hit since its start; see
+/// [`GatewayLimits`](crate::GatewayLimits).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct LimitHits {
+    /// Peers refused because there were too many connections.
+    pub connections: u64,
+    /// Peers refused because there were too many connections from their address.
+    pub per_address: u64,
+    /// Connections closed before they had proven who they are, in favour of newer ones.
+    pub evicted: u64,
+    /// Peers that were asked to show that their address is theirs.
+    pub retries: u64,
+    /// Handshakes that took too long.
+    pub handshake_timeouts: u64,
+    /// Peers that did not prove in time who they are.
+    pub authentication_timeouts: u64,
+    /// Calls without a header in time.
+    pub header_timeouts: u64,
+    /// Calls of which something stopped arriving in the middle.
+    pub progress_timeouts: u64,
+    /// Calls refused because too much was kept for their peer.
+    pub buffered: u64,
+    /// How often a peer had to wait because it gives up too many calls.
+    pub throttled: u64,
 }
 
 /// A registered node, from [`Gateway::nodes`](crate::Gateway::nodes) and

@@ -37,7 +37,7 @@ fn put_error_as(kind: FrameKind, out: &mut Vec<u8>, error: &Error) {
     body.put_varint(error.delivered());
     body.put_varint(error.retry_after().map_or(0, |wait| wait.as_millis() as u64 + 1));
     body.put_str(error.node().unwrap_or_default(), MAX_NAME);
-    body.put_str(&error.to_string(), MAX_TEXT);
+    body.put_str(&printable(&error.to_string()), MAX_TEXT);
     frame::put(out, kind, &body);
 }
 
@@ -51,9 +51,8 @@ pub(crate) fn read_error(body: &[u8]) -> Result<Error, Malformed> {
     let delivered = reader.varint("delivered")?;
     let retry_after = reader.varint("retry after")?;
     let node = reader.str(MAX_NAME, "node")?;
-    let text = reader.str(MAX_ERROR, "text")?;
-    let mut error =
-        Error::new(kind, text.to_owned()).with_executed(executed).with_delivered(delivered);
+    let text = printable(reader.str(MAX_ERROR, "text")?);
+    let mut error = Error::new(kind, text).with_executed(executed).with_delivered(delivered);
     if !node.is_empty() {
         error = error.with_node(node);
     }
@@ -61,6 +60,11 @@ pub(crate) fn read_error(body: &[u8]) -> Result<Error, Malformed> {
         error = error.with_retry_after(Duration::from_millis(millis));
     }
     Ok(error)
+}
+
+/// A text, of which a peer may have given a part, without what makes a terminal do things; it may have several lines.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\t' | '\n' | '\r')).collect()
 }
 
 #[cfg(test)]
@@ -100,6 +104,12 @@ mod tests {
         let frame = buffer.next().unwrap().unwrap();
         assert_eq!(frame.kind, FrameKind::ItemError);
         assert_eq!(format!("{:?}", read_error(&frame.body).unwrap()), format!("{error:?}"));
+    }
+
+    #[test]
+    fn no_text_makes_a_terminal_do_things() {
+        let back = round_trip(&Error::new(ErrorKind::Failed, "one\n\ttwo\x1b[2J\u{9b}31m\x07"));
+        assert_eq!(back.to_string(), "one\n\ttwo[2J31m");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::wire::bytes::Malformed;
-use crate::wire::limits::{MAX_CONTROL, MAX_ERROR, MAX_HEADER, MAX_TRACE};
+use crate::wire::limits::{MAX_CONTROL, MAX_ERROR, MAX_HEADER, MAX_TRACE, SMALL_MESSAGE};
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,11 +163,17 @@ pub(crate) fn read_header(
 pub(crate) struct FrameBuffer {
     buffered: BytesMut,
     max_message: usize,
+    max_control: usize,
 }
 
 impl FrameBuffer {
     pub(crate) fn new(max_message: usize) -> Self {
-        Self { buffered: BytesMut::new(), max_message }
+        Self { buffered: BytesMut::new(), max_message, max_control: MAX_CONTROL }
+    }
+
+    /// Sets how long a control message may be from now on; [`MAX_CONTROL`] unless set.
+    pub(crate) fn allow_control(&mut self, max_control: usize) {
+        self.max_control = max_control;
     }
 
     /// Sets how long a message may be from now on.
@@ -192,6 +198,11 @@ impl FrameBuffer {
             return Ok(None);
         };
         let (kind, length) = read_header(header, self.max_message)?;
+        if kind == FrameKind::Control && length > self.max_control {
+            let limit = self.max_control;
+            let text = format!("control message of {length} bytes; the limit is {limit} now");
+            return Err(Malformed::new(text));
+        }
         if self.buffered.len() < FRAME_HEADER + length {
             return Ok(None);
         }
@@ -208,6 +219,17 @@ impl FrameBuffer {
     /// Bytes that have arrived and belong to no frame taken so far.
     pub(crate) fn len(&self) -> usize {
         self.buffered.len()
+    }
+
+    /// What a budget of unfinished messages counts: small ones do not matter.
+    pub(crate) fn unfinished(&self) -> usize {
+        if self.len() > SMALL_MESSAGE { self.len() } else { 0 }
+    }
+
+    /// How long the frame is that has begun, with its header.
+    pub(crate) fn announced(&self) -> usize {
+        let header = self.buffered.first_chunk::<FRAME_HEADER>();
+        header.map_or(0, |[_, length @ ..]| FRAME_HEADER + u32::from_be_bytes(*length) as usize)
     }
 
     /// Whether no frame is half here.

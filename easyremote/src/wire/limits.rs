@@ -12,6 +12,13 @@ pub(crate) const MAX_MAX_MESSAGE: usize = 1 << 30;
 /// at least one message.
 pub(crate) const MAX_UNFINISHED: u64 = 256 << 20;
 
+/// Most bytes of answers that a client has begun to receive, and as many of items. An answer or item
+/// of up to [`SMALL_MESSAGE`] bytes does not count: how many of these there are is limited.
+pub(crate) const MAX_UNFINISHED_ANSWERS: u64 = 256 << 20;
+
+/// Longest message that no budget of unfinished messages counts, in bytes.
+pub(crate) const SMALL_MESSAGE: usize = 64 << 10;
+
 /// Longest call header, in bytes: 16 KiB.
 pub(crate) const MAX_HEADER: usize = 16 << 10;
 
@@ -38,6 +45,9 @@ pub(crate) const MAX_TRACE: usize = 256;
 /// Longest control message, in bytes: the registration of [`MAX_FUNCTIONS`] functions with a
 /// kilobyte of names and documentation each.
 pub(crate) const MAX_CONTROL: usize = 1 << 20;
+
+/// Longest control message of a peer that has not proven who it is, in bytes: a hello is 250.
+pub(crate) const MAX_HELLO: usize = 4 << 10;
 
 /// Longest name of a function, an id of a node, or a tag, in bytes.
 pub(crate) const MAX_NAME: usize = 128;

@@ -116,6 +116,12 @@ impl FrameScanner {
         self.rest == 0 && self.filled == 0
     }
 
+    /// Whether something is under way of which the rest is to come: a frame, or the arguments of a
+    /// call.
+    pub(crate) fn expects_more(&self) -> bool {
+        !self.is_between_frames() || (self.direction != Direction::Answer && !self.body)
+    }
+
     /// Whether a frame after which nothing follows has passed whole.
     pub(crate) fn is_complete(&self) -> bool {
         self.is_between_frames() && self.is_last()

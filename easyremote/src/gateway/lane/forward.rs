@@ -1,9 +1,13 @@
 //! An answer that a node sends on a stream of its own, to a call that its caller made on a lane.
 
+use tokio::time::{Instant, sleep_until};
+
 use crate::error::Executed;
 use crate::gateway::lane::node::Relayed;
 use crate::gateway::lane::{CallerLane, MAX_ANSWER};
-use crate::gateway::relay::{End, conclude, failure, pump};
+use crate::gateway::limits::hit;
+use crate::gateway::progress::Progress;
+use crate::gateway::pump::{End, conclude, failure, pump};
 use crate::transport::stream::{RecvHalf, SendHalf};
 use crate::wire::lane::{LaneId, put_moved};
 use crate::wire::scanner::FrameScanner;
@@ -11,22 +15,40 @@ use crate::wire::scanner::FrameScanner;
 /// Passes on the answer that comes on `recv`, after `first`: on the caller's lane if it is short,
 /// and else on a stream of its own.
 pub(super) async fn forward(mut recv: RecvHalf, first: &[u8], relayed: Relayed) {
-    let max_message = relayed.lane.shared().max_message;
-    let mut answer = FrameScanner::answer(max_message);
+    let shared = relayed.lane.shared().clone();
+    let limit = shared.limits.progress_timeout;
+    let mut answer = FrameScanner::answer(shared.max_message);
     let mut frames = first.to_vec();
     let mut end = answer.pass(first).map_err(|cause| End::Malformed(cause.text)).err();
+    let mut progress = Progress::new(limit);
     while end.is_none() && frames.len() <= MAX_ANSWER {
-        end = match recv.read().await {
+        let due = progress.due(&answer);
+        let late = async { sleep_until(due.unwrap_or_else(Instant::now)).await };
+        let read = tokio::select! {
+            biased;
+            read = recv.read() => read,
+            () = late, if due.is_some() => {
+                end = Some(End::Stalled);
+                break;
+            }
+        };
+        end = match read {
             Ok(Some(chunks)) => {
                 let passed = chunks.iter().try_for_each(|chunk| {
                     frames.extend_from_slice(chunk);
                     answer.pass(chunk)
                 });
+                let n = chunks.iter().map(|chunk| chunk.len()).sum();
+                let paused = progress.came(n, &answer);
+                progress.resume(paused);
                 passed.map_err(|cause| End::Malformed(cause.text)).err()
             }
             Ok(None) => Some(End::Fin),
             Err(broken) => Some(End::Sender(broken)),
         };
+    }
+    if let Some(End::Stalled) = end {
+        hit(&shared.hits.progress_timeouts);
     }
     match end {
         None => {
@@ -38,7 +60,7 @@ pub(super) async fn forward(mut recv: RecvHalf, first: &[u8], relayed: Relayed) 
             relayed.lane.answer(relayed.id, &frames);
         }
         Some(end) => {
-            let error = failure(end, Executed::Maybe, &answer, &relayed.place);
+            let error = failure(end, Executed::Maybe, &answer, &relayed.place, limit);
             relayed.fail(&error);
         }
     }
@@ -52,8 +74,14 @@ async fn forward_long(
     relayed: Relayed,
 ) {
     let Some(mut send) = open_moved(&relayed.lane, relayed.id, frames).await else { return };
-    let end = pump(&mut recv, &mut send, &mut answer, || ()).await;
-    conclude(end, Executed::Maybe, &answer, &relayed.place, (&mut recv, &mut send)).await;
+    let shared = relayed.lane.shared();
+    let limit = shared.limits.progress_timeout;
+    let end = pump(&mut recv, &mut send, &mut answer, limit, || ()).await;
+    if let End::Stalled = end {
+        hit(&shared.hits.progress_timeouts);
+    }
+    let ends = (&mut recv, &mut send);
+    conclude(end, Executed::Maybe, &answer, &relayed.place, limit, ends).await;
 }
 
 /// Opens the stream for a long answer and sends `frames` on it; the call is over on its lane then.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::debug;
@@ -110,13 +111,15 @@ async fn drive(lane: &Arc<NodeLane>, connection: &quinn::Connection, max_message
     if let Err(broken) = send.write(&first).await {
         return broken;
     }
-    let reading = read_messages(&mut recv, &[], None, |id, frames| {
+    let always = || std::future::ready(());
+    let each = |id, frames: Bytes| {
         // Whoever is not there any more has given the call up.
         if let Some(relayed) = lane.take(id) {
             relayed.answered(&frames, max_message);
         }
         Ok(())
-    });
+    };
+    let reading = read_messages(&mut recv, &[], always, each);
     tokio::select! {
         broken = lane.out().write_to(&mut send, connection) => broken,
         error = reading => match error {

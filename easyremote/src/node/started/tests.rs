@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::node::Node;
+use crate::transport::certificates::Shown;
 use crate::transport::control_stream::ControlStream;
 use crate::transport::endpoint;
 use crate::transport::identity::Identity;
@@ -158,7 +159,11 @@ async fn soon<F: Future>(event: F) -> F::Output {
 async fn world(n_gateways: usize) -> (Node, Vec<RawGateway>, Shelf, TempDir) {
     let state = tempfile::tempdir().unwrap();
     let identity = Identity::load_or_create(Some(state.path())).unwrap();
-    let listening = || endpoint::listen("127.0.0.1:0".parse().unwrap(), &identity).unwrap();
+    let shown = Arc::new(Shown::new(&identity, None).unwrap());
+    let listening = || {
+        let address = "127.0.0.1:0".parse().unwrap();
+        endpoint::listen(address, &identity, shown.clone(), false).unwrap()
+    };
     let endpoints: Vec<_> = (0..n_gateways).map(|_| listening()).collect();
     let addresses: Vec<_> = endpoints.iter().map(|it| it.local_addr().unwrap()).collect();
     let doings = Arc::new(Doings { starts: watch::Sender::new(0), ends: Semaphore::new(0) });
@@ -224,7 +229,8 @@ async fn answer(mut recv: RecvHalf) -> Answer {
 fn header(function: &str, id: u8, attempt: u64) -> CallHeader {
     let kind = if ["numbers", "streamed"].contains(&function) { Kind::Stream } else { Kind::Unary };
     let address = "127.0.0.1:1".parse().unwrap();
-    let caller = Caller { role: Role::Client, id: "client-1".into(), address };
+    let (id_of_caller, identity) = ("client-1".into(), "ci".into());
+    let caller = Caller { role: Role::Client, id: id_of_caller, identity, address };
     CallHeader {
         attempt,
         caller: Some(caller),

@@ -187,13 +187,12 @@ fn key(id: LaneId) -> usize {
 }
 
 /// Hands each message that arrives to `each`, `first` being what has come already, until that or
-/// the stream fails. Where `out` is given,
-/// it reads no further while too much waits to be sent there: whoever asks without listening is
-/// not to fill this side's memory.
-pub(crate) async fn read_messages(
+/// the stream fails. It waits for `ready` before it reads any further: whoever asks without
+/// listening is not to fill this side's memory.
+pub(crate) async fn read_messages<R: Future<Output = ()>>(
     recv: &mut RecvHalf,
     first: &[u8],
-    out: Option<&LaneOut>,
+    mut ready: impl FnMut() -> R,
     mut each: impl FnMut(LaneId, Bytes) -> Result<(), Malformed>,
 ) -> FrameError {
     let mut buffer = LaneBuffer::default();
@@ -209,9 +208,7 @@ pub(crate) async fn read_messages(
                 return FrameError::Malformed(cause);
             }
         }
-        if let Some(out) = out {
-            out.roomy().await;
-        }
+        ready().await;
         match recv.read().await {
             Ok(Some(chunks)) => chunks.iter().for_each(|chunk| buffer.push(chunk)),
             // No end of a lane ends a call well.

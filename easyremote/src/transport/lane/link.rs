@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -87,7 +88,8 @@ async fn drive(lane: &Arc<LinkLane>, connection: &quinn::Connection, max_message
     if let Err(broken) = send.write(&first).await {
         return broken;
     }
-    let reading = read_messages(&mut recv, &[], None, |id, mut frames| {
+    let always = || std::future::ready(());
+    let each = |id, mut frames: Bytes| {
         let answer = take_frame(&mut frames, max_message);
         if let Some(waiter) = lane.take(id) {
             waiter.end(match answer {
@@ -97,7 +99,8 @@ async fn drive(lane: &Arc<LinkLane>, connection: &quinn::Connection, max_message
             });
         }
         Ok(())
-    });
+    };
+    let reading = read_messages(&mut recv, &[], always, each);
     tokio::select! {
         broken = lane.out().write_to(&mut send, connection) => broken,
         error = reading => match error {

@@ -243,6 +243,20 @@ fn bytes_left_over_are_refused() {
 }
 
 #[test]
+fn a_decoder_that_panics_is_an_error() {
+    #[derive(Debug)]
+    struct Bad;
+    impl<'de> Deserialize<'de> for Bad {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let n = u8::deserialize(deserializer)?;
+            panic!("as planned, at {n}");
+        }
+    }
+    assert_eq!(from_bincode::<Vec<Bad>>(&[1, 2]).unwrap_err(), "decoding panicked");
+    assert_eq!(from_json::<Bad>(b"3").unwrap_err(), "decoding panicked");
+}
+
+#[test]
 fn a_message_of_several_values_shares_its_budget() {
     let bytes =
         [bincode(&"first"), bincode(&vec![(); 40_000]), bincode(&vec![(); 40_000])].concat();

@@ -1,0 +1,122 @@
+//! What bytes of a peer can make a node allocate: no more than a small multiple of their number. One
+//! test only, because it counts the memory of the whole process, gateway and node included.
+
+#[path = "hostile/attacker.rs"]
+#[allow(dead_code)]
+mod attacker;
+#[path = "hostile/wire.rs"]
+#[allow(dead_code)]
+mod wire;
+
+use std::alloc::System;
+use std::collections::{BTreeMap, HashMap};
+
+use common::World;
+use easyremote::{Role, functions, remote};
+use peakmem_alloc::{INSTRUMENTED_SYSTEM, PeakMemAlloc, PeakMemAllocTrait};
+use serde::{Deserialize, Serialize};
+
+use crate::attacker::Insider;
+
+#[global_allocator]
+static ALLOCATOR: &PeakMemAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+#[derive(Serialize, Deserialize)]
+struct Chain(Option<Box<Chain>>);
+
+#[derive(Serialize, Deserialize)]
+enum Tree {
+    Leaf,
+    Node(Vec<Tree>),
+    Named { name: String, children: Vec<Tree> },
+}
+
+#[remote]
+fn units(_units: Vec<()>) {}
+
+#[remote]
+fn vectors(_vectors: Vec<Vec<u8>>) {}
+
+#[remote]
+fn sparse(_options: Vec<Option<[u64; 32]>>) {}
+
+#[remote]
+fn boxes(_chain: Chain) {}
+
+#[remote]
+fn trees(_tree: Tree) {}
+
+#[remote]
+fn maps(_map: HashMap<u64, BTreeMap<String, ()>>) {}
+
+#[remote]
+fn text(_text: String) {}
+
+#[remote]
+fn two(_first: u8, _second: u8) {}
+
+const MIB: usize = 1 << 20;
+
+/// A varint of bincode.
+fn length(n: u64) -> Vec<u8> {
+    [&[0xfd][..], &n.to_le_bytes()].concat()
+}
+
+/// A call, with the codec in its header: 0 bincode, 1 JSON.
+fn call(function: &str, codec: u8, arguments: &[u8]) -> Vec<u8> {
+    let mut header = wire::call(function, wire::UNARY);
+    header[5 + 16 + 2] = codec;
+    [header, wire::frame(wire::BODY, arguments)].concat()
+}
+
+#[tokio::test]
+async fn no_message_takes_much_more_memory_than_it_has_bytes() {
+    const N: usize = 4 * MIB;
+    let world = World::start().await;
+    let first = functions![units, vectors, sparse, boxes, trees, maps, text, two];
+    let _node = world.node(first).await;
+    let ticket = world.gateway.ticket(Role::Client).to_string();
+    let insider = Insider::client(world.gateway.local_addr(), &ticket).await;
+    let of = |bytes: &[u8]| [&length(N as u64)[..], &bytes.repeat(N)].concat();
+    let array = |item: &str| format!("[[{item}{}]]", format!(",{item}").repeat(N / 2));
+    let keys: Vec<_> = (0..N / 8).map(|i| format!("\"{i}\":1")).collect();
+    let bombs: [(&str, u8, Vec<u8>); 16] = [
+        ("units", 0, length(u64::MAX)),
+        ("units", 0, length(1 << 40)),
+        ("vectors", 0, of(&[0])),
+        ("vectors", 0, length(u64::MAX)),
+        ("sparse", 0, of(&[0])),
+        ("boxes", 0, vec![1; 50_000]),
+        ("trees", 0, [1, 1].repeat(25_000)),
+        ("trees", 0, [&[1][..], &of(&[0])].concat()),
+        ("maps", 0, length(u64::MAX)),
+        ("text", 0, length(1 << 40)),
+        ("two", 0, vec![0; N]),
+        ("vectors", 1, array("[]").into()),
+        ("boxes", 1, b"[".repeat(50_000)),
+        ("two", 1, array("1").replace("[[", "[").replace("]]", "]").into()),
+        ("two", 1, format!("{{{}}}", keys.join(",")).into()),
+        ("trees", 1, array("\"Leaf\"").replace("[[", "[{\"Node\":[").replace("]]", "]}]").into()),
+    ];
+    // What the connections take is there after a first message of this size.
+    let (mut send, mut recv) = insider.open(&call("two", 0, &vec![0; N])).await;
+    send.finish().unwrap();
+    wire::read(&mut recv).await.unwrap();
+    for (function, codec, arguments) in bombs {
+        let bytes = call(function, codec, &arguments);
+        ALLOCATOR.reset_peak_memory();
+        let (mut send, mut recv) = insider.open(&bytes).await;
+        send.finish().unwrap();
+        let answer = common::soon(wire::read(&mut recv)).await.unwrap();
+        let peak = ALLOCATOR.get_peak_memory().max(0) as usize;
+        let said = String::from_utf8_lossy(&answer.1);
+        println!("{function:8} {codec} {:9} bytes: {peak:10} of memory: {said}", arguments.len());
+        // 16 times the message and 4 MiB for the value; the message itself on its way, and again
+        // where buffers grow; and 8 MiB of windows.
+        let allowed = (16 + 8) * arguments.len() + 12 * MIB;
+        assert!(peak <= allowed, "{function}: {peak} bytes of memory for {}", arguments.len());
+        // A JSON array of empty ones is within the budget, and so are its trees.
+        let fits = codec == 1 && ["vectors", "trees"].contains(&function);
+        assert_eq!(answer.0, if fits { wire::BODY } else { wire::ERROR }, "{function}: {said}");
+    }
+}

@@ -1,0 +1,115 @@
+//! The wire as its documentation has it, written by hand: peers of this module keep no rules.
+
+use quinn::{RecvStream, SendStream};
+use ring::hmac;
+
+pub(crate) const HEADER: u8 = 1;
+pub(crate) const BODY: u8 = 2;
+pub(crate) const ERROR: u8 = 4;
+pub(crate) const OPEN: u8 = 5;
+pub(crate) const ITEM: u8 = 6;
+pub(crate) const END: u8 = 8;
+pub(crate) const CONTROL: u8 = 9;
+
+pub(crate) const UNARY: u8 = 0;
+pub(crate) const STREAM: u8 = 1;
+pub(crate) const UPLOAD: u8 = 2;
+
+/// The code of `kind` in errors; see `ErrorKind` for the kinds.
+pub(crate) fn kind_of(frame: &Frame) -> u64 {
+    assert_eq!(frame.0, ERROR, "{frame:?}");
+    read_varint(&frame.1).0
+}
+
+pub(crate) type Frame = (u8, Vec<u8>);
+
+pub(crate) fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&begun(kind, body.len() as u32)[..], body].concat()
+}
+
+/// The beginning of a frame that says it has `length` bytes.
+pub(crate) fn begun(kind: u8, length: u32) -> Vec<u8> {
+    [&[kind][..], &length.to_be_bytes()].concat()
+}
+
+pub(crate) fn varint(value: u64) -> Vec<u8> {
+    match value {
+        0..64 => vec![value as u8],
+        64..16_384 => (value as u16 | 0x4000).to_be_bytes().to_vec(),
+        16_384..0x4000_0000 => (value as u32 | 0x8000_0000).to_be_bytes().to_vec(),
+        _ => (value | 0xc000_0000_0000_0000).to_be_bytes().to_vec(),
+    }
+}
+
+pub(crate) fn read_varint(bytes: &[u8]) -> (u64, usize) {
+    let length = 1 << (bytes[0] >> 6);
+    let rest = bytes[1..length].iter();
+    (rest.fold(u64::from(bytes[0] & 0x3f), |value, byte| value << 8 | u64::from(*byte)), length)
+}
+
+pub(crate) fn string(text: impl AsRef<[u8]>) -> Vec<u8> {
+    [&varint(text.as_ref().len() as u64)[..], text.as_ref()].concat()
+}
+
+/// The first message of a peer of this role, `client` or `node`.
+pub(crate) fn hello(
+    connection: &quinn::Connection,
+    role: &str,
+    token: &[u8],
+    id: impl AsRef<[u8]>,
+) -> Vec<u8> {
+    let mut material = [0; 32];
+    let label = b"EXPORTER-easyremote-1";
+    connection.export_keying_material(&mut material, label, role.as_bytes()).unwrap();
+    let proof = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, token), &material);
+    let role = if role == "node" { 1 } else { 2 };
+    let boot: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
+    frame(CONTROL, &[&[1, role][..], proof.as_ref(), &string(id), &boot, &[0]].concat())
+}
+
+/// What a node says that offers these functions, of these kinds.
+pub(crate) fn register(functions: &[(&str, u8)]) -> Vec<u8> {
+    let mut body = vec![4, 0];
+    body.extend(varint(4_096));
+    body.extend(varint(functions.len() as u64));
+    for (name, kind) in functions {
+        body.extend(string(name));
+        body.push(*kind);
+        // Fingerprint, parameters, signature, doc, needs, concurrency.
+        body.extend([0; 8 + 5]);
+    }
+    frame(CONTROL, &body)
+}
+
+/// The header of a call of `function` with JSON arguments.
+pub(crate) fn call(function: impl AsRef<[u8]>, kind: u8) -> Vec<u8> {
+    let id: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
+    frame(HEADER, &[&id[..], &[0, kind, 1], &[0; 8], &[0], &string(function)].concat())
+}
+
+/// Reads a frame; `None` if there is none, for whatever reason.
+pub(crate) async fn read(recv: &mut RecvStream) -> Option<Frame> {
+    let mut header = [0; 5];
+    recv.read_exact(&mut header).await.ok()?;
+    let [kind, length @ ..] = header;
+    let mut body = vec![0; u32::from_be_bytes(length) as usize];
+    recv.read_exact(&mut body).await.ok()?;
+    Some((kind, body))
+}
+
+/// Reads messages of the control stream, echoing pings, until one with another tag than those of
+/// the heartbeat comes; `None` if it ends before.
+pub(crate) async fn message(send: &mut SendStream, recv: &mut RecvStream) -> Option<Vec<u8>> {
+    const PING: u8 = 6;
+    const PONG: u8 = 7;
+    loop {
+        match read(recv).await? {
+            (CONTROL, body) if body[0] == PING => {
+                send.write_all(&frame(CONTROL, &[&[PONG], &body[1..]].concat())).await.ok()?;
+            }
+            (CONTROL, body) if body[0] == PONG => {}
+            (CONTROL, body) => return Some(body),
+            other => panic!("{other:?} on the control stream"),
+        }
+    }
+}
