@@ -72,7 +72,7 @@ fn three() -> impl Iterator<Item = u64> {
 }
 
 #[remote]
-async fn length(bytes: Vec<u8>) -> usize {
+fn length(bytes: Vec<u8>) -> usize {
     bytes.len()
 }
 

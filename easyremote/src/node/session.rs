@@ -73,14 +73,16 @@ pub(super) async fn keep(
             dialled = dialler.dial(limit, failed) => dialled,
         };
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
-        // Counted before anyone is told.
-        let _registered = dialled.is_ok().then(|| Gauge::up(&shared.counters.gateways));
+        // Counted before anyone is told, who may change the tags then.
+        let _registered = dialled.is_ok().then(|| {
+            tags.registered();
+            Gauge::up(&shared.counters.gateways)
+        });
         if let Some(first) = first.take() {
             // Nobody waits any more if the start was given up.
             let _ = first.send(outcome).await;
         }
         let Ok(dialled) = dialled else { continue };
-        tags.registered();
         info!(gateway = %dialler.target(), id = %shared.id, "registered");
         // Hears `stop` by itself, and says goodbye before it returns.
         let (live, _) = dialled.live(again);
