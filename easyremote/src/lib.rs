@@ -214,6 +214,12 @@
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+/// For the benches of this repository only.
+#[cfg(feature = "__bench")]
+#[doc(hidden)]
+pub mod __bench {
+    pub use crate::gateway::bench::{Pool, Wanted};
+}
 mod client;
 mod error;
 mod function;

@@ -1,12 +1,19 @@
 //! The gateway: the one party that listens. It routes calls; it never looks into them.
 
+#[cfg(feature = "__bench")]
+pub(crate) mod bench;
+mod bits;
 mod choice;
 mod directory;
+mod index;
 mod needs;
 mod node_session;
 mod queue;
 mod relay;
+mod ring;
 mod routes;
+#[cfg(any(test, feature = "__bench"))]
+mod sample;
 mod session;
 mod table;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
@@ -32,6 +32,8 @@ pub(super) struct NodeSession {
     /// A call could not be given to it any more.
     lost: AtomicBool,
     pub(super) drain: watch::Sender<Drain>,
+    /// Its place in the index.
+    place: AtomicUsize,
 }
 
 /// Whether a node is about to leave.
@@ -67,6 +69,7 @@ impl NodeSession {
             register,
             in_flight: AtomicU64::new(0),
             drain: watch::Sender::new(Drain::Stays),
+            place: AtomicUsize::new(0),
         }
     }
 
@@ -94,6 +97,20 @@ impl NodeSession {
     /// Whether it has all these tags.
     pub(super) fn has(&self, tags: &[String]) -> bool {
         tags.iter().all(|tag| self.register.tags.contains(tag))
+    }
+
+    /// Its tags.
+    pub(super) fn tags(&self) -> Vec<String> {
+        self.register.tags.clone()
+    }
+
+    /// Its place in the index, while it is there.
+    pub(super) fn place(&self) -> usize {
+        self.place.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_place(&self, place: usize) {
+        self.place.store(place, Ordering::Relaxed);
     }
 
     /// Where among its offers a function is.
