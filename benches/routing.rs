@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench routing`
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use easyremote::__bench::{Pool, Wanted};
 
 fn routing(criterion: &mut Criterion) {
@@ -15,14 +15,14 @@ fn routing(criterion: &mut Criterion) {
         ("a certain node", Wanted::Node),
     ] {
         for (nodes, pool) in &mut pools {
-            criterion.bench_function(BenchmarkId::new(name, *nodes), |bencher| {
+            criterion.bench_function(&format!("{name}/{nodes}"), |bencher| {
                 bencher.iter(|| assert!(pool.pick(wanted)));
             });
         }
     }
     for (nodes, pool) in &mut pools {
         pool.fill();
-        criterion.bench_function(BenchmarkId::new("all are busy", *nodes), |bencher| {
+        criterion.bench_function(&format!("all are busy/{nodes}"), |bencher| {
             bencher.iter(|| assert!(!pool.pick(Wanted::Any)));
         });
     }

@@ -14,12 +14,28 @@ impl Index {
     /// The node for a call, if one can run it now. Not for a call that is for one node only.
     pub(super) fn choose(&mut self, header: &CallHeader) -> Option<Route> {
         self.look_at_a_suspect();
+        if let Some(route) = self.draw(header) {
+            return Some(route);
+        }
         let preferred = &header.wish.preferred;
         let route = if preferred.is_empty() { None } else { self.among(header, preferred, true) };
         route
             .or_else(|| self.among(header, &[], true))
             // It may be lost, and it may be the only one that is left.
             .or_else(|| self.among(header, &[], false))
+    }
+
+    /// One for a call that any node may run, if chance has it: without looking for all that could.
+    fn draw(&self, header: &CallHeader) -> Option<Route> {
+        let wish = &header.wish;
+        let strategy = wish.strategy.unwrap_or_default();
+        let any = wish.tags.is_empty() && wish.preferred.is_empty() && wish.sticky.is_none();
+        if !any || strategy == Strategy::RoundRobin {
+            return None;
+        }
+        let able = self.functions.get(&header.function)?.able(header)?;
+        let good = |route: &Route| route.is_free() && !route.node.is_suspect();
+        one_of(strategy, || able.try_any(good))
     }
 
     /// One of those that have `tags` as well, and are not suspect if they are to be `healthy`.
@@ -51,22 +67,13 @@ impl Search<'_> {
         if let Some(key) = wish.sticky {
             return self.first(|ring, candidates| ring.owner(key, candidates));
         }
-        match wish.strategy.unwrap_or_default() {
-            Strategy::LeastBusy => {
-                let (one, two) = (self.any()?, self.any()?);
-                Some(if two.node.pressure() < one.node.pressure() { two } else { one })
-            }
-            Strategy::Fastest => {
-                let (one, two) = (self.any()?, self.any()?);
-                Some(if wait(&two) < wait(&one) { two } else { one })
-            }
-            Strategy::Random => self.any(),
-            Strategy::RoundRobin => {
-                let turn = self.function.turns;
-                self.function.turns = turn.wrapping_add(1);
-                self.first(|_, candidates| candidates.nth(turn % candidates.count().max(1)))
-            }
+        let strategy = wish.strategy.unwrap_or_default();
+        if strategy == Strategy::RoundRobin {
+            let turn = self.function.turns;
+            self.function.turns = turn.wrapping_add(1);
+            return self.first(|_, candidates| candidates.nth(turn % candidates.count().max(1)));
         }
+        one_of(strategy, || self.any())
     }
 
     /// A random one.
@@ -93,6 +100,19 @@ impl Search<'_> {
             self.candidates.remove(place);
         }
     }
+}
+
+/// Chooses among those that `any` gives at random.
+fn one_of(strategy: Strategy, mut any: impl FnMut() -> Option<Route>) -> Option<Route> {
+    if strategy == Strategy::Random {
+        return any();
+    }
+    let (one, two) = (any()?, any()?);
+    let second = match strategy {
+        Strategy::Fastest => wait(&two) < wait(&one),
+        _ => two.node.pressure() < one.node.pressure(),
+    };
+    Some(if second { two } else { one })
 }
 
 /// How long a call is expected to wait for its answer at a node, in microseconds.

@@ -38,11 +38,47 @@ pub(super) struct Routed {
     /// By place.
     pub(super) routes: BTreeMap<usize, Route>,
     /// The places that run calls of a kind with a fingerprint; with 0, all that run the kind.
-    able: HashMap<(Kind, u64), Bits>,
+    able: HashMap<(Kind, u64), Able>,
     /// Places where it may not be running as often as it may: like [`Index::free`].
     pub(super) open: Bits,
     /// How many calls have gone round.
     pub(super) turns: usize,
+}
+
+/// Who can run calls of a kind with a fingerprint, but for the tags that a call asks for.
+#[derive(Debug, Default)]
+pub(super) struct Able {
+    places: Bits,
+    /// To draw one at random.
+    routes: Vec<Route>,
+}
+
+impl Routed {
+    pub(super) fn able(&self, header: &CallHeader) -> Option<&Able> {
+        self.able.get(&(header.kind, header.fingerprint))
+    }
+}
+
+impl Able {
+    fn insert(&mut self, place: usize, route: Route) {
+        if !self.places.contains(place) {
+            self.places.insert(place);
+            self.routes.push(route);
+        }
+    }
+
+    fn remove(&mut self, place: usize, node: &NodeSession) {
+        self.places.remove(place);
+        self.routes.retain(|route| !std::ptr::eq(&*route.node, node));
+    }
+
+    /// A random one of those that are good, unless chance will not have it: where most are good,
+    /// that is rare.
+    pub(super) fn try_any(&self, good: impl Fn(&Route) -> bool) -> Option<Route> {
+        const TRIES: usize = 4;
+        let any = || self.routes.get(fastrand::usize(..self.routes.len().max(1)));
+        (0..TRIES).filter_map(|_| any()).find(|route| good(route)).cloned()
+    }
 }
 
 impl Index {
@@ -66,13 +102,15 @@ impl Index {
                 continue;
             }
             let function = self.functions.entry(offer.name.clone()).or_default();
-            function.routes.insert(place, Route::new(node.clone(), i));
+            let route = Route::new(node.clone(), i);
             function.open.insert(place);
             if node.can_run(offer) {
                 for fingerprint in [offer.fingerprint, 0] {
-                    function.able.entry((offer.kind, fingerprint)).or_default().insert(place);
+                    let able = function.able.entry((offer.kind, fingerprint)).or_default();
+                    able.insert(place, route.clone());
                 }
             }
+            function.routes.insert(place, route);
         }
     }
 
@@ -97,9 +135,9 @@ impl Index {
             let Some(function) = self.functions.get_mut(&offer.name) else { continue };
             function.routes.remove(&place);
             function.open.remove(place);
-            function.able.retain(|_, places| {
-                places.remove(place);
-                !places.is_empty()
+            function.able.retain(|_, able| {
+                able.remove(place, node);
+                !able.places.is_empty()
             });
             if function.routes.is_empty() {
                 self.functions.remove(&offer.name);
@@ -160,7 +198,7 @@ impl Index {
     fn sets(&self, header: &CallHeader, now: bool, tags: &[String]) -> Option<Vec<&Bits>> {
         let function = self.functions.get(&header.function)?;
         let mut sets = Vec::with_capacity(3 + header.wish.tags.len() + tags.len());
-        sets.push(function.able.get(&(header.kind, header.fingerprint))?);
+        sets.push(&function.able(header)?.places);
         if now {
             sets.extend([&self.free, &function.open]);
         }
