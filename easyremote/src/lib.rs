@@ -181,7 +181,7 @@
 //!
 //! | what | a call that waits | a call that runs | a stream | noticed |
 //! |------|-------------------|------------------|----------|---------|
-//! | its node is lost | goes to another, or [`NoNode`](ErrorKind::NoNode), `No` | [`NodeLost`](ErrorKind::NodeLost), `Maybe` | its items, then `NodeLost`, `Yes` | at once if it says goodbye or comes back, otherwise after 8 s |
+//! | its node is lost | goes to another, or [`NoNode`](ErrorKind::NoNode), `No` | [`NodeLost`](ErrorKind::NodeLost), `Maybe` | its items, then `NodeLost`, `Yes` | at once if it says goodbye or comes back, otherwise after 8 to 10 s |
 //! | the gateway is lost | waits for it, or another one: 15 s unless [set](ClientBuilder::connect_timeout) | [`ConnectionLost`](ErrorKind::ConnectionLost), `Maybe` | its items, then `ConnectionLost`, `Yes` | the same |
 //! | the caller is lost | | dropped by the node | dropped by the node | the same |
 //! | an outage of up to 6 s, another address | goes on | goes on | goes on | |
@@ -215,6 +215,12 @@
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+/// For the benches of this repository only.
+#[cfg(feature = "__bench")]
+#[doc(hidden)]
+pub mod __bench {
+    pub use crate::gateway::bench::{Pool, Wanted};
+}
 mod client;
 mod error;
 mod function;

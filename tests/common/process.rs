@@ -63,6 +63,11 @@ impl Process {
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
+
+    /// What it has ended with; `None` if that was a signal, or it has not.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.try_wait().unwrap()?.code()
+    }
 }
 
 impl Drop for Process {

@@ -14,7 +14,7 @@
 //! | client killed | | dropped by the node | dropped by the node | `resources::by_a_client_that_is_killed` |
 //! | no way between client and gateway, one way or both | | `ConnectionLost`, `Maybe`; dropped by the node | items, `ConnectionLost`, `Yes`; dropped by the node | `cuts::whoever_is_cut_off_is_given_up_by_everybody` |
 //! | no way between node and gateway, one way or both | | `NodeLost`, `Maybe`; dropped by the node | items, `NodeLost`, `Yes`; dropped by the node | the same |
-//! | outage of 4 s | | goes on | goes on | `cuts::calls_wait_for_the_end_of_a_short_outage_and_streams_go_on` |
+//! | outage of 6 s | | goes on | goes on | `cuts::calls_wait_for_the_end_of_a_short_outage_and_streams_go_on` |
 //! | another address of client or node | | goes on | goes on | `cuts::a_peer_whose_address_changes_keeps_its_connection` |
 //! | loss, corruption, duplicates, reordering, jitter, a slow link, a shorter MTU | | goes on | goes on | `noise` |
 //! | datagrams of 1,200 bytes do not fit | no connection: `Unavailable`, `No` | | | `cuts::a_path_that_takes_no_quic_is_no_path` |

@@ -1,9 +1,14 @@
 //! Client, gateway and node with a bad network between them.
 
+use std::time::Duration;
+
 use common::proxy::Proxy;
 use common::{SayOnDrop, World, soon};
 use easyremote::{Client, Functions, Node, functions, remote};
 use futures::{Stream, StreamExt, stream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
 /// Runs until it is cancelled; says when it starts and when that happens.
 #[remote]
@@ -34,6 +39,56 @@ pub(crate) fn double(numbers: impl Stream<Item = u64>) -> impl Stream<Item = u64
 
 pub(crate) fn functions() -> Functions {
     functions![wait, three, echo, double]
+}
+
+/// Offered by the node of a [`Bystander`].
+#[remote]
+async fn nearby(n: u64) -> u64 {
+    n + 1
+}
+
+/// Another client and another node of a gateway, which have nothing to do with what goes wrong: all
+/// their calls go well, and none waits.
+pub(crate) struct Bystander {
+    stop: oneshot::Sender<()>,
+    calls: JoinHandle<u64>,
+    _node: Node,
+}
+
+impl Bystander {
+    pub(crate) async fn start(world: &World) -> Self {
+        let node = world.node_builder().id("bystander").functions(functions![nearby]);
+        let _node = soon(node.serve()).await.unwrap();
+        let client = world.client().await;
+        let (stop, mut stopped) = oneshot::channel();
+        let calls = tokio::spawn(async move {
+            let mut n = 0;
+            while stopped.try_recv().is_err() {
+                // Sooner than anybody is given up.
+                let called = timeout(Duration::from_secs(5), nearby::call(&client, n)).await;
+                assert_eq!(called.expect("a bystander has to wait").unwrap(), n + 1);
+                n += 1;
+                sleep(Duration::from_millis(5)).await;
+            }
+            n
+        });
+        Self { stop, calls, _node }
+    }
+
+    pub(crate) async fn has_seen_nothing(self) {
+        self.stop.send(()).unwrap();
+        assert!(soon(self.calls).await.unwrap() > 100);
+    }
+}
+
+/// Waits for a call to end whose party has just been lost: how long that may take is promised.
+pub(crate) async fn noticed<F: Future>(call: F) -> F::Output {
+    timeout(Duration::from_secs(11), call).await.expect("not noticed in 11 s")
+}
+
+/// Waits for a call that can be made again since now: how long that may take is promised.
+pub(crate) async fn healed<F: Future>(call: F) -> F::Output {
+    timeout(Duration::from_secs(16), call).await.expect("not healed in 16 s")
 }
 
 /// A part of the way between client and node.

@@ -6,6 +6,8 @@ use easyremote::{Client, Error, ErrorKind, Executed, Node, functions, remote};
 use futures::{Stream, StreamExt, stream};
 use tokio::task::JoinHandle;
 
+use crate::path::{Bystander, healed, noticed};
+
 const ADDRESS: &str = "FAULTS_TEST_ADDRESS";
 const STATE: &str = "FAULTS_TEST_STATE";
 
@@ -83,18 +85,22 @@ async fn lose(fault: impl FnOnce(&mut Process)) -> Lost {
     let patient = tokio::spawn(process_id::call(&client).wait_for_node());
     until(|| world.gateway.stats().waiting == 2).await;
 
+    let bystander = Bystander::start(&world).await;
     fault(&mut process);
-    let error = soon(running).await.unwrap().unwrap_err();
+    let ends = async { tokio::join!(running, items.next(), waiting) };
+    let (running, item, waiting) = noticed(ends).await;
+    let error = running.unwrap().unwrap_err();
     let seen = (error.kind(), error.executed(), error.node());
     assert_eq!(seen, (ErrorKind::NodeLost, Executed::Maybe, Some("a")), "{error}");
-    let error = soon(items.next()).await.unwrap().unwrap_err();
+    let error = item.unwrap().unwrap_err();
     let seen = (error.kind(), error.executed(), error.node());
     assert_eq!(seen, (ErrorKind::NodeLost, Executed::Yes, Some("a")), "{error}");
     assert_eq!(error.delivered(), 3);
     assert!(soon(items.next()).await.is_none());
-    let error = soon(waiting).await.unwrap().unwrap_err();
+    let error = waiting.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.executed()), (ErrorKind::NoNode, Executed::No), "{error}");
     assert!(!patient.is_finished());
+    bystander.has_seen_nothing().await;
     Lost { world, process, client, patient }
 }
 
@@ -102,7 +108,7 @@ async fn lose(fault: impl FnOnce(&mut Process)) -> Lost {
 async fn a_node_that_is_killed_is_given_up_and_replaced() {
     let Lost { world, client, patient, .. } = lose(Process::kill).await;
     let next = start(&world);
-    assert_eq!(soon(patient).await.unwrap().unwrap(), next.id());
+    assert_eq!(healed(patient).await.unwrap().unwrap(), next.id());
     assert_eq!(soon(process_id::call(&client)).await.unwrap(), next.id());
     until(|| world.gateway.stats().in_flight == 0).await;
 }
@@ -111,10 +117,10 @@ async fn a_node_that_is_killed_is_given_up_and_replaced() {
 async fn a_node_that_stops_is_given_up_and_comes_back_without_its_calls() {
     let Lost { world, mut process, client, patient } = lose(|process| process.signal("STOP")).await;
     process.signal("CONT");
+    assert_eq!(healed(patient).await.unwrap().unwrap(), process.id());
     let mut dropped = [process.line("dropped "), process.line("dropped ")];
     dropped.sort();
     assert_eq!(dropped, ["run", "three"]);
-    assert_eq!(soon(patient).await.unwrap().unwrap(), process.id());
     assert_eq!(soon(process_id::call(&client)).await.unwrap(), process.id());
     until(|| world.gateway.stats().in_flight == 0).await;
 }

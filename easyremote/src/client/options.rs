@@ -138,8 +138,8 @@ macro_rules! options {
             /// Lets calls of one function with an equal key run on the same node, whoever makes
             /// them: for caches and sessions that live there.
             ///
-            /// When a node comes or goes, only the keys that it gets or had move (rendezvous
-            /// hashing: Thaler and Ravishankar, 1998). A node that has no room is passed over.
+            /// When a node comes or goes, only the keys that it gets or had move (consistent
+            /// hashing: Karger and others, 1997). A node that has no room is passed over.
             pub fn sticky(mut self, key: impl AsRef<[u8]>) -> Self {
                 let key = $crate::client::options::sticky(key.as_ref());
                 self.set(|options| options.wish.sticky = Some(key));

@@ -1,81 +1,118 @@
 //! Who gets a call, of the nodes that can run it.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::gateway::table::{Route, Routed};
+use crate::gateway::bits::Bits;
+use crate::gateway::index::{Index, Routed};
+use crate::gateway::ring::Ring;
+use crate::gateway::table::Route;
 use crate::wire::header::CallHeader;
-use crate::wire::wish::Strategy;
+use crate::wire::wish::{Strategy, Wish};
 
-impl Routed {
-    /// The node for a call, if one can run it now.
-    pub(super) fn choose(&self, header: &CallHeader) -> Option<&Route> {
-        let free = |route: &Route| route.fits(header) && route.is_free();
-        let healthy = |route: &Route| free(route) && !route.node.is_suspect();
-        let preferred = |route: &Route| healthy(route) && route.node.has(&header.wish.preferred);
-        if !header.wish.preferred.is_empty()
-            && let Some(route) = self.choose_among(header, preferred)
-        {
+impl Index {
+    /// The node for a call, if one can run it now. Not for a call that is for one node only.
+    pub(super) fn choose(&mut self, header: &CallHeader) -> Option<Route> {
+        self.look_at_a_suspect();
+        if let Some(route) = self.draw(header) {
             return Some(route);
         }
-        let route = self.choose_among(header, healthy);
-        // It may be lost, and it may be the only one that is left.
-        route.or_else(|| self.choose_among(header, free))
+        let preferred = &header.wish.preferred;
+        let route = if preferred.is_empty() { None } else { self.among(header, preferred, true) };
+        route
+            .or_else(|| self.among(header, &[], true))
+            // It may be lost, and it may be the only one that is left.
+            .or_else(|| self.among(header, &[], false))
     }
 
-    fn choose_among(&self, header: &CallHeader, good: impl Fn(&Route) -> bool) -> Option<&Route> {
-        if let Some(key) = header.wish.sticky {
-            let good = self.routes.iter().filter(|route| good(route));
-            return good.max_by_key(|route| rendezvous(key, route.node.id()));
+    /// One for a call that any node may run, if chance has it: without looking for all that could.
+    fn draw(&self, header: &CallHeader) -> Option<Route> {
+        let wish = &header.wish;
+        let strategy = wish.strategy.unwrap_or_default();
+        let any = wish.tags.is_empty() && wish.preferred.is_empty() && wish.sticky.is_none();
+        if !any || strategy == Strategy::RoundRobin {
+            return None;
         }
-        match header.wish.strategy.unwrap_or_default() {
-            Strategy::LeastBusy => {
-                let (one, two) = (self.any(&good)?, self.any(&good)?);
-                Some(if two.node.pressure() < one.node.pressure() { two } else { one })
-            }
-            Strategy::Fastest => {
-                let (one, two) = (self.any(&good)?, self.any(&good)?);
-                Some(if wait(two) < wait(one) { two } else { one })
-            }
-            Strategy::Random => self.any(&good),
-            Strategy::RoundRobin => {
-                let turn = self.turns.fetch_add(1, Ordering::Relaxed) as usize;
-                let (before, after) = self.routes.split_at(turn % self.routes.len().max(1));
-                after.iter().chain(before).find(|route| good(route))
-            }
-        }
+        let able = self.functions.get(&header.function)?.able(header)?;
+        let good = |route: &Route| route.is_free() && !route.node.is_suspect();
+        one_of(strategy, || able.try_any(good))
     }
 
-    /// A random one of those that are good.
-    fn any(&self, good: impl Fn(&Route) -> bool) -> Option<&Route> {
-        /// Where most are good, so many tries miss all of them once in a while only, and looking
-        /// at all costs nothing as a rule.
-        const TRIES: usize = 4;
-        let routes = &self.routes;
-        let mut tries =
-            (0..TRIES).filter_map(|_| routes.get(fastrand::usize(..routes.len().max(1))));
-        if let Some(route) = tries.find(|route| good(route)) {
-            return Some(route);
+    /// One of those that have `tags` as well, and are not suspect if they are to be `healthy`.
+    fn among(&mut self, header: &CallHeader, tags: &[String], healthy: bool) -> Option<Route> {
+        let mut candidates = self.find(header, true, tags);
+        if healthy {
+            candidates.subtract(&self.suspect);
         }
-        let mut all: Vec<&Route> = routes.iter().filter(|route| good(route)).collect();
-        (!all.is_empty()).then(|| all.swap_remove(fastrand::usize(..all.len())))
+        let Self { functions, free, suspect, ring, .. } = self;
+        let function = functions.get_mut(&header.function)?;
+        let search = Search { function, free, suspect, ring, candidates, healthy };
+        search.choose(&header.wish)
     }
 }
 
-/// How high the node called `id` ranks for calls with `key`; the highest of those that are there
-/// gets them, so that one that comes or goes moves only the keys that it is the highest for.
-fn rendezvous(key: u64, id: &str) -> u64 {
-    // FNV-1a, and then the finaliser of SplitMix64 (Steele, Lea and Flood, 2014): without it, ids
-    // that differ in their last letter only would rank alike for all keys. Not `DefaultHasher`,
-    // since all gateways have to agree, whatever their version of the standard library.
-    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    let mut mixed = hash ^ key;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+/// Looks for the node for a call among candidates that may have room.
+struct Search<'a> {
+    function: &'a mut Routed,
+    free: &'a mut Bits,
+    suspect: &'a mut Bits,
+    ring: &'a Ring,
+    candidates: Bits,
+    /// Whether those that are suspect are no candidates.
+    healthy: bool,
+}
+
+impl Search<'_> {
+    fn choose(mut self, wish: &Wish) -> Option<Route> {
+        if let Some(key) = wish.sticky {
+            return self.first(|ring, candidates| ring.owner(key, candidates));
+        }
+        let strategy = wish.strategy.unwrap_or_default();
+        if strategy == Strategy::RoundRobin {
+            let turn = self.function.turns;
+            self.function.turns = turn.wrapping_add(1);
+            return self.first(|_, candidates| candidates.nth(turn % candidates.count().max(1)));
+        }
+        one_of(strategy, || self.any())
+    }
+
+    /// A random one.
+    fn any(&mut self) -> Option<Route> {
+        self.first(|_, candidates| candidates.nth(fastrand::usize(..candidates.count().max(1))))
+    }
+
+    /// The first of those that `next` names which proves to be good. Another one is noted as what it
+    /// is, and does not come up again until that changes: so each is looked at in vain once for each
+    /// call that has ended there, however many calls look.
+    fn first(&mut self, next: impl Fn(&Ring, &Bits) -> Option<usize>) -> Option<Route> {
+        loop {
+            let place = next(self.ring, &self.candidates)?;
+            let route = self.function.routes.get(&place);
+            match route {
+                Some(route) if !route.node.is_free() => self.free.remove(place),
+                Some(route) if !route.is_free() => self.function.open.remove(place),
+                Some(route) if self.healthy && route.node.is_suspect() => {
+                    self.suspect.insert(place)
+                }
+                Some(route) => return Some(route.clone()),
+                None => {}
+            }
+            self.candidates.remove(place);
+        }
+    }
+}
+
+/// Chooses among those that `any` gives at random.
+fn one_of(strategy: Strategy, mut any: impl FnMut() -> Option<Route>) -> Option<Route> {
+    if strategy == Strategy::Random {
+        return any();
+    }
+    let (one, two) = (any()?, any()?);
+    let second = match strategy {
+        Strategy::Fastest => wait(&two) < wait(&one),
+        _ => two.node.pressure() < one.node.pressure(),
+    };
+    Some(if second { two } else { one })
 }
 
 /// How long a call is expected to wait for its answer at a node, in microseconds.
@@ -132,38 +169,4 @@ impl Latency {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_spread_and_move_only_when_they_have_to() {
-        let ids: Vec<String> = (0..10).map(|i| format!("node-{i}")).collect();
-        let owner = |key: u64, ids: &[String]| {
-            (0..ids.len()).max_by_key(|&i| rendezvous(key, &ids[i])).unwrap()
-        };
-        let mut counts = [0; 10];
-        for key in 0..10_000_u64 {
-            let key = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let with_all = owner(key, &ids);
-            counts[with_all] += 1;
-            let without_last = owner(key, &ids[..9]);
-            assert!(with_all == 9 || with_all == without_last, "{key} moved for nothing");
-        }
-        assert!(counts.iter().all(|&n| (850..1_150).contains(&n)), "{counts:?}");
-    }
-
-    #[test]
-    fn a_slow_answer_counts_at_once_and_a_fast_one_little_by_little() {
-        let latency = Latency::default();
-        assert_eq!(latency.expected(), None);
-        latency.record(Duration::from_micros(100));
-        latency.record(Duration::from_millis(50));
-        assert!(latency.expected().unwrap() > 49_000.0);
-        latency.record(Duration::from_micros(100));
-        assert!(latency.expected().unwrap() > 40_000.0, "a moment later");
-        let long_ago = Instant::now().checked_sub(8 * Latency::MEMORY).unwrap();
-        *latency.0.lock().unwrap() = Some(Average { micros: 50_000.0, updated: long_ago });
-        latency.record(Duration::from_micros(100));
-        assert!(latency.expected().unwrap() < 200.0);
-    }
-}
+mod tests;

@@ -1,8 +1,12 @@
 //! The gateway: the one party that listens. It routes calls; it never looks into them.
 
 mod admission;
+#[cfg(feature = "__bench")]
+pub(crate) mod bench;
+mod bits;
 mod choice;
 mod directory;
+mod index;
 mod lane;
 mod limits;
 mod needs;
@@ -12,7 +16,10 @@ mod progress;
 mod pump;
 mod queue;
 mod relay;
+mod ring;
 mod routes;
+#[cfg(any(test, feature = "__bench"))]
+mod sample;
 mod session;
 mod table;
 mod tokens;

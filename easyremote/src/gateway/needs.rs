@@ -20,9 +20,9 @@ impl NodeSession {
 
 /// The error of a call for which there would be nodes, if only they had the tags that the function
 /// needs; `None` if that is not what is missing.
-pub(super) fn unable(header: &CallHeader, routes: &[Route]) -> Option<Error> {
+pub(super) fn unable(header: &CallHeader, routes: &[&Route]) -> Option<Error> {
     let asked_for = |route: &&Route| matches(route.offer(), header) && route.node.fits(header);
-    let nodes: Vec<&Route> = routes.iter().filter(asked_for).collect();
+    let nodes: Vec<&Route> = routes.iter().copied().filter(asked_for).collect();
     let first = nodes.first()?;
     let lack = |route: &&Route| {
         let tags = route.node.lacking(route.offer());

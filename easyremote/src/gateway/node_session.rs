@@ -1,7 +1,7 @@
 //! A node, as the gateway sees it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::watch;
@@ -41,6 +41,8 @@ pub(super) struct NodeSession {
     /// A call could not be given to it any more.
     lost: AtomicBool,
     pub(super) drain: watch::Sender<Drain>,
+    /// Its place in the index.
+    place: AtomicUsize,
 }
 
 /// Whether a node is about to leave.
@@ -80,6 +82,7 @@ impl NodeSession {
             tags,
             in_flight: AtomicU64::new(0),
             drain: watch::Sender::new(Drain::Stays),
+            place: AtomicUsize::new(0),
         }
     }
 
@@ -125,6 +128,15 @@ impl NodeSession {
     /// Gives it other tags, in place of those that it has.
     pub(super) fn retag(&self, tags: Vec<String>) {
         *self.tags.write().unwrap_or_else(PoisonError::into_inner) = tags;
+    }
+
+    /// Its place in the index, while it is there.
+    pub(super) fn place(&self) -> usize {
+        self.place.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_place(&self, place: usize) {
+        self.place.store(place, Ordering::Relaxed);
     }
 
     /// Where among its offers a function is.

@@ -124,7 +124,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.route.release();
+        self.routes.table().release(&self.route);
         self.routes.fill(&self.route.node);
     }
 }

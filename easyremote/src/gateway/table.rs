@@ -1,13 +1,13 @@
 //! Who is there and offers what; and why a call cannot run.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::gateway::choice::Latency;
+use crate::gateway::index::Index;
 use crate::gateway::needs::unable;
 use crate::gateway::node_session::NodeSession;
 use crate::gateway::queue::{Queue, Waiter};
@@ -21,7 +21,7 @@ use crate::wire::limits::MAX_WAITING;
 #[derive(Debug, Default)]
 pub(super) struct Table {
     nodes: BTreeMap<String, Arc<NodeSession>>,
-    functions: HashMap<String, Routed>,
+    index: Index,
     /// Names of the functions, in order, for texts.
     names: BTreeSet<String>,
     /// Names that were offered since the start, to tell "not now" from "never heard of".
@@ -35,14 +35,6 @@ pub(super) struct Table {
 /// Most names that [`Table::known`] keeps; beyond that, "not now" is told as "never heard of".
 const MAX_KNOWN: usize = 16_384;
 
-/// A function, and where it is offered.
-#[derive(Debug, Default)]
-pub(super) struct Routed {
-    pub(super) routes: Vec<Route>,
-    /// How many calls have gone round.
-    pub(super) turns: AtomicU64,
-}
-
 /// A function at one node.
 #[derive(Clone, Debug)]
 pub(super) struct Route {
@@ -52,6 +44,10 @@ pub(super) struct Route {
 }
 
 impl Route {
+    pub(super) fn new(node: Arc<NodeSession>, offer: usize) -> Self {
+        Self { node, offer }
+    }
+
     pub(super) fn offer(&self) -> &Offer {
         &self.node.register.functions[self.offer]
     }
@@ -69,11 +65,6 @@ impl Route {
     /// Takes a place for a call.
     pub(super) fn take(&self) {
         self.node.take(self.offer);
-    }
-
-    /// Gives it back.
-    pub(super) fn release(&self) {
-        self.node.release(self.offer);
     }
 
     /// How long it takes there.
@@ -121,10 +112,9 @@ impl Table {
         if let Some(old) = &replaced {
             self.forget(old);
         }
-        for (offer, function) in session.register.functions.iter().enumerate() {
+        self.index.insert(session);
+        for function in &session.register.functions {
             self.names.insert(function.name.clone());
-            let route = Route { node: session.clone(), offer };
-            self.functions.entry(function.name.clone()).or_default().routes.push(route);
             if self.known.len() < MAX_KNOWN {
                 self.known.insert(function.name.clone());
             }
@@ -141,19 +131,21 @@ impl Table {
     }
 
     /// Gives a node other tags. It keeps what it runs, also what it would not be given any more.
-    pub(super) fn retag(&mut self, session: &NodeSession, tags: Vec<String>) {
+    pub(super) fn retag(&mut self, session: &Arc<NodeSession>, tags: Vec<String>) {
+        let current = self.nodes.get(&session.id);
+        let there = current.is_some_and(|current| Arc::ptr_eq(current, session));
+        if there {
+            self.index.remove(session);
+        }
         session.retag(tags);
+        if there {
+            self.index.insert(session);
+        }
     }
 
-    fn forget(&mut self, session: &Arc<NodeSession>) {
-        for function in &session.register.functions {
-            if let Some(Routed { routes, .. }) = self.functions.get_mut(&function.name) {
-                routes.retain(|route| !Arc::ptr_eq(&route.node, session));
-                if routes.is_empty() {
-                    self.functions.remove(&function.name);
-                    self.names.remove(&function.name);
-                }
-            }
+    fn forget(&mut self, session: &NodeSession) {
+        for name in self.index.remove(session) {
+            self.names.remove(&name);
         }
     }
 
@@ -178,14 +170,45 @@ impl Table {
     }
 
     /// What a call has to expect.
-    pub(super) fn outlook(&self, header: &CallHeader) -> Outlook {
-        let Some(function) = self.functions.get(&header.function) else {
-            return self.explain(header, &[]);
+    pub(super) fn outlook(&mut self, header: &CallHeader) -> Outlook {
+        let route = match &header.wish.on {
+            Some(id) => self.route_to(id, header).filter(Route::is_free),
+            None => self.index.choose(header),
         };
-        match function.choose(header) {
-            Some(route) => Outlook::Now(route.clone()),
-            None => self.explain(header, &function.routes),
+        match route {
+            Some(route) => Outlook::Now(route),
+            None if self.has_taker(header) => Outlook::Later,
+            None => Outlook::Error(self.explain(header)),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn look_at_a_suspect(&mut self) {
+        self.index.look_at_a_suspect();
+    }
+
+    /// The node called `id`, if it can run the call.
+    fn route_to(&self, id: &str, header: &CallHeader) -> Option<Route> {
+        let node = self.nodes.get(id)?;
+        let route = Route::new(node.clone(), node.offer(&header.function)?);
+        route.fits(header).then_some(route)
+    }
+
+    /// Whether there is a node that can run the call, now or later.
+    fn has_taker(&self, header: &CallHeader) -> bool {
+        match &header.wish.on {
+            Some(id) => self.route_to(id, header).is_some_and(|route| !route.node.is_leaving()),
+            None => {
+                let stays = |place| self.index.node(place).is_some_and(|node| !node.is_leaving());
+                self.index.find(header, false, &[]).iter().any(stays)
+            }
+        }
+    }
+
+    /// Gives the place of a call back.
+    pub(super) fn release(&mut self, route: &Route) {
+        route.node.release(route.offer);
+        self.index.released(route);
     }
 
     /// Lets a call wait for room. If no more may wait, the one that is not to is given back.
@@ -214,7 +237,7 @@ impl Table {
         let before = self.waiting.range::<str, _>((Bound::Unbounded, Bound::Included(last)));
         let mut in_turn = after.chain(before);
         let (name, spot, route) = in_turn.find_map(|(name, queue)| {
-            let route = Route { node: node.clone(), offer: node.offer(name)? };
+            let route = Route::new(node.clone(), node.offer(name)?);
             if !route.is_free() {
                 return None;
             }
@@ -235,10 +258,8 @@ impl Table {
         let mut hopeless = Vec::new();
         for function in &session.register.functions {
             let Some(mut queue) = self.waiting.remove(&function.name) else { continue };
-            let lost = queue.drain_if(|header| match self.outlook(header) {
-                Outlook::Now(_) | Outlook::Later => None,
-                Outlook::Error(error) => Some(error),
-            });
+            let lost =
+                queue.drain_if(|header| (!self.has_taker(header)).then(|| self.explain(header)));
             hopeless.extend(lost);
             if !queue.is_empty() {
                 self.waiting.insert(function.name.clone(), queue);
@@ -247,35 +268,33 @@ impl Table {
         hopeless
     }
 
-    /// Why no node takes the call now.
-    fn explain(&self, header: &CallHeader, routes: &[Route]) -> Outlook {
+    /// Why there is no node that takes the call, now or later.
+    fn explain(&self, header: &CallHeader) -> Error {
         let name = &header.function;
-        if routes.is_empty() {
+        let function = self.index.function(name);
+        let routes: Vec<&Route> = function.map_or_else(Vec::new, |it| it.routes.values().collect());
+        let Some(&any) = routes.first() else {
             let kind = match self.known.contains(name) {
                 true => ErrorKind::NoNode,
                 false => ErrorKind::NoSuchFunction,
             };
             let text = format!("no node offers `{name}`; {}", self.summary());
-            return Outlook::Error(Error::new(kind, text));
-        }
-        let Some(route) = routes.iter().find(|route| matches(route.offer(), header)) else {
-            return Outlook::Error(mismatch(header, &routes[0]));
+            return Error::new(kind, text);
         };
-        let mut fitting = routes.iter().filter(|route| route.fits(header)).peekable();
-        if let Some(&first) = fitting.peek() {
+        let Some(route) = routes.iter().find(|route| matches(route.offer(), header)) else {
+            return mismatch(header, any);
+        };
+        if let Some(first) = routes.iter().find(|route| route.fits(header)) {
             let id = first.node.id();
-            if !fitting.all(|route| route.node.is_leaving()) {
-                return Outlook::Later;
-            }
             let (kind, what) = match first.node.is_draining() {
                 true => (ErrorKind::Draining, "is shutting down"),
                 false => (ErrorKind::NodeLost, "has just been lost"),
             };
             let text = format!("node `{id}` {what}, and no other offers `{name}`");
-            return Outlook::Error(Error::new(kind, text).with_node(id));
+            return Error::new(kind, text).with_node(id);
         }
-        if let Some(error) = unable(header, routes) {
-            return Outlook::Error(error);
+        if let Some(error) = unable(header, &routes) {
+            return error;
         }
         let ids = routes.iter().map(|route| route.node.id());
         let text = format!(
@@ -283,7 +302,7 @@ impl Table {
             list(ids),
             wish(header)
         );
-        Outlook::Error(Error::new(ErrorKind::NoNode, text).with_node(route.node.id()))
+        Error::new(ErrorKind::NoNode, text).with_node(route.node.id())
     }
 
     fn summary(&self) -> String {

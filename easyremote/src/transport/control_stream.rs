@@ -18,7 +18,7 @@ use crate::wire::limits::{HEARTBEAT, HEARTBEAT_MISSES, MAX_CONTROL, MAX_HELLO};
 /// One end of a connection's control stream.
 ///
 /// Both ends send a ping every two seconds and echo the other's: an end that hears nothing back
-/// knows within eight seconds, also when only one direction of the path is broken, which QUIC's
+/// knows eight seconds after the first ping that was lost, also when only one direction of the path is broken, which QUIC's
 /// own idle timeout does not notice.
 #[derive(Debug)]
 pub(crate) struct ControlStream {
@@ -194,8 +194,8 @@ impl ControlStream {
     fn ping(&mut self) -> Result<(), Error> {
         let misses = u32::try_from(self.pings - self.echoed).unwrap_or(u32::MAX);
         self.misses.store(misses, Ordering::Relaxed);
-        if misses >= HEARTBEAT_MISSES {
-            let text = format!("no echo of {HEARTBEAT_MISSES} heartbeats");
+        if misses > HEARTBEAT_MISSES {
+            let text = format!("no echo of {misses} heartbeats");
             return Err(Error::new(ErrorKind::ConnectionLost, text));
         }
         self.pings += 1;

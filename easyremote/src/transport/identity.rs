@@ -66,7 +66,7 @@ impl Identity {
         }
     }
 
-    fn generate() -> Result<Self, Error> {
+    pub(crate) fn generate() -> Result<Self, Error> {
         let failed = || Error::new(ErrorKind::Unavailable, "the system gives no random numbers");
         let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(|_| failed())?;
         Ok(Self { key, secret: Secret::new(random::<32>()?) })

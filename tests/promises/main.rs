@@ -1,0 +1,22 @@
+//! Promises that take real processes, and some time, to show: planned restarts under load, many
+//! streams that are dropped or not read, and functions that block their runtime.
+
+mod blocked;
+mod parts;
+mod restarts;
+mod streams;
+
+#[tokio::test]
+async fn gateway_process() {
+    parts::be_gateway().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_process() {
+    parts::be_node().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_process() {
+    streams::be_client().await;
+}

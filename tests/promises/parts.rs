@@ -1,0 +1,175 @@
+//! A gateway and nodes as processes, which drain when they are asked to end.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::process::{Process, question, tell};
+use common::soon;
+use easyremote::{Client, Functions, Gateway, Node, functions, remote};
+use futures::{Stream, stream};
+use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{interval, sleep, timeout};
+
+const ROLE: &str = "PROMISES_ROLE";
+const ADDRESS: &str = "PROMISES_ADDRESS";
+const STATE: &str = "PROMISES_STATE";
+const ID: &str = "PROMISES_ID";
+
+/// How long a party that drains waits for its calls: longer than any of them takes.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Takes a moment, so that there are calls under way at any time.
+#[remote]
+pub(crate) async fn double(n: u64) -> u64 {
+    sleep(Duration::from_millis(20)).await;
+    2 * n
+}
+
+/// The numbers below `n`, with pauses.
+#[remote(stream)]
+pub(crate) fn count(n: u64) -> impl Stream<Item = u64> {
+    stream::unfold(0, move |i| async move {
+        sleep(Duration::from_millis(10)).await;
+        (i < n).then_some((i, i + 1))
+    })
+}
+
+#[remote(stream)]
+pub(crate) fn endless() -> impl Stream<Item = u64> {
+    stream::iter(0..)
+}
+
+/// The same piece of memory again and again.
+#[remote(stream)]
+pub(crate) fn bulk(length: usize) -> impl Stream<Item = Bytes> {
+    stream::repeat(Bytes::from(vec![7; length]))
+}
+
+pub(crate) fn functions() -> Functions {
+    functions![double, count, endless, bulk]
+}
+
+/// A gateway's process, and what others need to find it.
+pub(crate) struct Parts {
+    pub(crate) gateway: Process,
+    address: String,
+    state: TempDir,
+}
+
+impl Parts {
+    pub(crate) fn start() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let mut gateway = start("gateway", "127.0.0.1:0", &state, "");
+        let address = gateway.line("ready ");
+        Self { gateway, address, state }
+    }
+
+    /// Starts the gateway again, which has ended.
+    pub(crate) fn start_gateway_again(&mut self) {
+        self.gateway = start("gateway", &self.address, &self.state, "");
+        self.gateway.line("ready ");
+    }
+
+    /// A process of this role, when it is connected.
+    pub(crate) fn process(&self, role: &str, id: &str) -> Process {
+        let mut process = start(role, &self.address, &self.state, id);
+        process.line("ready ");
+        process
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        soon(Client::builder(&*self.address).state_dir(self.state.path()).connect()).await.unwrap()
+    }
+}
+
+fn start(role: &str, address: &str, state: &TempDir, id: &str) -> Process {
+    let state = state.path().to_str().unwrap();
+    let environment = [(ROLE, role), (ADDRESS, address), (STATE, state), (ID, id)];
+    Process::start(&format!("{role}_process"), environment)
+}
+
+/// What this process finds in its environment, if it is one of this role.
+pub(crate) fn part(role: &str) -> Option<HashMap<String, String>> {
+    (std::env::var(ROLE).ok()? == role).then(|| std::env::vars().collect())
+}
+
+/// What a client's process connects with.
+pub(crate) async fn connect(part: &HashMap<String, String>) -> Client {
+    // On a slow machine too, nothing that is not read is given up before the test is over.
+    let builder = Client::builder(&*part[ADDRESS]).stall_timeout(Duration::from_secs(600));
+    builder.state_dir(&part[STATE]).connect().await.unwrap()
+}
+
+pub(crate) async fn be_gateway() {
+    let Some(part) = part("gateway") else { return };
+    let mut terminated = signal(SignalKind::terminate()).unwrap();
+    let gateway = Gateway::builder(&part[ADDRESS]).state_dir(&part[STATE]).serve().await.unwrap();
+    tell(format_args!("ready {}", gateway.local_addr()));
+    let answers = answer(|| {
+        let stats = gateway.stats();
+        [stats.in_flight, stats.waiting, stats.nodes]
+    });
+    tokio::select! {
+        _ = terminated.recv() => gateway.drain(GRACE).await,
+        () = answers => {}
+    }
+    // Not by returning: the runtime would wait for the thread that reads questions.
+    std::process::exit(0);
+}
+
+pub(crate) async fn be_node() {
+    let Some(part) = part("node") else { return };
+    let mut terminated = signal(SignalKind::terminate()).unwrap();
+    let node = Node::builder(&*part[ADDRESS]).state_dir(&part[STATE]).id(&*part[ID]);
+    let node = node.functions(functions()).serve().await.unwrap();
+    tell("ready ");
+    let answers = answer(|| {
+        let stats = node.stats();
+        [stats.in_flight, 0, stats.gateways]
+    });
+    tokio::select! {
+        _ = terminated.recv() => node.drain(GRACE).await,
+        () = answers => {}
+    }
+    std::process::exit(0);
+}
+
+/// Answers questions with figures and KiB of memory, until nobody asks any more.
+async fn answer(figures: impl Fn() -> [u64; 3]) {
+    while question().await.is_some() {
+        let [a, b, c] = figures();
+        tell(format_args!("figures {a} {b} {c} {}", memory_kib()));
+    }
+}
+
+/// Calls in flight, calls that wait, peers, and KiB of memory of a process.
+pub(crate) fn figures(process: &mut Process) -> [u64; 4] {
+    let figures = process.ask("figures");
+    let figures: Vec<_> = figures.split(' ').map(|figure| figure.parse().unwrap()).collect();
+    figures.try_into().unwrap()
+}
+
+/// Waits until neither process has any calls; `limit` is how long that may take.
+pub(crate) async fn are_idle(processes: &mut [&mut Process], limit: Duration) {
+    let mut looks = interval(Duration::from_millis(20));
+    let mut last = Vec::new();
+    let idle = timeout(limit, async {
+        loop {
+            last = processes.iter_mut().map(|process| figures(process)).collect();
+            if last.iter().all(|[in_flight, waiting, ..]| in_flight + waiting == 0) {
+                break;
+            }
+            looks.tick().await;
+        }
+    });
+    assert!(idle.await.is_ok(), "not idle after {limit:?}: {last:?}");
+}
+
+/// Resident memory of this process.
+pub(crate) fn memory_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

@@ -1,0 +1,129 @@
+//! Processes that are asked to end (SIGTERM) and started again while there are calls all the time:
+//! none of them fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use common::process::Process;
+use common::until;
+use easyremote::{Client, Options};
+use futures::StreamExt;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::interval;
+
+use crate::parts::{Parts, are_idle, count, double, figures};
+
+/// Some 200 calls a second, and streams: all that have failed are given when it ends.
+struct Load {
+    stop: Arc<AtomicBool>,
+    ended: Arc<AtomicU64>,
+    calls: JoinHandle<Vec<String>>,
+}
+
+impl Load {
+    const PAUSE: Duration = Duration::from_millis(5);
+    /// Of so many calls one is a stream.
+    const STREAMS: u64 = 20;
+
+    fn start(client: Client) -> Self {
+        let (stop, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let client = client.with(Options::new().timeout(Duration::from_secs(60)));
+        let calls = tokio::spawn({
+            let (stop, ended) = (stop.clone(), ended.clone());
+            async move {
+                let (mut calls, mut ticks) = (JoinSet::new(), interval(Self::PAUSE));
+                for n in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    ticks.tick().await;
+                    let (client, ended) = (client.clone(), ended.clone());
+                    calls.spawn(async move {
+                        let outcome = Self::call(&client, n).await;
+                        ended.fetch_add(1, Ordering::Relaxed);
+                        outcome.err()
+                    });
+                }
+                calls.join_all().await.into_iter().flatten().collect()
+            }
+        });
+        Self { stop, ended, calls }
+    }
+
+    async fn call(client: &Client, n: u64) -> Result<(), String> {
+        if !n.is_multiple_of(Self::STREAMS) {
+            let doubled = double::call(client, n).await.map_err(|error| format!("{error:?}"))?;
+            return if doubled == 2 * n {
+                Ok(())
+            } else {
+                Err(format!("{doubled}, not {}", 2 * n))
+            };
+        }
+        let mut items = count::call(client, 30);
+        for i in 0..30 {
+            match items.next().await {
+                Some(Ok(item)) if item == i => {}
+                other => return Err(format!("{other:?}, not {i}")),
+            }
+        }
+        match items.next().await {
+            None => Ok(()),
+            other => Err(format!("{other:?}, not the end")),
+        }
+    }
+
+    /// Waits for `n` more calls to end.
+    async fn goes_on(&self, n: u64) {
+        let before = self.ended.load(Ordering::Relaxed);
+        until(|| self.ended.load(Ordering::Relaxed) >= before + n).await;
+    }
+
+    async fn none_has_failed(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let failed = common::soon(self.calls).await.unwrap();
+        let n = self.ended.load(Ordering::Relaxed);
+        assert!(failed.is_empty(), "{} of {n} calls: {failed:#?}", failed.len());
+    }
+}
+
+/// Asks a process to end, and waits until it has ended well.
+async fn end(process: &mut Process) {
+    process.signal("TERM");
+    until(|| process.has_ended()).await;
+    assert_eq!(process.exit_code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_are_restarted_one_after_the_other_and_no_call_fails() {
+    let mut parts = Parts::start();
+    let mut nodes = ["a", "b"].map(|id| (id, parts.process("node", id)));
+    let load = Load::start(parts.client().await);
+    for _ in 0..10 {
+        for (id, node) in &mut nodes {
+            load.goes_on(50).await;
+            end(node).await;
+            *node = parts.process("node", id);
+        }
+    }
+    load.goes_on(50).await;
+    load.none_has_failed().await;
+    let [.., nodes, _] = figures(&mut parts.gateway);
+    assert_eq!(nodes, 2);
+    are_idle(&mut [&mut parts.gateway], Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_only_gateway_is_restarted_and_no_call_fails() {
+    let mut parts = Parts::start();
+    let mut node = parts.process("node", "a");
+    let load = Load::start(parts.client().await);
+    for _ in 0..5 {
+        load.goes_on(50).await;
+        end(&mut parts.gateway).await;
+        parts.start_gateway_again();
+    }
+    load.goes_on(50).await;
+    load.none_has_failed().await;
+    are_idle(&mut [&mut parts.gateway, &mut node], Duration::from_secs(5)).await;
+}
