@@ -6,11 +6,11 @@
 //! | gateway ends | | `ConnectionLost` | items, `ConnectionLost` | `resources::by_a_gateway_that_shuts_down` |
 //! | gateway killed | | `ConnectionLost` | items, `ConnectionLost` | `resources::by_a_gateway_that_is_killed` |
 //! | and started again at its address | | `ConnectionLost`, `Maybe`, with the next packet | | `restart` |
-//! | gateway drains | | goes on | | `drain` |
+//! | gateway drains, and another takes its place | waits for it, and for its nodes | goes on | goes on | `drain`, `promises::restarts` |
 //! | node ends | | `NodeLost`, `Maybe` | items, `NodeLost` | `lifecycle`, `resources::by_a_node_that_shuts_down` |
 //! | node killed | `NoNode`, `No` | `NodeLost`, `Maybe` | items, `NodeLost`, `Yes` | `processes::a_node_that_is_killed_is_given_up_and_replaced` |
 //! | node stopped, goes on later | `NoNode`, `No` | `NodeLost`, `Maybe`; dropped by the node | items, `NodeLost`, `Yes`; dropped by the node | `processes::a_node_that_stops_is_given_up_and_comes_back_without_its_calls` |
-//! | node drains | `Draining`, `No`, or another node | goes on | goes on | `queue`, `drain` |
+//! | node drains | `Draining`, `No`, or another node | goes on | goes on | `queue`, `drain`, `promises::restarts` |
 //! | client killed | | dropped by the node | dropped by the node | `resources::by_a_client_that_is_killed` |
 //! | no way between client and gateway, one way or both | | `ConnectionLost`, `Maybe`; dropped by the node | items, `ConnectionLost`, `Yes`; dropped by the node | `cuts::whoever_is_cut_off_is_given_up_by_everybody` |
 //! | no way between node and gateway, one way or both | | `NodeLost`, `Maybe`; dropped by the node | items, `NodeLost`, `Yes`; dropped by the node | the same |
@@ -20,6 +20,9 @@
 //! | datagrams of 1,200 bytes do not fit | no connection: `Unavailable`, `No` | | | `cuts::a_path_that_takes_no_quic_is_no_path` |
 //! | caller leaves | | dropped by the node | dropped by the node | `cancel`, `resources::by_a_consumer_that_drops_it` |
 //! | deadline | `DeadlineExceeded` | `DeadlineExceeded`; dropped by the node | items, `DeadlineExceeded`; dropped by the node | `queue`, `resources::by_a_deadline` |
+//! | function panics | | `Panicked`, `Yes` | items, `Panicked`, `Yes` | `errors`, `resources::by_its_own_end` |
+//! | nobody reads | | | items, `SlowConsumer`, `Yes`; dropped by the node | `waiting` |
+//! | node's runtime is blocked | goes on | goes on | goes on | `promises::blocked` |
 //! | overload | `Overloaded`, `No` | | | `queue`, `lifecycle` |
 //!
 //! Calls are made again only where that is safe: `retry`. All of it at once: `campaign`.
