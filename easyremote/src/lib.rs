@@ -227,7 +227,7 @@ pub use crate::error::{CallError, Error, ErrorKind, Executed, StreamError};
 pub use crate::function::context::Context;
 pub use crate::function::generator::{Out, stream};
 pub use crate::function::registry::Functions;
-pub use crate::gateway::{Gateway, GatewayBuilder};
+pub use crate::gateway::{Gateway, GatewayBuilder, Peers};
 pub use crate::node::{Node, NodeBuilder, NodeStats};
 pub use crate::transport::address::{Gateways, IntoGateways, from_env};
 pub use crate::transport::ticket::Ticket;

@@ -1,5 +1,6 @@
 //! The gateway: the one party that listens. It routes calls; it never looks into them.
 
+mod access;
 mod choice;
 mod directory;
 mod needs;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, ErrorKind, Executed};
+use crate::gateway::access::Access;
 use crate::gateway::routes::Routes;
 use crate::gateway::tokens::Tokens;
 use crate::gateway::trust::Trust;
@@ -34,6 +36,8 @@ use crate::transport::io_thread::IoThread;
 use crate::transport::reset;
 use crate::wire::directory::{GatewayStats, NodeInfo};
 use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
+
+pub use crate::gateway::access::Peers;
 
 /// A running gateway.
 ///
@@ -82,6 +86,7 @@ struct Shared {
     identity: Identity,
     tokens: Tokens,
     shown: Arc<Shown>,
+    access: Arc<Access>,
     routes: Arc<Routes>,
     max_message: usize,
     /// Hears of refused calls. Not bounded: only a test asks for it, whose own calls they are.
@@ -239,13 +244,16 @@ impl GatewayBuilder {
     /// As for [`Gateway::serve`].
     pub async fn serve(self) -> Result<Gateway, Error> {
         let identity = Identity::load_or_create(self.state_dir.as_deref())?;
+        self.trust.access.check()?;
+        let access = Arc::new(self.trust.access);
         let authorities = Authorities::new(self.trust.authorities)?;
         let tokens = Tokens::new(&identity, &self.trust.tokens, authorities)?;
         let shared = Arc::new(Shared {
             shown: Arc::new(Shown::new(&identity, self.trust.certificate)?),
             identity,
             tokens,
-            routes: Arc::default(),
+            routes: Arc::new(Routes::new(access.clone())),
+            access,
             max_message: self.max_message,
             refusals: self.refusals,
             counters: Counters::default(),

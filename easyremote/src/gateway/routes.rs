@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::{Notify, oneshot};
 
 use crate::error::{Error, ErrorKind};
+use crate::gateway::access::Access;
 use crate::gateway::node_session::{Drain, NodeSession};
 use crate::gateway::queue::Waiter;
 use crate::gateway::table::{Outlook, Route, Table, no_room};
@@ -16,8 +17,9 @@ use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
 
 /// All nodes, what they offer, and the calls that wait for it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Routes {
+    access: Arc<Access>,
     table: Mutex<Table>,
     /// Calls that wait for room, or are about to.
     waiting: AtomicU64,
@@ -38,7 +40,8 @@ impl Registration {
     /// Puts `session` into the routes, and gives the session that it replaced, if any.
     ///
     /// # Errors
-    /// `PermissionDenied` if a node of this id is there and stays.
+    /// `PermissionDenied` if a node of this id is there and stays, or another identity has one of the
+    /// functions.
     pub(super) fn new(
         routes: &Arc<Routes>,
         session: NodeSession,
@@ -124,6 +127,22 @@ impl Drop for Waiting<'_> {
 }
 
 impl Routes {
+    /// None yet; calls are for those whom `access` allows them.
+    pub(super) fn new(access: Arc<Access>) -> Self {
+        Self {
+            table: Mutex::new(Table::new(access.clone())),
+            access,
+            waiting: AtomicU64::new(0),
+            tickets: AtomicU64::new(0),
+            grown: Notify::new(),
+        }
+    }
+
+    /// Lets others offer the functions that `identity` was the first to offer.
+    pub(super) fn disown(&self, identity: &str) {
+        self.table().disown(identity);
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         // Every section leaves the table whole, so a panic in one does not spoil it.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -152,8 +171,9 @@ impl Routes {
     /// node, too, if there is none.
     ///
     /// # Errors
-    /// `NoSuchFunction`, `NoNode`, `Draining`, `NodeLost`, `SignatureMismatch`, `BadArguments` for a
-    /// call of the wrong kind, or `Overloaded`; each says what there is instead.
+    /// `PermissionDenied` if the caller may not; `NoSuchFunction`, `NoNode`, `Draining`, `NodeLost`,
+    /// `SignatureMismatch`, `BadArguments` for a call of the wrong kind, or `Overloaded`; each says
+    /// what there is instead.
     ///
     /// # Cancel safety
     /// Dropping the future ends the wait.
@@ -164,6 +184,8 @@ impl Routes {
     ) -> Result<Place, Error> {
         use ErrorKind::{Draining, NoNode, NoSuchFunction, NodeLost};
         let absent = [NoSuchFunction, NoNode, Draining, NodeLost];
+        // Here, because no call gets to a node in any other way.
+        self.access.check_call(header.caller.as_ref(), &header.function)?;
         loop {
             // Listens before it looks: a node that comes in between is not missed.
             let grown = self.grown.notified();

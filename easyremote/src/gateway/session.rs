@@ -95,6 +95,10 @@ async fn serve_peer(
         }
     };
     if let Err(error) = result {
+        if error.kind() == ErrorKind::PermissionDenied {
+            // It may be a node, but not with what it registers.
+            refused(peer, &error, shared);
+        }
         end(connection, control, &error).await;
     }
 }
@@ -196,7 +200,10 @@ async fn serve_node(
         Control::Register(register) => register,
         other => return Err(unexpected(&other)),
     };
-    let session = NodeSession::new(connection.clone(), control.misses().clone(), hello, register);
+    let offers = register.functions.iter().map(|offer| offer.name.as_str());
+    shared.access.check_offers(&caller, offers)?;
+    let (misses, identity) = (control.misses().clone(), &caller.identity);
+    let session = NodeSession::new(connection.clone(), misses, identity, hello, register);
     let registration = register_node(session, shared)?;
     control.queue(&Control::Registered)?;
     info!("node registered");

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
+use crate::gateway::access::Access;
 use crate::gateway::choice::Latency;
 use crate::gateway::needs::unable;
 use crate::gateway::node_session::NodeSession;
@@ -20,19 +21,22 @@ use crate::wire::limits::MAX_WAITING;
 /// All nodes, what they offer, and who waits for it.
 #[derive(Debug, Default)]
 pub(super) struct Table {
+    access: Arc<Access>,
     nodes: BTreeMap<String, Arc<NodeSession>>,
     functions: HashMap<String, Routed>,
     /// Names of the functions, in order, for texts.
     names: BTreeSet<String>,
-    /// Names that were offered since the start, to tell "not now" from "never heard of".
-    known: BTreeSet<String>,
+    /// Names that were offered since the start, to tell "not now" from "never heard of", and the
+    /// identity that was the first to offer each.
+    known: BTreeMap<String, Arc<str>>,
     /// Calls for which no node has room, by function.
     waiting: BTreeMap<String, Queue>,
     /// The function that has had its turn last.
     last: String,
 }
 
-/// Most names that [`Table::known`] keeps; beyond that, "not now" is told as "never heard of".
+/// Most names that [`Table::known`] keeps; beyond that, "not now" is told as "never heard of", and
+/// a name belongs to whoever offers it now.
 const MAX_KNOWN: usize = 16_384;
 
 /// A function, and where it is offered.
@@ -100,10 +104,14 @@ pub(super) enum Outlook {
 }
 
 impl Table {
+    pub(super) fn new(access: Arc<Access>) -> Self {
+        Self { access, ..Self::default() }
+    }
+
     /// Puts a node in, in place of another session of its id, which is given back.
     ///
     /// # Errors
-    /// `PermissionDenied` if that one stays.
+    /// `PermissionDenied` if that one stays, or if a function belongs to another identity.
     pub(super) fn insert(
         &mut self,
         session: &Arc<NodeSession>,
@@ -117,6 +125,7 @@ impl Table {
             );
             return Err(Error::new(ErrorKind::PermissionDenied, text));
         }
+        self.check_owner(session)?;
         let replaced = self.nodes.insert(session.id.clone(), session.clone());
         if let Some(old) = &replaced {
             self.forget(old);
@@ -126,7 +135,8 @@ impl Table {
             let route = Route { node: session.clone(), offer };
             self.functions.entry(function.name.clone()).or_default().routes.push(route);
             if self.known.len() < MAX_KNOWN {
-                self.known.insert(function.name.clone());
+                let owner = || session.identity.clone();
+                self.known.entry(function.name.clone()).or_insert_with(owner);
             }
         }
         Ok(replaced)
@@ -246,11 +256,11 @@ impl Table {
     fn explain(&self, header: &CallHeader, routes: &[Route]) -> Outlook {
         let name = &header.function;
         if routes.is_empty() {
-            let kind = match self.known.contains(name) {
+            let kind = match self.known.contains_key(name) {
                 true => ErrorKind::NoNode,
                 false => ErrorKind::NoSuchFunction,
             };
-            let text = format!("no node offers `{name}`; {}", self.summary());
+            let text = format!("no node offers `{name}`; {}", self.summary(header));
             return Outlook::Error(Error::new(kind, text));
         }
         let Some(route) = routes.iter().find(|route| matches(route.offer(), header)) else {
@@ -281,13 +291,45 @@ impl Table {
         Outlook::Error(Error::new(ErrorKind::NoNode, text).with_node(route.node.id()))
     }
 
-    fn summary(&self) -> String {
+    /// What there is for who makes this call.
+    fn summary(&self, header: &CallHeader) -> String {
         let n = self.nodes.len();
         if n == 0 {
             return "no node is connected".to_owned();
         }
         let nodes = if n == 1 { "1 node is".to_owned() } else { format!("{n} nodes are") };
-        format!("{nodes} connected, offering {}", list(self.names.iter().map(String::as_str)))
+        let may_call = |name: &&str| {
+            header.caller.as_ref().is_some_and(|caller| self.access.may_call(caller, name))
+        };
+        let names: Vec<&str> = self.names.iter().map(String::as_str).filter(may_call).collect();
+        format!("{nodes} connected, offering {}", list(names.into_iter()))
+    }
+
+    /// Whether a node may offer what it does. Where no rules say so, a function belongs to the
+    /// identity that was the first to offer it: no other can take its calls, while any number of
+    /// nodes of that identity share them.
+    fn check_owner(&self, session: &NodeSession) -> Result<(), Error> {
+        if self.access.has_offers() {
+            return Ok(());
+        }
+        for function in &session.register.functions {
+            let now = || Some(&self.functions.get(&function.name)?.routes.first()?.node.identity);
+            let owner = self.known.get(&function.name).or_else(now);
+            if let Some(owner) = owner.filter(|owner| **owner != session.identity) {
+                let text = format!(
+                    "node `{}` (`{}`) may not offer `{}`: it belongs to `{owner}`, which was the \
+                     first to offer it; rules made with `may_offer` at the gateway can allow both",
+                    session.id, session.identity, function.name
+                );
+                return Err(Error::new(ErrorKind::PermissionDenied, text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets others offer the functions that `identity` was the first to offer.
+    pub(super) fn disown(&mut self, identity: &str) {
+        self.known.retain(|_, owner| **owner != *identity);
     }
 }
 
