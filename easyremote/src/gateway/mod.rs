@@ -6,6 +6,7 @@ mod directory;
 mod needs;
 mod node_session;
 mod queue;
+mod refusals;
 mod relay;
 mod routes;
 mod session;
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::gateway::access::Access;
+use crate::gateway::refusals::Refusals;
 use crate::gateway::routes::Routes;
 use crate::gateway::tokens::Tokens;
 use crate::gateway::trust::Trust;
@@ -92,6 +94,8 @@ struct Shared {
     /// Hears of refused calls. Not bounded: only a test asks for it, whose own calls they are.
     refusals: Option<mpsc::UnboundedSender<Refusal>>,
     counters: Counters,
+    /// Peers that were not let in.
+    refused: Refusals,
     /// Cancelled when clients are to go elsewhere.
     draining: CancellationToken,
     /// Clients and calls.
@@ -108,7 +112,7 @@ impl Shared {
             in_flight: counters.in_flight.load(Ordering::Relaxed),
             waiting: self.routes.n_waiting(),
             calls: counters.calls.load(Ordering::Relaxed),
-            refused: counters.refused.load(Ordering::Relaxed),
+            refused: self.refused.n(),
         }
     }
 }
@@ -117,7 +121,6 @@ impl Shared {
 struct Counters {
     /// Since the start, of peers that have proven who they are.
     sessions: AtomicU64,
-    refused: AtomicU64,
     connections: AtomicU64,
     clients: AtomicU64,
     calls: AtomicU64,
@@ -257,6 +260,7 @@ impl GatewayBuilder {
             max_message: self.max_message,
             refusals: self.refusals,
             counters: Counters::default(),
+            refused: Refusals::default(),
             draining: CancellationToken::new(),
             busy: TaskTracker::new(),
         });

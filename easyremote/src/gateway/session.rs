@@ -1,13 +1,12 @@
 //! One connection at the gateway, from handshake to end.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, debug, info, info_span};
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::gateway::node_session::NodeSession;
@@ -49,7 +48,7 @@ pub(super) async fn serve(incoming: quinn::Incoming, shared: Arc<Shared>) {
             }
         }
         Ok(Err((control, error))) => {
-            refused(peer, &error, &shared);
+            shared.refused.note(peer, &error);
             match control {
                 Some(control) => end(&connection, control, &error).await,
                 None => close(&connection, &error),
@@ -58,19 +57,10 @@ pub(super) async fn serve(incoming: quinn::Incoming, shared: Arc<Shared>) {
         Err(_) => {
             let text = "no credentials in time";
             let error = Error::new(ErrorKind::Unauthenticated, text);
-            refused(peer, &error, &shared);
+            shared.refused.note(peer, &error);
             close(&connection, &error);
         }
     }
-}
-
-/// Notes that a peer is not let in.
-fn refused(peer: SocketAddr, error: &Error, shared: &Shared) {
-    if error.kind() == ErrorKind::ConnectionLost {
-        return debug!(%peer, %error, "left before it said who it is");
-    }
-    shared.counters.refused.fetch_add(1, Ordering::Relaxed);
-    warn!(%peer, %error, "refused");
 }
 
 /// Serves a peer that has proven who it is, until it leaves.
@@ -97,7 +87,7 @@ async fn serve_peer(
     if let Err(error) = result {
         if error.kind() == ErrorKind::PermissionDenied {
             // It may be a node, but not with what it registers.
-            refused(peer, &error, shared);
+            shared.refused.note(peer, &error);
         }
         end(connection, control, &error).await;
     }
@@ -298,3 +288,6 @@ fn is_function_name(name: &str) -> bool {
 fn unexpected(message: &Control) -> Error {
     Error::new(ErrorKind::Protocol, format!("unexpected message: {message:?}"))
 }
+
+#[cfg(test)]
+mod tests;
