@@ -76,6 +76,14 @@ fn only_the_transport_knows_rustls_and_only_the_codec_bincode() {
 }
 
 #[test]
+fn secrets_are_compared_in_constant_time_and_not_shown() {
+    let path = "easyremote/src/transport/credentials.rs";
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    assert!(text.contains("hmac::verify(") && text.contains("self.0.ct_eq(&other.0)"));
+    assert!(text.contains("#[derive(Clone)]\npub(crate) struct Secret"));
+}
+
+#[test]
 fn no_public_signature_names_quinn() {
     for (path, text) in library() {
         let named = text.lines().find(|line| {

@@ -206,9 +206,22 @@
 //!
 //! # Trust
 //!
-//! All traffic is TLS 1.3. Peers on the loopback interface of one user of the operating system find
-//! each other's identity in a file; all others need a [`Ticket`] from the gateway. Nothing turns
-//! verification off. A gateway could see what it relays: run it on a machine that you trust.
+//! All traffic is TLS 1.3, and nothing turns verification off. Peers on the loopback interface of one
+//! user of the operating system find each other's identity in a file that only this user can read; all
+//! others need a [`Ticket`] from the gateway, with the hash of its key and a token. Tokens have
+//! [names](GatewayBuilder::token), which functions see as [`Caller::identity`], and are
+//! [added](Gateway::add_token) and [revoked](Gateway::revoke) while the gateway runs.
+//!
+//! A gateway may be known by a [certificate](GatewayBuilder::certificate) instead of its key, and so may
+//! [peers](GatewayBuilder::authority) instead of a token. [`GatewayBuilder::may_call`] and
+//! [`GatewayBuilder::may_offer`] say who may call and who may offer what.
+//!
+//! A gateway could see what it relays: run it on a machine that you trust.
+//!
+//! # Features
+//!
+//! None is on by default. `public-ca` has gateways that are dialled by name verified by the public
+//! authorities that browsers trust, unless [others](ClientBuilder::authority) are named.
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -239,7 +252,7 @@ pub use crate::error::{CallError, Error, ErrorKind, Executed, StreamError};
 pub use crate::function::context::Context;
 pub use crate::function::generator::{Out, stream};
 pub use crate::function::registry::Functions;
-pub use crate::gateway::{Gateway, GatewayBuilder, GatewayLimits};
+pub use crate::gateway::{Gateway, GatewayBuilder, GatewayLimits, Peers};
 pub use crate::node::{Node, NodeBuilder, NodeStats};
 pub use crate::transport::address::{Gateways, IntoGateways, from_env};
 pub use crate::transport::ticket::Ticket;

@@ -5,8 +5,7 @@ use serde::Serialize;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::Shared;
 use crate::wire::codec::Codec;
-use crate::wire::control::Role;
-use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, RESERVED, STATS};
+use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, NodeInfo, RESERVED, STATS};
 use crate::wire::error::put_error;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
@@ -17,25 +16,22 @@ pub(super) fn answer(header: &CallHeader, shared: &Shared) -> Option<Vec<u8>> {
     if !header.function.starts_with(RESERVED) {
         return None;
     }
-    let answered = match header.function.as_str() {
+    let caller = header.caller.as_ref();
+    let may_call = |name: &str| caller.is_some_and(|caller| shared.access.may_call(caller, name));
+    let allowed = shared.access.check_call(caller, &header.function);
+    let answered = allowed.and_then(|()| match header.function.as_str() {
         _ if header.kind != Kind::Unary => {
             let text = format!("`{}` gives one result", header.function);
             Err(Error::new(ErrorKind::BadArguments, text))
         }
-        FUNCTIONS => body(&functions(shared), shared.max_message),
-        NODES => body(&shared.routes.nodes(), shared.max_message),
-        STATS if header.caller.as_ref().is_some_and(|caller| caller.role == Role::Admin) => {
-            body(&shared.stats(), shared.max_message)
-        }
-        STATS => {
-            let text = format!("`{STATS}` is for admins, and this is not one; use their ticket");
-            Err(Error::new(ErrorKind::PermissionDenied, text))
-        }
+        FUNCTIONS => body(&functions(shared, may_call), shared.max_message),
+        NODES => body(&nodes(shared, may_call), shared.max_message),
+        STATS => body(&shared.stats(), shared.max_message),
         unknown => {
             let text = format!("this gateway does not know `{unknown}`; is it an older one?");
             Err(Error::new(ErrorKind::NoSuchFunction, text))
         }
-    };
+    });
     Some(answered.unwrap_or_else(|error| {
         let mut frames = Vec::new();
         put_error(&mut frames, &error);
@@ -53,10 +49,23 @@ fn body<T: Serialize + 'static>(value: &T, max_message: usize) -> Result<Vec<u8>
     Ok(frames)
 }
 
-/// One entry per function; where nodes differ in its types or in what it needs, one for each.
-fn functions(shared: &Shared) -> Vec<FunctionInfo> {
+/// The nodes that offer what the caller may call, and that of it.
+fn nodes(shared: &Shared, may_call: impl Fn(&str) -> bool) -> Vec<NodeInfo> {
+    let mut infos = shared.routes.nodes();
+    for info in &mut infos {
+        info.functions.retain(|name| may_call(name));
+    }
+    infos.retain(|info| !info.functions.is_empty());
+    infos
+}
+
+/// Those that the caller may call: one entry per function; where nodes differ in its types or in what it needs, one for each.
+fn functions(shared: &Shared, may_call: impl Fn(&str) -> bool) -> Vec<FunctionInfo> {
     let mut infos: Vec<FunctionInfo> = Vec::new();
     for (name, offers) in shared.routes.offers() {
+        if !may_call(&name) {
+            continue;
+        }
         let first = infos.len();
         for (node, offer, can_run) in offers {
             let node = can_run.then_some(node);

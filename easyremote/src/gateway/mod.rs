@@ -1,11 +1,13 @@
 //! The gateway: the one party that listens. It routes calls; it never looks into them.
 
+mod access;
 mod admission;
 #[cfg(feature = "__bench")]
 pub(crate) mod bench;
 mod bits;
 mod choice;
 mod directory;
+mod explain;
 mod index;
 mod lane;
 mod limits;
@@ -15,6 +17,7 @@ mod peer;
 mod progress;
 mod pump;
 mod queue;
+mod refusals;
 mod relay;
 mod ring;
 mod routes;
@@ -36,8 +39,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, ErrorKind, Executed};
+use crate::gateway::access::Access;
 use crate::gateway::admission::Admission;
 use crate::gateway::limits::Hits;
+use crate::gateway::refusals::Refusals;
 use crate::gateway::routes::Routes;
 use crate::gateway::tokens::Tokens;
 use crate::gateway::trust::Trust;
@@ -50,6 +55,7 @@ use crate::transport::reset;
 use crate::wire::directory::{GatewayStats, NodeInfo};
 use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
 
+pub use crate::gateway::access::Peers;
 pub use crate::gateway::limits::GatewayLimits;
 
 /// A running gateway.
@@ -100,6 +106,7 @@ struct Shared {
     identity: Identity,
     tokens: Tokens,
     shown: Arc<Shown>,
+    access: Arc<Access>,
     routes: Arc<Routes>,
     max_message: usize,
     limits: GatewayLimits,
@@ -108,6 +115,8 @@ struct Shared {
     /// Hears of refused calls. Not bounded: only a test asks for it, whose own calls they are.
     refusals: Option<mpsc::UnboundedSender<Refusal>>,
     counters: Counters,
+    /// Peers that were not let in.
+    refused: Refusals,
     /// Cancelled when clients are to go elsewhere.
     draining: CancellationToken,
     /// Clients and calls.
@@ -125,7 +134,7 @@ impl Shared {
             in_flight: counters.in_flight.load(Ordering::Relaxed),
             waiting: self.routes.n_waiting(),
             calls: counters.calls.load(Ordering::Relaxed),
-            refused: counters.refused.load(Ordering::Relaxed),
+            refused: self.refused.n(),
             hits: self.hits.read(),
         }
     }
@@ -135,7 +144,6 @@ impl Shared {
 struct Counters {
     /// Since the start, of peers that have proven who they are.
     sessions: AtomicU64,
-    refused: AtomicU64,
     connections: AtomicU64,
     clients: AtomicU64,
     calls: AtomicU64,
@@ -269,19 +277,23 @@ impl GatewayBuilder {
     /// As for [`Gateway::serve`].
     pub async fn serve(self) -> Result<Gateway, Error> {
         let identity = Identity::load_or_create(self.state_dir.as_deref())?;
+        self.trust.access.check()?;
+        let access = Arc::new(self.trust.access);
         let authorities = Authorities::new(self.trust.authorities)?;
         let tokens = Tokens::new(&identity, &self.trust.tokens, authorities)?;
         let shared = Arc::new(Shared {
             shown: Arc::new(Shown::new(&identity, self.trust.certificate)?),
             identity,
             tokens,
-            routes: Arc::default(),
+            routes: Arc::new(Routes::new(access.clone())),
+            access,
             max_message: self.max_message,
             admission: Admission::new(self.limits.clone()),
             limits: self.limits,
             hits: Hits::default(),
             refusals: self.refusals,
             counters: Counters::default(),
+            refused: Refusals::default(),
             draining: CancellationToken::new(),
             busy: TaskTracker::new(),
         });

@@ -1,8 +1,9 @@
 //! The tags that a function needs: which nodes can run it, and what to say if none can.
 
 use crate::error::{Error, ErrorKind};
+use crate::gateway::explain::{SHOWN, list};
 use crate::gateway::node_session::NodeSession;
-use crate::gateway::table::{Route, SHOWN, list, matches};
+use crate::gateway::table::{Route, matches};
 use crate::wire::control::Offer;
 use crate::wire::header::CallHeader;
 

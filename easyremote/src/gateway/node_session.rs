@@ -18,6 +18,8 @@ use crate::wire::load::NodeLoad;
 #[derive(Debug)]
 pub(super) struct NodeSession {
     pub(super) id: String,
+    /// Whose node it is.
+    pub(super) identity: Arc<str>,
     boot: [u8; 16],
     epoch: u64,
     connection: quinn::Connection,
@@ -61,6 +63,7 @@ impl NodeSession {
     pub(super) fn new(
         connection: quinn::Connection,
         misses: Arc<AtomicU32>,
+        identity: &str,
         hello: &Hello,
         mut register: Register,
     ) -> Self {
@@ -74,6 +77,7 @@ impl NodeSession {
             misses,
             lost: AtomicBool::new(false),
             id: hello.id.clone(),
+            identity: identity.into(),
             boot: hello.boot,
             epoch: hello.epoch,
             connection,
@@ -102,9 +106,10 @@ impl NodeSession {
     ///
     /// The same process may: it has lost this session. Another process may when it registers for
     /// the first time, as after a restart. Otherwise two processes with one id would push each
-    /// other out for ever.
+    /// other out for ever. Another identity never may: it would take over what others ask for by id.
     pub(super) fn yields_to(&self, newer: &Self) -> bool {
-        self.connection.close_reason().is_some() || self.boot == newer.boot || newer.epoch == 0
+        self.connection.close_reason().is_some()
+            || (self.identity == newer.identity && (self.boot == newer.boot || newer.epoch == 0))
     }
 
     pub(super) fn fits(&self, header: &CallHeader) -> bool {

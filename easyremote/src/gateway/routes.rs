@@ -9,18 +9,21 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind};
+use crate::gateway::access::Access;
+use crate::gateway::explain::no_room;
 use crate::gateway::lane::node::NodeLane;
 use crate::gateway::node_session::{Drain, NodeSession};
 use crate::gateway::queue::Waiter;
-use crate::gateway::table::{Outlook, Route, Table, no_room};
+use crate::gateway::table::{Outlook, Route, Table};
 use crate::wire::control::Offer;
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
 use crate::wire::load::NodeLoad;
 
 /// All nodes, what they offer, and the calls that wait for it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Routes {
+    access: Arc<Access>,
     table: Mutex<Table>,
     /// Calls that wait for room, or are about to.
     waiting: AtomicU64,
@@ -41,7 +44,8 @@ impl Registration {
     /// Puts `session` into the routes, and gives the session that it replaced, if any.
     ///
     /// # Errors
-    /// `PermissionDenied` if a node of this id is there and stays.
+    /// `PermissionDenied` if a node of this id is there and stays, or another identity has one of the
+    /// functions.
     pub(super) fn new(
         routes: &Arc<Routes>,
         session: NodeSession,
@@ -146,6 +150,22 @@ impl Drop for Waiting<'_> {
 }
 
 impl Routes {
+    /// None yet; calls are for those whom `access` allows them.
+    pub(super) fn new(access: Arc<Access>) -> Self {
+        Self {
+            table: Mutex::new(Table::new(access.clone())),
+            access,
+            waiting: AtomicU64::new(0),
+            tickets: AtomicU64::new(0),
+            grown: Notify::new(),
+        }
+    }
+
+    /// Lets others offer the functions that `identity` was the first to offer.
+    pub(super) fn disown(&self, identity: &str) {
+        self.table().disown(identity);
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         // Every section leaves the table whole, so a panic in one does not spoil it.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -174,8 +194,9 @@ impl Routes {
     /// node, too, if there is none, and one that may have come back before the nodes for a while.
     ///
     /// # Errors
-    /// `NoSuchFunction`, `NoNode`, `Draining`, `NodeLost`, `SignatureMismatch`, `BadArguments` for a
-    /// call of the wrong kind, or `Overloaded`; each says what there is instead.
+    /// `PermissionDenied` if the caller may not; `NoSuchFunction`, `NoNode`, `Draining`, `NodeLost`,
+    /// `SignatureMismatch`, `BadArguments` for a call of the wrong kind, or `Overloaded`; each says
+    /// what there is instead.
     ///
     /// # Cancel safety
     /// Dropping the future ends the wait.
@@ -187,6 +208,8 @@ impl Routes {
         use ErrorKind::{Draining, NoNode, NoSuchFunction, NodeLost};
         let absent = [NoSuchFunction, NoNode, Draining, NodeLost];
         let begun = Instant::now();
+        // Here, because no call gets to a node in any other way.
+        self.access.check_call(header.caller.as_ref(), &header.function)?;
         loop {
             // Listens before it looks: a node that comes in between is not missed.
             let grown = self.grown.notified();

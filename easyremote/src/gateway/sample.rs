@@ -45,7 +45,8 @@ impl Peer {
         let misses = Arc::new(AtomicU32::new(0));
         let (id, boot) = (id.to_owned(), [0; 16]);
         let hello = Hello { role: Role::Node, proof: None, id, boot, epoch: 0 };
-        let node = NodeSession::new(self.connection.clone(), misses.clone(), &hello, register);
+        let node =
+            NodeSession::new(self.connection.clone(), misses.clone(), "node", &hello, register);
         (Arc::new(node), misses)
     }
 }

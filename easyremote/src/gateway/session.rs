@@ -1,13 +1,11 @@
 //! One connection at the gateway, from handshake to end.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, debug, info, info_span};
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::gateway::admission::Visitor;
@@ -70,7 +68,7 @@ pub(super) async fn serve(incoming: quinn::Incoming, mut visitor: Visitor, share
             }
         }
         Ok(Err((control, error))) => {
-            refused(peer, &error, &shared);
+            shared.refused.note(peer, &error);
             match control {
                 Some(control) => end(&connection, control, &error).await,
                 None => close(&connection, &error),
@@ -80,19 +78,10 @@ pub(super) async fn serve(incoming: quinn::Incoming, mut visitor: Visitor, share
             hit(&shared.hits.authentication_timeouts);
             let text = "no credentials in time";
             let error = Error::new(ErrorKind::Unauthenticated, text);
-            refused(peer, &error, &shared);
+            shared.refused.note(peer, &error);
             close(&connection, &error);
         }
     }
-}
-
-/// Notes that a peer is not let in.
-fn refused(peer: SocketAddr, error: &Error, shared: &Shared) {
-    if error.kind() == ErrorKind::ConnectionLost {
-        return debug!(%peer, %error, "left before it said who it is");
-    }
-    shared.counters.refused.fetch_add(1, Ordering::Relaxed);
-    warn!(%peer, %error, "refused");
 }
 
 /// Serves a peer that has proven who it is, until it leaves.
@@ -117,6 +106,10 @@ async fn serve_peer(
         }
     };
     if let Err(error) = result {
+        if error.kind() == ErrorKind::PermissionDenied {
+            // It may be a node, but not with what it registers.
+            shared.refused.note(peer, &error);
+        }
         end(connection, control, &error).await;
     }
 }
@@ -218,7 +211,10 @@ async fn serve_node(
         Control::Register(register) => register,
         other => return Err(unexpected(&other)),
     };
-    let session = NodeSession::new(connection.clone(), control.misses().clone(), hello, register);
+    let offers = register.functions.iter().map(|offer| offer.name.as_str());
+    shared.access.check_offers(&caller, offers)?;
+    let (misses, identity) = (control.misses().clone(), &caller.identity);
+    let session = NodeSession::new(connection.clone(), misses, identity, hello, register);
     let registration = register_node(session, shared)?;
     control.queue(&Control::Registered)?;
     registration.set_lane(open_lane(connection.clone(), shared.max_message));
@@ -319,3 +315,6 @@ fn is_function_name(name: &str) -> bool {
 fn unexpected(message: &Control) -> Error {
     Error::new(ErrorKind::Protocol, format!("unexpected message: {message:?}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,36 +3,36 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
+use crate::gateway::access::Access;
 use crate::gateway::choice::Latency;
 use crate::gateway::index::Index;
-use crate::gateway::needs::unable;
 use crate::gateway::node_session::NodeSession;
 use crate::gateway::queue::{Queue, Waiter};
 use crate::wire::control::Offer;
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
-use crate::wire::kind::Kind;
-use crate::wire::limits::MAX_WAITING;
 
 /// All nodes, what they offer, and who waits for it.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    nodes: BTreeMap<String, Arc<NodeSession>>,
-    index: Index,
+    pub(super) access: Arc<Access>,
+    pub(super) nodes: BTreeMap<String, Arc<NodeSession>>,
+    pub(super) index: Index,
     /// Names of the functions, in order, for texts.
-    names: BTreeSet<String>,
-    /// Names that were offered since the start, to tell "not now" from "never heard of".
-    known: BTreeSet<String>,
+    pub(super) names: BTreeSet<String>,
+    /// Names that were offered since the start, to tell "not now" from "never heard of", and the
+    /// identity that was the first to offer each.
+    pub(super) known: BTreeMap<String, Arc<str>>,
     /// Calls for which no node has room, by function.
     waiting: BTreeMap<String, Queue>,
     /// The function that has had its turn last.
     last: String,
 }
 
-/// Most names that [`Table::known`] keeps; beyond that, "not now" is told as "never heard of".
+/// Most names that [`Table::known`] keeps; beyond that, "not now" is told as "never heard of", and
+/// a name belongs to whoever offers it now.
 const MAX_KNOWN: usize = 16_384;
 
 /// A function at one node.
@@ -91,10 +91,14 @@ pub(super) enum Outlook {
 }
 
 impl Table {
+    pub(super) fn new(access: Arc<Access>) -> Self {
+        Self { access, ..Self::default() }
+    }
+
     /// Puts a node in, in place of another session of its id, which is given back.
     ///
     /// # Errors
-    /// `PermissionDenied` if that one stays.
+    /// `PermissionDenied` if that one stays, or if a function belongs to another identity.
     pub(super) fn insert(
         &mut self,
         session: &Arc<NodeSession>,
@@ -108,6 +112,7 @@ impl Table {
             );
             return Err(Error::new(ErrorKind::PermissionDenied, text));
         }
+        self.check_owner(session)?;
         let replaced = self.nodes.insert(session.id.clone(), session.clone());
         if let Some(old) = &replaced {
             self.forget(old);
@@ -116,7 +121,8 @@ impl Table {
         for function in &session.register.functions {
             self.names.insert(function.name.clone());
             if self.known.len() < MAX_KNOWN {
-                self.known.insert(function.name.clone());
+                let owner = || session.identity.clone();
+                self.known.entry(function.name.clone()).or_insert_with(owner);
             }
         }
         Ok(replaced)
@@ -268,99 +274,31 @@ impl Table {
         hopeless
     }
 
-    /// Why there is no node that takes the call, now or later.
-    fn explain(&self, header: &CallHeader) -> Error {
-        let name = &header.function;
-        let function = self.index.function(name);
-        let routes: Vec<&Route> = function.map_or_else(Vec::new, |it| it.routes.values().collect());
-        let Some(&any) = routes.first() else {
-            let kind = match self.known.contains(name) {
-                true => ErrorKind::NoNode,
-                false => ErrorKind::NoSuchFunction,
-            };
-            let text = format!("no node offers `{name}`; {}", self.summary());
-            return Error::new(kind, text);
-        };
-        let Some(route) = routes.iter().find(|route| matches(route.offer(), header)) else {
-            return mismatch(header, any);
-        };
-        if let Some(first) = routes.iter().find(|route| route.fits(header)) {
-            let id = first.node.id();
-            let (kind, what) = match first.node.is_draining() {
-                true => (ErrorKind::Draining, "is shutting down"),
-                false => (ErrorKind::NodeLost, "has just been lost"),
-            };
-            let text = format!("node `{id}` {what}, and no other offers `{name}`");
-            return Error::new(kind, text).with_node(id);
+    /// Whether a node may offer what it does. Where no rules say so, a function belongs to the
+    /// identity that was the first to offer it: no other can take its calls, while any number of
+    /// nodes of that identity share them.
+    fn check_owner(&self, session: &NodeSession) -> Result<(), Error> {
+        if self.access.has_offers() {
+            return Ok(());
         }
-        if let Some(error) = unable(header, &routes) {
-            return error;
+        for function in &session.register.functions {
+            let offered = self.index.function(&function.name);
+            let now = || Some(&offered?.routes.values().next()?.node.identity);
+            let owner = self.known.get(&function.name).or_else(now);
+            if let Some(owner) = owner.filter(|owner| **owner != session.identity) {
+                let text = format!(
+                    "node `{}` (`{}`) may not offer `{}`: it belongs to `{owner}`, which was the \
+                     first to offer it; rules made with `may_offer` at the gateway can allow both",
+                    session.id, session.identity, function.name
+                );
+                return Err(Error::new(ErrorKind::PermissionDenied, text));
+            }
         }
-        let ids = routes.iter().map(|route| route.node.id());
-        let text = format!(
-            "`{name}` is offered by {}, but not by a node that the call asks for: {}",
-            list(ids),
-            wish(header)
-        );
-        Error::new(ErrorKind::NoNode, text).with_node(route.node.id())
+        Ok(())
     }
 
-    fn summary(&self) -> String {
-        let n = self.nodes.len();
-        if n == 0 {
-            return "no node is connected".to_owned();
-        }
-        let nodes = if n == 1 { "1 node is".to_owned() } else { format!("{n} nodes are") };
-        format!("{nodes} connected, offering {}", list(self.names.iter().map(String::as_str)))
+    /// Lets others offer the functions that `identity` was the first to offer.
+    pub(super) fn disown(&mut self, identity: &str) {
+        self.known.retain(|_, owner| **owner != *identity);
     }
-}
-
-/// The error of a call for which there is no room, not even to wait.
-pub(super) fn no_room(function: &str) -> Error {
-    let text = format!(
-        "every node that offers `{function}` is busy with all it takes, and {MAX_WAITING} calls of \
-         it wait already"
-    );
-    Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100))
-}
-
-fn mismatch(header: &CallHeader, route: &Route) -> Error {
-    let (name, offer) = (&header.function, route.offer());
-    if offer.kind != header.kind {
-        let hint = match offer.kind {
-            Kind::Unary => "gives one result: call it with `call`, or `call_json`",
-            Kind::Stream => "gives a stream: read it as one, or with `stream_json`",
-            Kind::Upload | Kind::Duplex => "takes a stream, which only its stub can send",
-        };
-        let kind = match header.fingerprint {
-            0 => ErrorKind::BadArguments,
-            _ => ErrorKind::SignatureMismatch,
-        };
-        return Error::new(kind, format!("`{name}` {hint}"));
-    }
-    let text = format!(
-        "the types of `{name}` differ: node `{}` has `{}`",
-        route.node.id(),
-        offer.signature
-    );
-    Error::new(ErrorKind::SignatureMismatch, text).with_node(route.node.id())
-}
-
-fn wish(header: &CallHeader) -> String {
-    let on = header.wish.on.iter().map(|id| format!("node `{id}`"));
-    let tags = header.wish.tags.iter().map(|tag| format!("tag `{tag}`"));
-    on.chain(tags).collect::<Vec<_>>().join(", ")
-}
-
-/// Most names in one text.
-pub(super) const SHOWN: usize = 8;
-
-/// The first few of some names, quoted, and how many more there are.
-pub(super) fn list<'a>(mut names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    let first = names.by_ref().take(SHOWN);
-    let mut text: Vec<String> = first.map(|name| format!("`{name}`")).collect();
-    if names.len() > 0 {
-        text.push(format!("and {} more", names.len()));
-    }
-    text.join(", ")
 }

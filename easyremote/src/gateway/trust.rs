@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::gateway::tokens::DEFAULT;
+use crate::gateway::access::{Access, Peers};
+use crate::gateway::tokens::{DEFAULT, identity_of};
 use crate::gateway::{Gateway, GatewayBuilder};
 use crate::transport::certificates::KeyFiles;
 use crate::transport::ticket::Ticket;
@@ -16,6 +17,7 @@ pub(super) struct Trust {
     pub(super) tokens: Vec<(Role, String)>,
     pub(super) certificate: Option<KeyFiles>,
     pub(super) authorities: Vec<(Role, PathBuf)>,
+    pub(super) access: Access,
 }
 
 impl GatewayBuilder {
@@ -68,6 +70,56 @@ impl GatewayBuilder {
     /// [`NodeBuilder::certificate`](crate::NodeBuilder::certificate).
     pub fn authority(mut self, role: Role, file: impl AsRef<Path>) -> Self {
         self.trust.authorities.push((role, file.as_ref().to_owned()));
+        self
+    }
+
+    /// Lets `peers` call these functions, clients as well as the functions of nodes. While no rule is
+    /// given, everyone may call everything; with the first one, what no rule allows is denied:
+    /// such calls fail with [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied), and
+    /// the lists that a caller gets of functions and nodes hold only what it may call.
+    ///
+    /// A name that ends with `*` stands for all that begin like it, such as `Model.*`; others are
+    /// exact. [Admins](Role::Admin) may call everything. The gateway's own lists are for everyone; its
+    /// statistics, `easyremote.stats`, are for admins and for those to whom a rule allows them by
+    /// name.
+    ///
+    /// ```
+    /// use easyremote::{Gateway, Role};
+    ///
+    /// let gateway = Gateway::builder("127.0.0.1:0")
+    ///     .token(Role::Client, "web")
+    ///     .token(Role::Client, "monitor")
+    ///     .may_call("web", ["Model.*", "search"])
+    ///     .may_call("monitor", ["easyremote.stats"])
+    ///     .may_call(Role::Node, ["*"]);
+    /// ```
+    pub fn may_call<F: Into<String>>(
+        mut self,
+        peers: impl Into<Peers>,
+        functions: impl IntoIterator<Item = F>,
+    ) -> Self {
+        self.trust.access.let_call(peers.into(), functions);
+        self
+    }
+
+    /// Lets the nodes among `peers` offer these functions; names as for
+    /// [`may_call`](Self::may_call). With the first such rule, a node that offers anything that no
+    /// rule allows it is refused, with
+    /// [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied), and all that are allowed a
+    /// function share its calls.
+    ///
+    /// While no such rule is given, a function belongs to the [identity](crate::Caller::identity) that
+    /// was the first to offer it, for as long as the gateway runs: any number of nodes of that
+    /// identity share its calls, and nodes of another are refused. Once an identity's last token, or its
+    /// certificate, is [revoked](Gateway::revoke), others may have its functions. So nodes that share
+    /// functions need tokens of one identity, or, if each has a certificate with a name of its own,
+    /// a rule: `may_offer((Role::Node, "gpu-*"), ["Model.*"])`.
+    pub fn may_offer<F: Into<String>>(
+        mut self,
+        peers: impl Into<Peers>,
+        functions: impl IntoIterator<Item = F>,
+    ) -> Self {
+        self.trust.access.let_offer(peers.into(), functions);
         self
     }
 }
@@ -123,7 +175,14 @@ impl Gateway {
     pub fn revoke(&self, role: Role, name: &str) -> bool {
         let there = self.shared.tokens.revoke(role, name);
         if there {
-            tracing::info!(role = role.name(), name, "token revoked");
+            tracing::info!(role = role.name(), name, "revoked");
+            let identity = identity_of(name);
+            let others = self.tokens(role);
+            let gone = !others.iter().any(|other| identity_of(other) == identity);
+            // Those of the gateway's own user are `default`, whatever is revoked.
+            if role == Role::Node && gone && identity != DEFAULT {
+                self.shared.routes.disown(identity);
+            }
         }
         there
     }

@@ -1,0 +1,134 @@
+//! Peers that do not keep to the rules of getting in, as raw QUIC.
+
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::error::{Error, ErrorKind};
+use crate::gateway::Gateway;
+use crate::transport::control_stream::ControlStream;
+use crate::transport::credentials::Token;
+use crate::transport::endpoint;
+use crate::transport::identity::{Identity, SERVER_NAME};
+use crate::transport::tls::Expected;
+use crate::wire::control::{Control, Hello, Proof, Role};
+
+/// A gateway, and the identity with which its owner can make every proof.
+async fn gateway() -> (Gateway, Identity, TempDir) {
+    let state = tempfile::tempdir().unwrap();
+    let gateway = Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve().await.unwrap();
+    let identity = Identity::load_or_create(Some(state.path())).unwrap();
+    (gateway, identity, state)
+}
+
+/// A connection that has shaken hands, and said nothing.
+struct Raw {
+    connection: quinn::Connection,
+    _endpoint: quinn::Endpoint,
+}
+
+impl Raw {
+    async fn dial(gateway: &Gateway, identity: &Identity) -> Self {
+        let address = gateway.local_addr();
+        let endpoint = endpoint::dialling(address).unwrap();
+        let config = endpoint::client_config(Expected::Pin(identity.pin()), None, 0).unwrap();
+        let connecting = endpoint.connect_with(config, address, SERVER_NAME).unwrap();
+        Self { connection: connecting.await.unwrap(), _endpoint: endpoint }
+    }
+
+    fn proof(&self, token: &Token, role: Role) -> Proof {
+        token.prove(&self.connection, role).unwrap()
+    }
+
+    /// Says `first`, and gives the gateway's answer, for which it has a second.
+    async fn say(&self, first: &Control) -> Result<Control, Error> {
+        let (send, recv) = self.connection.open_bi().await.unwrap();
+        let mut control = ControlStream::new(send, recv);
+        control.queue(first).unwrap();
+        let said = Instant::now();
+        let answer = control.next().await;
+        assert!(said.elapsed() < Duration::from_secs(1), "{:?}", said.elapsed());
+        answer
+    }
+
+    async fn greet(&self, role: Role, proof: Option<Proof>) -> Result<Control, Error> {
+        let id = if role == Role::Node { "n" } else { "" }.to_owned();
+        self.say(&Control::Hello(Hello { role, proof, id, boot: [0; 16], epoch: 0 })).await
+    }
+}
+
+fn is_refused(answer: Result<Control, Error>, kind: ErrorKind) {
+    match answer {
+        Ok(Control::Refused(error)) => assert_eq!(error.kind(), kind, "{error}"),
+        other => panic!("let in, or not told: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_proof_is_good_for_its_own_connection_only() {
+    let (gateway, identity, _state) = gateway().await;
+    let token = identity.token(Role::Client, "default");
+    let (one, two) = (Raw::dial(&gateway, &identity).await, Raw::dial(&gateway, &identity).await);
+    let proof = one.proof(&token, Role::Client);
+    is_refused(two.greet(Role::Client, Some(proof.clone())).await, ErrorKind::Unauthenticated);
+    let answer = one.greet(Role::Client, Some(proof)).await.unwrap();
+    assert!(matches!(answer, Control::Welcome(_)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_proof_is_good_for_its_own_role_only() {
+    let (gateway, identity, _state) = gateway().await;
+    for (held, wanted) in [
+        (Role::Client, Role::Node),
+        (Role::Node, Role::Client),
+        (Role::Client, Role::Admin),
+        (Role::Node, Role::Admin),
+    ] {
+        for token in [identity.token(held, "default"), identity.local_token(held)] {
+            let raw = Raw::dial(&gateway, &identity).await;
+            let proof = raw.proof(&token, wanted);
+            is_refused(raw.greet(wanted, Some(proof)).await, ErrorKind::Unauthenticated);
+        }
+    }
+    assert_eq!(gateway.stats().clients + gateway.stats().nodes, 0);
+    assert_eq!(gateway.stats().refused, 8);
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_without_a_proof_that_is_right_to_the_last_bit() {
+    let (gateway, identity, _state) = gateway().await;
+    let token = identity.token(Role::Client, "default");
+    for wrong in [0, 31] {
+        let raw = Raw::dial(&gateway, &identity).await;
+        let mut proof = raw.proof(&token, Role::Client);
+        proof.tag[wrong] ^= 1;
+        is_refused(raw.greet(Role::Client, Some(proof)).await, ErrorKind::Unauthenticated);
+    }
+    let raw = Raw::dial(&gateway, &identity).await;
+    is_refused(raw.greet(Role::Client, None).await, ErrorKind::Unauthenticated);
+    // The tag that an unknown token would be compared with.
+    let raw = Raw::dial(&gateway, &identity).await;
+    let proof = raw.proof(&Token::new([0; 32]), Role::Client);
+    is_refused(raw.greet(Role::Client, Some(proof)).await, ErrorKind::Unauthenticated);
+    let raw = Raw::dial(&gateway, &identity).await;
+    is_refused(raw.say(&Control::Registered).await, ErrorKind::Protocol);
+    assert_eq!(gateway.stats().clients, 0);
+    assert_eq!(gateway.stats().refused, 5);
+}
+
+#[tokio::test]
+async fn a_client_does_not_become_a_node_by_registering() {
+    let (gateway, identity, _state) = gateway().await;
+    let raw = Raw::dial(&gateway, &identity).await;
+    let proof = Some(raw.proof(&identity.token(Role::Client, "default"), Role::Client));
+    let (send, recv) = raw.connection.open_bi().await.unwrap();
+    let mut control = ControlStream::new(send, recv);
+    let (role, id) = (Role::Client, String::new());
+    control.queue(&Control::Hello(Hello { role, proof, id, boot: [0; 16], epoch: 0 })).unwrap();
+    let register =
+        crate::wire::control::Register { tags: Vec::new(), capacity: 1, functions: Vec::new() };
+    control.queue(&Control::Register(register)).unwrap();
+    assert!(matches!(control.next().await.unwrap(), Control::Welcome(_)));
+    is_refused(control.next().await, ErrorKind::Protocol);
+    assert_eq!(gateway.stats().nodes, 0);
+}
