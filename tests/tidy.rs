@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["function"],
     &["gateway", "node", "client"],
     &["testing"],
-    &["lib", "private"],
+    &["fuzz", "lib", "private"],
 ];
 
 /// The longest file, with its tests.

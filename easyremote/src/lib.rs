@@ -212,6 +212,9 @@ pub mod __private;
 mod client;
 mod error;
 mod function;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzz;
 mod gateway;
 mod gauge;
 mod node;

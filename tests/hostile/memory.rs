@@ -1,7 +1,10 @@
 //! What a connection costs a gateway at worst, measured. `HOSTILE_WORST=1` fills all that one peer may
 //! have by the default limits; `cargo test --release --test hostile memory -- --nocapture` prints.
 
-use common::soon;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use common::{soon, until};
 use futures::StreamExt;
 use futures::stream;
 
@@ -56,11 +59,19 @@ async fn of_a_client_whose_calls_nobody_reads() {
     let before = siege.settled().await;
     // Arguments that the node does not read: they stay at the gateway, in the windows.
     let begun = [wire::call("hole", wire::UNARY), wire::begun(wire::BODY, 64 << 20)].concat();
-    let mut filling = Vec::new();
+    let (mut filling, taken) = (Vec::new(), Arc::new(AtomicU64::new(0)));
     for _ in 0..streams {
         let (mut send, recv) = insider.open(&begun).await;
-        filling.push((recv, tokio::spawn(async move { send.write_all(&vec![0; 8 << 20]).await })));
+        let taken = taken.clone();
+        let fill = async move {
+            while let Ok(n) = send.write(&[0; 16 << 10]).await {
+                taken.fetch_add(n as u64 / 1_024, Ordering::Relaxed);
+            }
+        };
+        filling.push((recv, tokio::spawn(fill)));
     }
+    // What the gateway holds back, and what the node has taken.
+    until(|| taken.load(Ordering::Relaxed) >= streams * (256 + 64 - 24)).await;
     let rise = siege.settled().await.saturating_sub(before);
     println!("a client with {streams} calls that nobody reads: {} MiB", rise / MIB);
     // A window of 256 KiB for each, as much again on the way to the node, of which at most 16 MiB
