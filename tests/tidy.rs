@@ -75,6 +75,14 @@ fn only_the_transport_knows_rustls_and_only_the_codec_bincode() {
     }
 }
 
+/// What comes with 0-RTT data can be replayed by anyone who saw it.
+#[test]
+fn nothing_sends_or_takes_early_data() {
+    for (path, text) in library() {
+        assert!(!text.contains("into_0rtt"), "{} names 0-RTT", path.display());
+    }
+}
+
 #[test]
 fn no_public_signature_names_quinn() {
     for (path, text) in library() {
