@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["function"],
     &["gateway", "node", "client"],
     &["testing"],
-    &["lib", "private"],
+    &["fuzz", "lib", "private"],
 ];
 
 /// The longest file, with its tests.
@@ -72,6 +72,14 @@ fn only_the_transport_knows_rustls_and_only_the_codec_bincode() {
         if !path.ends_with("wire/codec.rs") && !path.ends_with("tests.rs") {
             assert!(!text.contains("bincode::"), "{path} names bincode");
         }
+    }
+}
+
+/// What comes with 0-RTT data can be replayed by anyone who saw it.
+#[test]
+fn nothing_sends_or_takes_early_data() {
+    for (path, text) in library() {
+        assert!(!text.contains("into_0rtt"), "{} names 0-RTT", path.display());
     }
 }
 

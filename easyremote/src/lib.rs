@@ -237,6 +237,9 @@ pub mod __bench {
 mod client;
 mod error;
 mod function;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzz;
 mod gateway;
 mod gauge;
 mod node;

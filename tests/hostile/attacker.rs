@@ -107,7 +107,12 @@ impl Insider {
 
     /// One that is a node and offers `functions`. Its calls are its own business.
     pub(crate) async fn node(gateway: SocketAddr, ticket: &str, functions: &[(&str, u8)]) -> Self {
-        let Attacker { endpoint, connection } = Attacker::connect(gateway).await;
+        let endpoint = endpoint_at("127.0.0.1");
+        let mut transport = TransportConfig::default();
+        // It takes little of each call that it does not read.
+        transport.stream_receive_window(VarInt::from_u32(64 << 10));
+        transport.max_concurrent_bidi_streams(VarInt::from_u32(4_096));
+        let connection = connect(&endpoint, gateway, transport).await.unwrap();
         let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
         let (role, token) = token(ticket);
         send.write_all(&wire::hello(&connection, role, &token, "hostile")).await.unwrap();

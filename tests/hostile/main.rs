@@ -2,9 +2,12 @@
 //! with quinn directly, from the wire as it is documented.
 
 mod attacker;
+mod floods;
 mod gateways;
 mod impostor;
 mod limits;
+mod memory;
 mod nodes;
+mod siege;
 mod target;
 mod wire;

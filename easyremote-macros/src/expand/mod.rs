@@ -26,6 +26,8 @@ mod method;
 #[cfg(test)]
 mod odd_input;
 mod outcome;
+#[cfg(test)]
+mod random_input;
 mod service;
 #[cfg(test)]
 mod tests;

@@ -159,11 +159,19 @@ fn decode(text: &str) -> Option<[u8; 32]> {
 /// Splits `host:port`, `1.2.3.4:port` or `[::1]:port`; the brackets stay with the host.
 pub(crate) fn host_and_port(text: &str) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;
-    let bracketed = host.starts_with('[') && host.ends_with(']');
-    if host.is_empty() || (host.contains(':') && !bracketed) {
-        return None;
-    }
-    Some((host.to_owned(), port.parse().ok()?))
+    // Whatever else is there, such as the rest of a ticket, would be shown as a host's name.
+    let is_name = |text: &str| {
+        !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-._".contains(c))
+    };
+    let fine = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(v6) => {
+            // As in `fe80::1%eth0`.
+            let (address, zone) = v6.split_once('%').unwrap_or((v6, "0"));
+            address.parse::<std::net::Ipv6Addr>().is_ok() && is_name(zone)
+        }
+        None => is_name(host),
+    };
+    Some((fine.then(|| host.to_owned())?, port.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -197,6 +205,27 @@ mod tests {
         let moved = sample().at("[::1]:443").unwrap();
         assert_eq!((moved.host.as_str(), moved.port), ("[::1]", 443));
         assert!(sample().at("gw.example.com").is_err());
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_nothing_else() {
+        for fine in ["host", "gw-1.example.com", "10.0.0.1", "[::1]", "[fe80::1%eth0]", "bücher.de"]
+        {
+            assert_eq!(host_and_port(&format!("{fine}:80")), Some((fine.to_owned(), 80)));
+        }
+        for odd in [
+            "",
+            "[]",
+            "[host]",
+            "::1",
+            "a b",
+            "a?token=x",
+            "[::1?pin=x]",
+            "[::1%&token=x]",
+            "[::1%]",
+        ] {
+            assert_eq!(host_and_port(&format!("{odd}:80")), None, "{odd}");
+        }
     }
 
     #[test]

@@ -1,0 +1,83 @@
+//! Values, from both codecs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::function::arguments;
+use crate::wire::codec::Codec;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Chain(Option<Box<Chain>>);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Tree {
+    Leaf,
+    Number(i128),
+    Pair(Box<Tree>, Box<Tree>),
+    Named { name: String, children: Vec<Tree> },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Row {
+    id: u64,
+    name: Option<String>,
+    tags: Vec<(char, bool, [u8; 3])>,
+    after: Duration,
+    nothing: (),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Empty {}
+
+/// A value that can be read says the same after it is written.
+fn round_trip<T>(codec: Codec, bytes: &Bytes)
+where
+    T: Serialize + DeserializeOwned + Debug + PartialEq + 'static,
+{
+    let Ok(value) = codec.decode::<T>(bytes) else { return };
+    let mut out = Vec::new();
+    codec.encode(&value, &mut out).unwrap();
+    assert_eq!(codec.decode::<T>(&out.into()), Ok(value));
+}
+
+/// The first byte chooses the type and the codec, the others are the message.
+pub fn decode(data: &[u8]) {
+    let Some((choice, data)) = data.split_first() else { return };
+    let codec = if choice & 0x80 == 0 { Codec::Bincode } else { Codec::Json };
+    let bytes = &Bytes::copy_from_slice(data);
+    match choice & 0x0f {
+        0 => round_trip::<Chain>(codec, bytes),
+        1 => round_trip::<Tree>(codec, bytes),
+        2 => round_trip::<Vec<Row>>(codec, bytes),
+        3 => round_trip::<Vec<()>>(codec, bytes),
+        4 => round_trip::<Vec<Empty>>(codec, bytes),
+        5 => round_trip::<HashMap<u32, Vec<u8>>>(codec, bytes),
+        6 => round_trip::<BTreeMap<String, Tree>>(codec, bytes),
+        7 => round_trip::<HashMap<(), ()>>(codec, bytes),
+        8 => round_trip::<Vec<u8>>(codec, bytes),
+        9 => round_trip::<String>(codec, bytes),
+        10 => round_trip::<Result<u128, Vec<Option<i16>>>>(codec, bytes),
+        11 => round_trip::<Vec<Vec<Vec<()>>>>(codec, bytes),
+        12 => round_trip::<std::net::SocketAddr>(codec, bytes),
+        13 => round_trip::<std::ffi::CString>(codec, bytes),
+        14 => round_trip::<Bytes>(codec, bytes),
+        _ => round_trip::<(u8, i64, Box<[u16]>)>(codec, bytes),
+    }
+}
+
+/// Arguments in JSON, as an array or as an object.
+pub fn json(data: &[u8]) {
+    let bytes = Bytes::copy_from_slice(data);
+    let decoded = arguments::decode::<(u8, Tree)>(Codec::Json, &bytes, &["a", "b"]);
+    if let Ok((a, b)) = decoded {
+        let again = serde_json::to_vec(&(a, &b)).unwrap().into();
+        assert_eq!(arguments::decode(Codec::Json, &again, &["a", "b"]), Ok((a, b)));
+    }
+    let _ = arguments::decode::<()>(Codec::Json, &bytes, &[]);
+    let _ = arguments::decode::<(serde_json::Value,)>(Codec::Json, &bytes, &["a"]);
+}

@@ -1,0 +1,103 @@
+//! Layouts: frames, headers, control messages, tickets.
+
+use crate::gateway::{Gateway, GatewayBuilder};
+use crate::transport::address::{Gateways, IntoGateways};
+use crate::transport::ticket::Ticket;
+use crate::wire::control::Control;
+use crate::wire::error::{put_error, read_error};
+use crate::wire::frame::{FRAME_HEADER, FrameBuffer, put};
+use crate::wire::header::CallHeader;
+use crate::wire::kind::Kind;
+use crate::wire::scanner::FrameScanner;
+use crate::wire::trace::NodeTrace;
+
+/// Longest message in frames.
+const MAX_MESSAGE: usize = 1_000;
+
+/// Frames come out as they went in, in whatever pieces: the first byte is the size of these.
+pub fn frames(data: &[u8]) {
+    let Some((size, data)) = data.split_first() else { return };
+    let size = usize::from(*size) + 1;
+    let read = |size: usize| {
+        let (mut buffer, mut back) = (FrameBuffer::new(MAX_MESSAGE), Vec::new());
+        for piece in data.chunks(size) {
+            buffer.push(piece);
+            loop {
+                match buffer.next() {
+                    Ok(Some(frame)) => put(&mut back, frame.kind, &frame.body),
+                    Ok(None) => break,
+                    Err(_) => return (back, false),
+                }
+            }
+        }
+        assert_eq!(&data[back.len()..], &*buffer.take_rest(), "bytes were lost");
+        (back, true)
+    };
+    let (whole, fine) = read(usize::MAX);
+    assert_eq!((&data[..whole.len()], fine), (&*whole, fine));
+    assert_eq!(read(size), (whole.clone(), fine), "in pieces of {size}");
+    let scanners = [
+        FrameScanner::answer(MAX_MESSAGE),
+        FrameScanner::request(Kind::Unary, MAX_MESSAGE),
+        FrameScanner::request(Kind::Upload, MAX_MESSAGE),
+    ];
+    for mut scanner in scanners {
+        let mut passed = 0;
+        for piece in data.chunks(size) {
+            if scanner.pass(piece).is_err() {
+                break;
+            }
+            passed += piece.len();
+            // Both agree on where frames end, where no rule on their order is broken.
+            if passed == data.len() && fine {
+                assert_eq!(scanner.is_between_frames(), whole.len() == data.len());
+            }
+        }
+    }
+}
+
+/// A header, an error or a trace that can be read says the same after it is written.
+pub fn header(data: &[u8]) {
+    if let Ok(header) = CallHeader::read(data) {
+        let mut out = Vec::new();
+        // One that has no room for the gateway's word is refused.
+        if header.put(&mut out).is_ok() {
+            assert_eq!(CallHeader::read(&out[FRAME_HEADER..]), Ok(header));
+        }
+    }
+    if let Ok(error) = read_error(data) {
+        let mut out = Vec::new();
+        put_error(&mut out, &error);
+        let back = read_error(&out[FRAME_HEADER..]).unwrap();
+        assert_eq!((back.kind(), back.executed()), (error.kind(), error.executed()));
+    }
+    if let Ok(trace) = NodeTrace::read(data) {
+        let mut out = Vec::new();
+        trace.put(&mut out);
+        assert_eq!(NodeTrace::read(&out[FRAME_HEADER..]), Ok(trace));
+    }
+}
+
+/// A control message that can be read says the same after it is written.
+pub fn control(data: &[u8]) {
+    let Ok(message) = Control::read(data) else { return };
+    let mut out = Vec::new();
+    if message.put(&mut out).is_ok() && !matches!(message, Control::Refused(_)) {
+        let back = Control::read(&out[FRAME_HEADER..]).unwrap();
+        assert_eq!(format!("{message:?}"), format!("{back:?}"));
+    }
+}
+
+/// A ticket or an address that can be read says the same after it is written.
+pub fn ticket(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(ticket) = text.parse::<Ticket>() {
+        let written = ticket.to_string();
+        assert_eq!(written.parse::<Ticket>().unwrap(), ticket);
+        assert!(!format!("{ticket:?}").contains("token="));
+    }
+    if let Ok(Gateways { targets }) = text.into_gateways() {
+        assert!(!targets.is_empty());
+    }
+    let _: GatewayBuilder = Gateway::builder(text);
+}
