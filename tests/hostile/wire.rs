@@ -61,10 +61,13 @@ pub(crate) fn hello(
     let mut material = [0; 32];
     let label = b"EXPORTER-easyremote-1";
     connection.export_keying_material(&mut material, label, role.as_bytes()).unwrap();
-    let proof = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, token), &material);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, token);
+    let proof = hmac::sign(&key, &material);
+    let of = hmac::sign(&key, b"easyremote token id");
     let role = if role == "node" { 1 } else { 2 };
     let boot: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
-    frame(CONTROL, &[&[1, role][..], proof.as_ref(), &string(id), &boot, &[0]].concat())
+    let proof = [&[1], &of.as_ref()[..8], proof.as_ref()].concat();
+    frame(CONTROL, &[&[1, role][..], &proof, &string(id), &boot, &[0]].concat())
 }
 
 /// What a node says that offers these functions, of these kinds.

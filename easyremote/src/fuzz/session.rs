@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use quinn::{RecvStream, SendStream, VarInt};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use crate::client::Client;
 use crate::error::ErrorKind;
@@ -15,7 +16,9 @@ use crate::transport::endpoint;
 use crate::transport::identity::SERVER_NAME;
 use crate::transport::reset;
 use crate::wire::codec::Codec;
-use crate::wire::control::{Control, Offer, Register, Role};
+use crate::transport::tls::Expected;
+use crate::transport::trust::Trust;
+use crate::wire::control::{Control, Offer, Register, Retag, Role};
 use crate::wire::frame::{FrameKind, put, put_end};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
@@ -60,11 +63,15 @@ impl World {
             std::fs::remove_dir_all(&state).unwrap();
             let honest = Client::connect(gateway.ticket(Role::Client)).await.unwrap();
             let target = |role| gateway.ticket(role).into_gateways().unwrap().targets.remove(0);
-            let client = Dialler::client(target(Role::Client), None).unwrap().dial(None).await;
+            let mut client = Dialler::client(target(Role::Client), Trust::default(), false).unwrap();
+            let client = client.dial(None, |_, _| ()).await;
             let offers = [Kind::Unary, Kind::Stream, Kind::Upload, Kind::Duplex].map(offer);
             let register = Register { tags: Vec::new(), capacity: 4_096, functions: offers.into() };
-            let node = Dialler::node(target(Role::Node), "fuzz".into(), None, 4_096, register);
-            let node = node.unwrap().dial(None).await;
+            let (id, trust) = ("fuzz".to_owned(), Trust::default());
+            // Its tags never change.
+            let tags = watch::Sender::new(Retag { number: 0, tags: Vec::new() }).subscribe();
+            let node = Dialler::node(target(Role::Node), id, trust, 4_096, register, tags);
+            let node = node.unwrap().dial(None, |_, _| ()).await;
             (gateway, honest, stay(client.unwrap()), stay(node.unwrap()))
         });
         let _endpoints = [client.0, node.0];
@@ -114,8 +121,8 @@ impl World {
     async fn stranger(&self, data: &[u8]) {
         let address = self.gateway.local_addr();
         let endpoint = endpoint::dialling(address).unwrap();
-        let pin = self.gateway.ticket(Role::Client).pin;
-        let config = endpoint::client_config(pin, 0).unwrap();
+        let pin = self.gateway.ticket(Role::Client).pin.expect("it has one");
+        let config = endpoint::client_config(Expected::Pin(pin), None, 0).unwrap();
         let connection = endpoint.connect_with(config, address, SERVER_NAME).unwrap();
         let connection = connection.await.unwrap();
         let (mut send, _recv) = connection.open_bi().await.unwrap();
