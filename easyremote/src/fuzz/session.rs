@@ -15,9 +15,9 @@ use crate::transport::dial::{Dialled, Dialler};
 use crate::transport::endpoint;
 use crate::transport::identity::SERVER_NAME;
 use crate::transport::reset;
-use crate::wire::codec::Codec;
 use crate::transport::tls::Expected;
 use crate::transport::trust::Trust;
+use crate::wire::codec::Codec;
 use crate::wire::control::{Control, Offer, Register, Retag, Role};
 use crate::wire::frame::{FrameKind, put, put_end};
 use crate::wire::header::CallHeader;
@@ -63,7 +63,8 @@ impl World {
             std::fs::remove_dir_all(&state).unwrap();
             let honest = Client::connect(gateway.ticket(Role::Client)).await.unwrap();
             let target = |role| gateway.ticket(role).into_gateways().unwrap().targets.remove(0);
-            let mut client = Dialler::client(target(Role::Client), Trust::default(), false).unwrap();
+            let mut client =
+                Dialler::client(target(Role::Client), Trust::default(), false).unwrap();
             let client = client.dial(None, |_, _| ()).await;
             let offers = [Kind::Unary, Kind::Stream, Kind::Upload, Kind::Duplex].map(offer);
             let register = Register { tags: Vec::new(), capacity: 4_096, functions: offers.into() };
