@@ -20,8 +20,9 @@ mod tests {
         let mut n = 0;
         for input in inputs {
             let path = input.unwrap().path();
-            println!("{}", path.display());
-            target(&std::fs::read(path).unwrap());
+            let bytes = std::fs::read(&path).unwrap();
+            let run = std::panic::catch_unwind(|| target(&bytes));
+            assert!(run.is_ok(), "{}", path.display());
             n += 1;
         }
         assert!(n > 0, "no input for {name}");

@@ -222,7 +222,7 @@ async fn act(
 ) {
     let code = |ops: &mut dyn Iterator<Item = u8>| VarInt::from(ops.next().unwrap_or(0));
     match step {
-        3 | 4 | 5 | 6 => {
+        3..=6 => {
             let length = usize::from(ops.next().unwrap_or(0));
             let body: Vec<u8> = ops.by_ref().take(length).collect();
             let mut out = Vec::new();
