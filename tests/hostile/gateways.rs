@@ -35,7 +35,7 @@ async fn connect(impostor: &Impostor, builder: ClientBuilder) -> (Client, quinn:
 }
 
 async fn client(impostor: &Impostor) -> (Client, quinn::Connection) {
-    connect(impostor, Client::builder(&*impostor.ticket("erc_"))).await
+    connect(impostor, Client::builder(&*impostor.ticket("erc_")).lanes(false)).await
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ fn most_of_a_mib() -> Vec<u8> {
 #[tokio::test]
 async fn answers_that_never_end_have_limited_room() {
     let impostor = Impostor::start();
-    let builder = Client::builder(&*impostor.ticket("erc_")).max_message(MIB);
+    let builder = Client::builder(&*impostor.ticket("erc_")).max_message(MIB).lanes(false);
     let (client, connection) = connect(&impostor, builder.max_unfinished(2 * MIB as u64)).await;
     let calls = join_all((0..3).map(|_| tokio::spawn(blob::call(&client)))).boxed();
     let calls = tokio::spawn(calls);
@@ -205,7 +205,7 @@ async fn answers_that_never_end_have_limited_room() {
 #[tokio::test]
 async fn items_that_never_end_have_limited_room() {
     let impostor = Impostor::start();
-    let builder = Client::builder(&*impostor.ticket("erc_")).max_message(MIB);
+    let builder = Client::builder(&*impostor.ticket("erc_")).max_message(MIB).lanes(false);
     let (client, connection) = connect(&impostor, builder.max_unfinished(2 * MIB as u64)).await;
     let item = [
         &wire::frame(wire::OPEN, b"")[..],
@@ -259,8 +259,9 @@ async fn a_node_has_limited_room_for_items() {
     let node = node.functions(functions![largest]).max_unfinished(2 * MIB as u64);
     let (node, connection) = soon(async { tokio::join!(node.serve(), impostor.register()) }).await;
     let _node = node.unwrap();
-    // The caller is option 11: its role, id and address.
-    let caller = [&[2][..], &wire::string("c"), &wire::string("127.0.0.1:1")].concat();
+    // The caller is option 11: its role, id, address and identity.
+    let caller = [&[2][..], &wire::string("c"), &wire::string("127.0.0.1:1"), &wire::string("i")];
+    let caller = caller.concat();
     let header = wire::call("largest", wire::UPLOAD);
     let header = [&header[5..], &[11], &wire::string(caller)].concat();
     let most = [wire::begun(wire::ITEM, MIB as u32), vec![0; MIB - 1]].concat();

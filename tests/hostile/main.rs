@@ -5,6 +5,7 @@ mod attacker;
 mod floods;
 mod gateways;
 mod impostor;
+mod lanes;
 mod limits;
 mod memory;
 mod nodes;

@@ -39,6 +39,7 @@ pub(crate) async fn sum(numbers: impl Stream<Item = u64>) -> u64 {
 pub(crate) struct Target {
     pub(crate) gateway: Gateway,
     pub(crate) node: Node,
+    /// Each of its calls has a stream of its own.
     pub(crate) client: Client,
     _state: TempDir,
 }
@@ -58,7 +59,8 @@ impl Target {
         let gateway = soon(gateway.serve()).await.unwrap();
         let node = Node::builder(gateway.ticket(Role::Node)).id("honest").functions(all());
         let node = soon(node.serve()).await.unwrap();
-        let client = soon(Client::connect(gateway.ticket(Role::Client))).await.unwrap();
+        let client = Client::builder(gateway.ticket(Role::Client)).lanes(false).connect();
+        let client = soon(client).await.unwrap();
         Self { gateway, node, client, _state: state }
     }
 

@@ -10,6 +10,8 @@ pub(crate) const OPEN: u8 = 5;
 pub(crate) const ITEM: u8 = 6;
 pub(crate) const END: u8 = 8;
 pub(crate) const CONTROL: u8 = 9;
+pub(crate) const LANE: u8 = 12;
+pub(crate) const MOVED: u8 = 13;
 
 pub(crate) const UNARY: u8 = 0;
 pub(crate) const STREAM: u8 = 1;

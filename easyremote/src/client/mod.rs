@@ -290,13 +290,15 @@ impl ClientBuilder {
     /// # Cancel safety
     /// As for [`Client::connect`].
     pub async fn connect(self) -> Result<Client, Error> {
+        let room = Arc::new(Room::new(self.max_unfinished, self.max_message));
+        let lanes = self.lanes.then(|| room.clone());
         let diallers = self
             .gateways?
             .targets
             .into_iter()
             .map(|target| {
                 Dialler::client(target, self.trust.clone(), self.admin).map(|dialler| {
-                    dialler.with_max_message(self.max_message).with_lanes(self.lanes)
+                    dialler.with_max_message(self.max_message).with_lanes(lanes.clone())
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -313,7 +315,7 @@ impl ClientBuilder {
             Link::new(io.handle().clone(), state, self.connect_timeout, self.max_message)?;
         link.stall_timeout = self.stall_timeout;
         link.reconnects = reconnects;
-        link.room = Room::new(self.max_unfinished, self.max_message);
+        link.room = room;
         Ok(Client {
             link: Arc::new(link),
             owned: Some(Arc::new(io)),

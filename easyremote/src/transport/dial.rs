@@ -1,6 +1,7 @@
 //! Reaching a gateway: resolve, shake hands, prove the role; and again, for as long as it takes.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -16,9 +17,12 @@ use crate::transport::endpoint;
 use crate::transport::identity::random;
 use crate::transport::link::{Live, Unused};
 use crate::transport::reset;
+use crate::transport::room::Room;
 use crate::transport::trust::{Credential, Terms, Trust};
 use crate::wire::control::{Control, Hello, Register, Retag, Role};
-use crate::wire::limits::{AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_MESSAGE};
+use crate::wire::limits::{
+    AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_MESSAGE, MAX_UNFINISHED_ANSWERS,
+};
 
 /// Dials one gateway, as often as needed, for one role of this process.
 #[derive(Debug)]
@@ -35,8 +39,8 @@ pub(crate) struct Dialler {
     register: Option<(Register, watch::Receiver<Retag>)>,
     /// Longest message that this side allows.
     max_message: usize,
-    /// Whether small calls share a stream.
-    lanes: bool,
+    /// If small calls share a stream: where their long answers have room.
+    lanes: Option<Arc<Room>>,
     backoff: Backoff,
 }
 
@@ -49,14 +53,14 @@ pub(crate) struct Dialled {
     pub(crate) control: ControlStream,
     /// Longest message that both this side and the gateway allow, in bytes.
     pub(crate) max_message: usize,
-    lanes: bool,
+    lanes: Option<Arc<Room>>,
 }
 
 impl Dialled {
     /// What those get who open calls on it, and what tells when they have all ended. `again` says
     /// that there was a connection before it.
     pub(crate) fn live(&self, again: bool) -> (Live, Unused) {
-        Live::new(self.connection.clone(), self.max_message, self.lanes, again)
+        Live::new(self.connection.clone(), self.max_message, self.lanes.clone(), again)
     }
 }
 
@@ -117,7 +121,7 @@ impl Dialler {
             streams,
             register,
             max_message,
-            lanes: true,
+            lanes: Some(Arc::new(Room::new(MAX_UNFINISHED_ANSWERS, max_message))),
             backoff,
         })
     }
@@ -128,8 +132,9 @@ impl Dialler {
         self
     }
 
-    /// Sets whether small calls that are made at this end share a stream; they do unless set.
-    pub(crate) fn with_lanes(mut self, lanes: bool) -> Self {
+    /// Lets small calls that are made at this end share a stream, which they do unless set; their
+    /// long answers have this room.
+    pub(crate) fn with_lanes(mut self, lanes: Option<Arc<Room>>) -> Self {
         self.lanes = lanes;
         self
     }
@@ -247,7 +252,7 @@ impl Dialler {
             control.queue(&Control::Register(Register { tags, ..register.clone() }))?;
         }
         let max_message = self.admitted(&mut control).await?;
-        Ok(Dialled { endpoint, connection, control, max_message, lanes: self.lanes })
+        Ok(Dialled { endpoint, connection, control, max_message, lanes: self.lanes.clone() })
     }
 
     /// Waits for the gateway's consent.

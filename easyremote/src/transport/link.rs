@@ -35,7 +35,7 @@ pub(crate) struct Link {
     /// Longest time that a stream is kept of which nothing is read although there is something.
     pub(crate) stall_timeout: Duration,
     pub(crate) retries: RetryBudget,
-    pub(crate) room: Room,
+    pub(crate) room: Arc<Room>,
     /// Calls that wait for the connection, and the bytes of their arguments.
     parked: AtomicU64,
     parked_bytes: Arc<AtomicU64>,
@@ -82,16 +82,17 @@ pub(crate) struct Live {
 pub(crate) struct Unused(mpsc::Receiver<Infallible>);
 
 impl Live {
-    /// To be called on the I/O thread.
+    /// `lanes` is for small calls that share a stream, and what their long answers have room in. To
+    /// be called on the I/O thread.
     pub(crate) fn new(
         connection: quinn::Connection,
         max_message: usize,
-        lanes: bool,
+        lanes: Option<Arc<Room>>,
         again: bool,
     ) -> (Self, Unused) {
         let (_used, unused) = mpsc::channel(1);
         let follows = again.then(Instant::now);
-        let lane = lanes.then(|| lane::link::open(connection.clone(), max_message));
+        let lane = lanes.map(|room| lane::link::open(connection.clone(), max_message, room));
         (Self { connection, max_message, lane, follows, _used }, Unused(unused))
     }
 
@@ -127,7 +128,7 @@ impl Link {
             max_message,
             stall_timeout: STALL_TIMEOUT,
             retries: RetryBudget::default(),
-            room: Room::new(MAX_UNFINISHED_ANSWERS, max_message),
+            room: Arc::new(Room::new(MAX_UNFINISHED_ANSWERS, max_message)),
             parked: AtomicU64::new(0),
             parked_bytes: Arc::default(),
             tally: Tally::default(),

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::transport::lane::calling::{Calling, Left, read_messages};
+use crate::transport::room::Room;
 use crate::transport::stream::{Broken, FrameError, RecvHalf, SendHalf};
 use crate::wire::bytes::Malformed;
 use crate::wire::frame::{self, Frame, FrameBuffer, FrameKind};
@@ -45,11 +46,15 @@ impl Waiter {
 }
 
 /// A lane on `connection`, opened with the first call on it. To be called on the I/O thread.
-pub(crate) fn open(connection: quinn::Connection, max_message: usize) -> Arc<LinkLane> {
+pub(crate) fn open(
+    connection: quinn::Connection,
+    max_message: usize,
+    room: Arc<Room>,
+) -> Arc<LinkLane> {
     let lane = Arc::new(Calling::new(MAX_CLIENT_STREAMS));
     let driven = Driven(lane.clone());
     tokio::spawn(async move {
-        let cause = drive(&driven.0, &connection, max_message).await;
+        let cause = drive(&driven.0, &connection, max_message, &room).await;
         driven.end(&cause);
     });
     lane
@@ -73,7 +78,12 @@ impl Drop for Driven {
 }
 
 /// Serves a lane until it breaks.
-async fn drive(lane: &Arc<LinkLane>, connection: &quinn::Connection, max_message: usize) -> Broken {
+async fn drive(
+    lane: &Arc<LinkLane>,
+    connection: &quinn::Connection,
+    max_message: usize,
+    room: &Arc<Room>,
+) -> Broken {
     tokio::select! {
         () = lane.out().begun() => {}
         cause = connection.closed() => return Broken::Connection(cause),
@@ -108,7 +118,7 @@ async fn drive(lane: &Arc<LinkLane>, connection: &quinn::Connection, max_message
             FrameError::Malformed(_) | FrameError::NoRoom => Broken::Local,
         },
         never = lane.expire(|left| left.call.end(Answered::Late { sent: left.sent })) => match never {},
-        cause = accept_moved(lane, connection, max_message) => Broken::Connection(cause),
+        cause = accept_moved(lane, connection, max_message, room) => Broken::Connection(cause),
     }
 }
 
@@ -117,13 +127,15 @@ async fn accept_moved(
     lane: &Arc<LinkLane>,
     connection: &quinn::Connection,
     max_message: usize,
+    room: &Arc<Room>,
 ) -> quinn::ConnectionError {
     let mut moved = JoinSet::new();
     loop {
         tokio::select! {
             accepted = connection.accept_uni() => match accepted {
                 Ok(recv) => {
-                    moved.spawn(receive_moved(lane.clone(), RecvHalf::new(recv), max_message));
+                    let (lane, room) = (lane.clone(), room.clone());
+                    moved.spawn(receive_moved(lane, RecvHalf::new(recv), max_message, room));
                 }
                 Err(cause) => return cause,
             },
@@ -132,10 +144,16 @@ async fn accept_moved(
     }
 }
 
-async fn receive_moved(lane: Arc<LinkLane>, mut recv: RecvHalf, max_message: usize) {
-    let mut buffer = FrameBuffer::new(max_message);
+async fn receive_moved(
+    lane: Arc<LinkLane>,
+    mut recv: RecvHalf,
+    max_message: usize,
+    room: Arc<Room>,
+) {
+    let mut buffer = FrameBuffer::new(0);
     let Some(id) = moved_id(&mut recv, &mut buffer).await else { return };
     let Some(mut waiter) = lane.take(id) else { return };
+    buffer.allow(max_message);
     let late = async {
         match waiter.deadline {
             Some(deadline) => sleep_until(deadline).await,
@@ -144,7 +162,7 @@ async fn receive_moved(lane: Arc<LinkLane>, mut recv: RecvHalf, max_message: usi
     };
     let answer = tokio::select! {
         biased;
-        frame = recv.frame(&mut buffer) => match frame {
+        frame = room.frame(&mut recv, &mut buffer) => match frame {
             Ok(Some(frame)) => Answered::Frame(frame),
             Ok(None) => Answered::Failed(malformed("the answer ends before it begins")),
             Err(error) => Answered::Failed(error),

@@ -1,0 +1,259 @@
+//! Peers that break the rules of a lane, on which many calls share a stream.
+
+use common::{soon, until};
+use easyremote::{Client, ErrorKind, Executed, GatewayLimits, Node, Role, functions};
+use futures::future::join_all;
+use quinn::{Connection, RecvStream, SendStream};
+use serde_json::json;
+
+use crate::attacker::{Insider, close_of};
+use crate::impostor::Impostor;
+use crate::siege::{MIB, Siege};
+use crate::target::{OVERLOADED, PROTOCOL, Target, add};
+use crate::wire;
+
+/// A message of a lane.
+fn message(id: u64, frames: &[u8]) -> Vec<u8> {
+    let length = (frames.len() + 8) as u32;
+    [&length.to_be_bytes()[..], &id.to_be_bytes(), frames].concat()
+}
+
+fn call(id: u64, function: &str, arguments: &str) -> Vec<u8> {
+    let header = wire::call(function, wire::UNARY);
+    message(id, &[header, wire::frame(wire::BODY, arguments.as_bytes())].concat())
+}
+
+fn lane() -> Vec<u8> {
+    wire::frame(wire::LANE, b"")
+}
+
+/// The next message: its id and its frames.
+async fn read(recv: &mut RecvStream) -> Option<(u64, Vec<u8>)> {
+    let mut length = [0; 4];
+    recv.read_exact(&mut length).await.ok()?;
+    let mut message = vec![0; u32::from_be_bytes(length) as usize];
+    recv.read_exact(&mut message).await.ok()?;
+    let frames = message.split_off(8);
+    Some((u64::from_be_bytes(message.try_into().ok()?), frames))
+}
+
+/// The frame that the frames of a message are.
+fn only(frames: &[u8]) -> wire::Frame {
+    assert_eq!(frames.len(), 5 + u32::from_be_bytes(frames[1..5].try_into().unwrap()) as usize);
+    (frames[0], frames[5..].to_vec())
+}
+
+/// Waits for the lane of a peer.
+async fn accept(connection: &Connection) -> (SendStream, RecvStream) {
+    let (send, mut recv) = soon(connection.accept_bi()).await.unwrap();
+    assert_eq!(soon(wire::read(&mut recv)).await.unwrap().0, wire::LANE);
+    (send, recv)
+}
+
+#[tokio::test]
+async fn who_breaks_a_lane_loses_the_connection_and_nobody_else_does() {
+    let target = Target::start(GatewayLimits::new()).await;
+    let twice = [call(7, "never", "[]"), call(7, "never", "[]")].concat();
+    let too_many: Vec<_> = (0..1_025).map(|id| call(id, "never", "[]")).collect();
+    for bytes in [
+        &[0; 12][..],
+        &[0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0],
+        &[0xff; 100],
+        &twice,
+        &too_many.concat(),
+    ] {
+        let insider = Insider::client(target.address(), &target.client_ticket()).await;
+        let _stream = insider.open(&[&lane(), bytes].concat()).await;
+        assert_eq!(close_of(&insider.connection).await.0, PROTOCOL, "{:?}", &bytes[..4]);
+        target.serves().await;
+    }
+    let insider = Insider::client(target.address(), &target.client_ticket()).await;
+    let (_one, _other) = (insider.open(&lane()).await, insider.open(&lane()).await);
+    assert_eq!(close_of(&insider.connection).await.0, PROTOCOL, "a second lane");
+    until(|| target.gateway.stats().in_flight == 0 && target.node.stats().in_flight == 0).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_in_a_message_concerns_that_call_only() {
+    let target = Target::start(GatewayLimits::new()).await;
+    let insider = Insider::client(target.address(), &target.client_ticket()).await;
+    let (mut send, mut recv) = insider.open(&lane()).await;
+    let header = |kind| wire::call("add", kind);
+    let body = wire::frame(wire::BODY, b"[1, 2]");
+    let wrong = [
+        body.clone(),
+        wire::frame(wire::HEADER, b"nonsense"),
+        header(wire::UNARY),
+        [header(wire::UNARY), body.clone(), body.clone()].concat(),
+        [header(wire::UNARY), wire::begun(wire::BODY, 100)].concat(),
+        [header(wire::UNARY), wire::frame(wire::ITEM, b"1")].concat(),
+        [header(wire::STREAM), body.clone()].concat(),
+        [header(wire::UPLOAD), body.clone()].concat(),
+        vec![0xff; 30],
+    ];
+    for (id, frames) in wrong.iter().enumerate() {
+        send.write_all(&message(id as u64, frames)).await.unwrap();
+        let (answered, frames) = soon(read(&mut recv)).await.unwrap();
+        assert_eq!(answered, id as u64);
+        assert_eq!(wire::kind_of(&only(&frames)), PROTOCOL, "{id}");
+    }
+    // Giving up what is not there is nothing.
+    send.write_all(&message(4_711, b"")).await.unwrap();
+    send.write_all(&call(99, "add", "[1, 2]")).await.unwrap();
+    assert_eq!(soon(read(&mut recv)).await, Some((99, wire::frame(wire::BODY, b"3"))));
+    target.serves().await;
+}
+
+#[tokio::test]
+async fn calls_beyond_the_limit_are_refused() {
+    let target = Target::start(GatewayLimits::new().calls_per_peer(2)).await;
+    let insider = Insider::client(target.address(), &target.client_ticket()).await;
+    let (mut send, mut recv) = insider.open(&lane()).await;
+    let calls: Vec<_> = (0..2).map(|id| call(id, "never", "[]")).collect();
+    send.write_all(&calls.concat()).await.unwrap();
+    send.write_all(&call(2, "add", "[1, 2]")).await.unwrap();
+    let (id, frames) = soon(read(&mut recv)).await.unwrap();
+    assert_eq!((id, wire::kind_of(&only(&frames))), (2, OVERLOADED));
+    // One is given up, and there is room for another.
+    send.write_all(&message(1, b"")).await.unwrap();
+    send.write_all(&call(3, "add", "[1, 2]")).await.unwrap();
+    assert_eq!(soon(read(&mut recv)).await, Some((3, wire::frame(wire::BODY, b"3"))));
+    target.serves().await;
+}
+
+#[tokio::test]
+async fn answers_that_nobody_fetches() {
+    let siege = Siege::start().await;
+    let insider = Insider::that_reads(siege.address, &siege.client_ticket, 1_024).await;
+    let attack = async {
+        let (mut send, _recv) = insider.open(&lane()).await;
+        // Each of them has its answer at once, so that they are never too many at a time.
+        let calls: Vec<_> = (0..200_000).map(|id| call(id, "none", "[]")).collect();
+        // The gateway stops reading long before the last of them.
+        let writing = send.write_all(&calls.concat()).await;
+        panic!("all of it was taken: {writing:?}");
+    };
+    let given_up = tokio::time::timeout(std::time::Duration::from_secs(3), attack);
+    let (blocked, _) = siege.during("unfetched answers", given_up, 48 * MIB).await;
+    assert!(blocked.is_err());
+}
+
+#[tokio::test]
+async fn a_node_that_answers_nonsense_on_its_lane() {
+    let target = Target::start(GatewayLimits::new()).await;
+    let ticket = target.gateway.ticket(Role::Node).to_string();
+    let functions = [("answer", wire::UNARY)];
+    let node = Insider::node(target.address(), &ticket, &functions).await;
+    let client = soon(Client::connect(target.gateway.ticket(Role::Client))).await.unwrap();
+    let ask = || tokio::spawn(client.call_json("answer", json!([])));
+    let calling = ask();
+    let (mut send, mut recv) = accept(&node.connection).await;
+    let mut calling = Some(calling);
+    for answer in [
+        wire::frame(wire::OPEN, b""),
+        wire::frame(wire::BODY, b"1").repeat(2),
+        wire::begun(wire::BODY, 100),
+        vec![0xff; 20],
+        Vec::new(),
+    ] {
+        let calling = calling.take().unwrap_or_else(ask);
+        let (id, _) = soon(read(&mut recv)).await.unwrap();
+        // Answers to what nobody has asked, by message and by stream, are nobody's.
+        send.write_all(&message(id ^ 1 << 40, &wire::frame(wire::BODY, b"7"))).await.unwrap();
+        let mut moved = soon(node.connection.open_uni()).await.unwrap();
+        moved.write_all(&wire::frame(wire::MOVED, &[9; 8])).await.unwrap();
+        send.write_all(&message(id, &answer)).await.unwrap();
+        let error = soon(calling).await.unwrap().unwrap_err();
+        let easyremote::CallError::Remote(error) = error else { panic!("{error:?}") };
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{answer:?}: {error}");
+        assert_ne!(error.executed(), Executed::No, "nothing of it is a proof");
+        target.serves().await;
+    }
+    // What is no message ends its connection, and its calls with it.
+    let calling = ask();
+    soon(read(&mut recv)).await.unwrap();
+    send.write_all(&[0; 12]).await.unwrap();
+    let error = soon(calling).await.unwrap().unwrap_err();
+    let easyremote::CallError::Remote(error) = error else { panic!("{error:?}") };
+    assert_eq!((error.kind(), error.executed()), (ErrorKind::NodeLost, Executed::Maybe));
+    assert_eq!(close_of(&node.connection).await.0, PROTOCOL);
+    until(|| target.gateway.stats().in_flight == 0).await;
+    target.serves().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_answers_nonsense_on_a_lane() {
+    let impostor = Impostor::start();
+    let builder = Client::builder(&*impostor.ticket("erc_")).max_message(1 << 20);
+    let (client, connection) = tokio::join!(builder.connect(), impostor.welcome());
+    let client = client.unwrap();
+    let calling = tokio::spawn(add::call(&client, 1, 2));
+    let (mut send, mut recv) = accept(&connection).await;
+    let mut calling = Some(calling);
+    for (answer, kind) in [
+        (wire::frame(wire::HEADER, b""), ErrorKind::Protocol),
+        (wire::frame(wire::BODY, &[6]).repeat(2), ErrorKind::Protocol),
+        (wire::begun(wire::BODY, u32::MAX), ErrorKind::TooLarge),
+        (wire::begun(wire::BODY, 100), ErrorKind::Protocol),
+        (wire::frame(wire::ERROR, b""), ErrorKind::Protocol),
+        (wire::frame(wire::BODY, &[2, 2]), ErrorKind::BadResponse),
+        (Vec::new(), ErrorKind::Protocol),
+    ] {
+        let calling = calling.take().unwrap_or_else(|| tokio::spawn(add::call(&client, 1, 2)));
+        let (id, _) = soon(read(&mut recv)).await.unwrap();
+        send.write_all(&message(!id, &wire::frame(wire::BODY, &[8]))).await.unwrap();
+        send.write_all(&message(id, &answer)).await.unwrap();
+        let error = soon(calling).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), kind, "{answer:?}: {error}");
+        assert_ne!(error.executed(), Executed::No, "nothing of it is a proof");
+    }
+    // An answer on a stream of its own that is too long, breaks off, or is for nobody.
+    for (bytes, kind) in [
+        (wire::begun(wire::BODY, 2 << 20), ErrorKind::TooLarge),
+        (wire::begun(wire::BODY, 1 << 10), ErrorKind::Protocol),
+        (Vec::new(), ErrorKind::Protocol),
+    ] {
+        let calling = tokio::spawn(add::call(&client, 1, 2));
+        let (id, _) = soon(read(&mut recv)).await.unwrap();
+        for id in [!id, id] {
+            let mut moved = soon(connection.open_uni()).await.unwrap();
+            let first = wire::frame(wire::MOVED, &id.to_be_bytes());
+            let _ = moved.write_all(&[first, bytes.clone()].concat()).await;
+            let _ = moved.finish();
+        }
+        let error = soon(calling).await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.executed()), (kind, Executed::Yes), "{error}");
+    }
+    // The client is as good as before, also where the lane is no more.
+    let calling = tokio::spawn(add::call(&client, 1, 2));
+    let (id, _) = soon(read(&mut recv)).await.unwrap();
+    send.write_all(&message(id, &wire::frame(wire::BODY, &[6]))).await.unwrap();
+    assert_eq!(soon(calling).await.unwrap().unwrap(), 3);
+    let calls: Vec<_> = (0..3).map(|_| tokio::spawn(add::call(&client, 1, 2))).collect();
+    soon(read(&mut recv)).await.unwrap();
+    send.write_all(&[0; 12]).await.unwrap();
+    for ended in soon(join_all(calls)).await {
+        let error = ended.unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.executed()), (ErrorKind::ConnectionLost, Executed::Maybe));
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_breaks_a_nodes_lane() {
+    for bytes in [&[0; 12][..], &[0xff; 50]] {
+        let impostor = Impostor::start();
+        let node = Node::builder(&*impostor.ticket("ern_")).functions(functions![add]);
+        let serving = tokio::spawn(node.serve());
+        let connection = impostor.register().await;
+        let node = soon(serving).await.unwrap().unwrap();
+        let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
+        send.write_all(&lane()).await.unwrap();
+        // What is wrong in a message is answered.
+        send.write_all(&message(1, &[0xff; 30])).await.unwrap();
+        let (id, frames) = soon(read(&mut recv)).await.unwrap();
+        assert_eq!((id, wire::kind_of(&only(&frames))), (1, PROTOCOL));
+        send.write_all(bytes).await.unwrap();
+        assert_eq!(close_of(&connection).await.0, PROTOCOL);
+        until(|| node.stats().in_flight == 0).await;
+    }
+}
