@@ -23,8 +23,8 @@ pub(super) struct Table {
     /// Names of the functions, in order, for texts.
     pub(super) names: BTreeSet<String>,
     /// Names that were offered since the start, to tell "not now" from "never heard of", and the
-    /// identity that was the first to offer each.
-    pub(super) known: BTreeMap<String, Arc<str>>,
+    /// identity that was the first to offer each, unless that has lost it.
+    pub(super) known: BTreeMap<String, Option<Arc<str>>>,
     /// Calls for which no node has room, by function.
     waiting: BTreeMap<String, Queue>,
     /// The function that has had its turn last.
@@ -121,8 +121,8 @@ impl Table {
         for function in &session.register.functions {
             self.names.insert(function.name.clone());
             if self.known.len() < MAX_KNOWN {
-                let owner = || session.identity.clone();
-                self.known.entry(function.name.clone()).or_insert_with(owner);
+                let owner = self.known.entry(function.name.clone()).or_default();
+                owner.get_or_insert_with(|| session.identity.clone());
             }
         }
         Ok(replaced)
@@ -284,7 +284,7 @@ impl Table {
         for function in &session.register.functions {
             let offered = self.index.function(&function.name);
             let now = || Some(&offered?.routes.values().next()?.node.identity);
-            let owner = self.known.get(&function.name).or_else(now);
+            let owner = self.known.get(&function.name).and_then(Option::as_ref).or_else(now);
             if let Some(owner) = owner.filter(|owner| **owner != session.identity) {
                 let text = format!(
                     "node `{}` (`{}`) may not offer `{}`: it belongs to `{owner}`, which was the \
@@ -299,6 +299,8 @@ impl Table {
 
     /// Lets others offer the functions that `identity` was the first to offer.
     pub(super) fn disown(&mut self, identity: &str) {
-        self.known.retain(|_, owner| **owner != *identity);
+        for owner in self.known.values_mut() {
+            owner.take_if(|owner| **owner == *identity);
+        }
     }
 }
