@@ -9,7 +9,7 @@ mod wire;
 
 pub use self::decode::{decode, json};
 pub use self::session::session;
-pub use self::wire::{control, frames, header, ticket};
+pub use self::wire::{control, frames, header, lane, ticket};
 
 #[cfg(test)]
 mod tests {
@@ -37,5 +37,5 @@ mod tests {
         )*};
     }
 
-    replays! { control decode frames header json session ticket }
+    replays! { control decode frames header json lane session ticket }
 }

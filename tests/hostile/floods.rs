@@ -71,10 +71,10 @@ async fn headers_that_never_end() {
 async fn calls_that_are_opened_and_reset() {
     let siege = Siege::start().await;
     let insider = Insider::client(siege.address, &siege.client_ticket).await;
-    let call = [wire::call("never", wire::UNARY), wire::frame(wire::BODY, b"[]")].concat();
+    let call = || [wire::call("never", wire::UNARY), wire::frame(wire::BODY, b"[]")].concat();
     let attack = async {
         for _ in 0..10_000 * scale() {
-            let (mut send, mut recv) = insider.open(&call).await;
+            let (mut send, mut recv) = insider.open(&call()).await;
             send.reset(0u32.into()).unwrap();
             let _ = recv.stop(0u32.into());
         }

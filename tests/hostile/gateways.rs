@@ -262,14 +262,14 @@ async fn a_node_has_limited_room_for_items() {
     // The caller is option 11: its role, id, address and identity.
     let caller = [&[2][..], &wire::string("c"), &wire::string("127.0.0.1:1"), &wire::string("i")];
     let caller = caller.concat();
-    let header = wire::call("largest", wire::UPLOAD);
-    let header = [&header[5..], &[11], &wire::string(caller)].concat();
+    let caller = wire::string(caller);
     let most = [wire::begun(wire::ITEM, MIB as u32), vec![0; MIB - 1]].concat();
-    let header = wire::frame(wire::HEADER, &header);
-    let bytes = [header, wire::frame(wire::BODY, b"[]"), most].concat();
     let (mut calls, mut answers) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
+        let header = wire::call("largest", wire::UPLOAD);
+        let header = wire::frame(wire::HEADER, &[&header[5..], &[11], &caller].concat());
+        let bytes = [&header[..], &wire::frame(wire::BODY, b"[]"), &most].concat();
         let _ = soon(send.write_all(&bytes)).await;
         calls.push(send);
         answers.push(async move { wire::read(&mut recv).await }.boxed());

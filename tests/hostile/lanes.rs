@@ -230,7 +230,9 @@ async fn a_gateway_that_answers_nonsense_on_a_lane() {
     send.write_all(&message(id, &wire::frame(wire::BODY, &[6]))).await.unwrap();
     assert_eq!(soon(calling).await.unwrap().unwrap(), 3);
     let calls: Vec<_> = (0..3).map(|_| tokio::spawn(add::call(&client, 1, 2))).collect();
-    soon(read(&mut recv)).await.unwrap();
+    for _ in &calls {
+        soon(read(&mut recv)).await.unwrap();
+    }
     send.write_all(&[0; 12]).await.unwrap();
     for ended in soon(join_all(calls)).await {
         let error = ended.unwrap().unwrap_err();

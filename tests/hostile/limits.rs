@@ -240,10 +240,10 @@ async fn calls_of_one_peer() {
     let target = Target::start(GatewayLimits::new().calls_per_peer(CALLS)).await;
     let insider = Insider::client(target.address(), &target.client_ticket()).await;
     // A seventh of them and two more, as the documentation has it, and what is kept for a lane.
-    let call = [wire::call("never", wire::UNARY), wire::frame(wire::BODY, b"[]")].concat();
+    let call = || [wire::call("never", wire::UNARY), wire::frame(wire::BODY, b"[]")].concat();
     let mut calls = Vec::new();
     for _ in 0..CALLS + CALLS / 7 + 3 {
-        calls.push(insider.open(&call).await);
+        calls.push(insider.open(&call()).await);
     }
     until(|| target.node.stats().in_flight == calls.len() as u64).await;
     assert!(insider.connection.open_bi().now_or_never().is_none());
@@ -288,10 +288,11 @@ async fn calls_that_are_given_up() {
     const BURST: u32 = 50;
     let target = Target::start(GatewayLimits::new().cancels(1, BURST)).await;
     let insider = Insider::client(target.address(), &target.client_ticket()).await;
-    let call = [wire::call("never", wire::UNARY), wire::frame(wire::BODY, b"[]")].concat();
+    // Each has an id of its own: a node starts none twice.
+    let call = || [wire::call("never", wire::UNARY), wire::frame(wire::BODY, b"[]")].concat();
     let give_up = async || {
         let calls = target.gateway.stats().calls;
-        let (mut send, mut recv) = insider.open(&call).await;
+        let (mut send, mut recv) = insider.open(&call()).await;
         until(|| target.gateway.stats().calls > calls).await;
         send.reset(0u32.into()).unwrap();
         recv.stop(0u32.into()).unwrap();

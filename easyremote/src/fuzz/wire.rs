@@ -8,11 +8,46 @@ use crate::wire::error::{put_error, read_error};
 use crate::wire::frame::{FRAME_HEADER, FrameBuffer, put};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
+use crate::wire::lane::{LaneBuffer, begin, finish, take_frame};
 use crate::wire::scanner::FrameScanner;
 use crate::wire::trace::NodeTrace;
 
 /// Longest message in frames.
 const MAX_MESSAGE: usize = 1_000;
+
+/// Messages of a lane come out as they went in, in whatever pieces, and so do the frames in them: the
+/// first byte is the size of these.
+pub fn lane(data: &[u8]) {
+    let Some((size, data)) = data.split_first() else { return };
+    let size = usize::from(*size) + 1;
+    let read = |size: usize| {
+        let (mut buffer, mut messages) = (LaneBuffer::default(), Vec::new());
+        for piece in data.chunks(size) {
+            buffer.push(piece);
+            loop {
+                match buffer.next() {
+                    Ok(Some(message)) => messages.push(message),
+                    Ok(None) => break,
+                    Err(_) => return (messages, false),
+                }
+            }
+        }
+        (messages, true)
+    };
+    let whole = read(usize::MAX);
+    assert_eq!(read(size), whole, "in pieces of {size}");
+    let mut back = Vec::new();
+    for (id, frames) in &whole.0 {
+        let start = begin(&mut back, *id);
+        let mut rest = frames.clone();
+        while let Ok(frame) = take_frame(&mut rest, MAX_MESSAGE) {
+            put(&mut back, frame.kind, &frame.body);
+        }
+        back.extend_from_slice(&rest);
+        finish(&mut back, start);
+    }
+    assert_eq!(back, &data[..back.len()]);
+}
 
 /// Frames come out as they went in, in whatever pieces: the first byte is the size of these.
 pub fn frames(data: &[u8]) {
