@@ -28,6 +28,14 @@ async fn bytes(n: usize, value: u8) -> Vec<u8> {
     vec![value; n]
 }
 
+/// As many bytes as are asked for; says when they are there.
+#[remote]
+async fn made(key: u64, n: usize) -> Vec<u8> {
+    let bytes = vec![7; n];
+    say(key, "made");
+    bytes
+}
+
 #[remote]
 async fn length(bytes: Vec<u8>) -> usize {
     bytes.len()
@@ -75,6 +83,7 @@ async fn both() -> (World, Node, [Client; 2]) {
             double,
             double_sync,
             bytes,
+            made,
             length,
             panics,
             panics_sync,
@@ -275,6 +284,25 @@ async fn calls_end_with_what_they_are_on() {
         let error = soon(running).await.unwrap().unwrap_err();
         assert_eq!((error.kind(), error.executed()), (ErrorKind::ConnectionLost, Executed::Maybe));
         assert_eq!(probe.next().await, "dropped");
+    }
+}
+
+#[tokio::test]
+async fn a_long_answer_that_breaks_off_is_an_error() {
+    for (shared, lost) in [(0, "node"), (1, "node"), (0, "gateway"), (1, "gateway")] {
+        let (world, node, clients) = both().await;
+        let mut probe = Probe::new();
+        let call = tokio::spawn(made::call(&clients[shared], probe.key, 60 << 20));
+        // Its answer takes longer than the end of either.
+        assert_eq!(probe.next().await, "made");
+        match lost {
+            "node" => node.shutdown().await,
+            _ => world.gateway.shutdown().await,
+        }
+        let error = soon(call).await.unwrap().unwrap_err();
+        let expected = [ErrorKind::NodeLost, ErrorKind::ConnectionLost];
+        assert!(expected.contains(&error.kind()), "{lost}: {error}");
+        assert_ne!(error.executed(), Executed::No, "{lost}: {error}");
     }
 }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use crate::client::errors::thread_ended;
 use crate::client::exchange::{Answer, Exchange, Progress};
 use crate::client::limits::Over;
 use crate::client::prepared::{Prepared, put_request};
@@ -69,8 +70,7 @@ impl LaneCall {
     /// If it is polled after it has given its outcome.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
         let answered = match Pin::new(&mut self.answered).poll(context) {
-            // A lane ends the calls on it when it ends itself.
-            Poll::Ready(answered) => answered.ok(),
+            Poll::Ready(answered) => Some(answered),
             Poll::Pending => {
                 let over = self.over.as_mut().map(|over| over.as_mut().poll(context));
                 if !matches!(over, Some(Poll::Ready(()))) {
@@ -81,17 +81,19 @@ impl LaneCall {
         };
         let prepared = self.prepared.take().expect("a call was polled after its end");
         Poll::Ready(match answered {
-            Some(Answered::Frame(frame))
+            Some(Ok(Answered::Frame(frame)))
                 if matches!(frame.kind, FrameKind::Body | FrameKind::Fault) =>
             {
                 prepared.client.link.retries.refund();
                 Outcome::Answered(Answer { frame, trace: None })
             }
-            Some(answered) => {
+            Some(Ok(answered)) => {
                 let mut exchange = Box::new(Exchange::new(*prepared).0);
                 let error = exchange.after_lane(answered);
                 Outcome::Failed(exchange, error)
             }
+            // Its thread has ended in the middle of the answer.
+            Some(Err(_)) => Outcome::Failed(Box::new(Exchange::new(*prepared).0), thread_ended()),
             None => {
                 let lane = self.live.lane.as_ref();
                 let left = lane.and_then(|lane| lane.withdraw(self.id));

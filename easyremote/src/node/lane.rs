@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{AbortHandle, Abortable};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Executed};
@@ -27,7 +27,7 @@ use crate::node::work::Died;
 use crate::node::{Shared, admission};
 use crate::transport::lane::LaneOut;
 use crate::transport::lane::calling::read_messages;
-use crate::transport::lane::deadlines::Deadlines;
+use crate::transport::lane::deadlines::{Deadlines, watch};
 use crate::transport::reset;
 use crate::transport::stream::{FrameError, RecvHalf, SendHalf};
 use crate::wire::bytes::Malformed;
@@ -371,29 +371,20 @@ impl Lane {
 
     /// Ends each call whose deadline passes.
     async fn expire(&self) -> Infallible {
-        loop {
-            let next = self.running().deadlines.next();
-            let due = async {
-                match next {
-                    Some(next) => sleep_until(next).await,
-                    None => std::future::pending().await,
+        let over = |now| self.running().deadlines.take(now);
+        watch(
+            &self.sooner,
+            || self.running().deadlines.next(),
+            |now| {
+                while let Some(id) = over(now) {
+                    if let Some(call) = self.remove(id) {
+                        call.end();
+                        let executed = if call.begun { Executed::Maybe } else { Executed::No };
+                        self.send_error(id, &self.shared().late(&call.function, executed));
+                    }
                 }
-            };
-            tokio::select! {
-                () = due => {}
-                () = self.sooner.notified() => continue,
-            }
-            let now = Instant::now();
-            loop {
-                // Not in the loop's head, where the lock would be held for all of its body.
-                let over = self.running().deadlines.take(now);
-                let Some(id) = over else { break };
-                if let Some(call) = self.remove(id) {
-                    call.end();
-                    let executed = if call.begun { Executed::Maybe } else { Executed::No };
-                    self.send_error(id, &self.shared().late(&call.function, executed));
-                }
-            }
-        }
+            },
+        )
+        .await
     }
 }

@@ -15,10 +15,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
-use crate::transport::stream::{Broken, SendHalf};
+use crate::transport::stream::{Broken, RecvHalf, SendHalf};
+use crate::wire::frame::{self, FrameKind};
 use crate::wire::lane::{self, LaneId};
-use crate::wire::limits::MAX_LANE_BACKLOG;
+use crate::wire::limits::{HEADER_TIMEOUT, MAX_LANE_BACKLOG};
 
 /// What is to be written on a lane: added by any thread, written by one task.
 #[derive(Debug, Default)]
@@ -123,10 +125,28 @@ impl LaneOut {
         }
     }
 
-    /// Waits for the first message. Cancel safe.
-    pub(crate) async fn begun(&self) {
-        self.filled.notified().await;
-        self.filled.notify_one();
+    /// Waits for the first message, and opens a stream for it on `connection`.
+    ///
+    /// # Errors
+    /// The connection ends before, or the peer allows no stream.
+    pub(crate) async fn open(
+        &self,
+        connection: &quinn::Connection,
+    ) -> Result<(SendHalf, RecvHalf), Broken> {
+        tokio::select! {
+            () = self.filled.notified() => self.filled.notify_one(),
+            cause = connection.closed() => return Err(Broken::Connection(cause)),
+        }
+        let (send, recv) = match timeout(HEADER_TIMEOUT, connection.open_bi()).await {
+            Ok(opened) => opened.map_err(Broken::Connection)?,
+            // What waits goes other ways, and so does what follows.
+            Err(_) => return Err(Broken::Local),
+        };
+        let (mut send, recv) = (SendHalf::new(send), RecvHalf::new(recv));
+        let mut first = Vec::new();
+        frame::put(&mut first, FrameKind::Lane, &[]);
+        send.write(&first).await?;
+        Ok((send, recv))
     }
 
     /// Takes no more messages.

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tracing::debug;
 
 use crate::error::{Error, ErrorKind, Executed};
@@ -14,10 +12,10 @@ use crate::gateway::relay::{ATTEMPTS, protocol};
 use crate::gateway::routes::Place;
 use crate::transport::lane::calling::{Calling, Left, read_messages};
 use crate::transport::lane::link::moved_id;
-use crate::transport::stream::{Broken, FrameError, RecvHalf, SendHalf};
-use crate::wire::frame::{self, FrameBuffer, FrameKind};
+use crate::transport::stream::{Broken, FrameError, RecvHalf};
+use crate::wire::frame::FrameBuffer;
 use crate::wire::lane::LaneId;
-use crate::wire::limits::{HEADER_TIMEOUT, MAX_NODE_STREAMS};
+use crate::wire::limits::MAX_NODE_STREAMS;
 use crate::wire::scanner::FrameScanner;
 
 /// The lane to a node.
@@ -95,22 +93,10 @@ pub(in crate::gateway) fn open_lane(
 }
 
 async fn drive(lane: &Arc<NodeLane>, connection: &quinn::Connection, max_message: usize) -> Broken {
-    tokio::select! {
-        () = lane.out().begun() => {}
-        cause = connection.closed() => return Broken::Connection(cause),
-    }
-    let (send, recv) = match timeout(HEADER_TIMEOUT, connection.open_bi()).await {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(cause)) => return Broken::Connection(cause),
-        // It has allowed itself to be given none; its calls go elsewhere, and later ones on streams.
-        Err(_) => return Broken::Local,
+    let (mut send, mut recv) = match lane.out().open(connection).await {
+        Ok(opened) => opened,
+        Err(broken) => return broken,
     };
-    let (mut send, mut recv) = (SendHalf::new(send), RecvHalf::new(recv));
-    let mut first = Vec::new();
-    frame::put(&mut first, FrameKind::Lane, &[]);
-    if let Err(broken) = send.write(&first).await {
-        return broken;
-    }
     let always = || std::future::ready(());
     let each = |id, frames: Bytes| {
         // Whoever is not there any more has given the call up.
@@ -139,20 +125,11 @@ async fn accept_moved(
     lane: &Arc<NodeLane>,
     connection: &quinn::Connection,
 ) -> quinn::ConnectionError {
-    let mut moved = JoinSet::new();
     loop {
-        tokio::select! {
-            accepted = connection.accept_uni() => match accepted {
-                Ok(recv) => {
-                    moved.spawn(forward_moved(lane.clone(), RecvHalf::new(recv)));
-                }
-                Err(cause) => {
-                    // Each of them tells its caller that the node is lost.
-                    moved.detach_all();
-                    return cause;
-                }
-            },
-            Some(_) = moved.join_next(), if !moved.is_empty() => {}
+        match connection.accept_uni().await {
+            // It outlives the lane, and tells its caller if the node is lost.
+            Ok(recv) => drop(tokio::spawn(forward_moved(lane.clone(), RecvHalf::new(recv)))),
+            Err(cause) => return cause,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The calling end of a lane: who waits for which answer.
 
+use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use slab::Slab;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
-use crate::transport::lane::deadlines::Deadlines;
+use crate::transport::lane::deadlines::{Deadlines, watch};
 use crate::transport::lane::{LaneOut, Refused};
 use crate::transport::stream::{Broken, FrameError, RecvHalf};
 use crate::wire::bytes::Malformed;
@@ -139,29 +140,20 @@ impl<C> Calling<C> {
     }
 
     /// Gives up each call whose deadline passes, and hands it to `late`. Cancel safe.
-    pub(crate) async fn expire(&self, mut late: impl FnMut(Left<C>)) -> std::convert::Infallible {
-        loop {
-            let next = self.waiting().deadlines.next();
-            let due = async {
-                match next {
-                    Some(next) => sleep_until(next).await,
-                    None => std::future::pending().await,
+    pub(crate) async fn expire(&self, mut late: impl FnMut(Left<C>)) -> Infallible {
+        let over = |now| self.waiting().deadlines.take(now);
+        watch(
+            &self.sooner,
+            || self.waiting().deadlines.next(),
+            |now| {
+                while let Some(id) = over(now) {
+                    if let Some(left) = self.withdraw(id) {
+                        late(left);
+                    }
                 }
-            };
-            tokio::select! {
-                () = due => {}
-                () = self.sooner.notified() => continue,
-            }
-            let now = Instant::now();
-            loop {
-                // Not in the loop's head, where the lock would be held for all of its body.
-                let over = self.waiting().deadlines.take(now);
-                let Some(id) = over else { break };
-                if let Some(left) = self.withdraw(id) {
-                    late(left);
-                }
-            }
-        }
+            },
+        )
+        .await
     }
 }
 
@@ -220,8 +212,6 @@ pub(crate) async fn read_messages<R: Future<Output = ()>>(
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
 
     fn put(_: &&str, _: &mut Vec<u8>) -> Result<(), Infallible> {

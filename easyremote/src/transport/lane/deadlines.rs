@@ -2,8 +2,10 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::convert::Infallible;
 
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use crate::wire::lane::LaneId;
 
@@ -44,6 +46,27 @@ impl Deadlines {
             return None;
         }
         self.heap.pop().map(|Reverse((_, id))| id)
+    }
+}
+
+/// Says `over` whenever the time of the `next` call is over, and looks again when one is `sooner`.
+/// Cancel safe.
+pub(crate) async fn watch(
+    sooner: &Notify,
+    next: impl Fn() -> Option<Instant>,
+    mut over: impl FnMut(Instant),
+) -> Infallible {
+    loop {
+        let due = async {
+            match next() {
+                Some(next) => sleep_until(next).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => over(Instant::now()),
+            () = sooner.notified() => {}
+        }
     }
 }
 

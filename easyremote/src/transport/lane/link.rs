@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::transport::lane::calling::{Calling, Left, read_messages};
 use crate::transport::room::Room;
-use crate::transport::stream::{Broken, FrameError, RecvHalf, SendHalf};
+use crate::transport::stream::{Broken, FrameError, RecvHalf};
 use crate::wire::bytes::Malformed;
-use crate::wire::frame::{self, Frame, FrameBuffer, FrameKind};
+use crate::wire::frame::{Frame, FrameBuffer, FrameKind};
 use crate::wire::lane::{LaneId, read_moved, take_frame};
 use crate::wire::limits::{HEADER_TIMEOUT, MAX_CLIENT_STREAMS};
 
@@ -84,20 +83,10 @@ async fn drive(
     max_message: usize,
     room: &Arc<Room>,
 ) -> Broken {
-    tokio::select! {
-        () = lane.out().begun() => {}
-        cause = connection.closed() => return Broken::Connection(cause),
-    }
-    let (send, recv) = match connection.open_bi().await {
+    let (mut send, mut recv) = match lane.out().open(connection).await {
         Ok(opened) => opened,
-        Err(cause) => return Broken::Connection(cause),
+        Err(broken) => return broken,
     };
-    let (mut send, mut recv) = (SendHalf::new(send), RecvHalf::new(recv));
-    let mut first = Vec::new();
-    frame::put(&mut first, FrameKind::Lane, &[]);
-    if let Err(broken) = send.write(&first).await {
-        return broken;
-    }
     let always = || std::future::ready(());
     let each = |id, mut frames: Bytes| {
         let answer = take_frame(&mut frames, max_message);
@@ -129,17 +118,14 @@ async fn accept_moved(
     max_message: usize,
     room: &Arc<Room>,
 ) -> quinn::ConnectionError {
-    let mut moved = JoinSet::new();
     loop {
-        tokio::select! {
-            accepted = connection.accept_uni() => match accepted {
-                Ok(recv) => {
-                    let (lane, room) = (lane.clone(), room.clone());
-                    moved.spawn(receive_moved(lane, RecvHalf::new(recv), max_message, room));
-                }
-                Err(cause) => return cause,
-            },
-            Some(_) = moved.join_next(), if !moved.is_empty() => {}
+        match connection.accept_uni().await {
+            // It outlives the lane, and says how its call ends even so.
+            Ok(recv) => {
+                let (lane, room) = (lane.clone(), room.clone());
+                tokio::spawn(receive_moved(lane, RecvHalf::new(recv), max_message, room));
+            }
+            Err(cause) => return cause,
         }
     }
 }
