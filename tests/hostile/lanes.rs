@@ -1,10 +1,13 @@
 //! Peers that break the rules of a lane, on which many calls share a stream.
 
+use std::time::Duration;
+
 use common::{soon, until};
 use easyremote::{Client, ErrorKind, Executed, GatewayLimits, Node, Role, functions};
 use futures::future::join_all;
 use quinn::{Connection, RecvStream, SendStream};
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::attacker::{Insider, close_of};
 use crate::impostor::Impostor;
@@ -127,15 +130,19 @@ async fn answers_that_nobody_fetches() {
     let insider = Insider::that_reads(siege.address, &siege.client_ticket, 1_024).await;
     let attack = async {
         let (mut send, _recv) = insider.open(&lane()).await;
-        // Each of them has its answer at once, so that they are never too many at a time.
-        let calls: Vec<_> = (0..200_000).map(|id| call(id, "none", "[]")).collect();
-        // The gateway stops reading long before the last of them.
-        let writing = send.write_all(&calls.concat()).await;
-        panic!("all of it was taken: {writing:?}");
+        // Each has its answer at once, so that they are never too many at a time.
+        let calls: Vec<_> = (0..1_000).map(|id| call(id, "none", "[]")).collect();
+        let calls = calls.concat();
+        for n in 0..1_000 {
+            let taken = timeout(Duration::from_secs(1), send.write_all(&calls)).await;
+            if taken.is_err() {
+                return n;
+            }
+        }
+        panic!("the gateway takes a million calls, and nobody takes its answers");
     };
-    let given_up = tokio::time::timeout(std::time::Duration::from_secs(3), attack);
-    let (blocked, _) = siege.during("unfetched answers", given_up, 48 * MIB).await;
-    assert!(blocked.is_err());
+    let (thousands, _) = siege.during("unfetched answers", attack, 8 * MIB).await;
+    println!("{thousands},000 calls were taken");
 }
 
 #[tokio::test]
