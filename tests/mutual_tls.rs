@@ -1,7 +1,6 @@
 //! Peers that show certificates in place of tokens.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use common::authority::Authority;
 use common::{soon, until};
@@ -149,10 +148,8 @@ async fn a_revoked_name_is_let_in_no_more() {
     let client = world.clients.sign_name("a.test", "a");
     let connected = soon(world.client(client.clone()).connect()).await.unwrap();
     soon(caller::call(&connected)).await.unwrap();
-    let revoked = Instant::now();
     assert!(world.gateway.revoke(Role::Client, "a.test"));
     until(|| world.gateway.stats().clients == 0).await;
-    assert!(revoked.elapsed() < Duration::from_secs(1), "{:?}", revoked.elapsed());
     let error = soon(caller::call(&connected)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     is_refused(&soon(world.client(client).connect()).await.unwrap_err(), "have been revoked");

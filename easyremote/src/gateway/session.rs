@@ -61,7 +61,9 @@ pub(super) async fn serve(incoming: quinn::Incoming, mut visitor: Visitor, share
                 biased;
                 () = admission.revoked.cancelled() => {
                     let text = "the token or certificate has been revoked: ask for another one";
-                    // Not `end`: a peer that does not read is not waited for.
+                    // Not `end`: a peer that does not read is not waited for. Where so much is under way
+                    // to it that congestion control lets nothing more out, quinn does not send this
+                    // either, and the peer learns with its next packet that nobody knows it any more.
                     close(&connection, &Error::new(ErrorKind::Unauthenticated, text));
                 }
                 () = session => {}
