@@ -80,7 +80,7 @@ fn circumstances() -> String {
     let date = run("date", &["+%F"]).unwrap_or_default();
     let directory = env!("CARGO_MANIFEST_DIR");
     let commit = run("git", &["-C", directory, "rev-parse", "--short", "HEAD"]).unwrap_or_default();
-    let kernel = run("uname", &["-sr"]).unwrap_or_default();
+    let kernel = run("uname", &["-s"]).unwrap_or_default();
     let cpus = std::thread::available_parallelism().map_or(0, |n| n.get());
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
