@@ -1,5 +1,6 @@
 //! Small calls, which share a stream: everything is as on streams of their own.
 
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use common::{Probe, SayOnDrop, World, say, soon, until};
@@ -75,6 +76,28 @@ async fn one_at_a_time(key: u64) {
     hang(key).await;
 }
 
+/// Opens when it is dropped: no thread is blocked for good.
+struct Gate;
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        *GATE.0.lock().unwrap() = true;
+        GATE.1.notify_all();
+    }
+}
+
+static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+/// Gives `n`; at the gate it first blocks its thread until that is open.
+#[remote]
+async fn pass(n: u64, at_gate: bool) -> u64 {
+    if at_gate {
+        let open = GATE.0.lock().unwrap();
+        drop(GATE.1.wait_while(open, |open| !*open).unwrap());
+    }
+    n
+}
+
 /// A client whose small calls share a stream, and one each of whose calls has a stream of its own.
 async fn both() -> (World, Node, [Client; 2]) {
     let world = World::start().await;
@@ -88,6 +111,7 @@ async fn both() -> (World, Node, [Client; 2]) {
             panics,
             panics_sync,
             hang,
+            pass,
             hang_detached,
             one_at_a_time
         ])
@@ -144,6 +168,25 @@ async fn each_answer_goes_to_its_own_call() {
         let (n, doubled) = answer.unwrap();
         assert_eq!(doubled, 2 * n);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_function_that_blocks_holds_up_no_other_call() {
+    let (_world, _node, [client, _]) = both().await;
+    // As far as the node knows, it takes next to no time.
+    for n in 0..100 {
+        assert_eq!(soon(pass::call(&client, n, false)).await.unwrap(), n);
+    }
+    let gate = Gate;
+    let calls = (0..200).map(|n| pass::call(&client, n, n == 100));
+    let mut calls: FuturesUnordered<_> = calls.collect();
+    let mut passed = Vec::new();
+    while passed.len() < 199 {
+        passed.push(soon(calls.next()).await.unwrap().unwrap());
+    }
+    assert!(!passed.contains(&100));
+    drop(gate);
+    assert_eq!(soon(calls.next()).await.unwrap().unwrap(), 100);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ pub(crate) mod handler;
 mod json_list;
 pub(crate) mod outbox;
 pub(crate) mod outcome;
+pub(crate) mod pace;
 pub(crate) mod registry;
 pub(crate) mod remote;
 pub(crate) mod signature;

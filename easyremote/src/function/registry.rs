@@ -87,7 +87,7 @@ impl Functions {
 /// Functions by name.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    functions: BTreeMap<String, Function>,
+    functions: BTreeMap<String, Arc<Function>>,
 }
 
 impl Registry {
@@ -106,13 +106,13 @@ impl Registry {
         if let Some(text) = states.all_instances().find_map(|name| check_instance(name).err()) {
             return Err(refuse(text));
         }
-        let mut by_name = BTreeMap::new();
+        let mut by_name = BTreeMap::<String, Arc<Function>>::new();
         for function in functions.list {
             for function in offered(function, states).map_err(refuse)? {
                 if let Some(other) = by_name.get(&*function.name) {
                     return Err(refuse(clash(other, &function)));
                 }
-                by_name.insert(function.name.clone().into_owned(), function);
+                by_name.insert(function.name.clone().into_owned(), Arc::new(function));
             }
         }
         if by_name.len() > MAX_FUNCTIONS {
@@ -121,7 +121,7 @@ impl Registry {
         Ok(Self { functions: by_name })
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&Function> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<Function>> {
         self.functions.get(name)
     }
 
@@ -139,7 +139,7 @@ impl Registry {
 
     /// What to tell the gateway.
     pub(crate) fn offers(&self) -> Vec<Offer> {
-        let offer = |function: &Function| Offer {
+        let offer = |function: &Arc<Function>| Offer {
             name: function.name.clone().into_owned(),
             kind: function.descriptor.kind,
             fingerprint: function.signature.fingerprint,

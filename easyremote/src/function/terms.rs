@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::function::handler::Handler;
+use crate::function::pace::Pace;
 
 /// On which terms a node runs a function.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +17,8 @@ pub(crate) struct Terms {
     pub(crate) needs: &'static [&'static str],
     /// Calls of it that may run at a time; 0 if they are not limited.
     pub(crate) concurrency: u32,
+    /// How long it takes before it first waits.
+    pub(crate) pace: Arc<Pace>,
     places: Option<Arc<Semaphore>>,
 }
 
@@ -30,6 +33,16 @@ impl Terms {
     /// Counts calls apart from those of which these are a copy.
     pub(crate) fn renew(&mut self) {
         self.places = places(self.concurrency);
+        self.pace = Arc::default();
+    }
+
+    /// A place as [`places`](Self::places) gives, if there is one at once.
+    pub(crate) fn place_now(&self, shared: &Arc<Semaphore>) -> Option<Places> {
+        let own = match &self.places {
+            Some(own) => Some(own.clone().try_acquire_owned().ok()?),
+            None => None,
+        };
+        Some(Places { _own: own, _shared: shared.clone().try_acquire_owned().ok()? })
     }
 
     /// Waits for a place among the calls of the function, and then for one of the node's, `shared`

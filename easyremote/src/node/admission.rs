@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::context::{Context, Scope};
-use crate::function::handler::{Body, Inputs, Request, panicked};
+use crate::function::handler::{Body, Inputs, Request, Run, panicked};
 use crate::function::registry::Function;
+use crate::function::terms::Places;
 use crate::function::upload::RawUpload;
 use crate::node::Shared;
 use crate::node::work::Died;
@@ -18,10 +20,17 @@ use crate::wire::header::{CallHeader, Caller};
 
 /// A call whose header has been read.
 pub(super) struct Admitted<'a> {
-    pub(super) function: &'a Function,
+    pub(super) function: &'a Arc<Function>,
     pub(super) header: CallHeader,
     pub(super) caller: Caller,
     pub(super) deadline: Option<Instant>,
+}
+
+/// What a small call holds while its function runs.
+pub(super) struct Held {
+    _place: Places,
+    /// One of those that may block.
+    _thread: Option<OwnedSemaphorePermit>,
 }
 
 impl Shared {
@@ -48,6 +57,26 @@ impl Shared {
             return Err(Error::new(ErrorKind::SignatureMismatch, text));
         }
         Ok(Admitted { function, header, caller, deadline })
+    }
+
+    /// What a call of `function` needs before it may run, if it is there at once.
+    pub(super) fn places_now(&self, function: &Function) -> Option<Held> {
+        let place = function.handler.terms.place_now(&self.running)?;
+        let thread = match function.handler.run {
+            Run::Blocking(_) => Some(self.blocking.clone().try_acquire_owned().ok()?),
+            _ => None,
+        };
+        Some(Held { _place: place, _thread: thread })
+    }
+
+    /// Waits for what a call of `function` needs before it may run. (Nobody closes the semaphores.)
+    pub(super) async fn places(&self, function: &Function) -> Option<Held> {
+        let place = function.handler.terms.places(&self.running).await.ok()?;
+        let thread = match function.handler.run {
+            Run::Blocking(_) => Some(self.blocking.clone().acquire_owned().await.ok()?),
+            _ => None,
+        };
+        Some(Held { _place: place, _thread: thread })
     }
 
     /// The error of a call of `function` whose deadline has passed.

@@ -1,7 +1,7 @@
 //! The gateway's lane at a node: small calls, of which many share one stream.
 //!
 //! Their answers are added to the lane by whichever thread has them; the I/O thread writes what it
-//! finds there. So a call costs one task of the user's runtime and no other.
+//! finds there. What runs them: `crew.rs`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,20 +11,21 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::future::{AbortHandle, Abortable};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Executed};
-use crate::function::handler::{Body, Inputs, Reply, Request, Run};
-use crate::function::registry::Function;
+use crate::function::handler::{Body, Reply, Run};
 use crate::gauge::Charge;
+use crate::node::Shared;
+use crate::node::admission::{self, Held};
+use crate::node::crew::{Crew, Job};
 use crate::node::moved::send_moved;
 use crate::node::session::Session;
 use crate::node::work::Died;
-use crate::node::{Shared, admission};
 use crate::transport::congestion;
 use crate::transport::lane::LaneOut;
 use crate::transport::lane::calling::read_messages;
@@ -40,8 +41,9 @@ use crate::wire::lane::{LaneId, take_frame};
 use crate::wire::limits::{MAX_LANE_BODY, MAX_NODE_STREAMS};
 
 /// The lane of one session.
-struct Lane {
-    out: LaneOut,
+pub(super) struct Lane {
+    pub(super) out: LaneOut,
+    pub(super) crew: Crew,
     running: Mutex<AllRunning>,
     /// A call is over before all others.
     sooner: Notify,
@@ -92,16 +94,19 @@ pub(super) async fn serve(
         return break_off(Malformed::new("a second lane on one connection"));
     }
     let (running, sooner) = (Mutex::default(), Notify::new());
-    let lane = Open(Arc::new(Lane { out: LaneOut::default(), running, sooner, session }));
+    let (out, crew) = (LaneOut::default(), Crew::default());
+    let lane = Open(Arc::new(Lane { out, crew, running, sooner, session }));
     let receive = |id, frames| Lane::receive(&lane.0, id, frames);
     let ready = || {
         let lane = lane.0.clone();
+        lane.hand_out();
         async move { lane.out.roomy().await }
     };
     let error = tokio::select! {
         broken = lane.0.out.write_to(&mut send, &connection) => FrameError::Broken(broken),
         error = read_messages(&mut recv, &first, ready, receive) => error,
         never = lane.0.expire() => match never {},
+        never = lane.0.oversee() => match never {},
     };
     if let FrameError::Malformed(cause) = error {
         break_off(cause);
@@ -117,6 +122,8 @@ impl Drop for Open {
         let calls = std::mem::take(&mut self.0.running().calls);
         self.0.shared().counters.in_flight.fetch_sub(calls.len() as u64, Ordering::Relaxed);
         calls.values().for_each(Running::end);
+        // What is detached begins all the same.
+        self.0.call_hand(true);
     }
 }
 
@@ -136,13 +143,6 @@ impl Drop for Waiting {
     }
 }
 
-/// A call that can run.
-struct Ready {
-    run: Run,
-    inputs: Inputs,
-    request: Request,
-}
-
 impl Lane {
     fn running(&self) -> MutexGuard<'_, AllRunning> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
@@ -150,6 +150,10 @@ impl Lane {
 
     fn shared(&self) -> &Arc<Shared> {
         &self.session.shared
+    }
+
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.shared().runtime
     }
 
     /// Takes a message of the gateway.
@@ -205,115 +209,76 @@ impl Lane {
             return Err(admission::no_room());
         }
         let body = Body { bytes: body.body, _charge: Some(charge) };
-        let (function, deadline) = (admitted.function, admitted.deadline);
+        let (function, deadline) = (admitted.function.clone(), admitted.deadline);
         let cancelled = CancellationToken::new();
         let inner = (body, self.session.max_message);
         let (inputs, request) =
             admitted.inputs(shared, &cancelled, &self.session.link, None, inner);
-        let run = function.handler.run.clone();
-        self.run(id, function, deadline, cancelled, Ready { run, inputs, request });
+        let name = function.name.clone();
+        let call = Running { function: name, begun: false, deadline, cancelled, abort: None };
+        self.run(call, Job { id, function, inputs, request });
         Ok(())
     }
 
-    fn run(
-        self: &Arc<Self>,
-        id: LaneId,
-        function: &Function,
-        deadline: Option<Instant>,
-        cancelled: CancellationToken,
-        ready: Ready,
-    ) {
-        let shared = self.shared();
-        let terms = &function.handler.terms;
+    /// Runs a call as soon as it has its place, which as a rule is at once.
+    fn run(self: &Arc<Self>, call: Running, job: Job) {
+        let (id, detached) = (job.id, job.function.handler.terms.detached);
+        let held = self.shared().places_now(&job.function);
+        self.insert(id, Running { begun: held.is_some(), ..call });
+        if let Some(held) = held {
+            if self.start(&job) {
+                self.run_in(held, job);
+            }
+            return;
+        }
         let (abort, registration) = AbortHandle::new_pair();
-        let places = terms.places(&shared.running);
-        let threads = match &ready.run {
-            Run::Blocking(_) => Some(shared.blocking.clone().acquire_owned()),
-            _ => None,
-        };
-        let mut held = Box::pin(async {
-            let place = places.await.ok()?;
-            let thread = match threads {
-                Some(threads) => Some(threads.await.ok()?),
-                None => None,
-            };
-            Some((place, thread))
-        });
-        // As a rule there is a place at once.
-        let now = held.as_mut().now_or_never();
-        self.insert(
-            id,
-            Running {
-                function: function.name.clone(),
-                begun: now.is_some(),
-                deadline,
-                cancelled,
-                abort: (!terms.detached).then_some(abort),
-            },
-        );
+        if !detached {
+            self.stops_by(id, abort);
+        }
         let lane = self.clone();
-        let handle = shared.runtime.clone();
-        match now {
-            Some(Some(held)) if self.start(id, &ready) => match ready.run {
-                Run::Task(_) => {
-                    let work = lane.work(id, ready, held);
-                    handle.spawn(Abortable::new(work, registration));
-                }
-                _ => drop(handle.spawn_blocking(move || lane.block(id, ready, held))),
-            },
-            // It has started before. (Nobody closes the semaphores.)
-            Some(_) => {}
-            None => {
-                let waiting = async move {
-                    let waiting = Waiting::new(lane.clone());
-                    let Some(held) = held.await else { return };
-                    drop(waiting);
-                    if !lane.has_place(id) || !lane.start(id, &ready) {
-                        return;
-                    }
-                    match ready.run {
-                        Run::Task(_) => lane.work(id, ready, held).await,
-                        _ => {
-                            let runtime = tokio::runtime::Handle::current();
-                            drop(runtime.spawn_blocking(move || lane.block(id, ready, held)));
-                        }
-                    }
-                };
-                handle.spawn(Abortable::new(waiting, registration));
+        let waiting = async move {
+            let waiting = Waiting::new(lane.clone());
+            let Some(held) = lane.shared().places(&job.function).await else { return };
+            drop(waiting);
+            if lane.has_place(id) && lane.start(&job) {
+                lane.run_in(held, job);
+                lane.hand_out();
+            }
+        };
+        self.runtime().spawn(Abortable::new(waiting, registration));
+    }
+
+    fn run_in(self: &Arc<Self>, held: Held, job: Job) {
+        match &job.function.handler.run {
+            Run::Task(_) => self.crew.add(held, job),
+            _ => {
+                let lane = self.clone();
+                drop(self.runtime().spawn_blocking(move || lane.block(held, job)));
             }
         }
     }
 
     /// Lets a call start, unless it has done so before: then it ends.
-    fn start(&self, id: LaneId, ready: &Ready) -> bool {
-        let (shared, context) = (self.shared(), &ready.inputs.context);
-        let Some(function) = shared.registry.get(context.function()) else { return false };
-        match shared.start(function, context) {
+    fn start(&self, job: &Job) -> bool {
+        match self.shared().start(&job.function, &job.inputs.context) {
             Ok(start) => start.keep(),
             Err(error) => {
-                self.remove(id);
-                self.send_error(id, &error);
+                self.remove(job.id);
+                self.send_error(job.id, &error);
                 return false;
             }
         }
         true
     }
 
-    /// Runs an async function. `held` is kept for as long as it runs.
-    async fn work<H>(self: Arc<Self>, id: LaneId, ready: Ready, held: H) {
-        let Ready { run: Run::Task(run), inputs, request } = ready else { return };
-        let result = AssertUnwindSafe(async { run(inputs, request).await }).catch_unwind().await;
-        drop(held);
-        self.reply(id, result.map_err(Died::Panicked));
-    }
-
     /// Runs a sync function.
-    fn block<H>(&self, id: LaneId, ready: Ready, held: H) {
-        let Ready { run: Run::Blocking(run), inputs, request } = ready else { return };
+    fn block(&self, held: Held, job: Job) {
+        let Job { id, function, inputs, request } = job;
+        let Run::Blocking(run) = &function.handler.run else { return };
         // Nothing that it has touched is used after a panic.
         let result = catch_unwind(AssertUnwindSafe(|| run(inputs, request)));
         drop(held);
-        self.reply(id, result.map_err(Died::Panicked));
+        self.reply(id, result.map_err(Died::Panicked), LaneOut::push_frames);
     }
 
     fn insert(&self, id: LaneId, call: Running) {
@@ -336,6 +301,17 @@ impl Lane {
         Some(call)
     }
 
+    pub(super) fn is_running(&self, id: LaneId) -> bool {
+        self.running().calls.contains_key(&id)
+    }
+
+    /// Notes what stops a call. Gives whether it still runs.
+    pub(super) fn stops_by(&self, id: LaneId, abort: AbortHandle) -> bool {
+        let mut running = self.running();
+        let call = running.calls.get_mut(&id);
+        call.map(|call| call.abort = Some(abort)).is_some()
+    }
+
     /// Notes that a call has got its place, unless it is over.
     fn has_place(&self, id: LaneId) -> bool {
         let mut running = self.running();
@@ -343,8 +319,13 @@ impl Lane {
         call.map(|call| call.begun = true).is_some()
     }
 
-    /// Ends a call with what its function gave.
-    fn reply(&self, id: LaneId, result: Result<Reply, Died>) {
+    /// Ends a call with what its function gave, which is added to the lane by `add`.
+    pub(super) fn reply(
+        &self,
+        id: LaneId,
+        result: Result<Reply, Died>,
+        add: fn(&LaneOut, LaneId, &[u8]),
+    ) {
         let Some(call) = self.remove(id) else { return };
         call.cancelled.cancel();
         if call.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
@@ -353,7 +334,7 @@ impl Lane {
         }
         match result {
             Ok(reply) if reply.len() <= FRAME_HEADER + MAX_LANE_BODY => {
-                self.out.push_frames(id, &reply);
+                add(&self.out, id, &reply);
             }
             Ok(reply) => {
                 let connection = self.session.connection.clone();

@@ -3,6 +3,7 @@
 mod admission;
 mod builder;
 mod clock;
+mod crew;
 mod dispatch;
 mod interrupts;
 mod lane;

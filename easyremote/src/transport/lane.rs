@@ -10,6 +10,7 @@ pub(crate) mod calling;
 pub(crate) mod deadlines;
 pub(crate) mod link;
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ use crate::wire::limits::{HEADER_TIMEOUT, MAX_LANE_BACKLOG};
 #[derive(Debug, Default)]
 pub(crate) struct LaneOut {
     queue: Mutex<Queue>,
-    /// Something has been added where there was nothing.
+    /// Something has been added, and the writer is to know of it.
     filled: Notify,
     /// Some of it has been written.
     drained: Notify,
@@ -41,7 +42,45 @@ struct Queue {
     bytes: Vec<u8>,
     /// Bytes added since the start.
     added: u64,
+    /// The writer knows that there is something.
+    told: bool,
     closed: bool,
+}
+
+impl Queue {
+    fn put<E>(
+        &mut self,
+        id: LaneId,
+        put: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), Refused<E>> {
+        if self.closed {
+            return Err(Refused::Closed);
+        }
+        let before = self.bytes.len();
+        let start = lane::begin(&mut self.bytes, id);
+        if let Err(error) = put(&mut self.bytes) {
+            lane::undo(&mut self.bytes, start);
+            return Err(Refused::Unwritten(error));
+        }
+        lane::finish(&mut self.bytes, start);
+        self.added += (self.bytes.len() - before) as u64;
+        Ok(())
+    }
+
+    /// Gives whether it is added.
+    fn put_frames(&mut self, id: LaneId, frames: &[u8]) -> bool {
+        let put = |out: &mut Vec<u8>| -> Result<(), Infallible> {
+            out.extend_from_slice(frames);
+            Ok(())
+        };
+        self.put(id, put).is_ok()
+    }
+
+    /// Swaps what is there with `batch`.
+    fn take(&mut self, batch: &mut Vec<u8>) {
+        std::mem::swap(&mut self.bytes, batch);
+        self.told = false;
+    }
 }
 
 /// Why a message was not added.
@@ -59,8 +98,8 @@ impl LaneOut {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a message with the frames that `put` writes. Gives where it ends, counted in bytes
-    /// since the start.
+    /// Adds a message with the frames that `put` writes, and has it written. Gives where it ends,
+    /// counted in bytes since the start.
     ///
     /// # Errors
     /// The lane is over, or `put` failed; nothing has been added.
@@ -70,32 +109,41 @@ impl LaneOut {
         put: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<u64, Refused<E>> {
         let mut queue = self.queue();
-        if queue.closed {
-            return Err(Refused::Closed);
-        }
-        let before = queue.bytes.len();
-        let start = lane::begin(&mut queue.bytes, id);
-        if let Err(error) = put(&mut queue.bytes) {
-            lane::undo(&mut queue.bytes, start);
-            return Err(Refused::Unwritten(error));
-        }
-        lane::finish(&mut queue.bytes, start);
-        queue.added += (queue.bytes.len() - before) as u64;
+        queue.put(id, put)?;
         let end = queue.added;
-        drop(queue);
-        if before == 0 {
-            self.filled.notify_one();
-        }
+        self.tell_once(queue);
         Ok(end)
     }
 
-    /// Adds a message of these frames; does nothing if the lane is over.
+    /// Adds a message of these frames, and has it written; does nothing if the lane is over.
     pub(crate) fn push_frames(&self, id: LaneId, frames: &[u8]) {
-        let put = |out: &mut Vec<u8>| -> Result<(), std::convert::Infallible> {
-            out.extend_from_slice(frames);
-            Ok(())
-        };
-        let _ = self.push(id, put);
+        let mut queue = self.queue();
+        if queue.put_frames(id, frames) {
+            self.tell_once(queue);
+        }
+    }
+
+    /// Adds a message of these frames, which is written when the next one is, or after
+    /// [`tell`](Self::tell); does nothing if the lane is over.
+    pub(crate) fn add_frames(&self, id: LaneId, frames: &[u8]) {
+        self.queue().put_frames(id, frames);
+    }
+
+    /// Has what is added written.
+    pub(crate) fn tell(&self) {
+        let queue = self.queue();
+        if !queue.bytes.is_empty() {
+            self.tell_once(queue);
+        }
+    }
+
+    /// Wakes the writer, unless it has been told since it last looked.
+    fn tell_once(&self, mut queue: MutexGuard<'_, Queue>) {
+        let told = std::mem::replace(&mut queue.told, true);
+        drop(queue);
+        if !told {
+            self.filled.notify_one();
+        }
     }
 
     /// Whether QUIC has taken all bytes up to `end`.
@@ -168,7 +216,7 @@ impl LaneOut {
             self.filled.notified().await;
             // Whoever else is about to add something does so meanwhile.
             tokio::task::yield_now().await;
-            std::mem::swap(&mut self.queue().bytes, &mut batch);
+            self.queue().take(&mut batch);
             let mut rest = &batch[..];
             while !rest.is_empty() {
                 match send.write_some(rest).await {
