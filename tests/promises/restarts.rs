@@ -118,7 +118,7 @@ async fn nodes_are_restarted_one_after_the_other_and_no_call_fails() {
     load.none_has_failed().await;
     let [.., nodes, _] = figures(&mut parts.gateway);
     assert_eq!(nodes, 2);
-    are_idle(&mut [&mut parts.gateway], Duration::from_secs(5)).await;
+    are_idle(&mut [&mut parts.gateway]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,5 +133,5 @@ async fn the_only_gateway_is_restarted_and_no_call_fails() {
     }
     load.goes_on(50).await;
     load.none_has_failed().await;
-    are_idle(&mut [&mut parts.gateway, &mut node], Duration::from_secs(5)).await;
+    are_idle(&mut [&mut parts.gateway, &mut node]).await;
 }
