@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use common::proxy::{Faults, Proxy, Way};
 use common::{Probe, SayOnDrop, World, say, soon, until};
 use easyremote::{
     CallError, Client, Context, Error, ErrorKind, Executed, Gateway, Node, Role, functions, remote,
 };
 use futures::StreamExt;
+use tokio::time::timeout;
 
 #[remote]
 fn add(a: i64, b: i64) -> i64 {
@@ -29,11 +31,7 @@ async fn forever(probe: u64) {
 #[remote(stream)]
 fn endless(probe: u64) -> impl futures::Stream<Item = u64> {
     say(probe, "started");
-    // With pauses: a goodbye can be lost where a connection is full to the brim.
-    futures::stream::iter(0..).then(|n| async move {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        n
-    })
+    futures::stream::iter(0..)
 }
 
 /// Calls as the node that it runs on.
@@ -144,6 +142,27 @@ async fn revoking_ends_live_sessions_and_keeps_them_out() {
     }
     assert_eq!(gateway.stats().refused, 0, "it has not even asked once");
     assert_eq!(soon(add::call(&other, 1, 2)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn who_is_expelled_hears_of_it_where_no_more_may_be_under_way() {
+    let (gateway, _state) = gateway(&[(Role::Client, "a")]).await;
+    let _node = soon(Node::serve(gateway.ticket(Role::Node), functions![endless])).await.unwrap();
+    let proxy = Proxy::start(gateway.local_addr(), 0);
+    let [direct, proxied] = [gateway.local_addr(), proxy.address()].map(|a| a.to_string());
+    let ticket = gateway.ticket_of(Role::Client, "a").unwrap().to_string();
+    let client = soon(Client::connect(ticket.replace(&direct, &proxied))).await.unwrap();
+    let mut stream = endless::call(&client, Probe::new().key);
+    assert_eq!(soon(stream.next()).await.unwrap().unwrap(), 0);
+
+    // What the client acknowledges is lost: the gateway soon waits for that.
+    proxy.set(Way::ToGateway, Faults { blocked: true, ..Faults::default() });
+    while let Ok(item) = timeout(Duration::from_secs(1), stream.next()).await {
+        item.unwrap().unwrap();
+    }
+    assert!(gateway.revoke(Role::Client, "a"));
+    let error = soon(stream.next()).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error:?}");
 }
 
 #[tokio::test]

@@ -6,10 +6,10 @@ use common::proxy::{Faults, Way};
 use common::{Probe, soon, until};
 use easyremote::{Client, ErrorKind, Executed};
 use futures::future::join_all;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::sleep;
 
-use crate::path::{Bystander, Hop, Path, double, echo, three, wait};
+use crate::path::{Bystander, Hop, Path, double, echo, echoes, three, wait};
 
 /// Nothing gets through.
 fn blocked() -> Faults {
@@ -94,6 +94,39 @@ async fn outage(hop: Hop) {
     let expected: Vec<_> = (1..1_000).map(|n| 2 * n).collect();
     assert_eq!(soon(reading).await.unwrap(), expected, "{hop:?}");
     path.is_as_it_was(2);
+}
+
+/// With all lost that a congestion window allows, only QUIC's probes go out, at distances that
+/// double: where in an outage they fall depends on the round trip.
+#[tokio::test]
+async fn busy_connections_outlast_a_short_outage() {
+    let delays = [0, 2, 4, 8].map(Duration::from_millis);
+    let paths = delays.into_iter().flat_map(|delay| Hop::BOTH.map(|hop| busy_outage(hop, delay)));
+    join_all(paths).await;
+}
+
+async fn busy_outage(hop: Hop, delay: Duration) {
+    /// Until a connection knows its round trip, and still has a window that is soon full.
+    const CALLS: u64 = 20;
+    let row = format!("{hop:?}, {delay:?}");
+    let path = Path::start().await;
+    path.proxy(hop).set_both(Faults { delay, ..Faults::default() });
+    for _ in 0..CALLS {
+        assert_eq!(soon(echo::call(&path.client, vec![7])).await.unwrap(), [7], "{row}");
+    }
+    path.proxy(hop).set_both(blocked());
+    let items = stream::repeat(vec![7; 16 << 10]).take(30);
+    let echoed = tokio::spawn(echoes::call(&path.client, items).try_collect::<Vec<_>>());
+    sleep(OUTAGE).await;
+    assert!(!echoed.is_finished(), "{row}: no outage");
+    path.proxy(hop).heal();
+    match soon(echoed).await.unwrap() {
+        Ok(items) => {
+            assert_eq!(items.iter().map(Vec::len).sum::<usize>(), 30 * (16 << 10), "{row}")
+        }
+        Err(error) => panic!("{row}: {error:?}"),
+    }
+    path.is_as_it_was(CALLS + 1);
 }
 
 #[tokio::test]

@@ -37,8 +37,13 @@ pub(crate) fn double(numbers: impl Stream<Item = u64>) -> impl Stream<Item = u64
     numbers.map(|n| 2 * n)
 }
 
+#[remote(stream)]
+pub(crate) fn echoes(items: impl Stream<Item = Vec<u8>>) -> impl Stream<Item = Vec<u8>> {
+    items
+}
+
 pub(crate) fn functions() -> Functions {
-    functions![wait, three, echo, double]
+    functions![wait, three, echo, double, echoes]
 }
 
 /// Offered by the node of a [`Bystander`].

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::error::{Error, ErrorKind, Executed};
+use crate::transport::congestion;
 use crate::transport::dial::{Dialled, Dialler};
 use crate::transport::link::{LinkState, Unused};
 use crate::transport::reset;
@@ -170,7 +171,7 @@ async fn leave(mut dialled: Dialled, mut unused: Unused, stop: CancellationToken
 /// Closes the connection, and gives the gateway time to hear of it.
 async fn goodbye(dialled: Dialled) {
     let Dialled { endpoint, connection, .. } = dialled;
-    connection
-        .close(reset::code(ErrorKind::ConnectionLost, Executed::Maybe), b"the client has left");
+    let code = reset::code(ErrorKind::ConnectionLost, Executed::Maybe);
+    congestion::close(&connection, code, b"the client has left");
     let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
 }

@@ -27,6 +27,7 @@ use crate::gateway::relay::{ATTEMPTS, Hop, find, open, protocol, refused};
 use crate::gateway::routes::Place;
 use crate::gateway::{Shared, directory};
 use crate::gauge::Charge;
+use crate::transport::congestion;
 use crate::transport::lane::LaneOut;
 use crate::transport::lane::calling::{Declined, read_messages};
 use crate::transport::reset;
@@ -128,7 +129,7 @@ fn too_many(n: usize) -> Error {
 
 fn break_off(connection: &quinn::Connection, cause: Malformed) {
     let code = reset::code(ErrorKind::Protocol, Executed::Maybe);
-    connection.close(code, cause.text.as_bytes());
+    congestion::close(connection, code, cause.text.as_bytes());
 }
 
 /// A lane whose caller is there; its calls are given up when it leaves.

@@ -350,7 +350,7 @@ async fn run(endpoint: &quinn::Endpoint, shared: &Arc<Shared>, stop: Cancellatio
                     if let Some((incoming, visitor)) =
                         shared.admission.receive(incoming, &shared.hits)
                     {
-                        sessions.spawn(session::serve(incoming, visitor, shared.clone()));
+                        sessions.spawn(session::serve(incoming, visitor, stop.clone(), shared.clone()));
                     }
                 }
                 None => {
@@ -362,6 +362,9 @@ async fn run(endpoint: &quinn::Endpoint, shared: &Arc<Shared>, stop: Cancellatio
             Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
         }
     }
+    // The sessions close their connections; what has none yet goes with the endpoint.
+    let closed = async { while sessions.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(FAREWELL, closed).await;
     let code = reset::code(ErrorKind::ConnectionLost, Executed::Maybe);
     endpoint.close(code, b"the gateway has shut down");
     let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span};
 
 use crate::error::{Error, ErrorKind, Executed};
@@ -17,6 +18,7 @@ use crate::gateway::routes::Registration;
 use crate::gateway::tokens::Admission;
 use crate::gateway::{Shared, relay};
 use crate::gauge::Gauge;
+use crate::transport::congestion;
 use crate::transport::control_stream::ControlStream;
 use crate::transport::endpoint::{admit_client, admit_node};
 use crate::transport::reset;
@@ -28,8 +30,13 @@ use crate::wire::limits::MAX_NAME;
 /// Longest wait for a refused peer to read why.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves one connection until it ends.
-pub(super) async fn serve(incoming: quinn::Incoming, mut visitor: Visitor, shared: Arc<Shared>) {
+/// Serves one connection until it ends, or the gateway does.
+pub(super) async fn serve(
+    incoming: quinn::Incoming,
+    mut visitor: Visitor,
+    stop: CancellationToken,
+    shared: Arc<Shared>,
+) {
     let peer = incoming.remote_address();
     let _gauge = Gauge::up(&shared.counters.connections);
     let handshake = tokio::select! {
@@ -61,10 +68,12 @@ pub(super) async fn serve(incoming: quinn::Incoming, mut visitor: Visitor, share
                 biased;
                 () = admission.revoked.cancelled() => {
                     let text = "the token or certificate has been revoked: ask for another one";
-                    // Not `end`: a peer that does not read is not waited for. Where so much is under way
-                    // to it that congestion control lets nothing more out, quinn does not send this
-                    // either, and the peer learns with its next packet that nobody knows it any more.
+                    // Not `end`: a peer that does not read is not waited for.
                     close(&connection, &Error::new(ErrorKind::Unauthenticated, text));
+                }
+                () = stop.cancelled() => {
+                    let text = "the gateway has shut down";
+                    close(&connection, &Error::new(ErrorKind::ConnectionLost, text));
                 }
                 () = session => {}
             }
@@ -143,7 +152,8 @@ async fn end(connection: &quinn::Connection, mut control: ControlStream, error: 
 }
 
 fn close(connection: &quinn::Connection, error: &Error) {
-    connection.close(reset::code(error.kind(), Executed::Maybe), error.to_string().as_bytes());
+    let code = reset::code(error.kind(), Executed::Maybe);
+    congestion::close(connection, code, error.to_string().as_bytes());
 }
 
 type Refused = (Option<ControlStream>, Error);
@@ -153,11 +163,11 @@ async fn authenticate(
     connection: &quinn::Connection,
     shared: &Shared,
 ) -> Result<(ControlStream, Hello, Admission), Refused> {
-    let (send, recv) = connection
+    let streams = connection
         .accept_bi()
         .await
         .map_err(|cause| (None, reset::connection_error(cause, ErrorKind::ConnectionLost)))?;
-    let mut control = ControlStream::with_stranger(send, recv);
+    let mut control = ControlStream::with_stranger(connection, streams);
     match control.next().await {
         Ok(Control::Hello(hello)) => match shared.tokens.admit(connection, &hello) {
             Ok(admission) => Ok((control, hello, admission)),

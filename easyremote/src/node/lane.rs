@@ -25,6 +25,7 @@ use crate::node::moved::send_moved;
 use crate::node::session::Session;
 use crate::node::work::Died;
 use crate::node::{Shared, admission};
+use crate::transport::congestion;
 use crate::transport::lane::LaneOut;
 use crate::transport::lane::calling::read_messages;
 use crate::transport::lane::deadlines::{Deadlines, watch};
@@ -85,7 +86,7 @@ pub(super) async fn serve(
     let connection = session.connection.clone();
     let break_off = |cause: Malformed| {
         let code = reset::code(ErrorKind::Protocol, Executed::Maybe);
-        connection.close(code, cause.text.as_bytes());
+        congestion::close(&connection, code, cause.text.as_bytes());
     };
     if session.has_lane.swap(true, Ordering::Relaxed) {
         return break_off(Malformed::new("a second lane on one connection"));

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Executed};
 use crate::gauge::Gauge;
 use crate::node::tags::Known;
 use crate::node::{Shared, dispatch};
+use crate::transport::congestion;
 use crate::transport::dial::{Dialled, Dialler};
 use crate::transport::link::{Link, LinkState};
 use crate::transport::reset;
@@ -167,7 +168,8 @@ async fn serve(
             Some(_) = calls.join_next(), if !calls.is_empty() => {}
         }
     };
-    connection.close(reset::code(ErrorKind::NodeLost, Executed::Maybe), b"the node has left");
+    let code = reset::code(ErrorKind::NodeLost, Executed::Maybe);
+    congestion::close(&connection, code, b"the node has left");
     let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
     left
 }

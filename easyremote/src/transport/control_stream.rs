@@ -9,6 +9,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
 use tracing::trace;
 
 use crate::error::{Error, ErrorKind};
+use crate::transport::congestion::let_through;
 use crate::transport::stream::{Broken, RecvHalf, SendHalf};
 use crate::wire::bytes::Malformed;
 use crate::wire::control::Control;
@@ -22,6 +23,7 @@ use crate::wire::limits::{HEARTBEAT, HEARTBEAT_MISSES, MAX_CONTROL, MAX_HELLO};
 /// own idle timeout does not notice.
 #[derive(Debug)]
 pub(crate) struct ControlStream {
+    connection: quinn::Connection,
     send: SendHalf,
     recv: RecvHalf,
     buffer: FrameBuffer,
@@ -37,6 +39,8 @@ pub(crate) struct ControlStream {
     trusted: bool,
     /// Pings that the peer should have echoed by now, for others to see.
     misses: Arc<AtomicU32>,
+    /// Whether an echo was missing at the last ping, and the peer has not pinged since.
+    silent: bool,
 }
 
 /// Most bytes that may wait to be written: a peer that pings without reading the echoes, or a
@@ -44,11 +48,15 @@ pub(crate) struct ControlStream {
 const MAX_QUEUED: usize = 2 << 20;
 
 impl ControlStream {
-    pub(crate) fn new(send: quinn::SendStream, recv: quinn::RecvStream) -> Self {
+    pub(crate) fn new(
+        connection: &quinn::Connection,
+        (send, recv): (quinn::SendStream, quinn::RecvStream),
+    ) -> Self {
         let mut ticks = interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
         // After a pause of the whole process the missed ticks would count as missed echoes.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
+            connection: connection.clone(),
             send: SendHalf::new(send),
             recv: RecvHalf::new(recv),
             buffer: FrameBuffer::new(0),
@@ -60,12 +68,16 @@ impl ControlStream {
             echoed: 0,
             trusted: true,
             misses: Arc::default(),
+            silent: false,
         }
     }
 
     /// The end of a gateway, whose peer has yet to prove who it is.
-    pub(crate) fn with_stranger(send: quinn::SendStream, recv: quinn::RecvStream) -> Self {
-        let mut control = Self { trusted: false, ..Self::new(send, recv) };
+    pub(crate) fn with_stranger(
+        connection: &quinn::Connection,
+        streams: (quinn::SendStream, quinn::RecvStream),
+    ) -> Self {
+        let mut control = Self { trusted: false, ..Self::new(connection, streams) };
         control.buffer.allow_control(MAX_HELLO);
         control
     }
@@ -178,7 +190,13 @@ impl ControlStream {
                 Control::Ping(_) if !self.trusted => {
                     return Err(broken("a ping before hello".into()));
                 }
-                Control::Ping(number) => self.queue(&Control::Pong(number))?,
+                Control::Ping(number) => {
+                    self.queue(&Control::Pong(number))?;
+                    // What was missed may be on its way again.
+                    if mem::take(&mut self.silent) {
+                        let_through(&self.connection);
+                    }
+                }
                 Control::Pong(number) if number <= self.pings => {
                     self.echoed = self.echoed.max(number);
                     self.misses.store(0, Ordering::Relaxed);
@@ -197,6 +215,12 @@ impl ControlStream {
         if misses > HEARTBEAT_MISSES {
             let text = format!("no echo of {misses} heartbeats");
             return Err(Error::new(ErrorKind::ConnectionLost, text));
+        }
+        self.silent = misses > 0;
+        if self.silent {
+            // What is under way may be lost, and fill the congestion window: this is to be found out
+            // by a heartbeat, not by QUIC's next probe.
+            let_through(&self.connection);
         }
         self.pings += 1;
         if let Some(note) = self.note.take() {

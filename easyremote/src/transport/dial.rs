@@ -235,11 +235,11 @@ impl Dialler {
             Ok(connected) => connected.map_err(|cause| self.handshake_error(cause))?,
             Err(_) => return Err(self.silence()),
         };
-        let (send, recv) = connection
+        let streams = connection
             .open_bi()
             .await
             .map_err(|cause| reset::connection_error(cause, ErrorKind::Unavailable))?;
-        let mut control = ControlStream::new(send, recv);
+        let mut control = ControlStream::new(&connection, streams);
         control.queue(&Control::Hello(Hello {
             role: self.role,
             proof: token.map(|token| token.prove(&connection, self.role)).transpose()?,

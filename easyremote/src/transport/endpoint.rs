@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::{Error, ErrorKind};
 use crate::transport::certificates::Shown;
+use crate::transport::congestion::LenientConfig;
 use crate::transport::identity::Identity;
 use crate::transport::tls::{self, Expected};
 use crate::wire::limits::{
@@ -29,7 +30,7 @@ const FOR_GOOD: u32 = 2;
 const UNAUTHENTICATED_WINDOW: u32 = 64 << 10;
 
 /// Bytes that quinn keeps per connection until they are acknowledged.
-const SEND_WINDOW: u64 = 16 << 20;
+pub(super) const SEND_WINDOW: u64 = 16 << 20;
 
 /// Binds the gateway's endpoint, which `asks` for certificates of peers, or not. To be called on its I/O thread.
 ///
@@ -112,6 +113,7 @@ fn common_transport() -> TransportConfig {
         .datagram_receive_buffer_size(None)
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .send_window(SEND_WINDOW)
+        .congestion_controller_factory(Arc::new(LenientConfig::default()))
         .max_idle_timeout(quinn::IdleTimeout::try_from(IDLE_TIMEOUT).ok());
     config
 }

@@ -7,6 +7,7 @@ pub(crate) mod address;
 pub(crate) mod authorities;
 mod backoff;
 pub(crate) mod certificates;
+pub(crate) mod congestion;
 pub(crate) mod control_stream;
 pub(crate) mod credentials;
 pub(crate) mod dial;
