@@ -87,7 +87,7 @@ async fn wait(key: u64, gate: Duration) -> u64 {
     key
 }
 
-#[remote(timeout = "50ms")]
+#[remote(timeout = "2s")]
 async fn impatient() {
     std::future::pending::<()>().await;
 }

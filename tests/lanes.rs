@@ -256,8 +256,10 @@ async fn a_call_that_waits_for_its_turn_can_be_given_up() {
         assert_eq!(first.next().await, "started");
         let waiting = tokio::spawn(one_at_a_time::call(client, second.key));
         until(|| world.gateway.stats().waiting == 1).await;
-        let late = one_at_a_time::call(client, second.key).timeout(Duration::from_millis(200));
-        let error = soon(late).await.unwrap_err();
+        let late = one_at_a_time::call(client, second.key).timeout(Duration::from_secs(2));
+        let late = tokio::spawn(late);
+        until(|| world.gateway.stats().waiting == 2).await;
+        let error = soon(late).await.unwrap().unwrap_err();
         assert_eq!(
             (error.kind(), error.executed()),
             (ErrorKind::DeadlineExceeded, Executed::Maybe)
@@ -280,7 +282,7 @@ async fn a_deadline_ends_the_call_at_every_party() {
     let (world, node, clients) = both().await;
     for client in &clients {
         let mut probe = Probe::new();
-        let late = hang::call(client, probe.key).timeout(Duration::from_millis(300));
+        let late = hang::call(client, probe.key).timeout(Duration::from_secs(2));
         let error = soon(late).await.unwrap_err();
         assert_eq!(
             (error.kind(), error.executed()),

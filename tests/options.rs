@@ -80,7 +80,7 @@ mod detached {
     async fn a_detached_function_runs_on_when_its_time_is_over() {
         let (_world, node, client, gate) = start(functions![finish], 8).await;
         let mut probe = Probe::new();
-        let call = finish::call(&client, probe.key).timeout(Duration::from_millis(300));
+        let call = finish::call(&client, probe.key).timeout(Duration::from_secs(2));
         let error = soon(call).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
         assert_eq!(probe.next().await, "started");
@@ -99,7 +99,7 @@ mod detached {
         until(|| node.stats().in_flight == 0).await;
         gate.open(1);
         assert_eq!(probe.next().await, "finished");
-        let call = finish_sync::call(&client, probe.key).timeout(Duration::from_millis(300));
+        let call = finish_sync::call(&client, probe.key).timeout(Duration::from_secs(2));
         let error = soon(call).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
         assert_eq!(probe.next().await, "started");
@@ -238,8 +238,11 @@ mod concurrency {
         let mut probe = Probe::new();
         let first = tokio::spawn(one_sync::call(&client, probe.key));
         assert_eq!(probe.next().await, "one");
-        let late = one_sync::call(&client, probe.key).timeout(Duration::from_millis(200));
-        assert_eq!(soon(late).await.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+        let late = one_sync::call(&client, probe.key).timeout(Duration::from_secs(2));
+        let late = tokio::spawn(late);
+        waits(&world, 2).await;
+        assert_eq!(soon(late).await.unwrap().unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+        waits(&world, 1).await;
         let dropped = tokio::spawn(one_sync::call(&client, probe.key));
         waits(&world, 2).await;
         dropped.abort();

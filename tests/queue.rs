@@ -118,7 +118,7 @@ async fn who_waits_for_a_node_that_leaves_is_told() {
     let (world, go, mut probe) = (World::start().await, gate(), Probe::new());
     let leaving = node(&world, "a", 1, &go).await;
     // So long it waits for another one.
-    let client = world.client_builder().connect_timeout(Duration::from_secs(1)).connect();
+    let client = world.client_builder().connect_timeout(Duration::from_secs(3)).connect();
     let client = soon(client).await.unwrap();
     let first = enqueue(&world, &client, &probe, "first", 0).await;
     assert_eq!(probe.next().await, "first");
@@ -145,8 +145,11 @@ async fn a_deadline_holds_while_waiting_too() {
     let client = world.client().await;
     let first = enqueue(&world, &client, &probe, "first", 0).await;
     assert_eq!(probe.next().await, "first");
-    let late = work::call(&client, probe.key, "a1".into()).timeout(Duration::from_millis(50));
-    let error = soon(late).await.unwrap_err();
+    let late = work::call(&client, probe.key, "a1".into()).timeout(Duration::from_secs(2));
+    let late = tokio::spawn(late);
+    // Otherwise it might come to the gateway when the place is free.
+    until(|| world.gateway.stats().waiting == 1).await;
+    let error = soon(late).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     until(|| world.gateway.stats().waiting == 0).await;
     go.add_permits(1);

@@ -175,7 +175,7 @@ async fn a_gateway_that_is_missing_at_first_is_dialled_on() {
     drop(late);
     let tickets = vec![there.gateway.ticket(easyremote::Role::Node), ticket];
     let node = Node::builder(tickets).functions(functions![add]);
-    let node = soon(node.connect_timeout(Duration::from_millis(300)).serve()).await.unwrap();
+    let node = soon(node.connect_timeout(Duration::from_secs(3)).serve()).await.unwrap();
     assert_eq!(node.stats().gateways, 1);
     let _late = soon(Gateway::builder(address).state_dir(state.path()).serve()).await.unwrap();
     until(|| node.stats().gateways == 2).await;

@@ -4,11 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use common::{Probe, say, soon, until};
 use easyremote::{Client, ErrorKind, Executed, Gateway, Node, functions, remote};
-use tokio::time::timeout;
 
 const ADDRESS: &str = "RESTART_TEST_ADDRESS";
 const STATE: &str = "RESTART_TEST_STATE";
@@ -84,9 +82,10 @@ async fn peers_of_a_killed_gateway_learn_of_its_successor_with_their_next_packet
     first.kill();
     let _second = GatewayProcess::start(address, state.path());
     // The next packet is a heartbeat, within 2 s; silence would be noticed after 8 s only.
-    let outcome = timeout(Duration::from_secs(5), call).await.unwrap().unwrap();
-    let error = outcome.unwrap_err();
+    let error = soon(call).await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.executed()), (ErrorKind::ConnectionLost, Executed::Maybe));
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(cause, "the peer has been restarted", "it has only been missed");
     until(|| node.stats().gateways == 1).await;
     let again = add::call(&client, 1, 2).wait_for_node();
     assert_eq!(soon(again).await.unwrap(), 3);

@@ -125,7 +125,7 @@ async fn never_means_never() {
 async fn an_attempt_that_did_not_start_does_not_hide_one_that_may_have() {
     let (world, nodes, _) = world().await;
     // Another attempt waits so long for a node.
-    let client = world.client_builder().connect_timeout(Duration::from_secs(1)).connect();
+    let client = world.client_builder().connect_timeout(Duration::from_secs(3)).connect();
     let client = soon(client).await.unwrap();
     let mut probe = Probe::new();
     let call = tokio::spawn(always_hangs::call(&client, probe.key));

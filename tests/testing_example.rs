@@ -53,7 +53,7 @@ async fn buy(client: &Client, cups: u32) -> Result<u32, String> {
         }
         Err(CallError::Remote(_)) => return Err("look into the books".into()),
     }
-    let price = price::call(client, cups).timeout(Duration::from_secs(1)).await;
+    let price = price::call(client, cups).timeout(Duration::from_secs(3)).await;
     price.map_err(|error| format!("no price: {:?}", error.kind()))
 }
 

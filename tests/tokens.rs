@@ -232,3 +232,19 @@ async fn what_is_no_name_is_refused_when_the_gateway_starts() {
         assert_eq!(soon(builder.serve()).await.unwrap_err().kind(), ErrorKind::Protocol);
     }
 }
+
+#[tokio::test]
+async fn a_node_that_is_refused_at_its_start_does_not_ask_again_at_once() {
+    let (there, _state) = gateway(&[]).await;
+    let (refusing, _other) = gateway(&[(Role::Node, "bad"), (Role::Node, "good")]).await;
+    let bad = refusing.ticket_of(Role::Node, "bad").unwrap();
+    assert!(refusing.revoke(Role::Node, "bad"));
+    let node = Node::serve(vec![there.ticket(Role::Node), bad], functions![add]);
+    let node = soon(node).await.unwrap();
+    assert_eq!((node.stats().gateways, refusing.stats().refused), (1, 1));
+    // Meanwhile it would have been there again.
+    for _ in 0..3 {
+        soon(Client::connect(refusing.ticket(Role::Client))).await.unwrap();
+    }
+    assert_eq!(refusing.stats().refused, 1);
+}

@@ -51,11 +51,11 @@ async fn a_stream_that_nobody_reads_ends_after_a_while() {
 async fn a_stream_that_is_read_slowly_goes_on() {
     let (world, _node, _) = World::with(functions![endless]).await;
     // An item of the batch that has come is enough, however long the next batch waits.
-    let client = world.client_builder().stall_timeout(Duration::from_millis(400)).connect();
+    let client = world.client_builder().stall_timeout(Duration::from_secs(4)).connect();
     let client = soon(client).await.unwrap();
     let mut probe = Probe::new();
     let mut items = endless::call(&client, probe.key, 100);
-    let mut asks = tokio::time::interval(Duration::from_millis(20));
+    let mut asks = tokio::time::interval(Duration::from_millis(50));
     for _ in 0..100 {
         asks.tick().await;
         soon(items.next()).await.unwrap().unwrap();
@@ -66,7 +66,8 @@ async fn a_stream_that_is_read_slowly_goes_on() {
 #[tokio::test]
 async fn so_many_calls_wait_for_a_connection_and_no_more() {
     let (world, _node, _) = World::with(functions![length]).await;
-    let builder = world.client_builder().connect_timeout(Duration::from_secs(2));
+    // So long they wait: all have to be there before the first gives up.
+    let builder = world.client_builder().connect_timeout(Duration::from_secs(6));
     let client = soon(builder.connect()).await.unwrap();
     assert_eq!(soon(length::call(&client, Bytes::new())).await.unwrap(), 0);
     soon(world.gateway.shutdown()).await;

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::sleep;
 
-use crate::path::{Bystander, Hop, Path, double, echo, echoes, healed, noticed, three, wait};
+use crate::path::{Bystander, Hop, Path, double, echo, echoes, three, wait};
 
 /// Nothing gets through.
 fn blocked() -> Faults {
@@ -43,7 +43,7 @@ async fn cut(hop: Hop, ways: &[Way], kind: ErrorKind) {
 
     let bystander = Bystander::start(&path.world).await;
     ways.iter().for_each(|way| path.proxy(hop).set(*way, blocked()));
-    let (call, item) = noticed(async { tokio::join!(call, items.next()) }).await;
+    let (call, item) = bystander.noticed(async { tokio::join!(call, items.next()) }).await;
     let error = call.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.executed()), (kind, Executed::Maybe), "{row}: {error}");
     let error = item.unwrap().unwrap_err();
@@ -59,7 +59,7 @@ async fn cut(hop: Hop, ways: &[Way], kind: ErrorKind) {
 
     path.proxy(hop).heal();
     let again = echo::call(&path.client, vec![7; 10]).wait_for_node();
-    assert_eq!(healed(again).await.unwrap(), [7; 10], "{row}");
+    assert_eq!(bystander.healed(again).await.unwrap(), [7; 10], "{row}");
     bystander.has_seen_nothing().await;
 }
 

@@ -6,9 +6,9 @@ use common::proxy::Proxy;
 use common::{SayOnDrop, World, soon};
 use easyremote::{Client, Functions, Node, functions, remote};
 use futures::{Stream, StreamExt, stream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 /// Runs until it is cancelled; says when it starts and when that happens.
 #[remote]
@@ -53,10 +53,11 @@ async fn nearby(n: u64) -> u64 {
 }
 
 /// Another client and another node of a gateway, which have nothing to do with what goes wrong: all
-/// their calls go well, and none waits.
+/// their calls go well, and none waits. What the slowest of them took says how slow the machine is.
 pub(crate) struct Bystander {
     stop: oneshot::Sender<()>,
-    calls: JoinHandle<u64>,
+    calls: JoinHandle<()>,
+    slowest: watch::Receiver<Duration>,
     _node: Node,
 }
 
@@ -66,34 +67,51 @@ impl Bystander {
         let _node = soon(node.serve()).await.unwrap();
         let client = world.client().await;
         let (stop, mut stopped) = oneshot::channel();
+        let (note, slowest) = watch::channel(Duration::ZERO);
         let calls = tokio::spawn(async move {
-            let mut n = 0;
-            while stopped.try_recv().is_err() {
-                // Sooner than anybody is given up.
-                let called = timeout(Duration::from_secs(5), nearby::call(&client, n)).await;
-                assert_eq!(called.expect("a bystander has to wait").unwrap(), n + 1);
-                n += 1;
+            for n in 0.. {
+                let begun = Instant::now();
+                assert_eq!(soon(nearby::call(&client, n)).await.unwrap(), n + 1);
+                note.send_modify(|slowest| *slowest = begun.elapsed().max(*slowest));
+                if stopped.try_recv().is_ok() {
+                    break;
+                }
                 sleep(Duration::from_millis(5)).await;
             }
-            n
         });
-        Self { stop, calls, _node }
+        Self { stop, calls, slowest, _node }
     }
 
+    /// Waits for a call to end whose party has just been lost: how long that may take is promised.
+    pub(crate) async fn noticed<F: Future>(&self, call: F) -> F::Output {
+        let (output, took) = self.within(Duration::from_secs(11), call).await;
+        let slowest = *self.slowest.borrow();
+        assert!(slowest < took / 2, "a bystander waited {slowest:?} of {took:?}");
+        output
+    }
+
+    /// Waits for a call that can be made again since now: how long that may take is promised.
+    pub(crate) async fn healed<F: Future>(&self, call: F) -> F::Output {
+        self.within(Duration::from_secs(16), call).await.0
+    }
+
+    /// Waits for `event`, and says how long it took: `limit` at most, and some steps of those who
+    /// take part, on a slow machine.
+    async fn within<F: Future>(&self, limit: Duration, event: F) -> (F::Output, Duration) {
+        const STEPS: u32 = 10;
+        let begun = Instant::now();
+        let output = soon(event).await;
+        let (took, slowest) = (begun.elapsed(), *self.slowest.borrow());
+        let most = limit + STEPS * slowest;
+        assert!(took < most, "took {took:?}; {limit:?} are promised, and a call takes {slowest:?}");
+        (output, took)
+    }
+
+    /// All its calls have gone well.
     pub(crate) async fn has_seen_nothing(self) {
         self.stop.send(()).unwrap();
-        assert!(soon(self.calls).await.unwrap() > 100);
+        soon(self.calls).await.unwrap();
     }
-}
-
-/// Waits for a call to end whose party has just been lost: how long that may take is promised.
-pub(crate) async fn noticed<F: Future>(call: F) -> F::Output {
-    timeout(Duration::from_secs(11), call).await.expect("not noticed in 11 s")
-}
-
-/// Waits for a call that can be made again since now: how long that may take is promised.
-pub(crate) async fn healed<F: Future>(call: F) -> F::Output {
-    timeout(Duration::from_secs(16), call).await.expect("not healed in 16 s")
 }
 
 /// A part of the way between client and node.

@@ -6,7 +6,7 @@ use easyremote::{Client, Error, ErrorKind, Executed, Node, functions, remote};
 use futures::{Stream, StreamExt, stream};
 use tokio::task::JoinHandle;
 
-use crate::path::{Bystander, healed, noticed};
+use crate::path::Bystander;
 
 const ADDRESS: &str = "FAULTS_TEST_ADDRESS";
 const STATE: &str = "FAULTS_TEST_STATE";
@@ -66,6 +66,7 @@ struct Lost {
     world: World,
     process: Process,
     client: Client,
+    bystander: Bystander,
     /// Waits for a node, whichever it is.
     patient: JoinHandle<Result<u32, Error>>,
 }
@@ -88,7 +89,7 @@ async fn lose(fault: impl FnOnce(&mut Process)) -> Lost {
     let bystander = Bystander::start(&world).await;
     fault(&mut process);
     let ends = async { tokio::join!(running, items.next(), waiting) };
-    let (running, item, waiting) = noticed(ends).await;
+    let (running, item, waiting) = bystander.noticed(ends).await;
     let error = running.unwrap().unwrap_err();
     let seen = (error.kind(), error.executed(), error.node());
     assert_eq!(seen, (ErrorKind::NodeLost, Executed::Maybe, Some("a")), "{error}");
@@ -100,27 +101,29 @@ async fn lose(fault: impl FnOnce(&mut Process)) -> Lost {
     let error = waiting.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.executed()), (ErrorKind::NoNode, Executed::No), "{error}");
     assert!(!patient.is_finished());
-    bystander.has_seen_nothing().await;
-    Lost { world, process, client, patient }
+    Lost { world, process, client, bystander, patient }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_killed_is_given_up_and_replaced() {
-    let Lost { world, client, patient, .. } = lose(Process::kill).await;
+    let Lost { world, client, bystander, patient, .. } = lose(Process::kill).await;
     let next = start(&world);
-    assert_eq!(healed(patient).await.unwrap().unwrap(), next.id());
+    assert_eq!(bystander.healed(patient).await.unwrap().unwrap(), next.id());
     assert_eq!(soon(process_id::call(&client)).await.unwrap(), next.id());
+    bystander.has_seen_nothing().await;
     until(|| world.gateway.stats().in_flight == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_stops_is_given_up_and_comes_back_without_its_calls() {
-    let Lost { world, mut process, client, patient } = lose(|process| process.signal("STOP")).await;
+    let stop = |process: &mut Process| process.signal("STOP");
+    let Lost { world, mut process, client, bystander, patient } = lose(stop).await;
     process.signal("CONT");
-    assert_eq!(healed(patient).await.unwrap().unwrap(), process.id());
+    assert_eq!(bystander.healed(patient).await.unwrap().unwrap(), process.id());
     let mut dropped = [process.line("dropped "), process.line("dropped ")];
     dropped.sort();
     assert_eq!(dropped, ["run", "three"]);
     assert_eq!(soon(process_id::call(&client)).await.unwrap(), process.id());
+    bystander.has_seen_nothing().await;
     until(|| world.gateway.stats().in_flight == 0).await;
 }

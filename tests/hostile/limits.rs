@@ -11,7 +11,17 @@ use crate::attacker::{Attacker, Insider, close_of, connect, endpoint_at};
 use crate::target::{OVERLOADED, PROTOCOL, Target, UNAUTHENTICATED, add, never, size, sum};
 use crate::wire;
 
-const SHORT: Duration = Duration::from_millis(300);
+/// How long a peer may take for something in these tests. Those who are honest take less, also on a
+/// slow machine.
+const SHORT: Duration = Duration::from_secs(2);
+
+/// Longer than any of these tests takes.
+const LONG: Duration = Duration::from_secs(600);
+
+/// Limits under which strangers stay until something else than the clock sends them away.
+fn patient() -> GatewayLimits {
+    GatewayLimits::new().authentication_timeout(LONG)
+}
 
 fn is_refusal(error: &ConnectionError) -> bool {
     // RFC 9000, section 20.1.
@@ -23,7 +33,7 @@ fn is_refusal(error: &ConnectionError) -> bool {
 #[tokio::test]
 async fn connections_in_all() {
     // Two are those of the honest node and client.
-    let target = Target::start(GatewayLimits::new().connections(4)).await;
+    let target = Target::start(patient().connections(4)).await;
     let ticket = target.client_ticket();
     let first = Insider::client(target.address(), &ticket).await;
     let _second = Insider::client(target.address(), &ticket).await;
@@ -31,7 +41,8 @@ async fn connections_in_all() {
     let endpoint = endpoint_at("127.0.0.1");
     let third = connect(&endpoint, target.address(), TransportConfig::default()).await;
     assert!(is_refusal(&third.unwrap_err()));
-    assert_eq!(target.gateway.stats().hits.connections, 1);
+    // More than once if its first packet had to be sent again.
+    assert!(target.gateway.stats().hits.connections > 0);
     // An honest peer hears what it can do something about.
     let late = Client::builder(target.gateway.ticket(Role::Client)).connect_timeout(SHORT);
     assert_eq!(soon(late.connect()).await.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -43,20 +54,20 @@ async fn connections_in_all() {
 
 #[tokio::test]
 async fn connections_from_one_address() {
-    let target = Target::start(GatewayLimits::new().connections_per_address(3)).await;
+    let target = Target::start(patient().connections_per_address(3)).await;
     let (one, other) = (endpoint_at("127.0.0.1"), endpoint_at("127.0.0.2"));
     let dial = |endpoint| connect(endpoint, target.address(), TransportConfig::default());
     let _third = dial(&one).await.unwrap();
     assert_eq!(target.gateway.stats().hits.per_address, 0);
     assert!(is_refusal(&dial(&one).await.unwrap_err()));
-    assert_eq!(target.gateway.stats().hits.per_address, 1);
+    assert!(target.gateway.stats().hits.per_address > 0);
     dial(&other).await.unwrap();
     target.serves().await;
 }
 
 #[tokio::test]
 async fn strangers_from_one_address() {
-    let target = Target::start(GatewayLimits::new().unauthenticated_per_address(2)).await;
+    let target = Target::start(patient().unauthenticated_per_address(2)).await;
     let ticket = target.client_ticket();
     // Those that are known do not count.
     let _known = Insider::client(target.address(), &ticket).await;
@@ -65,7 +76,7 @@ async fn strangers_from_one_address() {
     let endpoint = endpoint_at("127.0.0.1");
     let third = connect(&endpoint, target.address(), TransportConfig::default()).await;
     assert!(is_refusal(&third.unwrap_err()));
-    assert_eq!(target.gateway.stats().hits.per_address, 1);
+    assert!(target.gateway.stats().hits.per_address > 0);
     assert_eq!(target.gateway.stats().unauthenticated, 2);
     assert!(first.prove(&ticket, "").await.is_some());
     Attacker::connect(target.address()).await;
@@ -73,7 +84,7 @@ async fn strangers_from_one_address() {
 
 #[tokio::test]
 async fn the_oldest_stranger_leaves_for_a_new_one() {
-    let target = Target::start(GatewayLimits::new().unauthenticated(2)).await;
+    let target = Target::start(patient().unauthenticated(2)).await;
     let oldest = Attacker::connect(target.address()).await;
     let _newer = Attacker::connect(target.address()).await;
     assert_eq!(target.gateway.stats().hits.evicted, 0);
@@ -86,12 +97,12 @@ async fn the_oldest_stranger_leaves_for_a_new_one() {
 
 #[tokio::test]
 async fn under_load_peers_show_their_address_first() {
-    let target = Target::start(GatewayLimits::new().retry_above(1)).await;
+    let target = Target::start(patient().retry_above(1)).await;
     assert_eq!(target.gateway.stats().hits.retries, 0);
     let _stranger = Attacker::connect(target.address()).await;
     assert_eq!(target.gateway.stats().hits.retries, 0);
     let client = soon(Client::connect(target.gateway.ticket(Role::Client))).await.unwrap();
-    assert_eq!(target.gateway.stats().hits.retries, 1);
+    assert!(target.gateway.stats().hits.retries > 0);
     assert_eq!(soon(add::call(&client, 1, 2)).await.unwrap(), 3);
 }
 

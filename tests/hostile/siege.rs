@@ -139,7 +139,9 @@ async fn with<T, O>(
 #[tokio::test]
 async fn gateway_process() {
     let (Ok(state), Ok(calls)) = (std::env::var(STATE), std::env::var(CALLS)) else { return };
-    let limits = GatewayLimits::new().calls_per_peer(calls.parse().unwrap());
+    // Strangers stay, so that all of them are there at a time however slowly they come.
+    let limits = GatewayLimits::new().authentication_timeout(Duration::from_secs(600));
+    let limits = limits.calls_per_peer(calls.parse().unwrap());
     let gateway = Gateway::builder("127.0.0.1:0").state_dir(state).limits(limits);
     let gateway = gateway.serve().await.unwrap();
     tell(format!("listening {}", gateway.local_addr()));

@@ -102,6 +102,21 @@ pub(crate) async fn read(recv: &mut RecvStream) -> Option<Frame> {
     Some((kind, body))
 }
 
+/// The kind of the error with which a call ends: in a frame, or with a reset where no frame can be
+/// put any more; `None` if it ends otherwise.
+pub(crate) async fn error_of(recv: &mut RecvStream) -> Option<u64> {
+    let mut frames = Vec::new();
+    loop {
+        match recv.read_chunk(1 << 16, true).await {
+            Ok(Some(chunk)) => frames.extend_from_slice(&chunk.bytes),
+            Ok(None) => break,
+            Err(quinn::ReadError::Reset(code)) => return Some(code.into_inner() / 4),
+            Err(_) => return None,
+        }
+    }
+    (*frames.first()? == ERROR).then(|| kind_of(&(ERROR, frames[5..].to_vec())))
+}
+
 /// Reads messages of the control stream, echoing pings, until one with another tag than those of
 /// the heartbeat comes; `None` if it ends before.
 pub(crate) async fn message(send: &mut SendStream, recv: &mut RecvStream) -> Option<Vec<u8>> {

@@ -12,6 +12,8 @@ pub(super) struct Backoff {
     refusals: u32,
     expelled: bool,
     connected: Option<Instant>,
+    /// The pause after the last attempt, which nobody has made because nobody waited any longer.
+    owed: Option<Duration>,
 }
 
 impl Backoff {
@@ -27,9 +29,18 @@ impl Backoff {
         self.connected = Some(Instant::now());
     }
 
+    /// Notes that whoever dials has been told of a failed attempt instead of waiting for another.
+    pub(super) fn gave_up(&mut self, pause: Duration) {
+        self.owed = Some(pause);
+    }
+
     /// The pause before the first attempt after a connection: short if it was healthy, so that the
-    /// peers of a gateway that restarts do not all come in the same instant.
+    /// peers of a gateway that restarts do not all come in the same instant. After having given up
+    /// it is the one that would have come then.
     pub(super) fn after_loss(&mut self) -> Option<Duration> {
+        if let Some(owed) = self.owed.take() {
+            return Some(owed);
+        }
         let connected = self.connected.take()?;
         if std::mem::take(&mut self.expelled) {
             return Some(self.refused());
@@ -86,6 +97,14 @@ mod tests {
         tokio::time::advance(Backoff::HEALTHY).await;
         assert!(backoff.after_loss().unwrap() <= Backoff::FIRST);
         assert!(backoff.pause() <= Backoff::FIRST);
+    }
+
+    #[test]
+    fn who_has_given_up_does_not_come_back_at_once() {
+        let mut backoff = Backoff::default();
+        let pause = backoff.refused();
+        backoff.gave_up(pause);
+        assert_eq!((backoff.after_loss(), backoff.after_loss()), (Some(pause), None));
     }
 
     #[tokio::test(start_paused = true)]

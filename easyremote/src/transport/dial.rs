@@ -182,6 +182,8 @@ impl Dialler {
             let pause = if refused { self.backoff.refused() } else { self.backoff.pause() };
             let over = until.is_some_and(|until| refused || Instant::now() + pause >= until);
             if over {
+                // A node dials on, and is not to ask a gateway at once that has refused it.
+                self.backoff.gave_up(pause);
                 return Err(given_up(error, refused, patience.unwrap_or_default()));
             }
             if refused {

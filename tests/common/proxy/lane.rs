@@ -50,6 +50,8 @@ pub struct Counts {
     pub too_long: u64,
     /// Let through, but late by `delay` or `jitter`.
     pub delayed: u64,
+    /// Let through, but behind others that a link with a `rate` was still sending.
+    pub queued: u64,
     pub reordered: u64,
     pub duplicated: u64,
     pub corrupted: u64,
@@ -116,6 +118,7 @@ impl Lane {
         let begins = self.free.map_or(now, |free| free.max(now));
         let takes = Duration::from_secs_f64(length as f64 / rate as f64);
         (begins - now <= LONGEST_WAIT).then(|| {
+            self.counts.queued += u64::from(begins > now);
             self.free = Some(begins + takes);
             begins + takes
         })

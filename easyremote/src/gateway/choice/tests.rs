@@ -195,9 +195,10 @@ fn a_slow_answer_counts_at_once_and_a_fast_one_little_by_little() {
     assert_eq!(latency.expected(), None);
     latency.record(Duration::from_micros(100));
     latency.record(Duration::from_millis(50));
-    assert!(latency.expected().unwrap() > 49_000.0);
+    // Half of it is forgotten after 7 s.
+    assert!(latency.expected().unwrap() > 25_000.0);
     latency.record(Duration::from_micros(100));
-    assert!(latency.expected().unwrap() > 40_000.0, "a moment later");
+    assert!(latency.expected().unwrap() > 25_000.0, "a moment later");
     let long_ago = Instant::now().checked_sub(8 * Latency::MEMORY).unwrap();
     *latency.0.lock().unwrap() = Some(Average { micros: 50_000.0, updated: long_ago });
     latency.record(Duration::from_micros(100));
