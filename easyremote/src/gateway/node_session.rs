@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use tokio::sync::watch;
 
 use crate::gateway::choice::Latency;
+use crate::transport::control_stream::ControlStream;
+use crate::transport::credit::Credits;
 use crate::wire::control::{Hello, Register};
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
@@ -19,6 +21,7 @@ pub(super) struct NodeSession {
     boot: [u8; 16],
     epoch: u64,
     connection: quinn::Connection,
+    credits: Arc<Credits>,
     pub(super) register: Register,
     /// Index into the offers, by name.
     offers: HashMap<String, usize>,
@@ -46,10 +49,9 @@ pub(super) enum Drain {
 }
 
 impl NodeSession {
-    /// `misses` counts the heartbeats in a row that the node has not echoed.
     pub(super) fn new(
         connection: quinn::Connection,
-        misses: Arc<AtomicU32>,
+        control: &ControlStream,
         hello: &Hello,
         register: Register,
     ) -> Self {
@@ -58,7 +60,8 @@ impl NodeSession {
             offers: names.zip(0..).collect(),
             loads: register.functions.iter().map(|_| AtomicU64::new(0)).collect(),
             latencies: register.functions.iter().map(|_| Latency::default()).collect(),
-            misses,
+            misses: control.misses().clone(),
+            credits: control.credits().clone(),
             lost: AtomicBool::new(false),
             id: hello.id.clone(),
             boot: hello.boot,
@@ -76,6 +79,11 @@ impl NodeSession {
 
     pub(super) fn connection(&self) -> &quinn::Connection {
         &self.connection
+    }
+
+    /// For the streams of its connection.
+    pub(super) fn credits(&self) -> &Arc<Credits> {
+        &self.credits
     }
 
     /// Whether `newer` may have this session's id.

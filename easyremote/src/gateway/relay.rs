@@ -12,7 +12,7 @@ use crate::gateway::routes::Place;
 use crate::gateway::{Refusal, Shared, directory};
 use crate::gauge::Gauge;
 use crate::transport::reset;
-use crate::transport::stream::{Broken, RecvHalf, SendHalf};
+use crate::transport::stream::{Broken, RecvHalf, SendHalf, halves};
 use crate::wire::error::put_error;
 use crate::wire::frame::{FrameBuffer, FrameKind};
 use crate::wire::header::{CallHeader, Caller};
@@ -21,15 +21,14 @@ use crate::wire::scanner::FrameScanner;
 
 /// Serves one stream that `caller` has opened, on its connection of this number.
 pub(super) async fn serve(
-    send: quinn::SendStream,
-    recv: quinn::RecvStream,
+    (send, recv): (SendHalf, RecvHalf),
     shared: Arc<Shared>,
     caller: Arc<Caller>,
     number: u64,
 ) {
     let _gauge = Gauge::up(&shared.counters.in_flight);
     let _busy = shared.busy.token();
-    let mut client = Hop { send: SendHalf::new(send), recv: RecvHalf::new(recv) };
+    let mut client = Hop { send, recv };
     let mut buffer = FrameBuffer::new(0);
     let header = match timeout(HEADER_TIMEOUT, read_header(&mut client.recv, &mut buffer)).await {
         // Whatever the caller says of itself is not its to say.
@@ -174,7 +173,7 @@ async fn open(
     };
     // Calls in flight are counted below the node's limit, so a stream is there at once, or as soon
     // as the node's word that an earlier one is closed has come.
-    let (send, recv) = match timeout(HEADER_TIMEOUT, place.node().connection().open_bi()).await {
+    let stream = match timeout(HEADER_TIMEOUT, place.node().connection().open_bi()).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(cause)) => return Err(lost(reset::connection_error(cause, ErrorKind::NodeLost))),
         Err(_) => {
@@ -182,7 +181,8 @@ async fn open(
             return Err(Error::new(ErrorKind::Overloaded, text));
         }
     };
-    let mut node = Hop { send: SendHalf::new(send), recv: RecvHalf::new(recv) };
+    let (send, recv) = halves(stream, place.node().credits());
+    let mut node = Hop { send, recv };
     let mut first = Vec::with_capacity(256);
     header.put(&mut first).map_err(|_| protocol("the call header is too long"))?;
     let mut request = FrameScanner::request(header.kind, max_message);

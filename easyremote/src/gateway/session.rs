@@ -14,8 +14,10 @@ use crate::gateway::routes::Registration;
 use crate::gateway::{Shared, relay};
 use crate::gauge::Gauge;
 use crate::transport::control_stream::ControlStream;
+use crate::transport::credit::Credits;
 use crate::transport::endpoint::{admit_client, admit_node};
 use crate::transport::reset;
+use crate::transport::stream::halves;
 use crate::wire::control::{Control, Hello, Role, Welcome};
 use crate::wire::directory::RESERVED;
 use crate::wire::header::Caller;
@@ -90,11 +92,11 @@ async fn authenticate(
     connection: &quinn::Connection,
     shared: &Shared,
 ) -> Result<(ControlStream, Hello), Refused> {
-    let (send, recv) = connection
+    let stream = connection
         .accept_bi()
         .await
         .map_err(|cause| (None, reset::connection_error(cause, ErrorKind::ConnectionLost)))?;
-    let mut control = ControlStream::new(send, recv);
+    let mut control = ControlStream::new(connection, stream);
     match control.next().await {
         Ok(Control::Hello(hello)) => {
             let token = shared.identity.token(hello.role);
@@ -135,7 +137,7 @@ async fn serve_client(
     let [a, b, c, d, ..] = hello.boot;
     let id = format!("client-{:08x}", u32::from_be_bytes([a, b, c, d]));
     let caller = Caller { role: Role::Client, id, address: connection.remote_address() };
-    let mut calls = Calls::new(connection, caller, shared);
+    let mut calls = Calls::new(connection, control, caller, shared);
     let mut told = false;
     loop {
         tokio::select! {
@@ -163,13 +165,13 @@ async fn serve_node(
         Control::Register(register) => register,
         other => return Err(unexpected(&other)),
     };
-    let session = NodeSession::new(connection.clone(), control.misses().clone(), hello, register);
+    let session = NodeSession::new(connection.clone(), control, hello, register);
     let registration = register_node(session, shared)?;
     control.queue(&Control::Registered)?;
     info!("node registered");
     let (role, id) = (Role::Node, hello.id.clone());
     let caller = Caller { role, id, address: connection.remote_address() };
-    let mut calls = Calls::new(connection, caller, shared);
+    let mut calls = Calls::new(connection, control, caller, shared);
     let left = loop {
         tokio::select! {
             error = calls.relay() => break error,
@@ -195,6 +197,7 @@ async fn serve_node(
 /// its node.
 struct Calls<'a> {
     connection: &'a quinn::Connection,
+    credits: Arc<Credits>,
     caller: Arc<Caller>,
     /// No other connection has it.
     number: u64,
@@ -203,9 +206,15 @@ struct Calls<'a> {
 }
 
 impl<'a> Calls<'a> {
-    fn new(connection: &'a quinn::Connection, caller: Caller, shared: &'a Arc<Shared>) -> Self {
+    fn new(
+        connection: &'a quinn::Connection,
+        control: &ControlStream,
+        caller: Caller,
+        shared: &'a Arc<Shared>,
+    ) -> Self {
         let number = shared.counters.sessions.fetch_add(1, Ordering::Relaxed);
-        Self { connection, caller: Arc::new(caller), number, shared, running: JoinSet::new() }
+        let (caller, credits) = (Arc::new(caller), control.credits().clone());
+        Self { connection, credits, caller, number, shared, running: JoinSet::new() }
     }
 
     /// Relays the peer's calls until it leaves; says why. Cancel safe.
@@ -213,10 +222,11 @@ impl<'a> Calls<'a> {
         loop {
             tokio::select! {
                 stream = self.connection.accept_bi() => match stream {
-                    Ok((send, recv)) => {
+                    Ok(stream) => {
                         self.shared.counters.calls.fetch_add(1, Ordering::Relaxed);
                         let (shared, caller) = (self.shared.clone(), self.caller.clone());
-                        let call = relay::serve(send, recv, shared, caller, self.number);
+                        let stream = halves(stream, &self.credits);
+                        let call = relay::serve(stream, shared, caller, self.number);
                         self.running.spawn(call.in_current_span());
                     }
                     Err(cause) => {

@@ -36,20 +36,18 @@ const HANDOVER: usize = 32 << 10;
 
 /// Serves one call.
 pub(super) async fn serve(
-    send: quinn::SendStream,
-    recv: quinn::RecvStream,
+    (send, recv): (SendHalf, RecvHalf),
     shared: Arc<Shared>,
     link: Arc<Link>,
     max_message: usize,
 ) {
     let _gauge = Gauge::up(&shared.counters.in_flight);
-    let send = SendHalf::new(send);
     let interrupts = Interrupts { stopped: send.stopped(), deadline: None, receiving: None };
     // However the call ends, its function hears of it, unless it is detached.
     let cancelled = CancellationToken::new();
     let _ended = cancelled.clone().drop_guard();
     let mut call = Call { send, interrupts, cancelled, trace: None, shared: &shared };
-    match call.read(RecvHalf::new(recv), link, max_message).await {
+    match call.read(recv, link, max_message).await {
         Ok((function, inputs, request)) => call.run(function, inputs, request).await,
         Err(Refusal::Answer(error)) => call.fail(&error.with_node(&*shared.id)).await,
         Err(Refusal::Gone) => {}

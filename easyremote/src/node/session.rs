@@ -16,6 +16,7 @@ use crate::node::{Shared, dispatch};
 use crate::transport::dial::{Dialled, Dialler};
 use crate::transport::link::{Link, LinkState};
 use crate::transport::reset;
+use crate::transport::stream::halves;
 use crate::wire::control::Control;
 
 /// Longest wait for the gateway to hear that the node leaves.
@@ -94,10 +95,11 @@ async fn serve(
                 }
             }
             stream = connection.accept_bi() => match stream {
-                Ok((send, recv)) => {
+                Ok(stream) => {
                     shared.counters.calls.fetch_add(1, Ordering::Relaxed);
                     let (shared, link) = (shared.clone(), link.clone());
-                    calls.spawn(dispatch::serve(send, recv, shared, link, max_message));
+                    let stream = halves(stream, control.credits());
+                    calls.spawn(dispatch::serve(stream, shared, link, max_message));
                 }
                 Err(cause) => break reset::connection_error(cause, ErrorKind::ConnectionLost),
             },

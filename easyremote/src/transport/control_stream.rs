@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
 
 use crate::error::{Error, ErrorKind};
+use crate::transport::credit::Credits;
 use crate::transport::stream::{Broken, RecvHalf, SendHalf};
 use crate::wire::bytes::Malformed;
-use crate::wire::control::Control;
+use crate::wire::control::{Control, Credit};
 use crate::wire::frame::{FrameBuffer, FrameKind};
 use crate::wire::limits::{HEARTBEAT, HEARTBEAT_MISSES};
 
@@ -32,6 +33,8 @@ pub(crate) struct ControlStream {
     echoed: u64,
     /// Pings that the peer should have echoed by now, for others to see.
     misses: Arc<AtomicU32>,
+    /// Of the other streams of the connection; news of them comes and goes here.
+    credits: Arc<Credits>,
 }
 
 /// Most bytes that may wait to be written: a peer that pings without reading the echoes, or a
@@ -39,7 +42,10 @@ pub(crate) struct ControlStream {
 const MAX_QUEUED: usize = 2 << 20;
 
 impl ControlStream {
-    pub(crate) fn new(send: quinn::SendStream, recv: quinn::RecvStream) -> Self {
+    pub(crate) fn new(
+        connection: &quinn::Connection,
+        (send, recv): (quinn::SendStream, quinn::RecvStream),
+    ) -> Self {
         let mut ticks = interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
         // After a pause of the whole process the missed ticks would count as missed echoes.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -53,12 +59,18 @@ impl ControlStream {
             pings: 0,
             echoed: 0,
             misses: Arc::default(),
+            credits: Credits::new(connection.clone()),
         }
     }
 
     /// Heartbeats in a row that the peer has not echoed in time.
     pub(crate) fn misses(&self) -> &Arc<AtomicU32> {
         &self.misses
+    }
+
+    /// What the other streams of the connection are wrapped with.
+    pub(crate) fn credits(&self) -> &Arc<Credits> {
+        &self.credits
     }
 
     /// Queues a message; [`next`](Self::next) and [`flush`](Self::flush) write it.
@@ -114,6 +126,12 @@ impl ControlStream {
                     }
                 }
                 _ = self.ticks.tick() => self.ping()?,
+                // What is not fetched while the peer reads nothing is replaced by what is newer.
+                due = self.credits.due(), if self.out.is_empty() => {
+                    for (stream, limit) in due {
+                        self.queue(&Control::Credit(Credit { stream, limit }))?;
+                    }
+                }
             }
         }
     }
@@ -153,6 +171,7 @@ impl ControlStream {
                     self.echoed = self.echoed.max(number);
                     self.misses.store(0, Ordering::Relaxed);
                 }
+                Control::Credit(Credit { stream, limit }) => self.credits.granted(stream, limit),
                 Control::Pong(_) => return Err(broken("an echo of nothing".into())),
                 message => return Ok(Some(message)),
             }

@@ -51,7 +51,7 @@ pub(crate) struct Dialled {
 impl Dialled {
     /// What those get who open calls on it, and what tells when they have all ended.
     pub(crate) fn live(&self) -> (Live, Unused) {
-        Live::new(self.connection.clone(), self.max_message)
+        Live::new(self.connection.clone(), self.control.credits().clone(), self.max_message)
     }
 }
 
@@ -193,11 +193,11 @@ impl Dialler {
             Ok(connected) => connected.map_err(|cause| self.handshake_error(cause))?,
             Err(_) => return Err(self.silence()),
         };
-        let (send, recv) = connection
+        let stream = connection
             .open_bi()
             .await
             .map_err(|cause| reset::connection_error(cause, ErrorKind::Unavailable))?;
-        let mut control = ControlStream::new(send, recv);
+        let mut control = ControlStream::new(&connection, stream);
         control.queue(&Control::Hello(Hello {
             role: self.role,
             proof: token.prove(&connection, self.role)?,

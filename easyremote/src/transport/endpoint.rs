@@ -12,7 +12,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::error::{Error, ErrorKind};
 use crate::transport::identity::{Identity, Pin};
 use crate::transport::tls;
-use crate::wire::limits::{IDLE_TIMEOUT, MAX_CLIENT_STREAMS, MAX_NODE_STREAMS, STREAM_WINDOW};
+use crate::wire::limits::{
+    GROWN_WINDOWS, IDLE_TIMEOUT, MAX_CLIENT_STREAMS, MAX_NODE_STREAMS, MAX_STREAM_WINDOW,
+    STREAM_WINDOW,
+};
 
 /// Size of a socket's buffers, each way: with the common default of 208 KiB the kernel drops
 /// packets whenever a few megabytes are under way.
@@ -77,11 +80,11 @@ fn credit(calls: u32, more: u32) -> VarInt {
     VarInt::from_u32(calls.saturating_add(more))
 }
 
-/// Room for as many full stream windows as there can be calls: however many of them nobody reads,
-/// the others go on.
+/// Room for as many full stream windows as there can be calls, and for all that they may have grown:
+/// however many of them nobody reads, the others go on.
 fn receive_window(calls: u32) -> VarInt {
     let streams = credit(calls, 1).into_inner();
-    VarInt::from_u64(streams * u64::from(STREAM_WINDOW)).unwrap_or(VarInt::MAX)
+    VarInt::from_u64(streams * STREAM_WINDOW + GROWN_WINDOWS).unwrap_or(VarInt::MAX)
 }
 
 fn common_transport() -> TransportConfig {
@@ -89,7 +92,8 @@ fn common_transport() -> TransportConfig {
     config
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        // What a stream may grow to; see `transport::credit` for what it begins with.
+        .stream_receive_window(VarInt::from_u64(MAX_STREAM_WINDOW).unwrap_or(VarInt::MAX))
         .send_window(SEND_WINDOW)
         .max_idle_timeout(quinn::IdleTimeout::try_from(IDLE_TIMEOUT).ok());
     config

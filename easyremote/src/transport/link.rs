@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind};
 use crate::gauge::{Charge, Gauge, RetryBudget};
+use crate::transport::credit::Credits;
 use crate::transport::identity::random;
 use crate::wire::header::CallId;
 use crate::wire::limits::{MAX_PARKED, MAX_PARKED_BYTES, STALL_TIMEOUT};
@@ -56,6 +57,7 @@ pub(crate) enum LinkState {
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) connection: quinn::Connection,
+    pub(crate) credits: Arc<Credits>,
     /// Longest message that both sides allow, in bytes.
     pub(crate) max_message: usize,
     /// Dropped with the last user.
@@ -67,9 +69,13 @@ pub(crate) struct Live {
 pub(crate) struct Unused(mpsc::Receiver<Infallible>);
 
 impl Live {
-    pub(crate) fn new(connection: quinn::Connection, max_message: usize) -> (Self, Unused) {
+    pub(crate) fn new(
+        connection: quinn::Connection,
+        credits: Arc<Credits>,
+        max_message: usize,
+    ) -> (Self, Unused) {
         let (_used, unused) = mpsc::channel(1);
-        (Self { connection, max_message, _used }, Unused(unused))
+        (Self { connection, credits, max_message, _used }, Unused(unused))
     }
 }
 

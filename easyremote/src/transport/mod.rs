@@ -6,6 +6,7 @@
 pub(crate) mod address;
 pub(crate) mod control_stream;
 pub(crate) mod credentials;
+pub(crate) mod credit;
 pub(crate) mod dial;
 pub(crate) mod endpoint;
 pub(crate) mod handover;

@@ -5,7 +5,8 @@
 //! and echo it as `Pong`.
 //!
 //! A gateway that drains tells its clients with `Draining`: they make no new calls on this
-//! connection, and close it after the last one. A node that drains says `Draining` to its gateways:
+//! connection, and close it after the last one. Both sides say `Credit` of streams that they read
+//! (`transport::credit`). A node that drains says `Draining` to its gateways:
 //! they give it no more calls, and say `Drained` after the last one.
 
 use crate::error::Error;
@@ -63,6 +64,16 @@ pub(crate) enum Control {
     Pong(u64),
     Draining,
     Drained,
+    Credit(Credit),
+}
+
+/// The receiver of a stream lets its sender go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Credit {
+    /// QUIC's id of the stream.
+    pub(crate) stream: u64,
+    /// Bytes that may be sent on it in all.
+    pub(crate) limit: u64,
 }
 
 /// The dialler's first message.
@@ -121,6 +132,7 @@ mod tag {
     pub(super) const PONG: u8 = 7;
     pub(super) const DRAINING: u8 = 8;
     pub(super) const DRAINED: u8 = 9;
+    pub(super) const CREDIT: u8 = 10;
 }
 
 /// Longest signature and longest documentation of an offer, in bytes; both are cut, not refused.
@@ -149,6 +161,10 @@ impl Control {
             Self::Pong(number) => put_number(out, tag::PONG, *number),
             Self::Draining => out.push(tag::DRAINING),
             Self::Drained => out.push(tag::DRAINED),
+            Self::Credit(credit) => {
+                put_number(out, tag::CREDIT, credit.stream);
+                out.put_varint(credit.limit);
+            }
         }
         frame::finish(out, start, MAX_CONTROL)
     }
@@ -171,6 +187,10 @@ impl Control {
             tag::PONG => reader.varint("number").map(Self::Pong),
             tag::DRAINING => Ok(Self::Draining),
             tag::DRAINED => Ok(Self::Drained),
+            tag::CREDIT => Ok(Self::Credit(Credit {
+                stream: reader.varint("stream")?,
+                limit: reader.varint("limit")?,
+            })),
             unknown => Err(Malformed::new(format!("control message of unknown tag {unknown}"))),
         }
     }
@@ -287,6 +307,7 @@ mod tests {
             Control::Pong(2),
             Control::Draining,
             Control::Drained,
+            Control::Credit(Credit { stream: 300, limit: 1 << 40 }),
         ]
     }
 
