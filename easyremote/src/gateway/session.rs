@@ -15,7 +15,7 @@ use crate::gateway::{Shared, relay};
 use crate::gauge::Gauge;
 use crate::transport::control_stream::ControlStream;
 use crate::transport::credit::Credits;
-use crate::transport::endpoint::{admit_client, admit_node};
+use crate::transport::endpoint::{Allowance, admit_client, admit_node};
 use crate::transport::reset;
 use crate::transport::stream::halves;
 use crate::wire::control::{Control, Hello, Role, Welcome};
@@ -131,13 +131,13 @@ async fn serve_client(
 ) -> Result<(), Error> {
     let _gauge = Gauge::up(&shared.counters.clients);
     let _busy = shared.busy.token();
-    admit_client(connection);
+    let allowance = admit_client(connection);
     welcome(control, shared)?;
     debug!("client connected");
     let [a, b, c, d, ..] = hello.boot;
     let id = format!("client-{:08x}", u32::from_be_bytes([a, b, c, d]));
     let caller = Caller { role: Role::Client, id, address: connection.remote_address() };
-    let mut calls = Calls::new(connection, control, caller, shared);
+    let mut calls = Calls::new(connection, allowance, control, caller, shared);
     let mut told = false;
     loop {
         tokio::select! {
@@ -159,7 +159,7 @@ async fn serve_node(
     hello: &Hello,
     shared: &Arc<Shared>,
 ) -> Result<(), Error> {
-    admit_node(connection);
+    let allowance = admit_node(connection);
     welcome(control, shared)?;
     let register = match control.next_within(AUTHENTICATION_TIMEOUT).await? {
         Control::Register(register) => register,
@@ -171,7 +171,7 @@ async fn serve_node(
     info!("node registered");
     let (role, id) = (Role::Node, hello.id.clone());
     let caller = Caller { role, id, address: connection.remote_address() };
-    let mut calls = Calls::new(connection, control, caller, shared);
+    let mut calls = Calls::new(connection, allowance, control, caller, shared);
     let left = loop {
         tokio::select! {
             error = calls.relay() => break error,
@@ -197,6 +197,7 @@ async fn serve_node(
 /// its node.
 struct Calls<'a> {
     connection: &'a quinn::Connection,
+    allowance: Allowance,
     credits: Arc<Credits>,
     caller: Arc<Caller>,
     /// No other connection has it.
@@ -208,13 +209,14 @@ struct Calls<'a> {
 impl<'a> Calls<'a> {
     fn new(
         connection: &'a quinn::Connection,
+        allowance: Allowance,
         control: &ControlStream,
         caller: Caller,
         shared: &'a Arc<Shared>,
     ) -> Self {
         let number = shared.counters.sessions.fetch_add(1, Ordering::Relaxed);
         let (caller, credits) = (Arc::new(caller), control.credits().clone());
-        Self { connection, credits, caller, number, shared, running: JoinSet::new() }
+        Self { connection, allowance, credits, caller, number, shared, running: JoinSet::new() }
     }
 
     /// Relays the peer's calls until it leaves; says why. Cancel safe.
@@ -228,6 +230,7 @@ impl<'a> Calls<'a> {
                         let stream = halves(stream, &self.credits);
                         let call = relay::serve(stream, shared, caller, self.number);
                         self.running.spawn(call.in_current_span());
+                        self.allowance.note(self.running.len());
                     }
                     Err(cause) => {
                         return reset::connection_error(cause, ErrorKind::ConnectionLost);
