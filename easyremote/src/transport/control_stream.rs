@@ -9,9 +9,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
 use tracing::trace;
 
 use crate::error::{Error, ErrorKind};
+use crate::transport::credit::Credits;
 use crate::transport::stream::{Broken, RecvHalf, SendHalf};
 use crate::wire::bytes::Malformed;
-use crate::wire::control::Control;
+use crate::wire::control::{Control, Credit};
 use crate::wire::frame::{FrameBuffer, FrameKind};
 use crate::wire::limits::{HEARTBEAT, HEARTBEAT_MISSES, MAX_CONTROL, MAX_HELLO};
 
@@ -37,6 +38,8 @@ pub(crate) struct ControlStream {
     trusted: bool,
     /// Pings that the peer should have echoed by now, for others to see.
     misses: Arc<AtomicU32>,
+    /// Of the other streams of the connection; news of them comes and goes here.
+    credits: Arc<Credits>,
 }
 
 /// Most bytes that may wait to be written: a peer that pings without reading the echoes, or a
@@ -44,7 +47,10 @@ pub(crate) struct ControlStream {
 const MAX_QUEUED: usize = 2 << 20;
 
 impl ControlStream {
-    pub(crate) fn new(send: quinn::SendStream, recv: quinn::RecvStream) -> Self {
+    pub(crate) fn new(
+        connection: &quinn::Connection,
+        (send, recv): (quinn::SendStream, quinn::RecvStream),
+    ) -> Self {
         let mut ticks = interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
         // After a pause of the whole process the missed ticks would count as missed echoes.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -60,12 +66,16 @@ impl ControlStream {
             echoed: 0,
             trusted: true,
             misses: Arc::default(),
+            credits: Credits::new(connection.clone()),
         }
     }
 
     /// The end of a gateway, whose peer has yet to prove who it is.
-    pub(crate) fn with_stranger(send: quinn::SendStream, recv: quinn::RecvStream) -> Self {
-        let mut control = Self { trusted: false, ..Self::new(send, recv) };
+    pub(crate) fn with_stranger(
+        connection: &quinn::Connection,
+        stream: (quinn::SendStream, quinn::RecvStream),
+    ) -> Self {
+        let mut control = Self { trusted: false, ..Self::new(connection, stream) };
         control.buffer.allow_control(MAX_HELLO);
         control
     }
@@ -79,6 +89,11 @@ impl ControlStream {
     /// Heartbeats in a row that the peer has not echoed in time.
     pub(crate) fn misses(&self) -> &Arc<AtomicU32> {
         &self.misses
+    }
+
+    /// What the other streams of the connection are wrapped with.
+    pub(crate) fn credits(&self) -> &Arc<Credits> {
+        &self.credits
     }
 
     /// Queues a message; [`next`](Self::next) and [`flush`](Self::flush) write it.
@@ -140,6 +155,12 @@ impl ControlStream {
                     }
                 }
                 _ = self.ticks.tick() => self.ping()?,
+                // What is not fetched while the peer reads nothing is replaced by what is newer.
+                due = self.credits.due(), if self.out.is_empty() => {
+                    for (stream, limit) in due {
+                        self.queue(&Control::Credit(Credit { stream, limit }))?;
+                    }
+                }
             }
         }
     }
@@ -182,6 +203,9 @@ impl ControlStream {
                 Control::Pong(number) if number <= self.pings => {
                     self.echoed = self.echoed.max(number);
                     self.misses.store(0, Ordering::Relaxed);
+                }
+                Control::Credit(Credit { stream, limit }) if self.trusted => {
+                    self.credits.granted(stream, limit);
                 }
                 Control::Pong(_) => return Err(broken("an echo of nothing".into())),
                 Control::Unknown(tag) => trace!(tag, "a note that this version does not know"),

@@ -9,6 +9,7 @@ mod backoff;
 pub(crate) mod certificates;
 pub(crate) mod control_stream;
 pub(crate) mod credentials;
+pub(crate) mod credit;
 pub(crate) mod dial;
 pub(crate) mod endpoint;
 pub(crate) mod handover;

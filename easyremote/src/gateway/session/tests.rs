@@ -42,8 +42,8 @@ impl Raw {
 
     /// Says `first`, and gives the gateway's answer, for which it has a second.
     async fn say(&self, first: &Control) -> Result<Control, Error> {
-        let (send, recv) = self.connection.open_bi().await.unwrap();
-        let mut control = ControlStream::new(send, recv);
+        let stream = self.connection.open_bi().await.unwrap();
+        let mut control = ControlStream::new(&self.connection, stream);
         control.queue(first).unwrap();
         let said = Instant::now();
         let answer = control.next().await;
@@ -121,8 +121,8 @@ async fn a_client_does_not_become_a_node_by_registering() {
     let (gateway, identity, _state) = gateway().await;
     let raw = Raw::dial(&gateway, &identity).await;
     let proof = Some(raw.proof(&identity.token(Role::Client, "default"), Role::Client));
-    let (send, recv) = raw.connection.open_bi().await.unwrap();
-    let mut control = ControlStream::new(send, recv);
+    let stream = raw.connection.open_bi().await.unwrap();
+    let mut control = ControlStream::new(&raw.connection, stream);
     let (role, id) = (Role::Client, String::new());
     control.queue(&Control::Hello(Hello { role, proof, id, boot: [0; 16], epoch: 0 })).unwrap();
     let register =
