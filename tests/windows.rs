@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::proxy::{Faults, Proxy};
+use common::proxy::{Faults, Proxy, Way};
 use common::{World, soon, until};
 use easyremote::{functions, remote};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -29,6 +29,11 @@ fn endless(counter: usize) -> impl Stream<Item = Bytes> {
 #[remote]
 async fn sum(chunks: impl Stream<Item = Bytes>) -> u64 {
     chunks.fold(0, |sum, chunk| async move { sum + chunk.len() as u64 }).await
+}
+
+#[remote]
+async fn blob(length: usize) -> Bytes {
+    Bytes::from(vec![7; length])
 }
 
 #[remote]
@@ -58,6 +63,34 @@ async fn a_distant_consumer_that_keeps_up_has_more_on_its_way() {
     }
     // Without a wider window it is 256 KiB on each hop, and some buffers.
     until(|| made(0) - read > 2 << 20).await;
+}
+
+/// Makes a call over a distance, on a lane or a stream of its own, whose answer is 12 MiB long; says how
+/// much of it was on its way at a time.
+async fn most_of_an_answer_under_way(lanes: bool) -> u64 {
+    const LENGTH: usize = 12 << 20;
+    let world = World::start().await;
+    let _node = world.node(functions![blob]).await;
+    let proxy = far(&world);
+    let builder = easyremote::Client::builder(proxy.address()).state_dir(world.state_dir());
+    let client = soon(builder.lanes(lanes).connect()).await.unwrap();
+    assert_eq!(soon(blob::call(&client, LENGTH)).await.unwrap().len(), LENGTH);
+    proxy.counts(Way::FromGateway).most_held
+}
+
+// Without a wider window it is 256 KiB, and what surrounds it in packets.
+const NARROW: u64 = 400 << 10;
+
+#[tokio::test]
+async fn a_long_answer_to_a_distant_caller_has_more_on_its_way() {
+    let most = most_of_an_answer_under_way(false).await;
+    assert!(most > 2 * NARROW, "{} KiB", most >> 10);
+}
+
+#[tokio::test]
+async fn so_has_one_whose_call_came_on_a_lane() {
+    let most = most_of_an_answer_under_way(true).await;
+    assert!(most > 2 * NARROW, "{} KiB", most >> 10);
 }
 
 #[tokio::test]
