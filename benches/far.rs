@@ -20,6 +20,11 @@ async fn echo(bytes: Bytes) -> Bytes {
     bytes
 }
 
+#[remote]
+async fn blob(length: usize) -> Bytes {
+    Bytes::from(vec![7; length])
+}
+
 #[remote(stream)]
 fn items(n: u64, length: u64) -> impl Stream<Item = Bytes> {
     let item = Bytes::from(vec![7; length as usize]);
@@ -71,12 +76,16 @@ async fn bulk(client: &Client, megabytes: usize) {
     let received = upload::call(client, chunks).await.unwrap();
     assert_eq!(received, (n * LENGTH) as u64);
     print_rate(&format!("an upload of {megabytes} MB"), n * LENGTH, begun.elapsed());
+    // Of a call on a lane.
+    let begun = Instant::now();
+    assert_eq!(blob::call(client, n * LENGTH).await.unwrap().len(), n * LENGTH);
+    print_rate(&format!("an answer of {megabytes} MB"), n * LENGTH, begun.elapsed());
 }
 
 #[tokio::main]
 async fn main() {
     let world = World::start().await;
-    let _node = world.node(functions![echo, items, upload]).await;
+    let _node = world.node(functions![blob, echo, items, upload]).await;
     let proxy = Proxy::start(world.gateway.local_addr(), 1);
     proxy.set_both(Faults { delay: ROUND_TRIP / 2, ..Faults::default() });
     let client = calls(&world, &proxy).await;
