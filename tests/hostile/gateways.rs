@@ -157,17 +157,21 @@ async fn items_after_the_end_are_not_read() {
     soon(async { while send.write_all(&[0; 1_000]).await.is_ok() {} }).await;
 }
 
-/// All of an answer of 1 MiB but its last byte.
-fn most_of_a_mib() -> Vec<u8> {
-    let body = [&[0xfc][..], &(MIB as u32 - 5).to_le_bytes(), &vec![0; MIB - 6]].concat();
-    [wire::begun(wire::BODY, MIB as u32), body].concat()
+/// More than the widest window of a stream, which is what an impostor can have under way that keeps to
+/// no credit.
+const LONG: usize = 5 * MIB;
+
+/// All of an answer of that length but its last byte.
+fn most_of_a_long_answer() -> Vec<u8> {
+    let body = [&[0xfc][..], &(LONG as u32 - 5).to_le_bytes(), &vec![0; LONG - 6]].concat();
+    [wire::begun(wire::BODY, LONG as u32), body].concat()
 }
 
 #[tokio::test]
 async fn answers_that_never_end_have_limited_room() {
     let impostor = Impostor::start();
-    let builder = Client::builder(&*impostor.ticket("erc_")).max_message(MIB).lanes(false);
-    let (client, connection) = connect(&impostor, builder.max_unfinished(2 * MIB as u64)).await;
+    let builder = Client::builder(&*impostor.ticket("erc_")).max_message(LONG).lanes(false);
+    let (client, connection) = connect(&impostor, builder.max_unfinished(2 * LONG as u64)).await;
     let calls = join_all((0..3).map(|_| tokio::spawn(blob::call(&client)))).boxed();
     let calls = tokio::spawn(calls);
     let mut streams = Vec::new();
@@ -176,7 +180,7 @@ async fn answers_that_never_end_have_limited_room() {
     }
     // There is room for two of them. What the third sends stays in its window, which is smaller.
     let [(first, _), (second, _), (third, _)] = &mut streams[..] else { unreachable!() };
-    let bytes = most_of_a_mib();
+    let bytes = most_of_a_long_answer();
     soon(first.write_all(&bytes)).await.unwrap();
     soon(second.write_all(&bytes)).await.unwrap();
     let mut writing = third.write_all(&bytes).boxed();
@@ -198,7 +202,7 @@ async fn answers_that_never_end_have_limited_room() {
     soon(second.write_all(&[0])).await.unwrap();
     soon(third.write_all(&[0])).await.unwrap();
     for answer in soon(calls).await.unwrap() {
-        assert_eq!(answer.unwrap().unwrap().len(), MIB - 5);
+        assert_eq!(answer.unwrap().unwrap().len(), LONG - 5);
     }
 }
 

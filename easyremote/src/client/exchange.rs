@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Executed};
 use crate::function::context::Scope;
 use crate::transport::handover::{Feeder, Taker};
 use crate::transport::link::{Link, Live};
-use crate::transport::stream::{Broken, FrameError, RecvHalf, SendHalf};
+use crate::transport::stream::{Broken, FrameError, RecvHalf, halves};
 use crate::wire::error::read_error;
 use crate::wire::frame::{FRAME_HEADER, Frame, FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
@@ -284,7 +284,7 @@ impl Exchange {
         }
         let limit = self.link.connect_timeout;
         self.request.header.wish.patience = self.past.patience(&live, limit);
-        let (send, recv) = match timeout(limit, connection.open_bi()).await {
+        let stream = match timeout(limit, connection.open_bi()).await {
             Ok(opened) => opened.map_err(|cause| self.lost(Broken::Connection(cause)))?,
             Err(_) => {
                 let text = format!(
@@ -294,7 +294,7 @@ impl Exchange {
                 return Err(Error::new(ErrorKind::Overloaded, text));
             }
         };
-        let (mut send, recv) = (SendHalf::new(send), RecvHalf::new(recv));
+        let (mut send, recv) = halves(stream, &live.credits);
         let first = self.first()?;
         let mut written = send.write(&first).await;
         if written.is_ok() && self.request.body.len() > SHORT {

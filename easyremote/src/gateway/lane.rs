@@ -98,6 +98,8 @@ impl Drop for InFlight {
 
 /// Serves the lane that `peer` has opened; `first` has come on it already.
 pub(super) async fn serve(mut hop: Hop, first: Bytes, peer: Arc<Peer>) {
+    hop.send.lift();
+    hop.recv.lift();
     let connection = peer.connection.clone();
     if peer.has_lane.swap(true, Ordering::Relaxed) {
         return break_off(&connection, Malformed::new("a second lane on one connection"));

@@ -135,7 +135,7 @@ impl GatewayLimits {
 
     /// Most calls and streams that one peer can be sure to have open; up to a seventh more may be
     /// let through. 1,024 unless set, at least 1 and at most 65,536. Further ones wait at the peer.
-    /// Each may leave 256 KiB unread at the gateway.
+    /// All of them together may leave 256 KiB for each unread at the gateway, and up to 80 MiB more.
     pub fn calls_per_peer(mut self, calls: u32) -> Self {
         self.calls_per_peer = calls.clamp(1, 1 << 16);
         self

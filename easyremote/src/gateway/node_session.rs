@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::gateway::choice::Latency;
 use crate::gateway::lane::node::NodeLane;
+use crate::transport::credit::Credits;
 use crate::wire::control::{Hello, Register};
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
@@ -23,6 +24,7 @@ pub(super) struct NodeSession {
     boot: [u8; 16],
     epoch: u64,
     connection: quinn::Connection,
+    credits: Arc<Credits>,
     /// Without the tags, which change.
     pub(super) register: Register,
     /// For small calls; there once the node is registered.
@@ -59,9 +61,11 @@ pub(super) enum Drain {
 }
 
 impl NodeSession {
-    /// `misses` counts the heartbeats in a row that the node has not echoed.
+    /// `credits` is for the streams of `connection`; `misses` counts the heartbeats in a row that the
+    /// node has not echoed.
     pub(super) fn new(
         connection: quinn::Connection,
+        credits: Arc<Credits>,
         misses: Arc<AtomicU32>,
         identity: &str,
         hello: &Hello,
@@ -81,6 +85,7 @@ impl NodeSession {
             boot: hello.boot,
             epoch: hello.epoch,
             connection,
+            credits,
             register,
             lane: OnceLock::new(),
             tags,
@@ -100,6 +105,11 @@ impl NodeSession {
 
     pub(super) fn lane(&self) -> Option<Arc<NodeLane>> {
         self.lane.get().cloned()
+    }
+
+    /// For the streams of its connection.
+    pub(super) fn credits(&self) -> &Arc<Credits> {
+        &self.credits
     }
 
     /// Whether `newer` may have this session's id.

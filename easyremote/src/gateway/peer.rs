@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::gateway::Shared;
 use crate::gateway::limits::{GatewayLimits, hit};
 use crate::gauge::Charge;
+use crate::transport::credit::Credits;
 use crate::wire::frame::FRAME_HEADER;
 use crate::wire::header::Caller;
 
@@ -22,6 +23,8 @@ pub(super) struct Peer {
     /// No other connection has it.
     pub(super) number: u64,
     pub(super) connection: quinn::Connection,
+    /// For the streams of that.
+    pub(super) credits: Arc<Credits>,
     /// It has opened its lane.
     pub(super) has_lane: AtomicBool,
     pub(super) cancels: Cancels,
@@ -32,6 +35,7 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(
         connection: &quinn::Connection,
+        credits: &Arc<Credits>,
         caller: Caller,
         shared: &Arc<Shared>,
     ) -> Self {
@@ -40,6 +44,7 @@ impl Peer {
             caller,
             number: shared.counters.sessions.fetch_add(1, Ordering::Relaxed),
             connection: connection.clone(),
+            credits: credits.clone(),
             has_lane: AtomicBool::new(false),
             cancels: Cancels::new(&shared.limits),
             buffered: Arc::default(),

@@ -16,7 +16,7 @@ use crate::gateway::routes::Place;
 use crate::gateway::{Refusal, Shared, directory, lane};
 use crate::gauge::Gauge;
 use crate::transport::reset;
-use crate::transport::stream::{Broken, RecvHalf, SendHalf};
+use crate::transport::stream::{Broken, RecvHalf, SendHalf, halves};
 use crate::wire::error::put_error;
 use crate::wire::frame::{FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
@@ -24,11 +24,11 @@ use crate::wire::limits::HEADER_TIMEOUT;
 use crate::wire::scanner::FrameScanner;
 
 /// Serves one stream that `peer` has opened.
-pub(super) async fn serve(send: quinn::SendStream, recv: quinn::RecvStream, peer: Arc<Peer>) {
+pub(super) async fn serve((send, recv): (SendHalf, RecvHalf), peer: Arc<Peer>) {
     let shared = &peer.shared;
     let gauge = Gauge::up(&shared.counters.in_flight);
     let busy = shared.busy.token();
-    let mut client = Hop { send: SendHalf::new(send), recv: RecvHalf::new(recv) };
+    let mut client = Hop { send, recv };
     let mut buffer = FrameBuffer::new(0);
     let limit = shared.limits.header_timeout;
     let opened = timeout(limit, read_first(&mut client.recv, &mut buffer)).await;
@@ -201,7 +201,7 @@ pub(super) async fn open(
     };
     // Calls in flight are counted below the node's limit, so a stream is there at once, or as soon
     // as the node's word that an earlier one is closed has come.
-    let (send, recv) = match timeout(HEADER_TIMEOUT, place.node().connection().open_bi()).await {
+    let stream = match timeout(HEADER_TIMEOUT, place.node().connection().open_bi()).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(cause)) => return Err(lost(reset::connection_error(cause, ErrorKind::NodeLost))),
         Err(_) => {
@@ -209,7 +209,8 @@ pub(super) async fn open(
             return Err(Error::new(ErrorKind::Overloaded, text));
         }
     };
-    let mut node = Hop { send: SendHalf::new(send), recv: RecvHalf::new(recv) };
+    let (send, recv) = halves(stream, place.node().credits());
+    let mut node = Hop { send, recv };
     let mut first = Vec::with_capacity(256);
     header.put(&mut first).map_err(|_| protocol("the call header is too long"))?;
     let mut request = FrameScanner::request(header.kind, max_message);

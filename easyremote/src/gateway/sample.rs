@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU32;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::node_session::NodeSession;
 use crate::transport::certificates::Shown;
+use crate::transport::credit::Credits;
 use crate::transport::endpoint;
 use crate::transport::identity::{Identity, SERVER_NAME};
 use crate::transport::tls::Expected;
@@ -44,9 +45,10 @@ impl Peer {
     pub(super) fn node(&self, id: &str, register: Register) -> (Arc<NodeSession>, Arc<AtomicU32>) {
         let misses = Arc::new(AtomicU32::new(0));
         let (id, boot) = (id.to_owned(), [0; 16]);
+        let (connection, credits) =
+            (self.connection.clone(), Credits::new(self.connection.clone()));
         let hello = Hello { role: Role::Node, proof: None, id, boot, epoch: 0 };
-        let node =
-            NodeSession::new(self.connection.clone(), misses.clone(), "node", &hello, register);
+        let node = NodeSession::new(connection, credits, misses.clone(), "node", &hello, register);
         (Arc::new(node), misses)
     }
 }

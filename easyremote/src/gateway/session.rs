@@ -20,8 +20,10 @@ use crate::gateway::{Shared, relay};
 use crate::gauge::Gauge;
 use crate::transport::congestion;
 use crate::transport::control_stream::ControlStream;
-use crate::transport::endpoint::{admit_client, admit_node};
+use crate::transport::credit::Credits;
+use crate::transport::endpoint::{Allowance, admit_client, admit_node};
 use crate::transport::reset;
+use crate::transport::stream::halves;
 use crate::wire::control::{Control, Hello, Role, Welcome};
 use crate::wire::directory::RESERVED;
 use crate::wire::header::Caller;
@@ -163,11 +165,11 @@ async fn authenticate(
     connection: &quinn::Connection,
     shared: &Shared,
 ) -> Result<(ControlStream, Hello, Admission), Refused> {
-    let streams = connection
+    let stream = connection
         .accept_bi()
         .await
         .map_err(|cause| (None, reset::connection_error(cause, ErrorKind::ConnectionLost)))?;
-    let mut control = ControlStream::with_stranger(connection, streams);
+    let mut control = ControlStream::with_stranger(connection, stream);
     match control.next().await {
         Ok(Control::Hello(hello)) => match shared.tokens.admit(connection, &hello) {
             Ok(admission) => Ok((control, hello, admission)),
@@ -191,10 +193,10 @@ async fn serve_client(
 ) -> Result<(), Error> {
     let _gauge = Gauge::up(&shared.counters.clients);
     let _busy = shared.busy.token();
-    admit_client(connection, shared.limits.calls_per_peer);
+    let allowance = admit_client(connection, shared.limits.calls_per_peer);
     welcome(control, shared)?;
     debug!("client connected");
-    let mut calls = Calls::new(connection, caller, shared);
+    let mut calls = Calls::new(connection, control.credits(), allowance, caller, shared);
     let mut told = false;
     loop {
         tokio::select! {
@@ -217,7 +219,7 @@ async fn serve_node(
     caller: Caller,
     shared: &Arc<Shared>,
 ) -> Result<(), Error> {
-    admit_node(connection, shared.limits.calls_per_peer);
+    let allowance = admit_node(connection, shared.limits.calls_per_peer);
     welcome(control, shared)?;
     let register = match control.next_within(shared.limits.authentication_timeout).await? {
         Control::Register(register) => register,
@@ -226,12 +228,14 @@ async fn serve_node(
     let offers = register.functions.iter().map(|offer| offer.name.as_str());
     shared.access.check_offers(&caller, offers)?;
     let (misses, identity) = (control.misses().clone(), &caller.identity);
-    let session = NodeSession::new(connection.clone(), misses, identity, hello, register);
+    let credits = control.credits().clone();
+    let session =
+        NodeSession::new(connection.clone(), credits.clone(), misses, identity, hello, register);
     let registration = register_node(session, shared)?;
     control.queue(&Control::Registered)?;
-    registration.set_lane(open_lane(connection.clone(), shared.max_message));
+    registration.set_lane(open_lane(connection.clone(), credits, shared.max_message));
     info!("node registered");
-    let mut calls = Calls::new(connection, caller, shared);
+    let mut calls = Calls::new(connection, control.credits(), allowance, caller, shared);
     let left = loop {
         tokio::select! {
             error = calls.relay() => break error,
@@ -263,18 +267,25 @@ async fn serve_node(
 /// its node.
 struct Calls {
     peer: Arc<Peer>,
+    allowance: Allowance,
     running: JoinSet<()>,
 }
 
 impl Calls {
-    fn new(connection: &quinn::Connection, caller: Caller, shared: &Arc<Shared>) -> Self {
-        let peer = Arc::new(Peer::new(connection, caller, shared));
-        Self { peer, running: JoinSet::new() }
+    fn new(
+        connection: &quinn::Connection,
+        credits: &Arc<Credits>,
+        allowance: Allowance,
+        caller: Caller,
+        shared: &Arc<Shared>,
+    ) -> Self {
+        let peer = Arc::new(Peer::new(connection, credits, caller, shared));
+        Self { peer, allowance, running: JoinSet::new() }
     }
 
     /// Relays the peer's calls until it leaves; says why. Cancel safe.
     async fn relay(&mut self) -> Error {
-        let Self { peer, running } = self;
+        let Self { peer, allowance, running } = self;
         let next = async || {
             peer.cancels.wait(&peer.shared).await;
             peer.connection.accept_bi().await
@@ -282,9 +293,10 @@ impl Calls {
         loop {
             tokio::select! {
                 stream = next() => match stream {
-                    Ok((send, recv)) => {
-                        let call = relay::serve(send, recv, peer.clone());
+                    Ok(stream) => {
+                        let call = relay::serve(halves(stream, &peer.credits), peer.clone());
                         running.spawn(call.in_current_span());
+                        allowance.note(running.len());
                     }
                     Err(cause) => {
                         return reset::connection_error(cause, ErrorKind::ConnectionLost);

@@ -36,8 +36,7 @@ use crate::wire::limits::HEADER_TIMEOUT;
 const HANDOVER: usize = 32 << 10;
 
 /// Serves one stream that the gateway has opened: a call, or a lane of many.
-pub(super) async fn serve(send: quinn::SendStream, recv: quinn::RecvStream, session: Arc<Session>) {
-    let (send, mut recv) = (SendHalf::new(send), RecvHalf::new(recv));
+pub(super) async fn serve((send, mut recv): (SendHalf, RecvHalf), session: Arc<Session>) {
     let mut buffer = FrameBuffer::new(0);
     let first = timeout(HEADER_TIMEOUT, recv.frame(&mut buffer)).await;
     if matches!(&first, Ok(Ok(Some(frame))) if frame.kind == FrameKind::Lane) {

@@ -85,6 +85,8 @@ pub(super) async fn serve(
     first: Bytes,
     session: Arc<Session>,
 ) {
+    send.lift();
+    recv.lift();
     let connection = session.connection.clone();
     let break_off = |cause: Malformed| {
         let code = reset::code(ErrorKind::Protocol, Executed::Maybe);
@@ -337,8 +339,7 @@ impl Lane {
                 add(&self.out, id, &reply);
             }
             Ok(reply) => {
-                let connection = self.session.connection.clone();
-                let sent = send_moved(connection, id, reply, call.deadline);
+                let sent = send_moved(self.session.clone(), id, reply, call.deadline);
                 drop(self.session.link.spawn(sent));
             }
             Err(died) => self.send_error(id, &self.shared().died(&call.function, died)),

@@ -1,23 +1,26 @@
 //! An answer that is too long for the lane that its call came on.
 
+use std::sync::Arc;
+
 use tokio::time::{Instant, sleep_until};
 
 use crate::error::{ErrorKind, Executed};
 use crate::function::handler::Reply;
+use crate::node::session::Session;
 use crate::transport::reset;
 use crate::transport::stream::SendHalf;
 use crate::wire::lane::{LaneId, put_moved};
 
 /// Sends `reply` on a stream of its own.
 pub(super) async fn send_moved(
-    connection: quinn::Connection,
+    session: Arc<Session>,
     id: LaneId,
     reply: Reply,
     deadline: Option<Instant>,
 ) {
     // If the gateway is gone, nobody needs it.
-    let Ok(send) = connection.open_uni().await else { return };
-    let mut send = SendHalf::new(send);
+    let Ok(send) = session.connection.open_uni().await else { return };
+    let mut send = SendHalf::within(send, &session.credits);
     let mut stopped = send.stopped();
     let mut first = Vec::new();
     put_moved(&mut first, id);

@@ -15,9 +15,11 @@ use crate::gauge::Gauge;
 use crate::node::tags::Known;
 use crate::node::{Shared, dispatch};
 use crate::transport::congestion;
+use crate::transport::credit::Credits;
 use crate::transport::dial::{Dialled, Dialler};
 use crate::transport::link::{Link, LinkState};
 use crate::transport::reset;
+use crate::transport::stream::halves;
 use crate::wire::control::Control;
 
 /// Longest wait for the gateway to hear that the node leaves.
@@ -30,6 +32,8 @@ pub(super) struct Session {
     /// For the calls that the functions make.
     pub(super) link: Arc<Link>,
     pub(super) connection: quinn::Connection,
+    /// For the streams of that.
+    pub(super) credits: Arc<Credits>,
     /// Longest message that both sides allow, in bytes.
     pub(super) max_message: usize,
     /// The gateway has opened its lane.
@@ -118,6 +122,7 @@ async fn serve(
         shared: shared.clone(),
         link: link.clone(),
         connection: connection.clone(),
+        credits: control.credits().clone(),
         max_message,
         has_lane: AtomicBool::new(false),
     });
@@ -149,8 +154,9 @@ async fn serve(
                 }
             }
             stream = connection.accept_bi() => match stream {
-                Ok((send, recv)) => {
-                    calls.spawn(dispatch::serve(send, recv, session.clone()));
+                Ok(stream) => {
+                    let stream = halves(stream, &session.credits);
+                    calls.spawn(dispatch::serve(stream, session.clone()));
                 }
                 Err(cause) => break reset::connection_error(cause, ErrorKind::ConnectionLost),
             },

@@ -10,9 +10,10 @@ use tracing::trace;
 
 use crate::error::{Error, ErrorKind};
 use crate::transport::congestion::let_through;
+use crate::transport::credit::Credits;
 use crate::transport::stream::{Broken, RecvHalf, SendHalf};
 use crate::wire::bytes::Malformed;
-use crate::wire::control::Control;
+use crate::wire::control::{Control, Credit};
 use crate::wire::frame::{FrameBuffer, FrameKind};
 use crate::wire::limits::{HEARTBEAT, HEARTBEAT_MISSES, MAX_CONTROL, MAX_HELLO};
 
@@ -41,6 +42,8 @@ pub(crate) struct ControlStream {
     misses: Arc<AtomicU32>,
     /// Whether an echo was missing at the last ping, and the peer has not pinged since.
     silent: bool,
+    /// Of the other streams of the connection; news of them comes and goes here.
+    credits: Arc<Credits>,
 }
 
 /// Most bytes that may wait to be written: a peer that pings without reading the echoes, or a
@@ -69,15 +72,16 @@ impl ControlStream {
             trusted: true,
             misses: Arc::default(),
             silent: false,
+            credits: Credits::new(connection.clone()),
         }
     }
 
     /// The end of a gateway, whose peer has yet to prove who it is.
     pub(crate) fn with_stranger(
         connection: &quinn::Connection,
-        streams: (quinn::SendStream, quinn::RecvStream),
+        stream: (quinn::SendStream, quinn::RecvStream),
     ) -> Self {
-        let mut control = Self { trusted: false, ..Self::new(connection, streams) };
+        let mut control = Self { trusted: false, ..Self::new(connection, stream) };
         control.buffer.allow_control(MAX_HELLO);
         control
     }
@@ -91,6 +95,11 @@ impl ControlStream {
     /// Heartbeats in a row that the peer has not echoed in time.
     pub(crate) fn misses(&self) -> &Arc<AtomicU32> {
         &self.misses
+    }
+
+    /// What the other streams of the connection are wrapped with.
+    pub(crate) fn credits(&self) -> &Arc<Credits> {
+        &self.credits
     }
 
     /// Queues a message; [`next`](Self::next) and [`flush`](Self::flush) write it.
@@ -152,6 +161,12 @@ impl ControlStream {
                     }
                 }
                 _ = self.ticks.tick() => self.ping()?,
+                // What is not fetched while the peer reads nothing is replaced by what is newer.
+                due = self.credits.due(), if self.out.is_empty() => {
+                    for (stream, limit) in due {
+                        self.queue(&Control::Credit(Credit { stream, limit }))?;
+                    }
+                }
             }
         }
     }
@@ -200,6 +215,9 @@ impl ControlStream {
                 Control::Pong(number) if number <= self.pings => {
                     self.echoed = self.echoed.max(number);
                     self.misses.store(0, Ordering::Relaxed);
+                }
+                Control::Credit(Credit { stream, limit }) if self.trusted => {
+                    self.credits.granted(stream, limit);
                 }
                 Control::Pong(_) => return Err(broken("an echo of nothing".into())),
                 Control::Unknown(tag) => trace!(tag, "a note that this version does not know"),

@@ -60,7 +60,8 @@ impl Dialled {
     /// What those get who open calls on it, and what tells when they have all ended. `again` says
     /// that there was a connection before it.
     pub(crate) fn live(&self, again: bool) -> (Live, Unused) {
-        Live::new(self.connection.clone(), self.max_message, self.lanes.clone(), again)
+        let (connection, credits) = (self.connection.clone(), self.control.credits().clone());
+        Live::new(connection, credits, self.max_message, self.lanes.clone(), again)
     }
 }
 
@@ -237,11 +238,11 @@ impl Dialler {
             Ok(connected) => connected.map_err(|cause| self.handshake_error(cause))?,
             Err(_) => return Err(self.silence()),
         };
-        let streams = connection
+        let stream = connection
             .open_bi()
             .await
             .map_err(|cause| reset::connection_error(cause, ErrorKind::Unavailable))?;
-        let mut control = ControlStream::new(&connection, streams);
+        let mut control = ControlStream::new(&connection, stream);
         control.queue(&Control::Hello(Hello {
             role: self.role,
             proof: token.map(|token| token.prove(&connection, self.role)).transpose()?,

@@ -13,11 +13,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::error::{Error, ErrorKind};
 use crate::transport::certificates::Shown;
 use crate::transport::congestion::LenientConfig;
+use crate::transport::credit::FIRST_WINDOW;
 use crate::transport::identity::Identity;
 use crate::transport::tls::{self, Expected};
-use crate::wire::limits::{
-    IDLE_TIMEOUT, MAX_CLIENT_STREAMS, MAX_MOVED, MAX_NODE_STREAMS, STREAM_WINDOW,
-};
+use crate::wire::limits::{IDLE_TIMEOUT, MAX_MOVED, MAX_STREAM_WINDOW};
 
 /// Size of a socket's buffers, each way: with the common default of 208 KiB the kernel drops
 /// packets whenever a few megabytes are under way.
@@ -75,16 +74,46 @@ pub(crate) fn client_config(
 }
 
 /// Lets a client, once it has proven who it is, open its calls.
-pub(crate) fn admit_client(connection: &quinn::Connection, calls: u32) {
-    connection.set_max_concurrent_bi_streams(credit(calls, FOR_GOOD));
-    connection.set_receive_window(receive_window(calls));
+pub(crate) fn admit_client(connection: &quinn::Connection, calls: u32) -> Allowance {
+    connection.set_receive_window(varint(FIRST_WINDOW));
+    Allowance::new(connection, calls)
 }
 
 /// Lets a node, once it has proven who it is, answer calls, and make those of its functions.
-pub(crate) fn admit_node(connection: &quinn::Connection, calls: u32) {
-    connection.set_max_concurrent_bi_streams(credit(calls, FOR_GOOD));
+pub(crate) fn admit_node(connection: &quinn::Connection, calls: u32) -> Allowance {
     connection.set_max_concurrent_uni_streams(VarInt::from_u32(MAX_MOVED));
-    connection.set_receive_window(receive_window(MAX_NODE_STREAMS + calls + MAX_MOVED));
+    connection.set_receive_window(varint(FIRST_WINDOW));
+    Allowance::new(connection, calls)
+}
+
+/// How many calls a peer may have open: few until it needs more, and `most` in the end.
+///
+/// quinn has a place for each stream that there may be, some 100 kB for all of them, and most peers
+/// never have many calls open.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    connection: quinn::Connection,
+    calls: u32,
+    most: u32,
+}
+
+impl Allowance {
+    /// A burst of 1,024 calls takes three round trips more with it than without.
+    const FIRST: u32 = 128;
+
+    fn new(connection: &quinn::Connection, most: u32) -> Self {
+        let calls = Self::FIRST.min(most);
+        connection.set_max_concurrent_bi_streams(credit(calls, FOR_GOOD));
+        Self { connection: connection.clone(), calls, most }
+    }
+
+    /// Notes that so many are open; allows more before they are as many as there may be.
+    pub(crate) fn note(&mut self, open: usize) {
+        if open > self.calls as usize / 2 && self.calls < self.most {
+            self.calls = (self.calls * 2).min(self.most);
+            self.connection.set_max_concurrent_bi_streams(credit(self.calls, FOR_GOOD));
+        }
+    }
 }
 
 /// The limit to announce so that a peer can always have `calls` open, and `more` for good.
@@ -99,11 +128,8 @@ fn credit(calls: u32, more: u32) -> VarInt {
     VarInt::from_u32(calls.saturating_add(more))
 }
 
-/// Room for as many full stream windows as there can be calls: however many of them nobody reads,
-/// the others go on.
-fn receive_window(calls: u32) -> VarInt {
-    let streams = credit(calls, FOR_GOOD).into_inner();
-    VarInt::from_u64(streams * u64::from(STREAM_WINDOW)).unwrap_or(VarInt::MAX)
+fn varint(bytes: u64) -> VarInt {
+    VarInt::from_u64(bytes).unwrap_or(VarInt::MAX)
 }
 
 fn common_transport() -> TransportConfig {
@@ -111,7 +137,8 @@ fn common_transport() -> TransportConfig {
     config
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        // What a stream may grow to; see `transport::credit` for what it begins with.
+        .stream_receive_window(varint(MAX_STREAM_WINDOW))
         .send_window(SEND_WINDOW)
         .congestion_controller_factory(Arc::new(LenientConfig::default()))
         .max_idle_timeout(quinn::IdleTimeout::try_from(IDLE_TIMEOUT).ok());
@@ -132,7 +159,7 @@ fn dialling_transport(streams: u32) -> TransportConfig {
         // Beside the calls, the gateway has a lane open at a node; at a client it opens nothing.
         .max_concurrent_bidi_streams(credit(streams, streams.min(1)))
         .max_concurrent_uni_streams(VarInt::from_u32(MAX_MOVED))
-        .receive_window(receive_window(streams + MAX_CLIENT_STREAMS + MAX_MOVED));
+        .receive_window(varint(FIRST_WINDOW));
     config
 }
 

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::gauge::{Charge, Gauge, RetryBudget};
+use crate::transport::credit::Credits;
 use crate::transport::identity::random;
 use crate::transport::lane;
 use crate::transport::lane::link::LinkLane;
@@ -67,6 +68,7 @@ pub(crate) enum LinkState {
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) connection: quinn::Connection,
+    pub(crate) credits: Arc<Credits>,
     /// Longest message that both sides allow, in bytes.
     pub(crate) max_message: usize,
     /// For small calls, unless each is to have a stream of its own.
@@ -86,14 +88,16 @@ impl Live {
     /// be called on the I/O thread.
     pub(crate) fn new(
         connection: quinn::Connection,
+        credits: Arc<Credits>,
         max_message: usize,
         lanes: Option<Arc<Room>>,
         again: bool,
     ) -> (Self, Unused) {
         let (_used, unused) = mpsc::channel(1);
         let follows = again.then(Instant::now);
-        let lane = lanes.map(|room| lane::link::open(connection.clone(), max_message, room));
-        (Self { connection, max_message, lane, follows, _used }, Unused(unused))
+        let lane = lanes
+            .map(|room| lane::link::open(connection.clone(), credits.clone(), max_message, room));
+        (Self { connection, credits, max_message, lane, follows, _used }, Unused(unused))
     }
 
     /// How much longer than this side others may take to come back, if all take at most `limit`:

@@ -10,6 +10,7 @@ pub(crate) mod certificates;
 pub(crate) mod congestion;
 pub(crate) mod control_stream;
 pub(crate) mod credentials;
+pub(crate) mod credit;
 pub(crate) mod dial;
 pub(crate) mod endpoint;
 pub(crate) mod handover;

@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use quinn::VarInt;
 
 use crate::error::{Error, ErrorKind, Executed};
+use crate::transport::credit::{Credits, ReadCredit, SendCredit};
 use crate::transport::reset;
 use crate::wire::bytes::Malformed;
 use crate::wire::frame::{Frame, FrameBuffer};
@@ -70,6 +72,14 @@ impl From<quinn::ReadError> for Broken {
     }
 }
 
+/// Wraps both halves of a stream that has carried nothing yet, each within its window.
+pub(crate) fn halves(
+    (send, recv): (quinn::SendStream, quinn::RecvStream),
+    credits: &Arc<Credits>,
+) -> (SendHalf, RecvHalf) {
+    (SendHalf::within(send, credits), RecvHalf::within(recv, credits))
+}
+
 /// The sending half.
 ///
 /// Dropping it resets the stream with "cancelled", unless [`finish`](Self::finish) was called:
@@ -78,11 +88,26 @@ impl From<quinn::ReadError> for Broken {
 pub(crate) struct SendHalf {
     inner: quinn::SendStream,
     ended: bool,
+    /// None for control streams and lanes.
+    credit: Option<SendCredit>,
 }
 
 impl SendHalf {
+    /// A half that is held back by nothing but QUIC's own window: that of a control stream or a
+    /// lane.
     pub(crate) fn new(inner: quinn::SendStream) -> Self {
-        Self { inner, ended: false }
+        Self { inner, ended: false, credit: None }
+    }
+
+    /// A half that has carried nothing yet, and is held back by what the peer's reader allows.
+    pub(crate) fn within(inner: quinn::SendStream, credits: &Arc<Credits>) -> Self {
+        let credit = SendCredit::new(credits, inner.id());
+        Self { inner, ended: false, credit: Some(credit) }
+    }
+
+    /// Turns the half into one from [`new`](Self::new): its stream has turned out to be a lane.
+    pub(crate) fn lift(&mut self) {
+        self.credit = None;
     }
 
     /// Writes everything. Waits while the peer's window is full.
@@ -90,15 +115,54 @@ impl SendHalf {
     /// # Cancel safety
     /// Dropping the future may leave a part written: the stream is only good for a reset then.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Broken> {
-        Ok(self.inner.write_all(bytes).await?)
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.room(rest.len()).await?);
+            self.inner.write_all(now).await?;
+            rest = later;
+        }
+        Ok(())
     }
 
     /// Writes everything, without copying. Cancel safety as [`write`](Self::write).
     pub(crate) async fn write_chunks(&mut self, chunks: &mut [Bytes]) -> Result<(), Broken> {
-        Ok(self.inner.write_all_chunks(chunks).await?)
+        let mut rest = chunks;
+        while !rest.is_empty() {
+            let length = rest.iter().map(Bytes::len).sum();
+            let mut room = self.room(length).await?;
+            if room == length {
+                return Ok(self.inner.write_all_chunks(rest).await?);
+            }
+            let mut n = 0;
+            while let Some(chunk) = rest.get(n).filter(|chunk| chunk.len() <= room) {
+                room -= chunk.len();
+                n += 1;
+            }
+            self.inner.write_all_chunks(&mut rest[..n]).await?;
+            rest = &mut rest[n..];
+            if let Some(divided) = rest.first_mut() {
+                self.inner.write_chunk(divided.split_to(room)).await?;
+            }
+        }
+        Ok(())
     }
 
-    /// Writes some of `bytes` and says how many; cancel safe.
+    /// Waits until the peer wants more; gives how much of `wanted`, at least a byte of one.
+    async fn room(&mut self, wanted: usize) -> Result<usize, Broken> {
+        let Some(credit) = &mut self.credit else { return Ok(wanted) };
+        loop {
+            if let Some(room) = credit.take(wanted) {
+                return Ok(room);
+            }
+            tokio::select! {
+                biased;
+                () = credit.raised() => {}
+                broken = stopped(&self.inner) => return Err(broken.unwrap_or(Broken::Local)),
+            }
+        }
+    }
+
+    /// Writes some of `bytes` and says how many; cancel safe. For a half from [`new`](Self::new).
     pub(crate) async fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
         Ok(self.inner.write(bytes).await?)
     }
@@ -119,15 +183,19 @@ impl SendHalf {
     /// Resolves when the peer no longer reads, or after [`finish`](Self::finish) when it has
     /// received everything (`None`).
     pub(crate) fn stopped(&self) -> Stopped {
-        let stopped = self.inner.stopped();
-        Stopped(Box::pin(async move {
-            match stopped.await {
-                Ok(code) => code.map(Broken::Peer),
-                Err(quinn::StoppedError::ConnectionLost(cause)) => Some(Broken::Connection(cause)),
-                Err(quinn::StoppedError::ZeroRttRejected) => Some(Broken::Local),
-            }
-        }))
+        stopped(&self.inner)
     }
+}
+
+fn stopped(stream: &quinn::SendStream) -> Stopped {
+    let stopped = stream.stopped();
+    Stopped(Box::pin(async move {
+        match stopped.await {
+            Ok(code) => code.map(Broken::Peer),
+            Err(quinn::StoppedError::ConnectionLost(cause)) => Some(Broken::Connection(cause)),
+            Err(quinn::StoppedError::ZeroRttRejected) => Some(Broken::Local),
+        }
+    }))
 }
 
 impl Drop for SendHalf {
@@ -156,6 +224,8 @@ impl Future for Stopped {
 pub(crate) struct RecvHalf {
     inner: quinn::RecvStream,
     ended: bool,
+    /// None for control streams and lanes.
+    credit: Option<ReadCredit>,
 }
 
 /// Most chunks that one read gives. A chunk is what one packet brought: at most 1.4 kB over a
@@ -163,8 +233,21 @@ pub(crate) struct RecvHalf {
 const READ_CHUNKS: usize = 32;
 
 impl RecvHalf {
+    /// A half whose sender is held back by nothing but QUIC's own window: that of a control stream
+    /// or a lane.
     pub(crate) fn new(inner: quinn::RecvStream) -> Self {
-        Self { inner, ended: false }
+        Self { inner, ended: false, credit: None }
+    }
+
+    /// A half that has carried nothing yet, and lets its sender go on as it is read.
+    pub(crate) fn within(inner: quinn::RecvStream, credits: &Arc<Credits>) -> Self {
+        let credit = ReadCredit::new(credits, inner.id());
+        Self { inner, ended: false, credit: Some(credit) }
+    }
+
+    /// Turns the half into one from [`new`](Self::new): its stream has turned out to be a lane.
+    pub(crate) fn lift(&mut self) {
+        self.credit = None;
     }
 
     /// Waits for bytes and gives all chunks that are there, up to [`READ_CHUNKS`]; `None` at the
@@ -174,6 +257,9 @@ impl RecvHalf {
         match self.inner.read_chunks(&mut chunks.chunks).await {
             Ok(Some(n)) => {
                 chunks.n = n;
+                if let Some(credit) = &mut self.credit {
+                    credit.read(chunks.iter().map(Bytes::len).sum());
+                }
                 Ok(Some(chunks))
             }
             Ok(None) => {

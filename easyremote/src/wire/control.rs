@@ -8,6 +8,8 @@
 //! connection, and close it after the last one. A node that drains says `Draining` to its gateways:
 //! they give it no more calls, and say `Drained` after the last one.
 //!
+//! Both sides say `Credit` of streams that they read (`transport::credit`).
+//!
 //! Messages whose tag is 128 or more are notes: a peer of another version that does not know one
 //! skips it. So it does with what follows the fields of a message that it knows.
 
@@ -93,6 +95,8 @@ pub(crate) enum Control {
     Retag(Retag),
     /// The tags of this number are those that calls are routed by.
     Retagged(u64),
+    /// The reader of a stream lets its sender go on.
+    Credit(Credit),
     /// A node's, from time to time.
     Load(NodeLoad),
     /// A note that this version does not know; its tag.
@@ -113,6 +117,15 @@ impl fmt::Debug for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Proof(..)")
     }
+}
+
+/// The receiver of a stream lets its sender go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Credit {
+    /// QUIC's id of the stream.
+    pub(crate) stream: u64,
+    /// Bytes that may be sent on it in all.
+    pub(crate) limit: u64,
 }
 
 /// The dialler's first message.
@@ -182,6 +195,7 @@ mod tag {
     pub(super) const DRAINED: u8 = 9;
     pub(super) const RETAG: u8 = 10;
     pub(super) const RETAGGED: u8 = 11;
+    pub(super) const CREDIT: u8 = 12;
     /// The first that is skipped by who does not know it.
     pub(super) const NOTES: u8 = 128;
     pub(super) const LOAD: u8 = NOTES;
@@ -218,6 +232,10 @@ impl Control {
                 put_names(out, &retag.tags);
             }
             Self::Retagged(number) => put_number(out, tag::RETAGGED, *number),
+            Self::Credit(credit) => {
+                put_number(out, tag::CREDIT, credit.stream);
+                out.put_varint(credit.limit);
+            }
             Self::Load(load) => {
                 out.push(tag::LOAD);
                 load.put(out);
@@ -250,6 +268,10 @@ impl Control {
                 Ok(Self::Retag(Retag { number, tags: names(&mut reader, "tags")? }))
             }
             tag::RETAGGED => reader.varint("number").map(Self::Retagged),
+            tag::CREDIT => Ok(Self::Credit(Credit {
+                stream: reader.varint("stream")?,
+                limit: reader.varint("limit")?,
+            })),
             tag::LOAD => NodeLoad::read(&mut reader).map(Self::Load),
             unknown if unknown >= tag::NOTES => Ok(Self::Unknown(unknown)),
             unknown => Err(Malformed::new(format!("control message of unknown tag {unknown}"))),

@@ -78,11 +78,19 @@ pub(crate) const MAX_PARKED_BYTES: u64 = 8 << 20;
 /// something, unless set otherwise.
 pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Bytes that a peer may send ahead of the reader on one stream.
+/// Bytes that a peer may send ahead of the reader on one stream, at first: 256 KiB.
 ///
-/// Times [`MAX_CLIENT_STREAMS`], and the seventh more, it is what one client can make a gateway
-/// hold: 293 MiB.
-pub(crate) const STREAM_WINDOW: u32 = 256 << 10;
+/// Times [`MAX_CLIENT_STREAMS`], the seventh more, and those that the window of a connection has room
+/// for in advance (`transport::credit`), and with [`GROWN_WINDOWS`], it is what one client can make a
+/// gateway hold: 368 MiB.
+pub(crate) const STREAM_WINDOW: u64 = 256 << 10;
+
+/// The same for a reader that is distant and fast: 4 MiB, which is 330 Mbit/s over 100 ms.
+pub(crate) const MAX_STREAM_WINDOW: u64 = 4 << 20;
+
+/// Bytes by which the windows of one connection may have grown, each way, all together: room for
+/// 17 of the largest.
+pub(crate) const GROWN_WINDOWS: u64 = 64 << 20;
 
 /// Longest time from the first packet of a connection to the end of its TLS handshake.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,5 +1,6 @@
 //! One direction of a proxy: what becomes of each datagram.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -55,6 +56,8 @@ pub struct Counts {
     pub reordered: u64,
     pub duplicated: u64,
     pub corrupted: u64,
+    /// Most bytes that were on their way at a time, copies not counted.
+    pub most_held: u64,
 }
 
 /// Decides what becomes of the datagrams of one direction; a seed repeats it.
@@ -67,6 +70,9 @@ pub struct Lane {
     burst: u32,
     /// When a link with a `rate` has sent all that it has.
     free: Option<Instant>,
+    /// What is on its way, in the order in which it came: when it gets out, and its length.
+    held: VecDeque<(Instant, u64)>,
+    held_bytes: u64,
 }
 
 /// A datagram, and when it gets out of the proxy.
@@ -80,6 +86,8 @@ impl Lane {
             counts: Counts::default(),
             burst: 0,
             free: None,
+            held: VecDeque::new(),
+            held_bytes: 0,
         }
     }
 
@@ -109,7 +117,19 @@ impl Lane {
             self.counts.duplicated += 1;
             (sent + self.travel(), datagram.clone())
         });
-        (Some((sent + self.travel(), datagram)), copy)
+        let due = sent + self.travel();
+        self.hold(now, due, datagram.len() as u64);
+        (Some((due, datagram)), copy)
+    }
+
+    fn hold(&mut self, now: Instant, due: Instant, length: u64) {
+        while let Some((_, length)) = self.held.front().filter(|(due, _)| *due <= now) {
+            self.held_bytes -= length;
+            self.held.pop_front();
+        }
+        self.held.push_back((due, length));
+        self.held_bytes += length;
+        self.counts.most_held = self.counts.most_held.max(self.held_bytes);
     }
 
     /// When a datagram has left a link with a rate; `None` if its buffer is full.

@@ -88,7 +88,7 @@ async fn forward_long(
 /// `None` if the caller is gone, or wants it no more.
 pub(super) async fn open_moved(lane: &CallerLane, id: LaneId, frames: &[u8]) -> Option<SendHalf> {
     let send = lane.peer.connection.open_uni().await.ok()?;
-    let mut send = SendHalf::new(send);
+    let mut send = SendHalf::within(send, &lane.peer.credits);
     if !lane.finish(id) {
         return None;
     }

@@ -10,6 +10,7 @@ use crate::gateway::lane::forward::forward;
 use crate::gateway::lane::{CallerLane, SmallCall, later};
 use crate::gateway::relay::{ATTEMPTS, protocol};
 use crate::gateway::routes::Place;
+use crate::transport::credit::Credits;
 use crate::transport::lane::calling::{Calling, Left, read_messages};
 use crate::transport::lane::link::moved_id;
 use crate::transport::stream::{Broken, FrameError, RecvHalf};
@@ -78,12 +79,13 @@ impl Relayed {
 /// A lane on a node's `connection`, opened with the first call on it.
 pub(in crate::gateway) fn open_lane(
     connection: quinn::Connection,
+    credits: Arc<Credits>,
     max_message: usize,
 ) -> Arc<NodeLane> {
     let lane = Arc::new(Calling::new(MAX_NODE_STREAMS));
     let driven = lane.clone();
     tokio::spawn(async move {
-        let broken = drive(&driven, &connection, max_message).await;
+        let broken = drive(&driven, &connection, &credits, max_message).await;
         let cause = broken.error(ErrorKind::NodeLost);
         for Left { call, sent } in driven.close() {
             call.lost(sent, cause.clone());
@@ -92,7 +94,12 @@ pub(in crate::gateway) fn open_lane(
     lane
 }
 
-async fn drive(lane: &Arc<NodeLane>, connection: &quinn::Connection, max_message: usize) -> Broken {
+async fn drive(
+    lane: &Arc<NodeLane>,
+    connection: &quinn::Connection,
+    credits: &Arc<Credits>,
+    max_message: usize,
+) -> Broken {
     let (mut send, mut recv) = match lane.out().open(connection).await {
         Ok(opened) => opened,
         Err(broken) => return broken,
@@ -116,7 +123,7 @@ async fn drive(lane: &Arc<NodeLane>, connection: &quinn::Connection, max_message
             }
             FrameError::NoRoom => Broken::Local,
         },
-        cause = accept_moved(lane, connection) => Broken::Connection(cause),
+        cause = accept_moved(lane, connection, credits) => Broken::Connection(cause),
     }
 }
 
@@ -124,11 +131,15 @@ async fn drive(lane: &Arc<NodeLane>, connection: &quinn::Connection, max_message
 async fn accept_moved(
     lane: &Arc<NodeLane>,
     connection: &quinn::Connection,
+    credits: &Arc<Credits>,
 ) -> quinn::ConnectionError {
     loop {
         match connection.accept_uni().await {
             // It outlives the lane, and tells its caller if the node is lost.
-            Ok(recv) => drop(tokio::spawn(forward_moved(lane.clone(), RecvHalf::new(recv)))),
+            Ok(recv) => {
+                let recv = RecvHalf::within(recv, credits);
+                tokio::spawn(forward_moved(lane.clone(), recv));
+            }
             Err(cause) => return cause,
         }
     }

@@ -49,8 +49,8 @@ impl Raw {
     /// Says `first`, and gives the gateway's answer, which is not to wait for the time to be over
     /// that a peer has.
     async fn say(&self, first: &Control) -> Result<Control, Error> {
-        let streams = self.connection.open_bi().await.unwrap();
-        let mut control = ControlStream::new(&self.connection, streams);
+        let stream = self.connection.open_bi().await.unwrap();
+        let mut control = ControlStream::new(&self.connection, stream);
         control.queue(first).unwrap();
         timeout(SOON, control.next()).await.expect("no answer in a minute")
     }
@@ -125,8 +125,8 @@ async fn a_client_does_not_become_a_node_by_registering() {
     let (gateway, identity, _state) = gateway().await;
     let raw = Raw::dial(&gateway, &identity).await;
     let proof = Some(raw.proof(&identity.token(Role::Client, "default"), Role::Client));
-    let streams = raw.connection.open_bi().await.unwrap();
-    let mut control = ControlStream::new(&raw.connection, streams);
+    let stream = raw.connection.open_bi().await.unwrap();
+    let mut control = ControlStream::new(&raw.connection, stream);
     let (role, id) = (Role::Client, String::new());
     control.queue(&Control::Hello(Hello { role, proof, id, boot: [0; 16], epoch: 0 })).unwrap();
     let register =

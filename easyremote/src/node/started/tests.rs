@@ -182,8 +182,8 @@ async fn world(n_gateways: usize) -> (Node, Vec<RawGateway>, Shelf, TempDir) {
 impl RawGateway {
     async fn admit(endpoint: quinn::Endpoint) -> Self {
         let connection = endpoint.accept().await.unwrap().await.unwrap();
-        let streams = connection.accept_bi().await.unwrap();
-        let mut control = ControlStream::new(&connection, streams);
+        let stream = connection.accept_bi().await.unwrap();
+        let mut control = ControlStream::new(&connection, stream);
         assert!(matches!(control.next().await.unwrap(), Control::Hello(_)));
         let max_message = MAX_MESSAGE as u64;
         control.queue(&Control::Welcome(Welcome { max_message })).unwrap();

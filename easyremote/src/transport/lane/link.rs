@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::transport::credit::Credits;
 use crate::transport::lane::calling::{Calling, Left, read_messages};
 use crate::transport::room::Room;
 use crate::transport::stream::{Broken, FrameError, RecvHalf};
@@ -47,13 +48,14 @@ impl Waiter {
 /// A lane on `connection`, opened with the first call on it. To be called on the I/O thread.
 pub(crate) fn open(
     connection: quinn::Connection,
+    credits: Arc<Credits>,
     max_message: usize,
     room: Arc<Room>,
 ) -> Arc<LinkLane> {
     let lane = Arc::new(Calling::new(MAX_CLIENT_STREAMS));
     let driven = Driven(lane.clone());
     tokio::spawn(async move {
-        let cause = drive(&driven.0, &connection, max_message, &room).await;
+        let cause = drive(&driven.0, &connection, &credits, max_message, &room).await;
         driven.end(&cause);
     });
     lane
@@ -80,6 +82,7 @@ impl Drop for Driven {
 async fn drive(
     lane: &Arc<LinkLane>,
     connection: &quinn::Connection,
+    credits: &Arc<Credits>,
     max_message: usize,
     room: &Arc<Room>,
 ) -> Broken {
@@ -107,7 +110,7 @@ async fn drive(
             FrameError::Malformed(_) | FrameError::NoRoom => Broken::Local,
         },
         never = lane.expire(|left| left.call.end(Answered::Late { sent: left.sent })) => match never {},
-        cause = accept_moved(lane, connection, max_message, room) => Broken::Connection(cause),
+        cause = accept_moved(lane, connection, credits, max_message, room) => Broken::Connection(cause),
     }
 }
 
@@ -115,6 +118,7 @@ async fn drive(
 async fn accept_moved(
     lane: &Arc<LinkLane>,
     connection: &quinn::Connection,
+    credits: &Arc<Credits>,
     max_message: usize,
     room: &Arc<Room>,
 ) -> quinn::ConnectionError {
@@ -123,7 +127,8 @@ async fn accept_moved(
             // It outlives the lane, and says how its call ends even so.
             Ok(recv) => {
                 let (lane, room) = (lane.clone(), room.clone());
-                tokio::spawn(receive_moved(lane, RecvHalf::new(recv), max_message, room));
+                let recv = RecvHalf::within(recv, credits);
+                tokio::spawn(receive_moved(lane, recv, max_message, room));
             }
             Err(cause) => return cause,
         }

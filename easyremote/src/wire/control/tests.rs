@@ -33,6 +33,7 @@ fn samples() -> Vec<Control> {
         Control::Drained,
         Control::Retag(Retag { number: 3, tags: vec!["gpu".into(), "eu".into()] }),
         Control::Retagged(3),
+        Control::Credit(Credit { stream: 300, limit: 1 << 40 }),
         Control::Load(NodeLoad::new((2, 1), Some(50), (1 << 30, 4 << 30))),
         Control::Unknown(255),
     ]
