@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::transport::link::Link;
-use crate::wire::header::{CallHeader, Caller};
+use crate::wire::caller::{Caller, KnownCaller};
+use crate::wire::header::CallHeader;
 
 /// What a function can learn about its call: `#[ctx] ctx: &Context` among its parameters.
 ///
@@ -28,7 +29,7 @@ pub struct Context {
 struct Inner {
     node: Arc<str>,
     header: CallHeader,
-    caller: Caller,
+    caller: KnownCaller,
     scope: Scope,
     /// The function runs on when the call is over.
     detached: bool,
@@ -48,7 +49,7 @@ impl Context {
     pub(crate) fn new(
         node: Arc<str>,
         header: CallHeader,
-        caller: Caller,
+        caller: KnownCaller,
         scope: Scope,
         detached: bool,
         link: Arc<Link>,

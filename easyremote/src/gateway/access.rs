@@ -3,9 +3,9 @@
 use std::fmt;
 
 use crate::error::{Error, ErrorKind};
+use crate::wire::caller::Caller;
 use crate::wire::control::Role;
 use crate::wire::directory::{FUNCTIONS, NODES, RESERVED, STATS};
-use crate::wire::header::Caller;
 
 /// Peers of a gateway, in [`GatewayBuilder::may_call`](crate::GatewayBuilder::may_call) and
 /// [`GatewayBuilder::may_offer`](crate::GatewayBuilder::may_offer): a [`Role`], an identity as text,

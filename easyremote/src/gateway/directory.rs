@@ -16,7 +16,7 @@ pub(super) fn answer(header: &CallHeader, shared: &Shared) -> Option<Vec<u8>> {
     if !header.function.starts_with(RESERVED) {
         return None;
     }
-    let caller = header.caller.as_ref();
+    let caller = header.caller.as_deref();
     let may_call = |name: &str| caller.is_some_and(|caller| shared.access.may_call(caller, name));
     let allowed = shared.access.check_call(caller, &header.function);
     let answered = allowed.and_then(|()| match header.function.as_str() {

@@ -11,15 +11,15 @@ use crate::gateway::Shared;
 use crate::gateway::limits::{GatewayLimits, hit};
 use crate::gauge::Charge;
 use crate::transport::credit::Credits;
+use crate::wire::caller::{Caller, KnownCaller};
 use crate::wire::frame::FRAME_HEADER;
-use crate::wire::header::Caller;
 
 /// A connection over which calls come.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) shared: Arc<Shared>,
     /// What nodes are told of it.
-    pub(super) caller: Caller,
+    pub(super) caller: KnownCaller,
     /// No other connection has it.
     pub(super) number: u64,
     pub(super) connection: quinn::Connection,
@@ -41,7 +41,7 @@ impl Peer {
     ) -> Self {
         Self {
             shared: shared.clone(),
-            caller,
+            caller: KnownCaller::new(caller),
             number: shared.counters.sessions.fetch_add(1, Ordering::Relaxed),
             connection: connection.clone(),
             credits: credits.clone(),

@@ -157,7 +157,7 @@ pub(super) async fn pump(
                     n += chunk.len();
                 }
                 let paused = progress.came(n, passed);
-                if let Err(broken) = to.write_chunks(chunks.as_mut()).await {
+                if let Err(broken) = to.write_chunks(&mut chunks).await {
                     return End::Receiver(broken);
                 }
                 progress.resume(paused);

@@ -209,7 +209,7 @@ impl Routes {
         let absent = [NoSuchFunction, NoNode, Draining, NodeLost];
         let begun = Instant::now();
         // Here, because no call gets to a node in any other way.
-        self.access.check_call(header.caller.as_ref(), &header.function)?;
+        self.access.check_call(header.caller.as_deref(), &header.function)?;
         loop {
             // Listens before it looks: a node that comes in between is not missed.
             let grown = self.grown.notified();

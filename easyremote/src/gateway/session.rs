@@ -24,9 +24,9 @@ use crate::transport::credit::Credits;
 use crate::transport::endpoint::{Allowance, admit_client, admit_node};
 use crate::transport::reset;
 use crate::transport::stream::halves;
+use crate::wire::caller::Caller;
 use crate::wire::control::{Control, Hello, Role, Welcome};
 use crate::wire::directory::RESERVED;
-use crate::wire::header::Caller;
 use crate::wire::limits::MAX_NAME;
 
 /// Longest wait for a refused peer to read why.

@@ -16,13 +16,14 @@ use crate::function::upload::RawUpload;
 use crate::node::Shared;
 use crate::node::work::Died;
 use crate::transport::link::Link;
-use crate::wire::header::{CallHeader, Caller};
+use crate::wire::caller::KnownCaller;
+use crate::wire::header::CallHeader;
 
 /// A call whose header has been read.
 pub(super) struct Admitted<'a> {
     pub(super) function: &'a Arc<Function>,
     pub(super) header: CallHeader,
-    pub(super) caller: Caller,
+    pub(super) caller: KnownCaller,
     pub(super) deadline: Option<Instant>,
 }
 

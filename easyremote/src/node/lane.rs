@@ -33,6 +33,7 @@ use crate::transport::lane::deadlines::{Deadlines, watch};
 use crate::transport::reset;
 use crate::transport::stream::{FrameError, RecvHalf, SendHalf};
 use crate::wire::bytes::Malformed;
+use crate::wire::caller::KnownCaller;
 use crate::wire::error::put_error;
 use crate::wire::frame::{FRAME_HEADER, FrameKind};
 use crate::wire::header::CallHeader;
@@ -47,6 +48,8 @@ pub(super) struct Lane {
     running: Mutex<AllRunning>,
     /// A call is over before all others.
     sooner: Notify,
+    /// Who made the last call: as a rule, also the next one.
+    caller: Mutex<Option<KnownCaller>>,
     session: Arc<Session>,
 }
 
@@ -95,9 +98,9 @@ pub(super) async fn serve(
     if session.has_lane.swap(true, Ordering::Relaxed) {
         return break_off(Malformed::new("a second lane on one connection"));
     }
-    let (running, sooner) = (Mutex::default(), Notify::new());
+    let (running, sooner, caller) = (Mutex::default(), Notify::new(), Mutex::default());
     let (out, crew) = (LaneOut::default(), Crew::default());
-    let lane = Open(Arc::new(Lane { out, crew, running, sooner, session }));
+    let lane = Open(Arc::new(Lane { out, crew, running, sooner, caller, session }));
     let receive = |id, frames| Lane::receive(&lane.0, id, frames);
     let ready = || {
         let lane = lane.0.clone();
@@ -200,7 +203,7 @@ impl Lane {
         if kinds != (FrameKind::Header, FrameKind::Body) || !frames.is_empty() {
             return Err(protocol(format!("{kinds:?} frames on a lane")));
         }
-        let header = CallHeader::read(&header.body).map_err(|cause| protocol(cause.to_string()))?;
+        let header = self.read_header(&header.body).map_err(|cause| protocol(cause.to_string()))?;
         if header.kind != Kind::Unary {
             return Err(protocol(format!("a {:?} call on a lane", header.kind)));
         }
@@ -220,6 +223,11 @@ impl Lane {
         let call = Running { function: name, begun: false, deadline, cancelled, abort: None };
         self.run(call, Job { id, function, inputs, request });
         Ok(())
+    }
+
+    fn read_header(&self, body: &[u8]) -> Result<CallHeader, Malformed> {
+        let mut caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
+        CallHeader::read_knowing(body, &mut caller)
     }
 
     /// Runs a call as soon as it has its place, which as a rule is at once.

@@ -1,9 +1,9 @@
 //! The two halves of a QUIC stream, so wrapped that neither can end by accident.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use quinn::VarInt;
@@ -252,11 +252,16 @@ impl RecvHalf {
 
     /// Waits for bytes and gives all chunks that are there, up to [`READ_CHUNKS`]; `None` at the
     /// FIN. Cancel safe.
-    pub(crate) async fn read(&mut self) -> Result<Option<Chunks>, Broken> {
-        let mut chunks = Chunks::default();
-        match self.inner.read_chunks(&mut chunks.chunks).await {
-            Ok(Some(n)) => {
-                chunks.n = n;
+    pub(crate) async fn read(&mut self) -> Result<Option<Vec<Bytes>>, Broken> {
+        let read = poll_fn(|context| {
+            // There for a poll only: kept in the future, it would be most of an idle stream's memory.
+            let mut chunks = [const { Bytes::new() }; READ_CHUNKS];
+            let read = ready!(pin!(self.inner.read_chunks(&mut chunks)).poll(context));
+            let taken = |n: usize| chunks[..n].iter_mut().map(std::mem::take).collect::<Vec<_>>();
+            Poll::Ready(read.map(|n| n.map(taken)))
+        });
+        match read.await {
+            Ok(Some(chunks)) => {
                 if let Some(credit) = &mut self.credit {
                     credit.read(chunks.iter().map(Bytes::len).sum());
                 }
@@ -350,26 +355,5 @@ impl FrameError {
             Self::Malformed(cause) => cause.into_error(),
             Self::NoRoom => Error::new(ErrorKind::Overloaded, "no room for a message"),
         }
-    }
-}
-
-/// What one read gave.
-#[derive(Debug, Default)]
-pub(crate) struct Chunks {
-    chunks: [Bytes; READ_CHUNKS],
-    n: usize,
-}
-
-impl Chunks {
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Bytes> {
-        self.as_slice().iter()
-    }
-
-    pub(crate) fn as_slice(&self) -> &[Bytes] {
-        &self.chunks[..self.n]
-    }
-
-    pub(crate) fn as_mut(&mut self) -> &mut [Bytes] {
-        &mut self.chunks[..self.n]
     }
 }

@@ -1,11 +1,10 @@
 //! The call header: which function, for how long, by whom.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::wire::bytes::{Malformed, Reader, WriteBytes};
+use crate::wire::caller::KnownCaller;
 use crate::wire::codec::Codec;
-use crate::wire::control::Role;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_HEADER, MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
@@ -48,24 +47,7 @@ pub(crate) struct CallHeader {
     /// How long the gateway has held the call back, for such a frame.
     pub(crate) held: Duration,
     /// Who calls; the gateway's word, which it puts in place of what the caller may have said.
-    pub(crate) caller: Option<Caller>,
-}
-
-/// Who makes a call, as the gateway knows it; from [`Context::caller`](crate::Context::caller).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Caller {
-    /// Whether it is a client or an admin, or a node whose function makes the call.
-    pub role: Role,
-    /// A node's id; of a client `client-`, of an admin `admin-`, and a number that is random for each
-    /// process. A name to tell callers apart: what is proven are role and identity.
-    pub id: String,
-    /// Who it is: what its [token](crate::GatewayBuilder::token) is called, up to a `#`, or the name in
-    /// its [certificate](crate::GatewayBuilder::authority). Peers whose
-    /// token has no name of its own, and those of the gateway's own user, are `default`.
-    pub identity: String,
-    /// The address that the gateway sees it at.
-    pub address: SocketAddr,
+    pub(crate) caller: Option<KnownCaller>,
 }
 
 /// Those of [`Wish`], 1 to 3, 5 to 7 and 12, are in `wire::wish`.
@@ -133,18 +115,25 @@ impl CallHeader {
         }
         let reserve = if self.caller.is_some() { 0 } else { RESERVE };
         if let Some(caller) = &self.caller {
-            let mut value = vec![caller.role.code()];
-            value.put_str(&caller.id, MAX_NAME);
-            value.put_str(&caller.address.to_string(), MAX_NAME);
-            value.put_str(&caller.identity, MAX_NAME);
             out.put_varint(option::CALLER);
-            out.put_bytes(&value);
+            out.put_bytes(caller.encoded());
         }
         frame::finish(out, start, MAX_HEADER - reserve)
     }
 
     /// Reads the body of a `Header` frame.
     pub(crate) fn read(body: &[u8]) -> Result<Self, Malformed> {
+        Self::read_knowing(body, &mut None)
+    }
+
+    /// [`read`](Self::read), where the caller is often the one that is known already.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub(crate) fn read_knowing(
+        body: &[u8],
+        known: &mut Option<KnownCaller>,
+    ) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body);
         let id = reader.array("id")?;
         let attempt = reader.varint("attempt")?;
@@ -161,7 +150,10 @@ impl CallHeader {
         while !reader.is_empty() {
             let tag = reader.varint("option")?;
             let value = reader.bytes(MAX_METADATA, "option")?;
-            header.set_option(tag, value)?;
+            match tag {
+                option::CALLER => header.caller = Some(KnownCaller::read(value, known)?),
+                _ => header.set_option(tag, value)?,
+            }
         }
         Ok(header)
     }
@@ -177,7 +169,6 @@ impl CallHeader {
             option::HELD => {
                 self.held = Duration::from_micros(Reader::new(value).varint("held")?);
             }
-            option::CALLER => self.caller = Some(Caller::read(value)?),
             _ => {}
         }
         Ok(())
@@ -197,20 +188,6 @@ impl CallHeader {
     }
 }
 
-impl Caller {
-    fn read(value: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(value);
-        let role = Role::from_code(reader.u8("caller")?)
-            .ok_or_else(|| Malformed::new("the caller has an unknown role"))?;
-        let id = reader.str(MAX_NAME, "caller")?.to_owned();
-        let address = reader.str(MAX_NAME, "caller")?;
-        let address =
-            address.parse().map_err(|_| Malformed::new("the caller's address is none"))?;
-        let identity = reader.str(MAX_NAME, "caller")?.to_owned();
-        Ok(Self { role, id, identity, address })
-    }
-}
-
 /// Whole milliseconds, rounded up: rounded down, what a function calls would be late before the
 /// function itself is.
 fn milliseconds(left: Duration) -> u64 {
@@ -227,6 +204,8 @@ fn put_number(out: &mut Vec<u8>, tag: u64, number: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::caller::Caller;
+    use crate::wire::control::Role;
     use crate::wire::frame::FRAME_HEADER;
     use crate::wire::wish::Strategy;
 
@@ -252,12 +231,12 @@ mod tests {
             limit: Some(3),
             traced: true,
             held: Duration::from_micros(4_711),
-            caller: Some(Caller {
+            caller: Some(KnownCaller::new(Caller {
                 role: Role::Client,
                 id: "client-1".into(),
                 identity: "ci".into(),
                 address: "[::1]:4433".parse().unwrap(),
-            }),
+            })),
         }
     }
 

@@ -15,6 +15,7 @@
 
 pub(crate) mod bounded;
 pub(crate) mod bytes;
+pub(crate) mod caller;
 pub(crate) mod codec;
 pub(crate) mod control;
 pub(crate) mod directory;

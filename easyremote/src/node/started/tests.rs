@@ -15,11 +15,12 @@ use crate::transport::endpoint;
 use crate::transport::identity::Identity;
 use crate::transport::reset;
 use crate::transport::stream::{RecvHalf, SendHalf};
+use crate::wire::caller::{Caller, KnownCaller};
 use crate::wire::codec::Codec;
 use crate::wire::control::{Control, Role, Welcome};
 use crate::wire::error::read_error;
 use crate::wire::frame::{self, FrameBuffer, FrameKind};
-use crate::wire::header::{CallHeader, Caller};
+use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 use crate::wire::limits::MAX_MESSAGE;
 
@@ -233,7 +234,7 @@ fn header(function: &str, id: u8, attempt: u64) -> CallHeader {
     let caller = Caller { role: Role::Client, id: id_of_caller, identity, address };
     CallHeader {
         attempt,
-        caller: Some(caller),
+        caller: Some(KnownCaller::new(caller)),
         ..CallHeader::new([id; 16], function.into(), kind, Codec::Bincode)
     }
 }

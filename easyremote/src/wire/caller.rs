@@ -1,0 +1,106 @@
+//! Who calls.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::wire::bytes::{Malformed, Reader, WriteBytes};
+use crate::wire::control::Role;
+use crate::wire::limits::MAX_NAME;
+
+/// Who makes a call, as the gateway knows it; from [`Context::caller`](crate::Context::caller).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Caller {
+    /// Whether it is a client or an admin, or a node whose function makes the call.
+    pub role: Role,
+    /// A node's id; of a client `client-`, of an admin `admin-`, and a number that is random for each
+    /// process. A name to tell callers apart: what is proven are role and identity.
+    pub id: String,
+    /// Who it is: what its [token](crate::GatewayBuilder::token) is called, up to a `#`, or the name in
+    /// its [certificate](crate::GatewayBuilder::authority). Peers whose
+    /// token has no name of its own, and those of the gateway's own user, are `default`.
+    pub identity: String,
+    /// The address that the gateway sees it at.
+    pub address: SocketAddr,
+}
+
+/// A caller, with the bytes that it is written as: those of one connection are the same for all of
+/// its calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KnownCaller(Arc<Known>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Known {
+    caller: Caller,
+    encoded: Vec<u8>,
+}
+
+impl KnownCaller {
+    pub(crate) fn new(caller: Caller) -> Self {
+        let mut encoded = vec![caller.role.code()];
+        encoded.put_str(&caller.id, MAX_NAME);
+        encoded.put_str(&caller.address.to_string(), MAX_NAME);
+        encoded.put_str(&caller.identity, MAX_NAME);
+        Self(Arc::new(Known { caller, encoded }))
+    }
+
+    pub(crate) fn encoded(&self) -> &[u8] {
+        &self.0.encoded
+    }
+
+    /// Reads a caller, unless it is the one that was read last.
+    ///
+    /// # Errors
+    /// The bytes make no sense.
+    pub(crate) fn read(encoded: &[u8], last: &mut Option<Self>) -> Result<Self, Malformed> {
+        if let Some(last) = last.as_ref().filter(|last| last.0.encoded == encoded) {
+            return Ok(last.clone());
+        }
+        let (caller, encoded) = (Caller::read(encoded)?, encoded.to_vec());
+        let read = Self(Arc::new(Known { caller, encoded }));
+        Ok(last.insert(read).clone())
+    }
+}
+
+impl Deref for KnownCaller {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.0.caller
+    }
+}
+
+impl Caller {
+    fn read(value: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(value);
+        let role = Role::from_code(reader.u8("caller")?)
+            .ok_or_else(|| Malformed::new("the caller has an unknown role"))?;
+        let id = reader.str(MAX_NAME, "caller")?.to_owned();
+        let address = reader.str(MAX_NAME, "caller")?;
+        let address =
+            address.parse().map_err(|_| Malformed::new("the caller's address is none"))?;
+        let identity = reader.str(MAX_NAME, "caller")?.to_owned();
+        Ok(Self { role, id, identity, address })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_caller_is_read_as_it_is() {
+        let caller = |id: &str| {
+            let (id, identity) = (id.to_owned(), "ci".to_owned());
+            Caller { role: Role::Client, id, identity, address: "[::1]:4433".parse().unwrap() }
+        };
+        let mut last = None;
+        for id in ["a", "a", "b", "a", ""] {
+            let written = KnownCaller::new(caller(id));
+            let read = KnownCaller::read(written.encoded(), &mut last).unwrap();
+            assert_eq!((&*read, read.encoded()), (&caller(id), written.encoded()));
+        }
+        assert!(KnownCaller::read(&[], &mut last).is_err());
+    }
+}
