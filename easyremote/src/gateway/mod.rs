@@ -6,6 +6,7 @@ mod admission;
 pub(crate) mod bench;
 mod bits;
 mod choice;
+mod connections;
 mod directory;
 mod explain;
 mod index;
@@ -41,6 +42,7 @@ use tokio_util::task::TaskTracker;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::gateway::access::Access;
 use crate::gateway::admission::Admission;
+use crate::gateway::connections::Connections;
 use crate::gateway::limits::Hits;
 use crate::gateway::refusals::Refusals;
 use crate::gateway::routes::Routes;
@@ -111,6 +113,7 @@ struct Shared {
     max_message: usize,
     limits: GatewayLimits,
     admission: Arc<Admission>,
+    connections: Connections,
     hits: Hits,
     /// Hears of refused calls. Not bounded: only a test asks for it, whose own calls they are.
     refusals: Option<mpsc::UnboundedSender<Refusal>>,
@@ -290,6 +293,7 @@ impl GatewayBuilder {
             max_message: self.max_message,
             admission: Admission::new(self.limits.clone()),
             limits: self.limits,
+            connections: Connections::default(),
             hits: Hits::default(),
             refusals: self.refusals,
             counters: Counters::default(),
@@ -350,7 +354,7 @@ async fn run(endpoint: &quinn::Endpoint, shared: &Arc<Shared>, stop: Cancellatio
                     if let Some((incoming, visitor)) =
                         shared.admission.receive(incoming, &shared.hits)
                     {
-                        sessions.spawn(session::serve(incoming, visitor, stop.clone(), shared.clone()));
+                        sessions.spawn(session::serve(incoming, visitor, shared.clone()));
                     }
                 }
                 None => {
@@ -362,10 +366,10 @@ async fn run(endpoint: &quinn::Endpoint, shared: &Arc<Shared>, stop: Cancellatio
             Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
         }
     }
-    // The sessions close their connections; what has none yet goes with the endpoint.
-    let closed = async { while sessions.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(FAREWELL, closed).await;
     let code = reset::code(ErrorKind::ConnectionLost, Executed::Maybe);
-    endpoint.close(code, b"the gateway has shut down");
+    let reason = b"the gateway has shut down";
+    shared.connections.close_all(code, reason);
+    // Those whose handshake is not over.
+    endpoint.close(code, reason);
     let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
 }

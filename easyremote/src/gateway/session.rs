@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span};
 
 use crate::error::{Error, ErrorKind, Executed};
@@ -32,13 +31,8 @@ use crate::wire::limits::MAX_NAME;
 /// Longest wait for a refused peer to read why.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves one connection until it ends, or the gateway does.
-pub(super) async fn serve(
-    incoming: quinn::Incoming,
-    mut visitor: Visitor,
-    stop: CancellationToken,
-    shared: Arc<Shared>,
-) {
+/// Serves one connection until it ends.
+pub(super) async fn serve(incoming: quinn::Incoming, mut visitor: Visitor, shared: Arc<Shared>) {
     let peer = incoming.remote_address();
     let _gauge = Gauge::up(&shared.counters.connections);
     let handshake = tokio::select! {
@@ -53,6 +47,7 @@ pub(super) async fn serve(
             return debug!(%peer, "handshake took too long");
         }
     };
+    let _listed = shared.connections.add(&connection);
     let limit = shared.limits.authentication_timeout;
     let authenticated = tokio::select! {
         authenticated = timeout(limit, authenticate(&connection, &shared)) => authenticated,
@@ -72,10 +67,6 @@ pub(super) async fn serve(
                     let text = "the token or certificate has been revoked: ask for another one";
                     // Not `end`: a peer that does not read is not waited for.
                     close(&connection, &Error::new(ErrorKind::Unauthenticated, text));
-                }
-                () = stop.cancelled() => {
-                    let text = "the gateway has shut down";
-                    close(&connection, &Error::new(ErrorKind::ConnectionLost, text));
                 }
                 () = session => {}
             }

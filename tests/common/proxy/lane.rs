@@ -65,6 +65,8 @@ pub struct Counts {
 pub struct Lane {
     rng: Rng,
     pub faults: Faults,
+    /// When the faults end by themselves.
+    pub until: Option<Instant>,
     pub counts: Counts,
     /// Datagrams that the present burst still takes.
     burst: u32,
@@ -83,6 +85,7 @@ impl Lane {
         Self {
             rng: Rng::with_seed(seed),
             faults: Faults::default(),
+            until: None,
             counts: Counts::default(),
             burst: 0,
             free: None,
@@ -93,6 +96,9 @@ impl Lane {
 
     /// What comes out for a datagram that comes in at `now`: nothing, it, or it and a copy.
     pub fn pass(&mut self, now: Instant, datagram: &[u8]) -> (Option<Due>, Option<Due>) {
+        if self.until.is_some_and(|until| now >= until) {
+            (self.faults, self.until) = (Faults::default(), None);
+        }
         let faults = self.faults;
         if faults.blocked {
             self.counts.blocked += 1;

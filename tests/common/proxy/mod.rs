@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
@@ -81,7 +82,20 @@ impl Proxy {
 
     /// From now on this happens to what goes that way, and nothing else.
     pub fn set(&self, way: Way, faults: Faults) {
-        self.shared.lane(way).lock().unwrap().faults = faults;
+        self.set_until(way, faults, None);
+    }
+
+    fn set_until(&self, way: Way, faults: Faults, until: Option<Instant>) {
+        let mut lane = self.shared.lane(way).lock().unwrap();
+        (lane.faults, lane.until) = (faults, until);
+    }
+
+    /// For so long and no longer nothing gets through in either direction, also where the test that
+    /// wants it does not run in time.
+    pub fn block_for(&self, time: Duration) {
+        let blocked = Faults { blocked: true, ..Faults::default() };
+        let until = Some(Instant::now() + time);
+        Way::BOTH.into_iter().for_each(|way| self.set_until(way, blocked, until));
     }
 
     /// The same for both directions.

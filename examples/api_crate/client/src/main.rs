@@ -36,7 +36,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Starts the node in a process of its own.
 fn node(gateway: &Gateway) -> std::io::Result<Child> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // What cargo tells this program about its package. Build scripts look at the same variables, and
+    // with others than last time what depends on them is built anew.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
+    }
+    command
         .args(["run", "--quiet", "--package", "api-crate-node"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("EASYREMOTE_GATEWAY", gateway.local_addr().to_string())

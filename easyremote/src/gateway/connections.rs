@@ -1,0 +1,50 @@
+//! The connections that a gateway has, so that all can be closed at once.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use quinn::VarInt;
+
+use crate::transport::congestion;
+
+/// All connections whose handshake is over.
+#[derive(Debug, Default)]
+pub(super) struct Connections(Mutex<HashMap<usize, quinn::Connection>>);
+
+impl Connections {
+    /// Counts `connection` among them until what this gives is dropped.
+    pub(super) fn add(&self, connection: &quinn::Connection) -> Listed<'_> {
+        let id = connection.stable_id();
+        self.lock().insert(id, connection.clone());
+        Listed { connections: self, id }
+    }
+
+    /// Closes all of them before anybody else has a turn.
+    ///
+    /// One after the other, a node's session might end before that of a client whose call the node
+    /// has: the client would hear that the node is lost, and not that the gateway is.
+    pub(super) fn close_all(&self, code: VarInt, reason: &[u8]) {
+        self.lock().values().for_each(|connection| congestion::close(connection, code, reason));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<usize, quinn::Connection>> {
+        // Nothing panics in between.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that is counted.
+#[derive(Debug)]
+pub(super) struct Listed<'a> {
+    connections: &'a Connections,
+    /// Of the connection, which is in the map, so that no other one has the same.
+    id: usize,
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        // Dropped without the lock, should it be the last handle.
+        let connection = self.connections.lock().remove(&self.id);
+        drop(connection);
+    }
+}
