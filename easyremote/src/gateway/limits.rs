@@ -112,7 +112,8 @@ impl GatewayLimits {
 
     /// Longest time from there to the proof of who the peer is, and from that to a node's
     /// registration. 3 s unless set. It is closed with
-    /// [`Unauthenticated`](crate::ErrorKind::Unauthenticated).
+    /// [`Unauthenticated`](crate::ErrorKind::Unauthenticated), or a node without registration with
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), after which it may dial again.
     pub fn authentication_timeout(mut self, timeout: Duration) -> Self {
         self.authentication_timeout = timeout.min(MAX_TIMEOUT);
         self
