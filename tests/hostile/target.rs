@@ -13,6 +13,7 @@ use tempfile::TempDir;
 /// The kinds of errors, as they travel.
 pub(crate) const UNAUTHENTICATED: u64 = 5;
 pub(crate) const OVERLOADED: u64 = 7;
+pub(crate) const TOO_LARGE: u64 = 8;
 pub(crate) const PROTOCOL: u64 = 19;
 
 #[remote]
