@@ -16,6 +16,7 @@ pub(crate) const MOVED: u8 = 13;
 pub(crate) const UNARY: u8 = 0;
 pub(crate) const STREAM: u8 = 1;
 pub(crate) const UPLOAD: u8 = 2;
+pub(crate) const DUPLEX: u8 = 3;
 
 /// The code of `kind` in errors; see `ErrorKind` for the kinds.
 pub(crate) fn kind_of(frame: &Frame) -> u64 {

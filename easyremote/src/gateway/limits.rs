@@ -136,7 +136,9 @@ impl GatewayLimits {
 
     /// Most calls and streams that one peer can be sure to have open; up to a seventh more may be
     /// let through. 1,024 unless set, at least 1 and at most 65,536. Further ones wait at the peer.
-    /// Each may leave 256 KiB unread at the gateway.
+    /// Each may leave 256 KiB unread at the gateway in each direction, which by default comes to some
+    /// 730 MiB for one peer at worst; as many small calls beside them, with long answers that it does
+    /// not fetch, to 350 MiB more.
     pub fn calls_per_peer(mut self, calls: u32) -> Self {
         self.calls_per_peer = calls.clamp(1, 1 << 16);
         self

@@ -81,7 +81,7 @@ pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes that a peer may send ahead of the reader on one stream.
 ///
 /// Times [`MAX_CLIENT_STREAMS`], and the seventh more, it is what one client can make a gateway
-/// hold: 293 MiB.
+/// hold in one direction: 293 MiB.
 pub(crate) const STREAM_WINDOW: u32 = 256 << 10;
 
 /// Longest time from the first packet of a connection to the end of its TLS handshake.
