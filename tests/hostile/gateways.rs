@@ -259,16 +259,11 @@ async fn a_node_has_limited_room_for_items() {
     let node = node.functions(functions![largest]).max_unfinished(2 * MIB as u64);
     let (node, connection) = soon(async { tokio::join!(node.serve(), impostor.register()) }).await;
     let _node = node.unwrap();
-    // The caller is option 11: its role, id, address and identity.
-    let caller = [&[2][..], &wire::string("c"), &wire::string("127.0.0.1:1"), &wire::string("i")];
-    let caller = caller.concat();
-    let caller = wire::string(caller);
     let most = [wire::begun(wire::ITEM, MIB as u32), vec![0; MIB - 1]].concat();
     let (mut calls, mut answers) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
-        let header = wire::call("largest", wire::UPLOAD);
-        let header = wire::frame(wire::HEADER, &[&header[5..], &[11], &caller].concat());
+        let header = wire::call_of_someone("largest", wire::UPLOAD);
         let bytes = [&header[..], &wire::frame(wire::BODY, b"[]"), &most].concat();
         let _ = soon(send.write_all(&bytes)).await;
         calls.push(send);

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::attacker::{Insider, close_of};
 use crate::impostor::Impostor;
 use crate::siege::{MIB, Siege};
-use crate::target::{OVERLOADED, PROTOCOL, TOO_LARGE, Target, add};
+use crate::target::{OVERLOADED, PROTOCOL, TOO_LARGE, Target, add, never};
 use crate::wire;
 
 /// A message of a lane.
@@ -137,6 +137,7 @@ async fn arguments_on_a_lane_have_16_kib() {
         let kind = (answer.0 == wire::ERROR).then(|| wire::kind_of(&answer));
         assert_eq!((id, kind), (7, expected), "{length} bytes");
     }
+    assert_eq!(target.node.stats().calls, 1, "it is the gateway that refuses");
     target.serves().await;
 }
 
@@ -309,18 +310,33 @@ async fn a_gateway_that_answers_nonsense_on_a_lane() {
 
 #[tokio::test]
 async fn a_gateway_that_breaks_a_nodes_lane() {
-    for bytes in [&[0; 12][..], &[0xff; 50]] {
+    let call = |id, function: &str, arguments: &str| {
+        let header = wire::call_of_someone(function, wire::UNARY);
+        message(id, &[header, wire::frame(wire::BODY, arguments.as_bytes())].concat())
+    };
+    let twice = [call(7, "never", "[]"), call(7, "never", "[]")].concat();
+    let too_many: Vec<_> = (10..4_107).map(|id| call(id, "never", "[]")).collect();
+    for bytes in [&[0; 12][..], &[0xff; 50], &twice, &too_many.concat()] {
         let impostor = Impostor::start();
-        let node = Node::builder(&*impostor.ticket("ern_")).functions(functions![add]);
+        let node = Node::builder(&*impostor.ticket("ern_")).functions(functions![add, never]);
         let serving = tokio::spawn(node.serve());
         let connection = impostor.register().await;
         let node = soon(serving).await.unwrap().unwrap();
         let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
         send.write_all(&lane()).await.unwrap();
         // What is wrong in a message is answered.
-        send.write_all(&message(1, &[0xff; 30])).await.unwrap();
-        let (id, frames) = soon(read(&mut recv)).await.unwrap();
-        assert_eq!((id, wire::kind_of(&only(&frames))), (1, PROTOCOL));
+        let at_most = format!("[1, {:>1$}]", 2, (16 << 10) - 5);
+        for (id, message, expected) in [
+            (1, message(1, &[0xff; 30]), (wire::ERROR, Some(PROTOCOL))),
+            (2, call(2, "add", &at_most), (wire::BODY, None)),
+            (3, call(3, "add", &(at_most + " ")), (wire::ERROR, Some(TOO_LARGE))),
+        ] {
+            send.write_all(&message).await.unwrap();
+            let (answered, frames) = soon(read(&mut recv)).await.unwrap();
+            let answer = only(&frames);
+            let kind = (answer.0 == wire::ERROR).then(|| wire::kind_of(&answer));
+            assert_eq!((answered, (answer.0, kind)), (id, expected));
+        }
         send.write_all(bytes).await.unwrap();
         assert_eq!(close_of(&connection).await.0, PROTOCOL);
         until(|| node.stats().in_flight == 0).await;

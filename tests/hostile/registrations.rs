@@ -9,13 +9,13 @@ use crate::attacker::{Attacker, Insider, token};
 use crate::target::{PROTOCOL, Target};
 use crate::wire;
 
-/// Offers `functions`; says why the gateway has closed the connection.
-async fn refusal(target: &Target, functions: &[(&str, u8)]) -> (u64, String) {
+/// Offers `functions` as the node `id`; says why the gateway has closed the connection.
+async fn refusal(target: &Target, id: &str, functions: &[(&str, u8)]) -> (u64, String) {
     let ticket = target.gateway.ticket(Role::Node).to_string();
     let stranger = Attacker::connect(target.address()).await;
     let (mut send, _recv) = soon(stranger.connection.open_bi()).await.unwrap();
     let (role, token) = token(&ticket);
-    let hello = wire::hello(&stranger.connection, role, &token, "odd");
+    let hello = wire::hello(&stranger.connection, role, &token, id);
     send.write_all(&[hello, wire::register(functions)].concat()).await.unwrap();
     stranger.end().await
 }
@@ -23,13 +23,15 @@ async fn refusal(target: &Target, functions: &[(&str, u8)]) -> (u64, String) {
 #[tokio::test]
 async fn a_registration_has_its_time() {
     const UNAVAILABLE: u64 = 1;
-    let short = Duration::from_millis(300);
+    // Enough for the proof, also where much else is going on.
+    let short = Duration::from_secs(2);
     let target = Target::start(GatewayLimits::new().authentication_timeout(short)).await;
+    let before = target.gateway.stats().hits.authentication_timeouts;
     let ticket = target.gateway.ticket(Role::Node).to_string();
     let silent = Attacker::connect(target.address()).await.prove(&ticket, "silent").await.unwrap();
     let (kind, text) = crate::attacker::close_of(&silent.connection).await;
-    assert_eq!((kind, &*text), (UNAVAILABLE, "the peer said nothing for 300ms"));
-    assert_eq!(target.gateway.stats().hits.authentication_timeouts, 1);
+    assert_eq!((kind, &*text), (UNAVAILABLE, "the peer said nothing for 2s"));
+    assert_eq!(target.gateway.stats().hits.authentication_timeouts, before + 1);
     assert_eq!(target.gateway.stats().nodes, 1);
     target.serves().await;
 }
@@ -46,10 +48,13 @@ async fn names_that_are_none_are_not_offered() {
         ("a\x1b[2J", "`name` has control characters"),
         (&*long, "`name` is longer than 128"),
     ] {
-        let (kind, text) = refusal(&target, &[("fine", wire::UNARY), (name, wire::UNARY)]).await;
+        let (kind, text) =
+            refusal(&target, "odd", &[("fine", wire::UNARY), (name, wire::UNARY)]).await;
         assert_eq!(kind, PROTOCOL, "{text}");
         assert!(text.contains(complaint), "{name:?}: {text}");
     }
+    let nameless = refusal(&target, "", &[("fine", wire::UNARY)]).await;
+    assert_eq!(nameless, (PROTOCOL, "the node has no id".to_owned()));
     assert_eq!(target.gateway.stats().nodes, 1);
     target.serves().await;
 }
@@ -59,7 +64,7 @@ async fn a_node_offers_1024_functions_and_no_more() {
     let target = Target::start(GatewayLimits::new()).await;
     let names: Vec<_> = (0..1_025).map(|i| format!("f{i}")).collect();
     let offers: Vec<_> = names.iter().map(|name| (name.as_str(), wire::UNARY)).collect();
-    let (kind, text) = refusal(&target, &offers).await;
+    let (kind, text) = refusal(&target, "odd", &offers).await;
     assert_eq!((kind, &*text), (PROTOCOL, "`functions` is longer than 1024"));
     let ticket = target.gateway.ticket(Role::Node).to_string();
     Insider::node(target.address(), &ticket, &offers[..1_024]).await;

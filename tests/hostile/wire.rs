@@ -93,6 +93,13 @@ pub(crate) fn call(function: impl AsRef<[u8]>, kind: u8) -> Vec<u8> {
     frame(HEADER, &[&id[..], &[0, kind, 1], &[0; 8], &[0], &string(function)].concat())
 }
 
+/// The same as a gateway sends it, which says who calls.
+pub(crate) fn call_of_someone(function: &str, kind: u8) -> Vec<u8> {
+    // Option 11: role, id, address and identity.
+    let caller = [&[2][..], &string("c"), &string("127.0.0.1:1"), &string("i")].concat();
+    frame(HEADER, &[&call(function, kind)[5..], &[11], &string(caller)].concat())
+}
+
 /// Reads a frame; `None` if there is none, for whatever reason.
 pub(crate) async fn read(recv: &mut RecvStream) -> Option<Frame> {
     let mut header = [0; 5];
