@@ -8,7 +8,7 @@ use futures::{FutureExt, Stream, StreamExt, stream};
 
 use crate::attacker::close_of;
 use crate::impostor::{Impostor, next_call, welcome};
-use crate::target::{PROTOCOL, add};
+use crate::target::{PROTOCOL, SIGNATURE_MISMATCH, add};
 use crate::wire;
 
 const MIB: usize = 1 << 20;
@@ -248,6 +248,16 @@ async fn a_node_is_called_with_nonsense() {
         send.finish().unwrap();
         // A call whose caller nobody names is none either.
         assert_eq!(wire::kind_of(&soon(wire::read(&mut recv)).await.unwrap()), PROTOCOL);
+    }
+    // Nor is a function called that is of other types, or of another kind.
+    let mut other = wire::call_of_someone("add", wire::UNARY);
+    other[5 + 16 + 3] ^= 1;
+    for header in [other, wire::call_of_someone("add", wire::STREAM)] {
+        let bytes = [header, wire::frame(wire::BODY, b"[1, 2]")].concat();
+        let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
+        send.write_all(&bytes).await.unwrap();
+        let answer = soon(wire::read(&mut recv)).await.unwrap();
+        assert_eq!(wire::kind_of(&answer), SIGNATURE_MISMATCH);
     }
     until(|| node.stats().in_flight == 0).await;
 }

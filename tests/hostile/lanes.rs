@@ -308,12 +308,40 @@ async fn a_gateway_that_answers_nonsense_on_a_lane() {
     }
 }
 
+/// A call as a gateway passes it on.
+fn passed_on(id: u64, function: &str, arguments: &str) -> Vec<u8> {
+    let header = wire::call_of_someone(function, wire::UNARY);
+    message(id, &[header, wire::frame(wire::BODY, arguments.as_bytes())].concat())
+}
+
+#[tokio::test]
+async fn a_node_has_limited_room_for_arguments_on_a_lane() {
+    let impostor = Impostor::start();
+    // Room for one long message, such as that of a call that waits until another one has ended.
+    let node = Node::builder(&*impostor.ticket("ern_")).max_message(16 << 10);
+    let node = node.max_unfinished(20 << 10).concurrency(1).functions(functions![add, never]);
+    let serving = tokio::spawn(node.serve());
+    let connection = impostor.register().await;
+    let _node = soon(serving).await.unwrap().unwrap();
+    let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
+    let arguments = format!("[1, {:>1$}]", 2, (16 << 10) - 5);
+    let first = [lane(), passed_on(1, "never", "[]")].concat();
+    send.write_all(&first).await.unwrap();
+    for id in [2, 3] {
+        send.write_all(&passed_on(id, "add", &arguments)).await.unwrap();
+    }
+    let (id, frames) = soon(read(&mut recv)).await.unwrap();
+    assert_eq!((id, wire::kind_of(&only(&frames))), (3, OVERLOADED));
+    // Given up, the first makes way for the second, and that for another.
+    send.write_all(&message(1, b"")).await.unwrap();
+    assert_eq!(soon(read(&mut recv)).await, Some((2, wire::frame(wire::BODY, b"3"))));
+    send.write_all(&passed_on(4, "add", &arguments)).await.unwrap();
+    assert_eq!(soon(read(&mut recv)).await, Some((4, wire::frame(wire::BODY, b"3"))));
+}
+
 #[tokio::test]
 async fn a_gateway_that_breaks_a_nodes_lane() {
-    let call = |id, function: &str, arguments: &str| {
-        let header = wire::call_of_someone(function, wire::UNARY);
-        message(id, &[header, wire::frame(wire::BODY, arguments.as_bytes())].concat())
-    };
+    let call = passed_on;
     let twice = [call(7, "never", "[]"), call(7, "never", "[]")].concat();
     let too_many: Vec<_> = (10..4_107).map(|id| call(id, "never", "[]")).collect();
     for bytes in [&[0; 12][..], &[0xff; 50], &twice, &too_many.concat()] {
