@@ -263,6 +263,26 @@ async fn a_node_is_called_with_nonsense() {
 }
 
 #[tokio::test]
+async fn a_gateway_opens_as_many_streams_as_its_peer_allows() {
+    let impostor = Impostor::start();
+    let (_client, connection) = client(&impostor).await;
+    let nothing = connection.open_bi().now_or_never();
+    assert!(nothing.is_none(), "nobody calls a client");
+    let (mut answers, mut calls) = (Vec::new(), Vec::new());
+    answers.extend(std::iter::from_fn(|| connection.open_uni().now_or_never()));
+    assert_eq!(answers.len(), 256, "answers that are too long for a lane");
+    let node = Node::builder(&*impostor.ticket("ern_")).functions(functions![add]).serve();
+    let (node, connection) = soon(async { tokio::join!(node, impostor.register()) }).await;
+    let _node = node.unwrap();
+    calls.extend(std::iter::from_fn(|| connection.open_bi().now_or_never()));
+    // A seventh more and two, as for clients, and a lane.
+    assert_eq!(calls.len(), 4_096 + 4_096 / 7 + 2 + 1);
+    answers.clear();
+    answers.extend(std::iter::from_fn(|| connection.open_uni().now_or_never()));
+    assert_eq!(answers.len(), 256);
+}
+
+#[tokio::test]
 async fn a_node_has_limited_room_for_items() {
     let impostor = Impostor::start();
     let node = Node::builder(&*impostor.ticket("ern_")).max_message(MIB);

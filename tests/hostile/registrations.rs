@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use common::soon;
 use easyremote::{GatewayLimits, Role};
+use futures::FutureExt;
 
 use crate::attacker::{Attacker, Insider, token};
 use crate::target::{PROTOCOL, Target};
@@ -68,5 +69,16 @@ async fn a_node_offers_1024_functions_and_no_more() {
     assert_eq!((kind, &*text), (PROTOCOL, "`functions` is longer than 1024"));
     let ticket = target.gateway.ticket(Role::Node).to_string();
     Insider::node(target.address(), &ticket, &offers[..1_024]).await;
+    target.serves().await;
+}
+
+#[tokio::test]
+async fn a_node_has_256_long_answers_under_way_and_no_more() {
+    let target = Target::start(GatewayLimits::new()).await;
+    let ticket = target.gateway.ticket(Role::Node).to_string();
+    let node = Insider::node(target.address(), &ticket, &[("f", wire::UNARY)]).await;
+    let mut answers = vec![soon(node.connection.open_uni()).await];
+    answers.extend(std::iter::from_fn(|| node.connection.open_uni().now_or_never()));
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 256);
     target.serves().await;
 }
