@@ -8,7 +8,7 @@ use common::{Probe, SayOnDrop, soon};
 use easyremote::{
     Client, ClientBuilder, ErrorKind, Gateway, Node, Role, Ticket, functions, remote,
 };
-use rcgen::CertificateParams;
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose};
 use tempfile::TempDir;
 
 #[remote]
@@ -60,7 +60,10 @@ async fn only_the_right_name_from_the_right_authority_is_trusted() {
     let (one, two) = (Authority::new("one"), Authority::new("two"));
     let mut expired = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     expired.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let mut of_a_client = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    of_a_client.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
     for (files, trusted) in [
+        (one.sign(of_a_client, "of-a-client"), &one),
         (one.sign_name("localhost", "other-authority"), &two),
         (one.sign_name("elsewhere", "other-name"), &one),
         (one.sign(expired, "expired"), &one),

@@ -8,7 +8,7 @@ use easyremote::{
     Client, ClientBuilder, Context, Error, ErrorKind, Executed, Gateway, Node, Role, functions,
     remote,
 };
-use rcgen::{CertificateParams, SanType};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, SanType};
 use tempfile::TempDir;
 
 #[remote]
@@ -97,6 +97,10 @@ async fn a_certificate_is_good_for_the_role_of_its_authority_only() {
     expired.not_after = rcgen::date_time_ymd(2020, 1, 1);
     let expired = world.clients.sign(expired, "expired");
     is_refused(&soon(world.client(expired).connect()).await.unwrap_err(), "expired");
+    let mut server = CertificateParams::new(vec!["b.test".to_owned()]).unwrap();
+    server.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    let server = world.clients.sign(server, "server");
+    is_refused(&soon(world.client(server).connect()).await.unwrap_err(), "lets in a client");
     assert_eq!(world.gateway.stats().clients + world.gateway.stats().nodes, 0);
 }
 

@@ -8,7 +8,7 @@ use futures::{FutureExt, Stream, StreamExt, stream};
 
 use crate::attacker::close_of;
 use crate::impostor::{Impostor, next_call, welcome};
-use crate::target::{PROTOCOL, add};
+use crate::target::{PROTOCOL, SIGNATURE_MISMATCH, add};
 use crate::wire;
 
 const MIB: usize = 1 << 20;
@@ -253,7 +253,37 @@ async fn a_node_is_called_with_nonsense() {
         // A call whose caller nobody names is none either.
         assert_eq!(wire::kind_of(&soon(wire::read(&mut recv)).await.unwrap()), PROTOCOL);
     }
+    // Nor is a function called that is of other types, or of another kind.
+    let mut other = wire::call_of_someone("add", wire::UNARY);
+    other[5 + 16 + 3] ^= 1;
+    for header in [other, wire::call_of_someone("add", wire::STREAM)] {
+        let bytes = [header, wire::frame(wire::BODY, b"[1, 2]")].concat();
+        let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
+        send.write_all(&bytes).await.unwrap();
+        let answer = soon(wire::read(&mut recv)).await.unwrap();
+        assert_eq!(wire::kind_of(&answer), SIGNATURE_MISMATCH);
+    }
     until(|| node.stats().in_flight == 0).await;
+}
+
+#[tokio::test]
+async fn a_gateway_opens_as_many_streams_as_its_peer_allows() {
+    let impostor = Impostor::start();
+    let (_client, connection) = client(&impostor).await;
+    let nothing = connection.open_bi().now_or_never();
+    assert!(nothing.is_none(), "nobody calls a client");
+    let (mut answers, mut calls) = (Vec::new(), Vec::new());
+    answers.extend(std::iter::from_fn(|| connection.open_uni().now_or_never()));
+    assert_eq!(answers.len(), 256, "answers that are too long for a lane");
+    let node = Node::builder(&*impostor.ticket("ern_")).functions(functions![add]).serve();
+    let (node, connection) = soon(async { tokio::join!(node, impostor.register()) }).await;
+    let _node = node.unwrap();
+    calls.extend(std::iter::from_fn(|| connection.open_bi().now_or_never()));
+    // A seventh more and two, as for clients, and a lane.
+    assert_eq!(calls.len(), 4_096 + 4_096 / 7 + 2 + 1);
+    answers.clear();
+    answers.extend(std::iter::from_fn(|| connection.open_uni().now_or_never()));
+    assert_eq!(answers.len(), 256);
 }
 
 #[tokio::test]
@@ -263,16 +293,11 @@ async fn a_node_has_limited_room_for_items() {
     let node = node.functions(functions![largest]).max_unfinished(2 * MIB as u64);
     let (node, connection) = soon(async { tokio::join!(node.serve(), impostor.register()) }).await;
     let _node = node.unwrap();
-    // The caller is option 11: its role, id, address and identity.
-    let caller = [&[2][..], &wire::string("c"), &wire::string("127.0.0.1:1"), &wire::string("i")];
-    let caller = caller.concat();
-    let caller = wire::string(caller);
     let most = [wire::begun(wire::ITEM, MIB as u32), vec![0; MIB - 1]].concat();
     let (mut calls, mut answers) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
-        let header = wire::call("largest", wire::UPLOAD);
-        let header = wire::frame(wire::HEADER, &[&header[5..], &[11], &caller].concat());
+        let header = wire::call_of_someone("largest", wire::UPLOAD);
         let bytes = [&header[..], &wire::frame(wire::BODY, b"[]"), &most].concat();
         let _ = soon(send.write_all(&bytes)).await;
         calls.push(send);

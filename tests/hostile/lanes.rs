@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::attacker::{Insider, close_of};
 use crate::impostor::Impostor;
 use crate::siege::{MIB, Siege};
-use crate::target::{OVERLOADED, PROTOCOL, Target, add};
+use crate::target::{OVERLOADED, PROTOCOL, TOO_LARGE, Target, add, never};
 use crate::wire;
 
 /// A message of a lane.
@@ -21,17 +21,17 @@ fn message(id: u64, frames: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes()[..], &id.to_be_bytes(), frames].concat()
 }
 
-fn call(id: u64, function: &str, arguments: &str) -> Vec<u8> {
+pub(crate) fn call(id: u64, function: &str, arguments: &str) -> Vec<u8> {
     let header = wire::call(function, wire::UNARY);
     message(id, &[header, wire::frame(wire::BODY, arguments.as_bytes())].concat())
 }
 
-fn lane() -> Vec<u8> {
+pub(crate) fn lane() -> Vec<u8> {
     wire::frame(wire::LANE, b"")
 }
 
 /// The next message: its id and its frames.
-async fn read(recv: &mut RecvStream) -> Option<(u64, Vec<u8>)> {
+pub(crate) async fn read(recv: &mut RecvStream) -> Option<(u64, Vec<u8>)> {
     let mut length = [0; 4];
     recv.read_exact(&mut length).await.ok()?;
     let mut message = vec![0; u32::from_be_bytes(length) as usize];
@@ -47,7 +47,7 @@ fn only(frames: &[u8]) -> wire::Frame {
 }
 
 /// Waits for the lane of a peer.
-async fn accept(connection: &Connection) -> (SendStream, RecvStream) {
+pub(crate) async fn accept(connection: &Connection) -> (SendStream, RecvStream) {
     let (send, mut recv) = soon(connection.accept_bi()).await.unwrap();
     assert_eq!(soon(wire::read(&mut recv)).await.unwrap().0, wire::LANE);
     (send, recv)
@@ -121,6 +121,67 @@ async fn calls_beyond_the_limit_are_refused() {
     send.write_all(&message(1, b"")).await.unwrap();
     send.write_all(&call(3, "add", "[1, 2]")).await.unwrap();
     assert_eq!(soon(read(&mut recv)).await, Some((3, wire::frame(wire::BODY, b"3"))));
+    target.serves().await;
+}
+
+#[tokio::test]
+async fn arguments_on_a_lane_have_16_kib() {
+    let target = Target::start(GatewayLimits::new()).await;
+    let insider = Insider::client(target.address(), &target.client_ticket()).await;
+    let (mut send, mut recv) = insider.open(&lane()).await;
+    for (length, expected) in [(16 << 10, None), ((16 << 10) + 1, Some(TOO_LARGE))] {
+        let arguments = format!("[1, {:>1$}]", 2, length - 5);
+        send.write_all(&call(7, "add", &arguments)).await.unwrap();
+        let (id, frames) = soon(read(&mut recv)).await.unwrap();
+        let answer = only(&frames);
+        let kind = (answer.0 == wire::ERROR).then(|| wire::kind_of(&answer));
+        assert_eq!((id, kind), (7, expected), "{length} bytes");
+    }
+    assert_eq!(target.node.stats().calls, 1, "it is the gateway that refuses");
+    target.serves().await;
+}
+
+#[tokio::test]
+async fn calls_that_are_given_up_on_a_lane() {
+    const BURST: u64 = 50;
+    let target = Target::start(GatewayLimits::new().cancels(1, BURST as u32)).await;
+    let insider = Insider::client(target.address(), &target.client_ticket()).await;
+    let (mut send, mut recv) = insider.open(&lane()).await;
+    let given_up = |id| [call(id, "never", "[]"), message(id, b"")].concat();
+    let some: Vec<_> = (1..BURST).map(given_up).collect();
+    send.write_all(&some.concat()).await.unwrap();
+    send.write_all(&call(0, "add", "[1, 2]")).await.unwrap();
+    assert_eq!(soon(read(&mut recv)).await, Some((0, wire::frame(wire::BODY, b"3"))));
+    assert_eq!(target.gateway.stats().hits.throttled, 0);
+    let more: Vec<_> = (0..20 * BURST).map(given_up).collect();
+    send.write_all(&more.concat()).await.unwrap();
+    until(|| target.gateway.stats().hits.throttled > 0).await;
+    target.serves().await;
+}
+
+#[tokio::test]
+async fn a_long_answer_has_to_get_on() {
+    let short = Duration::from_millis(300);
+    let target = Target::start(GatewayLimits::new().progress_timeout(short)).await;
+    let ticket = target.gateway.ticket(Role::Node).to_string();
+    let node = Insider::node(target.address(), &ticket, &[("lame", wire::UNARY)]).await;
+    let client = soon(Client::connect(target.gateway.ticket(Role::Client))).await.unwrap();
+    let ask = || tokio::spawn(client.call_json("lame", json!([])));
+    let mut calling = Some(ask());
+    let (_send, mut recv) = accept(&node.connection).await;
+    // Before the gateway has begun to pass it on, and after that.
+    for (n, length) in [(1, 100), (2, 64 << 10)] {
+        let calling = calling.take().unwrap_or_else(ask);
+        let (id, _) = soon(read(&mut recv)).await.unwrap();
+        let mut moved = soon(node.connection.open_uni()).await.unwrap();
+        let first = wire::frame(wire::MOVED, &id.to_be_bytes());
+        let answer = [first, wire::begun(wire::BODY, 1 << 20), vec![b' '; length]].concat();
+        moved.write_all(&answer).await.unwrap();
+        let error = soon(calling).await.unwrap().unwrap_err();
+        let easyremote::CallError::Remote(error) = error else { panic!("{error:?}") };
+        assert_eq!((error.kind(), error.executed()), (ErrorKind::Protocol, Executed::Yes));
+        assert_eq!(target.gateway.stats().hits.progress_timeouts, n, "{error}");
+    }
     target.serves().await;
 }
 
@@ -247,20 +308,63 @@ async fn a_gateway_that_answers_nonsense_on_a_lane() {
     }
 }
 
+/// A call as a gateway passes it on.
+fn passed_on(id: u64, function: &str, arguments: &str) -> Vec<u8> {
+    let header = wire::call_of_someone(function, wire::UNARY);
+    message(id, &[header, wire::frame(wire::BODY, arguments.as_bytes())].concat())
+}
+
+#[tokio::test]
+async fn a_node_has_limited_room_for_arguments_on_a_lane() {
+    let impostor = Impostor::start();
+    // Room for one long message, such as that of a call that waits until another one has ended.
+    let node = Node::builder(&*impostor.ticket("ern_")).max_message(16 << 10);
+    let node = node.max_unfinished(20 << 10).concurrency(1).functions(functions![add, never]);
+    let serving = tokio::spawn(node.serve());
+    let connection = impostor.register().await;
+    let _node = soon(serving).await.unwrap().unwrap();
+    let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
+    let arguments = format!("[1, {:>1$}]", 2, (16 << 10) - 5);
+    let first = [lane(), passed_on(1, "never", "[]")].concat();
+    send.write_all(&first).await.unwrap();
+    for id in [2, 3] {
+        send.write_all(&passed_on(id, "add", &arguments)).await.unwrap();
+    }
+    let (id, frames) = soon(read(&mut recv)).await.unwrap();
+    assert_eq!((id, wire::kind_of(&only(&frames))), (3, OVERLOADED));
+    // Given up, the first makes way for the second, and that for another.
+    send.write_all(&message(1, b"")).await.unwrap();
+    assert_eq!(soon(read(&mut recv)).await, Some((2, wire::frame(wire::BODY, b"3"))));
+    send.write_all(&passed_on(4, "add", &arguments)).await.unwrap();
+    assert_eq!(soon(read(&mut recv)).await, Some((4, wire::frame(wire::BODY, b"3"))));
+}
+
 #[tokio::test]
 async fn a_gateway_that_breaks_a_nodes_lane() {
-    for bytes in [&[0; 12][..], &[0xff; 50]] {
+    let call = passed_on;
+    let twice = [call(7, "never", "[]"), call(7, "never", "[]")].concat();
+    let too_many: Vec<_> = (10..4_107).map(|id| call(id, "never", "[]")).collect();
+    for bytes in [&[0; 12][..], &[0xff; 50], &twice, &too_many.concat()] {
         let impostor = Impostor::start();
-        let node = Node::builder(&*impostor.ticket("ern_")).functions(functions![add]);
+        let node = Node::builder(&*impostor.ticket("ern_")).functions(functions![add, never]);
         let serving = tokio::spawn(node.serve());
         let connection = impostor.register().await;
         let node = soon(serving).await.unwrap().unwrap();
         let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
         send.write_all(&lane()).await.unwrap();
         // What is wrong in a message is answered.
-        send.write_all(&message(1, &[0xff; 30])).await.unwrap();
-        let (id, frames) = soon(read(&mut recv)).await.unwrap();
-        assert_eq!((id, wire::kind_of(&only(&frames))), (1, PROTOCOL));
+        let at_most = format!("[1, {:>1$}]", 2, (16 << 10) - 5);
+        for (id, message, expected) in [
+            (1, message(1, &[0xff; 30]), (wire::ERROR, Some(PROTOCOL))),
+            (2, call(2, "add", &at_most), (wire::BODY, None)),
+            (3, call(3, "add", &(at_most + " ")), (wire::ERROR, Some(TOO_LARGE))),
+        ] {
+            send.write_all(&message).await.unwrap();
+            let (answered, frames) = soon(read(&mut recv)).await.unwrap();
+            let answer = only(&frames);
+            let kind = (answer.0 == wire::ERROR).then(|| wire::kind_of(&answer));
+            assert_eq!((answered, (answer.0, kind)), (id, expected));
+        }
         send.write_all(bytes).await.unwrap();
         assert_eq!(close_of(&connection).await.0, PROTOCOL);
         until(|| node.stats().in_flight == 0).await;

@@ -9,6 +9,7 @@ mod lanes;
 mod limits;
 mod memory;
 mod nodes;
+mod registrations;
 mod siege;
 mod target;
 mod wire;

@@ -11,6 +11,7 @@ use futures::{Stream, StreamExt};
 use tempfile::TempDir;
 
 /// The kinds of errors, as they travel.
+pub(crate) const SIGNATURE_MISMATCH: u64 = 4;
 pub(crate) const UNAUTHENTICATED: u64 = 5;
 pub(crate) const OVERLOADED: u64 = 7;
 pub(crate) const TOO_LARGE: u64 = 8;

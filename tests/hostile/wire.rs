@@ -16,6 +16,7 @@ pub(crate) const MOVED: u8 = 13;
 pub(crate) const UNARY: u8 = 0;
 pub(crate) const STREAM: u8 = 1;
 pub(crate) const UPLOAD: u8 = 2;
+pub(crate) const DUPLEX: u8 = 3;
 
 /// The code of `kind` in errors; see `ErrorKind` for the kinds.
 pub(crate) fn kind_of(frame: &Frame) -> u64 {
@@ -90,6 +91,13 @@ pub(crate) fn register(functions: &[(&str, u8)]) -> Vec<u8> {
 pub(crate) fn call(function: impl AsRef<[u8]>, kind: u8) -> Vec<u8> {
     let id: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
     frame(HEADER, &[&id[..], &[0, kind, 1], &[0; 8], &[0], &string(function)].concat())
+}
+
+/// The same as a gateway sends it, which says who calls.
+pub(crate) fn call_of_someone(function: &str, kind: u8) -> Vec<u8> {
+    // Option 11: role, id, address and identity.
+    let caller = [&[2][..], &string("c"), &string("127.0.0.1:1"), &string("i")].concat();
+    frame(HEADER, &[&call(function, kind)[5..], &[11], &string(caller)].concat())
 }
 
 /// Reads a frame; `None` if there is none, for whatever reason.

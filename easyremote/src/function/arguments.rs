@@ -171,6 +171,8 @@ mod tests {
             (r#"["x", "x"]"#, "argument `a`: invalid type"),
             (r#"3"#, "neither a JSON array"),
             (r#"{"a": "#, "not a JSON object"),
+            (r#"[1, "x"] 2"#, "trailing characters"),
+            (r#"{"a": 1, "b": "x"} {}"#, "trailing characters"),
         ] {
             let error = json(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

@@ -112,7 +112,8 @@ impl GatewayLimits {
 
     /// Longest time from there to the proof of who the peer is, and from that to a node's
     /// registration. 3 s unless set. It is closed with
-    /// [`Unauthenticated`](crate::ErrorKind::Unauthenticated).
+    /// [`Unauthenticated`](crate::ErrorKind::Unauthenticated), or a node without registration with
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), after which it may dial again.
     pub fn authentication_timeout(mut self, timeout: Duration) -> Self {
         self.authentication_timeout = timeout.min(MAX_TIMEOUT);
         self
@@ -135,7 +136,9 @@ impl GatewayLimits {
 
     /// Most calls and streams that one peer can be sure to have open; up to a seventh more may be
     /// let through. 1,024 unless set, at least 1 and at most 65,536. Further ones wait at the peer.
-    /// All of them together may leave 256 KiB for each unread at the gateway, and up to 80 MiB more.
+    /// Each may leave 256 KiB unread at the gateway in each direction, and all together up to 80 MiB
+    /// more, which by default comes to some 830 MiB for one peer at worst; as many small calls beside
+    /// them, with long answers that it does not fetch, to 400 MiB more.
     pub fn calls_per_peer(mut self, calls: u32) -> Self {
         self.calls_per_peer = calls.clamp(1, 1 << 16);
         self

@@ -212,9 +212,15 @@ async fn serve_node(
 ) -> Result<(), Error> {
     let allowance = admit_node(connection, shared.limits.calls_per_peer);
     welcome(control, shared)?;
-    let register = match control.next_within(shared.limits.authentication_timeout).await? {
-        Control::Register(register) => register,
-        other => return Err(unexpected(&other)),
+    let register = match control.next_within(shared.limits.authentication_timeout).await {
+        Ok(Control::Register(register)) => register,
+        Ok(other) => return Err(unexpected(&other)),
+        Err(error) => {
+            if error.kind() == ErrorKind::Unavailable {
+                hit(&shared.hits.authentication_timeouts);
+            }
+            return Err(error);
+        }
     };
     let offers = register.functions.iter().map(|offer| offer.name.as_str());
     shared.access.check_offers(&caller, offers)?;

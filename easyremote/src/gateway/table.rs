@@ -304,3 +304,22 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::sample::{Peer, offer};
+    use crate::wire::control::Register;
+
+    #[tokio::test]
+    async fn names_are_not_remembered_without_end() {
+        let (mut table, peer) = (Table::default(), Peer::new().await.unwrap());
+        for n in 0..20 {
+            let functions = (0..1_000).map(|i| offer(&format!("f{n}-{i}"))).collect();
+            let (node, _) = peer.node("one", Register { tags: Vec::new(), capacity: 1, functions });
+            table.insert(&node).unwrap();
+            table.remove(&node);
+        }
+        assert_eq!(table.known.len(), MAX_KNOWN);
+    }
+}

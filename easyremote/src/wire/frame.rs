@@ -285,6 +285,33 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_has_a_limit_of_its_own() {
+        const MESSAGE: usize = 1_000;
+        for (kind, limit) in [
+            (FrameKind::Header, 16 << 10),
+            (FrameKind::Body, MESSAGE),
+            (FrameKind::Fault, MESSAGE),
+            (FrameKind::Error, 8 << 10),
+            (FrameKind::Open, 0),
+            (FrameKind::Item, MESSAGE),
+            (FrameKind::ItemFault, MESSAGE),
+            (FrameKind::End, 8),
+            (FrameKind::Control, 1 << 20),
+            (FrameKind::Trace, 256),
+            (FrameKind::ItemError, 8 << 10),
+            (FrameKind::Lane, 0),
+            (FrameKind::Moved, 8),
+        ] {
+            let of = |length: usize| {
+                let [a, b, c, d] = (length as u32).to_be_bytes();
+                read_header([kind as u8, a, b, c, d], MESSAGE)
+            };
+            assert_eq!(of(limit), Ok((kind, limit)));
+            assert!(of(limit + 1).is_err(), "{kind:?}");
+        }
+    }
+
+    #[test]
     fn unknown_kinds_are_refused() {
         let mut buffer = FrameBuffer::new(1_000);
         buffer.push(&[0, 0, 0, 0, 0]);

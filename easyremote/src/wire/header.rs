@@ -304,4 +304,29 @@ mod tests {
         header.put(&mut out).unwrap();
         assert!(CallHeader::read(&out[FRAME_HEADER..]).is_err());
     }
+    #[test]
+    fn metadata_and_tags_have_limits() {
+        let reads = |header: &CallHeader| {
+            let mut out = Vec::new();
+            header.put(&mut out).unwrap();
+            CallHeader::read(&out[FRAME_HEADER..]).is_ok()
+        };
+        let pairs = |n: usize, length: usize| {
+            let pair = ("k".to_owned(), "x".repeat(length - 1));
+            CallHeader { metadata: vec![pair; n], ..sample() }
+        };
+        assert!(reads(&pairs(MAX_LIST, 10)));
+        assert!(!reads(&pairs(MAX_LIST + 1, 10)));
+        // An option has as many bytes as all metadata together, and lengths of its own.
+        assert!(reads(&pairs(2, MAX_METADATA / 2)));
+        assert!(!reads(&pairs(2, MAX_METADATA / 2 + 1)));
+        let tags = |n: usize, length: usize| {
+            let mut header = sample();
+            header.wish.tags = vec!["t".repeat(length); n];
+            header
+        };
+        assert!(reads(&tags(MAX_LIST, MAX_NAME)));
+        assert!(!reads(&tags(MAX_LIST + 1, 1)));
+        assert!(!reads(&tags(1, MAX_NAME + 1)));
+    }
 }

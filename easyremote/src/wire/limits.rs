@@ -82,7 +82,7 @@ pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 ///
 /// Times [`MAX_CLIENT_STREAMS`], the seventh more, and those that the window of a connection has room
 /// for in advance (`transport::credit`), and with [`GROWN_WINDOWS`], it is what one client can make a
-/// gateway hold: 368 MiB.
+/// gateway hold in one direction: 421 MiB.
 pub(crate) const STREAM_WINDOW: u64 = 256 << 10;
 
 /// The same for a reader that is distant and fast: 4 MiB, which is 330 Mbit/s over 100 ms.

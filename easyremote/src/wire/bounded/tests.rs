@@ -182,10 +182,25 @@ fn empty_containers_are_charged_for_their_size() {
     #[expect(dead_code)]
     struct Large(Option<[u64; 32]>);
     assert_eq!(error::<Vec<Box<Large>>>(&bytes), "needs more than 68 MiB of memory");
+    let text = [b"[".to_vec(), b"null,".repeat(N / 16), b"null]".to_vec()].concat();
+    let error = from_json::<Vec<Option<[u64; 32]>>>(&text).unwrap_err();
+    assert!(error.starts_with("needs more than 24 MiB of memory"), "{error}");
     let text = [b"[".to_vec(), b"[],".repeat(N / 3), b"[]]".to_vec()].concat();
     assert!(from_json::<Vec<[String; 0]>>(&text).is_ok());
     let error = from_json::<Vec<Vec<(String, String)>>>(&text[..90_000]).unwrap_err();
     assert!(error.to_string().starts_with("EOF while parsing"), "{error}");
+}
+
+#[test]
+fn strings_and_buffers_are_charged_for_their_length() {
+    fn fits<T: DeserializeOwned + 'static>(bytes: &[u8], memory: usize) -> bool {
+        from_bincode_prefix::<T>(bytes, &mut Budget::new(10, memory as u64, 10)).is_ok()
+    }
+    let bytes = bincode(&"x".repeat(100));
+    assert!(fits::<String>(&bytes, size_of::<String>() + 100));
+    assert!(!fits::<String>(&bytes, size_of::<String>() + 99));
+    assert!(fits::<Vec<u8>>(&bytes, size_of::<Vec<u8>>() + 100));
+    assert!(!fits::<Vec<u8>>(&bytes, size_of::<Vec<u8>>() + 99));
 }
 
 #[test]
@@ -313,6 +328,38 @@ fn size_hints_are_capped() {
     let text = b"[1]".as_slice();
     let mut json = serde_json::Deserializer::from_slice(text);
     assert_eq!(Hint::deserialize(Bounded::new(&mut json, &mut budget)).unwrap(), Hint(None));
+}
+
+/// Reads nothing, whatever it is told to expect.
+struct Told(Option<usize>);
+
+impl<'de> Deserialize<'de> for Told {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Asks;
+        impl<'de> Visitor<'de> for Asks {
+            type Value = Told;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a sequence")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Told, A::Error> {
+                Ok(Told(seq.size_hint()))
+            }
+        }
+        deserializer.deserialize_seq(Asks)
+    }
+}
+
+#[test]
+fn nobody_is_told_to_expect_more_than_may_come() {
+    let endless = bincode(&(1_u64 << 40));
+    let mut budget = Budget::for_message(endless.len());
+    let (Told(first), _) = from_bincode_prefix(&endless, &mut budget).unwrap();
+    assert_eq!(first, Some(endless.len() + 65_536), "as many as the budget has");
+    let mut budget = Budget::for_message(1 << 30);
+    let (Told(first), _) = from_bincode_prefix(&endless, &mut budget).unwrap();
+    let inner = [vec![1], endless].concat();
+    let (inner, _) = from_bincode_prefix::<Vec<Told>>(&inner, &mut budget).unwrap();
+    assert!(inner[0].0 < first, "{first:?}, and then {:?}", inner[0].0);
 }
 
 #[test]

@@ -1,0 +1,84 @@
+//! Nodes that are let in, and then do not register as they should.
+
+use std::time::Duration;
+
+use common::soon;
+use easyremote::{GatewayLimits, Role};
+use futures::FutureExt;
+
+use crate::attacker::{Attacker, Insider, token};
+use crate::target::{PROTOCOL, Target};
+use crate::wire;
+
+/// Offers `functions` as the node `id`; says why the gateway has closed the connection.
+async fn refusal(target: &Target, id: &str, functions: &[(&str, u8)]) -> (u64, String) {
+    let ticket = target.gateway.ticket(Role::Node).to_string();
+    let stranger = Attacker::connect(target.address()).await;
+    let (mut send, _recv) = soon(stranger.connection.open_bi()).await.unwrap();
+    let (role, token) = token(&ticket);
+    let hello = wire::hello(&stranger.connection, role, &token, id);
+    send.write_all(&[hello, wire::register(functions)].concat()).await.unwrap();
+    stranger.end().await
+}
+
+#[tokio::test]
+async fn a_registration_has_its_time() {
+    const UNAVAILABLE: u64 = 1;
+    // Enough for the proof, also where much else is going on.
+    let short = Duration::from_secs(2);
+    let target = Target::start(GatewayLimits::new().authentication_timeout(short)).await;
+    let before = target.gateway.stats().hits.authentication_timeouts;
+    let ticket = target.gateway.ticket(Role::Node).to_string();
+    let silent = Attacker::connect(target.address()).await.prove(&ticket, "silent").await.unwrap();
+    let (kind, text) = crate::attacker::close_of(&silent.connection).await;
+    assert_eq!((kind, &*text), (UNAVAILABLE, "the peer said nothing for 2s"));
+    assert_eq!(target.gateway.stats().hits.authentication_timeouts, before + 1);
+    assert_eq!(target.gateway.stats().nodes, 1);
+    target.serves().await;
+}
+
+#[tokio::test]
+async fn names_that_are_none_are_not_offered() {
+    let target = Target::start(GatewayLimits::new()).await;
+    let long = "x".repeat(129);
+    for (name, complaint) in [
+        ("", "is no name for a function"),
+        ("a b", "is no name for a function"),
+        ("größe", "is no name for a function"),
+        ("easyremote.stats", "is no name for a function"),
+        ("a\x1b[2J", "`name` has control characters"),
+        (&*long, "`name` is longer than 128"),
+    ] {
+        let (kind, text) =
+            refusal(&target, "odd", &[("fine", wire::UNARY), (name, wire::UNARY)]).await;
+        assert_eq!(kind, PROTOCOL, "{text}");
+        assert!(text.contains(complaint), "{name:?}: {text}");
+    }
+    let nameless = refusal(&target, "", &[("fine", wire::UNARY)]).await;
+    assert_eq!(nameless, (PROTOCOL, "the node has no id".to_owned()));
+    assert_eq!(target.gateway.stats().nodes, 1);
+    target.serves().await;
+}
+
+#[tokio::test]
+async fn a_node_offers_1024_functions_and_no_more() {
+    let target = Target::start(GatewayLimits::new()).await;
+    let names: Vec<_> = (0..1_025).map(|i| format!("f{i}")).collect();
+    let offers: Vec<_> = names.iter().map(|name| (name.as_str(), wire::UNARY)).collect();
+    let (kind, text) = refusal(&target, "odd", &offers).await;
+    assert_eq!((kind, &*text), (PROTOCOL, "`functions` is longer than 1024"));
+    let ticket = target.gateway.ticket(Role::Node).to_string();
+    Insider::node(target.address(), &ticket, &offers[..1_024]).await;
+    target.serves().await;
+}
+
+#[tokio::test]
+async fn a_node_has_256_long_answers_under_way_and_no_more() {
+    let target = Target::start(GatewayLimits::new()).await;
+    let ticket = target.gateway.ticket(Role::Node).to_string();
+    let node = Insider::node(target.address(), &ticket, &[("f", wire::UNARY)]).await;
+    let mut answers = vec![soon(node.connection.open_uni()).await];
+    answers.extend(std::iter::from_fn(|| node.connection.open_uni().now_or_never()));
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 256);
+    target.serves().await;
+}
