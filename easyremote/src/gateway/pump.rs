@@ -83,8 +83,9 @@ fn node_error(end: End, id: &str, limit: Duration) -> Error {
             Error::new(kind, format!("node `{id}` gave the call up"))
         }
         End::Sender(broken) => {
-            let text = format!("node `{id}` was lost during the call");
-            Error::new(ErrorKind::NodeLost, text).with_source(broken.error(ErrorKind::NodeLost))
+            let cause = broken.error(ErrorKind::NodeLost);
+            let text = format!("node `{id}` was lost during the call: {cause}");
+            Error::new(ErrorKind::NodeLost, text).with_source(cause)
         }
         End::Stalled => protocol(format!(
             "node `{id}` stopped in the middle of its answer: less than 1 KiB came in {limit:?}"

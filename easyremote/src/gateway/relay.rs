@@ -196,7 +196,7 @@ pub(super) async fn open(
 ) -> Result<(Hop, FrameScanner), Error> {
     let id = place.node().id();
     let lost = |cause: Error| {
-        let text = format!("node `{id}` was lost before it had the whole call");
+        let text = format!("node `{id}` was lost before it had the whole call: {cause}");
         Error::new(ErrorKind::NodeLost, text).with_source(cause)
     };
     // Calls in flight are counted below the node's limit, so a stream is there at once, or as soon

@@ -355,10 +355,12 @@ mod tests {
     fn a_connection_has_room_for_all_its_windows_and_little_more() {
         for reading in 0..10_000 {
             for grown in [0, GROWN_WINDOWS] {
-                let room = connection_window(reading, grown);
+                // An eighth may be free without the peer's knowing.
+                let window = connection_window(reading, grown);
+                let room = window - window.div_ceil(8);
                 let windows = reading * STREAM_WINDOW + grown;
                 assert!(room >= windows + AHEAD * STREAM_WINDOW, "{reading}");
-                assert!(room <= windows + 2 * AHEAD * STREAM_WINDOW, "{reading}");
+                assert!(room <= windows + 2 * AHEAD * STREAM_WINDOW + 8, "{reading}");
             }
         }
         const { assert!(AHEAD * STREAM_WINDOW >= 2 * MAX_STREAM_WINDOW) };

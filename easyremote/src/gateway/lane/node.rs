@@ -70,7 +70,7 @@ impl Relayed {
             true => ("during the call", Executed::Maybe),
             false => ("before it had the whole call", Executed::No),
         };
-        let text = format!("node `{}` was lost {when}", self.place.node().id());
+        let text = format!("node `{}` was lost {when}: {cause}", self.place.node().id());
         let error = Error::new(ErrorKind::NodeLost, text).with_source(cause);
         self.fail(&error.with_executed(executed));
     }
