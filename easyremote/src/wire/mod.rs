@@ -13,6 +13,8 @@
 //!
 //! Small calls of one result may share one stream, a [lane].
 
+#[cfg(feature = "__bench")]
+pub(crate) mod bench;
 pub(crate) mod bounded;
 pub(crate) mod bytes;
 pub(crate) mod codec;
