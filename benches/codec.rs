@@ -42,6 +42,13 @@ struct Link {
     text: String,
 }
 
+/// Numbers that are not the whole value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Embedding {
+    model: String,
+    values: Vec<f32>,
+}
+
 fn reading() -> Reading {
     Reading { sensor: 7, time: 1_763_800_000_000, value: 21.5, valid: true }
 }
@@ -95,7 +102,9 @@ fn values(criterion: &mut Criterion) {
     value(criterion, "Vec<u8> of 64 KiB", &bytes(64 * KIB), size.clone());
     value(criterion, "Bytes of 64 KiB", &Bytes::from(bytes(64 * KIB)), size);
     let size = Throughput::Bytes(256 * KIB as u64);
-    value(criterion, "Vec<f32> of 256 KiB", &floats(64 * KIB), size);
+    value(criterion, "Vec<f32> of 256 KiB", &floats(64 * KIB), size.clone());
+    let embedding = Embedding { model: "model".to_owned(), values: floats(64 * KIB) };
+    value(criterion, "Vec<f32> of 256 KiB in a struct", &embedding, size);
 }
 
 /// What to compare those with: the same bytes, copied as one piece.

@@ -91,6 +91,7 @@ pub(crate) fn unwinding<T>(decode: impl FnOnce() -> Result<T, String>) -> Result
 fn to_bincode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
     struct Append<'a>(&'a mut Vec<u8>);
     impl Writer for Append<'_> {
+        #[inline]
         fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
             self.0.extend_from_slice(bytes);
             Ok(())
