@@ -27,6 +27,7 @@ pub(crate) mod kind;
 pub(crate) mod lane;
 pub(crate) mod limits;
 pub(crate) mod load;
+mod numbers;
 pub(crate) mod scanner;
 pub(crate) mod shape;
 pub(crate) mod trace;
