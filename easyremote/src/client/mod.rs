@@ -1,5 +1,7 @@
 //! The client: calls functions through a gateway.
 
+#[cfg(feature = "__bench")]
+pub(crate) mod bench;
 mod call;
 mod errors;
 mod exchange;

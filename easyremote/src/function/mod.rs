@@ -1,6 +1,8 @@
 //! Functions: what they are called, what they take and give, and how a node runs them.
 
 pub(crate) mod arguments;
+#[cfg(feature = "__bench")]
+pub(crate) mod bench;
 pub(crate) mod context;
 pub(crate) mod declared;
 pub(crate) mod descriptor;

@@ -54,6 +54,17 @@ impl Budget {
         Self::new(elements, memory, MAX_DEPTH)
     }
 
+    /// Charges a list of `n` elements of `size` bytes each, as decoding it one by one would.
+    ///
+    /// # Errors
+    /// What it has too much of.
+    pub(crate) fn charge_list(&mut self, n: usize, size: usize) -> Result<(), String> {
+        let in_words = |error: serde::de::value::Error| error.to_string();
+        self.charge_memory(size_of::<Vec<()>>()).map_err(in_words)?;
+        self.charge_elements(n).map_err(in_words)?;
+        self.charge_memory(n.saturating_mul(size)).map_err(in_words)
+    }
+
     /// Charges `n` elements of a sequence or map.
     #[inline]
     fn charge_elements<E: Error>(&mut self, n: usize) -> Result<(), E> {

@@ -15,6 +15,7 @@ use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::wire::bounded::{Bounded, BoundedSeed, Budget};
+use crate::wire::numbers::{self, Number};
 
 /// How values are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +52,7 @@ impl Codec {
         out: &mut Vec<u8>,
     ) -> Result<(), String> {
         match self {
-            Self::Bincode => match (value as &dyn Any).downcast_ref::<Vec<u8>>() {
-                Some(bytes) => to_bincode(&Blob(bytes.as_slice()), out),
-                None => to_bincode(value, out),
-            },
+            Self::Bincode => put_list(value, out).unwrap_or_else(|| to_bincode(value, out)),
             Self::Json => serde_json::to_writer(out, value).map_err(|error| error.to_string()),
         }
     }
@@ -87,10 +85,25 @@ pub(crate) fn unwinding<T>(decode: impl FnOnce() -> Result<T, String>) -> Result
     catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err("decoding panicked".to_owned()))
 }
 
+/// Appends `value` in bincode, if it is a list that can be copied as one piece.
+fn put_list<T: 'static>(value: &T, out: &mut Vec<u8>) -> Option<Result<(), String>> {
+    fn put_numbers<N: Number>(value: &dyn Any, out: &mut Vec<u8>) -> Option<Result<(), String>> {
+        let list = value.downcast_ref::<Vec<N>>()?;
+        Some(to_bincode(&list.len(), out).map(|()| numbers::put(list, out)))
+    }
+    if let Some(bytes) = (value as &dyn Any).downcast_ref::<Vec<u8>>() {
+        return Some(to_bincode(&Blob(bytes.as_slice()), out));
+    }
+    put_numbers::<f32>(value, out)
+        .or_else(|| put_numbers::<f64>(value, out))
+        .or_else(|| put_numbers::<i8>(value, out))
+}
+
 /// Appends `value` in bincode.
 fn to_bincode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
     struct Append<'a>(&'a mut Vec<u8>);
     impl Writer for Append<'_> {
+        #[inline]
         fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
             self.0.extend_from_slice(bytes);
             Ok(())
@@ -105,15 +118,37 @@ pub(crate) fn from_bincode<T: DeserializeOwned + 'static>(
     bytes: &[u8],
     budget: &mut Budget,
 ) -> Result<(T, usize), String> {
-    // `Vec<u8>` and byte strings look the same in bincode; only the pace differs.
-    if TypeId::of::<T>() == TypeId::of::<Vec<u8>>() {
-        let (Blob(value), length): (Blob<Vec<u8>>, _) = borrowed(bytes, budget)?;
-        // The types are the same, so there is a value.
-        let mut same = Some(value);
-        let value = (&mut same as &mut dyn Any).downcast_mut::<Option<T>>().and_then(Option::take);
-        return value.map(|value| (value, length)).ok_or_else(|| "not a `Vec<u8>`".to_owned());
-    }
-    borrowed(bytes, budget)
+    let of = TypeId::of::<T>();
+    let (list, length) = if of == TypeId::of::<Vec<u8>>() {
+        // It looks the same in bincode as a byte string; only the pace differs.
+        let (Blob(list), length): (Blob<Vec<u8>>, _) = borrowed(bytes, budget)?;
+        (as_is(list), length)
+    } else if of == TypeId::of::<Vec<f32>>() {
+        list_of_numbers::<f32, T>(bytes, budget)?
+    } else if of == TypeId::of::<Vec<f64>>() {
+        list_of_numbers::<f64, T>(bytes, budget)?
+    } else if of == TypeId::of::<Vec<i8>>() {
+        list_of_numbers::<i8, T>(bytes, budget)?
+    } else {
+        return borrowed(bytes, budget);
+    };
+    // The types have been compared, so there is one.
+    list.map(|list| (list, length)).ok_or_else(|| "not a list".to_owned())
+}
+
+/// Reads a `T` that is a list of `N`, and says how many bytes it took.
+fn list_of_numbers<N: Number, T: 'static>(
+    bytes: &[u8],
+    budget: &mut Budget,
+) -> Result<(Option<T>, usize), String> {
+    let (n, start): (usize, _) = borrowed(bytes, budget)?;
+    let list: Vec<N> = numbers::read(n, &bytes[start..], budget)?;
+    Ok((as_is(list), start + n * N::WIDTH))
+}
+
+/// `value` as a `T`, if it is one.
+fn as_is<T: 'static>(value: impl Any) -> Option<T> {
+    (&mut Some(value) as &mut dyn Any).downcast_mut::<Option<T>>().and_then(Option::take)
 }
 
 fn borrowed<T: DeserializeOwned>(bytes: &[u8], budget: &mut Budget) -> Result<(T, usize), String> {

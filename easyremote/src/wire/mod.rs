@@ -13,6 +13,8 @@
 //!
 //! Small calls of one result may share one stream, a [lane].
 
+#[cfg(feature = "__bench")]
+pub(crate) mod bench;
 pub(crate) mod bounded;
 pub(crate) mod bytes;
 pub(crate) mod caller;
@@ -26,6 +28,7 @@ pub(crate) mod kind;
 pub(crate) mod lane;
 pub(crate) mod limits;
 pub(crate) mod load;
+mod numbers;
 pub(crate) mod scanner;
 pub(crate) mod shape;
 pub(crate) mod trace;

@@ -1,0 +1,122 @@
+//! What the bench of the path that `#[remote]` generates sees of it: the stub and the handler, with
+//! no network between.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::call::result;
+use crate::client::prepared::{Prepared, put_request};
+use crate::client::{CONNECT_TIMEOUT, Client};
+use crate::error::{Error, ErrorKind};
+use crate::function::context::{Context, Scope};
+use crate::function::handler::{Body, Handler, Inputs, Request, Run};
+use crate::function::outcome::Outcome;
+use crate::function::remote::{Local, RemoteUnary};
+use crate::function::states::States;
+use crate::transport::link::{Link, LinkState};
+use crate::wire::bench::caller;
+use crate::wire::bytes::Malformed;
+use crate::wire::header::{CallHeader, Caller};
+use crate::wire::lane::take_frame;
+use crate::wire::limits::MAX_MESSAGE;
+
+/// A remote function whose stub and handler are in one place.
+#[derive(Debug)]
+pub struct Direct<F> {
+    client: Client,
+    handler: Handler,
+    node: Arc<str>,
+    caller: Caller,
+    states: Arc<States>,
+    function: PhantomData<fn() -> F>,
+    /// That of the client's link.
+    _runtime: Runtime,
+}
+
+/// What awaiting the call of a function gives.
+pub type Answer<F> = Result<
+    <<F as RemoteUnary>::Output as Outcome>::Value,
+    <<F as RemoteUnary>::Output as Outcome>::Error,
+>;
+
+impl<F: RemoteUnary + Local> Direct<F> {
+    /// A client that never connects, and `F` as a node would run it.
+    ///
+    /// # Panics
+    /// If the system has no random numbers, or no files left.
+    #[must_use]
+    pub fn unconnected() -> Self {
+        let runtime = Builder::new_current_thread().build().expect("a runtime can be built");
+        let (_, state) = watch::channel(LinkState::Connecting);
+        let link = Link::new(runtime.handle().clone(), state, CONNECT_TIMEOUT, MAX_MESSAGE);
+        let link = Arc::new(link.expect("there are random numbers"));
+        Self {
+            client: Client { link, owned: None, options: Arc::default(), scope: None },
+            handler: F::handler(),
+            node: "node".into(),
+            caller: caller(),
+            states: Arc::default(),
+            function: PhantomData,
+            _runtime: runtime,
+        }
+    }
+
+    /// What the stub sends: header and arguments.
+    ///
+    /// # Errors
+    /// Those of the stub.
+    pub fn request(&self, arguments: &F::Arguments) -> Result<Bytes, Error> {
+        let mut prepared = Prepared::typed::<F>(&self.client, arguments)?;
+        prepared.settle();
+        let mut out = Vec::new();
+        put_request(&mut prepared.header, prepared.deadline, &prepared.body, &mut out)?;
+        Ok(out.into())
+    }
+
+    /// What the node answers, after it has run the function. One that waits is cancelled.
+    ///
+    /// # Errors
+    /// The request makes no sense, or the function is not done at once.
+    pub fn answer(&self, mut request: Bytes) -> Result<Bytes, Error> {
+        let header = take_frame(&mut request, 0).map_err(Malformed::into_error)?;
+        let body = take_frame(&mut request, MAX_MESSAGE).map_err(Malformed::into_error)?;
+        let header = CallHeader::read(&header.body).map_err(Malformed::into_error)?;
+        let scope = Scope { deadline: None, cancelled: CancellationToken::new() };
+        let (codec, link) = (header.codec, self.client.link.clone());
+        let context =
+            Context::new(self.node.clone(), header, self.caller.clone(), scope, false, link);
+        let body = Body { bytes: body.body, _charge: None };
+        let request = Request { codec, body, max_message: MAX_MESSAGE, context: context.clone() };
+        let inputs = Inputs { states: self.states.clone(), context, upload: None };
+        let reply = match &self.handler.run {
+            Run::Blocking(run) => Some(run(inputs, request)),
+            Run::Task(run) => run(inputs, request).now_or_never(),
+            Run::Thread(_) | Run::Stream(_) => None,
+        };
+        let waits = || Error::new(ErrorKind::Failed, "the function is not done at once");
+        reply.map(Bytes::from).ok_or_else(waits)
+    }
+
+    /// What the stub makes of the answer.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub fn result(&self, mut answer: Bytes) -> Answer<F> {
+        let frame = take_frame(&mut answer, MAX_MESSAGE).map_err(Malformed::into_error)?;
+        result::<F>(&frame)
+    }
+
+    /// All three, one after the other.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub fn call(&self, arguments: &F::Arguments) -> Answer<F> {
+        self.result(self.answer(self.request(arguments)?)?)
+    }
+}

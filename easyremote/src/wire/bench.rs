@@ -1,0 +1,67 @@
+//! What the bench of the codec sees of call headers.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::wire::codec::Codec;
+use crate::wire::control::Role;
+use crate::wire::frame::FRAME_HEADER;
+use crate::wire::header::{CallHeader, Caller};
+use crate::wire::kind::Kind;
+use crate::wire::wish::Strategy;
+
+/// A call header, as it travels.
+#[derive(Debug)]
+pub struct Header(CallHeader);
+
+impl Header {
+    /// That of a call without options, as it leaves its client.
+    #[must_use]
+    pub fn of_client() -> Self {
+        let header =
+            CallHeader::new([7; 16], "Model.embed".to_owned(), Kind::Unary, Codec::Bincode);
+        Self(CallHeader { fingerprint: 7, ..header })
+    }
+
+    /// The same as a node gets it: with the gateway's word on who calls.
+    #[must_use]
+    pub fn of_gateway() -> Self {
+        let mut header = Self::of_client();
+        header.0.caller = Some(caller());
+        header
+    }
+
+    /// One with options of many kinds, as a node gets it.
+    #[must_use]
+    pub fn with_options() -> Self {
+        let mut header = Self::of_gateway();
+        header.0.timeout = Some(Duration::from_secs(30));
+        header.0.wish.tags = vec!["gpu".to_owned(), "eu".to_owned()];
+        header.0.wish.strategy = Some(Strategy::Fastest);
+        header.0.wish.sticky = Some(7);
+        header.0.wish.wait = true;
+        header.0.metadata = vec![("trace".to_owned(), "00-4bf92f3577b34da6".to_owned())];
+        header
+    }
+
+    /// Appends it as a frame. Says whether it has a length that a header may have.
+    pub fn put(&self, out: &mut Vec<u8>) -> bool {
+        self.0.put(out).is_ok()
+    }
+
+    /// Reads it from its frame. `None` if it is not one.
+    #[must_use]
+    pub fn read(frame: &[u8]) -> Option<Self> {
+        CallHeader::read(frame.get(FRAME_HEADER..)?).ok().map(Self)
+    }
+}
+
+/// One who calls.
+pub(crate) fn caller() -> Caller {
+    Caller {
+        role: Role::Client,
+        id: "client-0123456789abcdef".to_owned(),
+        identity: "default".to_owned(),
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 4_711)),
+    }
+}
