@@ -22,7 +22,8 @@ use crate::function::states::States;
 use crate::transport::link::{Link, LinkState};
 use crate::wire::bench::caller;
 use crate::wire::bytes::Malformed;
-use crate::wire::header::{CallHeader, Caller};
+use crate::wire::caller::KnownCaller;
+use crate::wire::header::CallHeader;
 use crate::wire::lane::take_frame;
 use crate::wire::limits::MAX_MESSAGE;
 
@@ -32,7 +33,7 @@ pub struct Direct<F> {
     client: Client,
     handler: Handler,
     node: Arc<str>,
-    caller: Caller,
+    caller: KnownCaller,
     states: Arc<States>,
     function: PhantomData<fn() -> F>,
     /// That of the client's link.

@@ -3,10 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::wire::caller::{Caller, KnownCaller};
 use crate::wire::codec::Codec;
 use crate::wire::control::Role;
 use crate::wire::frame::FRAME_HEADER;
-use crate::wire::header::{CallHeader, Caller};
+use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 use crate::wire::wish::Strategy;
 
@@ -57,11 +58,11 @@ impl Header {
 }
 
 /// One who calls.
-pub(crate) fn caller() -> Caller {
-    Caller {
+pub(crate) fn caller() -> KnownCaller {
+    KnownCaller::new(Caller {
         role: Role::Client,
         id: "client-0123456789abcdef".to_owned(),
         identity: "default".to_owned(),
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 4_711)),
-    }
+    })
 }
