@@ -263,6 +263,10 @@ async fn a_node_is_called_with_nonsense() {
         let answer = soon(wire::read(&mut recv)).await.unwrap();
         assert_eq!(wire::kind_of(&answer), SIGNATURE_MISMATCH);
     }
+    // A header that never ends is not waited for.
+    let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
+    send.write_all(&header[..header.len() / 2]).await.unwrap();
+    assert_eq!(wire::kind_of(&soon(wire::read(&mut recv)).await.unwrap()), PROTOCOL);
     until(|| node.stats().in_flight == 0).await;
 }
 
