@@ -184,7 +184,7 @@ fn generated(criterion: &mut Criterion) {
     whole::<divide>(&mut group, "sync function", &(1, 2));
     whole::<divide>(&mut group, "the function's own error", &(1, 0));
     whole::<echo_page>(&mut group, "nested struct of strings", &(page(),));
-    whole::<echo_bytes>(&mut group, "Bytes of 64 KiB", &(bytes(64 * KIB).into(),));
+    whole::<echo_bytes>(&mut group, "Bytes of 8 KiB", &(bytes(8 * KIB).into(),));
 
     let direct = Direct::<add>::unconnected();
     let request = direct.request(&(1, 2)).unwrap();
