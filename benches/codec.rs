@@ -85,12 +85,12 @@ where
     group.throughput(throughput);
     for (format_name, format) in FORMATS {
         group.bench_function(format!("encode/{format_name}"), |bencher| {
-            bencher.iter_with_large_drop(|| format.encode(black_box(value)).unwrap());
+            bencher.iter(|| format.encode(black_box(value)).unwrap());
         });
         let body = format.arguments(value).unwrap();
         assert_eq!(format.decode::<T>(&body).as_ref(), Ok(value));
         group.bench_function(format!("decode/{format_name}"), |bencher| {
-            bencher.iter_with_large_drop(|| format.decode::<T>(black_box(&body)).unwrap());
+            bencher.iter(|| format.decode::<T>(black_box(&body)).unwrap());
         });
     }
 }
@@ -114,7 +114,7 @@ fn copies(criterion: &mut Criterion) {
         let bytes = bytes(length);
         group.throughput(Throughput::Bytes(length as u64));
         group.bench_function(format!("{} KiB", length / KIB), |bencher| {
-            bencher.iter_with_large_drop(|| black_box(&bytes).clone());
+            bencher.iter(|| black_box(&bytes).clone());
         });
     }
 }
@@ -173,7 +173,7 @@ fn whole<F: RemoteUnary + Local>(
 ) {
     let direct = Direct::<F>::unconnected();
     group.bench_function(name, |bencher| {
-        bencher.iter_with_large_drop(|| direct.call(black_box(arguments)));
+        bencher.iter(|| direct.call(black_box(arguments)));
     });
 }
 
