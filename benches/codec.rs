@@ -85,12 +85,12 @@ where
     group.throughput(throughput);
     for (format_name, format) in FORMATS {
         group.bench_function(format!("encode/{format_name}"), |bencher| {
-            bencher.iter_with_large_drop(|| format.encode(black_box(value)).unwrap());
+            bencher.iter(|| format.encode(black_box(value)).unwrap());
         });
         let body = format.arguments(value).unwrap();
         assert_eq!(format.decode::<T>(&body).as_ref(), Ok(value));
         group.bench_function(format!("decode/{format_name}"), |bencher| {
-            bencher.iter_with_large_drop(|| format.decode::<T>(black_box(&body)).unwrap());
+            bencher.iter(|| format.decode::<T>(black_box(&body)).unwrap());
         });
     }
 }
@@ -114,7 +114,7 @@ fn copies(criterion: &mut Criterion) {
         let bytes = bytes(length);
         group.throughput(Throughput::Bytes(length as u64));
         group.bench_function(format!("{} KiB", length / KIB), |bencher| {
-            bencher.iter_with_large_drop(|| black_box(&bytes).clone());
+            bencher.iter(|| black_box(&bytes).clone());
         });
     }
 }
@@ -173,7 +173,7 @@ fn whole<F: RemoteUnary + Local>(
 ) {
     let direct = Direct::<F>::unconnected();
     group.bench_function(name, |bencher| {
-        bencher.iter_with_large_drop(|| direct.call(black_box(arguments)));
+        bencher.iter(|| direct.call(black_box(arguments)));
     });
 }
 
@@ -184,7 +184,7 @@ fn generated(criterion: &mut Criterion) {
     whole::<divide>(&mut group, "sync function", &(1, 2));
     whole::<divide>(&mut group, "the function's own error", &(1, 0));
     whole::<echo_page>(&mut group, "nested struct of strings", &(page(),));
-    whole::<echo_bytes>(&mut group, "Bytes of 64 KiB", &(bytes(64 * KIB).into(),));
+    whole::<echo_bytes>(&mut group, "Bytes of 8 KiB", &(bytes(8 * KIB).into(),));
 
     let direct = Direct::<add>::unconnected();
     let request = direct.request(&(1, 2)).unwrap();
