@@ -122,14 +122,14 @@ impl Lane {
         }
     }
 
-    /// Makes sure that somebody looks for the next job, if there is one: one more with `in_any_case`.
-    /// Gives whether there is one.
-    pub(super) fn call_hand(self: &Arc<Self>, in_any_case: bool) -> bool {
+    /// Makes sure that somebody looks for the next job, if there is one: somebody else with `another`,
+    /// as long as there are fewer than jobs. Gives whether there is one.
+    pub(super) fn call_hand(self: &Arc<Self>, another: bool) -> bool {
         let mut state = self.crew.state();
         if state.jobs.is_empty() {
             return false;
         }
-        if state.hands == 0 || in_any_case {
+        if state.hands == 0 || (another && state.hands < state.jobs.len()) {
             state.hands += 1;
             drop(state);
             // Made here: what never runs, because the runtime ends, is not counted on either.
