@@ -59,8 +59,10 @@ pub(super) struct Crew {
 struct State {
     /// Those of async functions that have their places.
     jobs: VecDeque<(Held, Job)>,
-    /// Tasks that will look for the next job soon.
+    /// Tasks that will look for the next job soon, unless they are blocked.
     hands: usize,
+    /// Those of them that have not run yet.
+    called: usize,
 }
 
 impl Crew {
@@ -80,12 +82,15 @@ struct Hand {
     lane: Arc<Lane>,
     /// Whether it is counted among those that look for jobs.
     counted: bool,
+    /// Whether it is counted among those that have not run yet.
+    called: bool,
 }
 
 impl Hand {
     /// The next job; with none left, that is the end.
     fn next(&mut self) -> Option<(Held, Job)> {
         let mut state = self.lane.crew.state();
+        state.called -= usize::from(std::mem::take(&mut self.called));
         if !self.counted {
             self.counted = true;
             state.hands += 1;
@@ -108,9 +113,9 @@ impl Hand {
 
 impl Drop for Hand {
     fn drop(&mut self) {
-        if self.counted {
-            self.lane.crew.state().hands -= 1;
-        }
+        let mut state = self.lane.crew.state();
+        state.called -= usize::from(self.called);
+        state.hands -= usize::from(self.counted);
     }
 }
 
@@ -123,17 +128,18 @@ impl Lane {
     }
 
     /// Makes sure that somebody looks for the next job, if there is one: somebody else with `another`,
-    /// as long as there are fewer than jobs. Gives whether there is one.
+    /// unless as many as there are jobs are about to do so. Gives whether there is one.
     pub(super) fn call_hand(self: &Arc<Self>, another: bool) -> bool {
         let mut state = self.crew.state();
         if state.jobs.is_empty() {
             return false;
         }
-        if state.hands == 0 || (another && state.hands < state.jobs.len()) {
+        if state.hands == 0 || (another && state.called < state.jobs.len()) {
             state.hands += 1;
+            state.called += 1;
             drop(state);
             // Made here: what never runs, because the runtime ends, is not counted on either.
-            let hand = Hand { lane: self.clone(), counted: true };
+            let hand = Hand { lane: self.clone(), counted: true, called: true };
             self.runtime().spawn(work_off(hand));
         }
         true
