@@ -12,7 +12,7 @@ use crate::client::Client;
 #[non_exhaustive]
 pub struct ClientStats {
     /// Whether there is a connection to a gateway now. One that is lost counts until that is
-    /// noticed, after 8 s at most.
+    /// noticed, after some 8 s at most.
     pub connected: bool,
     /// Calls and streams under way, those that wait included. A stream is, until its last item has
     /// come or it is dropped.

@@ -19,12 +19,11 @@ use crate::wire::limits::{HEARTBEAT, HEARTBEAT_MISSES, MAX_CONTROL, MAX_HELLO};
 
 /// One end of a connection's control stream.
 ///
-/// Both ends send a ping every two seconds and echo the other's: an end that hears nothing back
-/// knows eight seconds after the first ping that was lost, also when only one direction of the path is broken, which QUIC's
-/// own idle timeout does not notice.
+/// Both ends send a ping every two seconds and echo the other's: an end that hears nothing back gives
+/// up eight seconds after the first ping that was lost, and a last look of 250 ms, also when only one
+/// direction of the path is broken, which QUIC's own idle timeout does not notice.
 #[derive(Debug)]
 pub(crate) struct ControlStream {
-    connection: quinn::Connection,
     send: SendHalf,
     recv: RecvHalf,
     buffer: FrameBuffer,
@@ -64,7 +63,6 @@ impl ControlStream {
         // After a pause of the whole process the missed ticks would count as missed echoes.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            connection: connection.clone(),
             send: SendHalf::new(send),
             recv: RecvHalf::new(recv),
             buffer: FrameBuffer::new(0),
@@ -221,7 +219,7 @@ impl ControlStream {
                     self.queue(&Control::Pong(number))?;
                     // What was missed may be on its way again.
                     if mem::take(&mut self.silent) {
-                        let_through(&self.connection);
+                        let_through(self.credits.connection());
                     }
                 }
                 Control::Pong(number) if number <= self.pings => {
@@ -253,7 +251,7 @@ impl ControlStream {
         if self.silent {
             // What is under way may be lost, and fill the congestion window: this is to be found out
             // by a heartbeat, not by QUIC's next probe.
-            let_through(&self.connection);
+            let_through(self.credits.connection());
         }
         self.pings += 1;
         if let Some(note) = self.note.take() {

@@ -83,6 +83,10 @@ impl Credits {
         Arc::new(Self { connection, state: Mutex::default() })
     }
 
+    pub(super) fn connection(&self) -> &quinn::Connection {
+        &self.connection
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
