@@ -9,7 +9,7 @@ use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
-use crate::path::{Bystander, Hop, Path, double, echo, echoes, three, wait};
+use crate::path::{Bystander, Hop, Path, double, echo, echoes, three, wait, zeros};
 
 /// Nothing gets through.
 fn blocked() -> Faults {
@@ -170,4 +170,22 @@ async fn a_path_that_takes_no_quic_is_no_path() {
     let error = soon(connecting).await.unwrap_err();
     assert_eq!((error.kind(), error.executed()), (ErrorKind::Unavailable, Executed::No));
     assert!(path.proxy(Hop::ClientToGateway).counts(Way::ToGateway).too_long > 0);
+}
+
+/// What a reset overtakes is lost, also whose answer it is that has been reset.
+#[tokio::test]
+async fn a_long_answer_that_breaks_off_unseen_is_an_error() {
+    let path = Path::start().await;
+    let near = path.proxy(Hop::ClientToGateway);
+    soon(echo::call(&path.client, vec![7])).await.unwrap();
+    near.set(Way::FromGateway, blocked());
+    let before = near.counts(Way::FromGateway).blocked;
+    let call = tokio::spawn(zeros::call(&path.client, 60 << 20));
+    // The gateway has begun to pass the answer on, and can send no more of it.
+    until(|| near.counts(Way::FromGateway).blocked > before + 5).await;
+    path.node.shutdown().await;
+    until(|| path.world.gateway.stats().nodes == 0).await;
+    near.heal();
+    let error = soon(call).await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.executed()), (ErrorKind::NodeLost, Executed::Yes), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::proxy::Proxy;
+use common::proxy::{Faults, Proxy};
 use common::{SayOnDrop, World, soon};
 use easyremote::{Client, Functions, Node, functions, remote};
 use futures::{Stream, StreamExt, stream};
@@ -42,8 +42,13 @@ pub(crate) fn echoes(items: impl Stream<Item = Vec<u8>>) -> impl Stream<Item = V
     items
 }
 
+#[remote]
+pub(crate) async fn zeros(n: usize) -> Vec<u8> {
+    vec![0; n]
+}
+
 pub(crate) fn functions() -> Functions {
-    functions![wait, three, echo, double, echoes]
+    functions![wait, three, echo, double, echoes, zeros]
 }
 
 /// Offered by the node of a [`Bystander`].
@@ -134,8 +139,14 @@ pub(crate) struct Path {
 
 impl Path {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Faults::default()).await
+    }
+
+    /// One on which this has been so from the beginning.
+    pub(crate) async fn start_with(faults: Faults) -> Self {
         let world = World::start().await;
         let proxies = [1, 2].map(|seed| Proxy::start(world.gateway.local_addr(), seed));
+        proxies.iter().for_each(|proxy| proxy.set_both(faults));
         let (near, far) = (proxies[0].address(), proxies[1].address());
         let node = Node::builder(far).state_dir(world.state_dir()).functions(functions());
         let node = soon(node.serve()).await.unwrap();

@@ -30,7 +30,8 @@ pub(super) enum End {
 }
 
 /// Ends an answer that has been passed on from `from` to `to`. `executed` is what is known if
-/// `answer` does not show it.
+/// `answer` does not show it. Gives the error of which the receiver gets a code only, and nothing
+/// that was sent before it for certain.
 pub(super) async fn conclude(
     end: End,
     executed: Executed,
@@ -38,7 +39,7 @@ pub(super) async fn conclude(
     place: &Place,
     limit: Duration,
     (from, to): (&mut RecvHalf, &mut SendHalf),
-) {
+) -> Option<Error> {
     match end {
         // Also if the node is lost between its answer and the FIN.
         End::Fin | End::Sender(_) if answer.is_complete() => to.finish(),
@@ -57,9 +58,11 @@ pub(super) async fn conclude(
             } else {
                 // Inside a frame there is no room for an error frame.
                 to.reset(reset::code(error.kind(), error.executed()));
+                return Some(error);
             }
         }
     }
+    None
 }
 
 /// The error of an answer that has not ended well. `executed` is what is known if `answer` does not

@@ -282,7 +282,7 @@ impl Lane {
     }
 
     /// Runs a sync function.
-    fn block(&self, held: Held, job: Job) {
+    fn block(self: &Arc<Self>, held: Held, job: Job) {
         let Job { id, function, inputs, request } = job;
         let Run::Blocking(run) = &function.handler.run else { return };
         // Nothing that it has touched is used after a panic.
@@ -331,7 +331,7 @@ impl Lane {
 
     /// Ends a call with what its function gave, which is added to the lane by `add`.
     pub(super) fn reply(
-        &self,
+        self: &Arc<Self>,
         id: LaneId,
         result: Result<Reply, Died>,
         add: fn(&LaneOut, LaneId, &[u8]),
@@ -347,8 +347,14 @@ impl Lane {
                 add(&self.out, id, &reply);
             }
             Ok(reply) => {
-                let sent = send_moved(self.session.clone(), id, reply, call.deadline);
-                drop(self.session.link.spawn(sent));
+                let lane = self.clone();
+                drop(self.session.link.spawn(async move {
+                    let sent = send_moved(&lane.session, id, reply, call.deadline).await;
+                    if sent.is_err() {
+                        let late = lane.shared().late(&call.function, Executed::Maybe);
+                        lane.send_error(id, &late);
+                    }
+                }));
             }
             Err(died) => self.send_error(id, &self.shared().died(&call.function, died)),
         }

@@ -1,7 +1,5 @@
 //! An answer that is too long for the lane that its call came on.
 
-use std::sync::Arc;
-
 use tokio::time::{Instant, sleep_until};
 
 use crate::error::{ErrorKind, Executed};
@@ -11,15 +9,19 @@ use crate::transport::reset;
 use crate::transport::stream::SendHalf;
 use crate::wire::lane::{LaneId, put_moved};
 
-/// Sends `reply` on a stream of its own.
+/// It took too long. The gateway gets a reset, perhaps without what came before it, also without the
+/// id of the call.
+pub(super) struct Late;
+
+/// Sends `reply` on a stream of its own, unless `deadline` passes before it is sent.
 pub(super) async fn send_moved(
-    session: Arc<Session>,
+    session: &Session,
     id: LaneId,
     reply: Reply,
     deadline: Option<Instant>,
-) {
+) -> Result<(), Late> {
     // If the gateway is gone, nobody needs it.
-    let Ok(send) = session.connection.open_uni().await else { return };
+    let Ok(send) = session.connection.open_uni().await else { return Ok(()) };
     let mut send = SendHalf::within(send, &session.credits);
     let mut stopped = send.stopped();
     let mut first = Vec::new();
@@ -37,12 +39,14 @@ pub(super) async fn send_moved(
     let written = tokio::select! {
         biased;
         written = writing => written,
-        _ = &mut stopped => return,
+        _ = &mut stopped => return Ok(()),
         () = late => {
-            return send.reset(reset::code(ErrorKind::DeadlineExceeded, Executed::Maybe));
+            send.reset(reset::code(ErrorKind::DeadlineExceeded, Executed::Maybe));
+            return Err(Late);
         }
     };
     if written.is_ok() {
         send.finish();
     }
+    Ok(())
 }

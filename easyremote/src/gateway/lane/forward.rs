@@ -81,7 +81,12 @@ async fn forward_long(
         hit(&shared.hits.progress_timeouts);
     }
     let ends = (&mut recv, &mut send);
-    conclude(end, Executed::Maybe, &answer, &relayed.place, limit, ends).await;
+    let reset = conclude(end, Executed::Maybe, &answer, &relayed.place, limit, ends).await;
+    if let Some(error) = reset {
+        // A reset may come without what was sent before it, also without the id of the call. Who
+        // knows already which call has failed does not look for this.
+        relayed.lane.send_error(relayed.id, &error);
+    }
 }
 
 /// Opens the stream for a long answer and sends `frames` on it; the call is over on its lane then.
