@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use quinn::VarInt;
@@ -229,8 +229,11 @@ pub(crate) struct RecvHalf {
 }
 
 /// Most chunks that one read gives. A chunk is what one packet brought: at most 1.4 kB over a
-/// common network.
+/// common network, and 16 KiB where none leaves the machine.
 const READ_CHUNKS: usize = 32;
+
+/// Most bytes that one read gives: what is read has left the window, and is kept by the reader.
+const READ_BYTES: usize = 64 << 10;
 
 impl RecvHalf {
     /// A half whose sender is held back by nothing but QUIC's own window: that of a control stream
@@ -250,32 +253,35 @@ impl RecvHalf {
         self.credit = None;
     }
 
-    /// Waits for bytes and gives all chunks that are there, up to [`READ_CHUNKS`]; `None` at the
-    /// FIN. Cancel safe.
+    /// Waits for bytes and gives all chunks that are there, up to [`READ_CHUNKS`] and
+    /// [`READ_BYTES`]; `None` at the FIN. Cancel safe.
     pub(crate) async fn read(&mut self) -> Result<Option<Vec<Bytes>>, Broken> {
-        let read = poll_fn(|context| {
-            // There for a poll only: kept in the future, it would be most of an idle stream's memory.
-            let mut chunks = [const { Bytes::new() }; READ_CHUNKS];
-            let read = ready!(pin!(self.inner.read_chunks(&mut chunks)).poll(context));
-            let taken = |n: usize| chunks[..n].iter_mut().map(std::mem::take).collect::<Vec<_>>();
-            Poll::Ready(read.map(|n| n.map(taken)))
-        });
-        match read.await {
-            Ok(Some(chunks)) => {
-                if let Some(credit) = &mut self.credit {
-                    credit.read(chunks.iter().map(Bytes::len).sum());
+        let chunks = poll_fn(|context| self.poll_read(context)).await?;
+        if let (Some(credit), Some(chunks)) = (&mut self.credit, &chunks) {
+            credit.read(chunks.iter().map(Bytes::len).sum());
+        }
+        Ok(chunks)
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Vec<Bytes>>, Broken>> {
+        let mut chunks = Vec::new();
+        let mut room = READ_BYTES;
+        while chunks.len() < READ_CHUNKS && room > 0 {
+            // How it ends comes with the next read, if there is something before.
+            match pin!(self.inner.read_chunk(room, true)).poll(context) {
+                Poll::Ready(Ok(Some(chunk))) => {
+                    room -= chunk.bytes.len();
+                    chunks.push(chunk.bytes);
                 }
-                Ok(Some(chunks))
-            }
-            Ok(None) => {
-                self.ended = true;
-                Ok(None)
-            }
-            Err(error) => {
-                self.ended = true;
-                Err(error.into())
+                _ if !chunks.is_empty() => break,
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(ended) => {
+                    self.ended = true;
+                    return Poll::Ready(ended.map(|_| None).map_err(Broken::from));
+                }
             }
         }
+        Poll::Ready(Ok(Some(chunks)))
     }
 
     /// Reads into `buffer` until a frame is complete, and gives it; `None` at a FIN between frames.
