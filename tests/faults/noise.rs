@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::proxy::{Counts, Faults, Way};
+use common::proxy::{Counts, ETHERNET, Faults, Way};
 use common::soon;
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -42,6 +42,26 @@ async fn noise_on_the_way_to_the_client_is_no_error() {
 #[tokio::test]
 async fn noise_on_the_way_to_the_node_is_no_error() {
     endure_all(Hop::NodeToGateway).await;
+}
+
+#[tokio::test]
+async fn a_path_that_gets_narrower_is_no_error() {
+    let wide = Faults { mtu: None, ..Faults::default() };
+    let path = Path::start_with(wide).await;
+    let lost = Faults { loss: 0.02, ..wide };
+    Hop::BOTH.iter().for_each(|hop| path.proxy(*hop).set_both(lost));
+    let mut calls = traffic(&path).await;
+    let each =
+        || Hop::BOTH.iter().flat_map(|hop| Way::BOTH.map(|way| path.proxy(*hop).counts(way)));
+    assert!(
+        each().all(|counts| counts.longest > 10 * ETHERNET),
+        "{:?}",
+        each().collect::<Vec<_>>()
+    );
+    Hop::BOTH.iter().for_each(|hop| path.proxy(*hop).heal());
+    calls += traffic(&path).await;
+    assert!(each().all(|counts| counts.too_long > 0), "{:?}", each().collect::<Vec<_>>());
+    path.is_as_it_was(calls);
 }
 
 /// One after the other would mean to wait, and all at once to keep a slow machine from its heartbeats.

@@ -121,10 +121,9 @@ impl World {
     /// The first stream of somebody who has proven nothing.
     async fn stranger(&self, data: &[u8]) {
         let address = self.gateway.local_addr();
-        let endpoint = endpoint::dialling(address).unwrap();
         let pin = self.gateway.ticket(Role::Client).pin.expect("it has one");
-        let config = endpoint::client_config(Expected::Pin(pin), None, 0).unwrap();
-        let connection = endpoint.connect_with(config, address, SERVER_NAME).unwrap();
+        let endpoint = endpoint::dialling(address, Expected::Pin(pin), None, 0).unwrap();
+        let connection = endpoint.connect(address, SERVER_NAME).unwrap();
         let connection = connection.await.unwrap();
         let (mut send, _recv) = connection.open_bi().await.unwrap();
         let mut bytes = Vec::new();

@@ -41,7 +41,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::gateway::access::Access;
-use crate::gateway::admission::Admission;
+use crate::gateway::admission::{Admission, Visitor};
 use crate::gateway::connections::Connections;
 use crate::gateway::limits::Hits;
 use crate::gateway::refusals::Refusals;
@@ -50,7 +50,7 @@ use crate::gateway::tokens::Tokens;
 use crate::gateway::trust::Trust;
 use crate::transport::authorities::Authorities;
 use crate::transport::certificates::Shown;
-use crate::transport::endpoint;
+use crate::transport::endpoint::Listener;
 use crate::transport::identity::Identity;
 use crate::transport::io_thread::IoThread;
 use crate::transport::reset;
@@ -306,9 +306,9 @@ impl GatewayBuilder {
             let (shared, address) = (shared.clone(), self.address);
             async move {
                 match listen(&address, &shared).await {
-                    Ok((endpoint, local)) => {
+                    Ok((listener, local)) => {
                         if bound.send(Ok(local)).is_ok() {
-                            run(&endpoint, &shared, stop).await;
+                            run(&listener, &shared, stop).await;
                         }
                     }
                     Err(error) => {
@@ -324,7 +324,7 @@ impl GatewayBuilder {
     }
 }
 
-async fn listen(address: &str, shared: &Shared) -> Result<(quinn::Endpoint, SocketAddr), Error> {
+async fn listen(address: &str, shared: &Shared) -> Result<(Listener, SocketAddr), Error> {
     let failed = |error: std::io::Error| {
         let text = format!("cannot listen on `{address}`: {error}");
         Error::new(ErrorKind::Unavailable, text).with_source(error)
@@ -334,15 +334,33 @@ async fn listen(address: &str, shared: &Shared) -> Result<(quinn::Endpoint, Sock
         Error::new(ErrorKind::Unavailable, format!("`{address}` stands for no address"))
     })?;
     let asks = !shared.tokens.authorities().is_empty();
-    let endpoint = endpoint::listen(address, &shared.identity, shared.shown.clone(), asks)?;
-    let local = endpoint.local_addr().map_err(failed)?;
-    Ok((endpoint, local))
+    let listener = Listener::bind(address, &shared.identity, shared.shown.clone(), asks)?;
+    let local = listener.endpoint().local_addr().map_err(failed)?;
+    Ok((listener, local))
+}
+
+/// Begins the handshake with a new peer, if there is room for it.
+fn admit(
+    incoming: quinn::Incoming,
+    listener: &Listener,
+    shared: &Shared,
+) -> Option<(quinn::Connecting, Visitor)> {
+    let (incoming, visitor) = shared.admission.receive(incoming, &shared.hits)?;
+    let peer = incoming.remote_address();
+    match listener.accept(incoming) {
+        Ok(handshake) => Some((handshake, visitor)),
+        Err(error) => {
+            tracing::debug!(%peer, %error, "handshake failed");
+            None
+        }
+    }
 }
 
 /// Serves connections until told to stop.
-async fn run(endpoint: &quinn::Endpoint, shared: &Arc<Shared>, stop: CancellationToken) {
+async fn run(listener: &Listener, shared: &Arc<Shared>, stop: CancellationToken) {
     /// Longest wait for the peers to hear that the gateway ends.
     const FAREWELL: Duration = Duration::from_millis(100);
+    let endpoint = listener.endpoint();
     let mut sessions = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
@@ -351,10 +369,8 @@ async fn run(endpoint: &quinn::Endpoint, shared: &Arc<Shared>, stop: Cancellatio
                 // Not `ignore`: the peer is to look for another gateway at once.
                 Some(incoming) if shared.draining.is_cancelled() => incoming.refuse(),
                 Some(incoming) => {
-                    if let Some((incoming, visitor)) =
-                        shared.admission.receive(incoming, &shared.hits)
-                    {
-                        sessions.spawn(session::serve(incoming, visitor, shared.clone()));
+                    if let Some((handshake, visitor)) = admit(incoming, listener, shared) {
+                        sessions.spawn(session::serve(handshake, visitor, shared.clone()));
                     }
                 }
                 None => {

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::gateway::node_session::NodeSession;
 use crate::transport::certificates::Shown;
 use crate::transport::credit::Credits;
-use crate::transport::endpoint;
+use crate::transport::endpoint::{self, Listener};
 use crate::transport::identity::{Identity, SERVER_NAME};
 use crate::transport::tls::Expected;
 use crate::wire::codec::Codec;
@@ -27,12 +27,12 @@ impl Peer {
     pub(super) async fn new() -> Result<Self, Error> {
         let identity = Identity::generate()?;
         let shown = Arc::new(Shown::new(&identity, None)?);
-        let listening = endpoint::listen((Ipv4Addr::LOCALHOST, 0).into(), &identity, shown, false)?;
+        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        let listening = Listener::bind(address, &identity, shown, false)?.endpoint().clone();
         let broken = |error: &dyn ToString| Error::new(ErrorKind::Unavailable, error.to_string());
         let address = listening.local_addr().map_err(|error| broken(&error))?;
-        let mut dialling = endpoint::dialling(address)?;
         let expected = Expected::Pin(identity.pin());
-        dialling.set_default_client_config(endpoint::client_config(expected, None, 1)?);
+        let dialling = endpoint::dialling(address, expected, None, 1)?;
         let connecting = dialling.connect(address, SERVER_NAME).map_err(|error| broken(&error))?;
         let accepting = async { listening.accept().await?.await.ok() };
         let (accepted, connection) = tokio::join!(accepting, connecting);

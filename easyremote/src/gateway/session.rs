@@ -32,11 +32,11 @@ use crate::wire::limits::MAX_NAME;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves one connection until it ends.
-pub(super) async fn serve(incoming: quinn::Incoming, mut visitor: Visitor, shared: Arc<Shared>) {
-    let peer = incoming.remote_address();
+pub(super) async fn serve(handshake: quinn::Connecting, mut visitor: Visitor, shared: Arc<Shared>) {
+    let peer = handshake.remote_address();
     let _gauge = Gauge::up(&shared.counters.connections);
     let handshake = tokio::select! {
-        handshake = timeout(shared.limits.handshake_timeout, incoming) => handshake,
+        handshake = timeout(shared.limits.handshake_timeout, handshake) => handshake,
         () = visitor.evicted() => return debug!(%peer, "closed in favour of a newer connection"),
     };
     let connection = match handshake {

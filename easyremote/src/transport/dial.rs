@@ -224,13 +224,12 @@ impl Dialler {
     async fn attempt_at(&self, address: SocketAddr, limit: Duration) -> Result<Dialled, Error> {
         let Terms { expected, server_name, credential } =
             self.trust.terms(&self.target, self.role, address)?;
-        let endpoint = endpoint::dialling(address)?;
         let (token, own) = match credential {
             Credential::Token(token) => (Some(token), None),
             Credential::Certificate(own) => (None, Some(own)),
         };
-        let config = endpoint::client_config(expected, own, self.streams)?;
-        let connecting = endpoint.connect_with(config, address, server_name).map_err(|error| {
+        let endpoint = endpoint::dialling(address, expected, own, self.streams)?;
+        let connecting = endpoint.connect(address, server_name).map_err(|error| {
             Error::new(ErrorKind::Unavailable, format!("cannot dial `{}`", self.target))
                 .with_source(error)
         })?;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::Instant;
 
-/// What happens to datagrams that go one way. Nothing, by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// What happens to datagrams that go one way. By default nothing, but for what is too long for an
+/// Ethernet.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Faults {
     /// None gets through.
     pub blocked: bool,
@@ -33,6 +34,27 @@ pub struct Faults {
     pub rate: Option<u64>,
 }
 
+/// The UDP payload of 1,500 bytes: what a proxy stands for is a network, although it is on loopback.
+pub const ETHERNET: usize = 1_472;
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            blocked: false,
+            loss: 0.0,
+            burst: 0.0,
+            burst_length: 0,
+            mtu: Some(ETHERNET),
+            delay: Duration::ZERO,
+            jitter: Duration::ZERO,
+            reorder: 0.0,
+            duplicate: 0.0,
+            corrupt: 0.0,
+            rate: None,
+        }
+    }
+}
+
 /// How long a datagram is held back so that others overtake it.
 pub const HELD_BACK: Duration = Duration::from_millis(10);
 
@@ -49,6 +71,8 @@ pub struct Counts {
     pub lost: u64,
     /// Longer than the `mtu`.
     pub too_long: u64,
+    /// Bytes of the longest that was let through.
+    pub longest: usize,
     /// Let through, but late by `delay` or `jitter`.
     pub delayed: u64,
     /// Let through, but behind others that a link with a `rate` was still sending.
@@ -113,6 +137,7 @@ impl Lane {
             return (None, None);
         };
         self.counts.passed += 1;
+        self.counts.longest = self.counts.longest.max(datagram.len());
         let mut datagram = datagram.to_vec();
         if self.happens(faults.corrupt) && !datagram.is_empty() {
             self.counts.corrupted += 1;

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-pub use self::lane::{Counts, Faults};
+pub use self::lane::{Counts, ETHERNET, Faults};
 use self::lane::{Due, Lane};
 
 /// A direction.

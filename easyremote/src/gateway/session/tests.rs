@@ -36,9 +36,9 @@ struct Raw {
 impl Raw {
     async fn dial(gateway: &Gateway, identity: &Identity) -> Self {
         let address = gateway.local_addr();
-        let endpoint = endpoint::dialling(address).unwrap();
-        let config = endpoint::client_config(Expected::Pin(identity.pin()), None, 0).unwrap();
-        let connecting = endpoint.connect_with(config, address, SERVER_NAME).unwrap();
+        let expected = Expected::Pin(identity.pin());
+        let endpoint = endpoint::dialling(address, expected, None, 0).unwrap();
+        let connecting = endpoint.connect(address, SERVER_NAME).unwrap();
         Self { connection: connecting.await.unwrap(), _endpoint: endpoint }
     }
 

@@ -11,7 +11,7 @@ use super::*;
 use crate::node::Node;
 use crate::transport::certificates::Shown;
 use crate::transport::control_stream::ControlStream;
-use crate::transport::endpoint;
+use crate::transport::endpoint::Listener;
 use crate::transport::identity::Identity;
 use crate::transport::reset;
 use crate::transport::stream::{RecvHalf, SendHalf};
@@ -163,7 +163,8 @@ async fn world(n_gateways: usize) -> (Node, Vec<RawGateway>, Shelf, TempDir) {
     let shown = Arc::new(Shown::new(&identity, None).unwrap());
     let listening = || {
         let address = "127.0.0.1:0".parse().unwrap();
-        endpoint::listen(address, &identity, shown.clone(), false).unwrap()
+        let listener = Listener::bind(address, &identity, shown.clone(), false).unwrap();
+        listener.endpoint().clone()
     };
     let endpoints: Vec<_> = (0..n_gateways).map(|_| listening()).collect();
     let addresses: Vec<_> = endpoints.iter().map(|it| it.local_addr().unwrap()).collect();

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::transport::address::IntoGateways;
 use crate::transport::certificates::Shown;
 use crate::transport::dial::Dialler;
-use crate::transport::endpoint;
+use crate::transport::endpoint::{self, Listener};
 use crate::transport::identity::{Identity, Pin, SERVER_NAME, pin_of};
 use crate::transport::ticket::Ticket;
 use crate::transport::trust::Trust;
@@ -65,9 +65,8 @@ fn impostor(
 
 /// The certificate that the gateway at `address` shows to everyone who asks.
 async fn certificate_of(address: SocketAddr, pin: Pin) -> CertificateDer<'static> {
-    let endpoint = endpoint::dialling(address).unwrap();
-    let config = endpoint::client_config(Expected::Pin(pin), None, 0).unwrap();
-    let connection = endpoint.connect_with(config, address, SERVER_NAME).unwrap().await.unwrap();
+    let endpoint = endpoint::dialling(address, Expected::Pin(pin), None, 0).unwrap();
+    let connection = endpoint.connect(address, SERVER_NAME).unwrap().await.unwrap();
     let chain = connection.peer_identity().unwrap();
     chain.downcast::<Vec<CertificateDer<'static>>>().unwrap().remove(0)
 }
@@ -90,7 +89,8 @@ async fn a_copied_certificate_without_its_key_is_not_trusted() {
     let directory = tempfile::tempdir().unwrap();
     let identity = Identity::load_or_create(Some(directory.path())).unwrap();
     let shown = Arc::new(Shown::new(&identity, None).unwrap());
-    let gateway = endpoint::listen(ANYWHERE.into(), &identity, shown, false).unwrap();
+    let gateway = Listener::bind(ANYWHERE.into(), &identity, shown, false).unwrap();
+    let gateway = gateway.endpoint().clone();
     let genuine = gateway.local_addr().unwrap();
     let accepting = tokio::spawn(async move {
         let connection = gateway.accept().await.unwrap().await.unwrap();
@@ -138,7 +138,8 @@ async fn a_peers_certificate_without_its_key_does_not_shake_hands() {
     let directory = tempfile::tempdir().unwrap();
     let identity = Identity::load_or_create(Some(directory.path())).unwrap();
     let shown = Arc::new(Shown::new(&identity, None).unwrap());
-    let gateway = endpoint::listen(ANYWHERE.into(), &identity, shown, true).unwrap();
+    let gateway = Listener::bind(ANYWHERE.into(), &identity, shown, true).unwrap();
+    let gateway = gateway.endpoint().clone();
     let address = gateway.local_addr().unwrap();
     let accepting = tokio::spawn(async move {
         let mut outcomes = Vec::new();
@@ -154,9 +155,8 @@ async fn a_peers_certificate_without_its_key_does_not_shake_hands() {
         let der = PrivatePkcs8KeyDer::from(key.serialized_der().to_vec());
         let copied = CertifiedKey::new(vec![certificate.clone()], any_eddsa_type(&der).unwrap());
         let expected = Expected::Pin(identity.pin());
-        let config = endpoint::client_config(expected, Some(copied), 0).unwrap();
-        let endpoint = endpoint::dialling(address).unwrap();
-        let connection = endpoint.connect_with(config, address, SERVER_NAME).unwrap().await;
+        let endpoint = endpoint::dialling(address, expected, Some(copied), 0).unwrap();
+        let connection = endpoint.connect(address, SERVER_NAME).unwrap().await;
         drop(connection);
         endpoint.wait_idle().await;
     }
