@@ -158,6 +158,10 @@ pub(super) struct SendCredit {
     registered: bool,
 }
 
+/// The shortest round trip that counts as a distance. The first window in that time is half a gigabyte
+/// a second, which is about what a role's thread can do.
+const NEAR: Duration = Duration::from_micros(500);
+
 /// A sender listens for its limit once it has sent so much; a reader first raises it when twice as
 /// much has been read. Streams that stay shorter cost nothing.
 const REGISTER_AT: u64 = STREAM_WINDOW / 8;
@@ -269,7 +273,8 @@ impl Window {
     ///
     /// A quarter that took less than half a round trip is a sign that the sender waits for the
     /// window: at this pace more than half of it is read in a round trip. It then doubles, if `grow`
-    /// allows that. A reader that keeps up has at most four times what is on its way.
+    /// allows that. A reader that keeps up has at most four times what is on its way. One that is
+    /// [`NEAR`] needs no more than it has.
     fn read(
         &mut self,
         bytes: u64,
@@ -284,8 +289,11 @@ impl Window {
         }
         let now = Instant::now();
         let more = self.size.min(MAX_STREAM_WINDOW - self.size);
-        if more > 0 && now - self.raised < rtt() / 2 && grow(more) {
-            self.size += more;
+        if more > 0 {
+            let rtt = rtt();
+            if rtt > NEAR && now - self.raised < rtt / 2 && grow(more) {
+                self.size += more;
+            }
         }
         self.raised = now;
         self.limit = self.read + self.size;
@@ -335,7 +343,7 @@ mod tests {
         let mut near = window();
         let mut spent = window();
         for _ in 0..100 {
-            near.read(STREAM_WINDOW / 4, || Duration::ZERO, |_| true);
+            near.read(STREAM_WINDOW / 4, || NEAR, |_| true);
             spent.read(STREAM_WINDOW / 4, || FAR, |_| false);
         }
         assert_eq!((near.size, spent.size), (STREAM_WINDOW, STREAM_WINDOW));

@@ -232,8 +232,9 @@ pub(crate) struct RecvHalf {
 /// common network, and 16 KiB where none leaves the machine.
 const READ_CHUNKS: usize = 32;
 
-/// Most bytes that one read gives: what is read has left the window, and is kept by the reader.
-const READ_BYTES: usize = 64 << 10;
+/// Most bytes that one read gives: what is read has left the window, and is kept by the reader. A
+/// gateway gives so much of a call to a node before it looks for the answer.
+const READ_BYTES: usize = 48 << 10;
 
 impl RecvHalf {
     /// A half whose sender is held back by nothing but QUIC's own window: that of a control stream
