@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{EndpointConfig, MtuDiscoveryConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn::{EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
 use rustls::sign::CertifiedKey;
@@ -278,7 +278,11 @@ fn endpoint(
     config: EndpointConfig,
     server: Option<quinn::ServerConfig>,
 ) -> std::io::Result<quinn::Endpoint> {
-    quinn::Endpoint::new(config, server, bind(local)?, Arc::new(TokioRuntime))
+    #[cfg(unix)]
+    let runtime = crate::transport::socket::Runtime;
+    #[cfg(not(unix))]
+    let runtime = quinn::TokioRuntime;
+    quinn::Endpoint::new(config, server, bind(local)?, Arc::new(runtime))
 }
 
 fn bind(local: SocketAddr) -> std::io::Result<UdpSocket> {

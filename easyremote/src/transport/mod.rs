@@ -20,6 +20,8 @@ pub(crate) mod lane;
 pub(crate) mod link;
 pub(crate) mod reset;
 pub(crate) mod room;
+#[cfg(unix)]
+mod socket;
 pub(crate) mod stream;
 pub(crate) mod tally;
 pub(crate) mod ticket;
