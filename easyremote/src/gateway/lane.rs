@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Executed};
 use crate::gateway::lane::forward::forward;
 use crate::gateway::lane::node::{NodeLane, Relayed};
 use crate::gateway::peer::Peer;
-use crate::gateway::relay::{ATTEMPTS, Hop, find, open, protocol, refused};
+use crate::gateway::relay::{ATTEMPTS, NewLane, find, open, protocol, refused};
 use crate::gateway::routes::Place;
 use crate::gateway::{Shared, directory};
 use crate::gauge::Charge;
@@ -96,8 +96,8 @@ impl Drop for InFlight {
     }
 }
 
-/// Serves the lane that `peer` has opened; `first` has come on it already.
-pub(super) async fn serve(mut hop: Hop, first: Bytes, peer: Arc<Peer>) {
+/// Serves the lane that `peer` has opened.
+pub(super) async fn serve(NewLane(mut hop, first): NewLane, peer: Arc<Peer>) {
     hop.send.lift();
     hop.recv.lift();
     let connection = peer.connection.clone();

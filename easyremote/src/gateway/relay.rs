@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -13,7 +14,7 @@ use crate::gateway::limits::hit;
 use crate::gateway::peer::Peer;
 use crate::gateway::pump::{End, conclude, pump, upload};
 use crate::gateway::routes::Place;
-use crate::gateway::{Refusal, Shared, directory, lane};
+use crate::gateway::{Refusal, Shared, directory};
 use crate::gauge::Gauge;
 use crate::transport::reset;
 use crate::transport::stream::{Broken, RecvHalf, SendHalf, halves};
@@ -23,18 +24,21 @@ use crate::wire::header::CallHeader;
 use crate::wire::limits::HEADER_TIMEOUT;
 use crate::wire::scanner::FrameScanner;
 
-/// Serves one stream that `peer` has opened.
-pub(super) async fn serve((send, recv): (SendHalf, RecvHalf), peer: Arc<Peer>) {
+/// A stream that has turned out to be a lane, and what has come on it.
+pub(super) struct NewLane(pub(super) Hop, pub(super) Bytes);
+
+/// Serves one stream that `peer` has opened, if it is a call: a lane, which stays, does not need as
+/// much memory.
+pub(super) async fn serve((send, recv): (SendHalf, RecvHalf), peer: Arc<Peer>) -> Option<NewLane> {
     let shared = &peer.shared;
-    let gauge = Gauge::up(&shared.counters.in_flight);
-    let busy = shared.busy.token();
+    let _gauge = Gauge::up(&shared.counters.in_flight);
+    let _busy = shared.busy.token();
     let mut client = Hop { send, recv };
     let mut buffer = FrameBuffer::new(0);
     let limit = shared.limits.header_timeout;
     let opened = timeout(limit, read_first(&mut client.recv, &mut buffer)).await;
     if let Ok(Ok(None)) = opened {
-        drop((gauge, busy));
-        return lane::serve(client, buffer.take_rest(), peer).await;
+        return Some(NewLane(client, buffer.take_rest()));
     }
     shared.counters.calls.fetch_add(1, Ordering::Relaxed);
     let header = match opened {
@@ -42,25 +46,31 @@ pub(super) async fn serve((send, recv): (SendHalf, RecvHalf), peer: Arc<Peer>) {
         Ok(Ok(Some(header))) => {
             CallHeader { caller: Some(peer.caller.clone()), held: Duration::ZERO, ..header }
         }
-        Ok(Ok(None)) => return,
+        Ok(Ok(None)) => return None,
         Ok(Err(error)) => {
             peer.cancels.note();
-            return answer_error(client, &error).await;
+            answer_error(client, &error).await;
+            return None;
         }
         Err(_) => {
             hit(&shared.hits.header_timeouts);
             let error = protocol(format!("no complete call header within {limit:?}"));
-            return answer_error(client, &error).await;
+            answer_error(client, &error).await;
+            return None;
         }
     };
     let received = Instant::now();
     let directory = directory::answer(&header, shared);
     let kept = match peer.keep(directory.as_ref().map_or(buffer.len(), Vec::len)) {
         Ok(kept) => kept,
-        Err(error) => return answer_error(client, &error).await,
+        Err(error) => {
+            answer_error(client, &error).await;
+            return None;
+        }
     };
     if let Some(answer) = directory {
-        return answer_frames(client, &answer).await;
+        answer_frames(client, &answer).await;
+        return None;
     }
     match hand_over(&mut client, header, &mut buffer, received, &peer).await {
         Ok(Some((place, node, request))) => {
@@ -73,6 +83,7 @@ pub(super) async fn serve((send, recv): (SendHalf, RecvHalf), peer: Arc<Peer>) {
         Ok(None) => peer.cancels.note(),
         Err(error) => answer_error(client, &error).await,
     }
+    None
 }
 
 /// A node that is lost without anybody having noticed is rare, so many in a row are no accident.

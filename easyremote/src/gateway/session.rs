@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span};
@@ -13,9 +14,10 @@ use crate::gateway::lane::node::open_lane;
 use crate::gateway::limits::hit;
 use crate::gateway::node_session::NodeSession;
 use crate::gateway::peer::Peer;
+use crate::gateway::relay::NewLane;
 use crate::gateway::routes::Registration;
 use crate::gateway::tokens::Admission;
-use crate::gateway::{Shared, relay};
+use crate::gateway::{Shared, lane, relay};
 use crate::gauge::Gauge;
 use crate::transport::congestion;
 use crate::transport::control_stream::ControlStream;
@@ -74,7 +76,8 @@ pub(super) async fn serve(handshake: quinn::Connecting, mut visitor: Visitor, sh
         Ok(Err((control, error))) => {
             shared.refused.note(peer, &error);
             match control {
-                Some(control) => end(&connection, control, &error).await,
+                // Boxed, as below: it is large, and no connection needs it for most of its life.
+                Some(control) => Box::pin(end(&connection, control, &error)).await,
                 None => close(&connection, &error),
             }
         }
@@ -114,7 +117,7 @@ async fn serve_peer(
             // It may be a node, but not with what it registers.
             shared.refused.note(peer, &error);
         }
-        end(connection, control, &error).await;
+        Box::pin(end(connection, control, &error)).await;
     }
 }
 
@@ -265,7 +268,7 @@ async fn serve_node(
 struct Calls {
     peer: Arc<Peer>,
     allowance: Allowance,
-    running: JoinSet<()>,
+    running: JoinSet<Option<NewLane>>,
 }
 
 impl Calls {
@@ -299,7 +302,12 @@ impl Calls {
                         return reset::connection_error(cause, ErrorKind::ConnectionLost);
                     }
                 },
-                Some(_) = running.join_next(), if !running.is_empty() => {}
+                Some(ended) = running.join_next(), if !running.is_empty() => {
+                    if let Ok(Some(lane)) = ended {
+                        let serving = lane::serve(lane, peer.clone()).map(|()| None);
+                        running.spawn(serving.in_current_span());
+                    }
+                }
             }
         }
     }
