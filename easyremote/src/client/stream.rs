@@ -188,7 +188,7 @@ pub(super) enum Next {
 }
 
 /// Bytes that may wait between the I/O thread and the consumer.
-const HANDOVER: usize = 32 << 10;
+const HANDOVER: usize = 128 << 10;
 
 impl RawStream {
     pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {
@@ -301,7 +301,11 @@ impl RawStream {
                         return Poll::Ready(Some(Err(self.fail(error))));
                     }
                     let next = self.frames.next();
-                    let unfinished = self.frames.unfinished();
+                    // What is whole is on its way to the reader.
+                    let unfinished = match next {
+                        Ok(None) => self.frames.unfinished(),
+                        _ => 0,
+                    };
                     if self.room.as_mut().is_some_and(|room| !room.set_to(unfinished)) {
                         let error = no_room().with_executed(Executed::Maybe);
                         return Poll::Ready(Some(Err(self.fail(error))));

@@ -130,7 +130,9 @@ impl<T> Stream for Upload<T> {
                 Ok(frame) => frame,
                 Err(cause) => return this.fail(cause.kind, cause.text),
             };
-            if !this.room.set_to(this.frames.unfinished()) {
+            // What is whole is on its way to the function.
+            let unfinished = if frame.is_none() { this.frames.unfinished() } else { 0 };
+            if !this.room.set_to(unfinished) {
                 let text = "the node holds all the items that it has room for";
                 return this.fail(ErrorKind::Overloaded, text.to_owned());
             }
