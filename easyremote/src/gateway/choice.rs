@@ -143,10 +143,10 @@ impl Latency {
     /// After so long, a measurement counts for little more than a third of what it did.
     const MEMORY: Duration = Duration::from_secs(10);
 
-    pub(super) fn record(&self, took: Duration) {
+    /// Notes an answer that has taken so long until `updated`, which is now.
+    pub(super) fn record(&self, took: Duration, updated: Instant) {
         let micros = took.as_secs_f64() * 1e6;
         let mut average = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let updated = Instant::now();
         let micros = match *average {
             Some(old) if micros < old.micros => {
                 let age = updated.duration_since(old.updated).as_secs_f64();

@@ -1,7 +1,7 @@
 //! A peer that makes calls, and what it may use up.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -102,7 +102,15 @@ impl Cancels {
 
     /// Notes that a call was answered.
     pub(super) fn make_up(&self) {
-        self.add(1.0);
+        // A full bucket is the rule, and needs no clock.
+        if self.bucket().tokens < self.burst {
+            self.add(1.0);
+        }
+    }
+
+    fn bucket(&self) -> MutexGuard<'_, Bucket> {
+        // A float is whole whatever panics.
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the peer may begin another call. Cancel safe.
@@ -120,8 +128,7 @@ impl Cancels {
 
     /// Adds `tokens` and those of the time that has passed; says how many there are.
     fn add(&self, tokens: f64) -> f64 {
-        // A float is whole whatever panics.
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = self.bucket();
         let now = Instant::now();
         let passed = now.saturating_duration_since(bucket.filled).as_secs_f64();
         bucket.filled = now;

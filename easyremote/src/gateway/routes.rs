@@ -122,7 +122,8 @@ impl Place {
 
     /// Notes that the node has begun to answer.
     pub(super) fn answered(&self) {
-        self.route.latency().record(self.taken.elapsed());
+        let now = Instant::now();
+        self.route.latency().record(now - self.taken, now);
     }
 }
 
@@ -207,7 +208,8 @@ impl Routes {
     ) -> Result<Place, Error> {
         use ErrorKind::{Draining, NoNode, NoSuchFunction, NodeLost};
         let absent = [NoSuchFunction, NoNode, Draining, NodeLost];
-        let begun = Instant::now();
+        // Since when it waits; as a rule it does not.
+        let mut begun = None;
         // Here, because no call gets to a node in any other way.
         self.access.check_call(header.caller.as_deref(), &header.function)?;
         loop {
@@ -216,13 +218,17 @@ impl Routes {
             let error = match self.look(header, caller) {
                 Look::Found(place) => return Ok(place),
                 Look::Error(error) => error,
-                Look::Waiting(mut waiting) => match (&mut waiting.granted).await {
-                    Ok(Ok(place)) => return Ok(place),
-                    Ok(Err(error)) => error,
-                    // Whoever takes a call out of its queue says why.
-                    Err(_) => no_room(&header.function),
-                },
+                Look::Waiting(mut waiting) => {
+                    begun.get_or_insert_with(Instant::now);
+                    match (&mut waiting.granted).await {
+                        Ok(Ok(place)) => return Ok(place),
+                        Ok(Err(error)) => error,
+                        // Whoever takes a call out of its queue says why.
+                        Err(_) => no_room(&header.function),
+                    }
+                }
             };
+            let begun = begun.get_or_insert_with(Instant::now);
             let patience = header.wish.patience.saturating_sub(begun.elapsed());
             let waits = header.wish.wait || !patience.is_zero();
             if !waits || !absent.contains(&error.kind()) {

@@ -193,14 +193,14 @@ async fn a_key_has_the_same_node_whoever_else_is_asked_for() {
 fn a_slow_answer_counts_at_once_and_a_fast_one_little_by_little() {
     let latency = Latency::default();
     assert_eq!(latency.expected(), None);
-    latency.record(Duration::from_micros(100));
-    latency.record(Duration::from_millis(50));
+    latency.record(Duration::from_micros(100), Instant::now());
+    latency.record(Duration::from_millis(50), Instant::now());
     // Half of it is forgotten after 7 s.
     assert!(latency.expected().unwrap() > 25_000.0);
-    latency.record(Duration::from_micros(100));
+    latency.record(Duration::from_micros(100), Instant::now());
     assert!(latency.expected().unwrap() > 25_000.0, "a moment later");
     let long_ago = Instant::now().checked_sub(8 * Latency::MEMORY).unwrap();
     *latency.0.lock().unwrap() = Some(Average { micros: 50_000.0, updated: long_ago });
-    latency.record(Duration::from_micros(100));
+    latency.record(Duration::from_micros(100), Instant::now());
     assert!(latency.expected().unwrap() < 200.0);
 }
