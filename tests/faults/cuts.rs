@@ -187,5 +187,6 @@ async fn a_long_answer_that_breaks_off_unseen_is_an_error() {
     until(|| path.world.gateway.stats().nodes == 0).await;
     near.heal();
     let error = soon(call).await.unwrap().unwrap_err();
-    assert_eq!((error.kind(), error.executed()), (ErrorKind::NodeLost, Executed::Yes), "{error}");
+    assert_eq!(error.kind(), ErrorKind::NodeLost, "{error}");
+    assert_ne!(error.executed(), Executed::No, "{error}");
 }
