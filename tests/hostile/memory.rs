@@ -168,8 +168,9 @@ async fn of_a_client_that_uses_up_all_it_has() {
     let (mut send, mut recv) = hole.client.open(&lanes::lane()).await;
     // A lane that the node gives up, so that each call gets a stream there.
     soon(send.write_all(&lanes::call(0, "unary", "[]"))).await.unwrap();
-    let (_, mut at_node) = lanes::accept(&hole.node.connection).await;
+    let (given_up, mut at_node) = lanes::accept(&hole.node.connection).await;
     soon(lanes::read(&mut at_node)).await.unwrap();
+    drop(given_up);
     drop(at_node);
     soon(lanes::read(&mut recv)).await.unwrap();
     let arguments = "x".repeat(16 << 10);
