@@ -99,6 +99,16 @@ fn watch(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>
     AsyncFd::with_interest(socket, interest)
 }
 
+/// Whether an error is what the network says of a packet that was sent before, which is read off with
+/// it: QUIC notices by itself whom it does not reach.
+fn concerns_one_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable};
+    matches!(
+        error.kind(),
+        ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable
+    )
+}
+
 impl AsyncUdpSocket for Socket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
         Box::pin(Poller { socket: self, waiting: None })
@@ -119,6 +129,9 @@ impl AsyncUdpSocket for Socket {
             let receive =
                 |io: &AsyncFd<UdpSocket>| self.state.recv(io.get_ref().into(), buffers, metas);
             let Ok(received) = ready.try_io(receive) else { continue };
+            if received.as_ref().is_err_and(concerns_one_peer) {
+                continue;
+            }
             if BATCH_SIZE > 1 && received.as_ref().is_ok_and(|n| *n < BATCH_SIZE) {
                 // That was all; what comes from now on is told of anew.
                 ready.clear_ready();
