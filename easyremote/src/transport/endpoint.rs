@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
-use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
 use rustls::sign::CertifiedKey;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -15,6 +14,7 @@ use crate::transport::certificates::Shown;
 use crate::transport::congestion::LenientConfig;
 use crate::transport::credit::FIRST_WINDOW;
 use crate::transport::identity::Identity;
+use crate::transport::ids::StableIds;
 use crate::transport::tls::{self, Expected};
 use crate::wire::limits::{IDLE_TIMEOUT, MAX_MOVED, MAX_STREAM_WINDOW};
 
@@ -266,8 +266,7 @@ fn stable_config(identity: &Identity) -> EndpointConfig {
     let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &identity.derive("stateless reset"));
     let mut config = EndpointConfig::new(Arc::new(reset_key));
     let id_key = identity.derive("connection ids");
-    let id_key = id_key.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
+    config.cid_generator(move || Box::new(StableIds::new(&id_key)));
     // Many peers may have to be told; quinn's default is one each 20 ms.
     config.min_reset_interval(Duration::from_millis(1));
     config

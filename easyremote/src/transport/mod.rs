@@ -15,6 +15,7 @@ pub(crate) mod dial;
 pub(crate) mod endpoint;
 pub(crate) mod handover;
 pub(crate) mod identity;
+mod ids;
 pub(crate) mod io_thread;
 pub(crate) mod lane;
 pub(crate) mod link;
