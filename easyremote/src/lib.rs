@@ -160,7 +160,7 @@
 //! function that sends its items.
 //!
 //! Each item is sent as soon as it exists. A consumer that reads slowly makes the producer wait: a
-//! stream of any length takes about 256 KiB at the gateway, 448 KiB at the client, and no more.
+//! stream of any length takes about 256 KiB at the gateway, 400 KiB at the client, and no more.
 //! Where a peer is distant and reads fast, it is what is on its way to it, up to 4 MiB a stream and
 //! 64 MiB a connection.
 //! It ends with `None` only if the function has ended it; if anything breaks, an error comes first.

@@ -188,7 +188,7 @@ pub(super) enum Next {
 }
 
 /// Bytes that may wait between the I/O thread and the consumer.
-const HANDOVER: usize = 128 << 10;
+const HANDOVER: usize = 96 << 10;
 
 impl RawStream {
     pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {

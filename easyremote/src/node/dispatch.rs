@@ -33,7 +33,7 @@ use crate::wire::header::CallHeader;
 use crate::wire::limits::HEADER_TIMEOUT;
 
 /// Bytes of a stream that may wait between the user's code and the I/O thread.
-const HANDOVER: usize = 128 << 10;
+const HANDOVER: usize = 96 << 10;
 
 /// Serves one stream that the gateway has opened: a call, or a lane of many.
 pub(super) async fn serve((send, mut recv): (SendHalf, RecvHalf), session: Arc<Session>) {
