@@ -9,7 +9,7 @@ mod wire;
 
 pub use self::decode::{decode, json};
 pub use self::session::session;
-pub use self::wire::{control, frames, header, lane, ticket};
+pub use self::wire::{control, frames, header, mux, ticket};
 
 #[cfg(test)]
 mod tests {
@@ -37,5 +37,5 @@ mod tests {
         )*};
     }
 
-    replays! { control decode frames header json lane session ticket }
+    replays! { control decode frames header json mux session ticket }
 }

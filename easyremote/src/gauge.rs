@@ -16,13 +16,13 @@ impl<'a> Gauge<'a> {
 
 /// Bytes charged to a budget that several share; dropping it gives them back.
 #[derive(Debug)]
-pub(crate) struct Charge {
+pub(crate) struct MemoryCharge {
     budget: Arc<AtomicU64>,
     bytes: u64,
     limit: u64,
 }
 
-impl Charge {
+impl MemoryCharge {
     /// Nothing yet, of at most `limit` bytes for all that share `budget`.
     pub(crate) fn new(budget: &Arc<AtomicU64>, limit: u64) -> Self {
         Self { budget: budget.clone(), bytes: 0, limit }
@@ -47,7 +47,7 @@ impl Charge {
     }
 }
 
-impl Drop for Charge {
+impl Drop for MemoryCharge {
     fn drop(&mut self) {
         self.budget.fetch_sub(self.bytes, Ordering::Relaxed);
     }

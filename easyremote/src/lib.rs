@@ -41,7 +41,7 @@
 //!
 //! # Functions
 //!
-//! [`#[remote]`](macro@remote) leaves the function as it was and adds a *twin* of the same name,
+//! [`#[remote]`](macro@remote) leaves the function as it was and adds a *stub* of the same name,
 //! whose `call` makes the call and which [`functions!`] lists for a node. Arguments, results and
 //! errors are owned types that serde can take apart and put together.
 //!
@@ -132,7 +132,7 @@
 //! [`wait_for_node`](Call::wait_for_node)), what else it says ([`metadata`](Call::metadata)) and what
 //! it wants to know ([`traced`](Call::traced)). [`Client::with`] sets them for all calls of a handle.
 //!
-//! A twin's `map` calls the function with each of many arguments, on all nodes: see [`Map`].
+//! A stub's `map` calls the function with each of many arguments, on all nodes: see [`Map`].
 //!
 //! While all nodes that offer a function have as many calls as they take, further ones wait at the
 //! gateway: callers take turns, at most 1,024 calls of a function wait, and one more is
@@ -242,6 +242,7 @@ pub mod __bench {
     pub use crate::wire::bench::Header;
 }
 mod client;
+mod decode;
 mod error;
 mod function;
 #[cfg(any(fuzzing, test))]
@@ -250,6 +251,7 @@ pub mod fuzz;
 mod gateway;
 mod gauge;
 mod node;
+mod schema;
 pub mod testing;
 mod transport;
 mod wire;
@@ -264,14 +266,14 @@ pub use crate::function::generator::{Out, stream};
 pub use crate::function::registry::Functions;
 pub use crate::gateway::{Gateway, GatewayBuilder, GatewayLimits, Peers};
 pub use crate::node::{Node, NodeBuilder, NodeStats};
-pub use crate::transport::address::{Gateways, IntoGateways, from_env};
-pub use crate::transport::ticket::Ticket;
+pub use crate::transport::auth::address::{Gateways, IntoGateways, from_env};
+pub use crate::transport::auth::ticket::Ticket;
 pub use crate::wire::caller::Caller;
 pub use crate::wire::control::Role;
 pub use crate::wire::directory::{FunctionInfo, GatewayStats, LimitHits, NodeInfo};
 pub use crate::wire::kind::Kind;
 pub use crate::wire::load::{Memory, NodeLoad};
-pub use crate::wire::wish::Strategy;
+pub use crate::wire::routing_options::Strategy;
 pub use easyremote_macros::remote;
 
 /// Lists functions for a node to offer: `functions![sync_add, lines]`, or all with `functions!()`.
@@ -309,7 +311,7 @@ macro_rules! functions {
 #[macro_export]
 macro_rules! __home {
     () => {
-        $crate::__private::Home {
+        $crate::__private::CrateId {
             module: ::core::module_path!(),
             package: [
                 ::core::option_env!("CARGO_PKG_NAME"),
@@ -328,7 +330,7 @@ macro_rules! __home {
 macro_rules! __submit {
     ($functions:expr) => {
         $crate::__private::inventory::submit! {
-            $crate::__private::Entry::new($crate::__private::home!(), $functions)
+            $crate::__private::Registered::new($crate::__private::home!(), $functions)
         }
     };
 }

@@ -11,13 +11,13 @@ pub use crate::function::declared::{
     Implements, TheseArguments, ThisResult, ThisStream, ThisUpload,
 };
 pub use crate::function::descriptor::Descriptor;
-pub use crate::function::entry::{Entry, Home, functions_of, only};
 pub use crate::function::handler::{
-    Handler, Inputs, Sink, async_iterator, asynchronous, blocking, inline, iterator, stream,
+    Handler, Inputs, StreamSink, async_iterator, asynchronous, blocking, inline, iterator, stream,
 };
 pub use crate::function::outcome::{
     Argument, Failure, Itself, Never, Outcome, Plain, Sent, Stages, Value,
 };
+pub use crate::function::registered::{CrateId, Registered, functions_of, only};
 pub use crate::function::registry::{Function, Functions};
 pub use crate::function::remote::{Listed, Local, Remote, RemoteStream, RemoteUnary, Served};
 pub use crate::function::signature::{Signature, SignatureCell, trace_stream, trace_unary};

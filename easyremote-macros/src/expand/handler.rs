@@ -40,10 +40,10 @@ impl Twin<'_> {
     /// // Input:                                   // Output:
     /// fn f(a: A) -> T                             blocking::<Self>(|_, (a,)| f(a))
     /// async fn f(a: A) -> T                       asynchronous::<Self, _>(|_, (a,)| async move { f(a).await })
-    /// fn f(a: A) -> impl Iterator                 iterator::<Self>(|_, (a,), sink| Sink::iterate(sink, Ok(f(a))))
-    /// async fn f(a: A) -> impl Iterator           async_iterator::<Self, _>(|_, (a,), sink| async move { Sink::iterate(sink, Ok(f(a).await)) })
-    /// fn f(a: A) -> Result<impl Stream, E>        stream::<Self, _>(|_, (a,), sink| async move { Sink::pour(sink, f(a)).await })
-    /// async fn f(a: A) -> Result<impl Stream, E>  stream::<Self, _>(|_, (a,), sink| async move { Sink::pour(sink, f(a).await).await })
+    /// fn f(a: A) -> impl Iterator                 iterator::<Self>(|_, (a,), sink| StreamSink::iterate(sink, Ok(f(a))))
+    /// async fn f(a: A) -> impl Iterator           async_iterator::<Self, _>(|_, (a,), sink| async move { StreamSink::iterate(sink, Ok(f(a).await)) })
+    /// fn f(a: A) -> Result<impl Stream, E>        stream::<Self, _>(|_, (a,), sink| async move { StreamSink::pour(sink, f(a)).await })
+    /// async fn f(a: A) -> Result<impl Stream, E>  stream::<Self, _>(|_, (a,), sink| async move { StreamSink::pour(sink, f(a).await).await })
     /// ```
     fn handler(&self) -> TokenStream {
         let names = Names::new(self);
@@ -96,7 +96,7 @@ impl Twin<'_> {
         let private = self.private_at(first);
         let sink = &names.sink;
         let given = quote_spanned!(last=> (#sink, #result));
-        quote_spanned!(first=> #private::Sink::#method #given #wait)
+        quote_spanned!(first=> #private::StreamSink::#method #given #wait)
     }
 
     /// What the function gives; for a stream it is a `Result` of it, whether or not the set-up can

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::call::result;
-use crate::client::prepared::{Prepared, put_request};
+use crate::client::pending_call::{PendingCall, put_request};
 use crate::client::{CONNECT_TIMEOUT, Client};
 use crate::error::{Error, ErrorKind};
 use crate::function::context::{Context, Scope};
@@ -19,13 +19,13 @@ use crate::function::handler::{Body, Handler, Inputs, Request, Run};
 use crate::function::outcome::Outcome;
 use crate::function::remote::{Local, RemoteUnary};
 use crate::function::states::States;
-use crate::transport::link::{Link, LinkState};
+use crate::transport::connection::{ConnectionState, ManagedConnection};
 use crate::wire::bench::caller;
 use crate::wire::bytes::Malformed;
 use crate::wire::caller::KnownCaller;
 use crate::wire::header::CallHeader;
-use crate::wire::lane::take_frame;
 use crate::wire::limits::MAX_MESSAGE;
+use crate::wire::mux::take_frame;
 
 /// A remote function whose stub and handler are in one place.
 #[derive(Debug)]
@@ -54,8 +54,9 @@ impl<F: RemoteUnary + Local> Direct<F> {
     #[must_use]
     pub fn unconnected() -> Self {
         let runtime = Builder::new_current_thread().build().expect("a runtime can be built");
-        let (_, state) = watch::channel(LinkState::Connecting);
-        let link = Link::new(runtime.handle().clone(), state, CONNECT_TIMEOUT, MAX_MESSAGE);
+        let (_, state) = watch::channel(ConnectionState::Connecting);
+        let link =
+            ManagedConnection::new(runtime.handle().clone(), state, CONNECT_TIMEOUT, MAX_MESSAGE);
         let link = Arc::new(link.expect("there are random numbers"));
         Self {
             client: Client { link, owned: None, options: Arc::default(), scope: None },
@@ -73,8 +74,8 @@ impl<F: RemoteUnary + Local> Direct<F> {
     /// # Errors
     /// Those of the stub.
     pub fn request(&self, arguments: &F::Arguments) -> Result<Bytes, Error> {
-        let mut prepared = Prepared::typed::<F>(&self.client, arguments)?;
-        prepared.settle();
+        let mut prepared = PendingCall::typed::<F>(&self.client, arguments)?;
+        prepared.freeze();
         let mut out = Vec::new();
         put_request(&mut prepared.header, prepared.deadline, &prepared.body, &mut out)?;
         Ok(out.into())

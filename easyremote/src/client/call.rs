@@ -10,17 +10,17 @@ use futures::Stream;
 use tokio::task::JoinHandle;
 
 use crate::client::Client;
+use crate::client::call_task::{Answer, CallTask};
 use crate::client::errors::{closed, thread_ended};
-use crate::client::exchange::{Answer, Exchange};
-use crate::client::lane::{LaneCall, Outcome as LaneOutcome};
+use crate::client::mux_call::{MuxCall, Outcome as MuxOutcome};
 use crate::client::options::{Options, options};
-use crate::client::prepared::Prepared;
-use crate::client::traced::TracedCall;
+use crate::client::pending_call::PendingCall;
+use crate::client::trace::TracedCall;
 use crate::client::upload::Upload;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::outcome::Outcome;
 use crate::function::remote::RemoteUnary;
-use crate::transport::tally::Counted;
+use crate::transport::call_stats::CallGuard;
 use crate::wire::codec::Codec;
 use crate::wire::frame::{Frame, FrameKind};
 
@@ -41,7 +41,7 @@ pub struct Call<F: RemoteUnary> {
 
 /// Begins a call of `F`; what the stubs do.
 pub fn call<F: RemoteUnary>(client: &Client, arguments: F::Arguments) -> Call<F> {
-    let raw = RawCall::new(Prepared::typed::<F>(client, &arguments));
+    let raw = RawCall::new(PendingCall::typed::<F>(client, &arguments));
     Call { raw, function: PhantomData }
 }
 
@@ -51,7 +51,7 @@ where
     F: RemoteUnary,
     S: Stream<Item = F::Upload> + Send + 'static,
 {
-    let prepared = Prepared::typed::<F>(client, &arguments);
+    let prepared = PendingCall::typed::<F>(client, &arguments);
     let raw = RawCall::new(prepared.map(|prepared| prepared.with_upload(stream)));
     Call { raw, function: PhantomData }
 }
@@ -83,7 +83,7 @@ impl<F: RemoteUnary> Call<F> {
         self.raw.poll(context)
     }
 
-    pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {
+    pub(super) fn new(prepared: Result<PendingCall, Error>) -> Self {
         Self { raw: RawCall::new(prepared), function: PhantomData }
     }
 }
@@ -134,10 +134,10 @@ pub(super) struct RawCall {
 #[derive(Debug)]
 enum State {
     /// Boxed: it is large, and gone for most of the call's life.
-    Ready(Box<Prepared>),
-    Doomed(Error),
+    Ready(Box<PendingCall>),
+    Failed(Error),
     /// Its first attempt shares a stream with other calls.
-    OnLane(LaneCall, Client, Counted),
+    OnLane(MuxCall, Client, CallGuard),
     Running {
         task: Task,
         upload: Option<Upload>,
@@ -148,15 +148,15 @@ enum State {
 }
 
 impl RawCall {
-    pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {
+    pub(super) fn new(prepared: Result<PendingCall, Error>) -> Self {
         let state = match prepared {
             Ok(prepared) => State::Ready(Box::new(prepared)),
-            Err(error) => State::Doomed(error),
+            Err(error) => State::Failed(error),
         };
         Self { state }
     }
 
-    pub(super) fn change(&mut self, change: impl FnOnce(&mut Prepared)) {
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut PendingCall)) {
         if let State::Ready(prepared) = &mut self.state {
             change(prepared);
         }
@@ -170,20 +170,20 @@ impl RawCall {
                     if client.link.is_closed() {
                         return Poll::Ready(Err(closed()));
                     }
-                    prepared.settle();
-                    let counted = Counted::new(&client.link, prepared.header.kind);
-                    self.state = match LaneCall::begin(prepared) {
+                    prepared.freeze();
+                    let counted = CallGuard::new(&client.link, prepared.header.kind);
+                    self.state = match MuxCall::begin(prepared) {
                         Ok(call) => State::OnLane(call, client, counted),
                         Err(prepared) => {
-                            let (exchange, upload) = Exchange::new(*prepared);
+                            let (exchange, upload) = CallTask::new(*prepared);
                             State::running(exchange, Duration::ZERO, upload, client, counted)
                         }
                     };
                 }
-                State::Doomed(error) => return Poll::Ready(Err(error)),
+                State::Failed(error) => return Poll::Ready(Err(error)),
                 State::OnLane(mut call, client, counted) => match call.poll(context) {
-                    Poll::Ready(LaneOutcome::Answered(answer)) => return Poll::Ready(Ok(answer)),
-                    Poll::Ready(LaneOutcome::Failed(mut exchange, error)) => {
+                    Poll::Ready(MuxOutcome::Answered(answer)) => return Poll::Ready(Ok(answer)),
+                    Poll::Ready(MuxOutcome::Failed(mut exchange, error)) => {
                         let pause = exchange.prepare_again(error)?;
                         self.state = State::running(*exchange, pause, None, client, counted);
                     }
@@ -216,11 +216,11 @@ impl RawCall {
 impl State {
     /// Begins an attempt on a stream of its own, after `pause`.
     fn running(
-        exchange: Exchange,
+        exchange: CallTask,
         pause: Duration,
         upload: Option<Upload>,
         client: Client,
-        counted: Counted,
+        counted: CallGuard,
     ) -> Self {
         let task = Task(counted.spawn(exchange.unary(pause)));
         Self::Running { task, upload, client }

@@ -6,7 +6,7 @@ use futures::Stream;
 
 use crate::client::Client;
 use crate::client::call::Call;
-use crate::client::prepared::Prepared;
+use crate::client::pending_call::PendingCall;
 use crate::client::stream::StreamCall;
 use crate::error::{Error, ErrorKind};
 use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
@@ -61,8 +61,8 @@ impl Instance {
         StreamCall::new(self.prepare::<F>(&arguments).map(|prepared| prepared.with_upload(stream)))
     }
 
-    fn prepare<F: Remote>(&self, arguments: &F::Arguments) -> Result<Prepared, Error> {
-        let mut prepared = Prepared::typed::<F>(&self.client, arguments)?;
+    fn prepare<F: Remote>(&self, arguments: &F::Arguments) -> Result<PendingCall, Error> {
+        let mut prepared = PendingCall::typed::<F>(&self.client, arguments)?;
         if let Some(name) = &self.name {
             let function = F::DESCRIPTOR.name_at(name);
             prepared.header.function =

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::client::call::{RawCall, decode};
 use crate::client::options::{Options, options};
-use crate::client::prepared::Prepared;
+use crate::client::pending_call::PendingCall;
 use crate::client::stream::{Next, RawStream};
 use crate::error::{CallError, Error};
 use crate::wire::codec::Codec;
@@ -43,7 +43,7 @@ pub struct JsonCall {
 }
 
 impl JsonCall {
-    pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {
+    pub(super) fn new(prepared: Result<PendingCall, Error>) -> Self {
         Self { raw: RawCall::new(prepared) }
     }
 
@@ -84,7 +84,7 @@ pub struct JsonStream {
 }
 
 impl JsonStream {
-    pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {
+    pub(super) fn new(prepared: Result<PendingCall, Error>) -> Self {
         Self { raw: RawStream::new(prepared) }
     }
 

@@ -16,7 +16,7 @@ use crate::function::remote::{Remote, RemoteUnary};
 use crate::wire::limits::MAX_CLIENT_STREAMS;
 
 /// Calls of one function with each of many arguments, as a [`Stream`] of their results; what a
-/// twin's `map` gives.
+/// stub's `map` gives.
 ///
 /// Each call goes to a node of its own choice, so that all nodes that offer the function share the
 /// work. Results come in the order of the arguments, unless [`unordered`](Self::unordered). A call

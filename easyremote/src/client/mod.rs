@@ -3,21 +3,21 @@
 #[cfg(feature = "__bench")]
 pub(crate) mod bench;
 mod call;
+mod call_task;
 mod errors;
-mod exchange;
+mod expired;
 mod instance;
 mod json;
-mod lane;
-mod limits;
 mod map;
+mod mux_call;
 mod nested;
 mod options;
-mod prepared;
+mod pending_call;
 mod retry;
 mod session;
 mod stats;
 mod stream;
-mod traced;
+mod trace;
 mod upload;
 
 use std::path::Path;
@@ -28,16 +28,16 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
-use crate::client::prepared::Prepared;
+use crate::client::pending_call::PendingCall;
 use crate::error::{CallError, Error, ErrorKind};
 use crate::function::context::Scope;
-use crate::transport::address::{Gateways, IntoGateways};
-use crate::transport::certificates::KeyFiles;
+use crate::transport::auth::address::{Gateways, IntoGateways};
+use crate::transport::auth::certificates::KeyFiles;
+use crate::transport::auth::tls_options::TlsOptions;
+use crate::transport::connection::{ConnectionState, ManagedConnection};
 use crate::transport::dial::Dialler;
-use crate::transport::io_thread::IoThread;
-use crate::transport::link::{Link, LinkState};
-use crate::transport::room::Room;
-use crate::transport::trust::Trust;
+use crate::transport::quic::io_thread::IoThread;
+use crate::transport::reassembly::ReassemblyBudget;
 use crate::wire::directory::{FUNCTIONS, FunctionInfo, GatewayStats, NODES, NodeInfo, STATS};
 use crate::wire::kind::Kind;
 use crate::wire::limits::{
@@ -52,7 +52,7 @@ pub use crate::client::options::Options;
 pub use crate::client::retry::Retry;
 pub use crate::client::stats::ClientStats;
 pub use crate::client::stream::{OpenStream, StreamCall, stream_call, stream_call_with};
-pub use crate::client::traced::{Trace, TracedCall};
+pub use crate::client::trace::{Trace, TracedCall};
 
 /// A connection to a gateway, through which functions are called.
 ///
@@ -62,7 +62,7 @@ pub use crate::client::traced::{Trace, TracedCall};
 /// awaited on any runtime.
 #[derive(Clone, Debug)]
 pub struct Client {
-    link: Arc<Link>,
+    link: Arc<ManagedConnection>,
     /// Its thread; that of a client from [`Context::client`](crate::Context::client) is its node's.
     owned: Option<Arc<IoThread>>,
     /// For the calls that are made with this handle.
@@ -79,8 +79,8 @@ pub struct ClientBuilder {
     max_message: usize,
     connect_timeout: Duration,
     stall_timeout: Duration,
-    lanes: bool,
-    trust: Trust,
+    muxes: bool,
+    tls: TlsOptions,
     admin: bool,
     max_unfinished: u64,
 }
@@ -110,8 +110,8 @@ impl Client {
             max_message: MAX_MESSAGE,
             connect_timeout: CONNECT_TIMEOUT,
             stall_timeout: STALL_TIMEOUT,
-            lanes: true,
-            trust: Trust::default(),
+            muxes: true,
+            tls: TlsOptions::default(),
             admin: false,
             max_unfinished: MAX_UNFINISHED_ANSWERS,
         }
@@ -175,12 +175,12 @@ impl Client {
     /// The node decodes, so neither this program nor the gateway needs to know the types; see
     /// [`functions`](Self::functions) for what there is.
     pub fn call_json(&self, function: impl Into<String>, arguments: Value) -> JsonCall {
-        JsonCall::new(Prepared::json(self, function.into(), Kind::Unary, &arguments))
+        JsonCall::new(PendingCall::json(self, function.into(), Kind::Unary, &arguments))
     }
 
     /// Reads a function's stream by its name. `arguments` as for [`call_json`](Self::call_json).
     pub fn stream_json(&self, function: impl Into<String>, arguments: Value) -> JsonStream {
-        JsonStream::new(Prepared::json(self, function.into(), Kind::Stream, &arguments))
+        JsonStream::new(PendingCall::json(self, function.into(), Kind::Stream, &arguments))
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -234,15 +234,15 @@ impl ClientBuilder {
     ///
     /// Without it a call costs several times as much processor time; all promises are the same.
     pub fn lanes(mut self, shared: bool) -> Self {
-        self.lanes = shared;
+        self.muxes = shared;
         self
     }
 
     /// Verifies gateways that are dialled by name, whose address has no pin, by the authorities in a
     /// PEM file, and by no others. It is read for each connection. Unless set, and with this crate's
-    /// feature `public-ca`, the public authorities that browsers trust are asked.
+    /// feature `public-ca`, the public authorities that browsers tls are asked.
     pub fn authority(mut self, file: impl AsRef<Path>) -> Self {
-        self.trust.authority = Some(file.as_ref().to_owned());
+        self.tls.authority = Some(file.as_ref().to_owned());
         self
     }
 
@@ -255,7 +255,7 @@ impl ClientBuilder {
     /// the gateway is known by its own certificate, `easyremote://host:port`; or that of a gateway on
     /// this machine.
     pub fn certificate(mut self, chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
-        self.trust.certificate = Some(KeyFiles::new(chain.as_ref(), key.as_ref()));
+        self.tls.certificate = Some(KeyFiles::new(chain.as_ref(), key.as_ref()));
         self
     }
 
@@ -273,7 +273,7 @@ impl ClientBuilder {
     /// Finds the local identity in `directory` instead of the state directory of the user. Only of
     /// use for gateways on this machine that were given the same directory.
     pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        self.trust.state_dir = Some(directory.as_ref().to_owned());
+        self.tls.state_dir = Some(directory.as_ref().to_owned());
         self
     }
 
@@ -292,20 +292,20 @@ impl ClientBuilder {
     /// # Cancel safety
     /// As for [`Client::connect`].
     pub async fn connect(self) -> Result<Client, Error> {
-        let room = Arc::new(Room::new(self.max_unfinished, self.max_message));
-        let lanes = self.lanes.then(|| room.clone());
+        let room = Arc::new(ReassemblyBudget::new(self.max_unfinished, self.max_message));
+        let muxes = self.muxes.then(|| room.clone());
         let diallers = self
             .gateways?
             .targets
             .into_iter()
             .map(|target| {
-                Dialler::client(target, self.trust.clone(), self.admin).map(|dialler| {
-                    dialler.with_max_message(self.max_message).with_lanes(lanes.clone())
+                Dialler::client(target, self.tls.clone(), self.admin).map(|dialler| {
+                    dialler.with_max_message(self.max_message).with_mux(muxes.clone())
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
         let (first, connecting) = oneshot::channel();
-        let (publish, state) = watch::channel(LinkState::Connecting);
+        let (publish, state) = watch::channel(ConnectionState::Connecting);
         let reconnects = Arc::default();
         let io = IoThread::start("easyremote-client", |stop| {
             let counter = Arc::clone(&reconnects);
@@ -313,8 +313,12 @@ impl ClientBuilder {
         })?;
         let ended = |_| Error::new(ErrorKind::Unavailable, "the client's thread has ended");
         connecting.await.map_err(ended)??;
-        let mut link =
-            Link::new(io.handle().clone(), state, self.connect_timeout, self.max_message)?;
+        let mut link = ManagedConnection::new(
+            io.handle().clone(),
+            state,
+            self.connect_timeout,
+            self.max_message,
+        )?;
         link.stall_timeout = self.stall_timeout;
         link.reconnects = reconnects;
         link.room = room;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::client::retry::Retry;
 use crate::wire::limits::MAX_TIMEOUT;
-use crate::wire::wish::Wish;
+use crate::wire::routing_options::RoutingOptions;
 
 /// Options for all calls and streams that are made with one handle of a client; see
 /// [`Client::with`](crate::Client::with).
@@ -27,15 +27,15 @@ use crate::wire::wish::Wish;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "options do nothing until they are given to `Client::with`"]
 pub struct Options {
-    pub(super) until: Until,
-    pub(super) wish: Wish,
+    pub(super) until: DeadlineSpec,
+    pub(super) wish: RoutingOptions,
     pub(super) metadata: Vec<(String, String)>,
     pub(super) retry: Option<Retry>,
 }
 
 /// When a call's time is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Until {
+pub(super) enum DeadlineSpec {
     /// Never.
     #[default]
     Done,
@@ -45,7 +45,7 @@ pub(super) enum Until {
     At(Instant),
 }
 
-impl Until {
+impl DeadlineSpec {
     /// The deadline of a call that is first polled now.
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
@@ -68,7 +68,7 @@ impl Options {
 
     /// These, and `more` over them: lists are put together, of the rest what `more` sets counts.
     pub(super) fn and(mut self, more: Self) -> Self {
-        if more.until != Until::Done {
+        if more.until != DeadlineSpec::Done {
             self.until = more.until;
         }
         let (wish, wishes) = (&mut self.wish, more.wish);
@@ -102,7 +102,7 @@ macro_rules! options {
             /// Unlimited unless set here or by `#[remote(timeout = "..")]`.
             pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.set(|options| {
-                    options.until = $crate::client::options::Until::After(timeout);
+                    options.until = $crate::client::options::DeadlineSpec::After(timeout);
                 });
                 self
             }
@@ -111,7 +111,7 @@ macro_rules! options {
             /// over at `deadline`. The node is told, and stops too.
             pub fn deadline(mut self, deadline: std::time::Instant) -> Self {
                 self.set(|options| {
-                    options.until = $crate::client::options::Until::At(deadline.into());
+                    options.until = $crate::client::options::DeadlineSpec::At(deadline.into());
                 });
                 self
             }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Executed};
-use crate::transport::link::Live;
+use crate::transport::connection::LiveConnection;
 
 /// How often, and after what pauses, a call is made again that failed.
 ///
@@ -144,14 +144,14 @@ impl Policy {
 
 /// What is known of the attempts before the present one.
 #[derive(Debug, Default)]
-pub(super) struct Past {
+pub(super) struct AttemptHistory {
     /// How one of them was lost: the first that may have run, or the first.
     lost: Option<Error>,
     /// When the last one was lost that had been given to somebody.
     since: Option<Instant>,
 }
 
-impl Past {
+impl AttemptHistory {
     /// Whether one of them may have run.
     pub(super) fn executed(&self) -> Executed {
         self.lost.as_ref().map_or(Executed::No, Error::executed)
@@ -177,7 +177,7 @@ impl Past {
 
     /// How long the next one is to wait for a node, over `live`, where `limit` is the time for a
     /// connection to come back: who was lost may come back as well.
-    pub(super) fn patience(&self, live: &Live, limit: Duration) -> Duration {
+    pub(super) fn patience(&self, live: &LiveConnection, limit: Duration) -> Duration {
         self.since.map_or_else(
             || live.others_may_take(limit),
             |since| limit.saturating_sub(since.elapsed()),
@@ -240,7 +240,8 @@ mod tests {
         use ErrorKind::*;
         use Executed::{Maybe, No, Yes};
         let ends = |attempts: &[(ErrorKind, Executed)]| {
-            let (mut past, (last, before)) = (Past::default(), attempts.split_last().unwrap());
+            let (mut past, (last, before)) =
+                (AttemptHistory::default(), attempts.split_last().unwrap());
             before.iter().for_each(|(kind, executed)| past.add(error(*kind, *executed)));
             let error = past.conclude(error(last.0, last.1));
             (error.kind(), error.executed())

@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::error::{Error, ErrorKind, Executed};
-use crate::transport::congestion;
+use crate::transport::connection::{ConnectionState, IdleSignal};
 use crate::transport::dial::{Dialled, Dialler};
-use crate::transport::link::{LinkState, Unused};
-use crate::transport::reset;
+use crate::transport::quic::reset;
+use crate::transport::quinn_ext::congestion;
 use crate::wire::control::Control;
 
 /// Longest wait for the gateway to hear that the client leaves.
@@ -29,7 +29,7 @@ pub(super) async fn keep(
     mut diallers: Vec<Dialler>,
     patience: Duration,
     first: oneshot::Sender<Result<(), Error>>,
-    publish: watch::Sender<LinkState>,
+    publish: watch::Sender<ConnectionState>,
     reconnects: Arc<AtomicU64>,
     stop: CancellationToken,
 ) {
@@ -45,10 +45,10 @@ pub(super) async fn keep(
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
         let unused = dialled.as_ref().ok().map(|(_, dialled)| {
             let again = first.is_none();
-            // Counted before anyone uses it.
+            // CallGuard before anyone uses it.
             reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
             let (live, unused) = dialled.live(again);
-            publish.send_replace(LinkState::Connected(Arc::new(live)));
+            publish.send_replace(ConnectionState::Connected(Arc::new(live)));
             unused
         });
         if let Some(first) = first.take() {
@@ -62,9 +62,9 @@ pub(super) async fn keep(
                 Left::Lost(error)
                     if error.kind() == ErrorKind::Unauthenticated && diallers.len() == 1 =>
                 {
-                    LinkState::Refused(error.clone())
+                    ConnectionState::Refused(error.clone())
                 }
-                _ => LinkState::Connecting,
+                _ => ConnectionState::Connecting,
             });
         }
         match left {
@@ -86,7 +86,7 @@ pub(super) async fn keep(
         }
         while leaving.try_join_next().is_some() {}
     }
-    publish.send_replace(LinkState::Closed);
+    publish.send_replace(ConnectionState::Closed);
     while leaving.join_next().await.is_some() {}
 }
 
@@ -94,7 +94,7 @@ pub(super) async fn keep(
 async fn dial_any(
     diallers: &mut [Dialler],
     patience: Option<Duration>,
-    publish: &watch::Sender<LinkState>,
+    publish: &watch::Sender<ConnectionState>,
 ) -> Result<(usize, Dialled), Error> {
     let refused = Mutex::new(vec![false; diallers.len()]);
     let failed = |which: usize, error: &Error, refusal: bool| {
@@ -102,8 +102,8 @@ async fn dial_any(
         let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused[which] = refusal;
         publish.send_replace(match refused.iter().all(|refused| *refused) {
-            true => LinkState::Refused(error.clone()),
-            false => LinkState::Connecting,
+            true => ConnectionState::Refused(error.clone()),
+            false => ConnectionState::Connecting,
         });
     };
     let failed = &failed;
@@ -150,7 +150,7 @@ async fn stay(dialled: &mut Dialled, stop: &CancellationToken) -> Left {
 }
 
 /// Leaves a gateway that drains, after the last call on its connection.
-async fn leave(mut dialled: Dialled, mut unused: Unused, stop: CancellationToken) {
+async fn leave(mut dialled: Dialled, mut unused: IdleSignal, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => break,

@@ -9,18 +9,18 @@ use futures::Stream;
 
 use crate::client::Client;
 use crate::client::call::decode;
+use crate::client::call_task::CallTask;
 use crate::client::errors::{closed, thread_ended, with_signature};
-use crate::client::exchange::Exchange;
 use crate::client::options::{Options, options};
-use crate::client::prepared::Prepared;
+use crate::client::pending_call::PendingCall;
 use crate::client::upload::Upload;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::outcome::{Outcome, Stages};
 use crate::function::remote::RemoteStream;
-use crate::gauge::Charge;
-use crate::transport::handover::{Taken, Taker, handover};
-use crate::transport::room::no_room;
-use crate::transport::tally::Counted;
+use crate::gauge::MemoryCharge;
+use crate::transport::byte_channel::{ByteReceiver, Received, byte_channel};
+use crate::transport::call_stats::CallGuard;
+use crate::transport::reassembly::no_room;
 use crate::wire::codec::Codec;
 use crate::wire::error::read_error;
 use crate::wire::frame::{Frame, FrameBuffer, FrameKind, read_end};
@@ -43,7 +43,7 @@ pub struct StreamCall<F: RemoteStream> {
 
 /// Begins a stream of `F`; what the stubs do.
 pub fn stream_call<F: RemoteStream>(client: &Client, arguments: F::Arguments) -> StreamCall<F> {
-    let raw = RawStream::new(Prepared::typed::<F>(client, &arguments));
+    let raw = RawStream::new(PendingCall::typed::<F>(client, &arguments));
     StreamCall { raw, function: PhantomData }
 }
 
@@ -53,7 +53,7 @@ where
     F: RemoteStream,
     S: Stream<Item = F::Upload> + Send + 'static,
 {
-    let prepared = Prepared::typed::<F>(client, &arguments);
+    let prepared = PendingCall::typed::<F>(client, &arguments);
     let raw = RawStream::new(prepared.map(|prepared| prepared.with_upload(stream)));
     StreamCall { raw, function: PhantomData }
 }
@@ -73,7 +73,7 @@ impl<F: RemoteStream> StreamCall<F> {
         self
     }
 
-    pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {
+    pub(super) fn new(prepared: Result<PendingCall, Error>) -> Self {
         Self { raw: RawStream::new(prepared), function: PhantomData }
     }
 
@@ -154,7 +154,7 @@ pub(super) struct RawStream {
     /// Frames, put together from what has come.
     frames: FrameBuffer,
     /// What `frames` takes of the client's room.
-    room: Option<Charge>,
+    room: Option<MemoryCharge>,
     items: u64,
     /// After so many items it is over.
     limit: u64,
@@ -166,11 +166,11 @@ pub(super) struct RawStream {
 #[derive(Debug)]
 enum State {
     /// Boxed: it is large, and gone for most of the stream's life.
-    Ready(Box<Prepared>),
-    Doomed(Error),
+    Ready(Box<PendingCall>),
+    Failed(Error),
     /// The client is kept for its thread, on which the other end of the hand-over is.
     Running {
-        taker: Taker<Error>,
+        taker: ByteReceiver<Error>,
         upload: Option<Upload>,
         _client: Client,
     },
@@ -191,7 +191,7 @@ pub(super) enum Next {
 const HANDOVER: usize = 96 << 10;
 
 impl RawStream {
-    pub(super) fn new(prepared: Result<Prepared, Error>) -> Self {
+    pub(super) fn new(prepared: Result<PendingCall, Error>) -> Self {
         let (codec, signature, max_message) = match &prepared {
             Ok(prepared) => {
                 (prepared.header.codec, prepared.signature, prepared.client.link.max_message)
@@ -201,13 +201,13 @@ impl RawStream {
         let room = prepared.as_ref().ok().map(|prepared| prepared.client.link.room.of_stream());
         let state = match prepared {
             Ok(prepared) => State::Ready(Box::new(prepared)),
-            Err(error) => State::Doomed(error),
+            Err(error) => State::Failed(error),
         };
         let frames = FrameBuffer::new(max_message);
         Self { state, frames, room, items: 0, limit: u64::MAX, opened: false, codec, signature }
     }
 
-    pub(super) fn change(&mut self, change: impl FnOnce(&mut Prepared)) {
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut PendingCall)) {
         if let State::Ready(prepared) = &mut self.state {
             change(prepared);
         }
@@ -322,18 +322,20 @@ impl RawStream {
                         }
                     }
                     match ready!(taker.poll_take(context)) {
-                        Taken::Batch(batch) => {
+                        Received::Batch(batch) => {
                             batch.iter().for_each(|chunk| self.frames.push(chunk));
                         }
-                        Taken::End(Some(error)) => return Poll::Ready(Some(Err(self.fail(error)))),
-                        Taken::End(None) => {
+                        Received::End(Some(error)) => {
+                            return Poll::Ready(Some(Err(self.fail(error))));
+                        }
+                        Received::End(None) => {
                             return Poll::Ready(Some(Err(self.fail(thread_ended()))));
                         }
                     }
                 }
                 _ => {
                     return Poll::Ready(match std::mem::replace(&mut self.state, State::Done) {
-                        State::Doomed(error) => Some(Err(error)),
+                        State::Failed(error) => Some(Err(error)),
                         _ => None,
                     });
                 }
@@ -346,16 +348,16 @@ impl RawStream {
         if let State::Ready(_) = self.state
             && let State::Ready(mut prepared) = std::mem::replace(&mut self.state, State::Done)
         {
-            let (feeder, taker) = handover(HANDOVER);
+            let (feeder, taker) = byte_channel(HANDOVER);
             let client = prepared.client.clone();
             if client.link.is_closed() {
-                self.state = State::Doomed(closed());
+                self.state = State::Failed(closed());
                 return;
             }
-            prepared.settle();
+            prepared.freeze();
             let kind = prepared.header.kind;
-            let (exchange, upload) = Exchange::new(*prepared);
-            Counted::new(&client.link, kind).spawn(exchange.stream(feeder));
+            let (exchange, upload) = CallTask::new(*prepared);
+            CallGuard::new(&client.link, kind).spawn(exchange.stream(feeder));
             self.state = State::Running { taker, upload, _client: client };
         }
     }

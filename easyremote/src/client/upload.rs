@@ -8,8 +8,8 @@ use futures::Stream;
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::upload::Uploaded;
-use crate::transport::handover::{Feeder, Taken, Taker, handover};
-use crate::transport::stream::SendHalf;
+use crate::transport::byte_channel::{ByteReceiver, ByteSender, Received, byte_channel};
+use crate::transport::quic::stream::SendHalf;
 use crate::wire::frame::{self, FRAME_HEADER, FrameKind};
 
 /// Bytes that may wait between the caller and the I/O thread.
@@ -22,7 +22,7 @@ const ITEMS_PER_POLL: usize = 128;
 pub(super) struct Upload {
     source: Box<dyn Source>,
     /// `None` when nothing more is to be sent.
-    feeder: Option<Feeder<()>>,
+    feeder: Option<ByteSender<()>>,
     frames: Vec<u8>,
     items: u64,
     /// The stream has ended, and its end is in `frames` or handed over.
@@ -63,11 +63,11 @@ where
 impl Upload {
     /// Sends the items of `stream`, each of at most `max_message` bytes, and gives where their
     /// frames come out.
-    pub(super) fn new<S>(stream: S, max_message: usize) -> (Self, Taker<()>)
+    pub(super) fn new<S>(stream: S, max_message: usize) -> (Self, ByteReceiver<()>)
     where
         S: Stream<Item: Uploaded> + Send + 'static,
     {
-        let (feeder, taker) = handover(HANDOVER);
+        let (feeder, taker) = byte_channel(HANDOVER);
         let upload = Self {
             source: Box::new(Box::pin(stream)),
             feeder: Some(feeder),
@@ -104,7 +104,7 @@ impl Upload {
 
     /// Encodes the next item, or the end.
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        // Taken out, so that the caller's stream leaves no half a frame behind if it panics.
+        // Received out, so that the caller's stream leaves no half a frame behind if it panics.
         let mut frames = std::mem::take(&mut self.frames);
         let start = frame::begin(&mut frames, FrameKind::Item);
         let polled = self.source.poll_item(context, &mut frames);
@@ -129,7 +129,7 @@ impl Upload {
 /// Sends the caller's stream, if there is one.
 pub(super) struct Sending {
     pub(super) send: SendHalf,
-    pub(super) upload: Option<Taker<()>>,
+    pub(super) upload: Option<ByteReceiver<()>>,
 }
 
 impl Sending {
@@ -138,18 +138,18 @@ impl Sending {
     pub(super) async fn rest(&mut self) -> Infallible {
         while let Some(upload) = &mut self.upload {
             match upload.take().await {
-                Taken::Batch(mut batch) => {
+                Received::Batch(mut batch) => {
                     if self.send.write_chunks(&mut batch).await.is_err() {
                         // Tells the caller's side that nobody wants more.
                         self.upload = None;
                     }
                 }
-                Taken::End(Some(())) => {
+                Received::End(Some(())) => {
                     self.send.finish();
                     self.upload = None;
                 }
                 // The call has been given up, and this task with it.
-                Taken::End(None) => self.upload = None,
+                Received::End(None) => self.upload = None,
             }
         }
         std::future::pending().await

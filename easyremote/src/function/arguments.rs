@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use crate::decode::Budget;
 use crate::function::json_list::list;
 use crate::function::outcome::Argument;
-use crate::wire::bounded::Budget;
+use crate::schema::{TypeSchema, trace};
 use crate::wire::codec::{Codec, from_bincode, from_json, unwinding};
-use crate::wire::shape::{Shape, trace};
 
 /// A tuple of up to 16 arguments.
 pub trait Arguments: Sized + Send + 'static {
@@ -24,12 +24,12 @@ pub trait Arguments: Sized + Send + 'static {
 
     /// Their types as serde sees them.
     #[doc(hidden)]
-    fn shapes() -> Shapes;
+    fn schemas() -> TypeSchemas;
 }
 
 /// The types of arguments as serde sees them, in order.
 #[derive(Debug)]
-pub struct Shapes(pub(crate) Vec<Shape>);
+pub struct TypeSchemas(pub(crate) Vec<TypeSchema>);
 
 /// Decodes the arguments in `body`.
 ///
@@ -109,8 +109,8 @@ macro_rules! tuples {
                 Ok(($(source.next::<$name>()?,)*))
             }
 
-            fn shapes() -> Shapes {
-                Shapes(vec![$(trace::<$name>()),*])
+            fn schemas() -> TypeSchemas {
+                TypeSchemas(vec![$(trace::<$name>()),*])
             }
         }
     )*};

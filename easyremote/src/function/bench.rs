@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::error::Error;
 use crate::function::arguments::{self, Arguments};
-use crate::function::outbox::put_value;
+use crate::function::item_writer::put_value;
 use crate::function::outcome::{Argument, Value};
 use crate::wire::codec::Codec;
 use crate::wire::frame::FrameKind;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::transport::link::Link;
+use crate::transport::connection::ManagedConnection;
 use crate::wire::caller::{Caller, KnownCaller};
 use crate::wire::header::CallHeader;
 
@@ -34,7 +34,7 @@ struct Inner {
     /// The function runs on when the call is over.
     detached: bool,
     /// The connection that the call came over.
-    link: Arc<Link>,
+    link: Arc<ManagedConnection>,
 }
 
 /// How long a call lasts.
@@ -52,13 +52,13 @@ impl Context {
         caller: KnownCaller,
         scope: Scope,
         detached: bool,
-        link: Arc<Link>,
+        link: Arc<ManagedConnection>,
     ) -> Self {
         let inner = Inner { node, header, caller, scope, detached, link };
         Self { inner: Arc::new(inner), instance: None }
     }
 
-    pub(crate) fn link(&self) -> &Arc<Link> {
+    pub(crate) fn link(&self) -> &Arc<ManagedConnection> {
         &self.inner.link
     }
 

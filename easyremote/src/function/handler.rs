@@ -17,13 +17,13 @@ use pollster::block_on;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::arguments::decode;
 use crate::function::context::Context;
-use crate::function::outbox::{Outbox, put_fault, put_value};
+use crate::function::execution_policy::ExecutionPolicy;
+use crate::function::item_writer::{ItemWriter, put_fault, put_value};
 use crate::function::outcome::Outcome;
 use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
 use crate::function::states::{State, StateType, States};
-use crate::function::terms::Terms;
 use crate::function::upload::{RawUpload, Upload, Uploaded};
-use crate::gauge::Charge;
+use crate::gauge::MemoryCharge;
 use crate::wire::codec::Codec;
 use crate::wire::error::put_error;
 use crate::wire::frame::FrameKind;
@@ -32,7 +32,7 @@ use crate::wire::frame::FrameKind;
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) codec: Codec,
-    /// Taken, and its memory freed, when it is decoded.
+    /// Received, and its memory freed, when it is decoded.
     pub(crate) body: Body,
     /// Longest answer or item, in bytes.
     pub(crate) max_message: usize,
@@ -43,7 +43,7 @@ pub(crate) struct Request {
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     pub(crate) bytes: Bytes,
-    pub(crate) _charge: Option<Charge>,
+    pub(crate) _charge: Option<MemoryCharge>,
 }
 
 /// The frames that answer a call.
@@ -96,8 +96,8 @@ impl Inputs {
 
 /// Where a function's stream goes.
 #[derive(Debug)]
-pub struct Sink<F> {
-    outbox: Outbox,
+pub struct StreamSink<F> {
+    outbox: ItemWriter,
     /// Most items that the caller wants.
     limit: usize,
     function: PhantomData<fn() -> F>,
@@ -109,14 +109,14 @@ pub struct Handler {
     pub(crate) run: Run,
     /// What the node has to have for it.
     pub(crate) states: Vec<StateType>,
-    pub(crate) terms: Terms,
+    pub(crate) policy: ExecutionPolicy,
     /// For a method, what it is called on: the node's state of this type, and each instance.
     pub(crate) receiver: Option<StateType>,
 }
 
 impl Handler {
     pub(crate) fn new(run: Run) -> Self {
-        Self { run, states: Vec::new(), terms: Terms::default(), receiver: None }
+        Self { run, states: Vec::new(), policy: ExecutionPolicy::default(), receiver: None }
     }
 
     /// Notes that it is a method of `T`.
@@ -142,9 +142,9 @@ pub(crate) enum Run {
     /// As a task of the node's runtime.
     Task(Arc<dyn Fn(Inputs, Request) -> BoxFuture<'static, Reply> + Send + Sync>),
     /// On a thread of its own, until the iterator ends or nobody listens.
-    Thread(Arc<dyn Fn(Inputs, Request, Outbox) + Send + Sync>),
+    Thread(Arc<dyn Fn(Inputs, Request, ItemWriter) + Send + Sync>),
     /// As a task of the node's runtime, until the stream ends or nobody listens.
-    Stream(Arc<dyn Fn(Inputs, Request, Outbox) -> BoxFuture<'static, ()> + Send + Sync>),
+    Stream(Arc<dyn Fn(Inputs, Request, ItemWriter) -> BoxFuture<'static, ()> + Send + Sync>),
 }
 
 impl fmt::Debug for Handler {
@@ -211,12 +211,12 @@ where
 
 /// A sync function that gives an iterator.
 #[must_use]
-pub fn iterator<F: RemoteStream>(function: fn(Inputs, F::Arguments, Sink<F>)) -> Handler {
-    let run = move |inputs: Inputs, mut request: Request, outbox: Outbox| match arguments::<F>(
+pub fn iterator<F: RemoteStream>(function: fn(Inputs, F::Arguments, StreamSink<F>)) -> Handler {
+    let run = move |inputs: Inputs, mut request: Request, outbox: ItemWriter| match arguments::<F>(
         &mut request,
     ) {
         Ok(arguments) => {
-            let sink = Sink::new(outbox, &inputs);
+            let sink = StreamSink::new(outbox, &inputs);
             function(inputs, arguments, sink);
         }
         Err(refusal) => block_on(outbox.refuse(refusal)),
@@ -227,18 +227,18 @@ pub fn iterator<F: RemoteStream>(function: fn(Inputs, F::Arguments, Sink<F>)) ->
 /// An async function that gives an iterator. All of it runs on the iterator's thread, so that the
 /// iterator may borrow from its inputs, and need not be `Send`.
 #[must_use]
-pub fn async_iterator<F, Fut>(function: fn(Inputs, F::Arguments, Sink<F>) -> Fut) -> Handler
+pub fn async_iterator<F, Fut>(function: fn(Inputs, F::Arguments, StreamSink<F>) -> Fut) -> Handler
 where
     F: RemoteStream,
     Fut: Future<Output = ()> + 'static,
 {
-    let run = move |inputs: Inputs, mut request: Request, outbox: Outbox| {
+    let run = move |inputs: Inputs, mut request: Request, outbox: ItemWriter| {
         let arguments = match arguments::<F>(&mut request) {
             Ok(arguments) => arguments,
             Err(refusal) => return block_on(outbox.refuse(refusal)),
         };
         let context = inputs.context.clone();
-        let sink = Sink::new(outbox, &inputs);
+        let sink = StreamSink::new(outbox, &inputs);
         let work = function(inputs, arguments, sink);
         block_on(async { select(pin!(work), pin!(context.cancelled())).map(drop).await });
     };
@@ -247,16 +247,16 @@ where
 
 /// A function that gives a stream.
 #[must_use]
-pub fn stream<F, Fut>(function: fn(Inputs, F::Arguments, Sink<F>) -> Fut) -> Handler
+pub fn stream<F, Fut>(function: fn(Inputs, F::Arguments, StreamSink<F>) -> Fut) -> Handler
 where
     F: RemoteStream,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let run = move |inputs: Inputs, mut request: Request, outbox: Outbox| {
+    let run = move |inputs: Inputs, mut request: Request, outbox: ItemWriter| {
         async move {
             match arguments::<F>(&mut request) {
                 Ok(arguments) => {
-                    let sink = Sink::new(outbox, &inputs);
+                    let sink = StreamSink::new(outbox, &inputs);
                     function(inputs, arguments, sink).await;
                 }
                 Err(refusal) => outbox.refuse(refusal).await,
@@ -295,8 +295,8 @@ fn answer<F: RemoteUnary>(request: &Request, raw: Raw<F::Output>) -> Reply {
     reply
 }
 
-impl<F: RemoteStream> Sink<F> {
-    fn new(outbox: Outbox, inputs: &Inputs) -> Self {
+impl<F: RemoteStream> StreamSink<F> {
+    fn new(outbox: ItemWriter, inputs: &Inputs) -> Self {
         let limit = inputs.context.limit().map(|items| usize::try_from(items).ok());
         Self { outbox, limit: limit.flatten().unwrap_or(usize::MAX), function: PhantomData }
     }
@@ -340,7 +340,7 @@ impl<F: RemoteStream> Sink<F> {
     }
 }
 
-async fn pour<F, S>(stream: S, mut outbox: Outbox)
+async fn pour<F, S>(stream: S, mut outbox: ItemWriter)
 where
     F: RemoteStream,
     S: Stream<Item = RawItem<F>> + Send,

@@ -131,7 +131,7 @@ impl Registry {
         tags: &'a [String],
     ) -> impl Iterator<Item = (&'static str, &'static str)> + 'a {
         self.functions.values().flat_map(move |function| {
-            let needs = function.handler.terms.needs.iter().copied();
+            let needs = function.handler.policy.needs.iter().copied();
             let lacking = needs.filter(move |need| !tags.iter().any(|tag| tag == need));
             lacking.map(move |tag| (function.descriptor.name, tag))
         })
@@ -146,8 +146,8 @@ impl Registry {
             parameters: function.descriptor.parameters.iter().map(|&name| name.into()).collect(),
             signature: function.signature.text.clone(),
             doc: function.descriptor.doc.to_owned(),
-            needs: function.handler.terms.needs.iter().map(|&tag| tag.into()).collect(),
-            concurrency: function.handler.terms.concurrency.into(),
+            needs: function.handler.policy.needs.iter().map(|&tag| tag.into()).collect(),
+            concurrency: function.handler.policy.concurrency.into(),
         };
         self.functions.values().map(offer).collect()
     }
@@ -171,7 +171,7 @@ fn offered(function: Function, states: &States) -> Result<Vec<Function>, String>
         let name = function.descriptor.name_at(instance).map(Cow::Owned)?;
         let mut function = function.clone();
         // The limit of calls is one of each instance.
-        function.handler.terms.renew();
+        function.handler.policy.renew();
         Ok(Function { name, instance: Some(instance.clone()), ..function })
     });
     let state = states.has(&receiver).then(|| Ok(function.clone()));

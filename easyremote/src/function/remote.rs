@@ -1,4 +1,4 @@
-//! The traits that `#[remote]` implements for a function's twin.
+//! The traits that `#[remote]` implements for a function's stub.
 
 use crate::function::arguments::Arguments;
 use crate::function::descriptor::Descriptor;
@@ -10,7 +10,7 @@ use crate::function::upload::Uploaded;
 
 /// A remote function, as its callers and its nodes know it.
 ///
-/// Implemented by `#[remote]` for the function's twin; not meant to be written by hand.
+/// Implemented by `#[remote]` for the function's stub; not meant to be written by hand.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a #[remote] function",
     label = "not a #[remote] function"

@@ -4,12 +4,12 @@ use std::sync::OnceLock;
 
 use ring::digest;
 
-use crate::function::arguments::{Arguments, Shapes};
+use crate::function::arguments::{Arguments, TypeSchemas};
 use crate::function::outcome::{Never, Outcome};
 use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
 use crate::function::text::Text;
 use crate::function::upload::Uploaded;
-use crate::wire::shape::{Shape, trace};
+use crate::schema::{TypeSchema, trace};
 
 /// The types of a function's arguments and results.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Signature {
     pub(crate) text: String,
 }
 
-/// Where a twin keeps its signature once it is traced.
+/// Where a stub keeps its signature once it is traced.
 #[derive(Debug)]
 pub struct SignatureCell(OnceLock<Signature>);
 
@@ -74,16 +74,16 @@ fn outcome<O: Outcome>() -> (String, String) {
 }
 
 fn signature<F: Remote>(result: &str, text: &str) -> Signature {
-    let Shapes(shapes) = F::Arguments::shapes();
-    let arguments: Vec<String> = shapes.iter().map(Shape::canonical).collect();
+    let TypeSchemas(schemas) = F::Arguments::schemas();
+    let arguments: Vec<String> = schemas.iter().map(TypeSchema::canonical).collect();
     let mut canonical = format!("({}) -> {result}", arguments.join(", "));
     let mut named: Vec<String> = F::DESCRIPTOR
         .parameters
         .iter()
-        .zip(&shapes)
+        .zip(&schemas)
         .map(|(name, shape)| format!("{name}: {shape}"))
         .collect();
-    let Shapes(upload) = F::Upload::shapes();
+    let TypeSchemas(upload) = F::Upload::schemas();
     for upload in upload.iter().filter(|shape| **shape != trace::<Never>()) {
         canonical.push_str(&format!(" with a stream of {}", upload.canonical()));
         named.push(format!("impl Stream<Item = {upload}>"));

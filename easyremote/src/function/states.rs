@@ -19,20 +19,20 @@ impl<T: Send + Sync + 'static> State for T {}
 /// The values that a node keeps for its functions, by type.
 #[derive(Default)]
 pub(crate) struct States {
-    types: HashMap<TypeId, Kept>,
+    types: HashMap<TypeId, StoredValues>,
 }
 
 /// The values of one type.
 #[derive(Default)]
-struct Kept {
+struct StoredValues {
     /// The state: what has no name.
-    state: Option<Value>,
+    state: Option<StoredValue>,
     /// Those that have one.
-    instances: BTreeMap<Arc<str>, Value>,
+    instances: BTreeMap<Arc<str>, StoredValue>,
 }
 
 /// A value, shared with the rest of the program or not.
-type Value = Arc<dyn Any + Send + Sync>;
+type StoredValue = Arc<dyn Any + Send + Sync>;
 
 impl States {
     /// Keeps `value` as the state of its type, in place of another.

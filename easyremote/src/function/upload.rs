@@ -8,13 +8,13 @@ use futures::Stream;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Executed};
-use crate::function::arguments::Shapes;
+use crate::function::arguments::TypeSchemas;
 use crate::function::outcome::Argument;
-use crate::gauge::Charge;
-use crate::transport::handover::{Taken, Taker};
+use crate::gauge::MemoryCharge;
+use crate::schema::trace;
+use crate::transport::byte_channel::{ByteReceiver, Received};
 use crate::wire::codec::Codec;
 use crate::wire::frame::{FrameBuffer, FrameKind, read_end};
-use crate::wire::shape::trace;
 
 /// A type that may be an item of a caller's stream.
 ///
@@ -42,7 +42,7 @@ pub trait Uploaded: Sized + 'static {
 
     /// Its type as serde sees it.
     #[doc(hidden)]
-    fn shapes() -> Shapes;
+    fn schemas() -> TypeSchemas;
 }
 
 #[diagnostic::do_not_recommend]
@@ -55,8 +55,8 @@ impl<T: Argument> Uploaded for T {
         Codec::Bincode.decode(bytes)
     }
 
-    fn shapes() -> Shapes {
-        Shapes(vec![trace::<T>()])
+    fn schemas() -> TypeSchemas {
+        TypeSchemas(vec![trace::<T>()])
     }
 }
 
@@ -64,10 +64,10 @@ impl<T: Argument> Uploaded for T {
 #[derive(Debug)]
 pub(crate) struct RawUpload {
     /// Frames, from the node's I/O thread.
-    pub(crate) taker: Taker<()>,
+    pub(crate) taker: ByteReceiver<()>,
     pub(crate) max_message: usize,
     /// What unfinished items take of the node's room.
-    pub(crate) room: Charge,
+    pub(crate) room: MemoryCharge,
     /// Told if what comes is no upload; the call is then over.
     pub(crate) failed: oneshot::Sender<Error>,
 }
@@ -79,9 +79,9 @@ pub(crate) struct RawUpload {
 /// `T`, it gives nothing more, and the function is dropped.
 #[derive(Debug)]
 pub struct Upload<T> {
-    taker: Taker<()>,
+    taker: ByteReceiver<()>,
     frames: FrameBuffer,
-    room: Charge,
+    room: MemoryCharge,
     items: u64,
     ended: bool,
     failed: Option<oneshot::Sender<Error>>,
@@ -160,12 +160,12 @@ impl<T> Stream for Upload<T> {
                 None => {}
             }
             match ready!(this.taker.poll_take(context)) {
-                Taken::Batch(batch) => batch.iter().for_each(|chunk| this.frames.push(chunk)),
-                Taken::End(Some(())) => {
+                Received::Batch(batch) => batch.iter().for_each(|chunk| this.frames.push(chunk)),
+                Received::End(Some(())) => {
                     return this.fail(ErrorKind::Protocol, "the stream has no end".to_owned());
                 }
                 // The caller is gone, and the function is about to be dropped.
-                Taken::End(None) => return Poll::Pending,
+                Received::End(None) => return Poll::Pending,
             }
         }
     }

@@ -1,27 +1,27 @@
 //! Layouts: frames, headers, control messages, tickets.
 
 use crate::gateway::{Gateway, GatewayBuilder};
-use crate::transport::address::{Gateways, IntoGateways};
-use crate::transport::ticket::Ticket;
+use crate::transport::auth::address::{Gateways, IntoGateways};
+use crate::transport::auth::ticket::Ticket;
 use crate::wire::control::Control;
 use crate::wire::error::{put_error, read_error};
 use crate::wire::frame::{FRAME_HEADER, FrameBuffer, put};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
-use crate::wire::lane::{LaneBuffer, begin, finish, take_frame};
+use crate::wire::mux::{MuxBuffer, begin, finish, take_frame};
 use crate::wire::scanner::FrameScanner;
 use crate::wire::trace::NodeTrace;
 
 /// Longest message in frames.
 const MAX_MESSAGE: usize = 1_000;
 
-/// Messages of a lane come out as they went in, in whatever pieces, and so do the frames in them: the
+/// Messages of a mux come out as they went in, in whatever pieces, and so do the frames in them: the
 /// first byte is the size of these.
-pub fn lane(data: &[u8]) {
+pub fn mux(data: &[u8]) {
     let Some((size, data)) = data.split_first() else { return };
     let size = usize::from(*size) + 1;
     let read = |size: usize| {
-        let (mut buffer, mut messages) = (LaneBuffer::default(), Vec::new());
+        let (mut buffer, mut messages) = (MuxBuffer::default(), Vec::new());
         for piece in data.chunks(size) {
             buffer.push(piece);
             loop {

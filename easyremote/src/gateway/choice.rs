@@ -8,7 +8,7 @@ use crate::gateway::index::{Index, Routed};
 use crate::gateway::ring::Ring;
 use crate::gateway::table::Route;
 use crate::wire::header::CallHeader;
-use crate::wire::wish::{Strategy, Wish};
+use crate::wire::routing_options::{RoutingOptions, Strategy};
 
 impl Index {
     /// The node for a call, if one can run it now. Not for a call that is for one node only.
@@ -63,7 +63,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn choose(mut self, wish: &Wish) -> Option<Route> {
+    fn choose(mut self, wish: &RoutingOptions) -> Option<Route> {
         if let Some(key) = wish.sticky {
             return self.first(|ring, candidates| ring.owner(key, candidates));
         }

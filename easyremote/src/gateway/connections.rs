@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quinn::VarInt;
 
-use crate::transport::congestion;
+use crate::transport::quinn_ext::congestion;
 
 /// All connections whose handshake is over.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ use crate::wire::kind::Kind;
 #[derive(Debug, Default)]
 pub(super) struct Index {
     nodes: Vec<Option<Arc<NodeSession>>>,
-    /// Places without a node.
+    /// Permits without a node.
     vacant: Bits,
     pub(super) functions: HashMap<String, Routed>,
     /// The places of nodes by tag.
@@ -39,7 +39,7 @@ pub(super) struct Routed {
     pub(super) routes: BTreeMap<usize, Route>,
     /// The places that run calls of a kind with a fingerprint; with 0, all that run the kind.
     able: HashMap<(Kind, u64), Able>,
-    /// Places where it may not be running as often as it may: like [`Index::free`].
+    /// Permits where it may not be running as often as it may: like [`Index::free`].
     pub(super) open: Bits,
     /// How many calls have gone round.
     pub(super) turns: usize,

@@ -1,6 +1,5 @@
 //! The gateway: the one party that listens. It routes calls; it never looks into them.
 
-mod access;
 mod admission;
 #[cfg(feature = "__bench")]
 pub(crate) mod bench;
@@ -10,15 +9,11 @@ mod connections;
 mod directory;
 mod explain;
 mod index;
-mod lane;
 mod limits;
 mod needs;
 mod node_session;
-mod peer;
-mod progress;
-mod pump;
+pub(crate) mod policy;
 mod queue;
-mod refusals;
 mod relay;
 mod ring;
 mod routes;
@@ -26,8 +21,6 @@ mod routes;
 mod sample;
 mod session;
 mod table;
-mod tokens;
-mod trust;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -40,25 +33,25 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, ErrorKind, Executed};
-use crate::gateway::access::Access;
-use crate::gateway::admission::{Admission, Visitor};
+use crate::gateway::admission::reject_log::RejectLog;
+use crate::gateway::admission::{Admission, ConnectionSlot};
 use crate::gateway::connections::Connections;
 use crate::gateway::limits::Hits;
-use crate::gateway::refusals::Refusals;
+use crate::gateway::policy::access::Access;
+use crate::gateway::policy::options::PolicyOptions;
+use crate::gateway::policy::tokens::Tokens;
 use crate::gateway::routes::Routes;
-use crate::gateway::tokens::Tokens;
-use crate::gateway::trust::Trust;
-use crate::transport::authorities::Authorities;
-use crate::transport::certificates::Shown;
-use crate::transport::endpoint::Listener;
-use crate::transport::identity::Identity;
-use crate::transport::io_thread::IoThread;
-use crate::transport::reset;
+use crate::transport::auth::authorities::Authorities;
+use crate::transport::auth::certificates::ServerCertResolver;
+use crate::transport::auth::identity::Identity;
+use crate::transport::quic::endpoint::Listener;
+use crate::transport::quic::io_thread::IoThread;
+use crate::transport::quic::reset;
 use crate::wire::directory::{GatewayStats, NodeInfo};
 use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
 
-pub use crate::gateway::access::Peers;
 pub use crate::gateway::limits::GatewayLimits;
+pub use crate::gateway::policy::access::Peers;
 
 /// A running gateway.
 ///
@@ -90,7 +83,7 @@ pub struct GatewayBuilder {
     max_message: usize,
     limits: GatewayLimits,
     refusals: Option<mpsc::UnboundedSender<Refusal>>,
-    trust: Trust,
+    trust: PolicyOptions,
 }
 
 /// A call for which the gateway had no node.
@@ -107,7 +100,7 @@ pub(crate) struct Refusal {
 struct Shared {
     identity: Identity,
     tokens: Tokens,
-    shown: Arc<Shown>,
+    shown: Arc<ServerCertResolver>,
     access: Arc<Access>,
     routes: Arc<Routes>,
     max_message: usize,
@@ -119,7 +112,7 @@ struct Shared {
     refusals: Option<mpsc::UnboundedSender<Refusal>>,
     counters: Counters,
     /// Peers that were not let in.
-    refused: Refusals,
+    refused: RejectLog,
     /// Cancelled when clients are to go elsewhere.
     draining: CancellationToken,
     /// Clients and calls.
@@ -177,7 +170,7 @@ impl Gateway {
             max_message: MAX_MESSAGE,
             limits: GatewayLimits::default(),
             refusals: None,
-            trust: Trust::default(),
+            trust: PolicyOptions::default(),
         }
     }
 
@@ -285,7 +278,7 @@ impl GatewayBuilder {
         let authorities = Authorities::new(self.trust.authorities)?;
         let tokens = Tokens::new(&identity, &self.trust.tokens, authorities)?;
         let shared = Arc::new(Shared {
-            shown: Arc::new(Shown::new(&identity, self.trust.certificate)?),
+            shown: Arc::new(ServerCertResolver::new(&identity, self.trust.certificate)?),
             identity,
             tokens,
             routes: Arc::new(Routes::new(access.clone())),
@@ -297,7 +290,7 @@ impl GatewayBuilder {
             hits: Hits::default(),
             refusals: self.refusals,
             counters: Counters::default(),
-            refused: Refusals::default(),
+            refused: RejectLog::default(),
             draining: CancellationToken::new(),
             busy: TaskTracker::new(),
         });
@@ -344,7 +337,7 @@ fn admit(
     incoming: quinn::Incoming,
     listener: &Listener,
     shared: &Shared,
-) -> Option<(quinn::Connecting, Visitor)> {
+) -> Option<(quinn::Connecting, ConnectionSlot)> {
     let (incoming, visitor) = shared.admission.receive(incoming, &shared.hits)?;
     let peer = incoming.remote_address();
     match listener.accept(incoming) {

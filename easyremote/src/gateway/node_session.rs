@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use tokio::sync::watch;
 
 use crate::gateway::choice::Latency;
-use crate::gateway::lane::node::NodeLane;
-use crate::transport::credit::Credits;
+use crate::gateway::relay::node_mux::NodeMux;
+use crate::transport::quic::windows::StreamWindows;
 use crate::wire::control::{Hello, Register};
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
@@ -24,11 +24,11 @@ pub(super) struct NodeSession {
     boot: [u8; 16],
     epoch: u64,
     connection: quinn::Connection,
-    credits: Arc<Credits>,
+    credits: Arc<StreamWindows>,
     /// Without the tags, which change.
     pub(super) register: Register,
     /// For small calls; there once the node is registered.
-    pub(super) lane: OnceLock<Arc<NodeLane>>,
+    pub(super) mux: OnceLock<Arc<NodeMux>>,
     /// Written under the lock of the table, so that a call is routed by those before or those after.
     tags: RwLock<Vec<String>>,
     /// Index into the offers, by name.
@@ -65,7 +65,7 @@ impl NodeSession {
     /// node has not echoed.
     pub(super) fn new(
         connection: quinn::Connection,
-        credits: Arc<Credits>,
+        credits: Arc<StreamWindows>,
         misses: Arc<AtomicU32>,
         identity: &str,
         hello: &Hello,
@@ -87,7 +87,7 @@ impl NodeSession {
             connection,
             credits,
             register,
-            lane: OnceLock::new(),
+            mux: OnceLock::new(),
             tags,
             in_flight: AtomicU64::new(0),
             drain: watch::Sender::new(Drain::Stays),
@@ -103,12 +103,12 @@ impl NodeSession {
         &self.connection
     }
 
-    pub(super) fn lane(&self) -> Option<Arc<NodeLane>> {
-        self.lane.get().cloned()
+    pub(super) fn mux(&self) -> Option<Arc<NodeMux>> {
+        self.mux.get().cloned()
     }
 
     /// For the streams of its connection.
-    pub(super) fn credits(&self) -> &Arc<Credits> {
+    pub(super) fn credits(&self) -> &Arc<StreamWindows> {
         &self.credits
     }
 

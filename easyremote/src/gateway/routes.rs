@@ -9,11 +9,11 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind};
-use crate::gateway::access::Access;
 use crate::gateway::explain::no_room;
-use crate::gateway::lane::node::NodeLane;
 use crate::gateway::node_session::{Drain, NodeSession};
+use crate::gateway::policy::access::Access;
 use crate::gateway::queue::Waiter;
+use crate::gateway::relay::node_mux::NodeMux;
 use crate::gateway::table::{Outlook, Route, Table};
 use crate::wire::control::Offer;
 use crate::wire::directory::NodeInfo;
@@ -57,10 +57,10 @@ impl Registration {
         Ok((Self { routes: routes.clone(), session }, replaced))
     }
 
-    /// Small calls go to the node by `lane` from now on.
-    pub(super) fn set_lane(&self, lane: Arc<NodeLane>) {
+    /// Small calls go to the node by `mux` from now on.
+    pub(super) fn set_lane(&self, mux: Arc<NodeMux>) {
         // A session registers once.
-        let _ = self.session.lane.set(lane);
+        let _ = self.session.mux.set(mux);
     }
 
     /// Keeps what the node says of itself.
@@ -249,7 +249,7 @@ impl Routes {
             Outlook::Error(error) => return Look::Error(error),
             Outlook::Later => {}
         }
-        // Counted before it looks once more: whoever frees a place after that sees the count.
+        // CallGuard before it looks once more: whoever frees a place after that sees the count.
         self.waiting.fetch_add(1, Ordering::SeqCst);
         if let Outlook::Now(route) = table.outlook(header) {
             self.waiting.fetch_sub(1, Ordering::SeqCst);

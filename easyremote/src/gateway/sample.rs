@@ -6,11 +6,11 @@ use std::sync::atomic::AtomicU32;
 
 use crate::error::{Error, ErrorKind};
 use crate::gateway::node_session::NodeSession;
-use crate::transport::certificates::Shown;
-use crate::transport::credit::Credits;
-use crate::transport::endpoint::{self, Listener};
-use crate::transport::identity::{Identity, SERVER_NAME};
-use crate::transport::tls::Expected;
+use crate::transport::auth::certificates::ServerCertResolver;
+use crate::transport::auth::identity::{Identity, SERVER_NAME};
+use crate::transport::auth::tls::Expected;
+use crate::transport::quic::endpoint::{self, Listener};
+use crate::transport::quic::windows::StreamWindows;
 use crate::wire::codec::Codec;
 use crate::wire::control::{Hello, Offer, Register, Role};
 use crate::wire::header::CallHeader;
@@ -26,7 +26,7 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) async fn new() -> Result<Self, Error> {
         let identity = Identity::generate()?;
-        let shown = Arc::new(Shown::new(&identity, None)?);
+        let shown = Arc::new(ServerCertResolver::new(&identity, None)?);
         let address = (Ipv4Addr::LOCALHOST, 0).into();
         let listening = Listener::bind(address, &identity, shown, false)?.endpoint().clone();
         let broken = |error: &dyn ToString| Error::new(ErrorKind::Unavailable, error.to_string());
@@ -46,7 +46,7 @@ impl Peer {
         let misses = Arc::new(AtomicU32::new(0));
         let (id, boot) = (id.to_owned(), [0; 16]);
         let (connection, credits) =
-            (self.connection.clone(), Credits::new(self.connection.clone()));
+            (self.connection.clone(), StreamWindows::new(self.connection.clone()));
         let hello = Hello { role: Role::Node, proof: None, id, boot, epoch: 0 };
         let node = NodeSession::new(connection, credits, misses.clone(), "node", &hello, register);
         (Arc::new(node), misses)

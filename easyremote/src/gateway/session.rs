@@ -9,22 +9,23 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span};
 
 use crate::error::{Error, ErrorKind, Executed};
-use crate::gateway::admission::Visitor;
-use crate::gateway::lane::node::open_lane;
+use crate::gateway::Shared;
+use crate::gateway::admission::ConnectionSlot;
 use crate::gateway::limits::hit;
 use crate::gateway::node_session::NodeSession;
-use crate::gateway::peer::Peer;
-use crate::gateway::relay::NewLane;
+use crate::gateway::policy::tokens::Admitted;
+use crate::gateway::relay::caller_session::CallerSession;
+use crate::gateway::relay::node_mux::open_lane;
+use crate::gateway::relay::streams::NewMux;
+use crate::gateway::relay::{mux, streams};
 use crate::gateway::routes::Registration;
-use crate::gateway::tokens::Admission;
-use crate::gateway::{Shared, lane, relay};
 use crate::gauge::Gauge;
-use crate::transport::congestion;
 use crate::transport::control_stream::ControlStream;
-use crate::transport::credit::Credits;
-use crate::transport::endpoint::{Allowance, admit_client, admit_node};
-use crate::transport::reset;
-use crate::transport::stream::halves;
+use crate::transport::quic::endpoint::{Allowance, admit_client, admit_node};
+use crate::transport::quic::reset;
+use crate::transport::quic::stream::halves;
+use crate::transport::quic::windows::StreamWindows;
+use crate::transport::quinn_ext::congestion;
 use crate::wire::caller::Caller;
 use crate::wire::control::{Control, Hello, Role, Welcome};
 use crate::wire::directory::RESERVED;
@@ -34,7 +35,11 @@ use crate::wire::limits::MAX_NAME;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves one connection until it ends.
-pub(super) async fn serve(handshake: quinn::Connecting, mut visitor: Visitor, shared: Arc<Shared>) {
+pub(super) async fn serve(
+    handshake: quinn::Connecting,
+    mut visitor: ConnectionSlot,
+    shared: Arc<Shared>,
+) {
     let peer = handshake.remote_address();
     let _gauge = Gauge::up(&shared.counters.connections);
     let handshake = tokio::select! {
@@ -96,7 +101,7 @@ async fn serve_peer(
     connection: &quinn::Connection,
     mut control: ControlStream,
     hello: &Hello,
-    admission: &Admission,
+    admission: &Admitted,
     shared: &Arc<Shared>,
 ) {
     let (peer, identity) = (connection.remote_address(), &*admission.identity);
@@ -122,7 +127,7 @@ async fn serve_peer(
 }
 
 /// A peer, as functions are to see it.
-fn caller(connection: &quinn::Connection, hello: &Hello, admission: &Admission) -> Caller {
+fn caller(connection: &quinn::Connection, hello: &Hello, admission: &Admitted) -> Caller {
     let [a, b, c, d, ..] = hello.boot;
     let id = match hello.role {
         Role::Node => hello.id.clone(),
@@ -152,13 +157,13 @@ fn close(connection: &quinn::Connection, error: &Error) {
     congestion::close(connection, code, error.to_string().as_bytes());
 }
 
-type Refused = (Option<ControlStream>, Error);
+type RefusedPeer = (Option<ControlStream>, Error);
 
 /// Waits for the peer's first message and checks its proof.
 async fn authenticate(
     connection: &quinn::Connection,
     shared: &Shared,
-) -> Result<(ControlStream, Hello, Admission), Refused> {
+) -> Result<(ControlStream, Hello, Admitted), RefusedPeer> {
     let stream = connection
         .accept_bi()
         .await
@@ -266,20 +271,20 @@ async fn serve_node(
 /// The calls that one peer makes. Ended with the session: what is under way is then cancelled on
 /// its node.
 struct Calls {
-    peer: Arc<Peer>,
+    peer: Arc<CallerSession>,
     allowance: Allowance,
-    running: JoinSet<Option<NewLane>>,
+    running: JoinSet<Option<NewMux>>,
 }
 
 impl Calls {
     fn new(
         connection: &quinn::Connection,
-        credits: &Arc<Credits>,
+        credits: &Arc<StreamWindows>,
         allowance: Allowance,
         caller: Caller,
         shared: &Arc<Shared>,
     ) -> Self {
-        let peer = Arc::new(Peer::new(connection, credits, caller, shared));
+        let peer = Arc::new(CallerSession::new(connection, credits, caller, shared));
         Self { peer, allowance, running: JoinSet::new() }
     }
 
@@ -294,7 +299,7 @@ impl Calls {
             tokio::select! {
                 stream = next() => match stream {
                     Ok(stream) => {
-                        let call = relay::serve(halves(stream, &peer.credits), peer.clone());
+                        let call = streams::serve(halves(stream, &peer.credits), peer.clone());
                         running.spawn(call.in_current_span());
                         allowance.note(running.len());
                     }
@@ -303,8 +308,8 @@ impl Calls {
                     }
                 },
                 Some(ended) = running.join_next(), if !running.is_empty() => {
-                    if let Ok(Some(lane)) = ended {
-                        let serving = lane::serve(lane, peer.clone()).map(|()| None);
+                    if let Ok(Some(mux)) = ended {
+                        let serving = mux::serve(mux, peer.clone()).map(|()| None);
                         running.spawn(serving.in_current_span());
                     }
                 }

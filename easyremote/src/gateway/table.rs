@@ -5,10 +5,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
-use crate::gateway::access::Access;
 use crate::gateway::choice::Latency;
 use crate::gateway::index::Index;
 use crate::gateway::node_session::NodeSession;
+use crate::gateway::policy::access::Access;
 use crate::gateway::queue::{Queue, Waiter};
 use crate::wire::control::Offer;
 use crate::wire::directory::NodeInfo;

@@ -11,15 +11,15 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, ErrorKind};
 use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
-use crate::node::started::Started;
+use crate::node::exec::dedup::DedupCache;
 use crate::node::tags::{self, Tags};
 use crate::node::{Counters, Node, Shared, run};
-use crate::transport::address::Gateways;
-use crate::transport::certificates::KeyFiles;
+use crate::transport::auth::address::Gateways;
+use crate::transport::auth::certificates::KeyFiles;
+use crate::transport::auth::identity::random;
+use crate::transport::auth::tls_options::TlsOptions;
 use crate::transport::dial::Dialler;
-use crate::transport::identity::random;
-use crate::transport::io_thread::IoThread;
-use crate::transport::trust::Trust;
+use crate::transport::quic::io_thread::IoThread;
 use crate::wire::control::Register;
 use crate::wire::limits::{
     MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_NAME, MAX_NODE_STREAMS, MAX_TIMEOUT, MAX_UNFINISHED,
@@ -39,7 +39,7 @@ pub struct NodeBuilder {
     max_unfinished: u64,
     max_message: usize,
     connect_timeout: Duration,
-    trust: Trust,
+    tls: TlsOptions,
 }
 
 /// Sync functions that run at a time unless set otherwise. tokio's blocking threads are 512 by
@@ -62,7 +62,7 @@ impl NodeBuilder {
             max_unfinished: MAX_UNFINISHED,
             max_message: MAX_MESSAGE,
             connect_timeout: CONNECT_TIMEOUT,
-            trust: Trust::default(),
+            tls: TlsOptions::default(),
         }
     }
 
@@ -163,9 +163,9 @@ impl NodeBuilder {
 
     /// Verifies gateways that are dialled by name, whose address has no pin, by the authorities in a
     /// PEM file, and by no others. It is read for each connection. Unless set, and with this crate's
-    /// feature `public-ca`, the public authorities that browsers trust are asked.
+    /// feature `public-ca`, the public authorities that browsers tls are asked.
     pub fn authority(mut self, file: impl AsRef<Path>) -> Self {
-        self.trust.authority = Some(file.as_ref().to_owned());
+        self.tls.authority = Some(file.as_ref().to_owned());
         self
     }
 
@@ -178,14 +178,14 @@ impl NodeBuilder {
     /// the gateway is known by its own certificate, `easyremote://host:port`; or that of a gateway on
     /// this machine.
     pub fn certificate(mut self, chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
-        self.trust.certificate = Some(KeyFiles::new(chain.as_ref(), key.as_ref()));
+        self.tls.certificate = Some(KeyFiles::new(chain.as_ref(), key.as_ref()));
         self
     }
 
     /// Finds the local identity in `directory` instead of the state directory of the user. Only of
     /// use for gateways on this machine that were given the same directory.
     pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        self.trust.state_dir = Some(directory.as_ref().to_owned());
+        self.tls.state_dir = Some(directory.as_ref().to_owned());
         self
     }
 
@@ -214,9 +214,9 @@ impl NodeBuilder {
         let diallers = targets
             .into_iter()
             .map(|target| {
-                let (id, trust) = (id.clone(), self.trust.clone());
+                let (id, tls) = (id.clone(), self.tls.clone());
                 let (register, tags) = (register.clone(), tags.subscribe());
-                Dialler::node(target, id, trust, MAX_NODE_STREAMS, register, tags)
+                Dialler::node(target, id, tls, MAX_NODE_STREAMS, register, tags)
                     .map(|dialler| dialler.with_max_message(self.max_message))
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -234,7 +234,7 @@ impl NodeBuilder {
             max_message: self.max_message,
             connect_timeout: self.connect_timeout,
             counters: Counters::default(),
-            started: Started::default(),
+            started: DedupCache::default(),
             load: watch::Sender::new(None),
             draining: CancellationToken::new(),
         });

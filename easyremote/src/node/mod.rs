@@ -1,19 +1,10 @@
 //! The node: offers functions to gateways, and runs them.
 
-mod admission;
 mod builder;
-mod clock;
-mod crew;
-mod dispatch;
-mod interrupts;
-mod lane;
+mod exec;
 mod load;
-mod moved;
-mod receive;
 mod session;
-mod started;
 mod tags;
-mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
-use crate::node::started::Started;
+use crate::node::exec::dedup::DedupCache;
 use crate::node::tags::Tags;
-use crate::transport::address::IntoGateways;
+use crate::transport::auth::address::IntoGateways;
 use crate::transport::dial::Dialler;
-use crate::transport::io_thread::IoThread;
+use crate::transport::quic::io_thread::IoThread;
 use crate::wire::limits::MAX_TIMEOUT;
 use crate::wire::load::NodeLoad;
 
@@ -71,7 +62,7 @@ struct Shared {
     connect_timeout: Duration,
     counters: Counters,
     /// By all gateways together.
-    started: Started,
+    started: DedupCache,
     /// What the gateways are told of it; `None` before the first look.
     load: watch::Sender<Option<NodeLoad>>,
     /// Cancelled when the node is to take no more calls.

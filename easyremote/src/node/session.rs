@@ -12,14 +12,15 @@ use tracing::{debug, info, warn};
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::gauge::Gauge;
-use crate::node::tags::Known;
-use crate::node::{Shared, dispatch};
-use crate::transport::congestion;
-use crate::transport::credit::Credits;
+use crate::node::Shared;
+use crate::node::exec::streams;
+use crate::node::tags::TagSync;
+use crate::transport::connection::{ConnectionState, ManagedConnection};
 use crate::transport::dial::{Dialled, Dialler};
-use crate::transport::link::{Link, LinkState};
-use crate::transport::reset;
-use crate::transport::stream::halves;
+use crate::transport::quic::reset;
+use crate::transport::quic::stream::halves;
+use crate::transport::quic::windows::StreamWindows;
+use crate::transport::quinn_ext::congestion;
 use crate::wire::control::Control;
 
 /// Longest wait for the gateway to hear that the node leaves.
@@ -30,14 +31,14 @@ const FAREWELL: Duration = Duration::from_millis(100);
 pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     /// For the calls that the functions make.
-    pub(super) link: Arc<Link>,
+    pub(super) link: Arc<ManagedConnection>,
     pub(super) connection: quinn::Connection,
     /// For the streams of that.
-    pub(super) credits: Arc<Credits>,
+    pub(super) credits: Arc<StreamWindows>,
     /// Longest message that both sides allow, in bytes.
     pub(super) max_message: usize,
-    /// The gateway has opened its lane.
-    pub(super) has_lane: AtomicBool,
+    /// The gateway has opened its mux.
+    pub(super) has_mux: AtomicBool,
 }
 
 /// Stays registered at one gateway until told to stop.
@@ -53,8 +54,13 @@ pub(super) async fn keep(
     first: mpsc::Sender<Result<(), Error>>,
     stop: CancellationToken,
 ) {
-    let (publish, state) = watch::channel(LinkState::Connecting);
-    let link = Link::new(Handle::current(), state, shared.connect_timeout, shared.max_message);
+    let (publish, state) = watch::channel(ConnectionState::Connecting);
+    let link = ManagedConnection::new(
+        Handle::current(),
+        state,
+        shared.connect_timeout,
+        shared.max_message,
+    );
     let link = match link {
         Ok(link) => Arc::new(link),
         Err(error) => {
@@ -68,8 +74,8 @@ pub(super) async fn keep(
         let mut tags = shared.tags.before_registration(gateway);
         let failed = |error: &Error, refused: bool| {
             publish.send_replace(match refused {
-                true => LinkState::Refused(error.clone()),
-                false => LinkState::Connecting,
+                true => ConnectionState::Refused(error.clone()),
+                false => ConnectionState::Connecting,
             });
         };
         let dialled = tokio::select! {
@@ -78,7 +84,7 @@ pub(super) async fn keep(
             dialled = dialler.dial(limit, failed) => dialled,
         };
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
-        // Counted before anyone is told, who may change the tags then.
+        // CallGuard before anyone is told, who may change the tags then.
         let _registered = dialled.is_ok().then(|| {
             tags.registered();
             Gauge::up(&shared.counters.gateways)
@@ -93,17 +99,17 @@ pub(super) async fn keep(
         let (live, _) = dialled.live(again);
         link.reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
         again = true;
-        publish.send_replace(LinkState::Connected(Arc::new(live)));
+        publish.send_replace(ConnectionState::Connected(Arc::new(live)));
         let error = serve(dialled, &shared, tags, &link, &stop).await;
         if stop.is_cancelled() || shared.draining.is_cancelled() {
-            publish.send_replace(LinkState::Closed);
+            publish.send_replace(ConnectionState::Closed);
             return;
         }
         if error.kind() == ErrorKind::Unauthenticated {
             dialler.expelled();
-            publish.send_replace(LinkState::Refused(error.clone()));
+            publish.send_replace(ConnectionState::Refused(error.clone()));
         } else {
-            publish.send_replace(LinkState::Connecting);
+            publish.send_replace(ConnectionState::Connecting);
         }
         warn!(gateway = %dialler.target(), %error, "connection lost");
     }
@@ -113,8 +119,8 @@ pub(super) async fn keep(
 async fn serve(
     dialled: Dialled,
     shared: &Arc<Shared>,
-    mut tags: Known<'_>,
-    link: &Arc<Link>,
+    mut tags: TagSync<'_>,
+    link: &Arc<ManagedConnection>,
     stop: &CancellationToken,
 ) -> Error {
     let Dialled { endpoint, connection, mut control, max_message, .. } = dialled;
@@ -124,7 +130,7 @@ async fn serve(
         connection: connection.clone(),
         credits: control.credits().clone(),
         max_message,
-        has_lane: AtomicBool::new(false),
+        has_mux: AtomicBool::new(false),
     });
     // Ended with the session: nobody is left to get the answers.
     let mut calls = JoinSet::new();
@@ -156,7 +162,7 @@ async fn serve(
             stream = connection.accept_bi() => match stream {
                 Ok(stream) => {
                     let stream = halves(stream, &session.credits);
-                    calls.spawn(dispatch::serve(stream, session.clone()));
+                    calls.spawn(streams::serve(stream, session.clone()));
                 }
                 Err(cause) => break reset::connection_error(cause, ErrorKind::ConnectionLost),
             },

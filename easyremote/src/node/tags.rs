@@ -17,7 +17,7 @@ pub(super) struct Tags {
 
 /// What one gateway knows of them, from before a registration there to its end.
 #[derive(Debug)]
-pub(super) struct Known<'a> {
+pub(super) struct TagSync<'a> {
     tags: &'a Tags,
     gateway: usize,
     changes: watch::Receiver<Retag>,
@@ -59,14 +59,14 @@ impl Tags {
     }
 
     /// For a gateway that is about to learn those of now, or later ones, by a registration.
-    pub(super) fn before_registration(&self, gateway: usize) -> Known<'_> {
+    pub(super) fn before_registration(&self, gateway: usize) -> TagSync<'_> {
         let mut changes = self.now.subscribe();
         let has = changes.borrow_and_update().number;
-        Known { tags: self, gateway, changes, sent: has, has }
+        TagSync { tags: self, gateway, changes, sent: has, has }
     }
 }
 
-impl Known<'_> {
+impl TagSync<'_> {
     /// Notes that the node is registered.
     pub(super) fn registered(&mut self) {
         self.are(self.has);
@@ -92,7 +92,7 @@ impl Known<'_> {
     }
 }
 
-impl Drop for Known<'_> {
+impl Drop for TagSync<'_> {
     fn drop(&mut self) {
         self.tags.known.send_modify(|known| known[self.gateway] = None);
     }

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use crate::error::{Error, ErrorKind};
 use crate::function::handler::Reply;
-use crate::function::outbox::{Outbox, put_value};
+use crate::function::item_writer::{ItemWriter, put_value};
 use crate::function::outcome::{Cause, Outcome, Sent, Stages};
 use crate::function::remote::{RemoteStream, RemoteUnary};
 use crate::testing::script::Received;
@@ -117,7 +117,7 @@ impl<F: RemoteStream> Step<F> {
     ///
     /// # Panics
     /// If it is the error of a set-up.
-    pub(super) fn put(&self, received: &Received, outbox: &mut Outbox) -> Result<(), Error> {
+    pub(super) fn put(&self, received: &Received, outbox: &mut ItemWriter) -> Result<(), Error> {
         match self {
             Self::Item(item) => outbox.item(item),
             Self::Setup(_) => panic!("the error of a set-up can only be the first item"),

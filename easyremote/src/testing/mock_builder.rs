@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::error::Error;
 use crate::function::handler::{Inputs, Reply};
-use crate::function::outbox::Outbox;
+use crate::function::item_writer::ItemWriter;
 use crate::function::registry::Functions;
 use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
 use crate::function::upload::Upload;
@@ -134,7 +134,7 @@ impl MockBuilder {
     /// Answers calls of `F` as [`stream`](Self::stream) does, by a closure that may wait and that
     /// gives any stream, also one without end.
     ///
-    /// Until the closure's future is ready, the caller's stream is being set up. It is open from
+    /// DeadlineSpec the closure's future is ready, the caller's stream is being set up. It is open from
     /// then on, unless the first item is there at once and takes its place.
     pub fn stream_async<F: RemoteStream>(
         self,
@@ -253,7 +253,7 @@ impl MockBuilder {
     fn streaming<F, Fut>(
         self,
         only: Option<Only>,
-        pour: impl Fn(Inputs, Received, Outbox) -> Fut + Send + Sync + 'static,
+        pour: impl Fn(Inputs, Received, ItemWriter) -> Fut + Send + Sync + 'static,
     ) -> Self
     where
         F: RemoteStream,
@@ -291,10 +291,10 @@ fn takes_stream<F: Remote>() {
 async fn pour<F: RemoteStream>(
     steps: impl Stream<Item = Shared<F>> + Send,
     received: Received,
-    mut outbox: Outbox,
+    mut outbox: ItemWriter,
 ) {
     let mut steps = pin!(steps);
-    // Taken by the loop, or else it is waited for after the caller has heard that there is a
+    // Received by the loop, or else it is waited for after the caller has heard that there is a
     // stream.
     let mut first = steps.next().now_or_never();
     if let Some(Some(step)) = &first {

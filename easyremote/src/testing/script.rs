@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::function::context::Context;
 use crate::function::descriptor::Descriptor;
 use crate::function::handler::{Body, Handler, Inputs, Reply, Request, Run, arguments};
-use crate::function::outbox::Outbox;
+use crate::function::item_writer::ItemWriter;
 use crate::function::registry::Function;
 use crate::function::remote::Remote;
 use crate::function::signature::Signature;
@@ -57,7 +57,7 @@ impl Received {
 /// What answers a call.
 pub(super) enum Reaction {
     Unary(Box<dyn Fn(Inputs, Received) -> BoxFuture<'static, Reply> + Send + Sync>),
-    Stream(Box<dyn Fn(Inputs, Received, Outbox) -> BoxFuture<'static, ()> + Send + Sync>),
+    Stream(Box<dyn Fn(Inputs, Received, ItemWriter) -> BoxFuture<'static, ()> + Send + Sync>),
     /// Nothing, ever.
     Hang,
 }
@@ -173,7 +173,7 @@ impl Script {
         }
     }
 
-    async fn stream(&self, inputs: Inputs, request: Request, outbox: Outbox) {
+    async fn stream(&self, inputs: Inputs, request: Request, outbox: ItemWriter) {
         let received = Received::new(&inputs, request);
         match self.take(&received) {
             Ok(Reaction::Stream(pour)) => pour(inputs, received, outbox).await,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
 use crate::error::{Error, ErrorKind};
-use crate::transport::identity::random;
+use crate::transport::auth::identity::random;
 
 /// A directory that only its owner can enter, removed with all that is in it when this is dropped.
 #[derive(Debug)]

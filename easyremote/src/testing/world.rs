@@ -18,7 +18,7 @@ use crate::testing::state_dir::StateDir;
 use crate::testing::world_builder::{
     ConfigureClient, ConfigureGateway, WorldBuilder, start_gateway, start_node,
 };
-use crate::transport::ticket::Ticket;
+use crate::transport::auth::ticket::Ticket;
 use crate::wire::control::Role;
 
 /// A gateway, nodes and a client in this process, on loopback.

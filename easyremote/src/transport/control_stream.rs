@@ -9,9 +9,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_unti
 use tracing::trace;
 
 use crate::error::{Error, ErrorKind};
-use crate::transport::congestion::let_through;
-use crate::transport::credit::Credits;
-use crate::transport::stream::{Broken, RecvHalf, SendHalf};
+use crate::transport::quic::stream::{Broken, RecvHalf, SendHalf};
+use crate::transport::quic::windows::StreamWindows;
+use crate::transport::quinn_ext::congestion::let_through;
 use crate::wire::bytes::Malformed;
 use crate::wire::control::{Control, Credit};
 use crate::wire::frame::{FrameBuffer, FrameKind};
@@ -44,7 +44,7 @@ pub(crate) struct ControlStream {
     /// Whether an echo was missing at the last ping, and the peer has not pinged since.
     silent: bool,
     /// Of the other streams of the connection; news of them comes and goes here.
-    credits: Arc<Credits>,
+    credits: Arc<StreamWindows>,
 }
 
 /// How long it is looked for an echo that has come already.
@@ -76,7 +76,7 @@ impl ControlStream {
             misses: Arc::default(),
             doubt: None,
             silent: false,
-            credits: Credits::new(connection.clone()),
+            credits: StreamWindows::new(connection.clone()),
         }
     }
 
@@ -102,7 +102,7 @@ impl ControlStream {
     }
 
     /// What the other streams of the connection are wrapped with.
-    pub(crate) fn credits(&self) -> &Arc<Credits> {
+    pub(crate) fn credits(&self) -> &Arc<StreamWindows> {
         &self.credits
     }
 

@@ -10,15 +10,15 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::{Error, ErrorKind};
-use crate::transport::address::{KnownBy, Target};
+use crate::transport::auth::address::{ServerAuth, Target};
+use crate::transport::auth::identity::random;
+use crate::transport::auth::tls_options::{Credential, TlsOptions, TlsTarget};
 use crate::transport::backoff::Backoff;
+use crate::transport::connection::{IdleSignal, LiveConnection};
 use crate::transport::control_stream::ControlStream;
-use crate::transport::endpoint;
-use crate::transport::identity::random;
-use crate::transport::link::{Live, Unused};
-use crate::transport::reset;
-use crate::transport::room::Room;
-use crate::transport::trust::{Credential, Terms, Trust};
+use crate::transport::quic::endpoint;
+use crate::transport::quic::reset;
+use crate::transport::reassembly::ReassemblyBudget;
 use crate::wire::control::{Control, Hello, Register, Retag, Role};
 use crate::wire::limits::{
     AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_MESSAGE, MAX_UNFINISHED_ANSWERS,
@@ -32,7 +32,7 @@ pub(crate) struct Dialler {
     id: String,
     boot: [u8; 16],
     epoch: u64,
-    trust: Trust,
+    trust: TlsOptions,
     /// Calls that the gateway may open at this end.
     streams: u32,
     /// What to register, if this is a node; its tags are those that it has then.
@@ -40,7 +40,7 @@ pub(crate) struct Dialler {
     /// Longest message that this side allows.
     max_message: usize,
     /// If small calls share a stream: where their long answers have room.
-    lanes: Option<Arc<Room>>,
+    muxes: Option<Arc<ReassemblyBudget>>,
     backoff: Backoff,
 }
 
@@ -53,15 +53,15 @@ pub(crate) struct Dialled {
     pub(crate) control: ControlStream,
     /// Longest message that both this side and the gateway allow, in bytes.
     pub(crate) max_message: usize,
-    lanes: Option<Arc<Room>>,
+    muxes: Option<Arc<ReassemblyBudget>>,
 }
 
 impl Dialled {
     /// What those get who open calls on it, and what tells when they have all ended. `again` says
     /// that there was a connection before it.
-    pub(crate) fn live(&self, again: bool) -> (Live, Unused) {
+    pub(crate) fn live(&self, again: bool) -> (LiveConnection, IdleSignal) {
         let (connection, credits) = (self.connection.clone(), self.control.credits().clone());
-        Live::new(connection, credits, self.max_message, self.lanes.clone(), again)
+        LiveConnection::new(connection, credits, self.max_message, self.muxes.clone(), again)
     }
 }
 
@@ -72,7 +72,7 @@ impl Dialler {
     /// # Errors
     /// `Unauthenticated` if the ticket is for another role; `Unavailable` if a file is unusable, or
     /// the system gives no random numbers.
-    pub(crate) fn client(target: Target, trust: Trust, admin: bool) -> Result<Self, Error> {
+    pub(crate) fn client(target: Target, trust: TlsOptions, admin: bool) -> Result<Self, Error> {
         let for_admin = matches!(target.token, Some((Role::Admin, _)));
         let role = if admin || for_admin { Role::Admin } else { Role::Client };
         Self::new(target, role, String::new(), trust, 0, None)
@@ -86,7 +86,7 @@ impl Dialler {
     pub(crate) fn node(
         target: Target,
         id: String,
-        trust: Trust,
+        trust: TlsOptions,
         streams: u32,
         register: Register,
         tags: watch::Receiver<Retag>,
@@ -98,7 +98,7 @@ impl Dialler {
         target: Target,
         role: Role,
         id: String,
-        trust: Trust,
+        trust: TlsOptions,
         streams: u32,
         register: Option<(Register, watch::Receiver<Retag>)>,
     ) -> Result<Self, Error> {
@@ -122,7 +122,7 @@ impl Dialler {
             streams,
             register,
             max_message,
-            lanes: Some(Arc::new(Room::new(MAX_UNFINISHED_ANSWERS, max_message))),
+            muxes: Some(Arc::new(ReassemblyBudget::new(MAX_UNFINISHED_ANSWERS, max_message))),
             backoff,
         })
     }
@@ -135,8 +135,8 @@ impl Dialler {
 
     /// Lets small calls that are made at this end share a stream, which they do unless set; their
     /// long answers have this room.
-    pub(crate) fn with_lanes(mut self, lanes: Option<Arc<Room>>) -> Self {
-        self.lanes = lanes;
+    pub(crate) fn with_mux(mut self, muxes: Option<Arc<ReassemblyBudget>>) -> Self {
+        self.muxes = muxes;
         self
     }
 
@@ -222,8 +222,8 @@ impl Dialler {
     }
 
     async fn attempt_at(&self, address: SocketAddr, limit: Duration) -> Result<Dialled, Error> {
-        let Terms { expected, server_name, credential } =
-            self.trust.terms(&self.target, self.role, address)?;
+        let TlsTarget { expected, server_name, credential } =
+            self.trust.target(&self.target, self.role, address)?;
         let (token, own) = match credential {
             Credential::Token(token) => (Some(token), None),
             Credential::Certificate(own) => (None, Some(own)),
@@ -254,7 +254,7 @@ impl Dialler {
             control.queue(&Control::Register(Register { tags, ..register.clone() }))?;
         }
         let max_message = self.admitted(&mut control).await?;
-        Ok(Dialled { endpoint, connection, control, max_message, lanes: self.lanes.clone() })
+        Ok(Dialled { endpoint, connection, control, max_message, muxes: self.muxes.clone() })
     }
 
     /// Waits for the gateway's consent.
@@ -304,13 +304,13 @@ impl Dialler {
             }
             Cause::TransportError(error) if CRYPTO_ERRORS.contains(&u64::from(error.code)) => {
                 let text = match self.target.known_by {
-                    KnownBy::Certificate => format!(
+                    ServerAuth::Certificate => format!(
                         "`{target}` is not the gateway that was expected: its certificate is not \
                          one for `{}` from an authority that is trusted here: {}",
                         self.target.server_name(),
                         error.reason.escape_debug()
                     ),
-                    KnownBy::Pin(_) | KnownBy::IdentityFile => format!(
+                    ServerAuth::Pin(_) | ServerAuth::IdentityFile => format!(
                         "`{target}` is not the gateway that was expected: its key is not the \
                          pinned one; is it another user's, or is the ticket an old one?"
                     ),

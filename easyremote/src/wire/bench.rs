@@ -9,7 +9,7 @@ use crate::wire::control::Role;
 use crate::wire::frame::FRAME_HEADER;
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
-use crate::wire::wish::Strategy;
+use crate::wire::routing_options::Strategy;
 
 /// A call header, as it travels.
 #[derive(Debug)]

@@ -28,10 +28,10 @@ pub struct Caller {
 /// A caller, with the bytes that it is written as: those of one connection are the same for all of
 /// its calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct KnownCaller(Arc<Known>);
+pub(crate) struct KnownCaller(Arc<EncodedCaller>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Known {
+struct EncodedCaller {
     caller: Caller,
     encoded: Vec<u8>,
 }
@@ -42,7 +42,7 @@ impl KnownCaller {
         encoded.put_str(&caller.id, MAX_NAME);
         encoded.put_str(&caller.address.to_string(), MAX_NAME);
         encoded.put_str(&caller.identity, MAX_NAME);
-        Self(Arc::new(Known { caller, encoded }))
+        Self(Arc::new(EncodedCaller { caller, encoded }))
     }
 
     pub(crate) fn encoded(&self) -> &[u8] {
@@ -58,7 +58,7 @@ impl KnownCaller {
             return Ok(last.clone());
         }
         let (caller, encoded) = (Caller::read(encoded)?, encoded.to_vec());
-        let read = Self(Arc::new(Known { caller, encoded }));
+        let read = Self(Arc::new(EncodedCaller { caller, encoded }));
         Ok(last.insert(read).clone())
     }
 }

@@ -1,7 +1,7 @@
 //! The codec of values: bincode between stubs, JSON for callers without types.
 //!
 //! The only module that names bincode. Everything from a peer is decoded under a
-//! [`Budget`](crate::wire::bounded::Budget).
+//! [`Budget`](crate::decode::Budget).
 
 use std::any::{Any, TypeId};
 use std::marker::PhantomData;
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::wire::bounded::{Bounded, BoundedSeed, Budget};
+use crate::decode::{Bounded, BoundedSeed, Budget};
 use crate::wire::numbers::{self, Number};
 
 /// How values are written.
@@ -219,3 +219,6 @@ impl<'de> Deserialize<'de> for Blob<Vec<u8>> {
         deserializer.deserialize_byte_buf(Whole).map(Self)
     }
 }
+
+#[cfg(test)]
+mod tests;

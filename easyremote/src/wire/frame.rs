@@ -31,10 +31,10 @@ pub(crate) enum FrameKind {
     Trace = 10,
     /// One item of a stream that is the function's own error, told as text; the stream goes on.
     ItemError = 11,
-    /// The stream is a lane of many calls. Empty.
-    Lane = 12,
-    /// The stream is the answer to a call on a lane, and nothing else: the id of that call.
-    Moved = 13,
+    /// The stream is a mux of many calls. Empty.
+    Mux = 12,
+    /// The stream is the answer to a call on a mux, and nothing else: the id of that call.
+    Overflow = 13,
 }
 
 impl FrameKind {
@@ -51,8 +51,8 @@ impl FrameKind {
             9 => Self::Control,
             10 => Self::Trace,
             11 => Self::ItemError,
-            12 => Self::Lane,
-            13 => Self::Moved,
+            12 => Self::Mux,
+            13 => Self::Overflow,
             _ => return None,
         })
     }
@@ -63,8 +63,8 @@ impl FrameKind {
             Self::Header => MAX_HEADER,
             Self::Body | Self::Fault | Self::Item | Self::ItemFault => max_message,
             Self::Error | Self::ItemError => MAX_ERROR,
-            Self::Open | Self::Lane => 0,
-            Self::End | Self::Moved => 8,
+            Self::Open | Self::Mux => 0,
+            Self::End | Self::Overflow => 8,
             Self::Control => MAX_CONTROL,
             Self::Trace => MAX_TRACE,
         }
@@ -299,8 +299,8 @@ mod tests {
             (FrameKind::Control, 1 << 20),
             (FrameKind::Trace, 256),
             (FrameKind::ItemError, 8 << 10),
-            (FrameKind::Lane, 0),
-            (FrameKind::Moved, 8),
+            (FrameKind::Mux, 0),
+            (FrameKind::Overflow, 8),
         ] {
             let of = |length: usize| {
                 let [a, b, c, d] = (length as u32).to_be_bytes();

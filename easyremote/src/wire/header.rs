@@ -8,7 +8,7 @@ use crate::wire::codec::Codec;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_HEADER, MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
-use crate::wire::wish::Wish;
+use crate::wire::routing_options::RoutingOptions;
 
 /// Identifies one call for its whole life, over every retry: random, so that no two are the same.
 pub(crate) type CallId = [u8; 16];
@@ -37,7 +37,7 @@ pub(crate) struct CallHeader {
     pub(crate) fingerprint: u64,
     pub(crate) timeout: Option<Duration>,
     pub(crate) function: String,
-    pub(crate) wish: Wish,
+    pub(crate) wish: RoutingOptions,
     /// What the caller has to say to the function, beside its arguments.
     pub(crate) metadata: Vec<(String, String)>,
     /// Most items that the caller wants of a stream.
@@ -50,7 +50,7 @@ pub(crate) struct CallHeader {
     pub(crate) caller: Option<KnownCaller>,
 }
 
-/// Those of [`Wish`], 1 to 3, 5 to 7 and 12, are in `wire::wish`.
+/// Those of [`RoutingOptions`], 1 to 3, 5 to 7 and 12, are in `wire::wish`.
 mod option {
     pub(super) const METADATA: u64 = 4;
     pub(super) const LIMIT: u64 = 8;
@@ -73,7 +73,7 @@ impl CallHeader {
             fingerprint: 0,
             timeout: None,
             function,
-            wish: Wish::default(),
+            wish: RoutingOptions::default(),
             metadata: Vec::new(),
             limit: None,
             traced: false,
@@ -207,7 +207,7 @@ mod tests {
     use crate::wire::caller::Caller;
     use crate::wire::control::Role;
     use crate::wire::frame::FRAME_HEADER;
-    use crate::wire::wish::Strategy;
+    use crate::wire::routing_options::Strategy;
 
     fn sample() -> CallHeader {
         CallHeader {
@@ -218,7 +218,7 @@ mod tests {
             fingerprint: 0x0123_4567_89ab_cdef,
             timeout: Some(Duration::from_millis(1_500)),
             function: "Model.embed".into(),
-            wish: Wish {
+            wish: RoutingOptions {
                 on: Some("gpu-1".into()),
                 tags: vec!["gpu".into(), "eu".into()],
                 preferred: vec!["near".into()],

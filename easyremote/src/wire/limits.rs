@@ -25,16 +25,16 @@ pub(crate) const MAX_HEADER: usize = 16 << 10;
 /// Longest metadata inside a call header, keys and values together, in bytes: 8 KiB.
 pub(crate) const MAX_METADATA: usize = 8 << 10;
 
-/// Longest arguments, and longest answer, that share a lane with those of other calls, in bytes:
+/// Longest arguments, and longest answer, that share a mux with those of other calls, in bytes:
 /// 16 KiB. What is longer has a stream of its own.
-pub(crate) const MAX_LANE_BODY: usize = 16 << 10;
+pub(crate) const MAX_MUX_BODY: usize = 16 << 10;
 
-/// Bytes that may wait to be sent on a lane; while there are more, calls get streams of their own.
-pub(crate) const MAX_LANE_BACKLOG: usize = 256 << 10;
+/// Bytes that may wait to be sent on a mux; while there are more, calls get streams of their own.
+pub(crate) const MAX_MUX_BACKLOG: usize = 256 << 10;
 
-/// Most answers at a time that are too long for a lane, at each end of a connection; further ones
+/// Most answers at a time that are too long for a mux, at each end of a connection; further ones
 /// wait.
-pub(crate) const MAX_MOVED: u32 = 256;
+pub(crate) const MAX_OVERFLOWS: u32 = 256;
 
 /// Longest `Error` frame, in bytes. Texts are cut to fit.
 pub(crate) const MAX_ERROR: usize = 8 << 10;

@@ -11,11 +11,10 @@
 //!
 //! A FIN before the last frame of a direction is an error, never an end.
 //!
-//! Small calls of one result may share one stream, a [lane].
+//! Small calls of one result may share one stream, a [mux].
 
 #[cfg(feature = "__bench")]
 pub(crate) mod bench;
-pub(crate) mod bounded;
 pub(crate) mod bytes;
 pub(crate) mod caller;
 pub(crate) mod codec;
@@ -25,11 +24,10 @@ pub(crate) mod error;
 pub(crate) mod frame;
 pub(crate) mod header;
 pub(crate) mod kind;
-pub(crate) mod lane;
 pub(crate) mod limits;
 pub(crate) mod load;
+pub(crate) mod mux;
 mod numbers;
+pub(crate) mod routing_options;
 pub(crate) mod scanner;
-pub(crate) mod shape;
 pub(crate) mod trace;
-pub(crate) mod wish;

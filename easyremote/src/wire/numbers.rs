@@ -1,7 +1,7 @@
 //! Lists of numbers that have one width on the wire, such as `Vec<f32>`: copied as one piece, where
 //! serde would go one by one.
 
-use crate::wire::bounded::Budget;
+use crate::decode::Budget;
 
 /// A number that bincode writes as its bytes, the least one first.
 ///

@@ -158,7 +158,7 @@ impl P::Local for Tokens {
         >(|mut inputs, (argument_0,), sink| {
                 async move {
                     let upload = inputs.upload::<Model>();
-                    P::Sink::pour(
+                    P::StreamSink::pour(
                             sink,
                             ::core::result::Result::<
                                 _,

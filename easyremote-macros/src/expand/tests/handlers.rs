@@ -17,41 +17,41 @@ fn handlers_of_functions_with_arguments_only() {
         (
             "stream",
             "fn f(a: u8) -> impl Iterator<Item = u8> {}",
-            "P::iterator::<Self>(|_, (a,), sink| { P::Sink::iterate(sink, OK(f(a))) })",
+            "P::iterator::<Self>(|_, (a,), sink| { P::StreamSink::iterate(sink, OK(f(a))) })",
         ),
         (
             "stream",
             "fn f(a: u8) -> Result<impl Iterator<Item = u8>, E> {}",
-            "P::iterator::<Self>(|_, (a,), sink| { P::Sink::iterate(sink, f(a)) })",
+            "P::iterator::<Self>(|_, (a,), sink| { P::StreamSink::iterate(sink, f(a)) })",
         ),
         (
             "stream",
             "async fn f(a: u8) -> impl Iterator<Item = u8> {}",
             "P::async_iterator::<Self, _>(|_, (a,), sink| {
-                async move { P::Sink::iterate(sink, OK(f(a).await)) }
+                async move { P::StreamSink::iterate(sink, OK(f(a).await)) }
             })",
         ),
         (
             "stream",
             "async fn f(a: u8) -> Result<impl Iterator<Item = u8>, E> {}",
             "P::async_iterator::<Self, _>(|_, (a,), sink| {
-                async move { P::Sink::iterate(sink, f(a).await) }
+                async move { P::StreamSink::iterate(sink, f(a).await) }
             })",
         ),
         (
             "stream",
             "fn f(a: u8) -> impl Stream<Item = u8> {}",
-            "P::stream::<Self, _>(|_, (a,), sink| { async move { P::Sink::pour(sink, OK(f(a))).await } })",
+            "P::stream::<Self, _>(|_, (a,), sink| { async move { P::StreamSink::pour(sink, OK(f(a))).await } })",
         ),
         (
             "stream",
             "fn f(a: u8) -> Result<impl Stream<Item = u8>, E> {}",
-            "P::stream::<Self, _>(|_, (a,), sink| { async move { P::Sink::pour(sink, f(a)).await } })",
+            "P::stream::<Self, _>(|_, (a,), sink| { async move { P::StreamSink::pour(sink, f(a)).await } })",
         ),
         (
             "stream",
             "async fn f(a: u8) -> Result<impl Stream<Item = u8>, E> {}",
-            "P::stream::<Self, _>(|_, (a,), sink| { async move { P::Sink::pour(sink, f(a).await).await } })",
+            "P::stream::<Self, _>(|_, (a,), sink| { async move { P::StreamSink::pour(sink, f(a).await).await } })",
         ),
     ] {
         handles(options, item, expected);
@@ -92,7 +92,7 @@ fn handlers_of_functions_that_borrow_from_the_node() {
             "stream",
             "fn f(#[state] m: &Model) -> impl Iterator<Item = u8> {}",
             "P::iterator::<Self>(|inputs, (), sink| {
-                P::Sink::iterate(sink, OK(f(inputs.state::<Model>())))
+                P::StreamSink::iterate(sink, OK(f(inputs.state::<Model>())))
             })
             .needs_state::<Model>()",
         ),
@@ -100,7 +100,7 @@ fn handlers_of_functions_that_borrow_from_the_node() {
             "stream",
             "async fn f(#[state] m: &Model) -> impl Iterator<Item = u8> {}",
             "P::async_iterator::<Self, _>(|inputs, (), sink| {
-                async move { P::Sink::iterate(sink, OK(f(inputs.state::<Model>()).await)) }
+                async move { P::StreamSink::iterate(sink, OK(f(inputs.state::<Model>()).await)) }
             })
             .needs_state::<Model>()",
         ),
@@ -108,7 +108,7 @@ fn handlers_of_functions_that_borrow_from_the_node() {
             "stream",
             "fn f(#[state] m: &Model, a: u8) -> impl Stream<Item = u8> {}",
             "P::stream::<Self, _>(|inputs, (a,), sink| {
-                async move { P::Sink::pour(sink, OK(f(inputs.state::<Model>(), a))).await }
+                async move { P::StreamSink::pour(sink, OK(f(inputs.state::<Model>(), a))).await }
             })
             .needs_state::<Model>()",
         ),
@@ -133,7 +133,7 @@ fn handlers_of_functions_with_a_client_stream() {
             "P::stream::<Self, _>(|mut inputs, (), sink| {
                 async move {
                     let upload = inputs.upload::<u8>();
-                    P::Sink::pour(sink, f(upload, inputs.state::<M>())).await
+                    P::StreamSink::pour(sink, f(upload, inputs.state::<M>())).await
                 }
             })
             .needs_state::<M>()",
@@ -144,7 +144,7 @@ fn handlers_of_functions_with_a_client_stream() {
             "P::stream::<Self, _>(|mut inputs, (), sink| {
                 async move {
                     let upload = inputs.upload::<u8>();
-                    P::Sink::pour(sink, OK(f(upload).await)).await
+                    P::StreamSink::pour(sink, OK(f(upload).await)).await
                 }
             })",
         ),

@@ -7,11 +7,11 @@ use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind};
 use crate::gateway::{Gateway, GatewayLimits};
+use crate::transport::auth::credentials::Token;
+use crate::transport::auth::identity::{Identity, SERVER_NAME};
+use crate::transport::auth::tls::Expected;
 use crate::transport::control_stream::ControlStream;
-use crate::transport::credentials::Token;
-use crate::transport::endpoint;
-use crate::transport::identity::{Identity, SERVER_NAME};
-use crate::transport::tls::Expected;
+use crate::transport::quic::endpoint;
 use crate::wire::control::{Control, Hello, Proof, Role};
 
 /// On a slow machine, too.

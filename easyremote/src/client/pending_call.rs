@@ -1,0 +1,154 @@
+//! A call that is ready to be sent, and the options that can still be set on it.
+
+use futures::Stream;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::client::options::{DeadlineSpec, Options};
+use crate::client::upload::Upload;
+use crate::error::{Error, ErrorKind};
+use crate::function::arguments::Arguments;
+use crate::function::remote::Remote;
+use crate::function::upload::Uploaded;
+use crate::transport::byte_channel::ByteReceiver;
+use crate::wire::codec::Codec;
+use crate::wire::frame::{self, FrameKind};
+use crate::wire::header::CallHeader;
+use crate::wire::kind::Kind;
+use crate::wire::limits::{MAX_METADATA, MAX_NAME};
+
+/// A call before its first poll.
+#[derive(Debug)]
+pub(super) struct PendingCall {
+    pub(super) client: Client,
+    pub(super) header: CallHeader,
+    /// The arguments, as a `Body` frame.
+    pub(super) body: Vec<u8>,
+    /// The caller's types, for people.
+    pub(super) signature: &'static str,
+    pub(super) options: Options,
+    /// Whether the function may run more than once.
+    pub(super) idempotent: bool,
+    /// The caller's stream, and where its frames come out.
+    pub(super) upload: Option<(Upload, ByteReceiver<()>)>,
+    /// Known from the first poll on.
+    pub(super) deadline: Option<Instant>,
+}
+
+impl PendingCall {
+    /// A call of a function whose types are known.
+    pub(super) fn typed<F: Remote>(
+        client: &Client,
+        arguments: &F::Arguments,
+    ) -> Result<Self, Error> {
+        let descriptor = F::DESCRIPTOR;
+        let body = body(client, descriptor.name, |out| arguments.encode(out))?;
+        let signature = F::signature();
+        let id = client.link.next_call_id();
+        let (name, kind) = (descriptor.name.to_owned(), descriptor.kind);
+        let header = CallHeader {
+            fingerprint: signature.fingerprint,
+            ..CallHeader::new(id, name, kind, Codec::Bincode)
+        };
+        let mut options = Options::clone(&client.options);
+        if let (DeadlineSpec::Done, Some(timeout)) = (options.until, descriptor.timeout) {
+            options.until = DeadlineSpec::After(timeout);
+        }
+        Ok(Self {
+            client: client.clone(),
+            header,
+            body,
+            signature: &signature.text,
+            options,
+            idempotent: descriptor.idempotent,
+            upload: None,
+            deadline: None,
+        })
+    }
+
+    /// A call by name.
+    pub(super) fn json(
+        client: &Client,
+        function: String,
+        kind: Kind,
+        arguments: &Value,
+    ) -> Result<Self, Error> {
+        if function.len() > MAX_NAME {
+            let text = format!("a function's name has at most {MAX_NAME} bytes");
+            return Err(Error::new(ErrorKind::NoSuchFunction, text));
+        }
+        let body = body(client, &function, |out| Codec::Json.encode(arguments, out))?;
+        Ok(Self {
+            client: client.clone(),
+            header: CallHeader::new(client.link.next_call_id(), function, kind, Codec::Json),
+            body,
+            signature: "",
+            options: Options::clone(&client.options),
+            idempotent: false,
+            upload: None,
+            deadline: None,
+        })
+    }
+
+    /// Begins the call's time, and lets its header say what the options ask for; they are not
+    /// looked at again.
+    pub(super) fn freeze(&mut self) {
+        self.header.wish = std::mem::take(&mut self.options.wish);
+        self.header.metadata = std::mem::take(&mut self.options.metadata);
+        let scope = self.client.scope.as_ref();
+        let inherited = scope.and_then(|scope| scope.deadline).map(Instant::from_std);
+        self.deadline = self.options.until.deadline().into_iter().chain(inherited).min();
+    }
+
+    /// Adds the caller's stream.
+    pub(super) fn with_upload<S>(mut self, stream: S) -> Self
+    where
+        S: Stream<Item: Uploaded> + Send + 'static,
+    {
+        self.upload = Some(Upload::new(stream, self.client.link.max_message));
+        self
+    }
+}
+
+fn body(
+    client: &Client,
+    function: &str,
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), String>,
+) -> Result<Vec<u8>, Error> {
+    let mut out = Vec::new();
+    let start = frame::begin(&mut out, FrameKind::Body);
+    encode(&mut out).map_err(|text| {
+        let text = format!("the arguments of `{function}` cannot be encoded: {text}");
+        Error::new(ErrorKind::BadArguments, text)
+    })?;
+    let max = client.link.max_message;
+    frame::finish(&mut out, start, max).map_err(|length| {
+        let text = format!(
+            "the arguments of `{function}` have {length} bytes, and a message may have {max}"
+        );
+        Error::new(ErrorKind::TooLarge, text)
+    })?;
+    Ok(out)
+}
+
+/// Appends the header of a call that is sent now, and `body`.
+pub(super) fn put_request(
+    header: &mut CallHeader,
+    deadline: Option<Instant>,
+    body: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    header.timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let metadata: usize = header.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if metadata > MAX_METADATA {
+        let text = format!("{metadata} bytes of metadata; the limit is {MAX_METADATA}");
+        return Err(Error::new(ErrorKind::TooLarge, text));
+    }
+    header.put(out).map_err(|length| {
+        let text = format!("the call header has {length} bytes; give fewer or shorter options");
+        Error::new(ErrorKind::TooLarge, text)
+    })?;
+    out.extend_from_slice(body);
+    Ok(())
+}

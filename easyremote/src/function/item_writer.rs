@@ -1,0 +1,168 @@
+//! Where a stream's items go: encoded here, on the thread of the user's code, and handed over in
+//! batches.
+
+use crate::error::{Error, ErrorKind, Executed};
+use crate::function::context::Context;
+use crate::function::handler::Request;
+use crate::function::outcome::Sent;
+use crate::transport::byte_channel::{ByteSender, Closed};
+use crate::wire::codec::Codec;
+use crate::wire::error::{put_error, put_item_error};
+use crate::wire::frame::{self, FrameKind};
+
+/// Collects the frames of one stream and hands them over.
+#[derive(Debug)]
+pub(crate) struct ItemWriter {
+    feeder: ByteSender<()>,
+    frames: Vec<u8>,
+    /// Length of the frames that are whole; behind it is one that is being encoded.
+    whole: usize,
+    items: u64,
+    codec: Codec,
+    max_message: usize,
+    context: Context,
+}
+
+impl ItemWriter {
+    pub(crate) fn new(feeder: ByteSender<()>, request: &Request) -> Self {
+        let (codec, max_message) = (request.codec, request.max_message);
+        let context = request.context.clone();
+        Self { feeder, frames: Vec::new(), whole: 0, items: 0, codec, max_message, context }
+    }
+
+    /// Adds the frame that says that the stream is set up.
+    pub(crate) fn open(&mut self) {
+        frame::put(&mut self.frames, FrameKind::Open, &[]);
+    }
+
+    /// Adds an item, or the function's own error in place of one.
+    ///
+    /// # Errors
+    /// `TooLarge` or `BadResponse`; the stream cannot go on.
+    pub(crate) fn item<T, E>(&mut self, item: &Result<T, Sent<E>>) -> Result<(), Error>
+    where
+        T: serde::Serialize + 'static,
+        E: serde::Serialize + 'static,
+    {
+        let (codec, max) = (self.codec, self.max_message);
+        match item {
+            Ok(value) => put_value(&mut self.frames, FrameKind::Item, codec, max, value),
+            Err(Sent::Value(fault)) => {
+                put_value(&mut self.frames, FrameKind::ItemFault, codec, max, fault)
+            }
+            Err(Sent::Text(text)) => {
+                put_item_error(&mut self.frames, &failed(&self.context, text.clone()));
+                Ok(())
+            }
+        }
+        .map_err(|error| error.with_delivered(self.items))?;
+        self.whole = self.frames.len();
+        self.items += 1;
+        Ok(())
+    }
+
+    /// Hands over what is gathered; waits while the caller is slow.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn flush(&mut self) -> Result<(), Closed> {
+        self.feeder.feed(&mut self.frames).await?;
+        self.whole = 0;
+        Ok(())
+    }
+
+    /// Resolves when nobody wants the items any more.
+    pub(crate) async fn closed(&mut self) {
+        self.feeder.closed().await;
+    }
+
+    /// Ends the stream well.
+    pub(crate) async fn end(mut self) {
+        frame::put_end(&mut self.frames, self.items);
+        self.close().await;
+    }
+
+    /// Ends the stream, or the attempt to set it up, with an error that is not the function's own.
+    pub(crate) async fn fail(mut self, error: &Error) {
+        put_error(&mut self.frames, error);
+        self.close().await;
+    }
+
+    /// Ends the attempt to set the stream up with the function's own error.
+    pub(crate) async fn fault<E: serde::Serialize + 'static>(mut self, fault: Sent<E>) {
+        let (codec, max) = (self.codec, self.max_message);
+        put_fault(&mut self.frames, &self.context, codec, max, fault);
+        self.close().await;
+    }
+
+    /// Ends the attempt to set the stream up with a frame that is encoded already.
+    pub(crate) async fn refuse(mut self, mut refusal: Vec<u8>) {
+        self.frames.append(&mut refusal);
+        self.close().await;
+    }
+
+    async fn close(mut self) {
+        // If nobody wants the end, nobody has to get it.
+        if self.flush().await.is_ok() {
+            self.feeder.end(());
+        }
+    }
+}
+
+impl Drop for ItemWriter {
+    /// Items that were gathered before the producer panicked have been produced all the same.
+    fn drop(&mut self) {
+        self.frames.truncate(self.whole);
+        self.feeder.feed_at_once(&mut self.frames);
+    }
+}
+
+/// Appends the function's own failure, which answers a call or the attempt to set a stream up.
+pub(crate) fn put_fault<E: serde::Serialize + 'static>(
+    out: &mut Vec<u8>,
+    context: &Context,
+    codec: Codec,
+    max_message: usize,
+    fault: Sent<E>,
+) {
+    let put = match fault {
+        Sent::Value(fault) => put_value(out, FrameKind::Fault, codec, max_message, &fault),
+        Sent::Text(text) => Err(failed(context, text)),
+    };
+    if let Err(error) = put {
+        put_error(out, &error);
+    }
+}
+
+/// The error of a function whose own error travels as text.
+fn failed(context: &Context, text: String) -> Error {
+    let error = Error::new(ErrorKind::Failed, text).with_executed(Executed::Yes);
+    error.with_node(context.node())
+}
+
+/// Appends `value` as a frame of `kind`; nothing is appended if that fails.
+///
+/// # Errors
+/// `TooLarge` if it has more than `max_message` bytes, `BadResponse` if it cannot be encoded; in
+/// both cases the function has run.
+pub(crate) fn put_value<T: serde::Serialize + 'static>(
+    out: &mut Vec<u8>,
+    kind: FrameKind,
+    codec: Codec,
+    max_message: usize,
+    value: &T,
+) -> Result<(), Error> {
+    let start = frame::begin(out, kind);
+    if let Err(text) = codec.encode(value, out) {
+        out.truncate(start - frame::FRAME_HEADER);
+        let text = format!("the function's result cannot be encoded: {text}");
+        return Err(Error::new(ErrorKind::BadResponse, text).with_executed(Executed::Yes));
+    }
+    frame::finish(out, start, max_message).map_err(|length| {
+        let text = format!(
+            "the function's result has {length} bytes, and a message may have {max_message}; \
+             stream it in pieces, or raise the limit"
+        );
+        Error::new(ErrorKind::TooLarge, text).with_executed(Executed::Yes)
+    })
+}

@@ -1,0 +1,89 @@
+//! Entries: what every `#[remote]` function with a body tells the program before `main`, so that
+//! `functions!()` finds those of one crate.
+
+use crate::function::registry::Functions;
+use crate::function::remote::Local;
+
+/// One or several functions of one crate, not looked into before they are asked for.
+#[derive(Debug)]
+pub struct Registered {
+    home: CrateId,
+    functions: fn() -> Functions,
+}
+
+inventory::collect!(Registered);
+
+impl Registered {
+    /// The functions that `functions` gives, which are defined in `home`.
+    #[must_use]
+    pub const fn new(home: CrateId, functions: fn() -> Functions) -> Self {
+        Self { home, functions }
+    }
+}
+
+/// The crate that code is compiled in, as far as the code can tell; written by `home!`.
+///
+/// A library and a binary of one package have the same crate name, and so may a library and an
+/// integration test: the other fields tell them apart. Without cargo only the module is known.
+#[derive(Clone, Copy, Debug)]
+pub struct CrateId {
+    /// Of any module of the crate: it begins with the crate's name.
+    pub module: &'static str,
+    /// The package's name and version.
+    pub package: [Option<&'static str>; 2],
+    /// `CARGO_BIN_NAME`: set for binaries and examples.
+    pub binary: Option<&'static str>,
+    /// `CARGO_TARGET_TMPDIR`: set for integration tests and benches.
+    pub scratch: Option<&'static str>,
+}
+
+impl CrateId {
+    fn is(&self, other: &Self) -> bool {
+        let root = |home: &Self| home.module.split("::").next();
+        root(self) == root(other)
+            && self.package == other.package
+            && self.binary == other.binary
+            && self.scratch.is_some() == other.scratch.is_some()
+    }
+}
+
+/// The functions of one crate, in the order of its files and lines.
+#[must_use]
+pub fn functions_of(home: CrateId) -> Functions {
+    let entries = inventory::iter::<Registered>.into_iter().filter(|entry| entry.home.is(&home));
+    let mut all = Functions::default();
+    entries.for_each(|entry| all.extend((entry.functions)()));
+    all.sort();
+    all
+}
+
+/// A list of one function.
+#[must_use]
+pub fn only<F: Local>() -> Functions {
+    Functions::from([F::function()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_is_one_crate_of_one_package() {
+        let home = |module, version, binary, scratch| CrateId {
+            module,
+            package: [Some("shop"), Some(version)],
+            binary,
+            scratch,
+        };
+        let library = home("shop::cart", "1.0.0", None, None);
+        assert!(library.is(&home("shop", "1.0.0", None, None)));
+        for other in [
+            home("shop", "1.0.0", Some("shop"), None),
+            home("shop", "1.0.0", None, Some("/target/tmp")),
+            home("shop", "1.0.1", None, None),
+            home("shopping::cart", "1.0.0", None, None),
+        ] {
+            assert!(!library.is(&other), "{other:?}");
+        }
+    }
+}

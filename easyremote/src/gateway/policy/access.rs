@@ -1,0 +1,278 @@
+//! Who may offer and who may call which functions.
+
+use std::fmt;
+
+use crate::error::{Error, ErrorKind};
+use crate::wire::caller::Caller;
+use crate::wire::control::Role;
+use crate::wire::directory::{FUNCTIONS, NODES, RESERVED, STATS};
+
+/// Peers of a gateway, in [`GatewayBuilder::may_call`](crate::GatewayBuilder::may_call) and
+/// [`GatewayBuilder::may_offer`](crate::GatewayBuilder::may_offer): a [`Role`], an identity as text,
+/// or both.
+///
+/// An identity that ends with `*` stands for all that begin like it, and `*` alone for all.
+///
+/// ```
+/// use easyremote::{Peers, Role};
+///
+/// let _all_clients = Peers::from(Role::Client);
+/// let _the_same_ci_in_any_role = Peers::from("ci");
+/// let _some_nodes = Peers::from((Role::Node, "gpu-*"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peers {
+    role: Option<Role>,
+    identity: String,
+}
+
+impl From<Role> for Peers {
+    fn from(role: Role) -> Self {
+        (role, "*").into()
+    }
+}
+
+impl From<&str> for Peers {
+    fn from(identity: &str) -> Self {
+        Self { role: None, identity: identity.to_owned() }
+    }
+}
+
+impl From<String> for Peers {
+    fn from(identity: String) -> Self {
+        Self { role: None, identity }
+    }
+}
+
+impl From<(Role, &str)> for Peers {
+    fn from((role, identity): (Role, &str)) -> Self {
+        Self { role: Some(role), identity: identity.to_owned() }
+    }
+}
+
+impl Peers {
+    fn contain(&self, peer: &Caller) -> bool {
+        self.role.is_none_or(|role| role == peer.role) && matches(&self.identity, &peer.identity)
+    }
+}
+
+/// What a gateway allows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Access {
+    calls: Rules,
+    offers: Rules,
+}
+
+/// Everything is allowed while there are none; what none allows is denied as soon as there are some.
+#[derive(Clone, Debug, Default)]
+struct Rules(Vec<Rule>);
+
+#[derive(Clone, Debug)]
+struct Rule {
+    peers: Peers,
+    functions: Vec<String>,
+}
+
+impl Rules {
+    fn add<F: Into<String>>(&mut self, peers: Peers, functions: impl IntoIterator<Item = F>) {
+        let functions = functions.into_iter().map(Into::into).collect();
+        self.0.push(Rule { peers, functions });
+    }
+
+    /// What `peer` is allowed; `None` if it is all, because there are no rules.
+    fn of<'a>(&'a self, peer: &'a Caller) -> Option<impl Iterator<Item = &'a str>> {
+        let of_peer = self.0.iter().filter(|rule| rule.peers.contain(peer));
+        let patterns = of_peer.flat_map(|rule| rule.functions.iter().map(String::as_str));
+        (!self.0.is_empty()).then_some(patterns)
+    }
+
+    fn allow(&self, peer: &Caller, function: &str) -> bool {
+        self.of(peer).is_none_or(|mut patterns| patterns.any(|p| matches(p, function)))
+    }
+}
+
+impl Access {
+    pub(crate) fn let_call<F: Into<String>>(
+        &mut self,
+        peers: Peers,
+        functions: impl IntoIterator<Item = F>,
+    ) {
+        self.calls.add(peers, functions);
+    }
+
+    pub(crate) fn let_offer<F: Into<String>>(
+        &mut self,
+        peers: Peers,
+        functions: impl IntoIterator<Item = F>,
+    ) {
+        self.offers.add(peers, functions);
+    }
+
+    /// # Errors
+    /// `Protocol` if a pattern has a `*` where it stands for nothing but itself.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let rules = self.calls.0.iter().chain(&self.offers.0);
+        let patterns = rules.flat_map(|rule| rule.functions.iter().chain([&rule.peers.identity]));
+        let odd = |pattern: &&String| pattern.strip_suffix('*').unwrap_or(pattern).contains('*');
+        let Some(odd) = patterns.into_iter().find(odd) else { return Ok(()) };
+        let text = format!(
+            "`{}` in a rule is neither a name nor one with a `*` at its end",
+            odd.escape_debug()
+        );
+        Err(Error::new(ErrorKind::Protocol, text))
+    }
+
+    /// Whether offers are a matter of rules, and not of who was first.
+    pub(crate) fn has_offers(&self) -> bool {
+        !self.offers.0.is_empty()
+    }
+
+    /// Whether `caller` may call this function. Of the gateway's own, everyone may ask for the
+    /// lists, which hold only what it may call, and only admins for the statistics, unless a rule
+    /// names them: `*` does not.
+    pub(crate) fn may_call(&self, caller: &Caller, function: &str) -> bool {
+        if caller.role == Role::Admin {
+            return true;
+        }
+        match function {
+            FUNCTIONS | NODES => true,
+            STATS => {
+                let named = |pattern: &str| pattern.starts_with(RESERVED);
+                let rules = self.calls.of(caller);
+                rules.is_some_and(|mut rules| rules.any(|p| named(p) && matches(p, function)))
+            }
+            _ => self.calls.allow(caller, function),
+        }
+    }
+
+    /// # Errors
+    /// `PermissionDenied` if `caller` may not call this function. Nobody knows who calls if there is
+    /// no `caller`.
+    pub(crate) fn check_call(&self, caller: Option<&Caller>, function: &str) -> Result<(), Error> {
+        if caller.is_some_and(|caller| self.may_call(caller, function)) {
+            return Ok(());
+        }
+        let who = caller.map_or_else(|| "nobody".to_owned(), |caller| Named(caller).to_string());
+        let text = match function {
+            STATS => format!("{who} may not ask for `{STATS}`, which is for admins"),
+            _ => format!("{who} may not call `{function}` at this gateway"),
+        };
+        Err(Error::new(ErrorKind::PermissionDenied, text))
+    }
+
+    /// # Errors
+    /// `PermissionDenied` if `node` may not offer one of these functions.
+    pub(crate) fn check_offers<'a>(
+        &self,
+        node: &Caller,
+        functions: impl Iterator<Item = &'a str>,
+    ) -> Result<(), Error> {
+        /// Most names in one text.
+        const SHOWN: usize = 8;
+        let denied: Vec<&str> = functions.filter(|name| !self.offers.allow(node, name)).collect();
+        if denied.is_empty() {
+            return Ok(());
+        }
+        let first: Vec<_> = denied.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+        let more = match denied.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let (who, names) = (Named(node), first.join(", "));
+        let text = format!("{who} may not offer {names}{more} at this gateway");
+        Err(Error::new(ErrorKind::PermissionDenied, text))
+    }
+}
+
+/// A peer, for texts.
+struct Named<'a>(&'a Caller);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Caller { role, id, identity, .. } = self.0;
+        match role {
+            Role::Node => write!(f, "node `{}` (`{identity}`)", id.escape_debug()),
+            role => write!(f, "{} `{identity}`", role.name()),
+        }
+    }
+}
+
+/// Whether `name` is what `pattern` says: the same, or, if that ends with `*`, one that begins like
+/// it.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => name == pattern,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(role: Role, identity: &str) -> Caller {
+        let address = "[::1]:1".parse().unwrap();
+        Caller { role, id: "x".into(), identity: identity.into(), address }
+    }
+
+    #[test]
+    fn patterns_are_names_or_beginnings() {
+        for (pattern, name, fits) in [
+            ("add", "add", true),
+            ("add", "adds", false),
+            ("Model.*", "Model.embed", true),
+            ("Model.*", "Model", false),
+            ("Model.*", "Models.embed", false),
+            ("*", "add", true),
+            ("*", "", true),
+            ("", "add", false),
+            ("a*d", "add", false),
+            ("ADD", "add", false),
+        ] {
+            assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn what_no_rule_allows_is_denied_as_soon_as_there_is_one() {
+        let client = peer(Role::Client, "ci");
+        let mut access = Access::default();
+        assert!(access.may_call(&client, "add"));
+        access.let_call((Role::Client, "ci").into(), ["Model.*"]);
+        assert!(access.may_call(&client, "Model.embed"));
+        assert!(!access.may_call(&client, "add"));
+        assert!(!access.may_call(&peer(Role::Node, "ci"), "Model.embed"));
+        assert!(!access.may_call(&peer(Role::Client, "other"), "Model.embed"));
+        assert!(access.may_call(&peer(Role::Admin, "other"), "add"));
+        // Rules for calls say nothing of offers.
+        access.check_offers(&peer(Role::Node, "ci"), ["add"].into_iter()).unwrap();
+        access.let_offer(Role::Node.into(), ["a*"]);
+        access.check_offers(&peer(Role::Node, "ci"), ["add"].into_iter()).unwrap();
+        let error = access.check_offers(&peer(Role::Node, "ci"), ["add", "sub"].into_iter());
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "node `x` (`ci`) may not offer `sub` at this gateway"
+        );
+    }
+
+    #[test]
+    fn statistics_are_for_admins_and_those_who_are_named() {
+        let client = peer(Role::Client, "ci");
+        let mut access = Access::default();
+        assert!(!access.may_call(&client, STATS));
+        assert!(access.may_call(&peer(Role::Admin, "ci"), STATS));
+        access.let_call("*".into(), ["*"]);
+        assert!(!access.may_call(&client, STATS));
+        access.let_call("ci".into(), [STATS]);
+        assert!(access.may_call(&client, STATS));
+        assert!(!access.may_call(&peer(Role::Client, "other"), STATS));
+        assert!(access.may_call(&client, FUNCTIONS) && access.may_call(&client, NODES));
+    }
+
+    #[test]
+    fn who_is_not_known_may_nothing() {
+        let mut access = Access::default();
+        access.let_call("*".into(), ["*"]);
+        assert!(access.check_call(None, "add").is_err());
+    }
+}

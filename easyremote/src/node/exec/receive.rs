@@ -1,0 +1,51 @@
+//! The caller's stream on its way to the function.
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::error::Error;
+use crate::node::exec::call_guards::Interrupt;
+use crate::transport::byte_channel::ByteSender;
+use crate::transport::quic::reset;
+use crate::transport::quic::stream::RecvHalf;
+
+/// Receives the caller's stream and hands it over; resolves only when that goes wrong.
+pub(crate) async fn receive(
+    mut recv: RecvHalf,
+    first: Bytes,
+    mut feeder: ByteSender<()>,
+    failing: oneshot::Receiver<Error>,
+) -> Interrupt {
+    let moved = async {
+        let mut wanted = first.is_empty() || feeder.feed_chunks(&[first]).await.is_ok();
+        while wanted {
+            let read = tokio::select! {
+                biased;
+                () = feeder.closed() => break,
+                read = recv.read() => read,
+            };
+            match read {
+                Ok(Some(chunks)) => wanted = feeder.feed_chunks(chunks.as_slice()).await.is_ok(),
+                Ok(None) => {
+                    feeder.end(());
+                    return std::future::pending().await;
+                }
+                Err(_) => return Interrupt::Gone,
+            }
+        }
+        // The function wants no more of it, and may still answer.
+        recv.stop(reset::cancelled());
+        std::future::pending().await
+    };
+    let failed = async {
+        match failing.await {
+            Ok(error) => Interrupt::Failed(error),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        interrupt = failed => interrupt,
+        interrupt = moved => interrupt,
+    }
+}

@@ -1,0 +1,201 @@
+//! From the graph of a traced type to its shape.
+//!
+//! The graph tells types apart by their Rust names. The shape must not: a peer may have two equal
+//! structs where this program has one. So nodes that cannot be told apart by their structure
+//! become one class first, and the shape is written from the classes.
+
+use std::collections::BTreeMap;
+
+use super::graph::{Branch, Form, Graph, Kind};
+use super::{TypeSchema, VariantSchema};
+
+impl Graph {
+    /// The shape of the traced type.
+    pub(crate) fn shape(&self) -> TypeSchema {
+        let expansion = Expansion {
+            graph: self,
+            classes: self.classes(),
+            written: BTreeMap::new(),
+            n_begun: 0,
+            left: MAX_SHAPES,
+            depth: 0,
+        };
+        expansion.root()
+    }
+
+    /// The class of each node: equal for two nodes exactly if no path of parts tells them apart.
+    fn classes(&self) -> Vec<usize> {
+        let labels = self.nodes.iter().map(|node| {
+            let forms: Vec<Option<Form>> = node.branches.iter().map(|b| b.form).collect();
+            (&node.key.kind, forms)
+        });
+        let (mut classes, mut n_classes) = number(labels);
+        // Each round looks one part deeper, and splits classes until there is nothing to split.
+        loop {
+            let refined = self.nodes.iter().zip(&classes).map(|(node, class)| {
+                let parts = node.branches.iter().flat_map(|branch| &branch.slots);
+                let parts: Vec<_> = parts.map(|slot| slot.map(|id| classes[id])).collect();
+                (*class, parts)
+            });
+            let (next, n_next) = number(refined);
+            if n_next == n_classes {
+                return classes;
+            }
+            (classes, n_classes) = (next, n_next);
+        }
+    }
+}
+
+/// The state of writing a shape.
+struct Expansion<'g> {
+    /// What it is written from.
+    graph: &'g Graph,
+    /// The class of each node.
+    classes: Vec<usize>,
+    /// The classes that are written out already and how many began before each of them.
+    written: BTreeMap<usize, usize>,
+    /// How many nodes with parts have begun.
+    n_begun: usize,
+    /// How many more schemas may be written.
+    left: usize,
+    /// How deep the shape being written is nested.
+    depth: usize,
+}
+
+impl Expansion<'_> {
+    /// The shape of the traced type.
+    fn root(mut self) -> TypeSchema {
+        let graph = self.graph;
+        self.part(&graph.nodes[0].branches[0], 0)
+    }
+
+    /// The shape of a part of a branch.
+    fn part(&mut self, branch: &Branch, index: usize) -> TypeSchema {
+        let Some(id) = branch.slots.get(index).copied().flatten() else {
+            return TypeSchema::Unknown;
+        };
+        if self.left == 0 || self.depth >= MAX_DEPTH {
+            return TypeSchema::Unknown;
+        }
+        self.left -= 1;
+        let kind = &self.graph.nodes[id].key.kind;
+        match kind {
+            Kind::Leaf(leaf) => return leaf.clone(),
+            Kind::UnitStruct(name) => return TypeSchema::UnitStruct(name),
+            // No bytes and no name: the same to everyone.
+            Kind::Tuple(0) => return TypeSchema::Unit,
+            _ => {}
+        }
+        let class = self.classes[id];
+        let (name, named) = name(kind);
+        if let Some(&nth) = self.written.get(&class) {
+            return TypeSchema::Again(name, nth);
+        }
+        self.written.insert(class, self.n_begun);
+        self.n_begun += 1;
+        self.depth += 1;
+        let shape = self.container(id);
+        self.depth -= 1;
+        // A `Vec<u8>` reads better than a reference to an earlier one. Only a type that contains
+        // itself without having a name has to be referred to.
+        if !named {
+            self.written.remove(&class);
+        }
+        shape
+    }
+
+    /// The shape of a node with parts.
+    fn container(&mut self, id: usize) -> TypeSchema {
+        let node = &self.graph.nodes[id];
+        if let Kind::Enum(name, variants) = node.key.kind {
+            let variants = variants.iter().zip(&node.branches);
+            let variants = variants.map(|(name, branch)| (*name, self.variant(branch))).collect();
+            return TypeSchema::Enum(name, variants);
+        }
+        let branch = &node.branches[0];
+        match node.key.kind {
+            Kind::Option => TypeSchema::Option(Box::new(self.part(branch, 0))),
+            Kind::Seq => TypeSchema::Seq(Box::new(self.part(branch, 0))),
+            Kind::Map => {
+                let key = Box::new(self.part(branch, 0));
+                TypeSchema::Map(key, Box::new(self.part(branch, 1)))
+            }
+            Kind::Newtype(name) => TypeSchema::Newtype(name, Box::new(self.part(branch, 0))),
+            Kind::Tuple(n) if self.is_array(branch, n) => {
+                TypeSchema::Array(Box::new(self.part(branch, 0)), n)
+            }
+            Kind::Tuple(n) => TypeSchema::Tuple(self.items(branch, n)),
+            Kind::TupleStruct(name, n) => TypeSchema::TupleStruct(name, self.items(branch, n)),
+            Kind::Struct(name, fields) => TypeSchema::Struct(name, self.fields(branch, fields)),
+            Kind::Leaf(_) | Kind::UnitStruct(_) | Kind::Enum(..) => TypeSchema::Unknown,
+        }
+    }
+
+    /// The shape of a variant.
+    fn variant(&mut self, branch: &Branch) -> VariantSchema {
+        match branch.form {
+            None => VariantSchema::Unknown,
+            Some(Form::Unit) => VariantSchema::Unit,
+            Some(Form::Newtype) => VariantSchema::Newtype(self.part(branch, 0)),
+            Some(Form::Tuple(n)) => VariantSchema::Tuple(self.items(branch, n)),
+            Some(Form::Struct(fields)) => VariantSchema::Struct(self.fields(branch, fields)),
+        }
+    }
+
+    /// Whether `n` parts are more than four of one class.
+    fn is_array(&self, branch: &Branch, n: usize) -> bool {
+        let mut classes = branch.slots.iter().map(|slot| slot.map(|id| self.classes[id]));
+        let Some(Some(first)) = classes.next() else {
+            return false;
+        };
+        n > 4 && branch.slots.len() == n && classes.all(|class| class == Some(first))
+    }
+
+    /// The schemas of `n` numbered parts.
+    fn items(&mut self, branch: &Branch, n: usize) -> Vec<TypeSchema> {
+        // A hand-written `Deserialize` may ask for any length.
+        (0..n.min(MAX_SHAPES)).map(|i| self.part(branch, i)).collect()
+    }
+
+    /// The schemas of named parts.
+    fn fields(
+        &mut self,
+        branch: &Branch,
+        names: &'static [&'static str],
+    ) -> Vec<(&'static str, TypeSchema)> {
+        names.iter().enumerate().map(|(i, name)| (*name, self.part(branch, i))).collect()
+    }
+}
+
+/// How to refer to a node with parts, and whether that is its own name.
+fn name(kind: &Kind) -> (&'static str, bool) {
+    match kind {
+        Kind::Newtype(name)
+        | Kind::TupleStruct(name, _)
+        | Kind::Struct(name, _)
+        | Kind::Enum(name, _) => (name, true),
+        Kind::Option => ("Option<..>", false),
+        Kind::Seq => ("Vec<..>", false),
+        Kind::Map => ("Map<..>", false),
+        _ => ("(..)", false),
+    }
+}
+
+/// Gives equal labels equal numbers, from 0; also returns how many there are.
+fn number<L: Ord>(labels: impl Iterator<Item = L>) -> (Vec<usize>, usize) {
+    let mut numbers = BTreeMap::new();
+    let numbered = labels
+        .map(|label| {
+            let next = numbers.len();
+            *numbers.entry(label).or_insert(next)
+        })
+        .collect();
+    (numbered, numbers.len())
+}
+
+/// Size of a shape: as many as there are nodes, so that only a type that repeats itself without
+/// names is cut off.
+const MAX_SHAPES: usize = 16_384;
+/// Nesting of a shape, so that writing and dropping it does not overflow a stack. A chain of types
+/// can be longer than any one sample value is deep.
+const MAX_DEPTH: usize = 256;

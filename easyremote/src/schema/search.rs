@@ -1,0 +1,248 @@
+//! The search for what is not explored yet: which value to hand out where, and what to do when the
+//! type does not accept it.
+
+use std::collections::VecDeque;
+
+use serde::de::DeserializeOwned;
+
+use super::graph::{Graph, Kind, Node};
+use super::samples::{LENGTHS, MAX_SAMPLES, n_samples};
+use super::tracer::{Refused, Tracer};
+
+/// What to do at a node with a choice.
+pub(crate) enum Turn {
+    /// Explore this branch.
+    Explore(usize),
+    /// Use this one of the values to rest on: for an enum a branch, for others as in [`LENGTHS`].
+    Rest(usize),
+}
+
+/// What is known about an error.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing: there is none, or it comes fresh from the user's code.
+    None,
+    /// The next pass will try something else.
+    Retry,
+    /// There is no way through; the innermost branch being explored takes the blame.
+    Stuck,
+}
+
+impl Graph {
+    /// Traces `T` until nothing is left to find out or a limit is reached.
+    pub(crate) fn explore<T: DeserializeOwned>(&mut self) {
+        for _ in 0..MAX_PASSES {
+            self.trail.clear();
+            self.fault = Fault::None;
+            self.progress = false;
+            let ok = T::deserialize(Tracer::root(self)).is_ok();
+            self.freeze(0, ok);
+            if self.exhausted {
+                break;
+            }
+            match self.find_unexplored() {
+                None if ok || !self.progress => break,
+                // The way leads there, but the user's code did not follow it.
+                Some((node, branch)) if !self.progress => self.strike(node, branch),
+                _ => {}
+            }
+        }
+    }
+
+    /// Plans the shortest way to a branch that is worth exploring, and returns that branch.
+    fn find_unexplored(&mut self) -> Option<(usize, usize)> {
+        self.plan.clear();
+        let mut came_from: Vec<Option<(usize, usize)>> = vec![None; self.nodes.len()];
+        let mut queue = VecDeque::from([0]);
+        while let Some(id) = queue.pop_front() {
+            let node = &self.nodes[id];
+            if let Some(fresh) = node.unexplored() {
+                let mut step = Some((id, fresh));
+                while let Some((node, branch)) = step {
+                    self.plan.insert(node, branch);
+                    step = came_from[node];
+                }
+                return Some((id, fresh));
+            }
+            for (b, branch) in node.branches.iter().enumerate() {
+                for &next in branch.slots.iter().flatten() {
+                    if next != 0 && came_from[next].is_none() {
+                        came_from[next] = Some((id, b));
+                        queue.push_back(next);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// The sample to give to a leaf.
+    pub(crate) fn sample(&mut self, id: usize) -> usize {
+        self.trail.push(id);
+        self.nodes[id].choice
+    }
+
+    /// What to do at a node with a choice.
+    pub(crate) fn turn(&mut self, id: usize) -> Result<Turn, Refused> {
+        let node = &self.nodes[id];
+        let reentered = node.branches.iter().any(|branch| branch.open);
+        if !reentered && let Some(&branch) = self.plan.get(&id) {
+            return Ok(Turn::Explore(branch));
+        }
+        let fresh = if reentered { None } else { node.unexplored() };
+        if let Some(branch) = fresh {
+            return Ok(Turn::Explore(branch));
+        }
+        // Inside itself the first choice, always: that is the empty value, or the variant that
+        // ended first and so needed only what had ended before. Nothing nests without end.
+        let choice = if reentered { 0 } else { node.choice };
+        let rest = match node.key.kind {
+            Kind::Enum(..) => node.finished.get(choice).copied(),
+            _ => Some(choice),
+        };
+        let Some(rest) = rest else {
+            return self.stuck();
+        };
+        if !reentered {
+            self.trail.push(id);
+        }
+        Ok(Turn::Rest(rest))
+    }
+
+    /// Makes a value of a branch with `make`, and notes how it ended.
+    pub(crate) fn take<R>(
+        &mut self,
+        id: usize,
+        branch: usize,
+        make: impl FnOnce(&mut Self) -> Result<R, Refused>,
+    ) -> Result<R, Refused> {
+        let start = self.trail.len();
+        let was_open = std::mem::replace(&mut self.nodes[id].branches[branch].open, true);
+        let made = make(self);
+        self.nodes[id].branches[branch].open = was_open;
+        self.freeze(start, made.is_ok());
+        if made.is_ok() {
+            self.finish(id, branch);
+        } else if self.fault == Fault::Stuck && !self.nodes[id].branches[branch].done {
+            self.strike(id, branch);
+            self.fault = Fault::Retry;
+        }
+        made
+    }
+
+    /// Notes that a branch is explored.
+    pub(crate) fn finish(&mut self, id: usize, branch: usize) {
+        let node = &mut self.nodes[id];
+        if !node.key.kind.has_choice() || node.branches[branch].done {
+            return;
+        }
+        node.branches[branch].done = true;
+        node.finished.push(branch);
+        self.progress = true;
+        if matches!(node.key.kind, Kind::Enum(..)) && node.finished.len() == 1 {
+            // Branches that had no way through for want of a value of this enum have one now.
+            let branches = self.nodes.iter_mut().flat_map(|node| &mut node.branches);
+            branches.for_each(|branch| branch.strikes = 0);
+        }
+        // A plan that is followed again at each further occurrence would cost a lot of visits.
+        if self.plan.get(&id) == Some(&branch) {
+            self.plan.clear();
+        }
+    }
+
+    /// Notes that there was no way through a branch.
+    fn strike(&mut self, id: usize, branch: usize) {
+        self.nodes[id].branches[branch].strikes += 1;
+        self.progress = true;
+    }
+
+    /// Where the user's code returned: `start` is the length of the trail when it was called.
+    ///
+    /// A fresh error is laid on the samples that were given since.
+    pub(crate) fn freeze(&mut self, start: usize, ok: bool) {
+        if ok {
+            self.fault = Fault::None;
+        } else if self.fault == Fault::None {
+            self.fault = if self.advance(start) { Fault::Retry } else { Fault::Stuck };
+        }
+    }
+
+    /// Moves the nodes visited since `start` on to their next combination of samples.
+    ///
+    /// First all leaves move together, which passes a type that wants every field to be set. Then
+    /// they count like an odometer, the last one fastest, which passes one that wants the second
+    /// of two numbers to be larger. Lengths, options and variants are the slowest wheels: each has
+    /// leaves of its own, which would take turns in vain. Returns whether there was one left.
+    fn advance(&mut self, start: usize) -> bool {
+        let Some(&first) = self.trail.get(start) else {
+            return false;
+        };
+        self.nodes[first].tries += 1;
+        let tries = self.nodes[first].tries;
+        if tries > MAX_TRIES {
+            return false;
+        }
+        let is_leaf = |id: &usize| matches!(self.nodes[*id].key.kind, Kind::Leaf(_));
+        let (leaves, mut wheels): (Vec<_>, Vec<_>) =
+            self.trail[start..].iter().copied().partition(is_leaf);
+        wheels.extend(&leaves);
+        let together = leaves.iter().any(|id| *id != leaves[0]);
+        if together && tries <= MAX_SAMPLES {
+            for id in leaves {
+                self.nodes[id].choice = tries.min(self.nodes[id].n_choices() - 1);
+            }
+            self.progress = true;
+            return true;
+        }
+        if together && tries == MAX_SAMPLES + 1 {
+            self.progress = true;
+            wheels.iter().for_each(|id| self.nodes[*id].choice = 0);
+            return true;
+        }
+        let can_turn = |id: &usize| self.nodes[*id].choice + 1 < self.nodes[*id].n_choices();
+        let Some(wheel) = wheels.iter().rposition(can_turn) else {
+            return false;
+        };
+        for faster in &wheels[wheel + 1..] {
+            self.nodes[*faster].choice = 0;
+        }
+        self.nodes[wheels[wheel]].choice += 1;
+        self.progress = true;
+        true
+    }
+
+    /// The length of the trail, for [`freeze`](Self::freeze).
+    pub(crate) fn mark(&self) -> usize {
+        self.trail.len()
+    }
+}
+
+impl Node {
+    /// The branch to explore next: of those that are worth it, the one that failed least.
+    fn unexplored(&self) -> Option<usize> {
+        let branches = self.branches.iter().enumerate().filter(|(_, branch)| {
+            self.key.kind.has_choice() && !branch.done && branch.strikes < MAX_STRIKES
+        });
+        branches.min_by_key(|(i, branch)| (branch.strikes, *i)).map(|(i, _)| i)
+    }
+
+    /// How many values there are to rest on.
+    fn n_choices(&self) -> usize {
+        match &self.key.kind {
+            Kind::Leaf(leaf) => n_samples(leaf),
+            Kind::Enum(..) => self.finished.len(),
+            // What is not explored has only the empty value.
+            _ if self.finished.is_empty() => 1,
+            Kind::Seq => LENGTHS.len(),
+            _ => 2,
+        }
+    }
+}
+
+/// Runs of one `Deserialize`. An enum takes one for each variant, or two or three if it is
+/// recursive; this is for a syntax tree of several hundred.
+const MAX_PASSES: u32 = 4_096;
+/// Rejections that begin with one node: two strings that depend on each other fit.
+const MAX_TRIES: usize = 512;
+/// Times that a branch may lead nowhere. The first may be for want of a variant that ends.
+const MAX_STRIKES: u32 = 2;

@@ -1,0 +1,244 @@
+//! The deserializer that hands out sample values and notes what it is asked for.
+
+use std::any::type_name;
+use std::fmt;
+
+use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::{self, Deserializer, Visitor};
+
+use super::TypeSchema;
+use super::graph::{Graph, Key, Kind, Slot};
+use super::parts::Parts;
+use super::samples::{BOOLS, BYTES, CHARS, FLOATS, INTS, LENGTHS, STRS};
+use super::search::Turn;
+
+/// A deserializer for the value at one place of the traced type.
+///
+/// Behaves like bincode: not for people, structs are sequences of their fields, variants are
+/// numbers.
+pub(crate) struct Tracer<'g> {
+    /// What is known so far.
+    graph: &'g mut Graph,
+    /// The place.
+    slot: Slot,
+    /// How deep the place is nested.
+    depth: usize,
+}
+
+impl<'g> Tracer<'g> {
+    /// A deserializer for the traced type itself.
+    pub(crate) fn root(graph: &'g mut Graph) -> Self {
+        Self::new(graph, Slot { node: 0, branch: 0, index: 0 }, 0)
+    }
+
+    /// A deserializer for the value at `slot`.
+    pub(crate) fn new(graph: &'g mut Graph, slot: Slot, depth: usize) -> Self {
+        Self { graph, slot, depth }
+    }
+
+    /// A deserializer for the only part of a node.
+    fn part(graph: &'g mut Graph, node: usize, depth: usize) -> Self {
+        Self::new(graph, Slot { node, branch: 0, index: 0 }, depth + 1)
+    }
+
+    /// The node of a type with parts.
+    fn node<'de, V: Visitor<'de>>(&mut self, kind: Kind) -> Result<usize, Refused> {
+        let key = Key { kind, visitor: type_name::<V>(), value: type_name::<V::Value>() };
+        self.graph.visit(self.slot, self.depth, key)
+    }
+
+    /// The sample to use for a leaf.
+    fn sample(&mut self, leaf: TypeSchema) -> Result<usize, Refused> {
+        let key = Key { kind: Kind::Leaf(leaf), visitor: "", value: "" };
+        let id = self.graph.visit(self.slot, self.depth, key)?;
+        Ok(self.graph.sample(id))
+    }
+
+    /// Visits a fixed number of parts.
+    fn fixed<'de, V: Visitor<'de>>(
+        mut self,
+        kind: Kind,
+        n: usize,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        let id = self.node::<V>(kind)?;
+        visitor.visit_seq(Parts::new(self.graph, id, 0, self.depth).fixed(n))
+    }
+
+    /// Visits a value about which the type wants to hear from the codec what it is.
+    fn any<'de, V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Refused> {
+        match self.sample(TypeSchema::Any)? {
+            0 => visitor.visit_unit(),
+            1 => visitor.visit_borrowed_str(""),
+            2 => visitor.visit_u64(0),
+            3 => visitor.visit_bool(false),
+            4 => visitor.visit_f64(0.0),
+            5 => visitor.visit_map(MapDeserializer::new(std::iter::empty::<((), ())>())),
+            _ => visitor.visit_seq(SeqDeserializer::new(std::iter::empty::<()>())),
+        }
+    }
+}
+
+/// Implements methods for leaves: the method, its shape and how to visit the sample of a number.
+macro_rules! leaves {
+    ($($method:ident $shape:ident [$i:ident] $visit:ident($sample:expr);)*) => {$(
+        fn $method<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Refused> {
+            let $i = self.sample(TypeSchema::$shape)?;
+            visitor.$visit($sample)
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Tracer<'_> {
+    type Error = Refused;
+
+    leaves! {
+        deserialize_bool   Bool  [i] visit_bool(BOOLS[i]);
+        deserialize_u8     U8    [i] visit_u8(INTS[i] as u8);
+        deserialize_u16    U16   [i] visit_u16(INTS[i] as u16);
+        deserialize_u32    U32   [i] visit_u32(INTS[i] as u32);
+        deserialize_u64    U64   [i] visit_u64(INTS[i] as u64);
+        deserialize_u128   U128  [i] visit_u128(INTS[i] as u128);
+        deserialize_i8     I8    [i] visit_i8(INTS[i]);
+        deserialize_i16    I16   [i] visit_i16(INTS[i].into());
+        deserialize_i32    I32   [i] visit_i32(INTS[i].into());
+        deserialize_i64    I64   [i] visit_i64(INTS[i].into());
+        deserialize_i128   I128  [i] visit_i128(INTS[i].into());
+        deserialize_f32    F32   [i] visit_f32(FLOATS[i]);
+        deserialize_f64    F64   [i] visit_f64(FLOATS[i].into());
+        deserialize_char   Char  [i] visit_char(CHARS[i]);
+        deserialize_str    Str   [i] visit_borrowed_str(STRS[i]);
+        deserialize_string Str   [i] visit_borrowed_str(STRS[i]);
+        deserialize_bytes  Bytes [i] visit_borrowed_bytes(BYTES[i]);
+        deserialize_byte_buf Bytes [i] visit_borrowed_bytes(BYTES[i]);
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Refused> {
+        self.sample(TypeSchema::Unit)?;
+        visitor.visit_unit()
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.any(visitor)
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.any(visitor)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.any(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Refused> {
+        let id = self.node::<V>(Kind::Option)?;
+        if let Turn::Rest(0) = self.graph.turn(id)? {
+            return visitor.visit_none();
+        }
+        let depth = self.depth;
+        self.graph.take(id, 0, |graph| visitor.visit_some(Tracer::part(graph, id, depth)))
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Refused> {
+        let id = self.node::<V>(Kind::Seq)?;
+        let len = match self.graph.turn(id)? {
+            Turn::Explore(_) => 1,
+            Turn::Rest(choice) => LENGTHS[choice],
+        };
+        if len == 0 {
+            return visitor.visit_seq(Parts::new(self.graph, id, 0, self.depth));
+        }
+        let depth = self.depth;
+        self.graph
+            .take(id, 0, |graph| visitor.visit_seq(Parts::new(graph, id, 0, depth).repeated(len)))
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Refused> {
+        let id = self.node::<V>(Kind::Map)?;
+        if let Turn::Rest(0) = self.graph.turn(id)? {
+            return visitor.visit_map(Parts::new(self.graph, id, 0, self.depth));
+        }
+        let depth = self.depth;
+        self.graph
+            .take(id, 0, |graph| visitor.visit_map(Parts::new(graph, id, 0, depth).repeated(1)))
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        mut self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.node::<V>(Kind::UnitStruct(name))?;
+        visitor.visit_unit()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        mut self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        let id = self.node::<V>(Kind::Newtype(name))?;
+        visitor.visit_newtype_struct(Tracer::part(self.graph, id, self.depth))
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.fixed(Kind::Tuple(len), len, visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.fixed(Kind::TupleStruct(name, len), len, visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.fixed(Kind::Struct(name, fields), fields.len(), visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        mut self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        let id = self.node::<V>(Kind::Enum(name, variants))?;
+        let (Turn::Explore(branch) | Turn::Rest(branch)) = self.graph.turn(id)?;
+        let depth = self.depth;
+        self.graph
+            .take(id, branch, |graph| visitor.visit_enum(Parts::new(graph, id, branch, depth)))
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+}
+
+/// A sample was not accepted. Why does not matter: the text of the user's error is dropped.
+#[derive(Debug)]
+pub(crate) struct Refused;
+
+impl de::Error for Refused {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the sample was not accepted")
+    }
+}

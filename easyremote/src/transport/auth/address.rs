@@ -1,0 +1,229 @@
+//! Where gateways are, in all the forms that a user may write.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::error::{Error, ErrorKind};
+use crate::transport::auth::credentials::Token;
+use crate::transport::auth::identity::Pin;
+use crate::transport::auth::ticket::{Address, SCHEME, Ticket, host_and_port};
+use crate::wire::control::Role;
+
+/// The gateways that a node or a client dials: one or several, never none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateways {
+    pub(crate) targets: Vec<Target>,
+}
+
+/// One gateway.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) known_by: ServerAuth,
+    pub(crate) token: Option<(Role, Token)>,
+}
+
+/// How a gateway is known to be the one that is meant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServerAuth {
+    /// By the identity file that this machine's user has.
+    IdentityFile,
+    /// By the hash of its key.
+    Pin(Pin),
+    /// By a certificate for its name.
+    Certificate,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// The variable that [`from_env`] reads.
+const VARIABLE: &str = "EASYREMOTE_GATEWAY";
+
+/// The gateways named by the environment variable `EASYREMOTE_GATEWAY`: an address or a ticket, or
+/// several separated by commas.
+///
+/// # Errors
+/// [`ErrorKind::Unavailable`] if the variable is not set, or not what it should be.
+pub fn from_env() -> Result<Gateways, Error> {
+    match std::env::var(VARIABLE) {
+        Ok(text) => text.into_gateways(),
+        Err(_) => Err(Error::new(
+            ErrorKind::Unavailable,
+            format!("`{VARIABLE}` is not set; set it to `host:port` or to a ticket"),
+        )),
+    }
+}
+
+/// What can be given as the gateway's address: `"host:port"`, a [`SocketAddr`], a [`Ticket`], an
+/// array or a `Vec` of them, or one string with commas in between.
+pub trait IntoGateways: sealed::Sealed {
+    /// Reads the address.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] if it is none; the text says what is wrong with it.
+    fn into_gateways(self) -> Result<Gateways, Error>;
+}
+
+impl IntoGateways for &str {
+    fn into_gateways(self) -> Result<Gateways, Error> {
+        let targets = self.split(',').map(|part| target(part.trim())).collect::<Result<_, _>>()?;
+        Ok(Gateways { targets })
+    }
+}
+
+fn target(text: &str) -> Result<Target, Error> {
+    if text.starts_with(SCHEME) {
+        let Address { host, port, pin, token } = text.parse()?;
+        return Ok(Target { host, port, known_by: known_by(pin), token });
+    }
+    let (host, port) = host_and_port(text).ok_or_else(|| {
+        let text = format!("`{text}` is no gateway address; write `host:port` or a ticket");
+        Error::new(ErrorKind::Unavailable, text)
+    })?;
+    Ok(Target { host, port, known_by: ServerAuth::IdentityFile, token: None })
+}
+
+fn known_by(pin: Option<Pin>) -> ServerAuth {
+    pin.map_or(ServerAuth::Certificate, ServerAuth::Pin)
+}
+
+impl IntoGateways for String {
+    fn into_gateways(self) -> Result<Gateways, Error> {
+        self.as_str().into_gateways()
+    }
+}
+
+impl IntoGateways for &String {
+    fn into_gateways(self) -> Result<Gateways, Error> {
+        self.as_str().into_gateways()
+    }
+}
+
+impl IntoGateways for SocketAddr {
+    fn into_gateways(self) -> Result<Gateways, Error> {
+        self.to_string().into_gateways()
+    }
+}
+
+impl IntoGateways for Ticket {
+    fn into_gateways(self) -> Result<Gateways, Error> {
+        let Self { host, port, pin, role, token } = self;
+        let target = Target { host, port, known_by: known_by(pin), token: Some((role, token)) };
+        Ok(Gateways { targets: vec![target] })
+    }
+}
+
+impl IntoGateways for Gateways {
+    fn into_gateways(self) -> Result<Gateways, Error> {
+        Ok(self)
+    }
+}
+
+impl<T: IntoGateways> IntoGateways for Vec<T> {
+    fn into_gateways(self) -> Result<Gateways, Error> {
+        let mut targets = Vec::new();
+        for gateways in self {
+            targets.extend(gateways.into_gateways()?.targets);
+        }
+        if targets.is_empty() {
+            return Err(Error::new(ErrorKind::Unavailable, "the list of gateways is empty"));
+        }
+        Ok(Gateways { targets })
+    }
+}
+
+impl<T: IntoGateways, const N: usize> IntoGateways for [T; N] {
+    fn into_gateways(self) -> Result<Gateways, Error> {
+        Vec::from(self).into_gateways()
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for &str {}
+    impl Sealed for String {}
+    impl Sealed for &String {}
+    impl Sealed for super::SocketAddr {}
+    impl Sealed for super::Ticket {}
+    impl Sealed for super::Gateways {}
+    impl<T: super::IntoGateways> Sealed for Vec<T> {}
+    impl<T: super::IntoGateways, const N: usize> Sealed for [T; N] {}
+}
+
+impl Target {
+    /// The host, as certificates name it.
+    pub(crate) fn server_name(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// The addresses that the host's name stands for, those of this machine's loopback instead of
+    /// "any address".
+    ///
+    /// # Errors
+    /// `Unavailable` if the name does not resolve.
+    pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, Error> {
+        let unresolved = || Error::new(ErrorKind::Unavailable, format!("cannot resolve `{self}`"));
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host(self.to_string())
+            .await
+            .map_err(|error| unresolved().with_source(error))?
+            .map(reachable)
+            .collect();
+        if addresses.is_empty() { Err(unresolved()) } else { Ok(addresses) }
+    }
+}
+
+/// A gateway that listens on all addresses has one of these as its `local_addr`.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(gateways: impl IntoGateways) -> Vec<String> {
+        gateways.into_gateways().unwrap().targets.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_form_is_understood() {
+        let socket: SocketAddr = "[::1]:80".parse().unwrap();
+        assert_eq!(shown("gw:8080"), ["gw:8080"]);
+        assert_eq!(shown(socket), ["[::1]:80"]);
+        assert_eq!(shown("a:1, b:2".to_owned()), ["a:1", "b:2"]);
+        assert_eq!(shown(["a:1", "b:2,c:3"]), ["a:1", "b:2", "c:3"]);
+        assert_eq!(shown(vec![socket, socket]), ["[::1]:80", "[::1]:80"]);
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_with_the_text() {
+        for bad in ["", "gw", "gw:", ":80", "gw:70000", "::1:80", "a:1,", "http://gw:80"] {
+            let error = bad.into_gateways().unwrap_err();
+            assert!(error.to_string().contains("write `host:port`"), "{bad}: {error}");
+        }
+        assert!(Vec::<String>::new().into_gateways().is_err());
+    }
+
+    #[tokio::test]
+    async fn any_address_is_reached_over_loopback() {
+        let gateways = "0.0.0.0:80".into_gateways().unwrap();
+        let addresses = gateways.targets[0].resolve().await.unwrap();
+        assert_eq!(addresses, ["127.0.0.1:80".parse().unwrap()]);
+    }
+}

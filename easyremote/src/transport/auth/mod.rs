@@ -1,0 +1,10 @@
+//! Who a peer is: identities, tickets, tokens, certificates, and TLS.
+
+pub(crate) mod address;
+pub(crate) mod authorities;
+pub(crate) mod certificates;
+pub(crate) mod credentials;
+pub(crate) mod identity;
+pub(crate) mod ticket;
+pub(crate) mod tls;
+pub(crate) mod tls_options;

@@ -1,0 +1,256 @@
+//! Tickets: everything a peer needs to reach a gateway and be let in, as one line of text.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+
+use crate::error::{Error, ErrorKind};
+use crate::transport::auth::credentials::Token;
+use crate::transport::auth::identity::Pin;
+use crate::wire::control::Role;
+
+/// A gateway's address, the hash of its key, and the token of one role:
+/// `easyremote://host:port?pin=<hash>&token=<secret>`.
+///
+/// Without the `pin`, the gateway is to show a certificate for `host`: see
+/// [`without_pin`](Self::without_pin).
+///
+/// Handed out by [`Gateway::ticket`](crate::Gateway::ticket); given to
+/// [`Client::connect`](crate::Client::connect) or [`Node::serve`](crate::Node::serve), as it is or as
+/// text. `Display` shows the token, so a ticket is to be kept like a password; `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ticket {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// `None` if the gateway is to be known by its certificate.
+    pub(crate) pin: Option<Pin>,
+    pub(crate) role: Role,
+    pub(crate) token: Token,
+}
+
+/// What every ticket begins with.
+pub(crate) const SCHEME: &str = "easyremote://";
+
+impl Ticket {
+    /// The role that the ticket lets its holder be.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The same ticket for the address by which peers reach the gateway, `host:port`, in place of
+    /// that which it listens on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] if `address` is none.
+    pub fn at(mut self, address: &str) -> Result<Self, Error> {
+        (self.host, self.port) = host_and_port(address).ok_or_else(|| {
+            let text = format!("`{address}` is no address for a ticket; write `host:port`");
+            Error::new(ErrorKind::Unavailable, text)
+        })?;
+        Ok(self)
+    }
+
+    /// The same ticket for peers that are to know the gateway by a
+    /// [certificate](crate::GatewayBuilder::certificate) for its host name, instead of by the hash of
+    /// its key. They verify it by the authorities in
+    /// [`ClientBuilder::authority`](crate::ClientBuilder::authority), or by the public ones with this
+    /// crate's feature `public-ca`.
+    #[must_use]
+    pub fn without_pin(mut self) -> Self {
+        self.pin = None;
+        self
+    }
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{SCHEME}{}:{}?", self.host, self.port)?;
+        if let Some(pin) = self.pin {
+            write!(f, "pin={}&", BASE64.encode(pin))?;
+        }
+        write!(f, "token={}{}", prefix(self.role), BASE64.encode(self.token.expose()))
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ticket({SCHEME}{}:{}, {:?})", self.host, self.port, self.role)
+    }
+}
+
+/// Each role's tokens begin differently, so that one of the wrong kind is refused before any
+/// packet is sent.
+fn prefix(role: Role) -> &'static str {
+    match role {
+        Role::Node => "ern_",
+        Role::Client => "erc_",
+        Role::Admin => "era_",
+    }
+}
+
+impl FromStr for Ticket {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let Address { host, port, pin, token } = text.parse()?;
+        let (role, token) = token.ok_or_else(|| bad("token is missing"))?;
+        Ok(Self { host, port, pin, role, token })
+    }
+}
+
+/// A ticket, or one without a token for those who have a certificate.
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) pin: Option<Pin>,
+    pub(crate) token: Option<(Role, Token)>,
+}
+
+impl FromStr for Address {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let rest = text.strip_prefix(SCHEME).ok_or_else(|| bad("scheme is not `easyremote`"))?;
+        let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (host, port) =
+            host_and_port(address).ok_or_else(|| bad("address is not `host:port`"))?;
+        let (mut pin, mut token) = (None, None);
+        for pair in query.split('&').filter(|_| !query.is_empty()) {
+            let twice = match pair.split_once('=') {
+                Some(("pin", value)) => pin.replace(value),
+                Some(("token", value)) => token.replace(value),
+                _ => return Err(bad("query has a part that is neither `pin` nor `token`")),
+            };
+            if twice.is_some() {
+                return Err(bad("query says one thing twice"));
+            }
+        }
+        let wrong_pin = || bad("pin is not 32 bytes in base64url");
+        let pin = pin.map(|pin| decode(pin).ok_or_else(wrong_pin)).transpose()?;
+        let token = token.map(read_token).transpose()?;
+        Ok(Self { host, port, pin, token })
+    }
+}
+
+fn read_token(text: &str) -> Result<(Role, Token), Error> {
+    let (role, token) = Role::ALL
+        .into_iter()
+        .find_map(|role| Some((role, text.strip_prefix(prefix(role))?)))
+        .ok_or_else(|| bad("token begins with none of `ern_`, `erc_` and `era_`"))?;
+    let token = decode(token).ok_or_else(|| bad("token is not 32 bytes in base64url"))?;
+    Ok((role, Token::new(token)))
+}
+
+fn bad(part: &str) -> Error {
+    let text = format!(
+        "the ticket's {part}; a ticket is `{SCHEME}host:port?pin=..&token=..`, as the gateway \
+         prints it"
+    );
+    Error::new(ErrorKind::Unavailable, text)
+}
+
+fn decode(text: &str) -> Option<[u8; 32]> {
+    BASE64.decode(text).ok()?.try_into().ok()
+}
+
+/// Splits `host:port`, `1.2.3.4:port` or `[::1]:port`; the brackets stay with the host.
+pub(crate) fn host_and_port(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    // Whatever else is there, such as the rest of a ticket, would be shown as a host's name.
+    let is_name = |text: &str| {
+        !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-._".contains(c))
+    };
+    let fine = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(v6) => {
+            // As in `fe80::1%eth0`.
+            let (address, zone) = v6.split_once('%').unwrap_or((v6, "0"));
+            address.parse::<std::net::Ipv6Addr>().is_ok() && is_name(zone)
+        }
+        None => is_name(host),
+    };
+    Some((fine.then(|| host.to_owned())?, port.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Ticket {
+        Ticket {
+            host: "gw.example.com".into(),
+            port: 8080,
+            pin: Some([1; 32]),
+            role: Role::Client,
+            token: Token::new([2; 32]),
+        }
+    }
+
+    #[test]
+    fn tickets_survive_text() {
+        assert_eq!(sample().to_string().parse::<Ticket>().unwrap(), sample());
+        for role in Role::ALL {
+            let v6 = Ticket { host: "[::1]".into(), role, ..sample() };
+            assert_eq!(v6.to_string().parse::<Ticket>().unwrap(), v6);
+        }
+        let unpinned = sample().without_pin();
+        assert!(unpinned.to_string().starts_with("easyremote://gw.example.com:8080?token=erc_"));
+        assert_eq!(unpinned.to_string().parse::<Ticket>().unwrap(), unpinned);
+    }
+
+    #[test]
+    fn a_ticket_can_be_for_another_address() {
+        let moved = sample().at("[::1]:443").unwrap();
+        assert_eq!((moved.host.as_str(), moved.port), ("[::1]", 443));
+        assert!(sample().at("gw.example.com").is_err());
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_nothing_else() {
+        for fine in ["host", "gw-1.example.com", "10.0.0.1", "[::1]", "[fe80::1%eth0]", "bücher.de"]
+        {
+            assert_eq!(host_and_port(&format!("{fine}:80")), Some((fine.to_owned(), 80)));
+        }
+        for odd in [
+            "",
+            "[]",
+            "[host]",
+            "::1",
+            "a b",
+            "a?token=x",
+            "[::1?pin=x]",
+            "[::1%&token=x]",
+            "[::1%]",
+        ] {
+            assert_eq!(host_and_port(&format!("{odd}:80")), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn debug_hides_the_token() {
+        let text = format!("{:?}", sample());
+        assert!(!text.contains(&BASE64.encode([2; 32])), "{text}");
+    }
+
+    #[test]
+    fn a_damaged_ticket_names_the_part() {
+        let good = sample().to_string();
+        for (bad, part) in [
+            (good.replace("easyremote://", "https://"), "scheme"),
+            (good.replace(":8080", ""), "address"),
+            (good.replace("pin=AQEB", "pin="), "pin"),
+            (good.replace("&token", "&tokem"), "query"),
+            (good.replace("erc_", "erx_"), "token"),
+            (good.replace("erc_AgIC", "erc_"), "token"),
+            (good.split('?').next().unwrap().to_owned(), "token"),
+            (good.split('&').next().unwrap().to_owned(), "token"),
+            (format!("{good}&pin=x"), "query"),
+            (format!("{good}&"), "query"),
+        ] {
+            let error = bad.parse::<Ticket>().unwrap_err();
+            assert!(error.to_string().starts_with(&format!("the ticket's {part}")), "{error}");
+        }
+    }
+}

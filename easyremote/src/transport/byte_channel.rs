@@ -1,0 +1,301 @@
+//! Handing bytes from one thread to another in batches.
+//!
+//! A stream's producer and its consumer live on different runtimes: items are encoded and decoded
+//! where the user's code runs, and written and read on the role's I/O thread. Whatever has been fed
+//! since the last take is taken as one batch, so that a fast producer costs one wake-up per batch
+//! and a slow one none of the latency. Feeding waits while a limit of bytes is pending, which is
+//! how backpressure crosses the threads.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use tokio::time::timeout;
+
+/// Connects a feeder to a taker, with about `limit` bytes between them: a feed waits until less
+/// than that is pending, and then goes in whole.
+pub(crate) fn byte_channel<E>(limit: usize) -> (ByteSender<E>, ByteReceiver<E>) {
+    let state = State {
+        pending: Vec::new(),
+        tail: Vec::new(),
+        bytes: 0,
+        end: None,
+        ended: false,
+        closed: false,
+        feeder: None,
+        taker: None,
+    };
+    let shared = Arc::new(Shared { state: Mutex::new(state), limit, asked: AtomicU64::new(0) });
+    (ByteSender { shared: shared.clone() }, ByteReceiver { shared })
+}
+
+#[derive(Debug)]
+struct Shared<E> {
+    state: Mutex<State<E>>,
+    limit: usize,
+    /// Rises whenever the taker's owner asks for something, also if it has it already.
+    asked: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State<E> {
+    pending: Vec<Bytes>,
+    /// Small pieces fed after all that is in `pending`, put together.
+    tail: Vec<u8>,
+    /// Bytes in `pending` and `tail`.
+    bytes: usize,
+    /// How the feeder ended; comes after all that is pending.
+    end: Option<E>,
+    /// The feeder is gone.
+    ended: bool,
+    /// The taker is gone.
+    closed: bool,
+    /// Woken when something has been taken, or the taker is gone.
+    feeder: Option<Waker>,
+    /// Woken when something has been fed, or the feeder is gone.
+    taker: Option<Waker>,
+}
+
+impl<E> Shared<E> {
+    fn lock(&self) -> MutexGuard<'_, State<E>> {
+        // Nothing panics under the lock, so a poisoned state is still a whole one.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Pieces shorter than this are copied together; longer ones are handed over as they are.
+const SMALL: usize = 4 << 10;
+
+impl<E> State<E> {
+    fn put(&mut self, bytes: &mut Vec<u8>) {
+        self.bytes += bytes.len();
+        if bytes.len() < SMALL {
+            self.tail.append(bytes);
+        } else {
+            self.close_tail();
+            self.pending.push(std::mem::take(bytes).into());
+        }
+    }
+
+    fn close_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.pending.push(std::mem::take(&mut self.tail).into());
+        }
+    }
+}
+
+/// Wakes after the lock is released, so that the woken thread does not run into it.
+fn release<E>(mut state: MutexGuard<'_, State<E>>, side: fn(&mut State<E>) -> &mut Option<Waker>) {
+    let waker = side(&mut state).take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+fn wait(slot: &mut Option<Waker>, context: &Context<'_>) {
+    match slot {
+        Some(waker) => waker.clone_from(context.waker()),
+        None => *slot = Some(context.waker().clone()),
+    }
+}
+
+/// The taker is gone: nobody wants the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Closed;
+
+/// The end that bytes go in at.
+///
+/// Dropping it without [`end`](Self::end) ends the hand-over without an `E`.
+#[derive(Debug)]
+pub(crate) struct ByteSender<E> {
+    shared: Arc<Shared<E>>,
+}
+
+impl<E> ByteSender<E> {
+    /// Hands the contents of `bytes` over and leaves it empty, after waiting until less than the
+    /// limit is pending.
+    ///
+    /// # Cancel safety
+    /// Either everything was handed over, or nothing.
+    pub(crate) async fn feed(&mut self, bytes: &mut Vec<u8>) -> Result<(), Closed> {
+        self.feed_with(|state| state.put(bytes)).await
+    }
+
+    /// [`feed`](Self::feed) for what is in shared buffers already; copies nothing.
+    pub(crate) async fn feed_chunks(&mut self, chunks: &[Bytes]) -> Result<(), Closed> {
+        self.feed_with(|state| {
+            state.bytes += chunks.iter().map(Bytes::len).sum::<usize>();
+            state.close_tail();
+            state.pending.extend_from_slice(chunks);
+        })
+        .await
+    }
+
+    /// [`feed`](Self::feed), for hand-written futures.
+    pub(crate) fn poll_feed(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &mut Vec<u8>,
+    ) -> Poll<Result<(), Closed>> {
+        let mut put = Some(|state: &mut State<E>| state.put(bytes));
+        self.poll_feed_with(context, &mut put)
+    }
+
+    async fn feed_with(&mut self, put: impl FnOnce(&mut State<E>)) -> Result<(), Closed> {
+        let mut put = Some(put);
+        poll_fn(|context| self.poll_feed_with(context, &mut put)).await
+    }
+
+    fn poll_feed_with(
+        &mut self,
+        context: &mut Context<'_>,
+        put: &mut Option<impl FnOnce(&mut State<E>)>,
+    ) -> Poll<Result<(), Closed>> {
+        let mut state = self.shared.lock();
+        if state.closed {
+            return Poll::Ready(Err(Closed));
+        }
+        if state.bytes >= self.shared.limit {
+            wait(&mut state.feeder, context);
+            return Poll::Pending;
+        }
+        if let Some(put) = put.take() {
+            put(&mut state);
+        }
+        release(state, |state| &mut state.taker);
+        Poll::Ready(Ok(()))
+    }
+
+    /// [`feed`](Self::feed) without waiting: for the last piece, whose length its maker bounds.
+    pub(crate) fn feed_at_once(&mut self, bytes: &mut Vec<u8>) {
+        let mut state = self.shared.lock();
+        if !state.closed && !bytes.is_empty() {
+            state.put(bytes);
+            release(state, |state| &mut state.taker);
+        }
+    }
+
+    /// [`feed_chunks`](Self::feed_chunks), for as long as the taker's owner asks for something at
+    /// least once in `patience`, or a little more; `None` if it has not.
+    pub(crate) async fn feed_patiently(
+        &mut self,
+        chunks: &[Bytes],
+        patience: Duration,
+    ) -> Option<Result<(), Closed>> {
+        /// How often it is looked at in that time.
+        const LOOKS: u32 = 4;
+        let shared = self.shared.clone();
+        let mut feeding = pin!(self.feed_chunks(chunks));
+        // As a rule there is room at once, and no need of a clock.
+        if let Some(fed) = feeding.as_mut().now_or_never() {
+            return Some(fed);
+        }
+        let (mut asked, mut silent) = (shared.asked.load(Ordering::Relaxed), 0);
+        while silent < LOOKS {
+            match timeout(patience / LOOKS, feeding.as_mut()).await {
+                Ok(fed) => return Some(fed),
+                Err(_) => {
+                    let now = shared.asked.load(Ordering::Relaxed);
+                    silent = if now == asked { silent + 1 } else { 0 };
+                    asked = now;
+                }
+            }
+        }
+        None
+    }
+
+    /// Ends the hand-over; `end` reaches the taker after everything fed before.
+    pub(crate) fn end(&mut self, end: E) {
+        let mut state = self.shared.lock();
+        state.end = Some(end);
+        state.ended = true;
+        release(state, |state| &mut state.taker);
+    }
+
+    /// Resolves when the taker is gone.
+    pub(crate) async fn closed(&mut self) {
+        poll_fn(|context| {
+            let mut state = self.shared.lock();
+            if state.closed {
+                return Poll::Ready(());
+            }
+            wait(&mut state.feeder, context);
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl<E> Drop for ByteSender<E> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.ended = true;
+        release(state, |state| &mut state.taker);
+    }
+}
+
+/// What a [`ByteReceiver`] gets.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Received<E> {
+    /// Everything fed since the last take.
+    Batch(Vec<Bytes>),
+    /// The feeder has ended; `None` if it was dropped without saying how.
+    End(Option<E>),
+}
+
+/// The end that bytes come out at. Dropping it tells the feeder.
+#[derive(Debug)]
+pub(crate) struct ByteReceiver<E> {
+    shared: Arc<Shared<E>>,
+}
+
+impl<E> ByteReceiver<E> {
+    /// Notes that the owner wants something, be it of what it has taken before.
+    pub(crate) fn ask(&mut self) {
+        // Nobody else writes it, so that it need not be done in one step, which takes longer.
+        let asked = self.shared.asked.load(Ordering::Relaxed);
+        self.shared.asked.store(asked.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Waits for bytes and takes all that are pending. Cancel safe.
+    pub(crate) async fn take(&mut self) -> Received<E> {
+        poll_fn(|context| self.poll_take(context)).await
+    }
+
+    /// [`take`](Self::take), for hand-written futures.
+    pub(crate) fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<Received<E>> {
+        let mut state = self.shared.lock();
+        if state.bytes > 0 {
+            state.bytes = 0;
+            state.close_tail();
+            let batch = std::mem::take(&mut state.pending);
+            release(state, |state| &mut state.feeder);
+            return Poll::Ready(Received::Batch(batch));
+        }
+        if state.ended {
+            return Poll::Ready(Received::End(state.end.take()));
+        }
+        wait(&mut state.taker, context);
+        Poll::Pending
+    }
+}
+
+impl<E> Drop for ByteReceiver<E> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        // Nobody will take it.
+        let pending = std::mem::take(&mut state.pending);
+        release(state, |state| &mut state.feeder);
+        drop(pending);
+    }
+}
+
+#[cfg(test)]
+mod tests;

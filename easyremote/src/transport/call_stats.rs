@@ -1,0 +1,79 @@
+//! Counting the calls of a link.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::error::Error;
+use crate::transport::connection::ManagedConnection;
+use crate::wire::kind::Kind;
+
+/// What is counted of the calls that are made over a [`ManagedConnection`].
+#[derive(Debug, Default)]
+pub(crate) struct CallStats {
+    /// Under way now.
+    pub(crate) in_flight: AtomicU64,
+    /// Those of them that give a stream.
+    pub(crate) streams: AtomicU64,
+    /// Begun since the start.
+    pub(crate) calls: AtomicU64,
+    /// Attempts since the start that were not a call's first.
+    pub(crate) retries: AtomicU64,
+}
+
+/// Counts a call as one under way for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct CallGuard {
+    link: Arc<ManagedConnection>,
+    gives_stream: bool,
+}
+
+impl CallGuard {
+    pub(crate) fn new(link: &Arc<ManagedConnection>, kind: Kind) -> Self {
+        let gives_stream = kind.gives_stream();
+        let tally = &link.tally;
+        tally.calls.fetch_add(1, Ordering::Relaxed);
+        tally.in_flight.fetch_add(1, Ordering::Relaxed);
+        if gives_stream {
+            tally.streams.fetch_add(1, Ordering::Relaxed);
+        }
+        Self { link: link.clone(), gives_stream }
+    }
+
+    /// Runs `call` on the thread of its connection, and counts it until it has ended or is aborted.
+    pub(crate) fn spawn<F>(self, call: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let link = self.link.clone();
+        link.spawn(async move {
+            let _counted = self;
+            call.await
+        })
+    }
+}
+
+impl Drop for CallGuard {
+    fn drop(&mut self) {
+        let tally = &self.link.tally;
+        tally.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.gives_stream {
+            tally.streams.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl ManagedConnection {
+    /// What is counted of its calls.
+    pub(crate) fn tally(&self) -> &CallStats {
+        &self.tally
+    }
+
+    /// Notes that a call is made again, `pause` after it failed with `error`.
+    pub(crate) fn note_retry(&self, error: &Error, pause: Duration) {
+        self.tally.retries.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(%error, ?pause, "call is made again");
+    }
+}

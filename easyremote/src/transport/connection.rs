@@ -1,0 +1,243 @@
+//! A connection to a gateway that is kept up, as those see it who open calls on it.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use crate::error::{Error, ErrorKind, Executed};
+use crate::gauge::{Gauge, MemoryCharge, RetryBudget};
+use crate::transport::auth::identity::random;
+use crate::transport::call_stats::CallStats;
+use crate::transport::mux;
+use crate::transport::mux::client::ClientMux;
+use crate::transport::quic::windows::StreamWindows;
+use crate::transport::reassembly::ReassemblyBudget;
+use crate::wire::header::CallId;
+use crate::wire::limits::{MAX_PARKED, MAX_PARKED_BYTES, MAX_UNFINISHED_ANSWERS, STALL_TIMEOUT};
+
+/// What calls need of a connection that somebody else keeps up: a client, or a node for the calls
+/// of its functions.
+#[derive(Debug)]
+pub(crate) struct ManagedConnection {
+    /// Of the thread that owns the connection: everything that touches its streams runs there.
+    io: Handle,
+    state: watch::Receiver<ConnectionState>,
+    /// Longest wait for the connection, and then for a stream on it.
+    pub(crate) connect_timeout: Duration,
+    /// Longest message that this side allows, in bytes.
+    pub(crate) max_message: usize,
+    /// Longest time that a stream is kept of which nothing is read although there is something.
+    pub(crate) stall_timeout: Duration,
+    pub(crate) retries: RetryBudget,
+    pub(crate) room: Arc<ReassemblyBudget>,
+    /// Calls that wait for the connection, and the bytes of their arguments.
+    parked: AtomicU64,
+    parked_bytes: Arc<AtomicU64>,
+    pub(super) tally: CallStats,
+    /// Connections that were made after the first one; its keeper counts them.
+    pub(crate) reconnects: Arc<AtomicU64>,
+    /// First half of every call id: no two links share it.
+    id: [u8; 8],
+    /// Second half of the next one.
+    next: AtomicU64,
+}
+
+/// Whether there is a connection.
+#[derive(Clone, Debug)]
+pub(crate) enum ConnectionState {
+    /// Not now; calls wait.
+    Connecting,
+    /// Not now, and not before somebody changes something: no gateway lets this peer in. Calls do
+    /// not wait for that.
+    Refused(Error),
+    /// There is. Whoever opens a call keeps the `Arc` for as long as the call lasts, so that the
+    /// keeper of the connection can tell when nobody uses it any more.
+    Connected(Arc<LiveConnection>),
+    /// Not any more.
+    Closed,
+}
+
+/// A connection that is up.
+#[derive(Debug)]
+pub(crate) struct LiveConnection {
+    pub(crate) connection: quinn::Connection,
+    pub(crate) credits: Arc<StreamWindows>,
+    /// Longest message that both sides allow, in bytes.
+    pub(crate) max_message: usize,
+    /// For small calls, unless each is to have a stream of its own.
+    pub(crate) mux: Option<Arc<ClientMux>>,
+    /// Since when it has been up, if it follows another one.
+    follows: Option<Instant>,
+    /// Dropped with the last user.
+    _used: mpsc::Sender<Infallible>,
+}
+
+/// Resolves when nobody uses a connection any more.
+#[derive(Debug)]
+pub(crate) struct IdleSignal(mpsc::Receiver<Infallible>);
+
+impl LiveConnection {
+    /// `muxes` is for small calls that share a stream, and what their long answers have room in. To
+    /// be called on the I/O thread.
+    pub(crate) fn new(
+        connection: quinn::Connection,
+        credits: Arc<StreamWindows>,
+        max_message: usize,
+        muxes: Option<Arc<ReassemblyBudget>>,
+        again: bool,
+    ) -> (Self, IdleSignal) {
+        let (_used, unused) = mpsc::channel(1);
+        let follows = again.then(Instant::now);
+        let mux = muxes
+            .map(|room| mux::client::open(connection.clone(), credits.clone(), max_message, room));
+        (Self { connection, credits, max_message, mux, follows, _used }, IdleSignal(unused))
+    }
+
+    /// How much longer than this side others may take to come back, if all take at most `limit`:
+    /// what has cut this connection's predecessor may have cut theirs.
+    pub(crate) fn others_may_take(&self, limit: Duration) -> Duration {
+        self.follows.map_or(Duration::ZERO, |since| limit.saturating_sub(since.elapsed()))
+    }
+}
+
+impl IdleSignal {
+    /// Waits until the [`LiveConnection`] is dropped. Cancel safe.
+    pub(crate) async fn wait(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+impl ManagedConnection {
+    /// A link whose keeper runs on `io` and publishes its state.
+    ///
+    /// # Errors
+    /// `Unavailable` if the system gives no random numbers.
+    pub(crate) fn new(
+        io: Handle,
+        state: watch::Receiver<ConnectionState>,
+        connect_timeout: Duration,
+        max_message: usize,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            io,
+            state,
+            connect_timeout,
+            max_message,
+            stall_timeout: STALL_TIMEOUT,
+            retries: RetryBudget::default(),
+            room: Arc::new(ReassemblyBudget::new(MAX_UNFINISHED_ANSWERS, max_message)),
+            parked: AtomicU64::new(0),
+            parked_bytes: Arc::default(),
+            tally: CallStats::default(),
+            reconnects: Arc::default(),
+            id: random()?,
+            next: AtomicU64::new(0),
+        })
+    }
+
+    /// An id for a call that no other call has.
+    pub(crate) fn next_call_id(&self) -> CallId {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.id);
+        id[8..].copy_from_slice(&self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        id
+    }
+
+    /// Runs `task` on the thread of the connection.
+    pub(crate) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.io.spawn(task)
+    }
+
+    /// Calls that wait for the connection, and the bytes of their arguments.
+    pub(crate) fn parked(&self) -> (u64, u64) {
+        (self.parked.load(Ordering::Relaxed), self.parked_bytes.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(*self.state.borrow(), ConnectionState::Connected(_))
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(*self.state.borrow(), ConnectionState::Closed)
+    }
+
+    /// Resolves when the link is closed for good.
+    pub(crate) async fn closed(&self) {
+        let mut state = self.state.clone();
+        // An error says that the keeper, and the sender with it, is gone: also closed.
+        let _ = state.wait_for(|state| matches!(state, ConnectionState::Closed)).await;
+    }
+
+    /// The connection, if there is one now.
+    pub(crate) fn live(&self) -> Option<Arc<LiveConnection>> {
+        match &*self.state.borrow() {
+            ConnectionState::Connected(live) => Some(live.clone()),
+            _ => None,
+        }
+    }
+
+    /// Waits for a connection, for as long as connecting may take; `bytes` is how much the caller
+    /// holds meanwhile.
+    ///
+    /// # Errors
+    /// `Overloaded` if too many wait already, `Unavailable` if there is no connection in time,
+    /// `ConnectionLost` if there will be none; what the gateway said if it refuses this peer.
+    pub(crate) async fn connection(&self, bytes: usize) -> Result<Arc<LiveConnection>, Error> {
+        let closed = || Error::new(ErrorKind::ConnectionLost, "the client has been closed");
+        let usable = |state: &ConnectionState| match state {
+            ConnectionState::Connecting => false,
+            // One that has broken is as good as none, before its keeper has noticed as well.
+            ConnectionState::Connected(live) => live.connection.close_reason().is_none(),
+            ConnectionState::Refused(_) | ConnectionState::Closed => true,
+        };
+        let live = |state: &ConnectionState| match state {
+            ConnectionState::Connected(live) => Ok(live.clone()),
+            ConnectionState::Refused(error) => Err(error.clone().with_executed(Executed::No)),
+            ConnectionState::Connecting | ConnectionState::Closed => Err(closed()),
+        };
+        {
+            let now = self.state.borrow();
+            if usable(&now) {
+                return live(&now);
+            }
+        }
+        let _parked = self.park(bytes)?;
+        let mut state = self.state.clone();
+        let limit = self.connect_timeout;
+        match timeout(limit, state.wait_for(usable)).await {
+            Ok(Ok(state)) => live(&state),
+            Ok(Err(_)) => Err(closed()),
+            Err(_) => {
+                let text = format!("the connection to the gateway did not come back in {limit:?}");
+                Err(Error::new(ErrorKind::Unavailable, text))
+            }
+        }
+    }
+
+    /// A place for a call that waits, and for its arguments.
+    fn park(&self, bytes: usize) -> Result<(Gauge<'_>, MemoryCharge), Error> {
+        let place = Gauge::up(&self.parked);
+        let mut charge = MemoryCharge::new(&self.parked_bytes, MAX_PARKED_BYTES);
+        let (fits, parked) = (charge.grow_to(bytes), self.parked.load(Ordering::Relaxed));
+        // One may always wait, however long its arguments.
+        if parked == 1 || (fits && parked <= MAX_PARKED) {
+            return Ok((place, charge));
+        }
+        let text = format!(
+            "there is no connection to the gateway now, and {MAX_PARKED} calls, or calls with \
+             {} MiB of arguments, wait for it already",
+            MAX_PARKED_BYTES >> 20
+        );
+        Err(Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(250)))
+    }
+}

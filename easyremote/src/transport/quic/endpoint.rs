@@ -1,0 +1,383 @@
+//! UDP sockets and QUIC endpoints, with this library's limits instead of quinn's defaults.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
+use ring::hmac;
+use rustls::sign::CertifiedKey;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::error::{Error, ErrorKind};
+use crate::transport::auth::certificates::ServerCertResolver;
+use crate::transport::auth::identity::Identity;
+use crate::transport::auth::tls::{self, Expected};
+use crate::transport::quic::windows::FIRST_WINDOW;
+use crate::transport::quinn_ext::congestion::LenientConfig;
+use crate::transport::quinn_ext::ids::StableIds;
+use crate::wire::limits::{IDLE_TIMEOUT, MAX_OVERFLOWS, MAX_STREAM_WINDOW};
+
+/// Size of a socket's buffers, each way: with the common default of 208 KiB the kernel drops
+/// packets whenever a few megabytes are under way.
+const SOCKET_BUFFER: usize = 4 << 20;
+
+/// Streams that a peer has open beside its calls: the control stream and a mux.
+const FOR_GOOD: u32 = 2;
+
+/// What a peer may send in all before it has proven who it is, in bytes.
+const UNAUTHENTICATED_WINDOW: u32 = 64 << 10;
+
+/// Bytes that quinn keeps per connection until they are acknowledged.
+pub(crate) const SEND_WINDOW: u64 = 16 << 20;
+
+/// Longest packet that is tried where none leaves the machine, in bytes of UDP payload.
+///
+/// A loopback interface carries 16,384 bytes (macOS) or 65,536 (Linux). With 16 KiB a packet, calls
+/// cost a sixth less and bulk goes twice as fast as with the 1,452 bytes of an Ethernet; with 64 KiB it
+/// is hardly better (`benches/README.md`), and a connection's buffer would be longer than it is for others.
+const LOCAL_MTU: u16 = 16_384 - 48;
+
+/// The gateway's endpoint.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    endpoint: quinn::Endpoint,
+    /// For peers on this machine.
+    local: Arc<quinn::ServerConfig>,
+}
+
+impl Listener {
+    /// Binds it; it `asks` for certificates of peers, or not. To be called on the I/O thread.
+    ///
+    /// # Errors
+    /// `Unavailable` if the address cannot be had.
+    pub(crate) fn bind(
+        address: SocketAddr,
+        identity: &Identity,
+        shown: Arc<ServerCertResolver>,
+        asks: bool,
+    ) -> Result<Self, Error> {
+        let mut config = quinn::ServerConfig::with_crypto(tls::server(shown, asks)?);
+        // Packets of peers that wait to be accepted, which they are at once; quinn's defaults are
+        // 65,536 peers and 100 MiB.
+        config
+            .max_incoming(1_024)
+            .incoming_buffer_size(64 << 10)
+            .incoming_buffer_size_total(16 << 20);
+        let mut local = config.clone();
+        local.transport_config(Arc::new(listening_transport(Path::Local)));
+        config.transport_config(Arc::new(listening_transport(Path::Network)));
+        let mut own = stable_config(identity);
+        accept_packets(&mut own, Path::Local);
+        let endpoint = endpoint(address, own, Some(config))
+            .map_err(|error| error_at(&format!("cannot listen on `{address}`"), error))?;
+        Ok(Self { endpoint, local: Arc::new(local) })
+    }
+
+    pub(crate) fn endpoint(&self) -> &quinn::Endpoint {
+        &self.endpoint
+    }
+
+    /// Begins the handshake with a peer.
+    ///
+    /// # Errors
+    /// Its first packet was no good.
+    pub(crate) fn accept(
+        &self,
+        incoming: quinn::Incoming,
+    ) -> Result<quinn::Connecting, quinn::ConnectionError> {
+        match Path::between(incoming.local_ip(), incoming.remote_address().ip()) {
+            Path::Local => incoming.accept_with(self.local.clone()),
+            Path::Network => incoming.accept(),
+        }
+    }
+}
+
+/// Where the packets of a connection go.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Path {
+    /// Nowhere out of this machine.
+    Local,
+    Network,
+}
+
+impl Path {
+    fn between(local: Option<IpAddr>, remote: IpAddr) -> Self {
+        // IPv4 addresses look like IPv6 ones on a socket for both.
+        let remote = remote.to_canonical();
+        match remote.is_loopback() || local.is_some_and(|local| local.to_canonical() == remote) {
+            true => Self::Local,
+            false => Self::Network,
+        }
+    }
+
+    /// The path that the system has for packets to `remote`.
+    fn to(remote: SocketAddr) -> Self {
+        let local = || {
+            let socket = UdpSocket::bind(unspecified(remote)).ok()?;
+            // Sends nothing, only looks for the route.
+            socket.connect(remote).ok()?;
+            Some(socket.local_addr().ok()?.ip())
+        };
+        Self::between(local(), remote.ip())
+    }
+}
+
+/// Opens an endpoint to dial a gateway at `remote` that is known like this, with this certificate
+/// if it asks for one, if it may open `streams` calls here. Calls are made in the other direction
+/// too, also by a node.
+pub(crate) fn dialling(
+    remote: SocketAddr,
+    expected: Expected,
+    own: Option<CertifiedKey>,
+    streams: u32,
+) -> Result<quinn::Endpoint, Error> {
+    let path = Path::to(remote);
+    let mut config = EndpointConfig::default();
+    accept_packets(&mut config, path);
+    let mut endpoint = endpoint(unspecified(remote), config, None)
+        .map_err(|error| error_at("cannot open a UDP socket", error))?;
+    let mut config = quinn::ClientConfig::new(tls::client(expected, own)?);
+    config.transport_config(Arc::new(dialling_transport(path, streams)));
+    endpoint.set_default_client_config(config);
+    Ok(endpoint)
+}
+
+/// Any address of the family of `remote`, and any port.
+fn unspecified(remote: SocketAddr) -> SocketAddr {
+    match remote {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
+
+/// Lets a client, once it has proven who it is, open its calls.
+pub(crate) fn admit_client(connection: &quinn::Connection, calls: u32) -> Allowance {
+    connection.set_receive_window(varint(FIRST_WINDOW));
+    Allowance::new(connection, calls)
+}
+
+/// Lets a node, once it has proven who it is, answer calls, and make those of its functions.
+pub(crate) fn admit_node(connection: &quinn::Connection, calls: u32) -> Allowance {
+    connection.set_max_concurrent_uni_streams(VarInt::from_u32(MAX_OVERFLOWS));
+    connection.set_receive_window(varint(FIRST_WINDOW));
+    Allowance::new(connection, calls)
+}
+
+/// How many calls a peer may have open: few until it needs more, and `most` in the end.
+///
+/// quinn has a place for each stream that there may be, some 100 kB for all of them, and most peers
+/// never have many calls open.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    connection: quinn::Connection,
+    calls: u32,
+    most: u32,
+}
+
+impl Allowance {
+    /// A burst of 1,024 calls takes three round trips more with it than without.
+    const FIRST: u32 = 128;
+
+    fn new(connection: &quinn::Connection, most: u32) -> Self {
+        let calls = Self::FIRST.min(most);
+        connection.set_max_concurrent_bi_streams(credit(calls, FOR_GOOD));
+        Self { connection: connection.clone(), calls, most }
+    }
+
+    /// Notes that so many are open; allows more before they are as many as there may be.
+    pub(crate) fn note(&mut self, open: usize) {
+        if open > self.calls as usize / 2 && self.calls < self.most {
+            self.calls = (self.calls * 2).min(self.most);
+            self.connection.set_max_concurrent_bi_streams(credit(self.calls, FOR_GOOD));
+        }
+    }
+}
+
+/// The limit to announce so that a peer can always have `calls` open, and `more` for good.
+///
+/// quinn tells its peer of streams that are closed only when they are more than an eighth of the
+/// limit, so that up to an eighth of it is of no use at times.
+fn credit(calls: u32, more: u32) -> VarInt {
+    let calls = match calls {
+        0 => 0,
+        _ => calls.saturating_add(calls / 7 + 2),
+    };
+    VarInt::from_u32(calls.saturating_add(more))
+}
+
+fn varint(bytes: u64) -> VarInt {
+    VarInt::from_u64(bytes).unwrap_or(VarInt::MAX)
+}
+
+fn common_transport(path: Path) -> TransportConfig {
+    let mut config = TransportConfig::default();
+    if path == Path::Local {
+        // Found by probes, like any other (RFC 8899): a proxy may carry less.
+        let mut discovery = MtuDiscoveryConfig::default();
+        discovery.upper_bound(LOCAL_MTU);
+        config.mtu_discovery_config(Some(discovery));
+        // quinn puts up to ten packets into one system call, which takes 64 KiB in all.
+        config.enable_segmentation_offload(false);
+    }
+    config
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        // What a stream may grow to; see `transport::credit` for what it begins with.
+        .stream_receive_window(varint(MAX_STREAM_WINDOW))
+        .send_window(SEND_WINDOW)
+        .congestion_controller_factory(Arc::new(LenientConfig::default()))
+        .max_idle_timeout(quinn::IdleTimeout::try_from(IDLE_TIMEOUT).ok());
+    config
+}
+
+fn listening_transport(path: Path) -> TransportConfig {
+    let mut config = common_transport(path);
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .receive_window(VarInt::from_u32(UNAUTHENTICATED_WINDOW));
+    config
+}
+
+fn dialling_transport(path: Path, streams: u32) -> TransportConfig {
+    let mut config = common_transport(path);
+    config
+        // Beside the calls, the gateway has a mux open at a node; at a client it opens nothing.
+        .max_concurrent_bidi_streams(credit(streams, streams.min(1)))
+        .max_concurrent_uni_streams(VarInt::from_u32(MAX_OVERFLOWS))
+        .receive_window(varint(FIRST_WINDOW));
+    config
+}
+
+/// Has an endpoint take packets as long as such a path may carry.
+fn accept_packets(config: &mut EndpointConfig, path: Path) {
+    if path == Path::Local
+        && let Err(error) = config.max_udp_payload_size(LOCAL_MTU)
+    {
+        // It is within the bounds of RFC 9000, section 18.2.
+        tracing::debug!(%error, "packets stay short");
+    }
+}
+
+/// Keys that a gateway keeps over restarts. A peer that was connected to an earlier process then
+/// gets a stateless reset (RFC 9000, section 10.3) for its next packet: the new process recognises
+/// the connection id as one of its own making, and can make the token that the peer expects.
+fn stable_config(identity: &Identity) -> EndpointConfig {
+    let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &identity.derive("stateless reset"));
+    let mut config = EndpointConfig::new(Arc::new(reset_key));
+    let id_key = identity.derive("connection ids");
+    config.cid_generator(move || Box::new(StableIds::new(&id_key)));
+    // Many peers may have to be told; quinn's default is one each 20 ms.
+    config.min_reset_interval(Duration::from_millis(1));
+    config
+}
+
+fn endpoint(
+    local: SocketAddr,
+    config: EndpointConfig,
+    server: Option<quinn::ServerConfig>,
+) -> std::io::Result<quinn::Endpoint> {
+    #[cfg(unix)]
+    let runtime = crate::transport::quinn_ext::socket::Runtime;
+    #[cfg(not(unix))]
+    let runtime = quinn::TokioRuntime;
+    quinn::Endpoint::new(config, server, bind(local)?, Arc::new(runtime))
+}
+
+fn bind(local: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    if local.is_ipv6() && local.ip().is_unspecified() {
+        // Reach, and be reached by, IPv4 peers as well; some systems only do one.
+        if let Err(error) = socket.set_only_v6(false) {
+            tracing::debug!(%error, "the IPv6 socket does not carry IPv4");
+        }
+    }
+    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER)?;
+    // Linux reports twice what it grants, for its own book-keeping (socket(7)).
+    let share = if cfg!(target_os = "linux") { 2 } else { 1 };
+    let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?) / share;
+    if granted < SOCKET_BUFFER {
+        tracing::warn!(
+            granted,
+            wanted = SOCKET_BUFFER,
+            "small UDP buffers make large messages slower; on Linux, raise net.core.rmem_max and \
+             net.core.wmem_max"
+        );
+    }
+    socket.bind(&local.into())?;
+    Ok(socket.into())
+}
+
+fn error_at(what: &str, error: std::io::Error) -> Error {
+    let text = match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!("{what}: the port is taken"),
+        _ => format!("{what}: {error}"),
+    };
+    Error::new(ErrorKind::Unavailable, text).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::auth::identity::SERVER_NAME;
+
+    #[test]
+    fn paths_that_end_where_they_begin_are_local() {
+        let path = |local: &str, remote: &str| {
+            Path::between(Some(local.parse().unwrap()), remote.parse().unwrap())
+        };
+        for (local, remote) in [
+            ("127.0.0.1", "127.0.0.2"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("192.0.2.1", "::ffff:192.0.2.1"),
+        ] {
+            assert_eq!(path(local, remote), Path::Local, "{local} {remote}");
+        }
+        assert_eq!(path("192.0.2.1", "192.0.2.2"), Path::Network);
+        assert_eq!(path("2001:db8::1", "2001:db8::2"), Path::Network);
+        assert_eq!(Path::between(None, Ipv6Addr::LOCALHOST.into()), Path::Local);
+        assert_eq!(Path::to((Ipv4Addr::LOCALHOST, 1).into()), Path::Local);
+    }
+
+    #[tokio::test]
+    async fn packets_grow_where_none_leaves_the_machine() {
+        let identity = Identity::generate().unwrap();
+        let shown = Arc::new(ServerCertResolver::new(&identity, None).unwrap());
+        let anywhere = (Ipv4Addr::LOCALHOST, 0).into();
+        let listener = Listener::bind(anywhere, &identity, shown, false).unwrap();
+        let address = listener.endpoint().local_addr().unwrap();
+        let dialling = dialling(address, Expected::Pin(identity.pin()), None, 0).unwrap();
+        let accepting = async {
+            let incoming = listener.endpoint().accept().await.unwrap();
+            listener.accept(incoming).unwrap().await.unwrap()
+        };
+        let connecting = dialling.connect(address, SERVER_NAME).unwrap();
+        let (accepted, dialled) = tokio::join!(accepting, connecting);
+        let dialled = dialled.unwrap();
+        let (mut send, mut recv) = dialled.open_bi().await.unwrap();
+        let echo = async {
+            let (mut send, mut recv) = accepted.accept_bi().await.unwrap();
+            while let Some(chunk) = recv.read_chunk(64, true).await.unwrap() {
+                send.write_chunk(chunk.bytes).await.unwrap();
+            }
+        };
+        let asking = async {
+            let grown = |connection: &quinn::Connection| {
+                LOCAL_MTU - connection.stats().path.current_mtu < 100
+            };
+            // Each probe goes with something that is said.
+            while !grown(&dialled) || !grown(&accepted) {
+                send.write_all(&[7]).await.unwrap();
+                recv.read_exact(&mut [0]).await.unwrap();
+            }
+        };
+        let asked = async {
+            tokio::select! {
+                () = echo => unreachable!("it is not ended"),
+                () = asking => {}
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), asked).await.unwrap();
+    }
+}

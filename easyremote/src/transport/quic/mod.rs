@@ -1,0 +1,8 @@
+//! quinn as this library uses it: endpoints, stream halves that never end silently, their windows,
+//! and the thread that all of it runs on.
+
+pub(crate) mod endpoint;
+pub(crate) mod io_thread;
+pub(crate) mod reset;
+pub(crate) mod stream;
+pub(crate) mod windows;

@@ -1,0 +1,366 @@
+//! The two halves of a QUIC stream, so wrapped that neither can end by accident.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use quinn::VarInt;
+
+use crate::error::{Error, ErrorKind, Executed};
+use crate::transport::quic::reset;
+use crate::transport::quic::windows::{ReceiveWindow, SendWindow, StreamWindows};
+use crate::wire::bytes::Malformed;
+use crate::wire::frame::{Frame, FrameBuffer};
+
+/// Why a stream half is of no use any more.
+#[derive(Clone, Debug)]
+pub(crate) enum Broken {
+    /// The peer gave this call up, with a code.
+    Peer(VarInt),
+    /// The connection ended.
+    Connection(quinn::ConnectionError),
+    /// This side had closed it before; a bug of ours, treated as a lost stream.
+    Local,
+}
+
+impl Broken {
+    /// The code to pass the news on with.
+    pub(crate) fn code(&self, kind: ErrorKind, executed: Executed) -> VarInt {
+        match self {
+            Self::Peer(code) => *code,
+            Self::Connection(_) | Self::Local => reset::code(kind, executed),
+        }
+    }
+
+    /// The error to report, of `kind` if the connection broke.
+    pub(crate) fn error(self, kind: ErrorKind) -> Error {
+        match self {
+            Self::Peer(code) => {
+                let (said, executed) = reset::read(code);
+                let text = match said {
+                    ErrorKind::Cancelled => "the peer gave the call up",
+                    ErrorKind::NodeLost => "the node was lost in the middle of a message",
+                    _ => "the peer reset the call",
+                };
+                Error::new(said, text).with_executed(executed)
+            }
+            Self::Connection(cause) => reset::connection_error(cause, kind),
+            Self::Local => Error::new(kind, "the stream was closed by this side"),
+        }
+    }
+}
+
+impl From<quinn::WriteError> for Broken {
+    fn from(error: quinn::WriteError) -> Self {
+        match error {
+            quinn::WriteError::Stopped(code) => Self::Peer(code),
+            quinn::WriteError::ConnectionLost(cause) => Self::Connection(cause),
+            quinn::WriteError::ClosedStream | quinn::WriteError::ZeroRttRejected => Self::Local,
+        }
+    }
+}
+
+impl From<quinn::ReadError> for Broken {
+    fn from(error: quinn::ReadError) -> Self {
+        match error {
+            quinn::ReadError::Reset(code) => Self::Peer(code),
+            quinn::ReadError::ConnectionLost(cause) => Self::Connection(cause),
+            _ => Self::Local,
+        }
+    }
+}
+
+/// Wraps both halves of a stream that has carried nothing yet, each within its window.
+pub(crate) fn halves(
+    (send, recv): (quinn::SendStream, quinn::RecvStream),
+    credits: &Arc<StreamWindows>,
+) -> (SendHalf, RecvHalf) {
+    (SendHalf::within(send, credits), RecvHalf::within(recv, credits))
+}
+
+/// The sending half.
+///
+/// Dropping it resets the stream with "cancelled", unless [`finish`](Self::finish) was called:
+/// quinn alone would send a FIN, and a broken stream would look like one that ended.
+#[derive(Debug)]
+pub(crate) struct SendHalf {
+    inner: quinn::SendStream,
+    ended: bool,
+    /// None for control streams and muxes.
+    credit: Option<SendWindow>,
+}
+
+impl SendHalf {
+    /// A half that is held back by nothing but QUIC's own window: that of a control stream or a
+    /// mux.
+    pub(crate) fn new(inner: quinn::SendStream) -> Self {
+        Self { inner, ended: false, credit: None }
+    }
+
+    /// A half that has carried nothing yet, and is held back by what the peer's reader allows.
+    pub(crate) fn within(inner: quinn::SendStream, credits: &Arc<StreamWindows>) -> Self {
+        let credit = SendWindow::new(credits, inner.id());
+        Self { inner, ended: false, credit: Some(credit) }
+    }
+
+    /// Turns the half into one from [`new`](Self::new): its stream has turned out to be a mux.
+    pub(crate) fn lift(&mut self) {
+        self.credit = None;
+    }
+
+    /// Writes everything. Waits while the peer's window is full.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave a part written: the stream is only good for a reset then.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.room(rest.len()).await?);
+            self.inner.write_all(now).await?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Writes everything, without copying. Cancel safety as [`write`](Self::write).
+    pub(crate) async fn write_chunks(&mut self, chunks: &mut [Bytes]) -> Result<(), Broken> {
+        let mut rest = chunks;
+        while !rest.is_empty() {
+            let length = rest.iter().map(Bytes::len).sum();
+            let mut room = self.room(length).await?;
+            if room == length {
+                return Ok(self.inner.write_all_chunks(rest).await?);
+            }
+            let mut n = 0;
+            while let Some(chunk) = rest.get(n).filter(|chunk| chunk.len() <= room) {
+                room -= chunk.len();
+                n += 1;
+            }
+            self.inner.write_all_chunks(&mut rest[..n]).await?;
+            rest = &mut rest[n..];
+            if let Some(divided) = rest.first_mut() {
+                self.inner.write_chunk(divided.split_to(room)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the peer wants more; gives how much of `wanted`, at least a byte of one.
+    async fn room(&mut self, wanted: usize) -> Result<usize, Broken> {
+        let Some(credit) = &mut self.credit else { return Ok(wanted) };
+        loop {
+            if let Some(room) = credit.take(wanted) {
+                return Ok(room);
+            }
+            tokio::select! {
+                biased;
+                () = credit.raised() => {}
+                broken = stopped(&self.inner) => return Err(broken.unwrap_or(Broken::Local)),
+            }
+        }
+    }
+
+    /// Writes some of `bytes` and says how many; cancel safe. For a half from [`new`](Self::new).
+    pub(crate) async fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+        Ok(self.inner.write(bytes).await?)
+    }
+
+    /// Ends the direction well: everything that was to be said has been written.
+    pub(crate) fn finish(&mut self) {
+        self.ended = true;
+        // Fails only if the stream is over already, and then there is nothing left to end.
+        let _ = self.inner.finish();
+    }
+
+    /// Ends the direction badly. What the peer has not read yet is lost.
+    pub(crate) fn reset(&mut self, code: VarInt) {
+        self.ended = true;
+        let _ = self.inner.reset(code);
+    }
+
+    /// Resolves when the peer no longer reads, or after [`finish`](Self::finish) when it has
+    /// received everything (`None`).
+    pub(crate) fn stopped(&self) -> Stopped {
+        stopped(&self.inner)
+    }
+}
+
+fn stopped(stream: &quinn::SendStream) -> Stopped {
+    let stopped = stream.stopped();
+    Stopped(Box::pin(async move {
+        match stopped.await {
+            Ok(code) => code.map(Broken::Peer),
+            Err(quinn::StoppedError::ConnectionLost(cause)) => Some(Broken::Connection(cause)),
+            Err(quinn::StoppedError::ZeroRttRejected) => Some(Broken::Local),
+        }
+    }))
+}
+
+impl Drop for SendHalf {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = self.inner.reset(reset::cancelled());
+        }
+    }
+}
+
+/// The future of [`SendHalf::stopped`].
+pub(crate) struct Stopped(Pin<Box<dyn Future<Output = Option<Broken>> + Send>>);
+
+impl Future for Stopped {
+    type Output = Option<Broken>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+/// The receiving half.
+///
+/// Dropping it before the end tells the peer to stop with "cancelled".
+#[derive(Debug)]
+pub(crate) struct RecvHalf {
+    inner: quinn::RecvStream,
+    ended: bool,
+    /// None for control streams and muxes.
+    credit: Option<ReceiveWindow>,
+}
+
+/// Most chunks that one read gives. A chunk is what one packet brought: at most 1.4 kB over a
+/// common network, and 16 KiB where none leaves the machine.
+const READ_CHUNKS: usize = 32;
+
+/// Most bytes that one read gives: what is read has left the window, and is kept by the reader. A
+/// gateway gives so much of a call to a node before it looks for the answer.
+const READ_BYTES: usize = 48 << 10;
+
+impl RecvHalf {
+    /// A half whose sender is held back by nothing but QUIC's own window: that of a control stream
+    /// or a mux.
+    pub(crate) fn new(inner: quinn::RecvStream) -> Self {
+        Self { inner, ended: false, credit: None }
+    }
+
+    /// A half that has carried nothing yet, and lets its sender go on as it is read.
+    pub(crate) fn within(inner: quinn::RecvStream, credits: &Arc<StreamWindows>) -> Self {
+        let credit = ReceiveWindow::new(credits, inner.id());
+        Self { inner, ended: false, credit: Some(credit) }
+    }
+
+    /// Turns the half into one from [`new`](Self::new): its stream has turned out to be a mux.
+    pub(crate) fn lift(&mut self) {
+        self.credit = None;
+    }
+
+    /// Waits for bytes and gives all chunks that are there, up to [`READ_CHUNKS`] and
+    /// [`READ_BYTES`]; `None` at the FIN. Cancel safe.
+    pub(crate) async fn read(&mut self) -> Result<Option<Vec<Bytes>>, Broken> {
+        let chunks = poll_fn(|context| self.poll_read(context)).await?;
+        if let (Some(credit), Some(chunks)) = (&mut self.credit, &chunks) {
+            credit.read(chunks.iter().map(Bytes::len).sum());
+        }
+        Ok(chunks)
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Vec<Bytes>>, Broken>> {
+        let mut chunks = Vec::new();
+        let mut room = READ_BYTES;
+        while chunks.len() < READ_CHUNKS && room > 0 {
+            // How it ends comes with the next read, if there is something before.
+            match pin!(self.inner.read_chunk(room, true)).poll(context) {
+                Poll::Ready(Ok(Some(chunk))) => {
+                    room -= chunk.bytes.len();
+                    chunks.push(chunk.bytes);
+                }
+                _ if !chunks.is_empty() => break,
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(ended) => {
+                    self.ended = true;
+                    return Poll::Ready(ended.map(|_| None).map_err(Broken::from));
+                }
+            }
+        }
+        Poll::Ready(Ok(Some(chunks)))
+    }
+
+    /// Reads into `buffer` until a frame is complete, and gives it; `None` at a FIN between frames.
+    ///
+    /// # Errors
+    /// [`FrameError`]: the stream broke, or what came is not a frame.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: what has come so far stays in `buffer`.
+    pub(crate) async fn frame(
+        &mut self,
+        buffer: &mut FrameBuffer,
+    ) -> Result<Option<Frame>, FrameError> {
+        self.frame_if(buffer, |_| true).await
+    }
+
+    /// [`frame`](Self::frame), for as long as `room` allows so many bytes in the buffer.
+    pub(crate) async fn frame_if(
+        &mut self,
+        buffer: &mut FrameBuffer,
+        mut room: impl FnMut(usize) -> bool,
+    ) -> Result<Option<Frame>, FrameError> {
+        loop {
+            if !room(buffer.len()) {
+                return Err(FrameError::NoRoom);
+            }
+            if let Some(frame) = buffer.next().map_err(FrameError::Malformed)? {
+                return Ok(Some(frame));
+            }
+            match self.read().await.map_err(FrameError::Broken)? {
+                Some(chunks) => {
+                    for chunk in chunks.iter() {
+                        buffer.push(chunk);
+                    }
+                }
+                None if buffer.is_empty() => return Ok(None),
+                None => {
+                    let cause = Malformed::new("the stream ends inside a frame");
+                    return Err(FrameError::Malformed(cause));
+                }
+            }
+        }
+    }
+
+    /// Tells the peer not to send any more.
+    pub(crate) fn stop(&mut self, code: VarInt) {
+        self.ended = true;
+        // Fails only if everything has arrived already.
+        let _ = self.inner.stop(code);
+    }
+}
+
+impl Drop for RecvHalf {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = self.inner.stop(reset::cancelled());
+        }
+    }
+}
+
+/// Why there is no next frame.
+#[derive(Debug)]
+pub(crate) enum FrameError {
+    /// The stream is gone.
+    Broken(Broken),
+    /// The peer sent something that is no frame.
+    Malformed(Malformed),
+    /// There is no room for what the peer sends.
+    NoRoom,
+}
+
+impl FrameError {
+    /// The error to report, of `kind` if the connection broke.
+    pub(crate) fn error(self, kind: ErrorKind) -> Error {
+        match self {
+            Self::Broken(broken) => broken.error(kind),
+            Self::Malformed(cause) => cause.into_error(),
+            Self::NoRoom => Error::new(ErrorKind::Overloaded, "no room for a message"),
+        }
+    }
+}

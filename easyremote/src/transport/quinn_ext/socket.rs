@@ -1,0 +1,281 @@
+//! UDP sockets that wake nobody when a packet has left.
+//!
+//! tokio's sockets, which quinn's runtime uses, are watched for both at all times: for something to
+//! receive, and for room to send. Linux tells of the latter whenever a packet leaves the buffer of a
+//! socket, although there has been room all the time, and since tokio waits for edges (epoll(7)),
+//! each of these is one. So every packet that a thread sends wakes it once more, to no end. These
+//! sockets are watched for room only while there is none.
+
+use std::future::Future;
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use quinn::udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+use quinn::{AsyncTimer, AsyncUdpSocket, TokioRuntime, UdpPoller};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// quinn's runtime of tokio, but for its sockets.
+#[derive(Debug)]
+pub(crate) struct Runtime;
+
+impl quinn::Runtime for Runtime {
+    fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
+        TokioRuntime.new_timer(at)
+    }
+
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        TokioRuntime.spawn(future);
+    }
+
+    fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        Ok(Arc::new(Socket::new(socket)?))
+    }
+
+    fn now(&self) -> Instant {
+        TokioRuntime.now()
+    }
+}
+
+/// A socket, as quinn uses it.
+#[derive(Debug)]
+struct Socket {
+    /// Registered for what comes.
+    io: AsyncFd<UdpSocket>,
+    state: UdpSocketState,
+    /// The same socket, registered for room, while there is none.
+    full: Mutex<Option<Arc<AsyncFd<UdpSocket>>>>,
+}
+
+impl Socket {
+    fn new(socket: UdpSocket) -> io::Result<Self> {
+        // Also has it not block.
+        let state = UdpSocketState::new((&socket).into())?;
+        let io = watch(socket, Interest::READABLE)?;
+        Ok(Self { io, state, full: Mutex::new(None) })
+    }
+
+    fn full(&self) -> MutexGuard<'_, Option<Arc<AsyncFd<UdpSocket>>>> {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the socket watched for room if there was none for what was to be `sent`.
+    fn note<T>(&self, sent: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &sent
+            && error.kind() == io::ErrorKind::WouldBlock
+        {
+            let mut full = self.full();
+            if full.is_none() {
+                let socket = self.io.get_ref().try_clone()?;
+                *full = Some(Arc::new(watch(socket, Interest::WRITABLE)?));
+            }
+        }
+        sent
+    }
+
+    /// Resolves when there is room again. Cancel safe.
+    async fn room(self: Arc<Self>) -> io::Result<()> {
+        let waiting = self.full().clone();
+        if let Some(waiting) = waiting {
+            // Whoever sends next finds out whether there still is.
+            let _ = waiting.writable().await?;
+            let mut full = self.full();
+            if full.as_ref().is_some_and(|full| Arc::ptr_eq(full, &waiting)) {
+                *full = None;
+            }
+        }
+        Ok(())
+    }
+}
+
+// What is to replace it in tokio 1.54 is unsafe: a descriptor may be closed by somebody else while it is
+// watched. Nobody else has this one.
+#[allow(deprecated)]
+fn watch(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
+    AsyncFd::with_interest(socket, interest)
+}
+
+/// Whether an error is what the network says of a packet that was sent before, which is read off with
+/// it: QUIC notices by itself whom it does not reach.
+fn concerns_one_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable};
+    matches!(
+        error.kind(),
+        ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable
+    )
+}
+
+impl AsyncUdpSocket for Socket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Box::pin(Poller { socket: self, waiting: None })
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.note(self.state.send(self.io.get_ref().into(), transmit))
+    }
+
+    fn poll_recv(
+        &self,
+        context: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut ready = ready!(self.io.poll_read_ready(context))?;
+            let receive =
+                |io: &AsyncFd<UdpSocket>| self.state.recv(io.get_ref().into(), buffers, metas);
+            let Ok(received) = ready.try_io(receive) else { continue };
+            if received.as_ref().is_err_and(concerns_one_peer) {
+                continue;
+            }
+            if BATCH_SIZE > 1 && received.as_ref().is_ok_and(|n| *n < BATCH_SIZE) {
+                // That was all; what comes from now on is told of anew.
+                ready.clear_ready();
+            }
+            return Poll::Ready(received);
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.get_ref().local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.state.gro_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.state.may_fragment()
+    }
+}
+
+type Room = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
+
+/// Waits for room, for one connection.
+struct Poller {
+    socket: Arc<Socket>,
+    waiting: Option<Room>,
+}
+
+impl UdpPoller for Poller {
+    fn poll_writable(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.waiting.is_none() {
+            if self.socket.full().is_none() {
+                return Poll::Ready(Ok(()));
+            }
+            let room = self.socket.clone().room();
+            self.waiting = Some(Box::pin(room));
+        }
+        let Some(waiting) = &mut self.waiting else { return Poll::Ready(Ok(())) };
+        let room = ready!(waiting.as_mut().poll(context));
+        self.waiting = None;
+        Poll::Ready(room)
+    }
+}
+
+impl std::fmt::Debug for Poller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Poller")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use quinn::Runtime as _;
+    use quinn::udp::EcnCodepoint;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Two sockets on loopback.
+    fn pair() -> (Arc<dyn AsyncUdpSocket>, Arc<dyn AsyncUdpSocket>) {
+        let socket = || Runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        (socket(), socket())
+    }
+
+    fn transmit(destination: SocketAddr, contents: &[u8]) -> Transmit<'_> {
+        let ecn = Some(EcnCodepoint::Ect0);
+        Transmit { destination, ecn, contents, segment_size: None, src_ip: None }
+    }
+
+    /// The datagrams that are there, or the first that comes.
+    async fn receive(socket: &dyn AsyncUdpSocket) -> Vec<Vec<u8>> {
+        let mut buffers = [[0; 100]; BATCH_SIZE];
+        let mut metas = [RecvMeta::default(); BATCH_SIZE];
+        let mut slices = buffers.each_mut().map(|buffer| IoSliceMut::new(buffer));
+        let receiving = poll_fn(|context| socket.poll_recv(context, &mut slices, &mut metas));
+        let n = timeout(Duration::from_secs(60), receiving).await.unwrap().unwrap();
+        std::iter::zip(&buffers, &metas[..n])
+            .map(|(buffer, meta)| buffer[..meta.len].into())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn what_comes_is_received_however_much_it_is_at_a_time() {
+        let (one, other) = pair();
+        let to = other.local_addr().unwrap();
+        // More and fewer than are received together, and one that comes while it is waited for.
+        for n in [1, BATCH_SIZE - 1, BATCH_SIZE, BATCH_SIZE + 1, 1] {
+            (0..n).for_each(|i| one.try_send(&transmit(to, &[i as u8])).unwrap());
+            let mut received = Vec::new();
+            while received.len() < n {
+                received.extend(receive(&*other).await);
+            }
+            assert!(received.iter().map(|datagram| datagram[0]).eq((0..n).map(|i| i as u8)));
+        }
+        let late = async {
+            tokio::task::yield_now().await;
+            one.try_send(&transmit(to, b"late")).unwrap();
+        };
+        assert_eq!(tokio::join!(receive(&*other), late).0, [b"late"]);
+    }
+
+    #[tokio::test]
+    async fn whoever_finds_no_room_is_told_when_there_is_some() {
+        // A pair whose buffers fill up, as those of a network device do: on loopback, a datagram
+        // waits for nobody.
+        let (socket, peer) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let socket = UdpSocket::from(std::os::fd::OwnedFd::from(socket));
+        socket.set_nonblocking(true).unwrap();
+        let io = watch(socket, Interest::READABLE).unwrap();
+        let any = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let state = UdpSocketState::new((&any).into()).unwrap();
+        let socket = Arc::new(Socket { io, state, full: Mutex::new(None) });
+        let mut pollers = [(); 3].map(|()| socket.clone().create_io_poller());
+        let mut writable = async || {
+            for poller in &mut pollers {
+                let room = poll_fn(|context| poller.as_mut().poll_writable(context));
+                timeout(Duration::from_secs(60), room).await.unwrap().unwrap();
+            }
+        };
+        writable().await;
+        let fill = || loop {
+            let sent = socket.io.get_ref().send(&[7; 1_000]);
+            if let Err(error) = socket.note(sent) {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                break;
+            }
+        };
+        for _ in 0..3 {
+            fill();
+            assert!(socket.full().is_some());
+            let mut waiting = std::pin::pin!(writable());
+            assert!(futures::poll!(waiting.as_mut()).is_pending());
+            peer.set_nonblocking(true).unwrap();
+            while peer.recv(&mut [0; 1_000]).is_ok() {}
+            waiting.await;
+            assert!(socket.full().is_none(), "it is not watched for room any more");
+        }
+    }
+}

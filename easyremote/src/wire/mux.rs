@@ -1,0 +1,175 @@
+//! Muxes: many small calls on one stream.
+//!
+//! A stream whose first frame is `Mux` is one. After that frame both directions carry messages:
+//!
+//! | bytes | field  | meaning                                                              |
+//! |-------|--------|----------------------------------------------------------------------|
+//! | 4     | length | of what follows, big-endian                                          |
+//! | 8     | id     | of the call, as its caller likes; for one call only                  |
+//! | n     | frames | those of a stream of the call's own; none where it is given up       |
+//!
+//! Of a call there is one message each way, or a second one there that gives it up. An answer that
+//! is too long for a message comes on a unidirectional stream of its own, whose first frame is
+//! `Overflow`, with the id. A mux breaks as a whole: whoever breaks its rules is not to be trusted
+//! with the other calls on it.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::wire::bytes::Malformed;
+use crate::wire::frame::{self, FRAME_HEADER, Frame, FrameKind};
+use crate::wire::limits::{MAX_HEADER, MAX_MUX_BODY};
+
+/// Identifies a call on its mux.
+pub(crate) type MuxId = u64;
+
+/// Bytes in front of a message's frames.
+const MUX_HEADER: usize = 12;
+
+/// Longest frames of one message, in bytes: a header and a body.
+const MAX_FRAMES: usize = 2 * FRAME_HEADER + MAX_HEADER + MAX_MUX_BODY;
+
+/// Starts a message at the end of `out`; what is appended until [`finish`] is its frames.
+#[must_use]
+pub(crate) fn begin(out: &mut Vec<u8>, id: MuxId) -> usize {
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&id.to_be_bytes());
+    out.len()
+}
+
+/// Finishes the message whose frames start at `start`, the value that [`begin`] gave. The writer
+/// has bounded them.
+pub(crate) fn finish(out: &mut [u8], start: usize) {
+    let length = out.len() - start;
+    debug_assert!(length <= MAX_FRAMES, "{length} bytes are no small call");
+    let length = (length + MUX_HEADER - 4) as u32;
+    out[start - MUX_HEADER..start - MUX_HEADER + 4].copy_from_slice(&length.to_be_bytes());
+}
+
+/// Takes a message back that was not [finished](finish).
+pub(crate) fn undo(out: &mut Vec<u8>, start: usize) {
+    out.truncate(start - MUX_HEADER);
+}
+
+/// Puts messages together from what arrives, in whatever pieces; holds nothing more.
+#[derive(Debug, Default)]
+pub(crate) struct MuxBuffer {
+    buffered: BytesMut,
+}
+
+impl MuxBuffer {
+    /// Adds bytes that follow all bytes added before.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.buffered.extend_from_slice(bytes);
+    }
+
+    /// The id and the frames of the next message that is here whole.
+    ///
+    /// # Errors
+    /// A length that no message has.
+    pub(crate) fn next(&mut self) -> Result<Option<(MuxId, Bytes)>, Malformed> {
+        let Some(header) = self.buffered.first_chunk::<MUX_HEADER>() else { return Ok(None) };
+        let [a, b, c, d, id @ ..] = *header;
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        if !(MUX_HEADER - 4..=MAX_FRAMES + MUX_HEADER - 4).contains(&length) {
+            let text = format!("a message of {length} bytes on a mux; the limit is {MAX_FRAMES}");
+            return Err(Malformed::new(text));
+        }
+        if self.buffered.len() < length + 4 {
+            return Ok(None);
+        }
+        self.buffered.advance(MUX_HEADER);
+        let frames = self.buffered.split_to(length + 4 - MUX_HEADER).freeze();
+        Ok(Some((MuxId::from_be_bytes(id), frames)))
+    }
+}
+
+/// Takes the first frame off `frames`.
+///
+/// # Errors
+/// There is none, or not all of it.
+pub(crate) fn take_frame(frames: &mut Bytes, max_message: usize) -> Result<Frame, Malformed> {
+    let cut_short = || Malformed::new("a message ends inside a frame");
+    let header = *frames.first_chunk::<FRAME_HEADER>().ok_or_else(cut_short)?;
+    let (kind, length) = frame::read_header(header, max_message)?;
+    if frames.len() < FRAME_HEADER + length {
+        return Err(cut_short());
+    }
+    frames.advance(FRAME_HEADER);
+    Ok(Frame { kind, body: frames.split_to(length) })
+}
+
+/// Appends the frame that begins an answer on a stream of its own.
+pub(crate) fn put_overflow(out: &mut Vec<u8>, id: MuxId) {
+    frame::put(out, FrameKind::Overflow, &id.to_be_bytes());
+}
+
+/// The id in a `Overflow` frame's body.
+pub(crate) fn read_overflow(body: &[u8]) -> Result<MuxId, Malformed> {
+    body.try_into()
+        .map(MuxId::from_be_bytes)
+        .map_err(|_| Malformed::new("a `Overflow` frame has not 8 bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(out: &mut Vec<u8>, id: MuxId, frames: &[u8]) {
+        let start = begin(out, id);
+        out.extend_from_slice(frames);
+        finish(out, start);
+    }
+
+    #[test]
+    fn messages_survive_any_split() {
+        let mut bytes = Vec::new();
+        let sent: [(MuxId, &[u8]); 3] = [(7, b"one"), (u64::MAX, b""), (0, &[1; 500])];
+        for (id, frames) in sent {
+            message(&mut bytes, id, frames);
+            let undone = begin(&mut bytes, 9);
+            bytes.extend_from_slice(b"never");
+            undo(&mut bytes, undone);
+        }
+        for size in 1..=bytes.len() {
+            let (mut buffer, mut got) = (MuxBuffer::default(), Vec::new());
+            for piece in bytes.chunks(size) {
+                buffer.push(piece);
+                while let Some(message) = buffer.next().unwrap() {
+                    got.push(message);
+                }
+            }
+            let got: Vec<_> = got.iter().map(|(id, frames)| (*id, &frames[..])).collect();
+            assert_eq!(got, sent);
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_its_limits_is_refused_at_its_header() {
+        let limit = (MAX_FRAMES + MUX_HEADER - 4) as u32;
+        for (length, fine) in [(0, false), (7, false), (8, true), (limit, true), (limit + 1, false)]
+        {
+            let mut buffer = MuxBuffer::default();
+            buffer.push(&u32::to_be_bytes(length));
+            buffer.push(&[0; 8]);
+            assert_eq!(buffer.next().is_ok(), fine, "{length}");
+        }
+    }
+
+    #[test]
+    fn frames_are_taken_whole_or_not_at_all() {
+        let mut out = Vec::new();
+        frame::put(&mut out, FrameKind::Body, b"result");
+        put_overflow(&mut out, 4_711);
+        let mut frames = Bytes::from(out.clone());
+        assert_eq!(take_frame(&mut frames, 100).unwrap().body, "result");
+        let moved = take_frame(&mut frames, 100).unwrap();
+        assert_eq!((moved.kind, read_overflow(&moved.body)), (FrameKind::Overflow, Ok(4_711)));
+        assert!(take_frame(&mut frames, 100).is_err(), "nothing is left");
+        for cut in 0..out.len() - 1 {
+            let mut frames = Bytes::copy_from_slice(&out[..cut]);
+            let both = take_frame(&mut frames, 100).and_then(|_| take_frame(&mut frames, 100));
+            assert!(both.is_err(), "{cut}");
+        }
+        assert!(take_frame(&mut Bytes::from(out), 5).is_err(), "above the limit");
+    }
+}
