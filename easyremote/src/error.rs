@@ -15,11 +15,11 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Error {
     // Boxed: a call's `Result` stays one pointer wide on the path that succeeds.
-    inner: Box<Inner>,
+    inner: Box<ErrorParts>,
 }
 
 #[derive(Clone)]
-struct Inner {
+struct ErrorParts {
     kind: ErrorKind,
     executed: Executed,
     message: Cow<'static, str>,
@@ -32,7 +32,7 @@ struct Inner {
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            inner: Box::new(Inner {
+            inner: Box::new(ErrorParts {
                 kind,
                 executed: Executed::No,
                 message: message.into(),

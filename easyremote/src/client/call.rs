@@ -10,13 +10,13 @@ use futures::Stream;
 use tokio::task::JoinHandle;
 
 use crate::client::Client;
-use crate::client::call_task::{Answer, CallTask};
+use crate::client::call_task::{CallTask, UnaryAnswer};
 use crate::client::errors::{closed, thread_ended};
-use crate::client::mux_call::{MuxCall, Outcome as MuxOutcome};
+use crate::client::mux_call::{MuxCall, MuxOutcome};
 use crate::client::options::{Options, options};
 use crate::client::pending_call::PendingCall;
 use crate::client::trace::TracedCall;
-use crate::client::upload::Upload;
+use crate::client::upload::UploadSender;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::outcome::Outcome;
 use crate::function::remote::RemoteUnary;
@@ -79,7 +79,10 @@ impl<F: RemoteUnary> Call<F> {
         self.raw.change(|prepared| change(&mut prepared.options));
     }
 
-    pub(super) fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<Answer, Error>> {
+    pub(super) fn poll_answer(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<UnaryAnswer, Error>> {
         self.raw.poll(context)
     }
 
@@ -128,19 +131,19 @@ pub(super) fn decode<T: serde::de::DeserializeOwned + 'static>(
 /// A call without types.
 #[derive(Debug)]
 pub(super) struct RawCall {
-    state: State,
+    state: CallState,
 }
 
 #[derive(Debug)]
-enum State {
+enum CallState {
     /// Boxed: it is large, and gone for most of the call's life.
     Ready(Box<PendingCall>),
     Failed(Error),
     /// Its first attempt shares a stream with other calls.
     OnLane(MuxCall, Client, CallGuard),
     Running {
-        task: Task,
-        upload: Option<Upload>,
+        task: CallHandle,
+        upload: Option<UploadSender>,
         /// Kept for its thread, on which the task runs.
         client: Client,
     },
@@ -150,22 +153,22 @@ enum State {
 impl RawCall {
     pub(super) fn new(prepared: Result<PendingCall, Error>) -> Self {
         let state = match prepared {
-            Ok(prepared) => State::Ready(Box::new(prepared)),
-            Err(error) => State::Failed(error),
+            Ok(prepared) => CallState::Ready(Box::new(prepared)),
+            Err(error) => CallState::Failed(error),
         };
         Self { state }
     }
 
     pub(super) fn change(&mut self, change: impl FnOnce(&mut PendingCall)) {
-        if let State::Ready(prepared) = &mut self.state {
+        if let CallState::Ready(prepared) = &mut self.state {
             change(prepared);
         }
     }
 
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Answer, Error>> {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<UnaryAnswer, Error>> {
         loop {
-            match std::mem::replace(&mut self.state, State::Done) {
-                State::Ready(mut prepared) => {
+            match std::mem::replace(&mut self.state, CallState::Done) {
+                CallState::Ready(mut prepared) => {
                     let client = prepared.client.clone();
                     if client.link.is_closed() {
                         return Poll::Ready(Err(closed()));
@@ -173,26 +176,26 @@ impl RawCall {
                     prepared.freeze();
                     let counted = CallGuard::new(&client.link, prepared.header.kind);
                     self.state = match MuxCall::begin(prepared) {
-                        Ok(call) => State::OnLane(call, client, counted),
+                        Ok(call) => CallState::OnLane(call, client, counted),
                         Err(prepared) => {
                             let (exchange, upload) = CallTask::new(*prepared);
-                            State::running(exchange, Duration::ZERO, upload, client, counted)
+                            CallState::running(exchange, Duration::ZERO, upload, client, counted)
                         }
                     };
                 }
-                State::Failed(error) => return Poll::Ready(Err(error)),
-                State::OnLane(mut call, client, counted) => match call.poll(context) {
+                CallState::Failed(error) => return Poll::Ready(Err(error)),
+                CallState::OnLane(mut call, client, counted) => match call.poll(context) {
                     Poll::Ready(MuxOutcome::Answered(answer)) => return Poll::Ready(Ok(answer)),
                     Poll::Ready(MuxOutcome::Failed(mut exchange, error)) => {
                         let pause = exchange.prepare_again(error)?;
-                        self.state = State::running(*exchange, pause, None, client, counted);
+                        self.state = CallState::running(*exchange, pause, None, client, counted);
                     }
                     Poll::Pending => {
-                        self.state = State::OnLane(call, client, counted);
+                        self.state = CallState::OnLane(call, client, counted);
                         return Poll::Pending;
                     }
                 },
-                State::Running { mut task, mut upload, client } => {
+                CallState::Running { mut task, mut upload, client } => {
                     let sent = upload.as_mut().map(|upload| upload.poll(context));
                     if let Some(Poll::Ready(Err(error))) = sent {
                         return Poll::Ready(Err(error));
@@ -202,27 +205,27 @@ impl RawCall {
                             Poll::Ready(joined.unwrap_or_else(|_| Err(thread_ended())))
                         }
                         Poll::Pending => {
-                            self.state = State::Running { task, upload, client };
+                            self.state = CallState::Running { task, upload, client };
                             Poll::Pending
                         }
                     };
                 }
-                State::Done => panic!("a call was polled after it had given its result"),
+                CallState::Done => panic!("a call was polled after it had given its result"),
             }
         }
     }
 }
 
-impl State {
+impl CallState {
     /// Begins an attempt on a stream of its own, after `pause`.
     fn running(
         exchange: CallTask,
         pause: Duration,
-        upload: Option<Upload>,
+        upload: Option<UploadSender>,
         client: Client,
         counted: CallGuard,
     ) -> Self {
-        let task = Task(counted.spawn(exchange.unary(pause)));
+        let task = CallHandle(counted.spawn(exchange.unary(pause)));
         Self::Running { task, upload, client }
     }
 }
@@ -230,9 +233,9 @@ impl State {
 /// A call's task on the I/O thread. It is aborted when this is dropped, also while a panic of the
 /// caller's stream unwinds.
 #[derive(Debug)]
-struct Task(JoinHandle<Result<Answer, Error>>);
+struct CallHandle(JoinHandle<Result<UnaryAnswer, Error>>);
 
-impl Drop for Task {
+impl Drop for CallHandle {
     fn drop(&mut self) {
         // The task's halves of the stream are dropped with it, which tells the gateway.
         self.0.abort();

@@ -11,7 +11,7 @@ use crate::client::expired::{Expired, with_deadline};
 use crate::client::pending_call::{PendingCall, put_request};
 use crate::client::retry::{AttemptHistory, MAX_KEPT, Policy, Verdict};
 use crate::client::trace::Trace;
-use crate::client::upload::{Sending, Upload};
+use crate::client::upload::{Sending, UploadSender};
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::context::Scope;
 use crate::transport::byte_channel::{ByteReceiver, ByteSender};
@@ -32,15 +32,15 @@ pub(super) struct CallTask {
     link: Arc<ManagedConnection>,
     /// The call that this one is made for.
     scope: Option<Scope>,
-    request: Request,
+    request: CallRequest,
     policy: Policy,
     deadline: Option<Instant>,
-    pub(super) progress: Progress,
+    pub(super) progress: SendProgress,
     past: AttemptHistory,
 }
 
 #[derive(Debug)]
-struct Request {
+struct CallRequest {
     header: CallHeader,
     /// The arguments, as a `Body` frame; empty once they have been sent and are not kept.
     body: Vec<u8>,
@@ -51,7 +51,7 @@ struct Request {
 
 /// How far a call has come; what is known about whether its function runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Progress {
+pub(super) enum SendProgress {
     /// Not all of it has been given to QUIC: no node has the whole of it, so none has started.
     Unsent,
     /// All of it has been sent.
@@ -62,7 +62,7 @@ pub(super) enum Progress {
 
 /// What comes back for a call of one result.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct UnaryAnswer {
     /// `Body` or `Fault`.
     pub(super) frame: Frame,
     /// If it was asked for.
@@ -71,7 +71,7 @@ pub(super) struct Answer {
 
 impl CallTask {
     /// Gives the caller's stream back, which is polled with the call.
-    pub(super) fn new(prepared: PendingCall) -> (Self, Option<Upload>) {
+    pub(super) fn new(prepared: PendingCall) -> (Self, Option<UploadSender>) {
         let PendingCall { client, header, body, signature, options, idempotent, upload, deadline } =
             prepared;
         let (upload, frames) = upload.unzip();
@@ -79,16 +79,16 @@ impl CallTask {
             link: client.link,
             deadline,
             scope: client.scope,
-            request: Request { header, body, signature, upload: frames },
+            request: CallRequest { header, body, signature, upload: frames },
             policy: Policy { retry: options.retry, idempotent },
-            progress: Progress::Unsent,
+            progress: SendProgress::Unsent,
             past: AttemptHistory::default(),
         };
         (exchange, upload)
     }
 
     /// Makes the call and gives what comes back; after a pause, if it is made again.
-    pub(super) async fn unary(mut self, pause: Duration) -> Result<Answer, Error> {
+    pub(super) async fn unary(mut self, pause: Duration) -> Result<UnaryAnswer, Error> {
         let (deadline, scope) = (self.deadline, self.scope.clone());
         let answer = with_deadline(deadline, scope, async {
             if !pause.is_zero() {
@@ -145,7 +145,7 @@ impl CallTask {
     pub(super) fn prepare_again(&mut self, error: Error) -> Result<Duration, Error> {
         let attempt = self.request.header.attempt;
         // What is not kept cannot be sent again, and what has been opened is not begun anew.
-        let kept = !self.request.body.is_empty() && self.progress != Progress::Answered;
+        let kept = !self.request.body.is_empty() && self.progress != SendProgress::Answered;
         let verdict = if kept { self.policy.judge(&error, attempt) } else { Verdict::Final };
         let pause = match verdict {
             Verdict::Free(pause) => pause,
@@ -155,12 +155,12 @@ impl CallTask {
         self.link.note_retry(&error, pause);
         // Before the pause, in which the call may be over: then this is what is known of it.
         self.past.add(error);
-        self.progress = Progress::Unsent;
+        self.progress = SendProgress::Unsent;
         self.request.header.attempt += 1;
         Ok(pause)
     }
 
-    async fn exchange(&mut self) -> Result<Answer, Error> {
+    async fn exchange(&mut self) -> Result<UnaryAnswer, Error> {
         // The connection counts as used for as long as `live` is held.
         let (live, mut sending, mut recv) = self.send().await?;
         let mut buffer = FrameBuffer::new(live.max_message);
@@ -178,7 +178,7 @@ impl CallTask {
                 let attempts = self.request.header.attempt + 1;
                 let traced = self.request.header.traced;
                 let trace = traced.then(|| Box::new(Trace::new(trace, attempts)));
-                Ok(Answer { frame, trace })
+                Ok(UnaryAnswer { frame, trace })
             }
             FrameKind::Error => Err(self.refused(&frame)),
             other => Err(self.nonsense(format!("{other:?} frame instead of an answer"))),
@@ -196,7 +196,7 @@ impl CallTask {
             match self.link.room.frame(recv, buffer).await {
                 // Once: a gateway must not keep the caller waiting with more and more of them.
                 Ok(Some(frame)) if frame.kind == FrameKind::Trace && trace.is_none() => {
-                    self.progress = Progress::Answered;
+                    self.progress = SendProgress::Answered;
                     let read = NodeTrace::read(&frame.body);
                     trace = Some(read.map_err(|cause| self.nonsense(cause.to_string()))?);
                 }
@@ -244,7 +244,7 @@ impl CallTask {
                 }
                 Err(broken) => return Err(self.broken(FrameError::Broken(broken))),
             };
-            if self.progress != Progress::Answered {
+            if self.progress != SendProgress::Answered {
                 let first = chunks.iter().find_map(|chunk| chunk.first());
                 if first == Some(&(FrameKind::Error as u8)) {
                     // Not opened: the call may be made again, or is over.
@@ -256,7 +256,7 @@ impl CallTask {
                         Err(error) => self.broken(error),
                     });
                 }
-                self.progress = Progress::Answered;
+                self.progress = SendProgress::Answered;
             }
             // Waits while the consumer is slow; unread data then fills the window, and QUIC makes
             // the producer wait.
@@ -302,7 +302,7 @@ impl CallTask {
         }
         match written {
             Ok(()) => {
-                self.progress = Progress::Sent;
+                self.progress = SendProgress::Sent;
                 if self.request.upload.is_none() {
                     send.finish();
                 }
@@ -344,7 +344,7 @@ impl CallTask {
             }
             FrameError::Broken(broken) => self.lost(broken),
             FrameError::Malformed(_) | FrameError::NoRoom => {
-                self.progress = Progress::Answered;
+                self.progress = SendProgress::Answered;
                 self.explain(error.error(ErrorKind::ConnectionLost))
             }
         }
@@ -367,7 +367,7 @@ impl CallTask {
 
     /// The error of an answer that is none.
     pub(super) fn nonsense(&mut self, text: String) -> Error {
-        self.progress = Progress::Answered;
+        self.progress = SendProgress::Answered;
         self.explain(Error::new(ErrorKind::Protocol, text))
     }
 
@@ -380,9 +380,9 @@ impl CallTask {
     /// Adds what is known about whether the function runs.
     fn explain(&self, error: Error) -> Error {
         error.with_executed(match self.progress {
-            Progress::Unsent => Executed::No,
-            Progress::Sent => Executed::Maybe,
-            Progress::Answered => Executed::Yes,
+            SendProgress::Unsent => Executed::No,
+            SendProgress::Sent => Executed::Maybe,
+            SendProgress::Answered => Executed::Yes,
         })
     }
 }

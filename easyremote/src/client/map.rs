@@ -47,13 +47,13 @@ pub struct Map<F: RemoteUnary, I: Iterator> {
     /// Makes the tuple of arguments.
     arguments: fn(I::Item) -> F::Arguments,
     concurrency: usize,
-    running: Running<F>,
+    running: MapCalls<F>,
     /// There are no more inputs.
     exhausted: bool,
     function: PhantomData<fn() -> F>,
 }
 
-enum Running<F: RemoteUnary> {
+enum MapCalls<F: RemoteUnary> {
     Ordered(FuturesOrdered<Call<F>>),
     Unordered(FuturesUnordered<Call<F>>),
 }
@@ -76,7 +76,7 @@ where
         inputs: inputs.into_iter(),
         arguments,
         concurrency: CONCURRENCY,
-        running: Running::Ordered(FuturesOrdered::new()),
+        running: MapCalls::Ordered(FuturesOrdered::new()),
         exhausted: false,
         function: PhantomData,
     }
@@ -93,10 +93,10 @@ impl<F: RemoteUnary, I: Iterator> Map<F, I> {
     /// Gives each result as soon as it is there, in no order. To be set before the first poll;
     /// later it has no effect.
     pub fn unordered(mut self) -> Self {
-        if let Running::Ordered(none) = &self.running
+        if let MapCalls::Ordered(none) = &self.running
             && none.is_empty()
         {
-            self.running = Running::Unordered(FuturesUnordered::new());
+            self.running = MapCalls::Unordered(FuturesUnordered::new());
         }
         self
     }
@@ -127,14 +127,14 @@ impl<F: RemoteUnary, I: Iterator> Stream for Map<F, I> {
         }
         // `None` only if nothing is running, and then there was no input.
         let result = ready!(match &mut this.running {
-            Running::Ordered(calls) => calls.poll_next_unpin(context),
-            Running::Unordered(calls) => calls.poll_next_unpin(context),
+            MapCalls::Ordered(calls) => calls.poll_next_unpin(context),
+            MapCalls::Unordered(calls) => calls.poll_next_unpin(context),
         });
         Poll::Ready(result)
     }
 }
 
-impl<F: RemoteUnary> Running<F> {
+impl<F: RemoteUnary> MapCalls<F> {
     fn len(&self) -> usize {
         match self {
             Self::Ordered(calls) => calls.len(),

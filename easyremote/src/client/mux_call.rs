@@ -8,13 +8,13 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::client::call_task::{Answer, CallTask, Progress};
+use crate::client::call_task::{CallTask, SendProgress, UnaryAnswer};
 use crate::client::errors::thread_ended;
 use crate::client::expired::Expired;
 use crate::client::pending_call::{PendingCall, put_request};
 use crate::error::Error;
 use crate::transport::connection::LiveConnection;
-use crate::transport::mux::client::{Answered, Waiter};
+use crate::transport::mux::client::{Answered, MuxWaiter};
 use crate::transport::mux::in_flight::Declined;
 use crate::wire::frame::{FRAME_HEADER, FrameKind};
 use crate::wire::kind::Kind;
@@ -34,8 +34,8 @@ pub(super) struct MuxCall {
 }
 
 /// How the attempt ended.
-pub(super) enum Outcome {
-    Answered(Answer),
+pub(super) enum MuxOutcome {
+    Answered(UnaryAnswer),
     /// Not well: here is what would make the call again, and the error.
     Failed(Box<CallTask>, Error),
 }
@@ -51,7 +51,7 @@ impl MuxCall {
         let Some(live) = prepared.client.link.live().filter(fits) else { return Err(prepared) };
         let Some(mux) = &live.mux else { return Err(prepared) };
         let (answered, answer) = oneshot::channel();
-        let waiter = Waiter { answered, deadline: prepared.deadline };
+        let waiter = MuxWaiter { answered, deadline: prepared.deadline };
         let request = &mut *prepared;
         request.header.wish.patience = live.others_may_take(request.client.link.connect_timeout);
         let sent = mux.submit(waiter, request.deadline, |_, out| {
@@ -69,7 +69,7 @@ impl MuxCall {
 
     /// # Panics
     /// If it is polled after it has given its outcome.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<MuxOutcome> {
         let answered = match Pin::new(&mut self.answered).poll(context) {
             Poll::Ready(answered) => Some(answered),
             Poll::Pending => {
@@ -86,23 +86,25 @@ impl MuxCall {
                 if matches!(frame.kind, FrameKind::Body | FrameKind::Fault) =>
             {
                 prepared.client.link.retries.refund();
-                Outcome::Answered(Answer { frame, trace: None })
+                MuxOutcome::Answered(UnaryAnswer { frame, trace: None })
             }
             Some(Ok(answered)) => {
                 let mut exchange = Box::new(CallTask::new(*prepared).0);
                 let error = exchange.after_lane(answered);
-                Outcome::Failed(exchange, error)
+                MuxOutcome::Failed(exchange, error)
             }
             // Its thread has ended in the middle of the answer.
-            Some(Err(_)) => Outcome::Failed(Box::new(CallTask::new(*prepared).0), thread_ended()),
+            Some(Err(_)) => {
+                MuxOutcome::Failed(Box::new(CallTask::new(*prepared).0), thread_ended())
+            }
             None => {
                 let mux = self.live.mux.as_ref();
                 let left = mux.and_then(|mux| mux.withdraw(self.id));
                 let sent = left.is_none_or(|left| left.sent);
                 let mut exchange = Box::new(CallTask::new(*prepared).0);
-                exchange.progress = if sent { Progress::Sent } else { Progress::Unsent };
+                exchange.progress = if sent { SendProgress::Sent } else { SendProgress::Unsent };
                 let error = exchange.over(Expired::Cancelled);
-                Outcome::Failed(exchange, error)
+                MuxOutcome::Failed(exchange, error)
             }
         })
     }
@@ -111,8 +113,8 @@ impl MuxCall {
 impl CallTask {
     /// What an attempt on a mux failed with.
     fn after_lane(&mut self, answered: Answered) -> Error {
-        let progress = |sent| if sent { Progress::Sent } else { Progress::Unsent };
-        self.progress = Progress::Sent;
+        let progress = |sent| if sent { SendProgress::Sent } else { SendProgress::Unsent };
+        self.progress = SendProgress::Sent;
         match answered {
             Answered::Frame(frame) if frame.kind == FrameKind::Error => self.refused(&frame),
             Answered::Frame(frame) => {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::client::options::{DeadlineSpec, Options};
-use crate::client::upload::Upload;
+use crate::client::upload::UploadSender;
 use crate::error::{Error, ErrorKind};
 use crate::function::arguments::Arguments;
 use crate::function::remote::Remote;
@@ -31,7 +31,7 @@ pub(super) struct PendingCall {
     /// Whether the function may run more than once.
     pub(super) idempotent: bool,
     /// The caller's stream, and where its frames come out.
-    pub(super) upload: Option<(Upload, ByteReceiver<()>)>,
+    pub(super) upload: Option<(UploadSender, ByteReceiver<()>)>,
     /// Known from the first poll on.
     pub(super) deadline: Option<Instant>,
 }
@@ -106,7 +106,7 @@ impl PendingCall {
     where
         S: Stream<Item: Uploaded> + Send + 'static,
     {
-        self.upload = Some(Upload::new(stream, self.client.link.max_message));
+        self.upload = Some(UploadSender::new(stream, self.client.link.max_message));
         self
     }
 }

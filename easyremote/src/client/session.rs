@@ -57,9 +57,9 @@ pub(super) async fn keep(
         }
         let (Ok((which, mut dialled)), Some(unused)) = (dialled, unused) else { break };
         let left = stay(&mut dialled, &stop).await;
-        if !matches!(left, Left::Stopped) {
+        if !matches!(left, SessionEnd::Stopped) {
             publish.send_replace(match &left {
-                Left::Lost(error)
+                SessionEnd::Lost(error)
                     if error.kind() == ErrorKind::Unauthenticated && diallers.len() == 1 =>
                 {
                     ConnectionState::Refused(error.clone())
@@ -68,18 +68,18 @@ pub(super) async fn keep(
             });
         }
         match left {
-            Left::Stopped => {
+            SessionEnd::Stopped => {
                 goodbye(dialled).await;
                 break;
             }
-            Left::Lost(error) => {
+            SessionEnd::Lost(error) => {
                 warn!(%error, "connection to the gateway lost");
                 if error.kind() == ErrorKind::Unauthenticated {
                     diallers[which].expelled();
                 }
                 goodbye(dialled).await;
             }
-            Left::Draining => {
+            SessionEnd::Draining => {
                 info!("the gateway drains; looking for it, or another one, anew");
                 leaving.spawn(leave(dialled, unused, stop.clone()));
             }
@@ -126,7 +126,7 @@ async fn dial_any(
 }
 
 /// Why a connection is not used any more.
-enum Left {
+enum SessionEnd {
     /// The client is to stop.
     Stopped,
     /// It broke.
@@ -136,14 +136,14 @@ enum Left {
 }
 
 /// Stays connected for as long as the connection is to be used.
-async fn stay(dialled: &mut Dialled, stop: &CancellationToken) -> Left {
+async fn stay(dialled: &mut Dialled, stop: &CancellationToken) -> SessionEnd {
     loop {
         tokio::select! {
-            () = stop.cancelled() => return Left::Stopped,
+            () = stop.cancelled() => return SessionEnd::Stopped,
             message = dialled.control.next() => match message {
-                Ok(Control::Draining) => return Left::Draining,
+                Ok(Control::Draining) => return SessionEnd::Draining,
                 Ok(message) => debug!(?message, "unexpected control message"),
-                Err(error) => return Left::Lost(error),
+                Err(error) => return SessionEnd::Lost(error),
             },
         }
     }

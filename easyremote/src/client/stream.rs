@@ -13,7 +13,7 @@ use crate::client::call_task::CallTask;
 use crate::client::errors::{closed, thread_ended, with_signature};
 use crate::client::options::{Options, options};
 use crate::client::pending_call::PendingCall;
-use crate::client::upload::Upload;
+use crate::client::upload::UploadSender;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::outcome::{Outcome, Stages};
 use crate::function::remote::RemoteStream;
@@ -150,7 +150,7 @@ impl<F: RemoteStream> std::fmt::Debug for OpenStream<F> {
 /// A stream without types.
 #[derive(Debug)]
 pub(super) struct RawStream {
-    state: State,
+    state: StreamState,
     /// Frames, put together from what has come.
     frames: FrameBuffer,
     /// What `frames` takes of the client's room.
@@ -164,14 +164,14 @@ pub(super) struct RawStream {
 }
 
 #[derive(Debug)]
-enum State {
+enum StreamState {
     /// Boxed: it is large, and gone for most of the stream's life.
     Ready(Box<PendingCall>),
     Failed(Error),
     /// The client is kept for its thread, on which the other end of the hand-over is.
     Running {
         taker: ByteReceiver<Error>,
-        upload: Option<Upload>,
+        upload: Option<UploadSender>,
         _client: Client,
     },
     Done,
@@ -200,15 +200,15 @@ impl RawStream {
         };
         let room = prepared.as_ref().ok().map(|prepared| prepared.client.link.room.of_stream());
         let state = match prepared {
-            Ok(prepared) => State::Ready(Box::new(prepared)),
-            Err(error) => State::Failed(error),
+            Ok(prepared) => StreamState::Ready(Box::new(prepared)),
+            Err(error) => StreamState::Failed(error),
         };
         let frames = FrameBuffer::new(max_message);
         Self { state, frames, room, items: 0, limit: u64::MAX, opened: false, codec, signature }
     }
 
     pub(super) fn change(&mut self, change: impl FnOnce(&mut PendingCall)) {
-        if let State::Ready(prepared) = &mut self.state {
+        if let StreamState::Ready(prepared) = &mut self.state {
             change(prepared);
         }
     }
@@ -234,7 +234,7 @@ impl RawStream {
                 Ok(None)
             }
             FrameKind::Fault => {
-                self.state = State::Done;
+                self.state = StreamState::Done;
                 Ok(Some(frame))
             }
             other => Err(self.protocol(&format!("{other:?} frame before the stream is open"))),
@@ -247,10 +247,10 @@ impl RawStream {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Next, Error>>> {
         if self.items >= self.limit {
-            self.state = State::Done;
+            self.state = StreamState::Done;
             return Poll::Ready(None);
         }
-        if !self.opened && !matches!(self.state, State::Done) {
+        if !self.opened && !matches!(self.state, StreamState::Done) {
             match ready!(self.poll_open(context)) {
                 Ok(None) => {}
                 Ok(Some(fault)) => return Poll::Ready(Some(Ok(Next::Fault(fault)))),
@@ -280,7 +280,7 @@ impl RawStream {
             }),
             FrameKind::End => match read_end(&frame.body) {
                 Ok(items) if items == self.items => {
-                    self.state = State::Done;
+                    self.state = StreamState::Done;
                     None
                 }
                 _ => Some(Err(self.protocol("the end does not fit the number of items"))),
@@ -294,7 +294,7 @@ impl RawStream {
         loop {
             self.start();
             match &mut self.state {
-                State::Running { taker, upload, .. } => {
+                StreamState::Running { taker, upload, .. } => {
                     taker.ask();
                     let sent = upload.as_mut().map(|upload| upload.poll(context));
                     if let Some(Poll::Ready(Err(error))) = sent {
@@ -334,10 +334,12 @@ impl RawStream {
                     }
                 }
                 _ => {
-                    return Poll::Ready(match std::mem::replace(&mut self.state, State::Done) {
-                        State::Failed(error) => Some(Err(error)),
-                        _ => None,
-                    });
+                    return Poll::Ready(
+                        match std::mem::replace(&mut self.state, StreamState::Done) {
+                            StreamState::Failed(error) => Some(Err(error)),
+                            _ => None,
+                        },
+                    );
                 }
             }
         }
@@ -345,20 +347,21 @@ impl RawStream {
 
     /// Sends the call, if that has not been done.
     fn start(&mut self) {
-        if let State::Ready(_) = self.state
-            && let State::Ready(mut prepared) = std::mem::replace(&mut self.state, State::Done)
+        if let StreamState::Ready(_) = self.state
+            && let StreamState::Ready(mut prepared) =
+                std::mem::replace(&mut self.state, StreamState::Done)
         {
             let (feeder, taker) = byte_channel(HANDOVER);
             let client = prepared.client.clone();
             if client.link.is_closed() {
-                self.state = State::Failed(closed());
+                self.state = StreamState::Failed(closed());
                 return;
             }
             prepared.freeze();
             let kind = prepared.header.kind;
             let (exchange, upload) = CallTask::new(*prepared);
             CallGuard::new(&client.link, kind).spawn(exchange.stream(feeder));
-            self.state = State::Running { taker, upload, _client: client };
+            self.state = StreamState::Running { taker, upload, _client: client };
         }
     }
 
@@ -392,7 +395,7 @@ impl RawStream {
 
     /// Ends the stream with `error`.
     fn fail(&mut self, error: Error) -> Error {
-        self.state = State::Done;
+        self.state = StreamState::Done;
         let error = error.with_delivered(self.items);
         // A stream that was open has run, whatever became of it.
         if self.opened { error.with_executed(Executed::Yes) } else { error }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::client::call::{Call, result};
-use crate::client::call_task::Answer;
+use crate::client::call_task::UnaryAnswer;
 use crate::client::options::{Options, options};
 use crate::function::outcome::Outcome;
 use crate::function::remote::RemoteUnary;
@@ -63,7 +63,7 @@ impl<F: RemoteUnary> Future for TracedCall<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.call.poll_answer(context).map(|answer| {
-            let Answer { frame, trace } = answer?;
+            let UnaryAnswer { frame, trace } = answer?;
             let value = result::<F>(&frame)?;
             Ok((value, trace.map_or_else(|| Trace::new(None, 1), |trace| *trace)))
         })

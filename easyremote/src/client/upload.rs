@@ -19,8 +19,8 @@ const HANDOVER: usize = 32 << 10;
 const ITEMS_PER_POLL: usize = 128;
 
 /// A stream whose items are encoded as they come.
-pub(super) struct Upload {
-    source: Box<dyn Source>,
+pub(super) struct UploadSender {
+    source: Box<dyn ErasedStream>,
     /// `None` when nothing more is to be sent.
     feeder: Option<ByteSender<()>>,
     frames: Vec<u8>,
@@ -30,14 +30,14 @@ pub(super) struct Upload {
     max_message: usize,
 }
 
-impl std::fmt::Debug for Upload {
+impl std::fmt::Debug for UploadSender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Upload({} items so far)", self.items)
+        write!(f, "UploadSender({} items so far)", self.items)
     }
 }
 
 /// A stream with its type erased.
-trait Source: Send {
+trait ErasedStream: Send {
     /// Appends the next item to `out`, or says that there is none.
     fn poll_item(
         &mut self,
@@ -46,7 +46,7 @@ trait Source: Send {
     ) -> Poll<Option<Result<(), String>>>;
 }
 
-impl<S> Source for Pin<Box<S>>
+impl<S> ErasedStream for Pin<Box<S>>
 where
     S: Stream<Item: Uploaded> + Send,
 {
@@ -60,7 +60,7 @@ where
     }
 }
 
-impl Upload {
+impl UploadSender {
     /// Sends the items of `stream`, each of at most `max_message` bytes, and gives where their
     /// frames come out.
     pub(super) fn new<S>(stream: S, max_message: usize) -> (Self, ByteReceiver<()>)

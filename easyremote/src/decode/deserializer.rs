@@ -28,12 +28,12 @@ pub(crate) struct Bounded<'b, T> {
     /// What is charged.
     pub(crate) budget: &'b mut Budget,
     /// Where in the message this is.
-    pub(crate) place: Place,
+    pub(crate) place: DecodePosition,
 }
 
 /// Where in the message something is.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct DecodePosition {
     /// How many levels may still come.
     pub(crate) depth: u32,
     /// How many bytes of memory for the value are charged already.
@@ -45,11 +45,11 @@ pub(crate) struct Place {
 impl<'b, D> Bounded<'b, D> {
     /// Wraps a deserializer of a whole message, or of one value in it.
     pub(crate) fn new(inner: D, budget: &'b mut Budget) -> Self {
-        let place = Place { depth: budget.depth, room: 0, fixed: false };
+        let place = DecodePosition { depth: budget.depth, room: 0, fixed: false };
         Self { inner, budget, place }
     }
 
-    /// Takes the deserializer out, and wraps the visitor; `fixed` as in [`Place`].
+    /// Takes the deserializer out, and wraps the visitor; `fixed` as in [`DecodePosition`].
     #[inline]
     fn visitor<'de, V: Visitor<'de>>(
         self,
@@ -60,7 +60,7 @@ impl<'b, D> Bounded<'b, D> {
         D: Deserializer<'de>,
     {
         let size = size_of::<V::Value>();
-        let mut place = Place { fixed, ..self.place };
+        let mut place = DecodePosition { fixed, ..self.place };
         if size > place.room {
             self.budget.charge_memory(size)?;
             place.room = size;
@@ -74,15 +74,15 @@ impl<'b, T> Bounded<'b, T> {
     #[inline]
     pub(crate) fn payload<V>(self, inner: V) -> (T, Bounded<'b, V>) {
         // The fields are on the level of the enum, which the visitor is about to enter once more.
-        let place = Place { depth: self.place.depth + 1, ..self.place };
+        let place = DecodePosition { depth: self.place.depth + 1, ..self.place };
         (self.inner, Bounded { inner, budget: self.budget, place })
     }
 
     /// The place one level further in.
     #[inline]
-    fn inside<E: Error>(&self) -> Result<Place, E> {
+    fn inside<E: Error>(&self) -> Result<DecodePosition, E> {
         match self.place.depth.checked_sub(1) {
-            Some(depth) => Ok(Place { depth, ..self.place }),
+            Some(depth) => Ok(DecodePosition { depth, ..self.place }),
             None => Err(self.budget.too_deep()),
         }
     }

@@ -5,7 +5,7 @@ use serde::de::{
 };
 
 use super::Budget;
-use super::deserializer::{Bounded, Place};
+use super::deserializer::{Bounded, DecodePosition};
 
 /// The elements of a sequence, or the entries of a map, in a [`Bounded`].
 pub(crate) struct Elements<A> {
@@ -173,7 +173,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Bounded<'_, Part<S>>
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        let place = Place { room: size_of::<S::Value>(), ..self.place };
+        let place = DecodePosition { room: size_of::<S::Value>(), ..self.place };
         self.inner.0.deserialize(Bounded { inner, budget: self.budget, place })
     }
 }

@@ -20,7 +20,7 @@ pub trait Arguments: Sized + Send + 'static {
 
     /// Reads all of them; `parameters` are their names, for JSON objects and for errors.
     #[doc(hidden)]
-    fn decode(source: &mut Source<'_>) -> Result<Self, String>;
+    fn decode(source: &mut ArgumentSource<'_>) -> Result<Self, String>;
 
     /// Their types as serde sees them.
     #[doc(hidden)]
@@ -40,7 +40,7 @@ pub(crate) fn decode<A: Arguments>(
     body: &Bytes,
     parameters: &'static [&'static str],
 ) -> Result<A, String> {
-    let mut source = Source {
+    let mut source = ArgumentSource {
         parameters,
         next: 0,
         budget: Budget::for_message(body.len()),
@@ -60,7 +60,7 @@ pub(crate) fn decode<A: Arguments>(
 
 /// Where arguments are decoded from, one after the other.
 #[derive(Debug)]
-pub struct Source<'a> {
+pub struct ArgumentSource<'a> {
     parameters: &'static [&'static str],
     next: usize,
     budget: Budget,
@@ -73,7 +73,7 @@ enum Rest<'a> {
     Json(Vec<&'a RawValue>),
 }
 
-impl Source<'_> {
+impl ArgumentSource<'_> {
     fn next<T: Argument>(&mut self) -> Result<T, String> {
         let index = self.next;
         self.next += 1;
@@ -105,7 +105,7 @@ macro_rules! tuples {
             }
 
             #[allow(unused_variables)]
-            fn decode(source: &mut Source<'_>) -> Result<Self, String> {
+            fn decode(source: &mut ArgumentSource<'_>) -> Result<Self, String> {
                 Ok(($(source.next::<$name>()?,)*))
             }
 

@@ -21,12 +21,12 @@ use crate::wire::header::CallHeader;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Context {
-    inner: Arc<Inner>,
+    inner: Arc<CallContext>,
     instance: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct CallContext {
     node: Arc<str>,
     header: CallHeader,
     caller: KnownCaller,
@@ -54,7 +54,7 @@ impl Context {
         detached: bool,
         link: Arc<ManagedConnection>,
     ) -> Self {
-        let inner = Inner { node, header, caller, scope, detached, link };
+        let inner = CallContext { node, header, caller, scope, detached, link };
         Self { inner: Arc::new(inner), instance: None }
     }
 

@@ -27,7 +27,7 @@ use crate::wire::kind::Kind;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// One for all inputs: what one leaves behind, the next one meets.
-struct World {
+struct FuzzWorld {
     runtime: Runtime,
     gateway: Gateway,
     honest: Client,
@@ -36,12 +36,12 @@ struct World {
     _endpoints: [quinn::Endpoint; 2],
 }
 
-static WORLD: Mutex<Option<World>> = Mutex::new(None);
+static WORLD: Mutex<Option<FuzzWorld>> = Mutex::new(None);
 
 /// Does what `data` says, and checks that the gateway goes on, and forgets what was.
 pub fn session(data: &[u8]) {
     let mut world = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
-    let running = world.get_or_insert_with(World::start);
+    let running = world.get_or_insert_with(FuzzWorld::start);
     let lives = running.runtime.block_on(async {
         let all = tokio::time::timeout(LIMIT, running.run(data)).await;
         all.expect("the gateway hangs");
@@ -52,7 +52,7 @@ pub fn session(data: &[u8]) {
     }
 }
 
-impl World {
+impl FuzzWorld {
     fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let state = std::env::temp_dir().join(format!("easyremote-fuzz-{}", std::process::id()));

@@ -13,10 +13,10 @@ pub(super) struct Connections(Mutex<HashMap<usize, quinn::Connection>>);
 
 impl Connections {
     /// Counts `connection` among them until what this gives is dropped.
-    pub(super) fn add(&self, connection: &quinn::Connection) -> Listed<'_> {
+    pub(super) fn add(&self, connection: &quinn::Connection) -> OpenConnection<'_> {
         let id = connection.stable_id();
         self.lock().insert(id, connection.clone());
-        Listed { connections: self, id }
+        OpenConnection { connections: self, id }
     }
 
     /// Closes all of them before anybody else has a turn.
@@ -35,13 +35,13 @@ impl Connections {
 
 /// A connection that is counted.
 #[derive(Debug)]
-pub(super) struct Listed<'a> {
+pub(super) struct OpenConnection<'a> {
     connections: &'a Connections,
     /// Of the connection, which is in the map, so that no other one has the same.
     id: usize,
 }
 
-impl Drop for Listed<'_> {
+impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
         // Dropped without the lock, should it be the last handle.
         let connection = self.connections.lock().remove(&self.id);

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::error::{Error, ErrorKind};
-use crate::gateway::Shared;
+use crate::gateway::GatewayState;
 use crate::wire::codec::Codec;
 use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, NodeInfo, RESERVED, STATS};
 use crate::wire::error::put_error;
@@ -12,7 +12,7 @@ use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 
 /// The frames that answer `header`, if its function is the gateway's own.
-pub(super) fn answer(header: &CallHeader, shared: &Shared) -> Option<Vec<u8>> {
+pub(super) fn answer(header: &CallHeader, shared: &GatewayState) -> Option<Vec<u8>> {
     if !header.function.starts_with(RESERVED) {
         return None;
     }
@@ -50,7 +50,7 @@ fn body<T: Serialize + 'static>(value: &T, max_message: usize) -> Result<Vec<u8>
 }
 
 /// The nodes that offer what the caller may call, and that of it.
-fn nodes(shared: &Shared, may_call: impl Fn(&str) -> bool) -> Vec<NodeInfo> {
+fn nodes(shared: &GatewayState, may_call: impl Fn(&str) -> bool) -> Vec<NodeInfo> {
     let mut infos = shared.routes.nodes();
     for info in &mut infos {
         info.functions.retain(|name| may_call(name));
@@ -60,7 +60,7 @@ fn nodes(shared: &Shared, may_call: impl Fn(&str) -> bool) -> Vec<NodeInfo> {
 }
 
 /// Those that the caller may call: one entry per function; where nodes differ in its types or in what it needs, one for each.
-fn functions(shared: &Shared, may_call: impl Fn(&str) -> bool) -> Vec<FunctionInfo> {
+fn functions(shared: &GatewayState, may_call: impl Fn(&str) -> bool) -> Vec<FunctionInfo> {
     let mut infos: Vec<FunctionInfo> = Vec::new();
     for (name, offers) in shared.routes.offers() {
         if !may_call(&name) {

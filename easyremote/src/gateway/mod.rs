@@ -70,7 +70,7 @@ pub use crate::gateway::policy::access::Peers;
 #[derive(Debug)]
 pub struct Gateway {
     io: IoThread,
-    shared: Arc<Shared>,
+    shared: Arc<GatewayState>,
     local_addr: SocketAddr,
 }
 
@@ -97,7 +97,7 @@ pub(crate) struct Refusal {
 
 /// What all tasks of a gateway see.
 #[derive(Debug)]
-struct Shared {
+struct GatewayState {
     identity: Identity,
     tokens: Tokens,
     shown: Arc<ServerCertResolver>,
@@ -110,7 +110,7 @@ struct Shared {
     hits: Hits,
     /// Hears of refused calls. Not bounded: only a test asks for it, whose own calls they are.
     refusals: Option<mpsc::UnboundedSender<Refusal>>,
-    counters: Counters,
+    counters: GatewayCounters,
     /// Peers that were not let in.
     refused: RejectLog,
     /// Cancelled when clients are to go elsewhere.
@@ -119,7 +119,7 @@ struct Shared {
     busy: TaskTracker,
 }
 
-impl Shared {
+impl GatewayState {
     fn stats(&self) -> GatewayStats {
         let counters = &self.counters;
         GatewayStats {
@@ -137,7 +137,7 @@ impl Shared {
 }
 
 #[derive(Debug, Default)]
-struct Counters {
+struct GatewayCounters {
     /// Since the start, of peers that have proven who they are.
     sessions: AtomicU64,
     connections: AtomicU64,
@@ -277,7 +277,7 @@ impl GatewayBuilder {
         let access = Arc::new(self.trust.access);
         let authorities = Authorities::new(self.trust.authorities)?;
         let tokens = Tokens::new(&identity, &self.trust.tokens, authorities)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(GatewayState {
             shown: Arc::new(ServerCertResolver::new(&identity, self.trust.certificate)?),
             identity,
             tokens,
@@ -289,7 +289,7 @@ impl GatewayBuilder {
             connections: Connections::default(),
             hits: Hits::default(),
             refusals: self.refusals,
-            counters: Counters::default(),
+            counters: GatewayCounters::default(),
             refused: RejectLog::default(),
             draining: CancellationToken::new(),
             busy: TaskTracker::new(),
@@ -317,7 +317,7 @@ impl GatewayBuilder {
     }
 }
 
-async fn listen(address: &str, shared: &Shared) -> Result<(Listener, SocketAddr), Error> {
+async fn listen(address: &str, shared: &GatewayState) -> Result<(Listener, SocketAddr), Error> {
     let failed = |error: std::io::Error| {
         let text = format!("cannot listen on `{address}`: {error}");
         Error::new(ErrorKind::Unavailable, text).with_source(error)
@@ -336,7 +336,7 @@ async fn listen(address: &str, shared: &Shared) -> Result<(Listener, SocketAddr)
 fn admit(
     incoming: quinn::Incoming,
     listener: &Listener,
-    shared: &Shared,
+    shared: &GatewayState,
 ) -> Option<(quinn::Connecting, ConnectionSlot)> {
     let (incoming, visitor) = shared.admission.receive(incoming, &shared.hits)?;
     let peer = incoming.remote_address();
@@ -350,7 +350,7 @@ fn admit(
 }
 
 /// Serves connections until told to stop.
-async fn run(listener: &Listener, shared: &Arc<Shared>, stop: CancellationToken) {
+async fn run(listener: &Listener, shared: &Arc<GatewayState>, stop: CancellationToken) {
     /// Longest wait for the peers to hear that the gateway ends.
     const FAREWELL: Duration = Duration::from_millis(100);
     let endpoint = listener.endpoint();

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span};
 
 use crate::error::{Error, ErrorKind, Executed};
-use crate::gateway::Shared;
+use crate::gateway::GatewayState;
 use crate::gateway::admission::ConnectionSlot;
 use crate::gateway::limits::hit;
 use crate::gateway::node_session::NodeSession;
@@ -38,7 +38,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) async fn serve(
     handshake: quinn::Connecting,
     mut visitor: ConnectionSlot,
-    shared: Arc<Shared>,
+    shared: Arc<GatewayState>,
 ) {
     let peer = handshake.remote_address();
     let _gauge = Gauge::up(&shared.counters.connections);
@@ -102,7 +102,7 @@ async fn serve_peer(
     mut control: ControlStream,
     hello: &Hello,
     admission: &Admitted,
-    shared: &Arc<Shared>,
+    shared: &Arc<GatewayState>,
 ) {
     let (peer, identity) = (connection.remote_address(), &*admission.identity);
     let result = match hello.role {
@@ -162,7 +162,7 @@ type RefusedPeer = (Option<ControlStream>, Error);
 /// Waits for the peer's first message and checks its proof.
 async fn authenticate(
     connection: &quinn::Connection,
-    shared: &Shared,
+    shared: &GatewayState,
 ) -> Result<(ControlStream, Hello, Admitted), RefusedPeer> {
     let stream = connection
         .accept_bi()
@@ -179,7 +179,7 @@ async fn authenticate(
     }
 }
 
-fn welcome(control: &mut ControlStream, shared: &Shared) -> Result<(), Error> {
+fn welcome(control: &mut ControlStream, shared: &GatewayState) -> Result<(), Error> {
     control.queue(&Control::Welcome(Welcome { max_message: shared.max_message as u64 }))
 }
 
@@ -188,7 +188,7 @@ async fn serve_client(
     connection: &quinn::Connection,
     control: &mut ControlStream,
     caller: Caller,
-    shared: &Arc<Shared>,
+    shared: &Arc<GatewayState>,
 ) -> Result<(), Error> {
     let _gauge = Gauge::up(&shared.counters.clients);
     let _busy = shared.busy.token();
@@ -216,7 +216,7 @@ async fn serve_node(
     control: &mut ControlStream,
     hello: &Hello,
     caller: Caller,
-    shared: &Arc<Shared>,
+    shared: &Arc<GatewayState>,
 ) -> Result<(), Error> {
     let allowance = admit_node(connection, shared.limits.calls_per_peer);
     welcome(control, shared)?;
@@ -282,7 +282,7 @@ impl Calls {
         credits: &Arc<StreamWindows>,
         allowance: Allowance,
         caller: Caller,
-        shared: &Arc<Shared>,
+        shared: &Arc<GatewayState>,
     ) -> Self {
         let peer = Arc::new(CallerSession::new(connection, credits, caller, shared));
         Self { peer, allowance, running: JoinSet::new() }
@@ -318,7 +318,7 @@ impl Calls {
     }
 }
 
-fn register_node(session: NodeSession, shared: &Arc<Shared>) -> Result<Registration, Error> {
+fn register_node(session: NodeSession, shared: &Arc<GatewayState>) -> Result<Registration, Error> {
     let id = session.id().to_owned();
     if id.is_empty() {
         return Err(Error::new(ErrorKind::Protocol, "the node has no id"));

@@ -13,7 +13,7 @@ use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
 use crate::node::exec::dedup::DedupCache;
 use crate::node::tags::{self, Tags};
-use crate::node::{Counters, Node, Shared, run};
+use crate::node::{Node, NodeCounters, NodeState, run};
 use crate::transport::auth::address::Gateways;
 use crate::transport::auth::certificates::KeyFiles;
 use crate::transport::auth::identity::random;
@@ -220,7 +220,7 @@ impl NodeBuilder {
                     .map(|dialler| dialler.with_max_message(self.max_message))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(NodeState {
             id: id.into(),
             tags,
             registry,
@@ -233,7 +233,7 @@ impl NodeBuilder {
             max_unfinished: self.max_unfinished.max(self.max_message as u64),
             max_message: self.max_message,
             connect_timeout: self.connect_timeout,
-            counters: Counters::default(),
+            counters: NodeCounters::default(),
             started: DedupCache::default(),
             load: watch::Sender::new(None),
             draining: CancellationToken::new(),

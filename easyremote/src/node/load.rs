@@ -8,12 +8,12 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
-use crate::node::Shared;
+use crate::node::NodeState;
 use crate::wire::limits::HEARTBEAT;
 use crate::wire::load::NodeLoad;
 
 /// Looks once for each heartbeat, for as long as it is polled.
-pub(super) async fn measure(shared: &Shared) -> Infallible {
+pub(super) async fn measure(shared: &NodeState) -> Infallible {
     let mut machine = IS_SUPPORTED_SYSTEM.then(Machine::default);
     let mut ticks = interval(HEARTBEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -37,12 +37,12 @@ pub use crate::node::builder::NodeBuilder;
 #[derive(Debug)]
 pub struct Node {
     io: IoThread,
-    shared: Arc<Shared>,
+    shared: Arc<NodeState>,
 }
 
 /// What all tasks of a node see.
 #[derive(Debug)]
-struct Shared {
+struct NodeState {
     id: Arc<str>,
     tags: Tags,
     registry: Registry,
@@ -60,7 +60,7 @@ struct Shared {
     /// Of calls that the functions make.
     max_message: usize,
     connect_timeout: Duration,
-    counters: Counters,
+    counters: NodeCounters,
     /// By all gateways together.
     started: DedupCache,
     /// What the gateways are told of it; `None` before the first look.
@@ -70,7 +70,7 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-struct Counters {
+struct NodeCounters {
     in_flight: AtomicU64,
     waiting: AtomicU64,
     calls: AtomicU64,
@@ -224,7 +224,7 @@ impl Node {
 
 /// Keeps a session with each gateway until told to stop.
 async fn run(
-    shared: Arc<Shared>,
+    shared: Arc<NodeState>,
     diallers: Vec<Dialler>,
     patience: Duration,
     first: mpsc::Sender<Result<(), Error>>,

@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use crate::error::{Error, ErrorKind, Executed};
 use crate::gauge::Gauge;
-use crate::node::Shared;
+use crate::node::NodeState;
 use crate::node::exec::streams;
 use crate::node::tags::TagSync;
 use crate::transport::connection::{ConnectionState, ManagedConnection};
@@ -29,7 +29,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 /// One connection, as the calls see it that come over it.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<NodeState>,
     /// For the calls that the functions make.
     pub(super) link: Arc<ManagedConnection>,
     pub(super) connection: quinn::Connection,
@@ -49,7 +49,7 @@ pub(super) struct Session {
 pub(super) async fn keep(
     mut dialler: Dialler,
     gateway: usize,
-    shared: Arc<Shared>,
+    shared: Arc<NodeState>,
     patience: Duration,
     first: mpsc::Sender<Result<(), Error>>,
     stop: CancellationToken,
@@ -118,7 +118,7 @@ pub(super) async fn keep(
 /// Runs the calls that come over one connection, until it ends.
 async fn serve(
     dialled: Dialled,
-    shared: &Arc<Shared>,
+    shared: &Arc<NodeState>,
     mut tags: TagSync<'_>,
     link: &Arc<ManagedConnection>,
     stop: &CancellationToken,

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind};
-use crate::node::Shared;
+use crate::node::NodeState;
 use crate::wire::control::Retag;
 use crate::wire::limits::{MAX_LIST, MAX_NAME};
 
@@ -98,7 +98,7 @@ impl Drop for TagSync<'_> {
     }
 }
 
-impl Shared {
+impl NodeState {
     /// Says which functions get no calls with these tags.
     pub(super) fn warn_of_needs(&self, tags: &[String]) {
         for (function, tag) in self.registry.lacking(tags) {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::graph::{Branch, Form, Graph, Kind};
+use super::graph::{Branch, Form, Graph, NodeKind};
 use super::{TypeSchema, VariantSchema};
 
 impl Graph {
@@ -80,10 +80,10 @@ impl Expansion<'_> {
         self.left -= 1;
         let kind = &self.graph.nodes[id].key.kind;
         match kind {
-            Kind::Leaf(leaf) => return leaf.clone(),
-            Kind::UnitStruct(name) => return TypeSchema::UnitStruct(name),
+            NodeKind::Leaf(leaf) => return leaf.clone(),
+            NodeKind::UnitStruct(name) => return TypeSchema::UnitStruct(name),
             // No bytes and no name: the same to everyone.
-            Kind::Tuple(0) => return TypeSchema::Unit,
+            NodeKind::Tuple(0) => return TypeSchema::Unit,
             _ => {}
         }
         let class = self.classes[id];
@@ -107,27 +107,27 @@ impl Expansion<'_> {
     /// The shape of a node with parts.
     fn container(&mut self, id: usize) -> TypeSchema {
         let node = &self.graph.nodes[id];
-        if let Kind::Enum(name, variants) = node.key.kind {
+        if let NodeKind::Enum(name, variants) = node.key.kind {
             let variants = variants.iter().zip(&node.branches);
             let variants = variants.map(|(name, branch)| (*name, self.variant(branch))).collect();
             return TypeSchema::Enum(name, variants);
         }
         let branch = &node.branches[0];
         match node.key.kind {
-            Kind::Option => TypeSchema::Option(Box::new(self.part(branch, 0))),
-            Kind::Seq => TypeSchema::Seq(Box::new(self.part(branch, 0))),
-            Kind::Map => {
+            NodeKind::Option => TypeSchema::Option(Box::new(self.part(branch, 0))),
+            NodeKind::Seq => TypeSchema::Seq(Box::new(self.part(branch, 0))),
+            NodeKind::Map => {
                 let key = Box::new(self.part(branch, 0));
                 TypeSchema::Map(key, Box::new(self.part(branch, 1)))
             }
-            Kind::Newtype(name) => TypeSchema::Newtype(name, Box::new(self.part(branch, 0))),
-            Kind::Tuple(n) if self.is_array(branch, n) => {
+            NodeKind::Newtype(name) => TypeSchema::Newtype(name, Box::new(self.part(branch, 0))),
+            NodeKind::Tuple(n) if self.is_array(branch, n) => {
                 TypeSchema::Array(Box::new(self.part(branch, 0)), n)
             }
-            Kind::Tuple(n) => TypeSchema::Tuple(self.items(branch, n)),
-            Kind::TupleStruct(name, n) => TypeSchema::TupleStruct(name, self.items(branch, n)),
-            Kind::Struct(name, fields) => TypeSchema::Struct(name, self.fields(branch, fields)),
-            Kind::Leaf(_) | Kind::UnitStruct(_) | Kind::Enum(..) => TypeSchema::Unknown,
+            NodeKind::Tuple(n) => TypeSchema::Tuple(self.items(branch, n)),
+            NodeKind::TupleStruct(name, n) => TypeSchema::TupleStruct(name, self.items(branch, n)),
+            NodeKind::Struct(name, fields) => TypeSchema::Struct(name, self.fields(branch, fields)),
+            NodeKind::Leaf(_) | NodeKind::UnitStruct(_) | NodeKind::Enum(..) => TypeSchema::Unknown,
         }
     }
 
@@ -168,15 +168,15 @@ impl Expansion<'_> {
 }
 
 /// How to refer to a node with parts, and whether that is its own name.
-fn name(kind: &Kind) -> (&'static str, bool) {
+fn name(kind: &NodeKind) -> (&'static str, bool) {
     match kind {
-        Kind::Newtype(name)
-        | Kind::TupleStruct(name, _)
-        | Kind::Struct(name, _)
-        | Kind::Enum(name, _) => (name, true),
-        Kind::Option => ("Option<..>", false),
-        Kind::Seq => ("Vec<..>", false),
-        Kind::Map => ("Map<..>", false),
+        NodeKind::Newtype(name)
+        | NodeKind::TupleStruct(name, _)
+        | NodeKind::Struct(name, _)
+        | NodeKind::Enum(name, _) => (name, true),
+        NodeKind::Option => ("Option<..>", false),
+        NodeKind::Seq => ("Vec<..>", false),
+        NodeKind::Map => ("Map<..>", false),
         _ => ("(..)", false),
     }
 }

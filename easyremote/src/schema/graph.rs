@@ -1,6 +1,6 @@
 //! What is known about a type while it is being traced, and what to try next.
 //!
-//! Every named type is one [`Node`], however often it occurs, so recursion is a cycle and a pass
+//! Every named type is one [`GraphNode`], however often it occurs, so recursion is a cycle and a pass
 //! over a large syntax tree stays short. Tracing is a loop of passes. Each runs `Deserialize` once and
 //! explores at least one new *branch* (the inside of an `Option`, an element, a variant); wherever
 //! nothing is to be explored it *rests* on the smallest value that is known to work. A pass that
@@ -10,14 +10,14 @@ use std::collections::BTreeMap;
 
 use super::TypeSchema;
 use super::search::Fault;
-use super::tracer::Refused;
+use super::tracer::Rejection;
 
 /// All nodes found so far, and the state of the running pass.
 pub(crate) struct Graph {
     /// The first one is no type of the user but the place of the traced type.
-    pub(crate) nodes: Vec<Node>,
+    pub(crate) nodes: Vec<GraphNode>,
     /// The node of each type with a name.
-    known: BTreeMap<Key, usize>,
+    known: BTreeMap<GraphKey, usize>,
     /// The nodes around the one being visited, by depth. Further in, it is out of date.
     ancestors: Vec<usize>,
     /// The way to the branch to explore next: which branch to take at which node.
@@ -35,9 +35,9 @@ pub(crate) struct Graph {
 }
 
 /// One type with a name, or what is without a name at one place.
-pub(crate) struct Node {
+pub(crate) struct GraphNode {
     /// Which type it is.
-    pub(crate) key: Key,
+    pub(crate) key: GraphKey,
     /// One for each variant; one for anything else with parts; none for a leaf.
     pub(crate) branches: Vec<Branch>,
     /// The explored branches, in the order in which they ended.
@@ -65,7 +65,7 @@ pub(crate) struct Branch {
 
 /// What a node asked its deserializer for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum NodeKind {
     /// A value without parts.
     Leaf(TypeSchema),
     /// An `Option`.
@@ -105,9 +105,9 @@ pub(crate) enum Form {
 ///
 /// The names only need to be equal or not within one process; they never reach a [`TypeSchema`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key {
+pub(crate) struct GraphKey {
     /// What the type asked for.
-    pub(crate) kind: Kind,
+    pub(crate) kind: NodeKind,
     /// The type name of its visitor; none for a leaf. It tells two adapters (`#[serde(with = "..")]`) around the
     /// same value apart.
     pub(crate) visitor: &'static str,
@@ -117,7 +117,7 @@ pub(crate) struct Key {
 
 /// A place for a node: a part of a branch of another node.
 #[derive(Clone, Copy)]
-pub(crate) struct Slot {
+pub(crate) struct GraphSlot {
     /// The node around it.
     pub(crate) node: usize,
     /// The branch.
@@ -140,13 +140,18 @@ impl Graph {
             exhausted: false,
             visits: MAX_VISITS,
         };
-        let key = Key { kind: Kind::Tuple(1), visitor: "", value: "" };
-        graph.nodes.push(Node::new(key));
+        let key = GraphKey { kind: NodeKind::Tuple(1), visitor: "", value: "" };
+        graph.nodes.push(GraphNode::new(key));
         graph
     }
 
     /// The node at `slot`, which is found or created if the slot is visited for the first time.
-    pub(crate) fn visit(&mut self, slot: Slot, depth: usize, key: Key) -> Result<usize, Refused> {
+    pub(crate) fn visit(
+        &mut self,
+        slot: GraphSlot,
+        depth: usize,
+        key: GraphKey,
+    ) -> Result<usize, Rejection> {
         if self.visits == 0 || self.nodes.len() >= MAX_NODES {
             self.exhausted = true;
             return self.stuck();
@@ -167,7 +172,7 @@ impl Graph {
                     if key.kind.is_named() {
                         self.known.insert(key.clone(), id);
                     }
-                    self.nodes.push(Node::new(key));
+                    self.nodes.push(GraphNode::new(key));
                 }
                 self.slots(slot)[slot.index] = Some(id);
                 self.progress = true;
@@ -182,9 +187,9 @@ impl Graph {
     ///
     /// What has no name is a node of its own at each place, as each may need another sample; but
     /// inside itself it has to be the same, or it would never end.
-    fn find(&mut self, slot: Slot, key: &Key) -> Option<usize> {
+    fn find(&mut self, slot: GraphSlot, key: &GraphKey) -> Option<usize> {
         match key.kind {
-            Kind::Leaf(_) => self.stub(slot, key),
+            NodeKind::Leaf(_) => self.stub(slot, key),
             _ if key.kind.is_named() => self.known.get(key).copied(),
             _ => self.ancestors.iter().copied().find(|id| self.nodes[*id].key == *key),
         }
@@ -194,15 +199,15 @@ impl Graph {
     ///
     /// Tuples end at 16 elements and the arrays of serde at 32. What is longer is an array of an
     /// adapter, and a node for each of its elements would use up the limit.
-    fn stub(&mut self, slot: Slot, key: &Key) -> Option<usize> {
+    fn stub(&mut self, slot: GraphSlot, key: &GraphKey) -> Option<usize> {
         let before = slot.index.checked_sub(1).filter(|before| *before >= 32)?;
         let id = self.slots(slot)[before]?;
-        let in_tuple = matches!(self.nodes[slot.node].key.kind, Kind::Tuple(_));
+        let in_tuple = matches!(self.nodes[slot.node].key.kind, NodeKind::Tuple(_));
         (in_tuple && self.nodes[id].key == *key).then_some(id)
     }
 
     /// The parts around `slot`, with room for it.
-    fn slots(&mut self, slot: Slot) -> &mut Vec<Option<usize>> {
+    fn slots(&mut self, slot: GraphSlot) -> &mut Vec<Option<usize>> {
         let slots = &mut self.nodes[slot.node].branches[slot.branch].slots;
         if slots.len() <= slot.index {
             slots.resize(slot.index + 1, None);
@@ -211,7 +216,7 @@ impl Graph {
     }
 
     /// Notes what a variant carries.
-    pub(crate) fn form(&mut self, id: usize, branch: usize, form: Form) -> Result<(), Refused> {
+    pub(crate) fn form(&mut self, id: usize, branch: usize, form: Form) -> Result<(), Rejection> {
         let known = &mut self.nodes[id].branches[branch].form;
         match *known {
             Some(known) if known == form => Ok(()),
@@ -225,18 +230,18 @@ impl Graph {
     }
 
     /// The error for which no sample is to blame.
-    pub(crate) fn stuck<R>(&mut self) -> Result<R, Refused> {
+    pub(crate) fn stuck<R>(&mut self) -> Result<R, Rejection> {
         self.fault = Fault::Stuck;
-        Err(Refused)
+        Err(Rejection)
     }
 }
 
-impl Node {
+impl GraphNode {
     /// A node that was not visited yet.
-    fn new(key: Key) -> Self {
+    fn new(key: GraphKey) -> Self {
         let n_branches = match &key.kind {
-            Kind::Leaf(_) | Kind::UnitStruct(_) => 0,
-            Kind::Enum(_, variants) => variants.len(),
+            NodeKind::Leaf(_) | NodeKind::UnitStruct(_) => 0,
+            NodeKind::Enum(_, variants) => variants.len(),
             _ => 1,
         };
         let branches = std::iter::repeat_with(Branch::default).take(n_branches).collect();
@@ -244,7 +249,7 @@ impl Node {
     }
 }
 
-impl Kind {
+impl NodeKind {
     /// Whether the types of this kind have a name.
     fn is_named(&self) -> bool {
         match self {

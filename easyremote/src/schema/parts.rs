@@ -2,11 +2,11 @@
 
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 
-use super::graph::{Form, Graph, Slot};
-use super::tracer::{Refused, Tracer};
+use super::graph::{Form, Graph, GraphSlot};
+use super::tracer::{Rejection, Tracer};
 
 /// The parts of one branch of a node, as any of serde's accesses.
-pub(crate) struct Parts<'g> {
+pub(crate) struct TracedParts<'g> {
     /// What is known so far.
     graph: &'g mut Graph,
     /// The node.
@@ -23,7 +23,7 @@ pub(crate) struct Parts<'g> {
     repeated: bool,
 }
 
-impl<'g> Parts<'g> {
+impl<'g> TracedParts<'g> {
     /// The parts of a branch, without any elements.
     pub(crate) fn new(graph: &'g mut Graph, node: usize, branch: usize, depth: usize) -> Self {
         Self { graph, node, branch, depth, next: 0, len: 0, repeated: false }
@@ -41,7 +41,7 @@ impl<'g> Parts<'g> {
 
     /// The deserializer of one part.
     fn part(&mut self, index: usize) -> Tracer<'_> {
-        let slot = Slot { node: self.node, branch: self.branch, index };
+        let slot = GraphSlot { node: self.node, branch: self.branch, index };
         Tracer::new(self.graph, slot, self.depth + 1)
     }
 
@@ -50,7 +50,7 @@ impl<'g> Parts<'g> {
         &mut self,
         index: usize,
         seed: S,
-    ) -> Result<S::Value, Refused> {
+    ) -> Result<S::Value, Rejection> {
         let start = self.graph.mark();
         let made = seed.deserialize(self.part(index));
         self.graph.freeze(start, made.is_ok());
@@ -58,13 +58,13 @@ impl<'g> Parts<'g> {
     }
 }
 
-impl<'de> de::SeqAccess<'de> for Parts<'_> {
-    type Error = Refused;
+impl<'de> de::SeqAccess<'de> for TracedParts<'_> {
+    type Error = Rejection;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, Refused> {
+    ) -> Result<Option<S::Value>, Rejection> {
         if self.next == self.len {
             return Ok(None);
         }
@@ -83,13 +83,13 @@ impl<'de> de::SeqAccess<'de> for Parts<'_> {
     }
 }
 
-impl<'de> de::MapAccess<'de> for Parts<'_> {
-    type Error = Refused;
+impl<'de> de::MapAccess<'de> for TracedParts<'_> {
+    type Error = Rejection;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, Refused> {
+    ) -> Result<Option<S::Value>, Rejection> {
         if self.next == self.len {
             return Ok(None);
         }
@@ -97,7 +97,7 @@ impl<'de> de::MapAccess<'de> for Parts<'_> {
         self.make(0, seed).map(Some)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Refused> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Rejection> {
         let value = self.make(1, seed)?;
         self.graph.finish(self.node, self.branch);
         Ok(value)
@@ -108,33 +108,33 @@ impl<'de> de::MapAccess<'de> for Parts<'_> {
     }
 }
 
-impl<'de> de::EnumAccess<'de> for Parts<'_> {
-    type Error = Refused;
+impl<'de> de::EnumAccess<'de> for TracedParts<'_> {
+    type Error = Rejection;
     type Variant = Self;
 
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Refused> {
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Rejection> {
         // The codec knows variants by their number, and there are at most 2^32 of them.
         let number = self.branch as u32;
         Ok((seed.deserialize(number.into_deserializer())?, self))
     }
 }
 
-impl<'de> de::VariantAccess<'de> for Parts<'_> {
-    type Error = Refused;
+impl<'de> de::VariantAccess<'de> for TracedParts<'_> {
+    type Error = Rejection;
 
-    fn unit_variant(self) -> Result<(), Refused> {
+    fn unit_variant(self) -> Result<(), Rejection> {
         self.graph.form(self.node, self.branch, Form::Unit)
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(
         mut self,
         seed: S,
-    ) -> Result<S::Value, Refused> {
+    ) -> Result<S::Value, Rejection> {
         self.graph.form(self.node, self.branch, Form::Newtype)?;
         self.make(0, seed)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Refused> {
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Rejection> {
         self.graph.form(self.node, self.branch, Form::Tuple(len))?;
         visitor.visit_seq(self.fixed(len))
     }
@@ -143,7 +143,7 @@ impl<'de> de::VariantAccess<'de> for Parts<'_> {
         self,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Refused> {
+    ) -> Result<V::Value, Rejection> {
         self.graph.form(self.node, self.branch, Form::Struct(fields))?;
         visitor.visit_seq(self.fixed(fields.len()))
     }

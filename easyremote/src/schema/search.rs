@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 
 use serde::de::DeserializeOwned;
 
-use super::graph::{Graph, Kind, Node};
+use super::graph::{Graph, GraphNode, NodeKind};
 use super::samples::{LENGTHS, MAX_SAMPLES, n_samples};
-use super::tracer::{Refused, Tracer};
+use super::tracer::{Rejection, Tracer};
 
 /// What to do at a node with a choice.
 pub(crate) enum Turn {
@@ -83,7 +83,7 @@ impl Graph {
     }
 
     /// What to do at a node with a choice.
-    pub(crate) fn turn(&mut self, id: usize) -> Result<Turn, Refused> {
+    pub(crate) fn turn(&mut self, id: usize) -> Result<Turn, Rejection> {
         let node = &self.nodes[id];
         let reentered = node.branches.iter().any(|branch| branch.open);
         if !reentered && let Some(&branch) = self.plan.get(&id) {
@@ -97,7 +97,7 @@ impl Graph {
         // ended first and so needed only what had ended before. Nothing nests without end.
         let choice = if reentered { 0 } else { node.choice };
         let rest = match node.key.kind {
-            Kind::Enum(..) => node.finished.get(choice).copied(),
+            NodeKind::Enum(..) => node.finished.get(choice).copied(),
             _ => Some(choice),
         };
         let Some(rest) = rest else {
@@ -114,8 +114,8 @@ impl Graph {
         &mut self,
         id: usize,
         branch: usize,
-        make: impl FnOnce(&mut Self) -> Result<R, Refused>,
-    ) -> Result<R, Refused> {
+        make: impl FnOnce(&mut Self) -> Result<R, Rejection>,
+    ) -> Result<R, Rejection> {
         let start = self.trail.len();
         let was_open = std::mem::replace(&mut self.nodes[id].branches[branch].open, true);
         let made = make(self);
@@ -139,7 +139,7 @@ impl Graph {
         node.branches[branch].done = true;
         node.finished.push(branch);
         self.progress = true;
-        if matches!(node.key.kind, Kind::Enum(..)) && node.finished.len() == 1 {
+        if matches!(node.key.kind, NodeKind::Enum(..)) && node.finished.len() == 1 {
             // Branches that had no way through for want of a value of this enum have one now.
             let branches = self.nodes.iter_mut().flat_map(|node| &mut node.branches);
             branches.for_each(|branch| branch.strikes = 0);
@@ -182,7 +182,7 @@ impl Graph {
         if tries > MAX_TRIES {
             return false;
         }
-        let is_leaf = |id: &usize| matches!(self.nodes[*id].key.kind, Kind::Leaf(_));
+        let is_leaf = |id: &usize| matches!(self.nodes[*id].key.kind, NodeKind::Leaf(_));
         let (leaves, mut wheels): (Vec<_>, Vec<_>) =
             self.trail[start..].iter().copied().partition(is_leaf);
         wheels.extend(&leaves);
@@ -217,7 +217,7 @@ impl Graph {
     }
 }
 
-impl Node {
+impl GraphNode {
     /// The branch to explore next: of those that are worth it, the one that failed least.
     fn unexplored(&self) -> Option<usize> {
         let branches = self.branches.iter().enumerate().filter(|(_, branch)| {
@@ -229,11 +229,11 @@ impl Node {
     /// How many values there are to rest on.
     fn n_choices(&self) -> usize {
         match &self.key.kind {
-            Kind::Leaf(leaf) => n_samples(leaf),
-            Kind::Enum(..) => self.finished.len(),
+            NodeKind::Leaf(leaf) => n_samples(leaf),
+            NodeKind::Enum(..) => self.finished.len(),
             // What is not explored has only the empty value.
             _ if self.finished.is_empty() => 1,
-            Kind::Seq => LENGTHS.len(),
+            NodeKind::Seq => LENGTHS.len(),
             _ => 2,
         }
     }

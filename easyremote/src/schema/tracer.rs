@@ -7,8 +7,8 @@ use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{self, Deserializer, Visitor};
 
 use super::TypeSchema;
-use super::graph::{Graph, Key, Kind, Slot};
-use super::parts::Parts;
+use super::graph::{Graph, GraphKey, GraphSlot, NodeKind};
+use super::parts::TracedParts;
 use super::samples::{BOOLS, BYTES, CHARS, FLOATS, INTS, LENGTHS, STRS};
 use super::search::Turn;
 
@@ -20,7 +20,7 @@ pub(crate) struct Tracer<'g> {
     /// What is known so far.
     graph: &'g mut Graph,
     /// The place.
-    slot: Slot,
+    slot: GraphSlot,
     /// How deep the place is nested.
     depth: usize,
 }
@@ -28,28 +28,28 @@ pub(crate) struct Tracer<'g> {
 impl<'g> Tracer<'g> {
     /// A deserializer for the traced type itself.
     pub(crate) fn root(graph: &'g mut Graph) -> Self {
-        Self::new(graph, Slot { node: 0, branch: 0, index: 0 }, 0)
+        Self::new(graph, GraphSlot { node: 0, branch: 0, index: 0 }, 0)
     }
 
     /// A deserializer for the value at `slot`.
-    pub(crate) fn new(graph: &'g mut Graph, slot: Slot, depth: usize) -> Self {
+    pub(crate) fn new(graph: &'g mut Graph, slot: GraphSlot, depth: usize) -> Self {
         Self { graph, slot, depth }
     }
 
     /// A deserializer for the only part of a node.
     fn part(graph: &'g mut Graph, node: usize, depth: usize) -> Self {
-        Self::new(graph, Slot { node, branch: 0, index: 0 }, depth + 1)
+        Self::new(graph, GraphSlot { node, branch: 0, index: 0 }, depth + 1)
     }
 
     /// The node of a type with parts.
-    fn node<'de, V: Visitor<'de>>(&mut self, kind: Kind) -> Result<usize, Refused> {
-        let key = Key { kind, visitor: type_name::<V>(), value: type_name::<V::Value>() };
+    fn node<'de, V: Visitor<'de>>(&mut self, kind: NodeKind) -> Result<usize, Rejection> {
+        let key = GraphKey { kind, visitor: type_name::<V>(), value: type_name::<V::Value>() };
         self.graph.visit(self.slot, self.depth, key)
     }
 
     /// The sample to use for a leaf.
-    fn sample(&mut self, leaf: TypeSchema) -> Result<usize, Refused> {
-        let key = Key { kind: Kind::Leaf(leaf), visitor: "", value: "" };
+    fn sample(&mut self, leaf: TypeSchema) -> Result<usize, Rejection> {
+        let key = GraphKey { kind: NodeKind::Leaf(leaf), visitor: "", value: "" };
         let id = self.graph.visit(self.slot, self.depth, key)?;
         Ok(self.graph.sample(id))
     }
@@ -57,16 +57,16 @@ impl<'g> Tracer<'g> {
     /// Visits a fixed number of parts.
     fn fixed<'de, V: Visitor<'de>>(
         mut self,
-        kind: Kind,
+        kind: NodeKind,
         n: usize,
         visitor: V,
-    ) -> Result<V::Value, Refused> {
+    ) -> Result<V::Value, Rejection> {
         let id = self.node::<V>(kind)?;
-        visitor.visit_seq(Parts::new(self.graph, id, 0, self.depth).fixed(n))
+        visitor.visit_seq(TracedParts::new(self.graph, id, 0, self.depth).fixed(n))
     }
 
     /// Visits a value about which the type wants to hear from the codec what it is.
-    fn any<'de, V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Refused> {
+    fn any<'de, V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejection> {
         match self.sample(TypeSchema::Any)? {
             0 => visitor.visit_unit(),
             1 => visitor.visit_borrowed_str(""),
@@ -82,7 +82,7 @@ impl<'g> Tracer<'g> {
 /// Implements methods for leaves: the method, its shape and how to visit the sample of a number.
 macro_rules! leaves {
     ($($method:ident $shape:ident [$i:ident] $visit:ident($sample:expr);)*) => {$(
-        fn $method<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Refused> {
+        fn $method<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejection> {
             let $i = self.sample(TypeSchema::$shape)?;
             visitor.$visit($sample)
         }
@@ -90,7 +90,7 @@ macro_rules! leaves {
 }
 
 impl<'de> Deserializer<'de> for Tracer<'_> {
-    type Error = Refused;
+    type Error = Rejection;
 
     leaves! {
         deserialize_bool   Bool  [i] visit_bool(BOOLS[i]);
@@ -113,25 +113,25 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         deserialize_byte_buf Bytes [i] visit_borrowed_bytes(BYTES[i]);
     }
 
-    fn deserialize_unit<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Refused> {
+    fn deserialize_unit<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejection> {
         self.sample(TypeSchema::Unit)?;
         visitor.visit_unit()
     }
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejection> {
         self.any(visitor)
     }
 
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejection> {
         self.any(visitor)
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejection> {
         self.any(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Refused> {
-        let id = self.node::<V>(Kind::Option)?;
+    fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejection> {
+        let id = self.node::<V>(NodeKind::Option)?;
         if let Turn::Rest(0) = self.graph.turn(id)? {
             return visitor.visit_none();
         }
@@ -139,36 +139,38 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         self.graph.take(id, 0, |graph| visitor.visit_some(Tracer::part(graph, id, depth)))
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Refused> {
-        let id = self.node::<V>(Kind::Seq)?;
+    fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejection> {
+        let id = self.node::<V>(NodeKind::Seq)?;
         let len = match self.graph.turn(id)? {
             Turn::Explore(_) => 1,
             Turn::Rest(choice) => LENGTHS[choice],
         };
         if len == 0 {
-            return visitor.visit_seq(Parts::new(self.graph, id, 0, self.depth));
+            return visitor.visit_seq(TracedParts::new(self.graph, id, 0, self.depth));
         }
         let depth = self.depth;
-        self.graph
-            .take(id, 0, |graph| visitor.visit_seq(Parts::new(graph, id, 0, depth).repeated(len)))
+        self.graph.take(id, 0, |graph| {
+            visitor.visit_seq(TracedParts::new(graph, id, 0, depth).repeated(len))
+        })
     }
 
-    fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Refused> {
-        let id = self.node::<V>(Kind::Map)?;
+    fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejection> {
+        let id = self.node::<V>(NodeKind::Map)?;
         if let Turn::Rest(0) = self.graph.turn(id)? {
-            return visitor.visit_map(Parts::new(self.graph, id, 0, self.depth));
+            return visitor.visit_map(TracedParts::new(self.graph, id, 0, self.depth));
         }
         let depth = self.depth;
-        self.graph
-            .take(id, 0, |graph| visitor.visit_map(Parts::new(graph, id, 0, depth).repeated(1)))
+        self.graph.take(id, 0, |graph| {
+            visitor.visit_map(TracedParts::new(graph, id, 0, depth).repeated(1))
+        })
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(
         mut self,
         name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Refused> {
-        self.node::<V>(Kind::UnitStruct(name))?;
+    ) -> Result<V::Value, Rejection> {
+        self.node::<V>(NodeKind::UnitStruct(name))?;
         visitor.visit_unit()
     }
 
@@ -176,8 +178,8 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         mut self,
         name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Refused> {
-        let id = self.node::<V>(Kind::Newtype(name))?;
+    ) -> Result<V::Value, Rejection> {
+        let id = self.node::<V>(NodeKind::Newtype(name))?;
         visitor.visit_newtype_struct(Tracer::part(self.graph, id, self.depth))
     }
 
@@ -185,8 +187,8 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         self,
         len: usize,
         visitor: V,
-    ) -> Result<V::Value, Refused> {
-        self.fixed(Kind::Tuple(len), len, visitor)
+    ) -> Result<V::Value, Rejection> {
+        self.fixed(NodeKind::Tuple(len), len, visitor)
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -194,8 +196,8 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         name: &'static str,
         len: usize,
         visitor: V,
-    ) -> Result<V::Value, Refused> {
-        self.fixed(Kind::TupleStruct(name, len), len, visitor)
+    ) -> Result<V::Value, Rejection> {
+        self.fixed(NodeKind::TupleStruct(name, len), len, visitor)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -203,8 +205,8 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Refused> {
-        self.fixed(Kind::Struct(name, fields), fields.len(), visitor)
+    ) -> Result<V::Value, Rejection> {
+        self.fixed(NodeKind::Struct(name, fields), fields.len(), visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -212,12 +214,13 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         name: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Refused> {
-        let id = self.node::<V>(Kind::Enum(name, variants))?;
+    ) -> Result<V::Value, Rejection> {
+        let id = self.node::<V>(NodeKind::Enum(name, variants))?;
         let (Turn::Explore(branch) | Turn::Rest(branch)) = self.graph.turn(id)?;
         let depth = self.depth;
-        self.graph
-            .take(id, branch, |graph| visitor.visit_enum(Parts::new(graph, id, branch, depth)))
+        self.graph.take(id, branch, |graph| {
+            visitor.visit_enum(TracedParts::new(graph, id, branch, depth))
+        })
     }
 
     fn is_human_readable(&self) -> bool {
@@ -227,17 +230,17 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
 
 /// A sample was not accepted. Why does not matter: the text of the user's error is dropped.
 #[derive(Debug)]
-pub(crate) struct Refused;
+pub(crate) struct Rejection;
 
-impl de::Error for Refused {
+impl de::Error for Rejection {
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for Rejection {}
 
-impl fmt::Display for Refused {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the sample was not accepted")
     }

@@ -7,7 +7,7 @@ use crate::function::handler::Reply;
 use crate::function::item_writer::{ItemWriter, put_value};
 use crate::function::outcome::{Cause, Outcome, Sent, Stages};
 use crate::function::remote::{RemoteStream, RemoteUnary};
-use crate::testing::script::Received;
+use crate::testing::script::ReceivedCall;
 use crate::wire::error::put_error;
 use crate::wire::frame::FrameKind;
 
@@ -74,7 +74,7 @@ impl<F: RemoteUnary> Split<F> {
     }
 
     /// The frame that a node answers with.
-    pub(super) fn encode(&self, received: &Received) -> Reply {
+    pub(super) fn encode(&self, received: &ReceivedCall) -> Reply {
         let mut reply = Vec::new();
         let (codec, max) = (received.codec, received.max_message);
         let encoded = match &self.0 {
@@ -117,7 +117,11 @@ impl<F: RemoteStream> Step<F> {
     ///
     /// # Panics
     /// If it is the error of a set-up.
-    pub(super) fn put(&self, received: &Received, outbox: &mut ItemWriter) -> Result<(), Error> {
+    pub(super) fn put(
+        &self,
+        received: &ReceivedCall,
+        outbox: &mut ItemWriter,
+    ) -> Result<(), Error> {
         match self {
             Self::Item(item) => outbox.item(item),
             Self::Setup(_) => panic!("the error of a set-up can only be the first item"),
@@ -127,7 +131,7 @@ impl<F: RemoteStream> Step<F> {
     }
 
     /// The frame that says that there is no stream, if that is what it stands for.
-    pub(super) fn refusal(&self, received: &Received) -> Option<Reply> {
+    pub(super) fn refusal(&self, received: &ReceivedCall) -> Option<Reply> {
         let mut reply = Vec::new();
         let (codec, max) = (received.codec, received.max_message);
         let encoded = match self {

@@ -18,7 +18,7 @@ use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
 use crate::function::upload::Upload;
 use crate::testing::answer::{Answer, AsyncAnswer, AsyncAnswerWith, Item, Split, Step};
 use crate::testing::mock::Mock;
-use crate::testing::script::{Only, Reaction, Received, Rule, Script, lock};
+use crate::testing::script::{MockRule, Only, Reaction, ReceivedCall, Script, lock};
 use crate::testing::world::World;
 
 /// What a [`Mock`] answers, from [`Mock::builder`].
@@ -240,7 +240,7 @@ impl MockBuilder {
     fn unary<F, Fut>(
         self,
         only: Option<Only>,
-        answer: impl Fn(Inputs, Received) -> Fut + Send + Sync + 'static,
+        answer: impl Fn(Inputs, ReceivedCall) -> Fut + Send + Sync + 'static,
     ) -> Self
     where
         F: RemoteUnary,
@@ -253,7 +253,7 @@ impl MockBuilder {
     fn streaming<F, Fut>(
         self,
         only: Option<Only>,
-        pour: impl Fn(Inputs, Received, ItemWriter) -> Fut + Send + Sync + 'static,
+        pour: impl Fn(Inputs, ReceivedCall, ItemWriter) -> Fut + Send + Sync + 'static,
     ) -> Self
     where
         F: RemoteStream,
@@ -269,16 +269,16 @@ impl MockBuilder {
         let times = only.is_some().then_some(1);
         let script = self.scripts.entry(name).or_insert_with(Script::new::<F>);
         assert!(script.is_of::<F>(), "two functions of different types are called `{name}`");
-        script.push(Rule { only, times, reaction });
+        script.push(MockRule { only, times, reaction });
         self.last = Some(name);
         self
     }
 }
 
 /// A [`Step`] that may be used for several calls at a time; it need not be `Sync`.
-type Shared<F> = Arc<Mutex<Step<F>>>;
+type MockCalls<F> = Arc<Mutex<Step<F>>>;
 
-fn shared<F: RemoteStream>(step: Step<F>) -> Shared<F> {
+fn shared<F: RemoteStream>(step: Step<F>) -> MockCalls<F> {
     Arc::new(Mutex::new(step))
 }
 
@@ -289,12 +289,12 @@ fn takes_stream<F: Remote>() {
 
 /// Sends a stream of `steps`, or what the first says in place of one.
 async fn pour<F: RemoteStream>(
-    steps: impl Stream<Item = Shared<F>> + Send,
-    received: Received,
+    steps: impl Stream<Item = MockCalls<F>> + Send,
+    received: ReceivedCall,
     mut outbox: ItemWriter,
 ) {
     let mut steps = pin!(steps);
-    // Received by the loop, or else it is waited for after the caller has heard that there is a
+    // ReceivedCall by the loop, or else it is waited for after the caller has heard that there is a
     // stream.
     let mut first = steps.next().now_or_never();
     if let Some(Some(step)) = &first {

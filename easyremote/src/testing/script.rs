@@ -23,7 +23,7 @@ use crate::wire::kind::Kind;
 /// A call that has arrived. Its arguments are kept as they came, so that nothing more is asked of
 /// their types.
 #[derive(Clone, Debug)]
-pub(super) struct Received {
+pub(super) struct ReceivedCall {
     pub(super) codec: Codec,
     pub(super) max_message: usize,
     /// Id of the mock's node.
@@ -32,7 +32,7 @@ pub(super) struct Received {
     context: Context,
 }
 
-impl Received {
+impl ReceivedCall {
     fn new(inputs: &Inputs, request: Request) -> Self {
         let node = inputs.context().node().to_owned();
         let Request { codec, body, max_message, context } = request;
@@ -56,14 +56,14 @@ impl Received {
 
 /// What answers a call.
 pub(super) enum Reaction {
-    Unary(Box<dyn Fn(Inputs, Received) -> BoxFuture<'static, Reply> + Send + Sync>),
-    Stream(Box<dyn Fn(Inputs, Received, ItemWriter) -> BoxFuture<'static, ()> + Send + Sync>),
+    Unary(Box<dyn Fn(Inputs, ReceivedCall) -> BoxFuture<'static, Reply> + Send + Sync>),
+    Stream(Box<dyn Fn(Inputs, ReceivedCall, ItemWriter) -> BoxFuture<'static, ()> + Send + Sync>),
     /// Nothing, ever.
     Hang,
 }
 
 /// A reaction, and the calls that it is for.
-pub(super) struct Rule {
+pub(super) struct MockRule {
     /// The calls with these arguments; all, if there are none.
     pub(super) only: Option<Only>,
     /// How many calls, exactly; any number, if there is none.
@@ -73,9 +73,9 @@ pub(super) struct Rule {
 
 /// The arguments that a rule is for.
 pub(super) struct Only {
-    fits: Box<dyn Fn(&Received) -> bool + Send + Sync>,
+    fits: Box<dyn Fn(&ReceivedCall) -> bool + Send + Sync>,
     shown: String,
-    show: fn(&Received) -> String,
+    show: fn(&ReceivedCall) -> String,
 }
 
 impl Only {
@@ -83,8 +83,8 @@ impl Only {
         let shown = as_called::<F>(&wanted);
         // Arguments need not be `Sync`.
         let wanted = Mutex::new(wanted);
-        let fits = move |received: &Received| *lock(&wanted) == received.arguments::<F>();
-        let show = |received: &Received| as_called::<F>(&received.arguments::<F>());
+        let fits = move |received: &ReceivedCall| *lock(&wanted) == received.arguments::<F>();
+        let show = |received: &ReceivedCall| as_called::<F>(&received.arguments::<F>());
         Self { fits: Box::new(fits), shown, show }
     }
 }
@@ -101,8 +101,8 @@ fn as_called<F: Remote<Arguments: Debug>>(arguments: &F::Arguments) -> String {
 pub(super) struct Script {
     descriptor: Descriptor,
     signature: &'static Signature,
-    check: fn(&Received) -> Result<(), Reply>,
-    rules: Vec<Rule>,
+    check: fn(&ReceivedCall) -> Result<(), Reply>,
+    rules: Vec<MockRule>,
     seen: Mutex<Seen>,
     /// Calls that there have been, for those who wait for them.
     n_calls: watch::Sender<usize>,
@@ -110,7 +110,7 @@ pub(super) struct Script {
 
 #[derive(Default)]
 struct Seen {
-    calls: Vec<Received>,
+    calls: Vec<ReceivedCall>,
     /// By rule.
     n_answered: Vec<usize>,
     /// For people.
@@ -135,12 +135,12 @@ impl Script {
             && self.signature.fingerprint == F::signature().fingerprint
     }
 
-    pub(super) fn push(&mut self, rule: Rule) {
+    pub(super) fn push(&mut self, rule: MockRule) {
         self.rules.push(rule);
         lock(&self.seen).n_answered.push(0);
     }
 
-    pub(super) fn last(&mut self) -> Option<&mut Rule> {
+    pub(super) fn last(&mut self) -> Option<&mut MockRule> {
         self.rules.last_mut()
     }
 
@@ -164,7 +164,7 @@ impl Script {
     }
 
     async fn answer(&self, inputs: Inputs, request: Request) -> Reply {
-        let received = Received::new(&inputs, request);
+        let received = ReceivedCall::new(&inputs, request);
         match self.take(&received) {
             Ok(Reaction::Unary(answer)) => answer(inputs, received).await,
             // The methods of the builder fit the reaction to the kind of function.
@@ -174,7 +174,7 @@ impl Script {
     }
 
     async fn stream(&self, inputs: Inputs, request: Request, outbox: ItemWriter) {
-        let received = Received::new(&inputs, request);
+        let received = ReceivedCall::new(&inputs, request);
         match self.take(&received) {
             Ok(Reaction::Stream(pour)) => pour(inputs, received, outbox).await,
             Ok(Reaction::Hang | Reaction::Unary(_)) => std::future::pending().await,
@@ -183,7 +183,7 @@ impl Script {
     }
 
     /// Notes a call, and finds out what to do with it.
-    fn take(&self, received: &Received) -> Result<&Reaction, Reply> {
+    fn take(&self, received: &ReceivedCall) -> Result<&Reaction, Reply> {
         (self.check)(received)?;
         let found = {
             let mut seen = lock(&self.seen);
@@ -212,7 +212,7 @@ impl Script {
 
     /// The first rule that is for the call, and has not had all of its calls; those for certain
     /// arguments come before those for all.
-    fn find(&self, received: &Received, n_answered: &[usize]) -> Option<usize> {
+    fn find(&self, received: &ReceivedCall, n_answered: &[usize]) -> Option<usize> {
         let open =
             |index: &usize| self.rules[*index].times.is_none_or(|times| n_answered[*index] < times);
         let certain = |index: &usize| {
@@ -224,7 +224,7 @@ impl Script {
     }
 
     /// The call, as far as its arguments can be shown.
-    fn shown(&self, received: &Received) -> String {
+    fn shown(&self, received: &ReceivedCall) -> String {
         let show = self.rules.iter().find_map(|rule| rule.only.as_ref());
         show.map_or_else(|| self.any(), |only| (only.show)(received))
     }
@@ -233,7 +233,7 @@ impl Script {
         format!("{}(..)", self.descriptor.name)
     }
 
-    fn rule_shown(&self, rule: &Rule) -> String {
+    fn rule_shown(&self, rule: &MockRule) -> String {
         rule.only.as_ref().map_or_else(|| self.any(), |only| only.shown.clone())
     }
 
@@ -258,7 +258,7 @@ impl Script {
 
     /// The arguments of all calls, in the order of their arrival.
     pub(super) fn calls<F: Remote>(&self) -> Vec<F::Arguments> {
-        lock(&self.seen).calls.iter().map(Received::arguments::<F>).collect()
+        lock(&self.seen).calls.iter().map(ReceivedCall::arguments::<F>).collect()
     }
 
     /// Waits until there have been so many calls.

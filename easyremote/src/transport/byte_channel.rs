@@ -20,7 +20,7 @@ use tokio::time::timeout;
 /// Connects a feeder to a taker, with about `limit` bytes between them: a feed waits until less
 /// than that is pending, and then goes in whole.
 pub(crate) fn byte_channel<E>(limit: usize) -> (ByteSender<E>, ByteReceiver<E>) {
-    let state = State {
+    let state = ChannelState {
         pending: Vec::new(),
         tail: Vec::new(),
         bytes: 0,
@@ -30,20 +30,20 @@ pub(crate) fn byte_channel<E>(limit: usize) -> (ByteSender<E>, ByteReceiver<E>) 
         feeder: None,
         taker: None,
     };
-    let shared = Arc::new(Shared { state: Mutex::new(state), limit, asked: AtomicU64::new(0) });
+    let shared = Arc::new(Channel { state: Mutex::new(state), limit, asked: AtomicU64::new(0) });
     (ByteSender { shared: shared.clone() }, ByteReceiver { shared })
 }
 
 #[derive(Debug)]
-struct Shared<E> {
-    state: Mutex<State<E>>,
+struct Channel<E> {
+    state: Mutex<ChannelState<E>>,
     limit: usize,
     /// Rises whenever the taker's owner asks for something, also if it has it already.
     asked: AtomicU64,
 }
 
 #[derive(Debug)]
-struct State<E> {
+struct ChannelState<E> {
     pending: Vec<Bytes>,
     /// Small pieces fed after all that is in `pending`, put together.
     tail: Vec<u8>,
@@ -61,8 +61,8 @@ struct State<E> {
     taker: Option<Waker>,
 }
 
-impl<E> Shared<E> {
-    fn lock(&self) -> MutexGuard<'_, State<E>> {
+impl<E> Channel<E> {
+    fn lock(&self) -> MutexGuard<'_, ChannelState<E>> {
         // Nothing panics under the lock, so a poisoned state is still a whole one.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,7 +71,7 @@ impl<E> Shared<E> {
 /// Pieces shorter than this are copied together; longer ones are handed over as they are.
 const SMALL: usize = 4 << 10;
 
-impl<E> State<E> {
+impl<E> ChannelState<E> {
     fn put(&mut self, bytes: &mut Vec<u8>) {
         self.bytes += bytes.len();
         if bytes.len() < SMALL {
@@ -90,7 +90,10 @@ impl<E> State<E> {
 }
 
 /// Wakes after the lock is released, so that the woken thread does not run into it.
-fn release<E>(mut state: MutexGuard<'_, State<E>>, side: fn(&mut State<E>) -> &mut Option<Waker>) {
+fn release<E>(
+    mut state: MutexGuard<'_, ChannelState<E>>,
+    side: fn(&mut ChannelState<E>) -> &mut Option<Waker>,
+) {
     let waker = side(&mut state).take();
     drop(state);
     if let Some(waker) = waker {
@@ -114,7 +117,7 @@ pub(crate) struct Closed;
 /// Dropping it without [`end`](Self::end) ends the hand-over without an `E`.
 #[derive(Debug)]
 pub(crate) struct ByteSender<E> {
-    shared: Arc<Shared<E>>,
+    shared: Arc<Channel<E>>,
 }
 
 impl<E> ByteSender<E> {
@@ -143,11 +146,11 @@ impl<E> ByteSender<E> {
         context: &mut Context<'_>,
         bytes: &mut Vec<u8>,
     ) -> Poll<Result<(), Closed>> {
-        let mut put = Some(|state: &mut State<E>| state.put(bytes));
+        let mut put = Some(|state: &mut ChannelState<E>| state.put(bytes));
         self.poll_feed_with(context, &mut put)
     }
 
-    async fn feed_with(&mut self, put: impl FnOnce(&mut State<E>)) -> Result<(), Closed> {
+    async fn feed_with(&mut self, put: impl FnOnce(&mut ChannelState<E>)) -> Result<(), Closed> {
         let mut put = Some(put);
         poll_fn(|context| self.poll_feed_with(context, &mut put)).await
     }
@@ -155,7 +158,7 @@ impl<E> ByteSender<E> {
     fn poll_feed_with(
         &mut self,
         context: &mut Context<'_>,
-        put: &mut Option<impl FnOnce(&mut State<E>)>,
+        put: &mut Option<impl FnOnce(&mut ChannelState<E>)>,
     ) -> Poll<Result<(), Closed>> {
         let mut state = self.shared.lock();
         if state.closed {
@@ -252,7 +255,7 @@ pub(crate) enum Received<E> {
 /// The end that bytes come out at. Dropping it tells the feeder.
 #[derive(Debug)]
 pub(crate) struct ByteReceiver<E> {
-    shared: Arc<Shared<E>>,
+    shared: Arc<Channel<E>>,
 }
 
 impl<E> ByteReceiver<E> {

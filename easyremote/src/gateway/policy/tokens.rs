@@ -19,14 +19,14 @@ pub(crate) const DEFAULT: &str = "default";
 /// nothing to store: the same names give the same tokens after a restart.
 #[derive(Debug)]
 pub(crate) struct Tokens {
-    list: Mutex<List>,
+    list: Mutex<TokenList>,
     authorities: Authorities,
 }
 
 #[derive(Debug, Default)]
-struct List {
+struct TokenList {
     /// In the order in which they were added.
-    valid: Vec<Named>,
+    valid: Vec<NamedToken>,
     /// Of which neither tickets nor certificates are to be good again.
     revoked: HashSet<(Role, String)>,
     /// Those who came with a certificate; as many as the authorities give names.
@@ -35,7 +35,7 @@ struct List {
 
 /// A token that is valid.
 #[derive(Debug)]
-struct Named {
+struct NamedToken {
     role: Role,
     /// `None` for that of the identity file.
     name: Option<String>,
@@ -64,7 +64,7 @@ impl Tokens {
         names: &[(Role, String)],
         authorities: Authorities,
     ) -> Result<Self, Error> {
-        let mut list = List::default();
+        let mut list = TokenList::default();
         for role in Role::ALL {
             list.push(role, None, identity.local_token(role));
             if !names.iter().any(|(of, _)| *of == role) && !authorities.vouch_for(role) {
@@ -91,7 +91,7 @@ impl Tokens {
     pub(crate) fn revoke(&self, role: Role, name: &str) -> bool {
         let mut list = self.list();
         let key = (role, name.to_owned());
-        let found = |named: &Named| named.role == role && named.name.as_deref() == Some(name);
+        let found = |named: &NamedToken| named.role == role && named.name.as_deref() == Some(name);
         let token = list.valid.iter().position(found).map(|i| list.valid.remove(i));
         if token.is_none() && !self.authorities.vouch_for(role) {
             return false;
@@ -165,13 +165,13 @@ impl Tokens {
         Ok(Admitted { identity, revoked })
     }
 
-    fn list(&self) -> MutexGuard<'_, List> {
+    fn list(&self) -> MutexGuard<'_, TokenList> {
         // Every section leaves the list whole, so a panic in one does not spoil it.
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl List {
+impl TokenList {
     fn add(&mut self, identity: &Identity, role: Role, name: &str) -> Result<(), Error> {
         if !is_name(name) {
             let text = format!(
@@ -190,7 +190,7 @@ impl List {
             );
             return Err(Error::new(ErrorKind::PermissionDenied, text));
         }
-        let same = |named: &Named| named.role == role && named.name.as_deref() == Some(name);
+        let same = |named: &NamedToken| named.role == role && named.name.as_deref() == Some(name);
         if self.valid.iter().any(same) {
             let text = format!("there is a token `{name}` for {} already", role.described());
             return Err(Error::new(ErrorKind::Protocol, text));
@@ -202,7 +202,7 @@ impl List {
     fn push(&mut self, role: Role, name: Option<String>, token: Token) {
         let identity = identity_of(name.as_deref().unwrap_or(DEFAULT)).into();
         let admission = Admitted { identity, revoked: CancellationToken::new() };
-        self.valid.push(Named { role, name, id: token.id(), token, admission });
+        self.valid.push(NamedToken { role, name, id: token.id(), token, admission });
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::error::{Error, ErrorKind};
-use crate::gateway::Shared;
+use crate::gateway::GatewayState;
 use crate::gateway::limits::{GatewayLimits, hit};
 use crate::gauge::MemoryCharge;
 use crate::transport::quic::windows::StreamWindows;
@@ -17,7 +17,7 @@ use crate::wire::frame::FRAME_HEADER;
 /// A connection over which calls come.
 #[derive(Debug)]
 pub(crate) struct CallerSession {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<GatewayState>,
     /// What nodes are told of it.
     pub(crate) caller: KnownCaller,
     /// No other connection has it.
@@ -37,7 +37,7 @@ impl CallerSession {
         connection: &quinn::Connection,
         credits: &Arc<StreamWindows>,
         caller: Caller,
-        shared: &Arc<Shared>,
+        shared: &Arc<GatewayState>,
     ) -> Self {
         Self {
             shared: shared.clone(),
@@ -114,7 +114,7 @@ impl CancelRateLimiter {
     }
 
     /// Waits until the peer may begin another call. Cancel safe.
-    pub(crate) async fn wait(&self, shared: &Shared) {
+    pub(crate) async fn wait(&self, shared: &GatewayState) {
         let mut tokens = self.add(0.0);
         if tokens >= 1.0 {
             return;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::error::{Error, ErrorKind, Executed};
-use crate::gateway::relay::progress::Progress;
+use crate::gateway::relay::progress::ProgressTimer;
 use crate::gateway::relay::streams::{protocol, write_error};
 use crate::gateway::routes::Place;
 use crate::transport::quic::reset;
@@ -135,7 +135,7 @@ pub(crate) async fn pump(
 ) -> End {
     let mut stopped = to.stopped();
     let mut begun = Some(begun);
-    let mut progress = Progress::new(limit);
+    let mut progress = ProgressTimer::new(limit);
     loop {
         let due = progress.due(passed);
         let read = tokio::select! {

@@ -22,7 +22,7 @@ use crate::gateway::relay::node_mux::{NodeMux, Relayed};
 use crate::gateway::relay::overflow::{self, forward};
 use crate::gateway::relay::streams::{ATTEMPTS, NewMux, find, open, protocol, refused};
 use crate::gateway::routes::Place;
-use crate::gateway::{Shared, directory};
+use crate::gateway::{GatewayState, directory};
 use crate::gauge::MemoryCharge;
 use crate::transport::mux::in_flight::{Declined, read_messages};
 use crate::transport::mux::writer::MuxWriter;
@@ -76,12 +76,12 @@ pub(crate) struct ForwardedCall {
 /// Counts a call for as long as it lives.
 #[derive(Debug)]
 struct InFlight {
-    shared: Arc<Shared>,
+    shared: Arc<GatewayState>,
     _busy: TaskTrackerToken,
 }
 
 impl InFlight {
-    fn new(shared: &Arc<Shared>) -> Self {
+    fn new(shared: &Arc<GatewayState>) -> Self {
         shared.counters.in_flight.fetch_add(1, Ordering::Relaxed);
         Self { shared: shared.clone(), _busy: shared.busy.token() }
     }
@@ -156,7 +156,7 @@ impl CallerMux {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<GatewayState> {
         &self.peer.shared
     }
 

@@ -7,7 +7,7 @@ use crate::gateway::limits::hit;
 use crate::gateway::relay::copy::{End, conclude, failure, pump};
 use crate::gateway::relay::mux::{CallerMux, MAX_ANSWER};
 use crate::gateway::relay::node_mux::Relayed;
-use crate::gateway::relay::progress::Progress;
+use crate::gateway::relay::progress::ProgressTimer;
 use crate::transport::quic::stream::{RecvHalf, SendHalf};
 use crate::wire::mux::{MuxId, put_overflow};
 use crate::wire::scanner::FrameScanner;
@@ -20,7 +20,7 @@ pub(super) async fn forward(mut recv: RecvHalf, first: &[u8], relayed: Relayed) 
     let mut answer = FrameScanner::answer(shared.max_message);
     let mut frames = first.to_vec();
     let mut end = answer.pass(first).map_err(|cause| End::Malformed(cause.text)).err();
-    let mut progress = Progress::new(limit);
+    let mut progress = ProgressTimer::new(limit);
     while end.is_none() && frames.len() <= MAX_ANSWER {
         let due = progress.due(&answer);
         let late = async { sleep_until(due.unwrap_or_else(Instant::now)).await };

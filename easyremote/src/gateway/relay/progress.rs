@@ -11,7 +11,7 @@ const PROGRESS: usize = 1 << 10;
 
 /// How long one direction of a call may be without progress.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(crate) struct ProgressTimer {
     limit: Duration,
     /// The last progress.
     since: Instant,
@@ -19,7 +19,7 @@ pub(crate) struct Progress {
     bytes: usize,
 }
 
-impl Progress {
+impl ProgressTimer {
     pub(crate) fn new(limit: Duration) -> Self {
         Self { limit, since: Instant::now(), bytes: 0 }
     }
@@ -61,7 +61,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(10);
 
-    fn pass(progress: &mut Progress, scanner: &mut FrameScanner, bytes: &[u8]) {
+    fn pass(progress: &mut ProgressTimer, scanner: &mut FrameScanner, bytes: &[u8]) {
         scanner.pass(bytes).unwrap();
         let paused = progress.came(bytes.len(), scanner);
         progress.resume(paused);
@@ -70,7 +70,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_byte_now_and_then_is_no_progress() {
         let mut scanner = FrameScanner::request(Kind::Upload, 1 << 20);
-        let mut progress = Progress::new(LIMIT);
+        let mut progress = ProgressTimer::new(LIMIT);
         let start = Instant::now();
         assert_eq!(progress.due(&scanner), Some(start + LIMIT), "arguments have to come");
         pass(&mut progress, &mut scanner, &[FrameKind::Body as u8, 0, 0, 8, 0]);
@@ -92,7 +92,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn between_two_items_nothing_is_due() {
         let mut scanner = FrameScanner::request(Kind::Upload, 1 << 20);
-        let mut progress = Progress::new(LIMIT);
+        let mut progress = ProgressTimer::new(LIMIT);
         pass(&mut progress, &mut scanner, &[FrameKind::Body as u8, 0, 0, 0, 0]);
         assert_eq!(progress.due(&scanner), None);
         tokio::time::advance(LIMIT * 2).await;

@@ -14,7 +14,7 @@ use crate::gateway::limits::hit;
 use crate::gateway::relay::caller_session::CallerSession;
 use crate::gateway::relay::copy::{End, conclude, pump, upload};
 use crate::gateway::routes::Place;
-use crate::gateway::{Refusal, Shared, directory};
+use crate::gateway::{GatewayState, Refusal, directory};
 use crate::gauge::Gauge;
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::{Broken, RecvHalf, SendHalf, halves};
@@ -144,7 +144,7 @@ async fn hand_over(
 }
 
 /// Tells whoever wants to know of calls that no node gets.
-pub(crate) fn refused(header: &CallHeader, error: &Error, shared: &Shared) {
+pub(crate) fn refused(header: &CallHeader, error: &Error, shared: &GatewayState) {
     if let Some(refusals) = &shared.refusals {
         let (call, function) = (header.id, header.function.clone());
         // If nobody listens any more, nobody needs to know.
@@ -156,7 +156,7 @@ pub(crate) fn refused(header: &CallHeader, error: &Error, shared: &Shared) {
 pub(crate) async fn find(
     header: &CallHeader,
     received: Instant,
-    shared: &Arc<Shared>,
+    shared: &Arc<GatewayState>,
     number: u64,
 ) -> Result<Place, Error> {
     let mut finding = pin!(shared.routes.acquire(header, number));
@@ -245,7 +245,7 @@ async fn relay(
     mut node: Hop,
     place: &Place,
     mut request: FrameScanner,
-    shared: &Shared,
+    shared: &GatewayState,
 ) -> bool {
     let mut answer = FrameScanner::answer(shared.max_message);
     let limit = shared.limits.progress_timeout;

@@ -13,14 +13,14 @@ use crate::function::execution_policy::Permits;
 use crate::function::handler::{Body, Inputs, Request, Run, panicked};
 use crate::function::registry::Function;
 use crate::function::upload::RawUpload;
-use crate::node::Shared;
+use crate::node::NodeState;
 use crate::node::exec::work::Died;
 use crate::transport::connection::ManagedConnection;
 use crate::wire::caller::KnownCaller;
 use crate::wire::header::CallHeader;
 
 /// A call whose header has been read.
-pub(crate) struct Admitted<'a> {
+pub(crate) struct AdmittedCall<'a> {
     pub(crate) function: &'a Arc<Function>,
     pub(crate) header: CallHeader,
     pub(crate) caller: KnownCaller,
@@ -34,12 +34,12 @@ pub(crate) struct JobPermits {
     _thread: Option<OwnedSemaphorePermit>,
 }
 
-impl Shared {
+impl NodeState {
     /// Finds the function of a call that has come now.
     ///
     /// # Errors
     /// Why it cannot run here.
-    pub(crate) fn admit(&self, mut header: CallHeader) -> Result<Admitted<'_>, Error> {
+    pub(crate) fn admit(&self, mut header: CallHeader) -> Result<AdmittedCall<'_>, Error> {
         let Some(caller) = header.caller.take() else {
             let text = "the gateway does not say who calls";
             return Err(Error::new(ErrorKind::Protocol, text));
@@ -57,7 +57,7 @@ impl Shared {
             let text = format!("the types of `{name}` differ: the node has `{}`", signature.text);
             return Err(Error::new(ErrorKind::SignatureMismatch, text));
         }
-        Ok(Admitted { function, header, caller, deadline })
+        Ok(AdmittedCall { function, header, caller, deadline })
     }
 
     /// What a call of `function` needs before it may run, if it is there at once.
@@ -100,12 +100,12 @@ impl Shared {
     }
 }
 
-impl Admitted<'_> {
+impl AdmittedCall<'_> {
     /// What the function runs with. It hears by `cancelled` that the call is over, unless it is
     /// detached.
     pub(crate) fn inputs(
         self,
-        shared: &Shared,
+        shared: &NodeState,
         cancelled: &CancellationToken,
         link: &Arc<ManagedConnection>,
         upload: Option<RawUpload>,

@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::context::Context;
 use crate::function::registry::Function;
-use crate::node::Shared;
+use crate::node::NodeState;
 
 /// The ids of the calls that have started lately: of the last minute at least, but of no more than
 /// the last [`MAX_OF_AGE`] to twice that.
@@ -101,7 +101,7 @@ impl Drop for Start<'_> {
     }
 }
 
-impl Shared {
+impl NodeState {
     /// Lets a call start, unless it has done so before.
     ///
     /// # Errors

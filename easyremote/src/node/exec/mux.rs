@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::function::handler::{Body, Reply, Run};
 use crate::gauge::MemoryCharge;
-use crate::node::Shared;
+use crate::node::NodeState;
 use crate::node::exec::admission::{self, JobPermits};
 use crate::node::exec::overflow::send_overflow;
 use crate::node::exec::task_pool::{Job, TaskPool};
@@ -153,7 +153,7 @@ impl NodeCalls {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    fn shared(&self) -> &Arc<NodeState> {
         &self.session.shared
     }
 

@@ -16,7 +16,7 @@ use crate::function::item_writer::ItemWriter;
 use crate::function::registry::Function;
 use crate::function::upload::RawUpload;
 use crate::gauge::{Gauge, MemoryCharge};
-use crate::node::Shared;
+use crate::node::NodeState;
 use crate::node::exec::admission::no_room;
 use crate::node::exec::call_guards::{CallGuards, Interrupt};
 use crate::node::exec::clock::Clock;
@@ -49,44 +49,44 @@ pub(crate) async fn serve((send, mut recv): (SendHalf, RecvHalf), session: Arc<S
     // However the call ends, its function hears of it, unless it is detached.
     let cancelled = CancellationToken::new();
     let _ended = cancelled.clone().drop_guard();
-    let mut call = Call { send, interrupts, cancelled, trace: None, shared };
+    let mut call = StreamedCall { send, interrupts, cancelled, trace: None, shared };
     let read = match first {
         Ok(first) => call.read(first, recv, buffer, &session).await,
         Err(_) => Err(protocol("no header in time").into()),
     };
     match read {
         Ok((function, inputs, request)) => call.run(function, inputs, request).await,
-        Err(Refusal::Answer(error)) => call.fail(&error.with_node(&*shared.id)).await,
-        Err(Refusal::Gone) => {}
+        Err(CallRejection::Answer(error)) => call.fail(&error.with_node(&*shared.id)).await,
+        Err(CallRejection::Gone) => {}
     }
 }
 
 /// A call, as far as its answer is concerned.
-struct Call<'a> {
+struct StreamedCall<'a> {
     send: SendHalf,
     interrupts: CallGuards,
     /// Cancelled when the call is over.
     cancelled: CancellationToken,
     /// If the caller wants to know how the call went.
     trace: Option<Clock>,
-    shared: &'a Shared,
+    shared: &'a NodeState,
 }
 
 /// Why a call does not start.
-enum Refusal {
+enum CallRejection {
     /// The caller is told why.
     Answer(Error),
     /// The caller has left.
     Gone,
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for CallRejection {
     fn from(error: Error) -> Self {
         Self::Answer(error)
     }
 }
 
-impl<'a> Call<'a> {
+impl<'a> StreamedCall<'a> {
     /// Reads the call, whose `first` frame is here, up to the last byte of its arguments. Nothing
     /// starts before it is here, so that whoever lost some of them on the way knows that it has not
     /// run.
@@ -96,7 +96,7 @@ impl<'a> Call<'a> {
         mut recv: RecvHalf,
         mut buffer: FrameBuffer,
         session: &Session,
-    ) -> Result<(&'a Function, Inputs, Request), Refusal> {
+    ) -> Result<(&'a Function, Inputs, Request), CallRejection> {
         let max_message = session.max_message;
         let header = expect(first, FrameKind::Header)?;
         let header = CallHeader::read(&header.body).map_err(|cause| protocol(cause.to_string()))?;
@@ -109,7 +109,7 @@ impl<'a> Call<'a> {
         let reading = recv.frame_if(&mut buffer, |bytes| charge.grow_to(bytes));
         let bytes = match self.interrupts.unless(reading).await {
             Ok(read) => expect(read, FrameKind::Body)?.body,
-            Err(Interrupt::Gone) => return Err(Refusal::Gone),
+            Err(Interrupt::Gone) => return Err(CallRejection::Gone),
             Err(Interrupt::Failed(error)) => return Err(error.into()),
             Err(Interrupt::Late) => return Err(self.late(function, Executed::No).into()),
         };
@@ -310,14 +310,17 @@ fn protocol(text: impl Into<Cow<'static, str>>) -> Error {
 }
 
 /// What was read, if it is a frame of `kind`.
-fn expect(read: Result<Option<Frame>, FrameError>, kind: FrameKind) -> Result<Frame, Refusal> {
-    let protocol = |text: String| Refusal::Answer(protocol(text));
+fn expect(
+    read: Result<Option<Frame>, FrameError>,
+    kind: FrameKind,
+) -> Result<Frame, CallRejection> {
+    let protocol = |text: String| CallRejection::Answer(protocol(text));
     match read {
         Ok(Some(frame)) if frame.kind == kind => Ok(frame),
         Ok(Some(frame)) => Err(protocol(format!("{:?} frame instead of {kind:?}", frame.kind))),
         Ok(None) => Err(protocol(format!("the call ends before its {kind:?} frame"))),
-        Err(FrameError::Malformed(cause)) => Err(Refusal::Answer(cause.into_error())),
-        Err(FrameError::NoRoom) => Err(Refusal::Answer(no_room())),
-        Err(FrameError::Broken(_)) => Err(Refusal::Gone),
+        Err(FrameError::Malformed(cause)) => Err(CallRejection::Answer(cause.into_error())),
+        Err(FrameError::NoRoom) => Err(CallRejection::Answer(no_room())),
+        Err(FrameError::Broken(_)) => Err(CallRejection::Gone),
     }
 }

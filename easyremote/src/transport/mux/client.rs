@@ -16,11 +16,11 @@ use crate::wire::limits::{HEADER_TIMEOUT, MAX_CLIENT_STREAMS};
 use crate::wire::mux::{MuxId, read_overflow, take_frame};
 
 /// A mux for the calls of a program.
-pub(crate) type ClientMux = InFlightCalls<Waiter>;
+pub(crate) type ClientMux = InFlightCalls<MuxWaiter>;
 
 /// A call that waits.
 #[derive(Debug)]
-pub(crate) struct Waiter {
+pub(crate) struct MuxWaiter {
     pub(crate) answered: oneshot::Sender<Answered>,
     pub(crate) deadline: Option<Instant>,
 }
@@ -38,7 +38,7 @@ pub(crate) enum Answered {
     Lost { sent: bool, cause: Broken },
 }
 
-impl Waiter {
+impl MuxWaiter {
     fn end(self, how: Answered) {
         // Whoever waits no more needs no answer.
         let _ = self.answered.send(how);

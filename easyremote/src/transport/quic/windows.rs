@@ -25,11 +25,11 @@ use crate::wire::limits::{GROWN_WINDOWS, MAX_STREAM_WINDOW, STREAM_WINDOW};
 #[derive(Debug)]
 pub(crate) struct StreamWindows {
     connection: quinn::Connection,
-    state: Mutex<State>,
+    state: Mutex<WindowState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct WindowState {
     /// Of streams that this side sends on: what the reader lets it have sent in all.
     limits: HashMap<u64, Limit>,
     /// Of streams that this side reads: news for the sender.
@@ -44,7 +44,7 @@ struct State {
     window: u64,
 }
 
-impl Default for State {
+impl Default for WindowState {
     fn default() -> Self {
         Self {
             limits: HashMap::new(),
@@ -87,7 +87,7 @@ impl StreamWindows {
         &self.connection
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, WindowState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -129,7 +129,7 @@ impl StreamWindows {
 
     /// Moves the connection's window on if it has to be wider. quinn's lock is taken under ours here,
     /// and never the other way round.
-    fn make_room(&self, state: &mut State) {
+    fn make_room(&self, state: &mut WindowState) {
         let window = connection_window(state.reading, state.grown);
         if window > state.window {
             state.window = window;
@@ -138,7 +138,7 @@ impl StreamWindows {
     }
 }
 
-impl State {
+impl WindowState {
     /// Says whether windows may grow by so much more, and counts it if so.
     fn grow(&mut self, bytes: u64) -> bool {
         let fits = self.grown + bytes <= GROWN_WINDOWS;
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn the_windows_of_a_connection_grow_by_so_much_in_all() {
-        let mut state = State::default();
+        let mut state = WindowState::default();
         let mut windows: Vec<_> = (0..1_000).map(|_| window()).collect();
         for _ in 0..10 {
             for window in &mut windows {

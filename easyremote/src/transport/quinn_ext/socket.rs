@@ -157,12 +157,12 @@ impl AsyncUdpSocket for Socket {
     }
 }
 
-type Room = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
+type SendRoom = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
 
 /// Waits for room, for one connection.
 struct Poller {
     socket: Arc<Socket>,
-    waiting: Option<Room>,
+    waiting: Option<SendRoom>,
 }
 
 impl UdpPoller for Poller {
