@@ -144,19 +144,26 @@ async fn a_function_that_runs_on_keeps_its_place() {
     let abandoned = tokio::spawn(block::call(&client, probe.key));
     assert_eq!(probe.next().await, "started");
     abandoned.abort();
-    next_one_waits(&node, &client, &open, &mut probe).await;
+    next_one_waits(&world, &node, &client, &open, &mut probe).await;
 
     let abandoned = soon(blocks::call(&client, probe.key).open()).await.unwrap();
     assert_eq!(probe.next().await, "started");
     drop(abandoned);
-    next_one_waits(&node, &client, &open, &mut probe).await;
+    next_one_waits(&world, &node, &client, &open, &mut probe).await;
 }
 
 /// Shows that a further call starts when what was abandoned has ended, and not before.
-async fn next_one_waits(node: &Node, client: &Client, open: &Sender<()>, probe: &mut Probe) {
-    until(|| node.stats().in_flight == 0).await;
+async fn next_one_waits(
+    world: &World,
+    node: &Node,
+    client: &Client,
+    open: &Sender<()>,
+    probe: &mut Probe,
+) {
     let waiting = tokio::spawn(block::call(client, probe.key));
-    until(|| node.stats().in_flight == 1).await;
+    // The gateway knows that the place is not free.
+    until(|| world.gateway.stats().waiting == 1).await;
+    assert_eq!((node.stats().in_flight, node.stats().waiting), (1, 0));
     open.send(()).unwrap();
     assert_eq!(probe.next().await, "ended");
     assert_eq!(probe.next().await, "started");

@@ -32,12 +32,38 @@ async fn echo(#[ctx] ctx: &Context, n: u64) -> (u64, String) {
     (n, ctx.node().to_owned())
 }
 
+/// Fails at once on node a.
+#[remote]
+async fn fails_on_a(#[ctx] ctx: &Context, length: usize) -> Result<Vec<u8>, String> {
+    if ctx.node() == "a" {
+        return Err("this machine is broken".to_owned());
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    Ok(vec![0; length])
+}
+
+/// A stream that fails at once on node a.
+#[remote(stream)]
+async fn streams_not_on_a(#[ctx] ctx: &Context) -> Result<impl Iterator<Item = u32>, String> {
+    if ctx.node() == "a" {
+        return Err("this machine is broken".to_owned());
+    }
+    Ok(0..3)
+}
+
 /// Nodes a, b and c, of which a and b are tagged `eu`, and b and c `gpu`.
 async fn three_nodes() -> (World, Vec<Node>, Client) {
     let world = World::start().await;
     let mut nodes = Vec::new();
     for (id, tags) in [("a", &["eu"][..]), ("b", &["eu", "gpu"]), ("c", &["gpu"])] {
-        let builder = world.node_builder().id(id).functions(functions![node, hold, slowly, echo]);
+        let builder = world.node_builder().id(id).functions(functions![
+            node,
+            hold,
+            slowly,
+            echo,
+            fails_on_a,
+            streams_not_on_a
+        ]);
         let builder = tags.iter().fold(builder, |builder, tag| builder.tag(*tag));
         nodes.push(soon(builder.serve()).await.unwrap());
     }
@@ -203,4 +229,36 @@ async fn map_takes_inputs_as_it_goes_and_no_more_than_it_may() {
     let mut empty = echo::map(&client, std::iter::empty());
     assert!(soon(empty.next()).await.is_none());
     assert!(soon(empty.next()).await.is_none());
+}
+
+/// Without avoidance, the node that fails at once is always the least busy one.
+#[tokio::test]
+async fn a_node_whose_calls_fail_is_avoided() {
+    let (world, nodes, client) = three_nodes().await;
+    // On a lane, and on streams of their own.
+    for length in [1, 100_000] {
+        let calls = futures::stream::iter(0..400).map(|_| fails_on_a::call(&client, length));
+        let results: Vec<_> = soon(calls.buffer_unordered(8).collect()).await;
+        let succeeded = results.iter().filter(|result| result.is_ok()).count();
+        assert!(succeeded >= 360, "{succeeded} of 400");
+    }
+    let infos = world.gateway.nodes();
+    assert_eq!(infos[0].avoided_for, ["fails_on_a"]);
+    assert!(infos[1..].iter().all(|node| node.avoided_for.is_empty()));
+    assert!(world.gateway.stats().ejections > 0);
+    assert!(shares(&client, 60).await.contains_key("a"), "other functions run there");
+    drop(nodes);
+}
+
+#[tokio::test]
+async fn a_node_whose_streams_fail_is_avoided() {
+    let (world, nodes, client) = three_nodes().await;
+    let mut succeeded = 0;
+    for _ in 0..200 {
+        let items: Result<Vec<u32>, _> = soon(streams_not_on_a::call(&client).try_collect()).await;
+        succeeded += usize::from(items.is_ok());
+    }
+    assert!(succeeded >= 180, "{succeeded} of 200");
+    assert_eq!(world.gateway.nodes()[0].avoided_for, ["streams_not_on_a"]);
+    drop(nodes);
 }

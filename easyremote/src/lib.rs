@@ -241,6 +241,7 @@ pub mod __bench {
     pub use crate::gateway::bench::{Pool, Wanted};
     pub use crate::wire::bench::Header;
 }
+mod call;
 mod client;
 mod decode;
 mod error;
@@ -264,7 +265,7 @@ pub use crate::error::{CallError, Error, ErrorKind, Executed, StreamError};
 pub use crate::function::context::Context;
 pub use crate::function::generator::{Out, stream};
 pub use crate::function::registry::Functions;
-pub use crate::gateway::{Gateway, GatewayBuilder, GatewayLimits, Peers};
+pub use crate::gateway::{Gateway, GatewayBuilder, GatewayLimits, OutlierOptions, Peers};
 pub use crate::node::{Node, NodeBuilder, NodeStats};
 pub use crate::transport::auth::address::{Gateways, IntoGateways, from_env};
 pub use crate::transport::auth::ticket::Ticket;

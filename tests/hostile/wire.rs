@@ -130,12 +130,18 @@ pub(crate) async fn error_of(recv: &mut RecvStream) -> Option<u64> {
 pub(crate) async fn message(send: &mut SendStream, recv: &mut RecvStream) -> Option<Vec<u8>> {
     const PING: u8 = 6;
     const PONG: u8 = 7;
+    const ABANDONED: u8 = 13;
+    const RELEASED: u8 = 14;
     loop {
         match read(recv).await? {
             (CONTROL, body) if body[0] == PING => {
                 send.write_all(&frame(CONTROL, &[&[PONG], &body[1..]].concat())).await.ok()?;
             }
             (CONTROL, body) if body[0] == PONG => {}
+            // It runs nothing, so the place of every call is free.
+            (CONTROL, body) if body[0] == ABANDONED => {
+                send.write_all(&frame(CONTROL, &[&[RELEASED], &body[1..]].concat())).await.ok()?;
+            }
             (CONTROL, body) => return Some(body),
             other => panic!("{other:?} on the control stream"),
         }

@@ -75,7 +75,7 @@ impl<F: RemoteUnary + Local> Direct<F> {
     /// Those of the stub.
     pub fn request(&self, arguments: &F::Arguments) -> Result<Bytes, Error> {
         let mut prepared = PendingCall::typed::<F>(&self.client, arguments)?;
-        prepared.freeze();
+        prepared.freeze()?;
         let mut out = Vec::new();
         put_request(&mut prepared.header, prepared.deadline, &prepared.body, &mut out)?;
         Ok(out.into())

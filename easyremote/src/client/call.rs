@@ -3,26 +3,36 @@
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use crate::call::executed::Evidence;
 use crate::client::Client;
 use crate::client::call_task::{CallTask, UnaryAnswer};
-use crate::client::errors::{closed, thread_ended};
-use crate::client::mux_call::{MuxCall, MuxOutcome};
+use crate::client::errors::thread_ended;
+use crate::client::expired::Expired;
 use crate::client::options::{Options, options};
-use crate::client::pending_call::PendingCall;
+use crate::client::pending_call::{PendingCall, put_request};
 use crate::client::trace::TracedCall;
 use crate::client::upload::UploadSender;
-use crate::error::{Error, ErrorKind, Executed};
+use crate::error::{Error, ErrorKind};
 use crate::function::outcome::Outcome;
 use crate::function::remote::RemoteUnary;
 use crate::transport::call_stats::CallGuard;
+use crate::transport::connection::LiveConnection;
+use crate::transport::mux::client::{MuxEnd, MuxWaiter};
+use crate::transport::mux::in_flight::Declined;
 use crate::wire::codec::Codec;
-use crate::wire::frame::{Frame, FrameKind};
+use crate::wire::frame::{FRAME_HEADER, Frame, FrameKind};
+use crate::wire::kind::Kind;
+use crate::wire::limits::MAX_MUX_BODY;
+use crate::wire::mux::MuxId;
 
 /// A call of a remote function: a future of its result, sent when it is first polled.
 ///
@@ -123,8 +133,8 @@ pub(super) fn decode<T: serde::de::DeserializeOwned + 'static>(
     frame: &Frame,
 ) -> Result<T, Error> {
     codec.decode(&frame.body).map_err(|text| {
-        let text = format!("the function's result makes no sense here: {text}");
-        Error::new(ErrorKind::BadResponse, text).with_executed(Executed::Yes)
+        let text = format!("cannot decode the result: {text}");
+        Error::new(ErrorKind::BadResponse, text).with_evidence(Evidence::Answered)
     })
 }
 
@@ -139,8 +149,9 @@ enum CallState {
     /// Boxed: it is large, and gone for most of the call's life.
     Ready(Box<PendingCall>),
     Failed(Error),
-    /// Its first attempt shares a stream with other calls.
-    OnLane(MuxCall, Client, CallGuard),
+    /// The first attempt, on the multiplexed stream.
+    OnMux(MuxCall, Client, CallGuard),
+    /// An attempt on a stream of its own, and all that follow.
     Running {
         task: CallHandle,
         upload: Option<UploadSender>,
@@ -151,47 +162,33 @@ enum CallState {
 }
 
 impl RawCall {
-    pub(super) fn new(prepared: Result<PendingCall, Error>) -> Self {
-        let state = match prepared {
-            Ok(prepared) => CallState::Ready(Box::new(prepared)),
+    pub(super) fn new(pending: Result<PendingCall, Error>) -> Self {
+        let state = match pending {
+            Ok(pending) => CallState::Ready(Box::new(pending)),
             Err(error) => CallState::Failed(error),
         };
         Self { state }
     }
 
     pub(super) fn change(&mut self, change: impl FnOnce(&mut PendingCall)) {
-        if let CallState::Ready(prepared) = &mut self.state {
-            change(prepared);
+        if let CallState::Ready(pending) = &mut self.state {
+            change(pending);
         }
     }
 
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<UnaryAnswer, Error>> {
         loop {
             match std::mem::replace(&mut self.state, CallState::Done) {
-                CallState::Ready(mut prepared) => {
-                    let client = prepared.client.clone();
-                    if client.link.is_closed() {
-                        return Poll::Ready(Err(closed()));
-                    }
-                    prepared.freeze();
-                    let counted = CallGuard::new(&client.link, prepared.header.kind);
-                    self.state = match MuxCall::begin(prepared) {
-                        Ok(call) => CallState::OnLane(call, client, counted),
-                        Err(prepared) => {
-                            let (exchange, upload) = CallTask::new(*prepared);
-                            CallState::running(exchange, Duration::ZERO, upload, client, counted)
-                        }
-                    };
-                }
+                CallState::Ready(pending) => self.state = CallState::start(pending)?,
                 CallState::Failed(error) => return Poll::Ready(Err(error)),
-                CallState::OnLane(mut call, client, counted) => match call.poll(context) {
-                    Poll::Ready(MuxOutcome::Answered(answer)) => return Poll::Ready(Ok(answer)),
-                    Poll::Ready(MuxOutcome::Failed(mut exchange, error)) => {
-                        let pause = exchange.prepare_again(error)?;
-                        self.state = CallState::running(*exchange, pause, None, client, counted);
+                CallState::OnMux(mut call, client, guard) => match call.poll(context) {
+                    Poll::Ready(Ok(answer)) => return Poll::Ready(Ok(answer)),
+                    Poll::Ready(Err((mut task, error))) => {
+                        let pause = task.prepare_again(error)?;
+                        self.state = CallState::running(*task, pause, None, client, guard);
                     }
                     Poll::Pending => {
-                        self.state = CallState::OnLane(call, client, counted);
+                        self.state = CallState::OnMux(call, client, guard);
                         return Poll::Pending;
                     }
                 },
@@ -210,22 +207,36 @@ impl RawCall {
                         }
                     };
                 }
-                CallState::Done => panic!("a call was polled after it had given its result"),
+                CallState::Done => panic!("a call was polled after it had returned its result"),
             }
         }
     }
 }
 
 impl CallState {
+    /// Makes the first attempt.
+    fn start(mut pending: Box<PendingCall>) -> Result<Self, Error> {
+        let client = pending.client.clone();
+        pending.freeze()?;
+        let guard = CallGuard::new(&client.link, pending.header.kind);
+        Ok(match MuxCall::submit(pending) {
+            Ok(call) => Self::OnMux(call, client, guard),
+            Err(pending) => {
+                let (task, upload) = CallTask::new(*pending);
+                Self::running(task, Duration::ZERO, upload, client, guard)
+            }
+        })
+    }
+
     /// Begins an attempt on a stream of its own, after `pause`.
     fn running(
-        exchange: CallTask,
+        task: CallTask,
         pause: Duration,
         upload: Option<UploadSender>,
         client: Client,
-        counted: CallGuard,
+        guard: CallGuard,
     ) -> Self {
-        let task = CallHandle(counted.spawn(exchange.unary(pause)));
+        let task = CallHandle(guard.spawn(task.unary(pause)));
         Self::Running { task, upload, client }
     }
 }
@@ -239,5 +250,95 @@ impl Drop for CallHandle {
     fn drop(&mut self) {
         // The task's halves of the stream are dropped with it, which tells the gateway.
         self.0.abort();
+    }
+}
+
+/// A call on the multiplexed stream. Its caller polls it; no task stands between.
+struct MuxCall {
+    /// The connection counts as used as long as this is held.
+    live: Arc<LiveConnection>,
+    id: MuxId,
+    ended: oneshot::Receiver<MuxEnd>,
+    /// Resolves when the call ends for which this one is made.
+    cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// For another attempt, and for errors. `None` once the call has ended.
+    pending: Option<Box<PendingCall>>,
+}
+
+/// An attempt that failed: what makes the next one, and why.
+type FailedAttempt = (Box<CallTask>, Error);
+
+impl MuxCall {
+    /// Sends the call, if it is a small one and a multiplexed stream takes it; otherwise it is given
+    /// back.
+    fn submit(mut pending: Box<PendingCall>) -> Result<Self, Box<PendingCall>> {
+        let unary = pending.header.kind == Kind::Unary;
+        let length = pending.body.len() - FRAME_HEADER;
+        let fits =
+            |live: &Arc<LiveConnection>| unary && length <= MAX_MUX_BODY.min(live.max_message);
+        let Some(live) = pending.client.link.live().filter(fits) else { return Err(pending) };
+        let Some(mux) = &live.mux else { return Err(pending) };
+        let (ended, ending) = oneshot::channel();
+        let waiter = MuxWaiter { ended, deadline: pending.deadline };
+        let request = &mut *pending;
+        request.header.wish.patience = live.others_may_take(request.client.link.connect_timeout);
+        let sent = mux.submit(waiter, request.deadline, |_, out| {
+            put_request(&mut request.header, request.deadline, &request.body, out)
+        });
+        let id = match sent {
+            Ok(id) => id,
+            // A header that cannot be written fails in the same way on a stream of its own.
+            Err(Declined::Busy(_) | Declined::Unwritten(..)) => return Err(pending),
+        };
+        let scope = pending.client.scope.as_ref();
+        let cancelled = scope.map(|scope| Box::pin(scope.cancelled.clone().cancelled_owned()));
+        Ok(Self { live, id, ended: ending, cancelled, pending: Some(pending) })
+    }
+
+    /// # Panics
+    /// If it is polled after it has ended.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<UnaryAnswer, FailedAttempt>> {
+        let ended = match Pin::new(&mut self.ended).poll(context) {
+            Poll::Ready(ended) => Some(ended),
+            Poll::Pending => {
+                let cancelled = self.cancelled.as_mut().map(|it| it.as_mut().poll(context));
+                if !matches!(cancelled, Some(Poll::Ready(()))) {
+                    return Poll::Pending;
+                }
+                self.abandon();
+                None
+            }
+        };
+        let pending = self.pending.take().expect("a call was polled after its end");
+        let mut task = Box::new(CallTask::new(*pending).0);
+        Poll::Ready(match ended {
+            Some(Ok(end)) => task.ended(end).map_err(|error| (task, error)),
+            // The I/O thread ended in the middle of the answer.
+            Some(Err(_)) => Err((task, thread_ended())),
+            None => {
+                let error = task.expired(Expired::Cancelled, Evidence::Sent);
+                Err((task, error))
+            }
+        })
+    }
+
+    fn abandon(&self) {
+        if let Some(mux) = &self.live.mux {
+            mux.abandon(self.id, |waiter| (waiter, ()));
+        }
+    }
+}
+
+impl Drop for MuxCall {
+    fn drop(&mut self) {
+        if self.pending.is_some() {
+            self.abandon();
+        }
+    }
+}
+
+impl std::fmt::Debug for MuxCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MuxCall({})", self.id)
     }
 }

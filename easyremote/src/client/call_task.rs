@@ -6,21 +6,23 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::call::executed::Evidence;
 use crate::client::errors::{connection_broke, with_signature};
-use crate::client::expired::{Expired, with_deadline};
+use crate::client::expired::{Expired, unless_expired};
 use crate::client::pending_call::{PendingCall, put_request};
 use crate::client::retry::{AttemptHistory, MAX_KEPT, Policy, Verdict};
 use crate::client::trace::Trace;
 use crate::client::upload::{Sending, UploadSender};
-use crate::error::{Error, ErrorKind, Executed};
+use crate::error::{Error, ErrorKind};
 use crate::function::context::Scope;
 use crate::transport::byte_channel::{ByteReceiver, ByteSender};
 use crate::transport::connection::{LiveConnection, ManagedConnection};
+use crate::transport::mux::client::MuxEnd;
 use crate::transport::quic::stream::{Broken, FrameError, RecvHalf, halves};
 use crate::wire::error::read_error;
 use crate::wire::frame::{FRAME_HEADER, Frame, FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
-use crate::wire::trace::NodeTrace;
+use crate::wire::response::Response;
 
 /// Arguments of up to so many bytes are copied behind the header, to be written as one.
 const SHORT: usize = 16 << 10;
@@ -35,7 +37,8 @@ pub(super) struct CallTask {
     request: CallRequest,
     policy: Policy,
     deadline: Option<Instant>,
-    pub(super) progress: SendProgress,
+    /// What is known of the present attempt.
+    evidence: Evidence,
     past: AttemptHistory,
 }
 
@@ -47,17 +50,6 @@ struct CallRequest {
     signature: &'static str,
     /// The caller's stream, as frames.
     upload: Option<ByteReceiver<()>>,
-}
-
-/// How far a call has come; what is known about whether its function runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum SendProgress {
-    /// Not all of it has been given to QUIC: no node has the whole of it, so none has started.
-    Unsent,
-    /// All of it has been sent.
-    Sent,
-    /// Something has come back that only a function that has started can have sent.
-    Answered,
 }
 
 /// What comes back for a call of one result.
@@ -81,7 +73,7 @@ impl CallTask {
             scope: client.scope,
             request: CallRequest { header, body, signature, upload: frames },
             policy: Policy { retry: options.retry, idempotent },
-            progress: SendProgress::Unsent,
+            evidence: Evidence::NotSent,
             past: AttemptHistory::default(),
         };
         (exchange, upload)
@@ -90,7 +82,7 @@ impl CallTask {
     /// Makes the call and gives what comes back; after a pause, if it is made again.
     pub(super) async fn unary(mut self, pause: Duration) -> Result<UnaryAnswer, Error> {
         let (deadline, scope) = (self.deadline, self.scope.clone());
-        let answer = with_deadline(deadline, scope, async {
+        let answer = unless_expired(deadline, scope, async {
             if !pause.is_zero() {
                 sleep(pause).await;
             }
@@ -106,15 +98,15 @@ impl CallTask {
         });
         match answer.await {
             Ok(answer) => answer,
-            Err(over) => Err(self.over(over)),
+            Err(expired) => Err(self.expired(expired, self.evidence)),
         }
     }
 
     /// Makes the call and hands over all that comes back, until it ends or nobody wants it.
-    pub(super) async fn stream(mut self, mut feeder: ByteSender<Error>) {
+    pub(super) async fn stream(mut self, mut sender: ByteSender<Error>) {
         let (deadline, scope) = (self.deadline, self.scope.clone());
-        let pumped = with_deadline(deadline, scope, async {
-            while let Err(error) = self.pump(&mut feeder).await {
+        let pumped = unless_expired(deadline, scope, async {
+            while let Err(error) = self.pump(&mut sender).await {
                 self.again(error).await?;
             }
             self.link.retries.refund();
@@ -122,10 +114,10 @@ impl CallTask {
         });
         let result = match pumped.await {
             Ok(result) => result,
-            Err(over) => Err(self.over(over)),
+            Err(expired) => Err(self.expired(expired, self.evidence)),
         };
         if let Err(error) = result {
-            feeder.end(error);
+            sender.end(error);
         }
     }
 
@@ -145,7 +137,7 @@ impl CallTask {
     pub(super) fn prepare_again(&mut self, error: Error) -> Result<Duration, Error> {
         let attempt = self.request.header.attempt;
         // What is not kept cannot be sent again, and what has been opened is not begun anew.
-        let kept = !self.request.body.is_empty() && self.progress != SendProgress::Answered;
+        let kept = !self.request.body.is_empty() && self.evidence != Evidence::Answered;
         let verdict = if kept { self.policy.judge(&error, attempt) } else { Verdict::Final };
         let pause = match verdict {
             Verdict::Free(pause) => pause,
@@ -155,71 +147,67 @@ impl CallTask {
         self.link.note_retry(&error, pause);
         // Before the pause, in which the call may be over: then this is what is known of it.
         self.past.add(error);
-        self.progress = SendProgress::Unsent;
+        self.evidence = Evidence::NotSent;
         self.request.header.attempt += 1;
         Ok(pause)
     }
 
+    /// One attempt on a stream of its own.
     async fn exchange(&mut self) -> Result<UnaryAnswer, Error> {
-        // The connection counts as used for as long as `live` is held.
+        // The connection counts as used as long as `live` is held.
         let (live, mut sending, mut recv) = self.send().await?;
         let mut buffer = FrameBuffer::new(live.max_message);
-        let answer = tokio::select! {
+        let link = self.link.clone();
+        let response = tokio::select! {
             biased;
-            answer = self.answer(&mut recv, &mut buffer) => answer,
+            response = link.room.response(&mut recv, &mut buffer) => response,
             never = sending.rest() => match never {},
         };
-        let (frame, trace) = answer?;
-        match frame.kind {
-            FrameKind::Body | FrameKind::Fault => {
-                // The FIN has come with the frame as a rule. Seeing it spares telling the gateway
-                // to stop.
-                let _ = recv.read().now_or_never();
-                let attempts = self.request.header.attempt + 1;
-                let traced = self.request.header.traced;
-                let trace = traced.then(|| Box::new(Trace::new(trace, attempts)));
-                Ok(UnaryAnswer { frame, trace })
-            }
-            FrameKind::Error => Err(self.refused(&frame)),
-            other => Err(self.nonsense(format!("{other:?} frame instead of an answer"))),
-        }
+        // The FIN has come with the last frame as a rule. Reading it spares telling the gateway to
+        // stop.
+        let _ = recv.read().now_or_never();
+        response.map_err(|error| self.broken(error)).and_then(|response| self.answer(response))
     }
 
-    /// The frame that answers a call of one result, and how it went if that comes before.
-    async fn answer(
-        &mut self,
-        recv: &mut RecvHalf,
-        buffer: &mut FrameBuffer,
-    ) -> Result<(Frame, Option<NodeTrace>), Error> {
-        let mut trace = None;
-        loop {
-            match self.link.room.frame(recv, buffer).await {
-                // Once: a gateway must not keep the caller waiting with more and more of them.
-                Ok(Some(frame)) if frame.kind == FrameKind::Trace && trace.is_none() => {
-                    self.progress = SendProgress::Answered;
-                    let read = NodeTrace::read(&frame.body);
-                    trace = Some(read.map_err(|cause| self.nonsense(cause.to_string()))?);
+    /// What an attempt on the multiplexed stream came to.
+    pub(super) fn ended(&mut self, end: MuxEnd) -> Result<UnaryAnswer, Error> {
+        self.evidence = Evidence::Sent;
+        match end {
+            MuxEnd::Response(response) => {
+                let answer = self.answer(response);
+                if answer.is_ok() {
+                    self.link.retries.refund();
                 }
-                Ok(Some(frame)) => return Ok((frame, trace)),
-                Ok(None) => {
-                    let text = "the answer ends before it begins";
-                    return Err(self.explain(Error::new(ErrorKind::Protocol, text)));
-                }
-                Err(error) => return Err(self.broken(error)),
+                answer
+            }
+            MuxEnd::Failed(error) => Err(self.broken(error)),
+            MuxEnd::Late => Err(self.expired(Expired::Late, Evidence::Sent)),
+            MuxEnd::Lost { evidence, cause } => {
+                self.evidence = evidence;
+                Err(self.lost(cause))
             }
         }
     }
 
-    async fn pump(&mut self, feeder: &mut ByteSender<Error>) -> Result<(), Error> {
+    fn answer(&mut self, Response { trace, frame }: Response) -> Result<UnaryAnswer, Error> {
+        if frame.kind == FrameKind::Error {
+            return Err(self.refused(&frame));
+        }
+        let header = &self.request.header;
+        let trace = header.traced.then(|| Box::new(Trace::new(trace, header.attempt + 1)));
+        Ok(UnaryAnswer { frame, trace })
+    }
+
+    async fn pump(&mut self, sender: &mut ByteSender<Error>) -> Result<(), Error> {
         let sending = self.send();
         let (_live, mut sending, mut recv) = tokio::select! {
             biased;
             sent = sending => sent?,
-            () = feeder.closed() => return Ok(()),
+            () = sender.closed() => return Ok(()),
         };
         tokio::select! {
             biased;
-            received = self.receive(&mut recv, feeder) => received,
+            received = self.receive(&mut recv, sender) => received,
             never = sending.rest() => match never {},
         }
     }
@@ -227,12 +215,12 @@ impl CallTask {
     async fn receive(
         &mut self,
         recv: &mut RecvHalf,
-        feeder: &mut ByteSender<Error>,
+        sender: &mut ByteSender<Error>,
     ) -> Result<(), Error> {
         loop {
             let read = tokio::select! {
                 biased;
-                () = feeder.closed() => return Ok(()),
+                () = sender.closed() => return Ok(()),
                 read = recv.read() => read,
             };
             let chunks = match read {
@@ -240,11 +228,11 @@ impl CallTask {
                 // After the end of the stream nobody asks; before it, this is what has happened.
                 Ok(None) => {
                     let text = "the stream broke off without an end";
-                    return Err(self.explain(Error::new(ErrorKind::Protocol, text)));
+                    return Err(self.with_evidence(Error::new(ErrorKind::Protocol, text)));
                 }
                 Err(broken) => return Err(self.broken(FrameError::Broken(broken))),
             };
-            if self.progress != SendProgress::Answered {
+            if self.evidence != Evidence::Answered {
                 let first = chunks.iter().find_map(|chunk| chunk.first());
                 if first == Some(&(FrameKind::Error as u8)) {
                     // Not opened: the call may be made again, or is over.
@@ -252,15 +240,15 @@ impl CallTask {
                     chunks.iter().for_each(|chunk| buffer.push(chunk));
                     return Err(match recv.frame(&mut buffer).await {
                         Ok(Some(frame)) => self.refused(&frame),
-                        Ok(None) => self.nonsense("an error without a text".into()),
+                        Ok(None) => self.protocol_error("an error without a text".into()),
                         Err(error) => self.broken(error),
                     });
                 }
-                self.progress = SendProgress::Answered;
+                self.evidence = Evidence::Answered;
             }
             // Waits while the consumer is slow; unread data then fills the window, and QUIC makes
             // the producer wait.
-            match feeder.feed_patiently(chunks.as_slice(), self.link.stall_timeout).await {
+            match sender.send_patiently(chunks.as_slice(), self.link.stall_timeout).await {
                 Some(Ok(())) => {}
                 Some(Err(_)) => return Ok(()),
                 None => return Err(self.stalled()),
@@ -272,7 +260,13 @@ impl CallTask {
     /// from, and the connection that both are on.
     async fn send(&mut self) -> Result<(Arc<LiveConnection>, Sending, RecvHalf), Error> {
         let kept = self.request.body.len();
-        let live = self.link.connection(kept).await.map_err(|error| self.explain(error))?;
+        // An attempt that is made again, or that waited for a connection, may have no time left.
+        let in_time = |task: &Self| {
+            let expired = Expired::check(task.deadline, task.scope.as_ref());
+            expired.map_err(|expired| task.expired(expired, Evidence::NotSent))
+        };
+        in_time(self)?;
+        let live = self.link.connection(kept).await.map_err(|error| self.with_evidence(error))?;
         let (connection, max_message) = (&live.connection, live.max_message);
         let length = self.request.body.len() - FRAME_HEADER;
         if length > max_message {
@@ -294,6 +288,7 @@ impl CallTask {
                 return Err(Error::new(ErrorKind::Overloaded, text));
             }
         };
+        in_time(self)?;
         let (mut send, recv) = halves(stream, &live.credits);
         let first = self.first()?;
         let mut written = send.write(&first).await;
@@ -302,7 +297,7 @@ impl CallTask {
         }
         match written {
             Ok(()) => {
-                self.progress = SendProgress::Sent;
+                self.evidence = Evidence::Sent;
                 if self.request.upload.is_none() {
                     send.finish();
                 }
@@ -328,31 +323,31 @@ impl CallTask {
     }
 
     /// The error in an `Error` frame.
-    pub(super) fn refused(&self, frame: &Frame) -> Error {
+    fn refused(&self, frame: &Frame) -> Error {
         read_error(&frame.body).map_or_else(
-            |cause| self.explain(Error::new(ErrorKind::Protocol, cause.to_string())),
+            |cause| self.with_evidence(Error::new(ErrorKind::Protocol, cause.to_string())),
             |error| with_signature(error, self.request.signature),
         )
     }
 
     /// The error of an answer that cannot be read on.
-    pub(super) fn broken(&mut self, error: FrameError) -> Error {
+    fn broken(&mut self, error: FrameError) -> Error {
         match error {
             FrameError::Broken(Broken::Peer(code)) => {
-                // The peer's word on whether it ran is better than what is seen from here.
+                // The peer knows better than this side whether the function ran.
                 Broken::Peer(code).error(ErrorKind::ConnectionLost)
             }
             FrameError::Broken(broken) => self.lost(broken),
             FrameError::Malformed(_) | FrameError::NoRoom => {
-                self.progress = SendProgress::Answered;
-                self.explain(error.error(ErrorKind::ConnectionLost))
+                self.evidence = Evidence::Answered;
+                self.with_evidence(error.error(ErrorKind::ConnectionLost))
             }
         }
     }
 
-    pub(super) fn lost(&self, broken: Broken) -> Error {
+    fn lost(&self, broken: Broken) -> Error {
         let cause = broken.error(ErrorKind::ConnectionLost);
-        self.explain(connection_broke(cause, &self.request.header.function))
+        self.with_evidence(connection_broke(cause, &self.request.header.function))
     }
 
     /// The error of a stream that nobody reads.
@@ -362,27 +357,23 @@ impl CallTask {
             "nothing was read of the stream of `{}` for {limit:?} although there was something",
             self.request.header.function
         );
-        self.explain(Error::new(ErrorKind::SlowConsumer, text))
+        self.with_evidence(Error::new(ErrorKind::SlowConsumer, text))
     }
 
-    /// The error of an answer that is none.
-    pub(super) fn nonsense(&mut self, text: String) -> Error {
-        self.progress = SendProgress::Answered;
-        self.explain(Error::new(ErrorKind::Protocol, text))
+    /// The error of an answer that breaks the rules.
+    fn protocol_error(&mut self, text: String) -> Error {
+        self.evidence = Evidence::Answered;
+        self.with_evidence(Error::new(ErrorKind::Protocol, text))
     }
 
-    pub(super) fn over(&self, over: Expired) -> Error {
-        let error = self.explain(over.error(&self.request.header.function));
+    /// The error of a call that has expired, where `evidence` is what is known of its last attempt.
+    pub(super) fn expired(&self, expired: Expired, evidence: Evidence) -> Error {
+        let error = expired.error(&self.request.header.function).with_evidence(evidence);
         let executed = error.executed().or(self.past.executed());
         error.with_executed(executed)
     }
 
-    /// Adds what is known about whether the function runs.
-    fn explain(&self, error: Error) -> Error {
-        error.with_executed(match self.progress {
-            SendProgress::Unsent => Executed::No,
-            SendProgress::Sent => Executed::Maybe,
-            SendProgress::Answered => Executed::Yes,
-        })
+    fn with_evidence(&self, error: Error) -> Error {
+        error.with_evidence(self.evidence)
     }
 }

@@ -1,6 +1,7 @@
 //! Errors that several kinds of calls have in common.
 
-use crate::error::{Error, ErrorKind, Executed};
+use crate::call::executed::Evidence;
+use crate::error::{Error, ErrorKind};
 
 /// The error of what begins after the client was closed.
 pub(super) fn closed() -> Error {
@@ -23,7 +24,7 @@ pub(super) fn with_signature(error: Error, signature: &str) -> Error {
 /// The error of a call whose task was dropped: only closing the client does that.
 pub(super) fn thread_ended() -> Error {
     let text = "the client was closed during the call";
-    Error::new(ErrorKind::ConnectionLost, text).with_executed(Executed::Maybe)
+    Error::new(ErrorKind::ConnectionLost, text).with_evidence(Evidence::Sent)
 }
 
 /// The error of a call of `function` whose connection broke. Who is not let in any more has to know

@@ -1,19 +1,37 @@
-//! What ends a call before its answer does.
+//! Why a call ended before its answer arrived.
 
 use std::future::Future;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
+use crate::call::deadline::{DeadlinePassed, has_passed, within};
 use crate::error::{Error, ErrorKind};
 use crate::function::context::Scope;
 
-/// Why a call is not waited for any more.
+/// Why a call ended before its answer arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expired {
+    /// Its deadline passed.
     Late,
+    /// It was made for another call, which has ended.
     Cancelled,
 }
 
 impl Expired {
+    /// Whether a call with this `deadline`, made for the call of `scope`, has ended already.
+    ///
+    /// # Errors
+    /// Why.
+    pub(super) fn check(deadline: Option<Instant>, scope: Option<&Scope>) -> Result<(), Self> {
+        if has_passed(deadline) {
+            return Err(Self::Late);
+        }
+        match scope.is_some_and(|scope| scope.cancelled.is_cancelled()) {
+            true => Err(Self::Cancelled),
+            false => Ok(()),
+        }
+    }
+
     /// What the caller of `function` gets instead of an answer.
     pub(super) fn error(self, function: &str) -> Error {
         match self {
@@ -29,31 +47,17 @@ impl Expired {
     }
 }
 
-/// Waits for `future`, until `deadline` and for as long as `scope` lasts, if there are such.
-pub(super) async fn with_deadline<F: Future>(
+/// Waits for `future`, unless the deadline passes or the call of `scope` ends before.
+pub(super) async fn unless_expired<F: Future>(
     deadline: Option<Instant>,
     scope: Option<Scope>,
     future: F,
 ) -> Result<F::Output, Expired> {
-    if deadline.is_none() && scope.is_none() {
-        return Ok(future.await);
-    }
-    let late = async {
-        match deadline {
-            Some(deadline) => sleep_until(deadline).await,
-            None => std::future::pending().await,
-        }
-    };
-    let cancelled = async {
-        match &scope {
-            Some(scope) => scope.cancelled.cancelled().await,
-            None => std::future::pending().await,
-        }
-    };
+    let in_time = async { within(deadline, future).await.map_err(|DeadlinePassed| Expired::Late) };
+    let Some(scope) = scope else { return in_time.await };
     tokio::select! {
         biased;
-        output = future => Ok(output),
-        () = late => Err(Expired::Late),
-        () = cancelled => Err(Expired::Cancelled),
+        output = in_time => output,
+        () = scope.cancelled.cancelled() => Err(Expired::Cancelled),
     }
 }

@@ -9,7 +9,6 @@ mod expired;
 mod instance;
 mod json;
 mod map;
-mod mux_call;
 mod nested;
 mod options;
 mod pending_call;

@@ -5,6 +5,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::client::Client;
+use crate::client::errors::closed;
+use crate::client::expired::Expired;
 use crate::client::options::{DeadlineSpec, Options};
 use crate::client::upload::UploadSender;
 use crate::error::{Error, ErrorKind};
@@ -91,14 +93,21 @@ impl PendingCall {
         })
     }
 
-    /// Begins the call's time, and lets its header say what the options ask for; they are not
-    /// looked at again.
-    pub(super) fn freeze(&mut self) {
+    /// Ends the time for options: starts the call's clock and moves the options into its header.
+    ///
+    /// # Errors
+    /// The call has expired already, or its client is closed: nothing is to be sent.
+    pub(super) fn freeze(&mut self) -> Result<(), Error> {
         self.header.wish = std::mem::take(&mut self.options.wish);
         self.header.metadata = std::mem::take(&mut self.options.metadata);
         let scope = self.client.scope.as_ref();
         let inherited = scope.and_then(|scope| scope.deadline).map(Instant::from_std);
         self.deadline = self.options.until.deadline().into_iter().chain(inherited).min();
+        if self.client.link.is_closed() {
+            return Err(closed());
+        }
+        let expired = Expired::check(self.deadline, scope);
+        expired.map_err(|expired| expired.error(&self.header.function))
     }
 
     /// Adds the caller's stream.

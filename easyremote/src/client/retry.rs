@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::call::backoff::ExponentialBackoff;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::transport::connection::LiveConnection;
 
@@ -83,9 +84,9 @@ impl Retry {
 
     /// The pause after the attempt number `attempt`, counted from 0.
     fn pause(&self, attempt: u64) -> Duration {
-        let doubled = 1_u32.checked_shl(attempt.try_into().unwrap_or(u32::MAX)).unwrap_or(u32::MAX);
-        let pause = self.first.saturating_mul(doubled).min(self.longest);
-        pause.mul_f64(0.8 + 0.4 * fastrand::f64())
+        let Self { first, longest, .. } = *self;
+        let backoff = ExponentialBackoff { first, longest, factor: 2.0, jitter: (0.8, 1.2) };
+        backoff.pause(u32::try_from(attempt).unwrap_or(u32::MAX))
     }
 }
 

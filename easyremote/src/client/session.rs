@@ -1,17 +1,18 @@
 //! A client's connection to a gateway: kept up for as long as the client lives.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::error::{Error, ErrorKind, Executed};
+use crate::error::{Error, ErrorKind};
 use crate::transport::connection::{ConnectionState, IdleSignal};
 use crate::transport::dial::{Dialled, Dialler};
 use crate::transport::quic::reset;
@@ -45,7 +46,7 @@ pub(super) async fn keep(
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
         let unused = dialled.as_ref().ok().map(|(_, dialled)| {
             let again = first.is_none();
-            // CallGuard before anyone uses it.
+            // Counted before anyone uses it.
             reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
             let (live, unused) = dialled.live(again);
             publish.send_replace(ConnectionState::Connected(Arc::new(live)));
@@ -99,7 +100,7 @@ async fn dial_any(
     let refused = Mutex::new(vec![false; diallers.len()]);
     let failed = |which: usize, error: &Error, refusal: bool| {
         // Nothing panics in between.
-        let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = refused.lock();
         refused[which] = refusal;
         publish.send_replace(match refused.iter().all(|refused| *refused) {
             true => ConnectionState::Refused(error.clone()),
@@ -171,7 +172,7 @@ async fn leave(mut dialled: Dialled, mut unused: IdleSignal, stop: CancellationT
 /// Closes the connection, and gives the gateway time to hear of it.
 async fn goodbye(dialled: Dialled) {
     let Dialled { endpoint, connection, .. } = dialled;
-    let code = reset::code(ErrorKind::ConnectionLost, Executed::Maybe);
+    let code = reset::code(ErrorKind::ConnectionLost);
     congestion::close(&connection, code, b"the client has left");
     let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
 }

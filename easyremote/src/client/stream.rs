@@ -7,14 +7,15 @@ use std::task::{Context, Poll, ready};
 
 use futures::Stream;
 
+use crate::call::executed::Evidence;
 use crate::client::Client;
 use crate::client::call::decode;
 use crate::client::call_task::CallTask;
-use crate::client::errors::{closed, thread_ended, with_signature};
+use crate::client::errors::{thread_ended, with_signature};
 use crate::client::options::{Options, options};
 use crate::client::pending_call::PendingCall;
 use crate::client::upload::UploadSender;
-use crate::error::{Error, ErrorKind, Executed};
+use crate::error::{Error, ErrorKind};
 use crate::function::outcome::{Outcome, Stages};
 use crate::function::remote::RemoteStream;
 use crate::gauge::MemoryCharge;
@@ -170,7 +171,7 @@ enum StreamState {
     Failed(Error),
     /// The client is kept for its thread, on which the other end of the hand-over is.
     Running {
-        taker: ByteReceiver<Error>,
+        receiver: ByteReceiver<Error>,
         upload: Option<UploadSender>,
         _client: Client,
     },
@@ -294,8 +295,8 @@ impl RawStream {
         loop {
             self.start();
             match &mut self.state {
-                StreamState::Running { taker, upload, .. } => {
-                    taker.ask();
+                StreamState::Running { receiver, upload, .. } => {
+                    receiver.ask();
                     let sent = upload.as_mut().map(|upload| upload.poll(context));
                     if let Some(Poll::Ready(Err(error))) = sent {
                         return Poll::Ready(Some(Err(self.fail(error))));
@@ -307,7 +308,7 @@ impl RawStream {
                         _ => 0,
                     };
                     if self.room.as_mut().is_some_and(|room| !room.set_to(unfinished)) {
-                        let error = no_room().with_executed(Executed::Maybe);
+                        let error = no_room().with_evidence(Evidence::Sent);
                         return Poll::Ready(Some(Err(self.fail(error))));
                     }
                     match next {
@@ -317,11 +318,11 @@ impl RawStream {
                         Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
                         Ok(None) => {}
                         Err(cause) => {
-                            let error = cause.into_error().with_executed(Executed::Maybe);
+                            let error = cause.into_error().with_evidence(Evidence::Sent);
                             return Poll::Ready(Some(Err(self.fail(error))));
                         }
                     }
-                    match ready!(taker.poll_take(context)) {
+                    match ready!(receiver.poll_receive(context)) {
                         Received::Batch(batch) => {
                             batch.iter().for_each(|chunk| self.frames.push(chunk));
                         }
@@ -351,17 +352,16 @@ impl RawStream {
             && let StreamState::Ready(mut prepared) =
                 std::mem::replace(&mut self.state, StreamState::Done)
         {
-            let (feeder, taker) = byte_channel(HANDOVER);
+            let (sender, receiver) = byte_channel(HANDOVER);
             let client = prepared.client.clone();
-            if client.link.is_closed() {
-                self.state = StreamState::Failed(closed());
+            if let Err(error) = prepared.freeze() {
+                self.state = StreamState::Failed(error);
                 return;
             }
-            prepared.freeze();
             let kind = prepared.header.kind;
             let (exchange, upload) = CallTask::new(*prepared);
-            CallGuard::new(&client.link, kind).spawn(exchange.stream(feeder));
-            self.state = StreamState::Running { taker, upload, _client: client };
+            CallGuard::new(&client.link, kind).spawn(exchange.stream(sender));
+            self.state = StreamState::Running { receiver, upload, _client: client };
         }
     }
 
@@ -390,7 +390,7 @@ impl RawStream {
     }
 
     fn protocol(&mut self, text: &str) -> Error {
-        self.fail(Error::new(ErrorKind::Protocol, text.to_owned()).with_executed(Executed::Maybe))
+        self.fail(Error::new(ErrorKind::Protocol, text.to_owned()).with_evidence(Evidence::Sent))
     }
 
     /// Ends the stream with `error`.
@@ -398,6 +398,6 @@ impl RawStream {
         self.state = StreamState::Done;
         let error = error.with_delivered(self.items);
         // A stream that was open has run, whatever became of it.
-        if self.opened { error.with_executed(Executed::Yes) } else { error }
+        if self.opened { error.with_evidence(Evidence::Answered) } else { error }
     }
 }

@@ -6,7 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use futures::Stream;
 
-use crate::error::{Error, ErrorKind, Executed};
+use crate::call::executed::Evidence;
+use crate::error::{Error, ErrorKind};
 use crate::function::upload::Uploaded;
 use crate::transport::byte_channel::{ByteReceiver, ByteSender, Received, byte_channel};
 use crate::transport::quic::stream::SendHalf;
@@ -22,7 +23,7 @@ const ITEMS_PER_POLL: usize = 128;
 pub(super) struct UploadSender {
     source: Box<dyn ErasedStream>,
     /// `None` when nothing more is to be sent.
-    feeder: Option<ByteSender<()>>,
+    sender: Option<ByteSender<()>>,
     frames: Vec<u8>,
     items: u64,
     /// The stream has ended, and its end is in `frames` or handed over.
@@ -67,16 +68,16 @@ impl UploadSender {
     where
         S: Stream<Item: Uploaded> + Send + 'static,
     {
-        let (feeder, taker) = byte_channel(HANDOVER);
+        let (sender, receiver) = byte_channel(HANDOVER);
         let upload = Self {
             source: Box::new(Box::pin(stream)),
-            feeder: Some(feeder),
+            sender: Some(sender),
             frames: Vec::new(),
             items: 0,
             ended: false,
             max_message,
         };
-        (upload, taker)
+        (upload, receiver)
     }
 
     /// Sends what there is to send. Ready when all of it has been handed over, or nobody wants it.
@@ -85,16 +86,16 @@ impl UploadSender {
     /// An item cannot be sent; the call is to be given up.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         for _ in 0..ITEMS_PER_POLL {
-            if self.feeder.is_some() && self.frames.is_empty() {
+            if self.sender.is_some() && self.frames.is_empty() {
                 ready!(self.poll_frame(context))?;
             }
-            let Some(feeder) = &mut self.feeder else { return Poll::Ready(Ok(())) };
+            let Some(sender) = &mut self.sender else { return Poll::Ready(Ok(())) };
             // At once: the next item may be long in coming although the stream is never pending.
-            if ready!(feeder.poll_feed(context, &mut self.frames)).is_err() {
-                self.feeder = None;
+            if ready!(sender.poll_send(context, &mut self.frames)).is_err() {
+                self.sender = None;
             } else if self.ended {
-                feeder.end(());
-                self.feeder = None;
+                sender.end(());
+                self.sender = None;
             }
         }
         // A stream that is always ready must let others run.
@@ -104,7 +105,7 @@ impl UploadSender {
 
     /// Encodes the next item, or the end.
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        // Received out, so that the caller's stream leaves no half a frame behind if it panics.
+        // Taken out, so that the caller's stream leaves no half a frame behind if it panics.
         let mut frames = std::mem::take(&mut self.frames);
         let start = frame::begin(&mut frames, FrameKind::Item);
         let polled = self.source.poll_item(context, &mut frames);
@@ -137,7 +138,7 @@ impl Sending {
     /// Never resolves: the answer says how the call goes.
     pub(super) async fn rest(&mut self) -> Infallible {
         while let Some(upload) = &mut self.upload {
-            match upload.take().await {
+            match upload.receive().await {
                 Received::Batch(mut batch) => {
                     if self.send.write_chunks(&mut batch).await.is_err() {
                         // Tells the caller's side that nobody wants more.
@@ -158,12 +159,12 @@ impl Sending {
 
 fn unsendable(item: u64, text: &str) -> Error {
     let text = format!("item {item} of the caller's stream cannot be encoded: {text}");
-    Error::new(ErrorKind::BadArguments, text).with_executed(Executed::Maybe)
+    Error::new(ErrorKind::BadArguments, text).with_evidence(Evidence::Sent)
 }
 
 fn too_large(item: u64, length: usize, max_message: usize) -> Error {
     let text = format!(
         "item {item} of the caller's stream has {length} bytes, and a message may have {max_message}"
     );
-    Error::new(ErrorKind::TooLarge, text).with_executed(Executed::Maybe)
+    Error::new(ErrorKind::TooLarge, text).with_evidence(Evidence::Sent)
 }

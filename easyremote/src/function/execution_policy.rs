@@ -18,8 +18,8 @@ pub(crate) struct ExecutionPolicy {
     /// Calls of it that may run at a time; 0 if they are not limited.
     pub(crate) concurrency: u32,
     /// How long it takes before it first waits.
-    pub(crate) pace: Arc<PollTimeEstimate>,
-    places: Option<Arc<Semaphore>>,
+    pub(crate) poll_time: Arc<PollTimeEstimate>,
+    semaphore: Option<Arc<Semaphore>>,
 }
 
 /// A call's places at its node: that among the calls of its function, and that among all.
@@ -32,13 +32,13 @@ pub(crate) struct Permits {
 impl ExecutionPolicy {
     /// Counts calls apart from those of which these are a copy.
     pub(crate) fn renew(&mut self) {
-        self.places = places(self.concurrency);
-        self.pace = Arc::default();
+        self.semaphore = semaphore(self.concurrency);
+        self.poll_time = Arc::default();
     }
 
-    /// A place as [`places`](Self::places) gives, if there is one at once.
-    pub(crate) fn place_now(&self, shared: &Arc<Semaphore>) -> Option<Permits> {
-        let own = match &self.places {
+    /// A place as [`permits`](Self::permits) gives, if there is one at once.
+    pub(crate) fn try_permits(&self, shared: &Arc<Semaphore>) -> Option<Permits> {
+        let own = match &self.semaphore {
             Some(own) => Some(own.clone().try_acquire_owned().ok()?),
             None => None,
         };
@@ -47,11 +47,11 @@ impl ExecutionPolicy {
 
     /// Waits for a place among the calls of the function, and then for one of the node's, `shared`
     /// by all functions. In this order a call that waits for its own function is in nobody's way.
-    pub(crate) fn places(
+    pub(crate) fn permits(
         &self,
         shared: &Arc<Semaphore>,
     ) -> impl Future<Output = Result<Permits, AcquireError>> + use<> {
-        let (own, shared) = (self.places.clone(), shared.clone());
+        let (own, shared) = (self.semaphore.clone(), shared.clone());
         async move {
             let own = match own {
                 Some(own) => Some(own.acquire_owned().await?),
@@ -74,7 +74,7 @@ impl Handler {
     #[must_use]
     pub fn concurrency(mut self, calls: u32) -> Self {
         self.policy.concurrency = calls;
-        self.policy.places = places(calls);
+        self.policy.semaphore = semaphore(calls);
         self
     }
 
@@ -86,7 +86,7 @@ impl Handler {
     }
 }
 
-fn places(calls: u32) -> Option<Arc<Semaphore>> {
+fn semaphore(calls: u32) -> Option<Arc<Semaphore>> {
     let permits = usize::try_from(calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
     (calls > 0).then(|| Arc::new(Semaphore::new(permits)))
 }

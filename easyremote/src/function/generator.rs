@@ -3,10 +3,11 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::Stream;
+use parking_lot::Mutex;
 
 /// Makes a stream of what `generator` sends: an async generator without another crate.
 ///
@@ -44,7 +45,7 @@ type Slot<T> = Arc<Mutex<Option<T>>>;
 
 fn take<T>(slot: &Slot<T>) -> Option<T> {
     // Nothing panics while it is locked.
-    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+    slot.lock().take()
 }
 
 /// Where a generator sends its items; see [`stream`].
@@ -62,7 +63,7 @@ impl<T> Out<T> {
         // The stream looks into the slot whenever the generator waits, and polls it again only
         // after that: nobody has to be woken.
         poll_fn(|_| {
-            let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slot = self.slot.lock();
             match (slot.is_some(), item.take()) {
                 (false, None) => Poll::Ready(()),
                 (false, Some(item)) => {

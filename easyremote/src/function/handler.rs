@@ -14,7 +14,8 @@ use futures::future::{BoxFuture, Either, select};
 use futures::{FutureExt, Stream, StreamExt};
 use pollster::block_on;
 
-use crate::error::{Error, ErrorKind, Executed};
+use crate::call::executed::Evidence;
+use crate::error::{Error, ErrorKind};
 use crate::function::arguments::decode;
 use crate::function::context::Context;
 use crate::function::execution_policy::ExecutionPolicy;
@@ -32,7 +33,7 @@ use crate::wire::frame::FrameKind;
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) codec: Codec,
-    /// Received, and its memory freed, when it is decoded.
+    /// Taken, and its memory freed, when it is decoded.
     pub(crate) body: Body,
     /// Longest answer or item, in bytes.
     pub(crate) max_message: usize,
@@ -379,5 +380,5 @@ pub(crate) fn panicked(function: &str, panic: &(dyn std::any::Any + Send)) -> Er
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".to_owned());
     let text = format!("`{function}` panicked: {text}");
-    Error::new(ErrorKind::Panicked, text).with_executed(Executed::Yes)
+    Error::new(ErrorKind::Panicked, text).with_evidence(Evidence::Answered)
 }

@@ -1,7 +1,8 @@
 //! Where a stream's items go: encoded here, on the thread of the user's code, and handed over in
 //! batches.
 
-use crate::error::{Error, ErrorKind, Executed};
+use crate::call::executed::Evidence;
+use crate::error::{Error, ErrorKind};
 use crate::function::context::Context;
 use crate::function::handler::Request;
 use crate::function::outcome::Sent;
@@ -13,7 +14,7 @@ use crate::wire::frame::{self, FrameKind};
 /// Collects the frames of one stream and hands them over.
 #[derive(Debug)]
 pub(crate) struct ItemWriter {
-    feeder: ByteSender<()>,
+    sender: ByteSender<()>,
     frames: Vec<u8>,
     /// Length of the frames that are whole; behind it is one that is being encoded.
     whole: usize,
@@ -24,10 +25,10 @@ pub(crate) struct ItemWriter {
 }
 
 impl ItemWriter {
-    pub(crate) fn new(feeder: ByteSender<()>, request: &Request) -> Self {
+    pub(crate) fn new(sender: ByteSender<()>, request: &Request) -> Self {
         let (codec, max_message) = (request.codec, request.max_message);
         let context = request.context.clone();
-        Self { feeder, frames: Vec::new(), whole: 0, items: 0, codec, max_message, context }
+        Self { sender, frames: Vec::new(), whole: 0, items: 0, codec, max_message, context }
     }
 
     /// Adds the frame that says that the stream is set up.
@@ -66,14 +67,14 @@ impl ItemWriter {
     /// # Cancel safety
     /// Nothing is lost.
     pub(crate) async fn flush(&mut self) -> Result<(), Closed> {
-        self.feeder.feed(&mut self.frames).await?;
+        self.sender.send(&mut self.frames).await?;
         self.whole = 0;
         Ok(())
     }
 
     /// Resolves when nobody wants the items any more.
     pub(crate) async fn closed(&mut self) {
-        self.feeder.closed().await;
+        self.sender.closed().await;
     }
 
     /// Ends the stream well.
@@ -104,7 +105,7 @@ impl ItemWriter {
     async fn close(mut self) {
         // If nobody wants the end, nobody has to get it.
         if self.flush().await.is_ok() {
-            self.feeder.end(());
+            self.sender.end(());
         }
     }
 }
@@ -113,7 +114,7 @@ impl Drop for ItemWriter {
     /// Items that were gathered before the producer panicked have been produced all the same.
     fn drop(&mut self) {
         self.frames.truncate(self.whole);
-        self.feeder.feed_at_once(&mut self.frames);
+        self.sender.send_now(&mut self.frames);
     }
 }
 
@@ -136,7 +137,7 @@ pub(crate) fn put_fault<E: serde::Serialize + 'static>(
 
 /// The error of a function whose own error travels as text.
 fn failed(context: &Context, text: String) -> Error {
-    let error = Error::new(ErrorKind::Failed, text).with_executed(Executed::Yes);
+    let error = Error::new(ErrorKind::Failed, text).with_evidence(Evidence::Answered);
     error.with_node(context.node())
 }
 
@@ -156,13 +157,13 @@ pub(crate) fn put_value<T: serde::Serialize + 'static>(
     if let Err(text) = codec.encode(value, out) {
         out.truncate(start - frame::FRAME_HEADER);
         let text = format!("the function's result cannot be encoded: {text}");
-        return Err(Error::new(ErrorKind::BadResponse, text).with_executed(Executed::Yes));
+        return Err(Error::new(ErrorKind::BadResponse, text).with_evidence(Evidence::Answered));
     }
     frame::finish(out, start, max_message).map_err(|length| {
         let text = format!(
             "the function's result has {length} bytes, and a message may have {max_message}; \
              stream it in pieces, or raise the limit"
         );
-        Error::new(ErrorKind::TooLarge, text).with_executed(Executed::Yes)
+        Error::new(ErrorKind::TooLarge, text).with_evidence(Evidence::Answered)
     })
 }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures::Stream;
 use tokio::sync::oneshot;
 
-use crate::error::{Error, ErrorKind, Executed};
+use crate::call::executed::Evidence;
+use crate::error::{Error, ErrorKind};
 use crate::function::arguments::TypeSchemas;
 use crate::function::outcome::Argument;
 use crate::gauge::MemoryCharge;
@@ -64,7 +65,7 @@ impl<T: Argument> Uploaded for T {
 #[derive(Debug)]
 pub(crate) struct RawUpload {
     /// Frames, from the node's I/O thread.
-    pub(crate) taker: ByteReceiver<()>,
+    pub(crate) receiver: ByteReceiver<()>,
     pub(crate) max_message: usize,
     /// What unfinished items take of the node's room.
     pub(crate) room: MemoryCharge,
@@ -79,7 +80,7 @@ pub(crate) struct RawUpload {
 /// `T`, it gives nothing more, and the function is dropped.
 #[derive(Debug)]
 pub struct Upload<T> {
-    taker: ByteReceiver<()>,
+    receiver: ByteReceiver<()>,
     frames: FrameBuffer,
     room: MemoryCharge,
     items: u64,
@@ -92,7 +93,7 @@ pub struct Upload<T> {
 impl<T: Uploaded> Upload<T> {
     pub(crate) fn new(raw: RawUpload) -> Self {
         Self {
-            taker: raw.taker,
+            receiver: raw.receiver,
             frames: FrameBuffer::new(raw.max_message),
             room: raw.room,
             items: 0,
@@ -108,7 +109,7 @@ impl<T> Upload<T> {
     fn fail(&mut self, kind: ErrorKind, text: String) -> Poll<Option<T>> {
         let text = format!("item {} of the caller's stream: {text}", self.items);
         if let Some(failed) = self.failed.take() {
-            let _ = failed.send(Error::new(kind, text).with_executed(Executed::Yes));
+            let _ = failed.send(Error::new(kind, text).with_evidence(Evidence::Answered));
         }
         Poll::Pending
     }
@@ -159,7 +160,7 @@ impl<T> Stream for Upload<T> {
                 }
                 None => {}
             }
-            match ready!(this.taker.poll_take(context)) {
+            match ready!(this.receiver.poll_receive(context)) {
                 Received::Batch(batch) => batch.iter().for_each(|chunk| this.frames.push(chunk)),
                 Received::End(Some(())) => {
                     return this.fail(ErrorKind::Protocol, "the stream has no end".to_owned());

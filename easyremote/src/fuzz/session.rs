@@ -1,8 +1,8 @@
 //! A gateway between a client and a node that do whatever the input says, in any order.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use quinn::{RecvStream, SendStream, VarInt};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -40,7 +40,7 @@ static WORLD: Mutex<Option<FuzzWorld>> = Mutex::new(None);
 
 /// Does what `data` says, and checks that the gateway goes on, and forgets what was.
 pub fn session(data: &[u8]) {
-    let mut world = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut world = WORLD.lock();
     let running = world.get_or_insert_with(FuzzWorld::start);
     let lives = running.runtime.block_on(async {
         let all = tokio::time::timeout(LIMIT, running.run(data)).await;
@@ -173,7 +173,16 @@ impl FuzzWorld {
 fn stay(dialled: Dialled) -> (quinn::Endpoint, quinn::Connection) {
     let Dialled { endpoint, connection, mut control, .. } = dialled;
     tokio::spawn(async move {
-        while let Ok(Control::Draining | Control::Drained) = control.next().await {}
+        while let Ok(message) = control.next().await {
+            match message {
+                Control::Draining | Control::Drained => {}
+                // It runs nothing, so the place of every call is free.
+                Control::Abandoned { stream } => {
+                    control.queue(&Control::Released { stream }).expect("the queue is short");
+                }
+                _ => break,
+            }
+        }
     });
     (endpoint, connection)
 }

@@ -1,8 +1,8 @@
 //! The connections that a gateway has, so that all can be closed at once.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use quinn::VarInt;
 
 use crate::transport::quinn_ext::congestion;
@@ -29,7 +29,7 @@ impl Connections {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<usize, quinn::Connection>> {
         // Nothing panics in between.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,26 +1,13 @@
 //! The gateway: the one party that listens. It routes calls; it never looks into them.
 
 mod admission;
-#[cfg(feature = "__bench")]
-pub(crate) mod bench;
-mod bits;
-mod choice;
 mod connections;
 mod directory;
-mod explain;
-mod index;
 mod limits;
-mod needs;
-mod node_session;
 pub(crate) mod policy;
-mod queue;
 mod relay;
-mod ring;
-mod routes;
-#[cfg(any(test, feature = "__bench"))]
-mod sample;
+mod routing;
 mod session;
-mod table;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -32,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::error::{Error, ErrorKind, Executed};
+use crate::error::{Error, ErrorKind};
 use crate::gateway::admission::reject_log::RejectLog;
 use crate::gateway::admission::{Admission, ConnectionSlot};
 use crate::gateway::connections::Connections;
@@ -40,7 +27,8 @@ use crate::gateway::limits::Hits;
 use crate::gateway::policy::access::Access;
 use crate::gateway::policy::options::PolicyOptions;
 use crate::gateway::policy::tokens::Tokens;
-use crate::gateway::routes::Routes;
+use crate::gateway::relay::node_link::NodeLink;
+use crate::gateway::routing::Router;
 use crate::transport::auth::authorities::Authorities;
 use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::Identity;
@@ -52,6 +40,9 @@ use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
 
 pub use crate::gateway::limits::GatewayLimits;
 pub use crate::gateway::policy::access::Peers;
+pub use crate::gateway::routing::OutlierOptions;
+#[cfg(feature = "__bench")]
+pub(crate) use crate::gateway::routing::bench;
 
 /// A running gateway.
 ///
@@ -82,6 +73,7 @@ pub struct GatewayBuilder {
     state_dir: Option<PathBuf>,
     max_message: usize,
     limits: GatewayLimits,
+    outliers: OutlierOptions,
     refusals: Option<mpsc::UnboundedSender<Refusal>>,
     trust: PolicyOptions,
 }
@@ -102,7 +94,7 @@ struct GatewayState {
     tokens: Tokens,
     shown: Arc<ServerCertResolver>,
     access: Arc<Access>,
-    routes: Arc<Routes>,
+    router: Arc<Router<NodeLink>>,
     max_message: usize,
     limits: GatewayLimits,
     admission: Arc<Admission>,
@@ -126,11 +118,12 @@ impl GatewayState {
             connections: counters.connections.load(Ordering::Relaxed),
             unauthenticated: self.admission.n_unauthenticated(),
             clients: counters.clients.load(Ordering::Relaxed),
-            nodes: self.routes.n_nodes(),
+            nodes: self.router.n_nodes(),
             in_flight: counters.in_flight.load(Ordering::Relaxed),
-            waiting: self.routes.n_waiting(),
+            waiting: self.router.n_waiting(),
             calls: counters.calls.load(Ordering::Relaxed),
             refused: self.refused.n(),
+            ejections: self.router.n_ejections(),
             hits: self.hits.read(),
         }
     }
@@ -169,6 +162,7 @@ impl Gateway {
             state_dir: None,
             max_message: MAX_MESSAGE,
             limits: GatewayLimits::default(),
+            outliers: OutlierOptions::default(),
             refusals: None,
             trust: PolicyOptions::default(),
         }
@@ -183,7 +177,7 @@ impl Gateway {
     /// The nodes that are registered now, by id.
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeInfo> {
-        self.shared.routes.nodes()
+        self.shared.router.nodes()
     }
 
     /// What the gateway is doing, and has done.
@@ -258,6 +252,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// When nodes are avoided whose calls keep failing, instead of the defaults.
+    pub fn outliers(mut self, outliers: OutlierOptions) -> Self {
+        self.outliers = outliers;
+        self
+    }
+
     /// Tells `refusals` of every call for which there is no node.
     pub(crate) fn refusals(mut self, refusals: mpsc::UnboundedSender<Refusal>) -> Self {
         self.refusals = Some(refusals);
@@ -281,7 +281,7 @@ impl GatewayBuilder {
             shown: Arc::new(ServerCertResolver::new(&identity, self.trust.certificate)?),
             identity,
             tokens,
-            routes: Arc::new(Routes::new(access.clone())),
+            router: Arc::new(Router::new(access.clone(), self.outliers)),
             access,
             max_message: self.max_message,
             admission: Admission::new(self.limits.clone()),
@@ -375,7 +375,7 @@ async fn run(listener: &Listener, shared: &Arc<GatewayState>, stop: Cancellation
             Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
         }
     }
-    let code = reset::code(ErrorKind::ConnectionLost, Executed::Maybe);
+    let code = reset::code(ErrorKind::ConnectionLost);
     let reason = b"the gateway has shut down";
     shared.connections.close_all(code, reason);
     // Those whose handshake is not over.

@@ -4,21 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span};
 
-use crate::error::{Error, ErrorKind, Executed};
+use crate::error::{Error, ErrorKind};
 use crate::gateway::GatewayState;
 use crate::gateway::admission::ConnectionSlot;
 use crate::gateway::limits::hit;
-use crate::gateway::node_session::NodeSession;
 use crate::gateway::policy::tokens::Admitted;
 use crate::gateway::relay::caller_session::CallerSession;
-use crate::gateway::relay::node_mux::open_lane;
-use crate::gateway::relay::streams::NewMux;
-use crate::gateway::relay::{mux, streams};
-use crate::gateway::routes::Registration;
+use crate::gateway::relay::node_link::NodeLink;
+use crate::gateway::relay::node_mux::open_mux;
+use crate::gateway::relay::streams::{self, NewMux};
+use crate::gateway::routing::{Registration, RoutedNode};
 use crate::gauge::Gauge;
 use crate::transport::control_stream::ControlStream;
 use crate::transport::quic::endpoint::{Allowance, admit_client, admit_node};
@@ -38,26 +38,26 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) async fn serve(
     handshake: quinn::Connecting,
     mut visitor: ConnectionSlot,
-    shared: Arc<GatewayState>,
+    state: Arc<GatewayState>,
 ) {
     let peer = handshake.remote_address();
-    let _gauge = Gauge::up(&shared.counters.connections);
+    let _gauge = Gauge::up(&state.counters.connections);
     let handshake = tokio::select! {
-        handshake = timeout(shared.limits.handshake_timeout, handshake) => handshake,
+        handshake = timeout(state.limits.handshake_timeout, handshake) => handshake,
         () = visitor.evicted() => return debug!(%peer, "closed in favour of a newer connection"),
     };
     let connection = match handshake {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return debug!(%peer, %error, "handshake failed"),
         Err(_) => {
-            hit(&shared.hits.handshake_timeouts);
+            hit(&state.hits.handshake_timeouts);
             return debug!(%peer, "handshake took too long");
         }
     };
-    let _listed = shared.connections.add(&connection);
-    let limit = shared.limits.authentication_timeout;
+    let _listed = state.connections.add(&connection);
+    let limit = state.limits.authentication_timeout;
     let authenticated = tokio::select! {
-        authenticated = timeout(limit, authenticate(&connection, &shared)) => authenticated,
+        authenticated = timeout(limit, authenticate(&connection, &state)) => authenticated,
         () = visitor.evicted() => {
             let text = "too many connections here have not proven who they are";
             return close(&connection, &Error::new(ErrorKind::Overloaded, text));
@@ -67,7 +67,7 @@ pub(super) async fn serve(
         Ok(Ok((mut control, hello, admission))) => {
             visitor.is_authenticated();
             control.trust();
-            let session = serve_peer(&connection, control, &hello, &admission, &shared);
+            let session = serve_peer(&connection, control, &hello, &admission, &state);
             tokio::select! {
                 biased;
                 () = admission.revoked.cancelled() => {
@@ -79,7 +79,7 @@ pub(super) async fn serve(
             }
         }
         Ok(Err((control, error))) => {
-            shared.refused.note(peer, &error);
+            state.refused.note(peer, &error);
             match control {
                 // Boxed, as below: it is large, and no connection needs it for most of its life.
                 Some(control) => Box::pin(end(&connection, control, &error)).await,
@@ -87,10 +87,10 @@ pub(super) async fn serve(
             }
         }
         Err(_) => {
-            hit(&shared.hits.authentication_timeouts);
+            hit(&state.hits.authentication_timeouts);
             let text = "no credentials in time";
             let error = Error::new(ErrorKind::Unauthenticated, text);
-            shared.refused.note(peer, &error);
+            state.refused.note(peer, &error);
             close(&connection, &error);
         }
     }
@@ -102,25 +102,25 @@ async fn serve_peer(
     mut control: ControlStream,
     hello: &Hello,
     admission: &Admitted,
-    shared: &Arc<GatewayState>,
+    state: &Arc<GatewayState>,
 ) {
     let (peer, identity) = (connection.remote_address(), &*admission.identity);
     let result = match hello.role {
         Role::Client | Role::Admin => {
             let span = info_span!("client", identity, %peer);
             let caller = caller(connection, hello, admission);
-            serve_client(connection, &mut control, caller, shared).instrument(span).await
+            serve_client(connection, &mut control, caller, state).instrument(span).await
         }
         Role::Node => {
             let span = info_span!("node", id = %hello.id, identity, %peer);
             let caller = caller(connection, hello, admission);
-            serve_node(connection, &mut control, hello, caller, shared).instrument(span).await
+            serve_node(connection, &mut control, hello, caller, state).instrument(span).await
         }
     };
     if let Err(error) = result {
         if error.kind() == ErrorKind::PermissionDenied {
             // It may be a node, but not with what it registers.
-            shared.refused.note(peer, &error);
+            state.refused.note(peer, &error);
         }
         Box::pin(end(connection, control, &error)).await;
     }
@@ -153,7 +153,7 @@ async fn end(connection: &quinn::Connection, mut control: ControlStream, error: 
 }
 
 fn close(connection: &quinn::Connection, error: &Error) {
-    let code = reset::code(error.kind(), Executed::Maybe);
+    let code = reset::code(error.kind());
     congestion::close(connection, code, error.to_string().as_bytes());
 }
 
@@ -162,7 +162,7 @@ type RefusedPeer = (Option<ControlStream>, Error);
 /// Waits for the peer's first message and checks its proof.
 async fn authenticate(
     connection: &quinn::Connection,
-    shared: &GatewayState,
+    state: &GatewayState,
 ) -> Result<(ControlStream, Hello, Admitted), RefusedPeer> {
     let stream = connection
         .accept_bi()
@@ -170,7 +170,7 @@ async fn authenticate(
         .map_err(|cause| (None, reset::connection_error(cause, ErrorKind::ConnectionLost)))?;
     let mut control = ControlStream::with_stranger(connection, stream);
     match control.next().await {
-        Ok(Control::Hello(hello)) => match shared.tokens.admit(connection, &hello) {
+        Ok(Control::Hello(hello)) => match state.tokens.admit(connection, &hello) {
             Ok(admission) => Ok((control, hello, admission)),
             Err(error) => Err((Some(control), error)),
         },
@@ -179,8 +179,8 @@ async fn authenticate(
     }
 }
 
-fn welcome(control: &mut ControlStream, shared: &GatewayState) -> Result<(), Error> {
-    control.queue(&Control::Welcome(Welcome { max_message: shared.max_message as u64 }))
+fn welcome(control: &mut ControlStream, state: &GatewayState) -> Result<(), Error> {
+    control.queue(&Control::Welcome(Welcome { max_message: state.max_message as u64 }))
 }
 
 /// Relays a client's calls until it leaves.
@@ -188,18 +188,18 @@ async fn serve_client(
     connection: &quinn::Connection,
     control: &mut ControlStream,
     caller: Caller,
-    shared: &Arc<GatewayState>,
+    state: &Arc<GatewayState>,
 ) -> Result<(), Error> {
-    let _gauge = Gauge::up(&shared.counters.clients);
-    let _busy = shared.busy.token();
-    let allowance = admit_client(connection, shared.limits.calls_per_peer);
-    welcome(control, shared)?;
+    let _gauge = Gauge::up(&state.counters.clients);
+    let _busy = state.busy.token();
+    let allowance = admit_client(connection, state.limits.calls_per_peer);
+    welcome(control, state)?;
     debug!("client connected");
-    let mut calls = Calls::new(connection, control.credits(), allowance, caller, shared);
+    let mut calls = Calls::new(connection, control.windows(), allowance, caller, state);
     let mut told = false;
     loop {
         tokio::select! {
-            () = shared.draining.cancelled(), if !told => {
+            () = state.draining.cancelled(), if !told => {
                 told = true;
                 control.queue(&Control::Draining)?;
             }
@@ -216,56 +216,87 @@ async fn serve_node(
     control: &mut ControlStream,
     hello: &Hello,
     caller: Caller,
-    shared: &Arc<GatewayState>,
+    state: &Arc<GatewayState>,
 ) -> Result<(), Error> {
-    let allowance = admit_node(connection, shared.limits.calls_per_peer);
-    welcome(control, shared)?;
-    let register = match control.next_within(shared.limits.authentication_timeout).await {
+    let allowance = admit_node(connection, state.limits.calls_per_peer);
+    welcome(control, state)?;
+    let register = match control.next_within(state.limits.authentication_timeout).await {
         Ok(Control::Register(register)) => register,
         Ok(other) => return Err(unexpected(&other)),
         Err(error) => {
             if error.kind() == ErrorKind::Unavailable {
-                hit(&shared.hits.authentication_timeouts);
+                hit(&state.hits.authentication_timeouts);
             }
             return Err(error);
         }
     };
     let offers = register.functions.iter().map(|offer| offer.name.as_str());
-    shared.access.check_offers(&caller, offers)?;
-    let (misses, identity) = (control.misses().clone(), &caller.identity);
-    let credits = control.credits().clone();
-    let session =
-        NodeSession::new(connection.clone(), credits.clone(), misses, identity, hello, register);
-    let registration = register_node(session, shared)?;
+    state.access.check_offers(&caller, offers)?;
+    let (abandoned, mut abandoning) = mpsc::unbounded_channel();
+    let windows = control.windows().clone();
+    let link = NodeLink::new(connection.clone(), windows.clone(), abandoned);
+    let misses = control.misses().clone();
+    let node = RoutedNode::new(link, misses, &caller.identity, hello, register);
+    let registration = OpenRegistration(register_node(node, state)?);
+    let node = registration.0.node();
     control.queue(&Control::Registered)?;
-    registration.set_lane(open_lane(connection.clone(), credits, shared.max_message));
+    node.handle().set_mux(open_mux(connection.clone(), windows, state.max_message));
     info!("node registered");
-    let mut calls = Calls::new(connection, control.credits(), allowance, caller, shared);
+    let mut calls = Calls::new(connection, control.windows(), allowance, caller, state);
     let left = loop {
         tokio::select! {
             error = calls.relay() => break error,
-            () = registration.drained() => {
+            () = node.drained() => {
                 control.queue(&Control::Drained)?;
-                registration.has_been_told();
+                node.acknowledge_drained();
             }
-            message = control.next() => match message {
-                Ok(Control::Draining) => {
-                    info!("node drains");
-                    registration.drain();
+            // The sender is in `node`.
+            Some(stream) = abandoning.recv() => control.queue(&Control::Abandoned { stream })?,
+            message = control.next() => {
+                let heard = message.and_then(|message| hear(message, &registration.0, control));
+                if let Err(error) = heard {
+                    break error;
                 }
-                Ok(Control::Retag(retag)) => {
-                    info!(tags = ?retag.tags, "node has other tags");
-                    registration.retag(retag.tags);
-                    control.queue(&Control::Retagged(retag.number))?;
-                }
-                Ok(Control::Load(load)) => registration.report(load),
-                Ok(message) => break unexpected(&message),
-                Err(error) => break error,
-            },
+            }
         }
     };
     info!(reason = %left, "node left");
     Err(left)
+}
+
+/// A registered node. Its permits end with its session.
+struct OpenRegistration(Registration<NodeLink>);
+
+impl Drop for OpenRegistration {
+    fn drop(&mut self) {
+        self.0.node().handle().close();
+    }
+}
+
+/// Takes a message of a registered node.
+///
+/// # Errors
+/// `Protocol` if it is none that a node sends.
+fn hear(
+    message: Control,
+    registration: &Registration<NodeLink>,
+    control: &mut ControlStream,
+) -> Result<(), Error> {
+    match message {
+        Control::Draining => {
+            info!("node drains");
+            registration.drain();
+        }
+        Control::Retag(retag) => {
+            info!(tags = ?retag.tags, "node has other tags");
+            registration.retag(retag.tags);
+            control.queue(&Control::Retagged(retag.number))?;
+        }
+        Control::Released { stream } => registration.node().handle().release(stream),
+        Control::Load(load) => registration.node().report(load),
+        message => return Err(unexpected(&message)),
+    }
+    Ok(())
 }
 
 /// The calls that one peer makes. Ended with the session: what is under way is then cancelled on
@@ -279,12 +310,12 @@ struct Calls {
 impl Calls {
     fn new(
         connection: &quinn::Connection,
-        credits: &Arc<StreamWindows>,
+        windows: &Arc<StreamWindows>,
         allowance: Allowance,
         caller: Caller,
-        shared: &Arc<GatewayState>,
+        state: &Arc<GatewayState>,
     ) -> Self {
-        let peer = Arc::new(CallerSession::new(connection, credits, caller, shared));
+        let peer = Arc::new(CallerSession::new(connection, windows, caller, state));
         Self { peer, allowance, running: JoinSet::new() }
     }
 
@@ -292,14 +323,14 @@ impl Calls {
     async fn relay(&mut self) -> Error {
         let Self { peer, allowance, running } = self;
         let next = async || {
-            peer.cancels.wait(&peer.shared).await;
+            peer.may_begin().await;
             peer.connection.accept_bi().await
         };
         loop {
             tokio::select! {
                 stream = next() => match stream {
                     Ok(stream) => {
-                        let call = streams::serve(halves(stream, &peer.credits), peer.clone());
+                        let call = streams::serve(halves(stream, &peer.windows), peer.clone());
                         running.spawn(call.in_current_span());
                         allowance.note(running.len());
                     }
@@ -309,7 +340,7 @@ impl Calls {
                 },
                 Some(ended) = running.join_next(), if !running.is_empty() => {
                     if let Ok(Some(mux)) = ended {
-                        let serving = mux::serve(mux, peer.clone()).map(|()| None);
+                        let serving = mux.serve(peer.clone()).map(|()| None);
                         running.spawn(serving.in_current_span());
                     }
                 }
@@ -318,13 +349,16 @@ impl Calls {
     }
 }
 
-fn register_node(session: NodeSession, shared: &Arc<GatewayState>) -> Result<Registration, Error> {
-    let id = session.id().to_owned();
+fn register_node(
+    node: RoutedNode<NodeLink>,
+    state: &Arc<GatewayState>,
+) -> Result<Registration<NodeLink>, Error> {
+    let id = node.id().to_owned();
     if id.is_empty() {
         return Err(Error::new(ErrorKind::Protocol, "the node has no id"));
     }
-    let offers = &session.register.functions;
-    if let Some(offer) = offers.iter().find(|offer| !is_function_name(&offer.name)) {
+    let mut offers = node.offers().iter().map(|offered| &offered.offer);
+    if let Some(offer) = offers.find(|offer| !is_function_name(&offer.name)) {
         let text = format!(
             "`{}` is no name for a function: 1 to {MAX_NAME} of `A-Z a-z 0-9 _ . : / -`, not \
              beginning with `{RESERVED}`",
@@ -332,10 +366,10 @@ fn register_node(session: NodeSession, shared: &Arc<GatewayState>) -> Result<Reg
         );
         return Err(Error::new(ErrorKind::Protocol, text));
     }
-    let (registration, replaced) = Registration::new(&shared.routes, session)?;
+    let (registration, replaced) = Registration::new(&state.router, node)?;
     if let Some(old) = replaced {
         let text = format!("another session of `{id}` has taken over");
-        close(old.connection(), &Error::new(ErrorKind::Cancelled, text));
+        close(old.handle().connection(), &Error::new(ErrorKind::Cancelled, text));
     }
     Ok(registration)
 }

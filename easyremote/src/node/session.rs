@@ -10,12 +10,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::error::{Error, ErrorKind, Executed};
+use crate::error::{Error, ErrorKind};
 use crate::gauge::Gauge;
 use crate::node::NodeState;
-use crate::node::exec::streams;
+use crate::node::exec;
+use crate::node::exec::calls::NodeCalls;
 use crate::node::tags::TagSync;
 use crate::transport::connection::{ConnectionState, ManagedConnection};
+use crate::transport::control_stream::ControlStream;
 use crate::transport::dial::{Dialled, Dialler};
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::halves;
@@ -29,12 +31,12 @@ const FAREWELL: Duration = Duration::from_millis(100);
 /// One connection, as the calls see it that come over it.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) shared: Arc<NodeState>,
+    pub(super) node: Arc<NodeState>,
     /// For the calls that the functions make.
     pub(super) link: Arc<ManagedConnection>,
     pub(super) connection: quinn::Connection,
     /// For the streams of that.
-    pub(super) credits: Arc<StreamWindows>,
+    pub(super) windows: Arc<StreamWindows>,
     /// Longest message that both sides allow, in bytes.
     pub(super) max_message: usize,
     /// The gateway has opened its mux.
@@ -49,18 +51,14 @@ pub(super) struct Session {
 pub(super) async fn keep(
     mut dialler: Dialler,
     gateway: usize,
-    shared: Arc<NodeState>,
+    node: Arc<NodeState>,
     patience: Duration,
     first: mpsc::Sender<Result<(), Error>>,
     stop: CancellationToken,
 ) {
     let (publish, state) = watch::channel(ConnectionState::Connecting);
-    let link = ManagedConnection::new(
-        Handle::current(),
-        state,
-        shared.connect_timeout,
-        shared.max_message,
-    );
+    let link =
+        ManagedConnection::new(Handle::current(), state, node.connect_timeout, node.max_message);
     let link = match link {
         Ok(link) => Arc::new(link),
         Err(error) => {
@@ -71,7 +69,7 @@ pub(super) async fn keep(
     let (mut first, mut again) = (Some(first), false);
     loop {
         let limit = first.is_some().then_some(patience);
-        let mut tags = shared.tags.before_registration(gateway);
+        let mut tags = node.tags.before_registration(gateway);
         let failed = |error: &Error, refused: bool| {
             publish.send_replace(match refused {
                 true => ConnectionState::Refused(error.clone()),
@@ -80,28 +78,28 @@ pub(super) async fn keep(
         };
         let dialled = tokio::select! {
             () = stop.cancelled() => return,
-            () = shared.draining.cancelled() => return,
+            () = node.draining.cancelled() => return,
             dialled = dialler.dial(limit, failed) => dialled,
         };
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
-        // CallGuard before anyone is told, who may change the tags then.
+        // Counted before anyone is told, who may change the tags then.
         let _registered = dialled.is_ok().then(|| {
             tags.registered();
-            Gauge::up(&shared.counters.gateways)
+            Gauge::up(&node.counters.gateways)
         });
         if let Some(first) = first.take() {
             // Nobody waits any more if the start was given up.
             let _ = first.send(outcome).await;
         }
         let Ok(dialled) = dialled else { continue };
-        info!(gateway = %dialler.target(), id = %shared.id, "registered");
+        info!(gateway = %dialler.target(), id = %node.id, "registered");
         // Hears `stop` by itself, and says goodbye before it returns.
         let (live, _) = dialled.live(again);
         link.reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
         again = true;
         publish.send_replace(ConnectionState::Connected(Arc::new(live)));
-        let error = serve(dialled, &shared, tags, &link, &stop).await;
-        if stop.is_cancelled() || shared.draining.is_cancelled() {
+        let error = serve(dialled, &node, tags, &link, &stop).await;
+        if stop.is_cancelled() || node.draining.is_cancelled() {
             publish.send_replace(ConnectionState::Closed);
             return;
         }
@@ -118,70 +116,122 @@ pub(super) async fn keep(
 /// Runs the calls that come over one connection, until it ends.
 async fn serve(
     dialled: Dialled,
-    shared: &Arc<NodeState>,
-    mut tags: TagSync<'_>,
+    node: &Arc<NodeState>,
+    tags: TagSync<'_>,
     link: &Arc<ManagedConnection>,
     stop: &CancellationToken,
 ) -> Error {
-    let Dialled { endpoint, connection, mut control, max_message, .. } = dialled;
+    let Dialled { endpoint, connection, control, max_message, .. } = dialled;
     let session = Arc::new(Session {
-        shared: shared.clone(),
+        node: node.clone(),
         link: link.clone(),
         connection: connection.clone(),
-        credits: control.credits().clone(),
+        windows: control.windows().clone(),
         max_message,
         has_mux: AtomicBool::new(false),
     });
-    // Ended with the session: nobody is left to get the answers.
-    let mut calls = JoinSet::new();
-    let (mut told, mut drained) = (false, false);
-    let mut load = shared.load.subscribe();
-    // What is known already is said at once.
-    load.mark_changed();
-    let places = shared.concurrency.try_into().unwrap_or(u32::MAX);
-    let left = loop {
-        tokio::select! {
-            () = stop.cancelled() => break Error::new(ErrorKind::Cancelled, "the node shuts down"),
-            () = shared.draining.cancelled(), if !told => {
-                told = true;
-                if let Err(error) = control.queue(&Control::Draining) {
-                    break error;
-                }
-            }
-            retag = tags.changed() => {
-                if let Err(error) = control.queue(&Control::Retag(retag)) {
-                    break error;
-                }
-            }
-            // The sender is in `shared`.
-            Ok(()) = load.changed() => {
-                if let Some(load) = *load.borrow_and_update() {
-                    control.note(Control::Load(load));
-                }
-            }
-            stream = connection.accept_bi() => match stream {
-                Ok(stream) => {
-                    let stream = halves(stream, &session.credits);
-                    calls.spawn(streams::serve(stream, session.clone()));
-                }
-                Err(cause) => break reset::connection_error(cause, ErrorKind::ConnectionLost),
-            },
-            message = control.next() => match message {
-                // The gateway has all answers, and gives this node no more calls.
-                Ok(Control::Drained) => drained = true,
-                Ok(Control::Retagged(number)) => tags.are(number),
-                Ok(message) => debug!(?message, "unexpected control message"),
-                Err(error) => break error,
-            },
-            // What runs on without a caller has its place still, and may make calls.
-            _ = shared.running.acquire_many(places), if drained => {
-                break Error::new(ErrorKind::Draining, "the node is drained");
-            }
-            Some(_) = calls.join_next(), if !calls.is_empty() => {}
-        }
+    let calls = OpenSession(NodeCalls::new(session));
+    let mut dialogue = Dialogue { control, tags, drained: false };
+    // Ended with the session: nobody is left to get the responses.
+    let mut streams = JoinSet::new();
+    let left = tokio::select! {
+        () = stop.cancelled() => Error::new(ErrorKind::Cancelled, "the node shuts down"),
+        left = dialogue.run(&calls.0) => left,
+        left = accept(&calls.0, &mut streams) => left,
+        never = calls.0.expire() => match never {},
+        never = calls.0.oversee() => match never {},
     };
-    let code = reset::code(ErrorKind::NodeLost, Executed::Maybe);
+    let code = reset::code(ErrorKind::NodeLost);
     congestion::close(&connection, code, b"the node has left");
     let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
     left
+}
+
+/// The calls of a session that is up; they end with it.
+struct OpenSession(Arc<NodeCalls>);
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Serves the streams that the gateway opens, until the connection ends.
+async fn accept(calls: &Arc<NodeCalls>, streams: &mut JoinSet<()>) -> Error {
+    let Session { connection, windows, .. } = &*calls.session;
+    loop {
+        tokio::select! {
+            stream = connection.accept_bi() => match stream {
+                Ok(stream) => {
+                    let halves = halves(stream, windows);
+                    calls.accept_stream(halves.0.id());
+                    streams.spawn(exec::streams::serve(halves, calls.clone()));
+                }
+                Err(cause) => return reset::connection_error(cause, ErrorKind::ConnectionLost),
+            },
+            Some(_) = streams.join_next(), if !streams.is_empty() => {}
+        }
+    }
+}
+
+/// The node's side of the control stream.
+struct Dialogue<'a> {
+    control: ControlStream,
+    tags: TagSync<'a>,
+    /// Whether the gateway has all responses and sends no more calls.
+    drained: bool,
+}
+
+impl Dialogue<'_> {
+    /// Speaks with the gateway until the session is to end; returns why.
+    async fn run(&mut self, calls: &NodeCalls) -> Error {
+        let node = &calls.session.node;
+        let mut load = node.load.subscribe();
+        // What is known already is reported at once.
+        load.mark_changed();
+        let all_permits = node.concurrency.try_into().unwrap_or(u32::MAX);
+        let mut told = false;
+        loop {
+            let next = tokio::select! {
+                () = node.draining.cancelled(), if !told => {
+                    told = true;
+                    self.control.queue(&Control::Draining)
+                }
+                retag = self.tags.changed() => self.control.queue(&Control::Retag(retag)),
+                // The sender is in `node`.
+                Ok(()) = load.changed() => {
+                    if let Some(load) = *load.borrow_and_update() {
+                        self.control.note(Control::Load(load));
+                    }
+                    Ok(())
+                }
+                () = calls.has_released.notified() => self.release(calls),
+                message = self.control.next() => message.map(|message| self.hear(message, calls)),
+                // What runs on without a caller keeps its permit, and may make calls.
+                _ = node.running.acquire_many(all_permits), if self.drained => {
+                    Err(Error::new(ErrorKind::Draining, "the node is drained"))
+                }
+            };
+            if let Err(error) = next {
+                return error;
+            }
+        }
+    }
+
+    fn hear(&mut self, message: Control, calls: &NodeCalls) {
+        match message {
+            Control::Drained => self.drained = true,
+            Control::Retagged(number) => self.tags.are(number),
+            Control::Abandoned { stream } => calls.abandon_stream(stream),
+            message => debug!(?message, "unexpected control message"),
+        }
+    }
+
+    /// Tells the gateway which places are free.
+    fn release(&mut self, calls: &NodeCalls) -> Result<(), Error> {
+        let released = std::mem::take(&mut *calls.released.lock());
+        released
+            .into_iter()
+            .try_for_each(|stream| self.control.queue(&Control::Released { stream }))
+    }
 }

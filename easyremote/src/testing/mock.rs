@@ -1,15 +1,16 @@
 //! A client whose calls are answered by closures and expectations.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::client::Client;
 use crate::function::remote::Remote;
 use crate::gateway::Refusal;
 use crate::testing::mock_builder::MockBuilder;
-use crate::testing::script::{Script, lock};
+use crate::testing::script::Script;
 use crate::testing::world::World;
 
 /// A [`Client`] for code under test whose calls are answered without the functions' bodies.
@@ -140,7 +141,7 @@ impl Mock {
     pub fn verify(&self) {
         let mut complaints: Vec<String> =
             self.scripts.values().flat_map(|script| script.complaints()).collect();
-        let mut refusals = lock(&self.refusals);
+        let mut refusals = self.refusals.lock();
         while let Ok(refusal) = refusals.coming.try_recv() {
             refusals.known.entry(refusal.call).or_insert(refusal);
         }

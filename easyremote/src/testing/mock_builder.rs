@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures::future::{Either, select};
 use futures::{FutureExt, Stream, StreamExt, stream};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::error::Error;
@@ -18,7 +19,7 @@ use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
 use crate::function::upload::Upload;
 use crate::testing::answer::{Answer, AsyncAnswer, AsyncAnswerWith, Item, Split, Step};
 use crate::testing::mock::Mock;
-use crate::testing::script::{MockRule, Only, Reaction, ReceivedCall, Script, lock};
+use crate::testing::script::{MockRule, Only, Reaction, ReceivedCall, Script};
 use crate::testing::world::World;
 
 /// What a [`Mock`] answers, from [`Mock::builder`].
@@ -111,7 +112,7 @@ impl MockBuilder {
         // What functions give need not be `Sync`.
         let answer = Mutex::new(Split::<F>::new(answer));
         self.unary::<F, _>(Some(Only::new::<F>(arguments)), move |_, received| {
-            std::future::ready(lock(&answer).encode(&received))
+            std::future::ready(answer.lock().encode(&received))
         })
     }
 
@@ -134,7 +135,7 @@ impl MockBuilder {
     /// Answers calls of `F` as [`stream`](Self::stream) does, by a closure that may wait and that
     /// gives any stream, also one without end.
     ///
-    /// DeadlineSpec the closure's future is ready, the caller's stream is being set up. It is open from
+    /// Until the closure's future is ready, the caller's stream is being set up. It is open from
     /// then on, unless the first item is there at once and takes its place.
     pub fn stream_async<F: RemoteStream>(
         self,
@@ -298,7 +299,7 @@ async fn pour<F: RemoteStream>(
     // stream.
     let mut first = steps.next().now_or_never();
     if let Some(Some(step)) = &first {
-        let refusal = lock(step).refusal(&received);
+        let refusal = step.lock().refusal(&received);
         if let Some(refusal) = refusal {
             return outbox.refuse(refusal).await;
         }
@@ -316,7 +317,7 @@ async fn pour<F: RemoteStream>(
             },
         };
         let Some(step) = next else { return outbox.end().await };
-        let put = lock(&step).put(&received, &mut outbox);
+        let put = step.lock().put(&received, &mut outbox);
         if let Err(error) = put {
             return outbox.fail(&error).await;
         }

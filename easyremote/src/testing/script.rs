@@ -1,11 +1,12 @@
 //! What a mock does when one of its functions is called, and what it has seen.
 
 use std::fmt::{self, Debug};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind};
@@ -83,7 +84,7 @@ impl Only {
         let shown = as_called::<F>(&wanted);
         // Arguments need not be `Sync`.
         let wanted = Mutex::new(wanted);
-        let fits = move |received: &ReceivedCall| *lock(&wanted) == received.arguments::<F>();
+        let fits = move |received: &ReceivedCall| *wanted.lock() == received.arguments::<F>();
         let show = |received: &ReceivedCall| as_called::<F>(&received.arguments::<F>());
         Self { fits: Box::new(fits), shown, show }
     }
@@ -137,7 +138,7 @@ impl Script {
 
     pub(super) fn push(&mut self, rule: MockRule) {
         self.rules.push(rule);
-        lock(&self.seen).n_answered.push(0);
+        self.seen.lock().n_answered.push(0);
     }
 
     pub(super) fn last(&mut self) -> Option<&mut MockRule> {
@@ -186,7 +187,7 @@ impl Script {
     fn take(&self, received: &ReceivedCall) -> Result<&Reaction, Reply> {
         (self.check)(received)?;
         let found = {
-            let mut seen = lock(&self.seen);
+            let mut seen = self.seen.lock();
             seen.calls.push(received.clone());
             let found = self.find(received, &seen.n_answered);
             match found {
@@ -247,7 +248,7 @@ impl Script {
 
     /// What there has been otherwise than expected, a line each.
     pub(super) fn complaints(&self) -> Vec<String> {
-        let seen = lock(&self.seen);
+        let seen = self.seen.lock();
         let unmet = self.rules.iter().zip(&seen.n_answered).filter_map(|(rule, &n)| {
             let times = rule.times.filter(|times| *times != n)?;
             Some(format!("`{}`: expected {}, got {n}", self.rule_shown(rule), calls(times)))
@@ -258,7 +259,7 @@ impl Script {
 
     /// The arguments of all calls, in the order of their arrival.
     pub(super) fn calls<F: Remote>(&self) -> Vec<F::Arguments> {
-        lock(&self.seen).calls.iter().map(ReceivedCall::arguments::<F>).collect()
+        self.seen.lock().calls.iter().map(ReceivedCall::arguments::<F>).collect()
     }
 
     /// Waits until there have been so many calls.
@@ -277,9 +278,4 @@ impl Debug for Script {
 
 fn calls(n: usize) -> String {
     if n == 1 { "1 call".to_owned() } else { format!("{n} calls") }
-}
-
-/// Locks what no panic leaves half changed.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

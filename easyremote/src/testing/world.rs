@@ -3,10 +3,11 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use crate::client::Client;
@@ -297,7 +298,7 @@ impl World {
 
     fn parts(&self) -> MutexGuard<'_, Parts> {
         // Nothing panics in between its changes.
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.parts.lock()
     }
 }
 

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::call::backoff::ExponentialBackoff;
+
 /// Pauses between attempts: 250 ms, growing by 1.6 to 10 s, each between half and all of that, so
 /// that many peers of a gateway that comes back do not arrive at once.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(super) struct ReconnectBackoff {
     failures: u32,
     refusals: u32,
     expelled: bool,
@@ -16,11 +18,20 @@ pub(super) struct Backoff {
     owed: Option<Duration>,
 }
 
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(250);
-    const FACTOR: f64 = 1.6;
-    const LONGEST: Duration = Duration::from_secs(10);
-    const LONGEST_REFUSED: Duration = Duration::from_secs(60);
+impl ReconnectBackoff {
+    const CONNECT: ExponentialBackoff = ExponentialBackoff {
+        first: Duration::from_millis(250),
+        longest: Duration::from_secs(10),
+        factor: 1.6,
+        jitter: (0.5, 1.0),
+    };
+    /// Only a person can change what a gateway refuses.
+    const REFUSED: ExponentialBackoff = ExponentialBackoff {
+        first: Duration::from_secs(10),
+        longest: Duration::from_secs(60),
+        factor: 2.0,
+        jitter: (0.5, 1.0),
+    };
     /// A connection that held this long counts as a success. One that is accepted and closed again
     /// and again does not, so it is not retried in a hot loop.
     const HEALTHY: Duration = Duration::from_secs(10);
@@ -47,24 +58,22 @@ impl Backoff {
         }
         if connected.elapsed() >= Self::HEALTHY {
             (self.failures, self.refusals) = (0, 0);
-            return Some(Self::FIRST.mul_f64(fastrand::f64()));
+            return Some(Self::CONNECT.first.mul_f64(fastrand::f64()));
         }
         Some(self.pause())
     }
 
     pub(super) fn pause(&mut self) -> Duration {
-        let exponent = f64::from(self.failures.min(20));
+        let pause = Self::CONNECT.pause(self.failures);
         self.failures = self.failures.saturating_add(1);
-        let full = Self::FIRST.mul_f64(Self::FACTOR.powf(exponent)).min(Self::LONGEST);
-        full.mul_f64(0.5 + fastrand::f64() / 2.0)
+        pause
     }
 
-    /// The pause after a refusal, which only a person can change: 10 s at first, twice as long
-    /// each time, and a minute at most.
+    /// The pause after a refusal: 10 s at first, twice as long each time, and a minute at most.
     pub(super) fn refused(&mut self) -> Duration {
-        let full = Self::LONGEST.mul_f64(2_f64.powi(self.refusals.min(10) as i32));
+        let pause = Self::REFUSED.pause(self.refusals);
         self.refusals = self.refusals.saturating_add(1);
-        full.min(Self::LONGEST_REFUSED).mul_f64(0.5 + fastrand::f64() / 2.0)
+        pause
     }
 
     /// The gateway took the peer's connection back: the next attempt waits as after a refusal.
@@ -77,31 +86,21 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    #[test]
-    fn pauses_grow_and_stay_within_bounds() {
-        let mut backoff = Backoff::default();
-        for attempt in 0..100 {
-            let full = Backoff::FIRST.mul_f64(1.6_f64.powi(attempt.min(20))).min(Backoff::LONGEST);
-            let pause = backoff.pause();
-            assert!(pause <= full && pause >= full / 2, "{attempt}: {pause:?} of {full:?}");
-        }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn only_a_connection_that_held_resets_the_pauses() {
-        let mut backoff = Backoff { failures: 50, ..Backoff::default() };
+        let mut backoff = ReconnectBackoff { failures: 50, ..ReconnectBackoff::default() };
         assert_eq!(backoff.after_loss(), None);
         backoff.connected();
-        assert!(backoff.after_loss().unwrap() >= Backoff::LONGEST / 2);
+        assert!(backoff.after_loss().unwrap() >= ReconnectBackoff::CONNECT.longest / 2);
         backoff.connected();
-        tokio::time::advance(Backoff::HEALTHY).await;
-        assert!(backoff.after_loss().unwrap() <= Backoff::FIRST);
-        assert!(backoff.pause() <= Backoff::FIRST);
+        tokio::time::advance(ReconnectBackoff::HEALTHY).await;
+        assert!(backoff.after_loss().unwrap() <= ReconnectBackoff::CONNECT.first);
+        assert!(backoff.pause() <= ReconnectBackoff::CONNECT.first);
     }
 
     #[test]
     fn who_has_given_up_does_not_come_back_at_once() {
-        let mut backoff = Backoff::default();
+        let mut backoff = ReconnectBackoff::default();
         let pause = backoff.refused();
         backoff.gave_up(pause);
         assert_eq!((backoff.after_loss(), backoff.after_loss()), (Some(pause), None));
@@ -109,16 +108,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_is_refused_comes_back_seldom() {
-        let mut backoff = Backoff::default();
+        let mut backoff = ReconnectBackoff::default();
         let pauses: Vec<Duration> = (0..20).map(|_| backoff.refused()).collect();
-        assert!(pauses[0] >= Backoff::LONGEST / 2, "{pauses:?}");
-        assert!(pauses[19] >= Backoff::LONGEST_REFUSED / 2, "{pauses:?}");
-        assert!(pauses.iter().all(|pause| *pause <= Backoff::LONGEST_REFUSED), "{pauses:?}");
+        assert!(pauses[0] >= ReconnectBackoff::CONNECT.longest / 2, "{pauses:?}");
+        assert!(pauses[19] >= ReconnectBackoff::REFUSED.longest / 2, "{pauses:?}");
+        assert!(
+            pauses.iter().all(|pause| *pause <= ReconnectBackoff::REFUSED.longest),
+            "{pauses:?}"
+        );
 
-        let mut backoff = Backoff::default();
+        let mut backoff = ReconnectBackoff::default();
         backoff.connected();
-        tokio::time::advance(Backoff::HEALTHY).await;
+        tokio::time::advance(ReconnectBackoff::HEALTHY).await;
         backoff.expelled();
-        assert!(backoff.after_loss().unwrap() >= Backoff::LONGEST / 2);
+        assert!(backoff.after_loss().unwrap() >= ReconnectBackoff::CONNECT.longest / 2);
     }
 }

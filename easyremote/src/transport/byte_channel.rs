@@ -8,16 +8,17 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
-/// Connects a feeder to a taker, with about `limit` bytes between them: a feed waits until less
+/// Connects a sender to a receiver, with about `limit` bytes between them: a feed waits until less
 /// than that is pending, and then goes in whole.
 pub(crate) fn byte_channel<E>(limit: usize) -> (ByteSender<E>, ByteReceiver<E>) {
     let state = ChannelState {
@@ -27,8 +28,8 @@ pub(crate) fn byte_channel<E>(limit: usize) -> (ByteSender<E>, ByteReceiver<E>) 
         end: None,
         ended: false,
         closed: false,
-        feeder: None,
-        taker: None,
+        sender: None,
+        receiver: None,
     };
     let shared = Arc::new(Channel { state: Mutex::new(state), limit, asked: AtomicU64::new(0) });
     (ByteSender { shared: shared.clone() }, ByteReceiver { shared })
@@ -38,7 +39,7 @@ pub(crate) fn byte_channel<E>(limit: usize) -> (ByteSender<E>, ByteReceiver<E>) 
 struct Channel<E> {
     state: Mutex<ChannelState<E>>,
     limit: usize,
-    /// Rises whenever the taker's owner asks for something, also if it has it already.
+    /// Rises whenever the receiver's owner asks for something, also if it has it already.
     asked: AtomicU64,
 }
 
@@ -49,22 +50,22 @@ struct ChannelState<E> {
     tail: Vec<u8>,
     /// Bytes in `pending` and `tail`.
     bytes: usize,
-    /// How the feeder ended; comes after all that is pending.
+    /// How the sender ended; comes after all that is pending.
     end: Option<E>,
-    /// The feeder is gone.
+    /// The sender is gone.
     ended: bool,
-    /// The taker is gone.
+    /// The receiver is gone.
     closed: bool,
-    /// Woken when something has been taken, or the taker is gone.
-    feeder: Option<Waker>,
-    /// Woken when something has been fed, or the feeder is gone.
-    taker: Option<Waker>,
+    /// Woken when something has been taken, or the receiver is gone.
+    sender: Option<Waker>,
+    /// Woken when something has been fed, or the sender is gone.
+    receiver: Option<Waker>,
 }
 
 impl<E> Channel<E> {
     fn lock(&self) -> MutexGuard<'_, ChannelState<E>> {
         // Nothing panics under the lock, so a poisoned state is still a whole one.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -108,7 +109,7 @@ fn wait(slot: &mut Option<Waker>, context: &Context<'_>) {
     }
 }
 
-/// The taker is gone: nobody wants the bytes.
+/// The receiver is gone: nobody wants the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closed;
 
@@ -126,13 +127,13 @@ impl<E> ByteSender<E> {
     ///
     /// # Cancel safety
     /// Either everything was handed over, or nothing.
-    pub(crate) async fn feed(&mut self, bytes: &mut Vec<u8>) -> Result<(), Closed> {
-        self.feed_with(|state| state.put(bytes)).await
+    pub(crate) async fn send(&mut self, bytes: &mut Vec<u8>) -> Result<(), Closed> {
+        self.send_with(|state| state.put(bytes)).await
     }
 
-    /// [`feed`](Self::feed) for what is in shared buffers already; copies nothing.
-    pub(crate) async fn feed_chunks(&mut self, chunks: &[Bytes]) -> Result<(), Closed> {
-        self.feed_with(|state| {
+    /// [`send`](Self::send) for what is in shared buffers already; copies nothing.
+    pub(crate) async fn send_chunks(&mut self, chunks: &[Bytes]) -> Result<(), Closed> {
+        self.send_with(|state| {
             state.bytes += chunks.iter().map(Bytes::len).sum::<usize>();
             state.close_tail();
             state.pending.extend_from_slice(chunks);
@@ -140,22 +141,22 @@ impl<E> ByteSender<E> {
         .await
     }
 
-    /// [`feed`](Self::feed), for hand-written futures.
-    pub(crate) fn poll_feed(
+    /// [`send`](Self::send), for hand-written futures.
+    pub(crate) fn poll_send(
         &mut self,
         context: &mut Context<'_>,
         bytes: &mut Vec<u8>,
     ) -> Poll<Result<(), Closed>> {
         let mut put = Some(|state: &mut ChannelState<E>| state.put(bytes));
-        self.poll_feed_with(context, &mut put)
+        self.poll_send_with(context, &mut put)
     }
 
-    async fn feed_with(&mut self, put: impl FnOnce(&mut ChannelState<E>)) -> Result<(), Closed> {
+    async fn send_with(&mut self, put: impl FnOnce(&mut ChannelState<E>)) -> Result<(), Closed> {
         let mut put = Some(put);
-        poll_fn(|context| self.poll_feed_with(context, &mut put)).await
+        poll_fn(|context| self.poll_send_with(context, &mut put)).await
     }
 
-    fn poll_feed_with(
+    fn poll_send_with(
         &mut self,
         context: &mut Context<'_>,
         put: &mut Option<impl FnOnce(&mut ChannelState<E>)>,
@@ -165,28 +166,28 @@ impl<E> ByteSender<E> {
             return Poll::Ready(Err(Closed));
         }
         if state.bytes >= self.shared.limit {
-            wait(&mut state.feeder, context);
+            wait(&mut state.sender, context);
             return Poll::Pending;
         }
         if let Some(put) = put.take() {
             put(&mut state);
         }
-        release(state, |state| &mut state.taker);
+        release(state, |state| &mut state.receiver);
         Poll::Ready(Ok(()))
     }
 
-    /// [`feed`](Self::feed) without waiting: for the last piece, whose length its maker bounds.
-    pub(crate) fn feed_at_once(&mut self, bytes: &mut Vec<u8>) {
+    /// [`send`](Self::send) without waiting: for the last piece, whose length its maker bounds.
+    pub(crate) fn send_now(&mut self, bytes: &mut Vec<u8>) {
         let mut state = self.shared.lock();
         if !state.closed && !bytes.is_empty() {
             state.put(bytes);
-            release(state, |state| &mut state.taker);
+            release(state, |state| &mut state.receiver);
         }
     }
 
-    /// [`feed_chunks`](Self::feed_chunks), for as long as the taker's owner asks for something at
+    /// [`send_chunks`](Self::send_chunks), for as long as the receiver's owner asks for something at
     /// least once in `patience`, or a little more; `None` if it has not.
-    pub(crate) async fn feed_patiently(
+    pub(crate) async fn send_patiently(
         &mut self,
         chunks: &[Bytes],
         patience: Duration,
@@ -194,7 +195,7 @@ impl<E> ByteSender<E> {
         /// How often it is looked at in that time.
         const LOOKS: u32 = 4;
         let shared = self.shared.clone();
-        let mut feeding = pin!(self.feed_chunks(chunks));
+        let mut feeding = pin!(self.send_chunks(chunks));
         // As a rule there is room at once, and no need of a clock.
         if let Some(fed) = feeding.as_mut().now_or_never() {
             return Some(fed);
@@ -213,22 +214,22 @@ impl<E> ByteSender<E> {
         None
     }
 
-    /// Ends the hand-over; `end` reaches the taker after everything fed before.
+    /// Ends the hand-over; `end` reaches the receiver after everything fed before.
     pub(crate) fn end(&mut self, end: E) {
         let mut state = self.shared.lock();
         state.end = Some(end);
         state.ended = true;
-        release(state, |state| &mut state.taker);
+        release(state, |state| &mut state.receiver);
     }
 
-    /// Resolves when the taker is gone.
+    /// Resolves when the receiver is gone.
     pub(crate) async fn closed(&mut self) {
         poll_fn(|context| {
             let mut state = self.shared.lock();
             if state.closed {
                 return Poll::Ready(());
             }
-            wait(&mut state.feeder, context);
+            wait(&mut state.sender, context);
             Poll::Pending
         })
         .await;
@@ -239,7 +240,7 @@ impl<E> Drop for ByteSender<E> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.ended = true;
-        release(state, |state| &mut state.taker);
+        release(state, |state| &mut state.receiver);
     }
 }
 
@@ -248,11 +249,11 @@ impl<E> Drop for ByteSender<E> {
 pub(crate) enum Received<E> {
     /// Everything fed since the last take.
     Batch(Vec<Bytes>),
-    /// The feeder has ended; `None` if it was dropped without saying how.
+    /// The sender has ended; `None` if it was dropped without saying how.
     End(Option<E>),
 }
 
-/// The end that bytes come out at. Dropping it tells the feeder.
+/// The end that bytes come out at. Dropping it tells the sender.
 #[derive(Debug)]
 pub(crate) struct ByteReceiver<E> {
     shared: Arc<Channel<E>>,
@@ -267,24 +268,24 @@ impl<E> ByteReceiver<E> {
     }
 
     /// Waits for bytes and takes all that are pending. Cancel safe.
-    pub(crate) async fn take(&mut self) -> Received<E> {
-        poll_fn(|context| self.poll_take(context)).await
+    pub(crate) async fn receive(&mut self) -> Received<E> {
+        poll_fn(|context| self.poll_receive(context)).await
     }
 
-    /// [`take`](Self::take), for hand-written futures.
-    pub(crate) fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<Received<E>> {
+    /// [`receive`](Self::receive), for hand-written futures.
+    pub(crate) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Received<E>> {
         let mut state = self.shared.lock();
         if state.bytes > 0 {
             state.bytes = 0;
             state.close_tail();
             let batch = std::mem::take(&mut state.pending);
-            release(state, |state| &mut state.feeder);
+            release(state, |state| &mut state.sender);
             return Poll::Ready(Received::Batch(batch));
         }
         if state.ended {
             return Poll::Ready(Received::End(state.end.take()));
         }
-        wait(&mut state.taker, context);
+        wait(&mut state.receiver, context);
         Poll::Pending
     }
 }
@@ -295,7 +296,7 @@ impl<E> Drop for ByteReceiver<E> {
         state.closed = true;
         // Nobody will take it.
         let pending = std::mem::take(&mut state.pending);
-        release(state, |state| &mut state.feeder);
+        release(state, |state| &mut state.sender);
         drop(pending);
     }
 }

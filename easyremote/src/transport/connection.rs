@@ -11,8 +11,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::error::{Error, ErrorKind, Executed};
-use crate::gauge::{Gauge, MemoryCharge, RetryBudget};
+use crate::call::executed::Evidence;
+use crate::call::retry_budget::RetryBudget;
+use crate::error::{Error, ErrorKind};
+use crate::gauge::{Gauge, MemoryCharge};
 use crate::transport::auth::identity::random;
 use crate::transport::call_stats::CallStats;
 use crate::transport::mux;
@@ -84,7 +86,7 @@ pub(crate) struct LiveConnection {
 pub(crate) struct IdleSignal(mpsc::Receiver<Infallible>);
 
 impl LiveConnection {
-    /// `muxes` is for small calls that share a stream, and what their long answers have room in. To
+    /// `mux` is for small calls that share a stream, and what their long answers have room in. To
     /// be called on the I/O thread.
     pub(crate) fn new(
         connection: quinn::Connection,
@@ -202,7 +204,7 @@ impl ManagedConnection {
         };
         let live = |state: &ConnectionState| match state {
             ConnectionState::Connected(live) => Ok(live.clone()),
-            ConnectionState::Refused(error) => Err(error.clone().with_executed(Executed::No)),
+            ConnectionState::Refused(error) => Err(error.clone().with_evidence(Evidence::NotSent)),
             ConnectionState::Connecting | ConnectionState::Closed => Err(closed()),
         };
         {

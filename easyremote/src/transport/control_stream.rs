@@ -102,7 +102,7 @@ impl ControlStream {
     }
 
     /// What the other streams of the connection are wrapped with.
-    pub(crate) fn credits(&self) -> &Arc<StreamWindows> {
+    pub(crate) fn windows(&self) -> &Arc<StreamWindows> {
         &self.credits
     }
 

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::transport::auth::address::{ServerAuth, Target};
 use crate::transport::auth::identity::random;
 use crate::transport::auth::tls_options::{Credential, TlsOptions, TlsTarget};
-use crate::transport::backoff::Backoff;
+use crate::transport::backoff::ReconnectBackoff;
 use crate::transport::connection::{IdleSignal, LiveConnection};
 use crate::transport::control_stream::ControlStream;
 use crate::transport::quic::endpoint;
@@ -41,7 +41,7 @@ pub(crate) struct Dialler {
     max_message: usize,
     /// If small calls share a stream: where their long answers have room.
     muxes: Option<Arc<ReassemblyBudget>>,
-    backoff: Backoff,
+    backoff: ReconnectBackoff,
 }
 
 /// A connection that the gateway has admitted.
@@ -60,7 +60,7 @@ impl Dialled {
     /// What those get who open calls on it, and what tells when they have all ended. `again` says
     /// that there was a connection before it.
     pub(crate) fn live(&self, again: bool) -> (LiveConnection, IdleSignal) {
-        let (connection, credits) = (self.connection.clone(), self.control.credits().clone());
+        let (connection, credits) = (self.connection.clone(), self.control.windows().clone());
         LiveConnection::new(connection, credits, self.max_message, self.muxes.clone(), again)
     }
 }
@@ -111,7 +111,7 @@ impl Dialler {
             return Err(Error::new(ErrorKind::Unauthenticated, text));
         }
         trust.check(&target)?;
-        let (boot, backoff, max_message) = (random()?, Backoff::default(), MAX_MESSAGE);
+        let (boot, backoff, max_message) = (random()?, ReconnectBackoff::default(), MAX_MESSAGE);
         Ok(Self {
             target,
             role,

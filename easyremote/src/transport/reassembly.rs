@@ -9,8 +9,10 @@ use tokio::sync::Semaphore;
 use crate::error::{Error, ErrorKind};
 use crate::gauge::MemoryCharge;
 use crate::transport::quic::stream::{FrameError, RecvHalf};
+use crate::wire::bytes::Malformed;
 use crate::wire::frame::{Frame, FrameBuffer};
 use crate::wire::limits::SMALL_MESSAGE;
+use crate::wire::response::{Response, ResponseReader};
 
 /// ReassemblyBudget for the answers, and apart from that for the items, that a caller receives.
 ///
@@ -57,6 +59,27 @@ impl ReassemblyBudget {
                     place = Some(self.answers.acquire_many(whole).await.ok());
                 }
                 other => return other,
+            }
+        }
+    }
+
+    /// Reads the response to a call of one result, as [`frame`](Self::frame) reads a frame.
+    ///
+    /// # Errors
+    /// As for [`RecvHalf::frame`]; a stream that ends before the response does is `Malformed`.
+    pub(crate) async fn response(
+        &self,
+        recv: &mut RecvHalf,
+        buffer: &mut FrameBuffer,
+    ) -> Result<Response, FrameError> {
+        let mut reader = ResponseReader::default();
+        loop {
+            let Some(frame) = self.frame(recv, buffer).await? else {
+                let cause = Malformed::new("the answer ends before it begins");
+                return Err(FrameError::Malformed(cause));
+            };
+            if let Some(response) = reader.take(frame).map_err(FrameError::Malformed)? {
+                return Ok(response);
             }
         }
     }

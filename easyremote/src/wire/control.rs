@@ -97,6 +97,15 @@ pub(crate) enum Control {
     Retagged(u64),
     /// The reader of a stream lets its sender go on.
     Credit(Credit),
+    /// The gateway's: the caller of the call on this stream has left. The node says
+    /// [`Released`](Self::Released) when the call's place is free.
+    Abandoned {
+        stream: u64,
+    },
+    /// The node's: the place of the call on this stream is free.
+    Released {
+        stream: u64,
+    },
     /// A node's, from time to time.
     Load(NodeLoad),
     /// A note that this version does not know; its tag.
@@ -196,6 +205,8 @@ mod tag {
     pub(super) const RETAG: u8 = 10;
     pub(super) const RETAGGED: u8 = 11;
     pub(super) const CREDIT: u8 = 12;
+    pub(super) const ABANDONED: u8 = 13;
+    pub(super) const RELEASED: u8 = 14;
     /// The first that is skipped by who does not know it.
     pub(super) const NOTES: u8 = 128;
     pub(super) const LOAD: u8 = NOTES;
@@ -236,6 +247,8 @@ impl Control {
                 put_number(out, tag::CREDIT, credit.stream);
                 out.put_varint(credit.limit);
             }
+            Self::Abandoned { stream } => put_number(out, tag::ABANDONED, *stream),
+            Self::Released { stream } => put_number(out, tag::RELEASED, *stream),
             Self::Load(load) => {
                 out.push(tag::LOAD);
                 load.put(out);
@@ -272,6 +285,8 @@ impl Control {
                 stream: reader.varint("stream")?,
                 limit: reader.varint("limit")?,
             })),
+            tag::ABANDONED => Ok(Self::Abandoned { stream: reader.varint("stream")? }),
+            tag::RELEASED => Ok(Self::Released { stream: reader.varint("stream")? }),
             tag::LOAD => NodeLoad::read(&mut reader).map(Self::Load),
             unknown if unknown >= tag::NOTES => Ok(Self::Unknown(unknown)),
             unknown => Err(Malformed::new(format!("control message of unknown tag {unknown}"))),

@@ -40,6 +40,9 @@ pub struct GatewayStats {
     /// Peers that were refused since the start: they did not prove who they are, or may not do
     /// what they came for.
     pub refused: u64,
+    /// How often a node was avoided since the start, because its calls of a function failed more
+    /// often than those of other nodes; see [`OutlierOptions`](crate::OutlierOptions).
+    pub ejections: u64,
     /// How often each limit was hit since the start.
     pub hits: LimitHits,
 }
@@ -88,6 +91,10 @@ pub struct NodeInfo {
     /// How busy it says that it is, some seconds ago at most; `None` until it has said so.
     #[serde(default)]
     pub load: Option<NodeLoad>,
+    /// The names of the functions for which the gateway avoids it now, because its calls of them
+    /// fail more often than those of other nodes; see [`OutlierOptions`](crate::OutlierOptions).
+    #[serde(default)]
+    pub avoided_for: Vec<String>,
 }
 
 /// A function that is offered now, from [`Client::functions`](crate::Client::functions).

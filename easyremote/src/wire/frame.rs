@@ -31,9 +31,9 @@ pub(crate) enum FrameKind {
     Trace = 10,
     /// One item of a stream that is the function's own error, told as text; the stream goes on.
     ItemError = 11,
-    /// The stream is a mux of many calls. Empty.
+    /// The stream is a multiplexed stream of many calls. Empty.
     Mux = 12,
-    /// The stream is the answer to a call on a mux, and nothing else: the id of that call.
+    /// The stream is the answer to a call on a multiplexed stream, and nothing else: the id of that call.
     Overflow = 13,
 }
 

@@ -25,14 +25,14 @@ pub(crate) const MAX_HEADER: usize = 16 << 10;
 /// Longest metadata inside a call header, keys and values together, in bytes: 8 KiB.
 pub(crate) const MAX_METADATA: usize = 8 << 10;
 
-/// Longest arguments, and longest answer, that share a mux with those of other calls, in bytes:
+/// Longest arguments, and longest answer, that share a multiplexed stream with those of other calls, in bytes:
 /// 16 KiB. What is longer has a stream of its own.
 pub(crate) const MAX_MUX_BODY: usize = 16 << 10;
 
-/// Bytes that may wait to be sent on a mux; while there are more, calls get streams of their own.
+/// Bytes that may wait to be sent on a multiplexed stream; while there are more, calls get streams of their own.
 pub(crate) const MAX_MUX_BACKLOG: usize = 256 << 10;
 
-/// Most answers at a time that are too long for a mux, at each end of a connection; further ones
+/// Most answers at a time that are too long for a multiplexed stream, at each end of a connection; further ones
 /// wait.
 pub(crate) const MAX_OVERFLOWS: u32 = 256;
 
@@ -64,6 +64,10 @@ pub(crate) const MAX_CLIENT_STREAMS: u32 = 1_024;
 
 /// Most calls that a gateway has open at one node.
 pub(crate) const MAX_NODE_STREAMS: u32 = 4_096;
+
+/// How many times the calls that its sender counts a receiver of a multiplexed stream puts up with.
+/// The sender counts a call as long as the receiver does, so more than once is never needed.
+pub(crate) const MUX_SLACK: u32 = 2;
 
 /// Most calls of one function that wait at a gateway for a node with room.
 pub(crate) const MAX_WAITING: usize = 1_024;
@@ -98,8 +102,12 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time from the end of the handshake to proven credentials.
 pub(crate) const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Longest time from the first byte of a call to its complete header.
-pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time from the first byte of a call to its complete header, and longest wait for a stream
+/// that a peer's limits should allow.
+///
+/// Three times [`IDLE_TIMEOUT`]: a lost packet delays either as long as the connection lives, and is
+/// no fault of the peer. Only a peer that breaks the rules meets this limit.
+pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Pause between two heartbeats.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);

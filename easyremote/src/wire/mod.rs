@@ -28,6 +28,7 @@ pub(crate) mod limits;
 pub(crate) mod load;
 pub(crate) mod mux;
 mod numbers;
+pub(crate) mod response;
 pub(crate) mod routing_options;
 pub(crate) mod scanner;
 pub(crate) mod trace;

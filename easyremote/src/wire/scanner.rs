@@ -1,5 +1,6 @@
 //! Following frames that pass by.
 
+use crate::error::ErrorKind;
 use crate::wire::bytes::Malformed;
 use crate::wire::frame::{FRAME_HEADER, FrameKind, read_header};
 use crate::wire::kind::Kind;
@@ -19,6 +20,8 @@ pub(crate) struct FrameScanner {
     body: bool,
     /// Another frame than an `Error` has begun to pass.
     answered: bool,
+    /// The kind of the error that an `Error` frame carries, if that has begun to pass.
+    error: Option<ErrorKind>,
     max_message: usize,
 }
 
@@ -55,6 +58,7 @@ impl FrameScanner {
             items: 0,
             body: false,
             answered: false,
+            error: None,
             max_message,
         }
     }
@@ -80,6 +84,11 @@ impl FrameScanner {
         while !bytes.is_empty() {
             if self.rest > 0 {
                 let n = self.rest.min(bytes.len());
+                if self.kind == Some(FrameKind::Error) && self.error.is_none() {
+                    // A kind of an error is a number below 128, so that its varint is one byte.
+                    let kind = ErrorKind::from_code(u64::from(bytes[0]));
+                    self.error = Some(kind.unwrap_or(ErrorKind::Protocol));
+                }
                 self.rest -= n;
                 bytes = &bytes[n..];
                 continue;
@@ -109,6 +118,16 @@ impl FrameScanner {
     /// Whether a frame has begun to pass that only a function that has started can have caused.
     pub(crate) fn shows_execution(&self) -> bool {
         self.answered
+    }
+
+    /// The frame that has begun to pass last.
+    pub(crate) fn last_frame(&self) -> Option<FrameKind> {
+        self.kind
+    }
+
+    /// The kind of the error that an `Error` frame carries, if that has begun to pass.
+    pub(crate) fn error(&self) -> Option<ErrorKind> {
+        self.error
     }
 
     /// Whether all that has passed are complete frames.

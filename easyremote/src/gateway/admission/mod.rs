@@ -4,8 +4,9 @@ pub(crate) mod reject_log;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::limits::{GatewayLimits, Hits, hit};
@@ -123,7 +124,7 @@ impl Admission {
 
     fn table(&self) -> MutexGuard<'_, ConnectionTable> {
         // Every section leaves the table whole, so a panic in one does not spoil it.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock()
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tracing::{debug, warn};
 
 use crate::error::{Error, ErrorKind};
@@ -38,7 +38,7 @@ impl RejectLog {
         }
         self.refused.fetch_add(1, Ordering::Relaxed);
         // The section leaves it whole.
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines.lock();
         if let Some(left_out) = lines.next(Instant::now()) {
             drop(lines);
             warn!(%peer, %error, left_out, "refused");

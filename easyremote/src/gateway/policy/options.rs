@@ -181,7 +181,7 @@ impl Gateway {
             let gone = !others.iter().any(|other| identity_of(other) == identity);
             // Those of the gateway's own user are `default`, whatever is revoked.
             if role == Role::Node && gone && identity != DEFAULT {
-                self.shared.routes.disown(identity);
+                self.shared.router.disown(identity);
             }
         }
         there

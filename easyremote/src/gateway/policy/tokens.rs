@@ -1,8 +1,9 @@
 //! Tokens: which ones let peers in, and who they make of them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind};
@@ -167,7 +168,7 @@ impl Tokens {
 
     fn list(&self) -> MutexGuard<'_, TokenList> {
         // Every section leaves the list whole, so a panic in one does not spoil it.
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        self.list.lock()
     }
 }
 

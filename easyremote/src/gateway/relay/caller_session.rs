@@ -1,161 +1,176 @@
 //! A peer that makes calls, and what it may use up.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::error::{Error, ErrorKind};
-use crate::gateway::GatewayState;
-use crate::gateway::limits::{GatewayLimits, hit};
+use crate::gateway::limits::hit;
+use crate::gateway::relay::cancels::CancelRateLimiter;
+use crate::gateway::relay::node_link::{CountedCall, NodePermit};
+use crate::gateway::{GatewayState, directory};
 use crate::gauge::MemoryCharge;
 use crate::transport::quic::windows::StreamWindows;
+use crate::wire::bytes::Malformed;
 use crate::wire::caller::{Caller, KnownCaller};
 use crate::wire::frame::FRAME_HEADER;
+use crate::wire::header::CallHeader;
 
 /// A connection over which calls come.
 #[derive(Debug)]
-pub(crate) struct CallerSession {
-    pub(crate) shared: Arc<GatewayState>,
+pub(in crate::gateway) struct CallerSession {
+    pub(in crate::gateway) state: Arc<GatewayState>,
     /// What nodes are told of it.
-    pub(crate) caller: KnownCaller,
+    caller: KnownCaller,
     /// No other connection has it.
-    pub(crate) number: u64,
-    pub(crate) connection: quinn::Connection,
-    /// For the streams of that.
-    pub(crate) credits: Arc<StreamWindows>,
-    /// It has opened its mux.
-    pub(crate) has_mux: AtomicBool,
-    pub(crate) cancels: CancelRateLimiter,
+    pub(super) number: u64,
+    pub(in crate::gateway) connection: quinn::Connection,
+    /// For the streams of `connection`.
+    pub(in crate::gateway) windows: Arc<StreamWindows>,
+    /// It has opened its multiplexed stream.
+    pub(super) has_mux: AtomicBool,
+    cancels: CancelRateLimiter,
     /// Bytes that are kept for it.
     buffered: Arc<AtomicU64>,
 }
 
+/// A call of a caller: counts as long as it lives.
+#[derive(Debug)]
+pub(super) struct OpenCall {
+    pub(super) caller: u64,
+    pub(super) counted: CountedCall,
+    _busy: TaskTrackerToken,
+}
+
+/// When a caller that has been refused may try again.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
 impl CallerSession {
-    pub(crate) fn new(
+    pub(in crate::gateway) fn new(
         connection: &quinn::Connection,
-        credits: &Arc<StreamWindows>,
+        windows: &Arc<StreamWindows>,
         caller: Caller,
-        shared: &Arc<GatewayState>,
+        state: &Arc<GatewayState>,
     ) -> Self {
         Self {
-            shared: shared.clone(),
+            state: state.clone(),
             caller: KnownCaller::new(caller),
-            number: shared.counters.sessions.fetch_add(1, Ordering::Relaxed),
+            number: state.counters.sessions.fetch_add(1, Ordering::Relaxed),
             connection: connection.clone(),
-            credits: credits.clone(),
+            windows: windows.clone(),
             has_mux: AtomicBool::new(false),
-            cancels: CancelRateLimiter::new(&shared.limits),
+            cancels: CancelRateLimiter::new(&state.limits),
             buffered: Arc::default(),
         }
     }
 
-    /// A place for `bytes` that are kept for one of its calls.
+    /// Counts a call that has begun.
+    pub(super) fn open_call(&self) -> OpenCall {
+        let counted = CountedCall::new(&self.state);
+        OpenCall { caller: self.number, counted, _busy: self.state.busy.token() }
+    }
+
+    /// Reads the header of a call.
+    ///
+    /// # Errors
+    /// `Protocol` if it cannot be decoded.
+    pub(super) fn read_header(&self, body: &[u8]) -> Result<CallHeader, Error> {
+        let header = CallHeader::read(body).map_err(|cause: Malformed| {
+            Error::new(ErrorKind::Protocol, format!("call header: {cause}"))
+        })?;
+        // Never trust what a caller says of itself, nor of what only a gateway can know.
+        Ok(CallHeader { caller: Some(self.caller.clone()), held: Duration::ZERO, ..header })
+    }
+
+    /// Checks whether the caller may have another call in flight beside `n` others.
+    ///
+    /// # Errors
+    /// `Overloaded` if it has all that the gateway allows.
+    pub(super) fn check_calls(&self, n: usize) -> Result<(), Error> {
+        if n < self.state.limits.calls_per_peer as usize {
+            return Ok(());
+        }
+        let text =
+            format!("{n} calls of this connection are under way, and the gateway allows no more");
+        Err(Error::new(ErrorKind::Overloaded, text).with_retry_after(RETRY_AFTER))
+    }
+
+    /// Checks whether the caller may use `permit`.
+    ///
+    /// # Errors
+    /// `Overloaded` if it has given up as many calls at this node as it may have in flight, and their
+    /// functions still run.
+    pub(super) fn check_node(&self, permit: &NodePermit) -> Result<(), Error> {
+        let given_up = permit.node().handle().given_up_by(self.number);
+        if given_up < self.state.limits.calls_per_peer {
+            return Ok(());
+        }
+        let id = permit.node().id();
+        let text = format!(
+            "{given_up} calls that this connection has given up still run at node `{id}`, and the \
+             gateway allows no more"
+        );
+        Err(Error::new(ErrorKind::Overloaded, text).with_retry_after(RETRY_AFTER).with_node(id))
+    }
+
+    /// The frames that answer a call of one of the gateway's own functions, with the memory that they
+    /// take. `None` if the call is for a node.
+    pub(super) fn own_answer(
+        &self,
+        header: &CallHeader,
+    ) -> Option<Result<(Vec<u8>, MemoryCharge), Error>> {
+        let answer = directory::answer(header, &self.state)?;
+        Some(self.keep(answer.len()).map(|kept| (answer, kept)))
+    }
+
+    /// Charges `bytes` that are kept for one of its calls.
     ///
     /// # Errors
     /// `Overloaded` if too much is kept already.
-    pub(crate) fn keep(&self, bytes: usize) -> Result<MemoryCharge, Error> {
-        let shared = &self.shared;
-        let one_message = (shared.max_message + FRAME_HEADER) as u64;
-        let limit = shared.limits.buffered_per_peer.max(one_message);
+    pub(super) fn keep(&self, bytes: usize) -> Result<MemoryCharge, Error> {
+        let state = &self.state;
+        let one_message = (state.max_message + FRAME_HEADER) as u64;
+        let limit = state.limits.buffered_per_peer.max(one_message);
         let mut charge = MemoryCharge::new(&self.buffered, limit);
         if charge.grow_to(bytes) {
             return Ok(charge);
         }
-        hit(&shared.hits.buffered);
+        hit(&state.hits.buffered);
         let text = format!(
             "the gateway keeps {limit} bytes of calls and answers for this connection already: \
              read the answers, or make fewer calls at a time"
         );
-        Err(Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100)))
-    }
-}
-
-/// Counts calls that were given up before anything came back: a token bucket, of which answered
-/// calls give tokens back.
-#[derive(Debug)]
-pub(crate) struct CancelRateLimiter {
-    per_second: f64,
-    burst: f64,
-    bucket: Mutex<Bucket>,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    /// Below zero if calls that were begun before are given up.
-    tokens: f64,
-    filled: Instant,
-}
-
-impl CancelRateLimiter {
-    fn new(limits: &GatewayLimits) -> Self {
-        let burst = f64::from(limits.cancel_burst);
-        let bucket = Mutex::new(Bucket { tokens: burst, filled: Instant::now() });
-        Self { per_second: f64::from(limits.cancels_per_second), burst, bucket }
+        Err(Error::new(ErrorKind::Overloaded, text).with_retry_after(RETRY_AFTER))
     }
 
-    /// Notes that a call was given up.
-    pub(crate) fn note(&self) {
-        self.add(-1.0);
+    /// Notes that a call has ended with an answer, whatever it says.
+    pub(super) fn note_answered(&self) {
+        self.cancels.make_up();
     }
 
-    /// Notes that a call was answered.
-    pub(crate) fn make_up(&self) {
-        // A full bucket is the rule, and needs no clock.
-        if self.bucket().tokens < self.burst {
-            self.add(1.0);
+    /// Notes that the caller has given up a call with this deadline before anything came back.
+    ///
+    /// A caller that gives a call up at its deadline does what it has said. Its clock started before
+    /// the header was sent, and both sides round: what comes shortly before the deadline here is that
+    /// too.
+    pub(super) fn note_given_up(&self, deadline: Option<Instant>) {
+        /// A call that would have ended so soon by itself costs as little as one that is answered.
+        const TOLERANCE: Duration = Duration::from_millis(100);
+        if deadline.is_none_or(|deadline| deadline > Instant::now() + TOLERANCE) {
+            self.cancels.note();
         }
     }
 
-    fn bucket(&self) -> MutexGuard<'_, Bucket> {
-        // A float is whole whatever panics.
-        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Notes that a stream has brought no call.
+    pub(super) fn note_wasted(&self) {
+        self.cancels.note();
     }
 
-    /// Waits until the peer may begin another call. Cancel safe.
-    pub(crate) async fn wait(&self, shared: &GatewayState) {
-        let mut tokens = self.add(0.0);
-        if tokens >= 1.0 {
-            return;
-        }
-        hit(&shared.hits.throttled);
-        while tokens < 1.0 {
-            sleep(Duration::from_secs_f64((1.0 - tokens) / self.per_second)).await;
-            tokens = self.add(0.0);
-        }
-    }
-
-    /// Adds `tokens` and those of the time that has passed; says how many there are.
-    fn add(&self, tokens: f64) -> f64 {
-        let mut bucket = self.bucket();
-        let now = Instant::now();
-        let passed = now.saturating_duration_since(bucket.filled).as_secs_f64();
-        bucket.filled = now;
-        bucket.tokens = (bucket.tokens + passed * self.per_second + tokens).min(self.burst);
-        bucket.tokens
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn who_gives_up_too_many_calls_waits() {
-        let cancels = CancelRateLimiter::new(&GatewayLimits::new().cancels(10, 100));
-        (0..99).for_each(|_| cancels.note());
-        assert!(cancels.add(0.0) >= 1.0, "one is left");
-        cancels.note();
-        assert!(cancels.add(0.0) < 1.0);
-        cancels.make_up();
-        assert!(cancels.add(0.0) >= 1.0, "an answer makes up for it");
-        (0..101).for_each(|_| cancels.note());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(cancels.add(0.0) < 1.0, "100 below zero, and 10 a second");
-        tokio::time::advance(Duration::from_secs(10)).await;
-        assert!(cancels.add(0.0) >= 1.0);
-        tokio::time::advance(Duration::from_secs(1_000)).await;
-        assert!(cancels.add(0.0) <= 100.0, "what is not used is not kept for ever");
+    /// Waits until the caller may begin another call. Cancel safe.
+    pub(in crate::gateway) async fn may_begin(&self) {
+        self.cancels.wait(|| hit(&self.state.hits.throttled)).await;
     }
 }

@@ -1,9 +1,19 @@
-//! The relay: the bytes of a call from its caller to a node, and back.
+//! The relay: calls on their way from their callers to nodes, and what comes back.
+//!
+//! [`mux`] and [`streams`] read calls; [`Dispatch`] finds a node for each and decides whether another
+//! one may have it after a loss, whichever stream carries the call. A place at a node is free again
+//! when the node says so: see [`node_link`].
+//!
+//! [`Dispatch`]: dispatch::Dispatch
 
-pub(crate) mod caller_session;
+pub(super) mod caller_session;
+mod cancels;
 mod copy;
-pub(crate) mod mux;
-pub(crate) mod node_mux;
+mod dispatch;
+pub(super) mod mux;
+pub(super) mod node_link;
+pub(super) mod node_mux;
+mod outcome;
 mod overflow;
 mod progress;
-pub(crate) mod streams;
+pub(super) mod streams;

@@ -1,195 +1,154 @@
-//! A caller's mux: small calls, of which many share one stream on each hop.
+//! The multiplexed stream of a caller: small calls, many of which share it.
 //!
-//! A call on a mux has no task of its own here, as long as a node has room for it and a mux that
-//! takes it. Where that is not so, a task finds another way: it waits for a node, gives the call a
-//! stream of its own there, or sends a long answer on one.
+//! ```text
+//!            read             try_acquire, submit
+//!   message ------> dispatch ---------------------> at a node: answered by its multiplexed stream
+//!                      |                                |  node lost before it had the call
+//!                      | no room, or no room on         v
+//!                      +----- the stream ------> with a task: waits, opens a stream, forwards
+//! ```
+//!
+//! A call has no task here as long as a node has room for it and a multiplexed stream that takes it.
 
 use std::collections::HashMap;
-use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{AbortHandle, Abortable};
+use parking_lot::Mutex;
 use tokio::time::Instant;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::error::{Error, ErrorKind, Executed};
+use crate::error::Error;
+use crate::gateway::GatewayState;
 use crate::gateway::relay::caller_session::CallerSession;
-use crate::gateway::relay::node_mux::{NodeMux, Relayed};
-use crate::gateway::relay::overflow::{self, forward};
-use crate::gateway::relay::streams::{ATTEMPTS, NewMux, find, open, protocol, refused};
-use crate::gateway::routes::Place;
-use crate::gateway::{GatewayState, directory};
+use crate::gateway::relay::dispatch::{Dispatch, protocol};
+use crate::gateway::relay::node_link::NodePermit;
+use crate::gateway::relay::node_mux::{NodeMux, PlacedCall};
+use crate::gateway::relay::overflow::{forward_leg, open_overflow};
 use crate::gauge::MemoryCharge;
-use crate::transport::mux::in_flight::{Declined, read_messages};
+use crate::transport::mux::driver::{OpenMux, disconnect};
+use crate::transport::mux::in_flight::Declined;
 use crate::transport::mux::writer::MuxWriter;
-use crate::transport::quic::reset;
-use crate::transport::quic::stream::FrameError;
-use crate::transport::quinn_ext::congestion;
+use crate::transport::quic::stream::{RecvHalf, SendHalf};
 use crate::wire::bytes::Malformed;
 use crate::wire::error::put_error;
 use crate::wire::frame::{FRAME_HEADER, FrameKind};
-use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
-use crate::wire::limits::{MAX_CLIENT_STREAMS, MAX_MUX_BODY};
+use crate::wire::limits::{MAX_MUX_BODY, MAX_TRACE};
 use crate::wire::mux::{MuxId, take_frame};
 
-/// Longest frames of an answer on a mux, in bytes.
-pub(super) const MAX_ANSWER: usize = FRAME_HEADER + MAX_MUX_BODY;
+/// Longest frames of a response on a multiplexed stream, in bytes.
+pub(super) const MAX_RESPONSE: usize = FRAME_HEADER + MAX_TRACE + FRAME_HEADER + MAX_MUX_BODY;
 
-/// The mux of one caller.
+/// The multiplexed stream of one caller.
 #[derive(Debug)]
-pub(crate) struct CallerMux {
-    out: MuxWriter,
-    /// The calls that have no answer yet.
-    calls: Mutex<HashMap<MuxId, Stage>>,
-    pub(super) peer: Arc<CallerSession>,
+pub(super) struct CallerMux {
+    writer: MuxWriter,
+    /// The calls that have no response yet.
+    calls: Mutex<HashMap<MuxId, PendingResponse>>,
+    pub(super) caller: Arc<CallerSession>,
 }
 
-/// Where a call is.
+/// A call that has no response yet.
 #[derive(Debug)]
-enum Stage {
-    /// On a node's mux, with this id there.
+struct PendingResponse {
+    /// When its caller stops waiting.
+    deadline: Option<Instant>,
+    stage: DispatchStage,
+}
+
+#[derive(Debug)]
+enum DispatchStage {
+    /// At a node, on its multiplexed stream, with this id there.
     AtNode(Arc<NodeMux>, MuxId),
-    /// A task looks after it.
+    /// With a task that looks after it.
     Task(AbortHandle),
 }
 
 /// A small call on its way.
 #[derive(Debug)]
-pub(crate) struct ForwardedCall {
-    header: CallHeader,
+pub(super) struct ForwardedCall {
+    pub(super) dispatch: Dispatch,
     /// The arguments, as a frame.
     body: Bytes,
-    received: Instant,
-    /// What was left of its time then.
-    timeout: Option<Duration>,
-    /// Nodes that were lost before they had it.
-    pub(super) attempts: usize,
     _kept: MemoryCharge,
-    _in_flight: InFlight,
 }
 
-/// Counts a call for as long as it lives.
-#[derive(Debug)]
-struct InFlight {
-    shared: Arc<GatewayState>,
-    _busy: TaskTrackerToken,
-}
-
-impl InFlight {
-    fn new(shared: &Arc<GatewayState>) -> Self {
-        shared.counters.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { shared: shared.clone(), _busy: shared.busy.token() }
+/// Serves the multiplexed stream that `caller` has opened.
+pub(super) async fn serve(halves: (SendHalf, RecvHalf), first: Bytes, caller: Arc<CallerSession>) {
+    let connection = caller.connection.clone();
+    if caller.has_mux.swap(true, Ordering::Relaxed) {
+        let cause = Malformed::new("a second multiplexed stream on one connection");
+        return disconnect(&connection, &cause);
     }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.shared.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Serves the mux that `peer` has opened.
-pub(crate) async fn serve(NewMux(mut hop, first): NewMux, peer: Arc<CallerSession>) {
-    hop.send.lift();
-    hop.recv.lift();
-    let connection = peer.connection.clone();
-    if peer.has_mux.swap(true, Ordering::Relaxed) {
-        return break_off(&connection, Malformed::new("a second mux on one connection"));
-    }
-    let mux = CallerMux { out: MuxWriter::default(), calls: Mutex::default(), peer };
-    let mux = Open(Arc::new(mux));
-    let receive = |id, frames| CallerMux::receive(&mux.0, id, frames);
+    let mux = CallerMux { writer: MuxWriter::default(), calls: Mutex::default(), caller };
+    let mux = OpenCallerMux(Arc::new(mux));
     let ready = || {
         let mux = mux.0.clone();
         async move {
-            mux.out.roomy().await;
-            mux.peer.cancels.wait(mux.shared()).await;
+            mux.writer.has_room().await;
+            mux.caller.may_begin().await;
         }
     };
-    let error = tokio::select! {
-        broken = mux.0.out.write_to(&mut hop.send, &connection) => FrameError::Broken(broken),
-        error = read_messages(&mut hop.recv, &first, ready, receive) => error,
-    };
-    if let FrameError::Malformed(cause) = error {
-        break_off(&connection, cause);
-    }
+    let open = OpenMux::accepted(connection, halves, first);
+    // Why it broke concerns the session, which ends with its connection.
+    let _ = open.drive(&mux.0.writer, ready, |id, frames| mux.0.receive(id, frames)).await;
 }
 
-fn too_many(n: usize) -> Error {
-    let text =
-        format!("{n} calls of this connection are under way, and the gateway allows no more");
-    Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100))
-}
+/// A multiplexed stream whose caller is there; its calls are abandoned when it leaves.
+struct OpenCallerMux(Arc<CallerMux>);
 
-pub(super) fn break_off(connection: &quinn::Connection, cause: Malformed) {
-    let code = reset::code(ErrorKind::Protocol, Executed::Maybe);
-    congestion::close(connection, code, cause.text.as_bytes());
-}
-
-/// A mux whose caller is there; its calls are given up when it leaves.
-struct Open(Arc<CallerMux>);
-
-impl Drop for Open {
+impl Drop for OpenCallerMux {
     fn drop(&mut self) {
-        self.0.out.close();
-        let calls = std::mem::take(&mut *self.0.calls());
-        calls.into_values().for_each(Stage::give_up);
+        self.0.writer.close();
+        let calls = std::mem::take(&mut *self.0.calls.lock());
+        calls.into_values().for_each(|call| call.stage.abandon());
     }
 }
 
-impl Stage {
-    fn give_up(self) {
+impl DispatchStage {
+    fn abandon(self) {
         match self {
-            Self::AtNode(mux, id) => drop(mux.withdraw(id)),
+            Self::AtNode(mux, id) => {
+                mux.abandon(id, |call| ((), call.abandon()));
+            }
             Self::Task(task) => task.abort(),
         }
     }
 }
 
 impl CallerMux {
-    fn calls(&self) -> MutexGuard<'_, HashMap<MuxId, Stage>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn state(&self) -> &Arc<GatewayState> {
+        &self.caller.state
     }
 
-    pub(super) fn shared(&self) -> &Arc<GatewayState> {
-        &self.peer.shared
-    }
-
-    /// Takes a message of the caller.
+    /// Receives a message of the caller.
     ///
     /// # Errors
-    /// The caller breaks the rules of a mux.
+    /// The caller breaks the rules of a multiplexed stream.
     fn receive(self: &Arc<Self>, id: MuxId, frames: Bytes) -> Result<(), Malformed> {
         if frames.is_empty() {
-            // What has its answer already is not there any more.
-            let stage = self.calls().remove(&id);
-            if let Some(stage) = stage {
-                stage.give_up();
-                self.peer.cancels.note();
+            // A call that has its response is not there any more; the response is on its way.
+            let call = self.calls.lock().remove(&id);
+            if let Some(call) = call {
+                call.stage.abandon();
+                self.caller.note_given_up(call.deadline);
+                // The caller may use the place of the call again.
+                self.writer.push_frames(id, &[]);
             }
             return Ok(());
         }
-        let (n, twice) = {
-            let calls = self.calls();
+        let (n, is_there) = {
+            let calls = self.calls.lock();
             (calls.len(), calls.contains_key(&id))
         };
-        if n >= MAX_CLIENT_STREAMS as usize || twice {
-            let text = format!(
-                "more than {MAX_CLIENT_STREAMS} calls on a mux, or two with one id at a time"
-            );
-            return Err(Malformed::new(text));
+        if is_there {
+            return Err(Malformed::new("two calls with one id at a time"));
         }
-        self.shared().counters.calls.fetch_add(1, Ordering::Relaxed);
-        let read = match n < self.shared().limits.calls_per_peer as usize {
-            true => self.read(frames),
-            false => Err(too_many(n)),
-        };
-        match read {
+        self.state().counters.calls.fetch_add(1, Ordering::Relaxed);
+        match self.caller.check_calls(n).and_then(|()| self.read(frames)) {
             Ok(call) => self.begin(id, call),
             // It concerns nobody but this call.
             Err(error) => self.send_error(id, &error),
@@ -202,127 +161,118 @@ impl CallerMux {
         if header.kind != FrameKind::Header {
             return Err(protocol(format!("{:?} frame instead of a header", header.kind)));
         }
-        let mut header = CallHeader::read(&header.body)
-            .map_err(|cause| protocol(format!("call header: {cause}")))?;
+        let header = self.caller.read_header(&header.body)?;
         let body = frames.clone();
-        let limit = MAX_MUX_BODY.min(self.shared().max_message);
+        let limit = MAX_MUX_BODY.min(self.state().max_message);
         let arguments = take_frame(&mut frames, limit).map_err(Malformed::into_error)?;
         let fits = header.kind == Kind::Unary && arguments.kind == FrameKind::Body;
-        if !fits || !frames.is_empty() || header.traced {
+        if !fits || !frames.is_empty() {
             return Err(protocol("this call needs a stream of its own"));
         }
-        // Whatever the caller says of itself is not its to say.
-        header.caller = Some(self.peer.caller.clone());
-        header.held = Duration::ZERO;
-        Ok(Box::new(ForwardedCall {
-            received: Instant::now(),
-            timeout: header.timeout,
-            header,
-            attempts: 0,
-            _kept: self.peer.keep(body.len())?,
-            body,
-            _in_flight: InFlight::new(self.shared()),
-        }))
+        let kept = self.caller.keep(body.len())?;
+        let dispatch = Dispatch::new(header, self.caller.open_call());
+        Ok(Box::new(ForwardedCall { dispatch, body, _kept: kept }))
     }
 
     fn begin(self: &Arc<Self>, id: MuxId, call: Box<ForwardedCall>) {
-        if let Some(answer) = directory::answer(&call.header, self.shared()) {
-            let kept = match self.peer.keep(answer.len()) {
-                Ok(kept) => kept,
-                Err(error) => return self.send_error(id, &error),
-            };
-            let mux = self.clone();
-            return self.spawn(id, async move {
-                let _kept = kept;
-                mux.answer_any(id, &answer).await;
-            });
-        }
-        // As a rule there is a place at once.
-        let shared = self.shared().clone();
-        let acquired = pin!(shared.routes.acquire(&call.header, self.peer.number)).now_or_never();
-        match acquired {
-            Some(Ok(place)) => match self.submit(id, call, place) {
-                Ok(()) => {}
-                Err(Some((call, place))) => {
-                    self.spawn(id, later(self.clone(), id, call, Some(place)))
-                }
-                Err(None) => {}
-            },
-            Some(Err(error)) => {
-                refused(&call.header, &error, &shared);
-                self.send_error(id, &error);
+        match self.caller.own_answer(&call.dispatch.header) {
+            Some(Ok((answer, kept))) => {
+                let mux = self.clone();
+                return self.spawn(id, async move {
+                    let _kept = kept;
+                    mux.answer_any(id, &answer).await;
+                });
             }
-            None => self.spawn(id, later(self.clone(), id, call, None)),
+            Some(Err(error)) => return self.send_error(id, &error),
+            None => {}
+        }
+        // As a rule a node has room at once.
+        match call.dispatch.try_acquire(&self.caller) {
+            Some(Ok(permit)) => {
+                if let Err((call, permit)) = self.submit(id, call, permit) {
+                    self.spawn(id, dispatch_later(self.clone(), id, call, Some(permit)));
+                }
+            }
+            Some(Err(error)) => self.send_error(id, &error),
+            None => self.spawn(id, dispatch_later(self.clone(), id, call, None)),
         }
     }
 
-    /// Gives a call to a node by its mux.
+    /// Sends a call to a node by its multiplexed stream.
     ///
     /// # Errors
-    /// The call and its place, if that mux does not take it; nothing if the call has ended.
+    /// The call and its permit, if that stream does not take it.
     fn submit(
         self: &Arc<Self>,
         id: MuxId,
         mut call: Box<ForwardedCall>,
-        place: Place,
-    ) -> Result<(), Option<(Box<ForwardedCall>, Place)>> {
-        let Some(mux) = place.node().mux() else { return Err(Some((call, place))) };
-        call.header.timeout = call.timeout.map(|left| left.saturating_sub(call.received.elapsed()));
-        let relayed = Relayed { mux: self.clone(), id, call, place };
-        let sent = mux.submit(relayed, None, |relayed, out| {
-            relayed.call.header.put(out)?;
-            out.extend_from_slice(&relayed.call.body);
+        permit: NodePermit,
+    ) -> Result<(), (Box<ForwardedCall>, NodePermit)> {
+        let Some(mux) = permit.node().handle().mux() else { return Err((call, permit)) };
+        if let Err(error) = call.dispatch.stamp() {
+            self.fail_or_refuse(id, &error);
+            return Ok(());
+        }
+        let deadline = call.dispatch.deadline;
+        let placed = PlacedCall { mux: self.clone(), id, call, permit };
+        let sent = mux.submit(placed, None, |placed, out| {
+            placed.call.dispatch.header.put(out)?;
+            out.extend_from_slice(&placed.call.body);
             Ok::<(), usize>(())
         });
         match sent {
             Ok(at_node) => {
-                self.calls().insert(id, Stage::AtNode(mux, at_node));
-                Ok(())
+                let stage = DispatchStage::AtNode(mux, at_node);
+                self.calls.lock().insert(id, PendingResponse { deadline, stage });
             }
-            Err(Declined::Busy(relayed)) => Err(Some((relayed.call, relayed.place))),
+            Err(Declined::Busy(placed)) => return Err((placed.call, placed.permit)),
             Err(Declined::Unwritten(..)) => {
-                self.finish(id);
-                self.send_error(id, &protocol("the call header is too long"));
-                Err(None)
+                self.fail_or_refuse(id, &protocol("the call header is too long"));
             }
         }
+        Ok(())
     }
 
-    /// Lets a task look after a call, until it is given up.
+    /// Lets a task look after a call, until the call is given up.
     pub(super) fn spawn(&self, id: MuxId, task: impl Future<Output = ()> + Send + 'static) {
-        tokio::spawn(self.watched(id, task));
+        tokio::spawn(self.abortable(id, task));
     }
 
-    /// `task`, which ends when the call is given up that it looks after from now on.
-    pub(super) fn watched<T: Future<Output = ()>>(
+    /// `task`, which is dropped when the call is given up that it looks after from now on.
+    pub(super) fn abortable<T: Future<Output = ()>>(
         &self,
         id: MuxId,
         task: T,
     ) -> impl Future<Output = ()> + use<T> {
         let (abort, registration) = AbortHandle::new_pair();
-        self.calls().insert(id, Stage::Task(abort));
+        let mut calls = self.calls.lock();
+        let deadline = calls.get(&id).and_then(|call| call.deadline);
+        calls.insert(id, PendingResponse { deadline, stage: DispatchStage::Task(abort) });
         Abortable::new(task, registration).map(drop)
     }
 
-    /// Whether the call is still waited for; it is over from now on.
+    /// Takes a call out whose response is sent now. Returns whether it is still waited for.
     pub(super) fn finish(&self, id: MuxId) -> bool {
-        self.calls().remove(&id).is_some()
+        let there = self.calls.lock().remove(&id).is_some();
+        if there {
+            self.caller.note_answered();
+        }
+        there
     }
 
-    /// Ends a call with `frames`, which are short.
+    /// Ends a call with `frames`, which fit into a message.
     pub(super) fn answer(&self, id: MuxId, frames: &[u8]) {
         if self.finish(id) {
-            self.out.push_frames(id, frames);
-            self.peer.cancels.make_up();
+            self.writer.push_frames(id, frames);
         }
     }
 
-    /// Ends a call with `frames`, of whatever length.
+    /// Ends a call with `frames` of any length.
     async fn answer_any(&self, id: MuxId, frames: &[u8]) {
-        if frames.len() <= MAX_ANSWER {
+        if frames.len() <= MAX_RESPONSE {
             return self.answer(id, frames);
         }
-        if let Some(mut send) = overflow::open_overflow(self, id, frames).await {
+        if let Some(mut send) = open_overflow(self, id, frames).await {
             send.finish();
         }
     }
@@ -333,57 +283,48 @@ impl CallerMux {
         }
     }
 
+    /// Ends a call that may not have been added yet.
+    fn fail_or_refuse(&self, id: MuxId, error: &Error) {
+        self.finish(id);
+        self.send_error(id, error);
+    }
+
     pub(super) fn send_error(&self, id: MuxId, error: &Error) {
         let mut frames = Vec::new();
         put_error(&mut frames, error);
-        self.out.push_frames(id, &frames);
+        self.writer.push_frames(id, &frames);
     }
 }
 
-/// Brings a call to a node for which there was no place at once, or whose node has no mux for it.
-pub(super) async fn later(
+/// Brings a call to a node that has no room at once, or whose multiplexed stream has none.
+pub(super) async fn dispatch_later(
     mux: Arc<CallerMux>,
     id: MuxId,
     mut call: Box<ForwardedCall>,
-    mut place: Option<Place>,
+    mut permit: Option<NodePermit>,
 ) {
-    let shared = mux.shared().clone();
     loop {
-        let found = match place.take() {
-            Some(place) => place,
+        let found = match permit.take() {
+            Some(permit) => permit,
             None => {
-                call.header.timeout = call.timeout;
-                let found = find(&call.header, call.received, &shared, mux.peer.number).await;
-                let place = match found {
-                    Ok(place) => place,
-                    Err(error) => {
-                        refused(&call.header, &error, &shared);
-                        return mux.fail(id, &error);
-                    }
+                let acquired = call.dispatch.acquire(&mux.caller).await;
+                let submitted = match acquired {
+                    Ok(permit) => mux.submit(id, call, permit),
+                    Err(error) => return mux.fail(id, &error),
                 };
-                match mux.submit(id, call, place) {
-                    Err(Some((back, place))) => {
-                        call = back;
-                        place
-                    }
-                    Ok(()) | Err(None) => return,
-                }
+                let Err((back, permit)) = submitted else { return };
+                call = back;
+                permit
             }
         };
-        call.header.timeout = call.timeout.map(|left| left.saturating_sub(call.received.elapsed()));
-        match open(&found, &call.header, &call.body, shared.max_message).await {
-            Ok((mut node, _)) => {
-                node.send.finish();
-                let relayed = Relayed { mux, id, call, place: found };
-                return forward(node.recv, &[], relayed).await;
+        let ForwardedCall { dispatch, body, _kept } = *call;
+        match dispatch.open(found, &body, mux.state()).await {
+            Ok(mut leg) => {
+                leg.send.finish();
+                return forward_leg(leg, mux, id).await;
             }
-            Err(error) => {
-                call.attempts += 1;
-                if error.kind() != ErrorKind::NodeLost || call.attempts >= ATTEMPTS {
-                    return mux.fail(id, &error.with_node(found.node().id()));
-                }
-                found.node().give_up();
-            }
+            Err((_, Some(error))) => return mux.fail(id, &error),
+            Err((dispatch, None)) => call = Box::new(ForwardedCall { dispatch, body, _kept }),
         }
     }
 }

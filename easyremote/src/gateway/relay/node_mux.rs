@@ -1,154 +1,143 @@
-//! A node's mux, as the gateway calls on it.
+//! The multiplexed stream to a node: small calls that the gateway makes there.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tracing::debug;
 
-use crate::error::{Error, ErrorKind, Executed};
-use crate::gateway::relay::mux::{CallerMux, ForwardedCall, break_off, later};
-use crate::gateway::relay::overflow::forward;
-use crate::gateway::relay::streams::{ATTEMPTS, protocol};
-use crate::gateway::routes::Place;
-use crate::transport::mux::client::overflow_id;
-use crate::transport::mux::in_flight::{InFlightCalls, Left, read_messages};
-use crate::transport::quic::stream::{Broken, FrameError, RecvHalf};
+use crate::call::executed::Evidence;
+use crate::error::{Error, ErrorKind};
+use crate::gateway::relay::dispatch::protocol;
+use crate::gateway::relay::mux::{CallerMux, ForwardedCall, dispatch_later};
+use crate::gateway::relay::node_link::{NodePermit, UnreleasedCall};
+use crate::gateway::relay::outcome::{record_answer, record_error};
+use crate::gateway::relay::overflow::forward_overflow;
+use crate::transport::mux::driver::OpenMux;
+use crate::transport::mux::in_flight::{CutOff, InFlightCalls};
+use crate::transport::mux::overflow;
+use crate::transport::quic::stream::{Broken, RecvHalf};
 use crate::transport::quic::windows::StreamWindows;
+use crate::wire::bytes::Malformed;
 use crate::wire::frame::FrameBuffer;
 use crate::wire::limits::MAX_NODE_STREAMS;
 use crate::wire::mux::MuxId;
 use crate::wire::scanner::FrameScanner;
 
-/// The mux to a node.
-pub(in crate::gateway) type NodeMux = InFlightCalls<Relayed>;
+/// The small calls that are at a node.
+pub(in crate::gateway) type NodeMux = InFlightCalls<PlacedCall, UnreleasedCall>;
 
-/// A call that is at a node.
+/// A small call that is at a node.
 #[derive(Debug)]
-pub(in crate::gateway) struct Relayed {
+pub(in crate::gateway) struct PlacedCall {
     /// Where it came from, and its id there.
     pub(super) mux: Arc<CallerMux>,
     pub(super) id: MuxId,
     pub(super) call: Box<ForwardedCall>,
-    pub(super) place: Place,
+    pub(super) permit: NodePermit,
 }
 
-impl Relayed {
+impl PlacedCall {
+    /// What is kept of the call when its caller has left.
+    pub(super) fn abandon(self) -> UnreleasedCall {
+        self.call.dispatch.abandon(self.permit)
+    }
+
     /// Ends it with `error`.
     pub(super) fn fail(self, error: &Error) {
         debug!(%error, "call failed at its node");
-        let error = error.clone().with_node(self.place.node().id());
-        self.mux.fail(self.id, &error);
+        record_error(&self.permit, error.kind());
+        self.mux.fail(self.id, &error.clone().with_node(self.permit.node().id()));
     }
 
-    /// Ends it with what the node has answered.
-    fn answered(self, frames: &[u8], max_message: usize) {
+    /// Ends it with the frames that the node has answered.
+    fn answer(self, frames: &[u8], max_message: usize) {
         let mut answer = FrameScanner::answer(max_message);
         let cause = match answer.pass(frames) {
             Ok(()) if answer.is_complete() => {
-                self.place.answered();
+                record_answer(&self.permit, &answer);
                 return self.mux.answer(self.id, frames);
             }
             Ok(()) => "it has no end".to_owned(),
             Err(cause) => cause.text,
         };
-        let executed = if answer.shows_execution() { Executed::Yes } else { Executed::Maybe };
-        let id = self.place.node().id();
-        let error = protocol(format!("node `{id}` sent what is no answer: {cause}"));
-        self.fail(&error.with_executed(executed));
+        let id = self.permit.node().id();
+        let error = protocol(format!("the answer of node `{id}` cannot be decoded: {cause}"));
+        let evidence = Evidence::Sent.or_answered(answer.shows_execution());
+        self.fail(&error.with_evidence(evidence));
     }
 
-    /// Its node is lost. If that had not all of it, another one may have it.
-    fn lost(self, sent: bool, cause: Error) {
-        if !sent && self.call.attempts + 1 < ATTEMPTS {
-            let Self { mux, id, mut call, place } = self;
-            call.attempts += 1;
-            place.node().give_up();
-            drop(place);
-            return mux.spawn(id, later(mux.clone(), id, call, None));
+    /// Its node is lost. If that did not have all of the call, another one may get it.
+    fn lost(mut self, sent: bool, cause: Error) {
+        if !sent && self.call.dispatch.lost(&self.permit) {
+            record_error(&self.permit, ErrorKind::NodeLost);
+            let Self { mux, id, call, permit } = self;
+            drop(permit);
+            return mux.spawn(id, dispatch_later(mux.clone(), id, call, None));
         }
-        let (when, executed) = match sent {
-            true => ("during the call", Executed::Maybe),
-            false => ("before it had the whole call", Executed::No),
-        };
-        let text = format!("node `{}` was lost {when}: {cause}", self.place.node().id());
+        let when = if sent { "during the call" } else { "before it had the whole call" };
+        let text = format!("node `{}` was lost {when}: {cause}", self.permit.node().id());
         let error = Error::new(ErrorKind::NodeLost, text).with_source(cause);
-        self.fail(&error.with_executed(executed));
+        self.fail(&error.with_evidence(Evidence::of_sending(sent)));
     }
 }
 
-/// A mux on a node's `connection`, opened with the first call on it.
-pub(in crate::gateway) fn open_lane(
+/// Opens a multiplexed stream on a node's `connection` with the first call.
+pub(in crate::gateway) fn open_mux(
     connection: quinn::Connection,
-    credits: Arc<StreamWindows>,
+    windows: Arc<StreamWindows>,
     max_message: usize,
 ) -> Arc<NodeMux> {
-    let mux = Arc::new(InFlightCalls::new(MAX_NODE_STREAMS));
-    let driven = mux.clone();
+    let calls = Arc::new(NodeMux::new(MAX_NODE_STREAMS));
+    let driven = calls.clone();
     tokio::spawn(async move {
-        let broken = drive(&driven, &connection, &credits, max_message).await;
+        let broken = drive(&driven, connection, &windows, max_message).await;
         let cause = broken.error(ErrorKind::NodeLost);
-        for Left { call, sent } in driven.close() {
+        for CutOff { call, sent } in driven.close() {
             call.lost(sent, cause.clone());
         }
     });
-    mux
+    calls
 }
 
 async fn drive(
-    mux: &Arc<NodeMux>,
-    connection: &quinn::Connection,
-    credits: &Arc<StreamWindows>,
+    calls: &Arc<NodeMux>,
+    connection: quinn::Connection,
+    windows: &Arc<StreamWindows>,
     max_message: usize,
 ) -> Broken {
-    let (mut send, mut recv) = match mux.out().open(connection).await {
-        Ok(opened) => opened,
+    let mux = match OpenMux::open(connection.clone(), calls.writer()).await {
+        Ok(mux) => mux,
         Err(broken) => return broken,
     };
-    let always = || std::future::ready(());
-    let each = |id, frames: Bytes| {
-        // Whoever is not there any more has given the call up.
-        if let Some(relayed) = mux.take(id) {
-            relayed.answered(&frames, max_message);
+    let ready = || std::future::ready(());
+    let each = |id, frames: Bytes| -> Result<(), Malformed> {
+        if frames.is_empty() {
+            return calls.released(id);
+        }
+        if let Some(call) = calls.answered(id) {
+            call.answer(&frames, max_message);
         }
         Ok(())
     };
-    let reading = read_messages(&mut recv, &[], always, each);
     tokio::select! {
-        broken = mux.out().write_to(&mut send, connection) => broken,
-        error = reading => match error {
-            FrameError::Broken(broken) => broken,
-            FrameError::Malformed(cause) => {
-                break_off(connection, cause);
-                Broken::Local
-            }
-            FrameError::NoRoom => Broken::Local,
-        },
-        cause = accept_overflows(mux, connection, credits) => Broken::Connection(cause),
+        broken = mux.drive(calls.writer(), ready, each) => broken,
+        broken = overflow::accept(&connection, windows, |recv| receive_overflow(calls, recv)) => broken,
     }
 }
 
-/// Passes on the answers that are too long for the mux.
-async fn accept_overflows(
-    mux: &Arc<NodeMux>,
-    connection: &quinn::Connection,
-    credits: &Arc<StreamWindows>,
-) -> quinn::ConnectionError {
-    loop {
-        match connection.accept_uni().await {
-            // It outlives the mux, and tells its caller if the node is lost.
-            Ok(recv) => {
-                let recv = RecvHalf::within(recv, credits);
-                tokio::spawn(forward_overflow(mux.clone(), recv));
-            }
-            Err(cause) => return cause,
-        }
-    }
-}
-
-async fn forward_overflow(mux: Arc<NodeMux>, mut recv: RecvHalf) {
-    let mut buffer = FrameBuffer::new(0);
-    let Some(id) = overflow_id(&mut recv, &mut buffer).await else { return };
-    let Some(relayed) = mux.take(id) else { return };
-    let (to, id, first) = (relayed.mux.clone(), relayed.id, buffer.take_rest());
-    to.watched(id, async move { forward(recv, &first, relayed).await }).await;
+/// Forwards a response on a stream of its own. The task outlives the multiplexed stream, and tells the
+/// caller if the node is lost.
+fn receive_overflow(calls: &Arc<NodeMux>, mut recv: RecvHalf) {
+    let calls = calls.clone();
+    tokio::spawn(async move {
+        let mut buffer = FrameBuffer::new(0);
+        let Some(id) = overflow::read_id(&mut recv, &mut buffer).await else { return };
+        let Some(call) = calls.answered(id) else { return };
+        let (mux, id, first) = (call.mux.clone(), call.id, buffer.take_rest());
+        let forwarding = async move {
+            let PlacedCall { mux, id, permit, .. } = call;
+            forward_overflow(recv, &first, mux, id, permit).await;
+        };
+        mux.abortable(id, forwarding).await;
+    });
 }

@@ -1,105 +1,149 @@
-//! An answer that a node sends on a stream of its own, to a call that its caller made on a mux.
+//! Responses that a node sends on streams of their own, to calls whose callers wait on a multiplexed
+//! stream.
 
-use tokio::time::{Instant, sleep_until};
+use std::sync::Arc;
 
-use crate::error::Executed;
+use crate::call::deadline::passes;
+use crate::call::executed::Evidence;
 use crate::gateway::limits::hit;
-use crate::gateway::relay::copy::{End, conclude, failure, pump};
-use crate::gateway::relay::mux::{CallerMux, MAX_ANSWER};
-use crate::gateway::relay::node_mux::Relayed;
+use crate::gateway::relay::copy::{CopyEnd, copy, failure, finish_response};
+use crate::gateway::relay::dispatch::{LegParts, NodeLeg};
+use crate::gateway::relay::mux::{CallerMux, MAX_RESPONSE};
+use crate::gateway::relay::node_link::NodePermit;
+use crate::gateway::relay::outcome::{record_answer, record_error};
 use crate::gateway::relay::progress::ProgressTimer;
+use crate::transport::mux::overflow;
 use crate::transport::quic::stream::{RecvHalf, SendHalf};
-use crate::wire::mux::{MuxId, put_overflow};
+use crate::wire::mux::MuxId;
 use crate::wire::scanner::FrameScanner;
 
-/// Passes on the answer that comes on `recv`, after `first`: on the caller's mux if it is short,
-/// and else on a stream of its own.
-pub(super) async fn forward(mut recv: RecvHalf, first: &[u8], relayed: Relayed) {
-    let shared = relayed.mux.shared().clone();
-    let limit = shared.limits.progress_timeout;
-    let mut answer = FrameScanner::answer(shared.max_message);
-    let mut frames = first.to_vec();
-    let mut end = answer.pass(first).map_err(|cause| End::Malformed(cause.text)).err();
-    let mut progress = ProgressTimer::new(limit);
-    while end.is_none() && frames.len() <= MAX_ANSWER {
-        let due = progress.due(&answer);
-        let late = async { sleep_until(due.unwrap_or_else(Instant::now)).await };
-        let read = tokio::select! {
-            biased;
-            read = recv.read() => read,
-            () = late, if due.is_some() => {
-                end = Some(End::Stalled);
-                break;
-            }
-        };
-        end = match read {
-            Ok(Some(chunks)) => {
-                let passed = chunks.iter().try_for_each(|chunk| {
-                    frames.extend_from_slice(chunk);
-                    answer.pass(chunk)
-                });
-                let n = chunks.iter().map(|chunk| chunk.len()).sum();
-                let paused = progress.came(n, &answer);
-                progress.resume(paused);
-                passed.map_err(|cause| End::Malformed(cause.text)).err()
-            }
-            Ok(None) => Some(End::Fin),
-            Err(broken) => Some(End::Sender(broken)),
-        };
-    }
-    if let Some(End::Stalled) = end {
-        hit(&shared.hits.progress_timeouts);
-    }
-    match end {
-        None => {
-            relayed.place.answered();
-            forward_long(recv, &frames, answer, relayed).await;
-        }
-        Some(End::Fin | End::Sender(_)) if answer.is_complete() && frames.len() <= MAX_ANSWER => {
-            relayed.place.answered();
-            relayed.mux.answer(relayed.id, &frames);
-        }
-        Some(end) => {
-            let error = failure(end, Executed::Maybe, &answer, &relayed.place, limit);
-            relayed.fail(&error);
-        }
+/// Forwards the response to a call that has a stream of its own at its node.
+pub(super) async fn forward_leg(mut leg: NodeLeg, mux: Arc<CallerMux>, id: MuxId) {
+    let LegParts { recv, permit, .. } = leg.split();
+    let response = PartialResponse::begin(recv, &[], &mux).await;
+    if response.forward(recv, &mux, id, permit).await {
+        leg.release();
     }
 }
 
-/// Passes on a long answer, of which `frames` have come.
-async fn forward_long(
+/// Forwards an overflow response, after `first`. The node's place is free: it responds no earlier.
+pub(super) async fn forward_overflow(
     mut recv: RecvHalf,
-    frames: &[u8],
-    mut answer: FrameScanner,
-    relayed: Relayed,
+    first: &[u8],
+    mux: Arc<CallerMux>,
+    id: MuxId,
+    permit: NodePermit,
 ) {
-    let Some(mut send) = open_overflow(&relayed.mux, relayed.id, frames).await else { return };
-    let shared = relayed.mux.shared();
-    let limit = shared.limits.progress_timeout;
-    let end = pump(&mut recv, &mut send, &mut answer, limit, || ()).await;
-    if let End::Stalled = end {
-        hit(&shared.hits.progress_timeouts);
+    let response = PartialResponse::begin(&mut recv, first, &mux).await;
+    response.forward(&mut recv, &mux, id, &permit).await;
+}
+
+/// A response, as much of it as fits into a message or has come.
+struct PartialResponse {
+    frames: Vec<u8>,
+    answer: FrameScanner,
+    /// How it has ended, if it has.
+    end: Option<CopyEnd>,
+}
+
+impl PartialResponse {
+    /// Reads what comes on `recv` after `first`, until it has ended or does not fit into a message.
+    async fn begin(recv: &mut RecvHalf, first: &[u8], mux: &CallerMux) -> Self {
+        let state = mux.state();
+        let answer = FrameScanner::answer(state.max_message);
+        let mut response = Self { frames: Vec::new(), answer, end: None };
+        response.pass(first);
+        let mut progress = ProgressTimer::new(state.limits.progress_timeout);
+        while response.end.is_none() && response.frames.len() <= MAX_RESPONSE {
+            let due = progress.due(&response.answer);
+            let read = tokio::select! {
+                biased;
+                read = recv.read() => read,
+                () = passes(due) => {
+                    response.end = Some(CopyEnd::Stalled);
+                    break;
+                }
+            };
+            match read {
+                Ok(Some(chunks)) => {
+                    chunks.iter().for_each(|chunk| response.pass(chunk));
+                    let n = chunks.iter().map(|chunk| chunk.len()).sum();
+                    let paused = progress.came(n, &response.answer);
+                    progress.resume(paused);
+                }
+                Ok(None) => response.end = Some(CopyEnd::Fin),
+                Err(broken) => response.end = Some(CopyEnd::Sender(broken)),
+            }
+        }
+        response
     }
-    let ends = (&mut recv, &mut send);
-    let reset = conclude(end, Executed::Maybe, &answer, &relayed.place, limit, ends).await;
-    if let Some(error) = reset {
-        // A reset may come without what was sent before it, also without the id of the call. Who
-        // knows already which call has failed does not look for this.
-        relayed.mux.send_error(relayed.id, &error);
+
+    fn pass(&mut self, bytes: &[u8]) {
+        self.frames.extend_from_slice(bytes);
+        if let Err(cause) = self.answer.pass(bytes) {
+            self.end = Some(CopyEnd::Malformed(cause.text));
+        }
+    }
+
+    /// Sends it to the caller, on the multiplexed stream if it fits, and what is still to come.
+    /// Returns whether the node has ended it well.
+    async fn forward(
+        self,
+        recv: &mut RecvHalf,
+        mux: &CallerMux,
+        id: MuxId,
+        permit: &NodePermit,
+    ) -> bool {
+        let Self { frames, mut answer, end } = self;
+        let state = mux.state();
+        let limit = state.limits.progress_timeout;
+        if let Some(CopyEnd::Stalled) = end {
+            hit(&state.hits.progress_timeouts);
+        }
+        match end {
+            None => {
+                permit.answered();
+                let Some(mut send) = open_overflow(mux, id, &frames).await else { return false };
+                let end = copy(recv, &mut send, &mut answer, limit, || ()).await;
+                if let CopyEnd::Stalled = end {
+                    hit(&state.hits.progress_timeouts);
+                }
+                let ended = matches!(end, CopyEnd::Fin) && answer.is_complete();
+                let halves = (recv, &mut send);
+                let error =
+                    finish_response(end, Evidence::Sent, &answer, permit, limit, halves).await;
+                if let Some(error) = error {
+                    // A reset may overtake what was sent before it, also the id of the call, which
+                    // would wait for ever.
+                    mux.send_error(id, &error);
+                }
+                ended
+            }
+            Some(end @ (CopyEnd::Fin | CopyEnd::Sender(_)))
+                if answer.is_complete() && frames.len() <= MAX_RESPONSE =>
+            {
+                record_answer(permit, &answer);
+                mux.answer(id, &frames);
+                matches!(end, CopyEnd::Fin)
+            }
+            Some(end) => {
+                let error = failure(end, Evidence::Sent, &answer, permit, limit);
+                tracing::debug!(%error, "call failed at its node");
+                record_error(permit, error.kind());
+                mux.fail(id, &error);
+                false
+            }
+        }
     }
 }
 
-/// Opens the stream for a long answer and sends `frames` on it; the call is over on its mux then.
-/// `None` if the caller is gone, or wants it no more.
+/// Opens the stream for a long response and sends `frames` on it; the call is over on the multiplexed
+/// stream then. `None` if the caller has left, or has given the call up.
 pub(super) async fn open_overflow(mux: &CallerMux, id: MuxId, frames: &[u8]) -> Option<SendHalf> {
-    let send = mux.peer.connection.open_uni().await.ok()?;
-    let mut send = SendHalf::within(send, &mux.peer.credits);
+    let mut send = overflow::open(&mux.caller.connection, &mux.caller.windows).await.ok()?;
     if !mux.finish(id) {
         return None;
     }
-    let mut first = Vec::with_capacity(frames.len() + 16);
-    put_overflow(&mut first, id);
-    first.extend_from_slice(frames);
-    send.write(&first).await.ok()?;
+    send.write(&overflow::first_bytes(id, frames)).await.ok()?;
     Some(send)
 }

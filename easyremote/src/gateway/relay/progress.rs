@@ -11,7 +11,7 @@ const PROGRESS: usize = 1 << 10;
 
 /// How long one direction of a call may be without progress.
 #[derive(Debug)]
-pub(crate) struct ProgressTimer {
+pub(super) struct ProgressTimer {
     limit: Duration,
     /// The last progress.
     since: Instant,
@@ -20,25 +20,25 @@ pub(crate) struct ProgressTimer {
 }
 
 impl ProgressTimer {
-    pub(crate) fn new(limit: Duration) -> Self {
+    pub(super) fn new(limit: Duration) -> Self {
         Self { limit, since: Instant::now(), bytes: 0 }
     }
 
     /// When the next progress has to be there, if there has to be one.
-    pub(crate) fn due(&self, passed: &FrameScanner) -> Option<Instant> {
+    pub(super) fn due(&self, passed: &FrameScanner) -> Option<Instant> {
         passed.expects_more().then(|| self.since + self.limit)
     }
 
     /// Notes that `bytes` have come and are passed on. DeadlineSpec the answer is given to
     /// [`resume`](Self::resume) the sender is not at fault.
-    pub(crate) fn came(&mut self, bytes: usize, passed: &FrameScanner) -> Option<Instant> {
+    pub(super) fn came(&mut self, bytes: usize, passed: &FrameScanner) -> Option<Instant> {
         self.bytes += bytes;
         // Most calls never need to know the time.
         passed.expects_more().then(Instant::now)
     }
 
     /// Goes on after `paused`, when bytes came.
-    pub(crate) fn resume(&mut self, paused: Option<Instant>) {
+    pub(super) fn resume(&mut self, paused: Option<Instant>) {
         match paused {
             Some(_) if self.bytes >= PROGRESS => self.restart(),
             Some(paused) => self.since += paused.elapsed(),

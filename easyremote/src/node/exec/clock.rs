@@ -7,29 +7,30 @@ use tokio::time::Instant;
 use crate::wire::trace::NodeTrace;
 
 /// Measures how a call goes.
-pub(crate) struct Clock {
+#[derive(Debug)]
+pub(super) struct Clock {
     /// How long the gateway held it back.
     held: Duration,
     /// When all of it was here.
     received: Instant,
-    /// When it had its place.
+    /// When its function started.
     started: Instant,
 }
 
 impl Clock {
     /// For a call all of which is here now.
-    pub(crate) fn start(held: Duration) -> Self {
+    pub(super) fn new(held: Duration) -> Self {
         let now = Instant::now();
         Self { held, received: now, started: now }
     }
 
-    /// Notes that the call has a place to run.
-    pub(crate) fn has_place(&mut self) {
+    /// Notes that the function starts.
+    pub(super) fn start(&mut self) {
         self.started = Instant::now();
     }
 
     /// The frame that tells how the call went at the node called `id`, and `reply` behind it.
-    pub(crate) fn before(&self, id: &str, reply: &[u8]) -> Vec<u8> {
+    pub(super) fn before(&self, id: &str, reply: &[u8]) -> Vec<u8> {
         let trace = NodeTrace {
             node: id.to_owned(),
             queued: self.held + (self.started - self.received),

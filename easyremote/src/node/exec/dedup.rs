@@ -9,12 +9,13 @@ use std::convert::Infallible;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::mem;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::error::{Error, ErrorKind, Executed};
+use crate::call::executed::Evidence;
+use crate::error::{Error, ErrorKind};
 use crate::function::context::Context;
 use crate::function::registry::Function;
 use crate::node::NodeState;
@@ -60,7 +61,7 @@ impl DedupCache {
 
     fn ages(&self) -> MutexGuard<'_, Generations> {
         // Every section leaves it whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -122,7 +123,7 @@ impl NodeState {
              the function is not `idempotent`; its id is {id:032x}",
             self.id
         );
-        let error = Error::new(ErrorKind::Protocol, text).with_executed(Executed::Maybe);
+        let error = Error::new(ErrorKind::Protocol, text).with_evidence(Evidence::Sent);
         Err(error.with_node(&*self.id))
     }
 }

@@ -1,12 +1,19 @@
-//! Running calls: admission, execution, and the responses.
+//! Running calls.
+//!
+//! [`mux`] and [`streams`] read calls; from then on every call takes the same way: [`admission`]
+//! checks it, [`calls`] keeps it in one table with its deadline and gives it permits, and
+//! [`task_pool`] or a thread runs its function. Its response leaves through its [`Responder`].
+//!
+//! [`Responder`]: calls::Responder
 
 pub(super) mod admission;
 mod call_guards;
+pub(super) mod calls;
 mod clock;
 pub(super) mod dedup;
 mod mux;
-mod overflow;
 mod receive;
 pub(super) mod streams;
+mod table;
 mod task_pool;
 mod work;

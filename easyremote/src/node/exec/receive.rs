@@ -10,24 +10,24 @@ use crate::transport::quic::reset;
 use crate::transport::quic::stream::RecvHalf;
 
 /// Receives the caller's stream and hands it over; resolves only when that goes wrong.
-pub(crate) async fn receive(
+pub(super) async fn receive(
     mut recv: RecvHalf,
     first: Bytes,
-    mut feeder: ByteSender<()>,
+    mut sender: ByteSender<()>,
     failing: oneshot::Receiver<Error>,
 ) -> Interrupt {
     let moved = async {
-        let mut wanted = first.is_empty() || feeder.feed_chunks(&[first]).await.is_ok();
+        let mut wanted = first.is_empty() || sender.send_chunks(&[first]).await.is_ok();
         while wanted {
             let read = tokio::select! {
                 biased;
-                () = feeder.closed() => break,
+                () = sender.closed() => break,
                 read = recv.read() => read,
             };
             match read {
-                Ok(Some(chunks)) => wanted = feeder.feed_chunks(chunks.as_slice()).await.is_ok(),
+                Ok(Some(chunks)) => wanted = sender.send_chunks(chunks.as_slice()).await.is_ok(),
                 Ok(None) => {
-                    feeder.end(());
+                    sender.end(());
                     return std::future::pending().await;
                 }
                 Err(_) => return Interrupt::Gone,

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use rustls::DistinguishedName;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
@@ -50,7 +51,7 @@ impl Authorities {
                 })?,
             ));
         }
-        *self.verifiers.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        *self.verifiers.write() = fresh;
         Ok(())
     }
 
@@ -87,7 +88,7 @@ impl Authorities {
         let [own, issuers @ ..] = chain.as_deref().map_or(&[][..], Vec::as_slice) else {
             return Err(refused("there is neither a token nor a certificate".to_owned()));
         };
-        let verifiers = self.verifiers.read().unwrap_or_else(PoisonError::into_inner);
+        let verifiers = self.verifiers.read();
         let now = UnixTime::now();
         let mut outcome = None;
         for (_, verifier) in verifiers.iter().filter(|(of, _)| *of == role) {

@@ -1,8 +1,9 @@
 //! Certificates and authorities from PEM files, for gateways that have a name in public.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -123,7 +124,7 @@ impl ServerCertResolver {
     pub(crate) fn reload(&self) -> Result<(), Error> {
         let Some(files) = &self.files else { return Ok(()) };
         let fresh = Arc::new(files.load()?);
-        *self.named.write().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
+        *self.named.write() = Some(fresh);
         Ok(())
     }
 }
@@ -133,7 +134,7 @@ impl ResolvesServerCert for ServerCertResolver {
         if hello.server_name() == Some(SERVER_NAME) {
             return Some(self.own.clone());
         }
-        let named = self.named.read().unwrap_or_else(PoisonError::into_inner);
+        let named = self.named.read();
         Some(named.as_ref().unwrap_or(&self.own).clone())
     }
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 
-async fn feed<E>(feeder: &mut ByteSender<E>, text: &str) -> Result<(), Closed> {
-    feeder.feed(&mut text.as_bytes().to_vec()).await
+async fn feed<E>(sender: &mut ByteSender<E>, text: &str) -> Result<(), Closed> {
+    sender.send(&mut text.as_bytes().to_vec()).await
 }
 
 fn batch<E>(text: &'static str) -> Received<E> {
@@ -12,81 +12,81 @@ fn batch<E>(text: &'static str) -> Received<E> {
 
 #[tokio::test]
 async fn what_was_fed_is_taken_as_one_batch() {
-    let (mut feeder, mut taker) = byte_channel::<()>(100_000);
-    feed(&mut feeder, "a").await.unwrap();
-    feed(&mut feeder, "b").await.unwrap();
-    assert_eq!(taker.take().await, batch("ab"));
-    assert!(taker.take().now_or_never().is_none());
+    let (mut sender, mut receiver) = byte_channel::<()>(100_000);
+    feed(&mut sender, "a").await.unwrap();
+    feed(&mut sender, "b").await.unwrap();
+    assert_eq!(receiver.receive().await, batch("ab"));
+    assert!(receiver.receive().now_or_never().is_none());
 }
 
 #[tokio::test]
 async fn pieces_of_all_sizes_stay_in_order() {
-    let (mut feeder, mut taker) = byte_channel::<()>(100_000);
+    let (mut sender, mut receiver) = byte_channel::<()>(100_000);
     let mut expected = Vec::new();
     for size in [1, SMALL, 2, SMALL + 1, SMALL - 1, 3] {
         let piece = vec![size as u8; size];
         expected.extend_from_slice(&piece);
-        feeder.feed(&mut piece.clone()).await.unwrap();
-        feeder.feed_chunks(&[piece.clone().into()]).await.unwrap();
+        sender.send(&mut piece.clone()).await.unwrap();
+        sender.send_chunks(&[piece.clone().into()]).await.unwrap();
         expected.extend_from_slice(&piece);
     }
-    let Received::Batch(batch) = taker.take().await else { panic!("nothing was taken") };
+    let Received::Batch(batch) = receiver.receive().await else { panic!("nothing was taken") };
     assert_eq!(batch.concat(), expected);
 }
 
 #[tokio::test]
 async fn feeding_waits_at_the_limit() {
-    let (mut feeder, mut taker) = byte_channel::<()>(2);
-    feed(&mut feeder, "abc").await.unwrap();
-    assert!(feed(&mut feeder, "d").now_or_never().is_none());
-    taker.take().await;
-    feed(&mut feeder, "d").await.unwrap();
-    assert_eq!(taker.take().await, batch("d"));
+    let (mut sender, mut receiver) = byte_channel::<()>(2);
+    feed(&mut sender, "abc").await.unwrap();
+    assert!(feed(&mut sender, "d").now_or_never().is_none());
+    receiver.receive().await;
+    feed(&mut sender, "d").await.unwrap();
+    assert_eq!(receiver.receive().await, batch("d"));
 }
 
 #[tokio::test]
 async fn the_end_comes_after_all_that_was_fed() {
-    let (mut feeder, mut taker) = byte_channel(100);
-    feed(&mut feeder, "a").await.unwrap();
-    feeder.end("well");
-    assert_eq!(taker.take().await, batch("a"));
-    assert_eq!(taker.take().await, Received::End(Some("well")));
-    assert_eq!(taker.take().await, Received::End(None));
+    let (mut sender, mut receiver) = byte_channel(100);
+    feed(&mut sender, "a").await.unwrap();
+    sender.end("well");
+    assert_eq!(receiver.receive().await, batch("a"));
+    assert_eq!(receiver.receive().await, Received::End(Some("well")));
+    assert_eq!(receiver.receive().await, Received::End(None));
 }
 
 #[tokio::test]
 async fn a_feeder_that_is_dropped_ends_without_a_word() {
-    let (feeder, mut taker) = byte_channel::<()>(100);
-    let taking = tokio::spawn(async move { taker.take().await });
-    drop(feeder);
+    let (sender, mut receiver) = byte_channel::<()>(100);
+    let taking = tokio::spawn(async move { receiver.receive().await });
+    drop(sender);
     assert_eq!(taking.await.unwrap(), Received::End(None));
 }
 
 #[tokio::test]
 async fn a_taker_that_is_dropped_wakes_the_feeder() {
-    let (mut feeder, taker) = byte_channel::<()>(1);
-    feed(&mut feeder, "a").await.unwrap();
+    let (mut sender, receiver) = byte_channel::<()>(1);
+    feed(&mut sender, "a").await.unwrap();
     let feeding = tokio::spawn(async move {
-        let result = feed(&mut feeder, "b").await;
-        feeder.closed().await;
+        let result = feed(&mut sender, "b").await;
+        sender.closed().await;
         result
     });
-    drop(taker);
+    drop(receiver);
     assert_eq!(feeding.await.unwrap(), Err(Closed));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_reordered_between_threads() {
     const NUMBERS: u32 = 100_000;
-    let (mut feeder, mut taker) = byte_channel(50);
+    let (mut sender, mut receiver) = byte_channel(50);
     let feeding = tokio::spawn(async move {
         for number in 0..NUMBERS {
-            feeder.feed(&mut number.to_be_bytes().to_vec()).await.unwrap();
+            sender.send(&mut number.to_be_bytes().to_vec()).await.unwrap();
         }
-        feeder.end(());
+        sender.end(());
     });
     let mut all = Vec::new();
-    while let Received::Batch(batch) = taker.take().await {
+    while let Received::Batch(batch) = receiver.receive().await {
         all.extend(batch.concat());
     }
     feeding.await.unwrap();
@@ -96,22 +96,22 @@ async fn nothing_is_lost_or_reordered_between_threads() {
 #[tokio::test(start_paused = true)]
 async fn patience_is_for_those_who_ask() {
     let patience = Duration::from_secs(60);
-    let (mut feeder, mut taker) = byte_channel::<()>(2);
-    feed(&mut feeder, "abc").await.unwrap();
+    let (mut sender, mut receiver) = byte_channel::<()>(2);
+    feed(&mut sender, "abc").await.unwrap();
     let chunks = [Bytes::from_static(b"d")];
     let begun = tokio::time::Instant::now();
-    assert_eq!(feeder.feed_patiently(&chunks, patience).await, None);
+    assert_eq!(sender.send_patiently(&chunks, patience).await, None);
     assert_eq!(begun.elapsed(), patience);
     let asking = async {
         for _ in 0..10 {
             tokio::time::sleep(patience / 2).await;
-            taker.ask();
+            receiver.ask();
         }
-        taker.take().await
+        receiver.receive().await
     };
-    let (fed, taken) = tokio::join!(feeder.feed_patiently(&chunks, patience), asking);
+    let (fed, taken) = tokio::join!(sender.send_patiently(&chunks, patience), asking);
     assert_eq!(fed, Some(Ok(())));
     assert_eq!(taken, batch("abc"));
-    drop(taker);
-    assert_eq!(feeder.feed_patiently(&chunks, patience).await, Some(Err(Closed)));
+    drop(receiver);
+    assert_eq!(sender.send_patiently(&chunks, patience).await, Some(Err(Closed)));
 }

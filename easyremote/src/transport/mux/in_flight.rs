@@ -1,83 +1,95 @@
-//! The calling end of a mux: who waits for which answer.
+//! The calls that one end of a multiplexed stream has made and that are not over at the other end.
+//!
+//! ```text
+//!             submit                 answer
+//!   (vacant) --------> waiting -------------------> (vacant)
+//!                         |                            ^
+//!                         | abandon: says so           | answer, or "released"
+//!                         +--------> abandoned --------+
+//! ```
+//!
+//! **A slot is vacant again only when the other end has said that the call is over there.** So this
+//! end never counts fewer calls than the other one, whichever threads submit and abandon them in
+//! whichever order: a new call cannot overtake the message that ends an old one, and the limit of
+//! the sender is one that the receiver never sees exceeded.
 
 use std::convert::Infallible;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use parking_lot::Mutex;
 use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::transport::mux::deadlines::{Deadlines, watch};
-use crate::transport::mux::writer::{MuxWriter, Refused};
-use crate::transport::quic::stream::{Broken, FrameError, RecvHalf};
+use crate::call::deadline::{Deadlines, watch};
+use crate::transport::mux::writer::{MuxWriter, NotQueued};
 use crate::wire::bytes::Malformed;
-use crate::wire::mux::{MuxBuffer, MuxId};
+use crate::wire::mux::MuxId;
 
-/// The calling end of a mux. `C` is a call that waits for its answer.
+/// The calls in flight on a multiplexed stream.
+///
+/// `C` waits for an answer; `R` is what is kept of a call that was abandoned, until the other end
+/// has ended it.
 #[derive(Debug)]
-pub(crate) struct InFlightCalls<C> {
-    out: MuxWriter,
-    waiting: Mutex<Waiting<C>>,
-    /// A call is over before all others.
+pub(crate) struct InFlightCalls<C, R = ()> {
+    writer: MuxWriter,
+    slots: Mutex<CallSlots<C, R>>,
+    /// Notified when a deadline was added that is the next one.
     sooner: Notify,
-    /// Most calls at a time.
+    /// Most calls at a time, the abandoned ones included.
     limit: usize,
 }
 
 #[derive(Debug)]
-struct Waiting<C> {
-    calls: Slab<Slot<C>>,
+struct CallSlots<C, R> {
+    calls: Slab<CallSlot<C, R>>,
     /// Rises with each call, so that no id is used twice before it has gone round.
     generation: u32,
-    deadlines: Deadlines,
+    deadlines: Deadlines<MuxId>,
 }
 
 #[derive(Debug)]
-struct Slot<C> {
+struct CallSlot<C, R> {
     generation: u32,
     /// Where its message ends.
     end: u64,
-    call: C,
+    /// Until the call is abandoned.
+    waiting: Option<C>,
+    /// What is kept of it from then on.
+    kept: Option<R>,
 }
 
-/// A call that has left its mux without an answer.
+/// A call that was cut off with its stream.
 #[derive(Debug)]
-pub(crate) struct Left<C> {
+pub(crate) struct CutOff<C> {
     pub(crate) call: C,
-    /// Whether all of it has been sent, or still is.
+    /// Whether QUIC had taken all of it.
     pub(crate) sent: bool,
 }
 
-/// Why a call is not on the mux; it is given back.
+/// Why a call is not on the stream; it is given back.
 #[derive(Debug)]
 pub(crate) enum Declined<C, E> {
-    /// It would have to wait, or the mux is over: another way is better.
+    /// It would have to wait, or the stream is closed: another way is better.
     Busy(C),
     /// It could not be written.
     Unwritten(C, E),
 }
 
-impl<C> InFlightCalls<C> {
-    /// A mux for at most `limit` calls at a time.
+impl<C, R> InFlightCalls<C, R> {
+    /// At most `limit` calls at a time.
     pub(crate) fn new(limit: u32) -> Self {
-        let waiting =
-            Waiting { calls: Slab::new(), generation: 0, deadlines: Deadlines::default() };
+        let slots =
+            CallSlots { calls: Slab::new(), generation: 0, deadlines: Deadlines::default() };
         Self {
-            out: MuxWriter::default(),
-            waiting: Mutex::new(waiting),
+            writer: MuxWriter::default(),
+            slots: Mutex::new(slots),
             sooner: Notify::new(),
             limit: limit as usize,
         }
     }
 
-    pub(crate) fn out(&self) -> &MuxWriter {
-        &self.out
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting<C>> {
-        // Every section leaves the slots whole.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn writer(&self) -> &MuxWriter {
+        &self.writer
     }
 
     /// Sends `call` as the frames that `put` writes. Does not wait.
@@ -90,66 +102,89 @@ impl<C> InFlightCalls<C> {
         deadline: Option<Instant>,
         put: impl FnOnce(&C, &mut Vec<u8>) -> Result<(), E>,
     ) -> Result<MuxId, Declined<C, E>> {
-        if self.out.is_blocked() {
+        if self.writer.is_blocked() {
             return Err(Declined::Busy(call));
         }
-        let mut waiting = self.waiting();
-        if waiting.calls.len() >= self.limit {
+        let mut slots = self.slots.lock();
+        if slots.calls.len() >= self.limit {
             return Err(Declined::Busy(call));
         }
-        waiting.generation = waiting.generation.wrapping_add(1);
-        let generation = waiting.generation;
-        let entry = waiting.calls.vacant_entry();
-        let (key, id) = (entry.key(), id(generation, entry.key()));
-        match self.out.push(id, |out| put(&call, out)) {
-            Ok(end) => entry.insert(Slot { generation, end, call }),
-            Err(Refused::Closed) => return Err(Declined::Busy(call)),
-            Err(Refused::Unwritten(error)) => return Err(Declined::Unwritten(call, error)),
+        slots.generation = slots.generation.wrapping_add(1);
+        let generation = slots.generation;
+        let entry = slots.calls.vacant_entry();
+        let id = id(generation, entry.key());
+        // Under the lock, so that the slot is there before the answer can be.
+        match self.writer.push(id, |out| put(&call, out)) {
+            Ok(end) => entry.insert(CallSlot { generation, end, waiting: Some(call), kept: None }),
+            Err(NotQueued::Closed) => return Err(Declined::Busy(call)),
+            Err(NotQueued::Unwritten(error)) => return Err(Declined::Unwritten(call, error)),
         };
-        debug_assert!(waiting.calls.contains(key));
         let Some(deadline) = deadline else { return Ok(id) };
-        let Waiting { calls, deadlines, .. } = &mut *waiting;
-        if deadlines.add(deadline, id, calls.len(), |id| slot(calls, id).is_some()) {
+        let CallSlots { calls, deadlines, .. } = &mut *slots;
+        if deadlines.add(deadline, id, calls.len(), |id| is_waiting(calls, id)) {
             self.sooner.notify_one();
         }
         Ok(id)
     }
 
-    /// The call that `id` stands for, which has its answer; `None` if it is not waiting any more.
-    pub(crate) fn take(&self, id: MuxId) -> Option<C> {
-        self.waiting().take(id).map(|slot| slot.call)
+    /// Ends the call that `id` stands for, whose answer is here. Returns it, unless it was abandoned.
+    pub(crate) fn answered(&self, id: MuxId) -> Option<C> {
+        // What is kept of an abandoned call is dropped without the lock: it may submit another.
+        let slot = self.slots.lock().take(id)?;
+        slot.waiting
     }
 
-    /// Gives a call up, if it still waits, and tells the other end.
-    pub(crate) fn withdraw(&self, id: MuxId) -> Option<Left<C>> {
-        let slot = self.waiting().take(id)?;
-        // What has not been written of it yet still is, before this: it may run for a moment.
-        self.out.push_frames(id, &[]);
-        Some(Left { call: slot.call, sent: true })
-    }
-
-    /// Takes no more calls, and gives those that still wait.
-    pub(crate) fn close(&self) -> Vec<Left<C>> {
-        self.out.close();
-        let calls = std::mem::take(&mut self.waiting().calls);
-        let left = |(_, slot): (usize, Slot<C>)| Left {
-            sent: self.out.has_sent(slot.end),
-            call: slot.call,
+    /// Ends a call that was abandoned: it is over at the other end.
+    ///
+    /// # Errors
+    /// The call was not abandoned, so the other end owes an answer.
+    pub(crate) fn released(&self, id: MuxId) -> Result<(), Malformed> {
+        let slot = {
+            let mut slots = self.slots.lock();
+            if is_waiting(&slots.calls, id) {
+                return Err(Malformed::new("released a call that waits for its answer"));
+            }
+            slots.take(id)
         };
-        calls.into_iter().map(left).collect()
+        drop(slot);
+        Ok(())
     }
 
-    /// Gives up each call whose deadline passes, and hands it to `late`. Cancel safe.
-    pub(crate) async fn expire(&self, mut late: impl FnMut(Left<C>)) -> Infallible {
-        let over = |now| self.waiting().deadlines.take(now);
+    /// Abandons a call that waits, and tells the other end. `split` decides what the caller gets
+    /// back of it, and what is kept until the other end has ended it; it must not use this stream.
+    pub(crate) fn abandon<T>(&self, id: MuxId, split: impl FnOnce(C) -> (T, R)) -> Option<T> {
+        let taken = {
+            let mut slots = self.slots.lock();
+            let slot = slots.get_mut(id)?;
+            let (taken, kept) = split(slot.waiting.take()?);
+            slot.kept = Some(kept);
+            taken
+        };
+        // Behind the call itself, which is queued already.
+        self.writer.push_frames(id, &[]);
+        Some(taken)
+    }
+
+    /// Closes the stream, and returns the calls that still wait.
+    pub(crate) fn close(&self) -> Vec<CutOff<C>> {
+        self.writer.close();
+        let calls = std::mem::take(&mut self.slots.lock().calls);
+        let cut_off = |(_, slot): (usize, CallSlot<C, R>)| {
+            let sent = self.writer.has_sent(slot.end);
+            slot.waiting.map(|call| CutOff { call, sent })
+        };
+        calls.into_iter().filter_map(cut_off).collect()
+    }
+
+    /// Abandons each call whose deadline passes, as `split` does. Cancel safe.
+    pub(crate) async fn expire(&self, mut split: impl FnMut(C) -> R) -> Infallible {
+        let passed = |now| self.slots.lock().deadlines.take(now);
         watch(
             &self.sooner,
-            || self.waiting().deadlines.next(),
+            || self.slots.lock().deadlines.next(),
             |now| {
-                while let Some(id) = over(now) {
-                    if let Some(left) = self.withdraw(id) {
-                        late(left);
-                    }
+                while let Some(id) = passed(now) {
+                    self.abandon(id, |call| ((), split(call)));
                 }
             },
         )
@@ -157,109 +192,35 @@ impl<C> InFlightCalls<C> {
     }
 }
 
-impl<C> Waiting<C> {
-    fn take(&mut self, id: MuxId) -> Option<Slot<C>> {
-        slot(&self.calls, id)?;
+impl<C, R> CallSlots<C, R> {
+    fn get_mut(&mut self, id: MuxId) -> Option<&mut CallSlot<C, R>> {
+        let generation = generation(id);
+        self.calls.get_mut(key(id)).filter(|slot| slot.generation == generation)
+    }
+
+    fn take(&mut self, id: MuxId) -> Option<CallSlot<C, R>> {
+        self.get_mut(id)?;
         self.calls.try_remove(key(id))
     }
 }
 
-fn slot<C>(calls: &Slab<Slot<C>>, id: MuxId) -> Option<&Slot<C>> {
-    let generation = (id >> 32) as u32;
-    calls.get(key(id)).filter(|slot| slot.generation == generation)
+fn is_waiting<C, R>(calls: &Slab<CallSlot<C, R>>, id: MuxId) -> bool {
+    let slot = calls.get(key(id)).filter(|slot| slot.generation == generation(id));
+    slot.is_some_and(|slot| slot.waiting.is_some())
 }
 
 fn id(generation: u32, key: usize) -> MuxId {
-    // There are fewer slots than a mux's limit.
+    // There are fewer slots than the limit, which is a `u32`.
     u64::from(generation) << 32 | key as u64
+}
+
+fn generation(id: MuxId) -> u32 {
+    (id >> 32) as u32
 }
 
 fn key(id: MuxId) -> usize {
     (id & u64::from(u32::MAX)) as usize
 }
 
-/// Hands each message that arrives to `each`, `first` being what has come already, until that or
-/// the stream fails. It waits for `ready` before it reads any further: whoever asks without
-/// listening is not to fill this side's memory.
-pub(crate) async fn read_messages<R: Future<Output = ()>>(
-    recv: &mut RecvHalf,
-    first: &[u8],
-    mut ready: impl FnMut() -> R,
-    mut each: impl FnMut(MuxId, Bytes) -> Result<(), Malformed>,
-) -> FrameError {
-    let mut buffer = MuxBuffer::default();
-    buffer.push(first);
-    loop {
-        loop {
-            let handled = match buffer.next() {
-                Ok(Some((id, frames))) => each(id, frames),
-                Ok(None) => break,
-                Err(cause) => Err(cause),
-            };
-            if let Err(cause) = handled {
-                return FrameError::Malformed(cause);
-            }
-        }
-        ready().await;
-        match recv.read().await {
-            Ok(Some(chunks)) => chunks.iter().for_each(|chunk| buffer.push(chunk)),
-            // No end of a mux ends a call well.
-            Ok(None) => return FrameError::Broken(Broken::Local),
-            Err(broken) => return FrameError::Broken(broken),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn put(_: &&str, _: &mut Vec<u8>) -> Result<(), Infallible> {
-        Ok(())
-    }
-
-    #[test]
-    fn an_answer_that_comes_too_late_is_nobodys() {
-        let mux = InFlightCalls::new(2);
-        let one = mux.submit("one", None, put).unwrap();
-        let left = mux.withdraw(one).unwrap();
-        assert!(left.call == "one" && left.sent, "its message is written all the same");
-        let two = mux.submit("two", None, put).unwrap();
-        assert_eq!(key(one), key(two), "the slot is used again");
-        assert_eq!((mux.take(one), mux.withdraw(one).is_none()), (None, true));
-        assert_eq!((mux.take(two), mux.take(two)), (Some("two"), None));
-    }
-
-    #[test]
-    fn a_lane_that_is_full_or_over_declines() {
-        let mux = InFlightCalls::new(1);
-        mux.submit("one", None, put).unwrap();
-        assert!(matches!(mux.submit("two", None, put), Err(Declined::Busy("two"))));
-        let left = mux.close();
-        assert!(left.len() == 1 && !left[0].sent && left[0].call == "one");
-        assert!(matches!(mux.submit("three", None, put), Err(Declined::Busy("three"))));
-        let mux = InFlightCalls::new(1);
-        let fails = |_: &&str, out: &mut Vec<u8>| {
-            out.push(7);
-            Err("too long")
-        };
-        assert!(matches!(mux.submit("a", None, fails), Err(Declined::Unwritten("a", "too long"))));
-        assert_eq!(mux.out().backlog(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn each_call_is_over_at_its_deadline_unless_it_ended_before() {
-        use std::time::Duration;
-        let mux = InFlightCalls::new(10);
-        let at = |seconds| Some(Instant::now() + Duration::from_secs(seconds));
-        let three = mux.submit("three", at(3), put).unwrap();
-        mux.submit("two", at(2), put).unwrap();
-        mux.submit("never", None, put).unwrap();
-        mux.submit("four", at(4), put).unwrap();
-        mux.take(three).unwrap();
-        let mut late = Vec::new();
-        let expiring = mux.expire(|left| late.push(left.call));
-        assert!(tokio::time::timeout(Duration::from_secs(10), expiring).await.is_err());
-        assert_eq!(late, ["two", "four"]);
-    }
-}
+mod tests;

@@ -22,7 +22,7 @@ use crate::wire::limits::{IDLE_TIMEOUT, MAX_OVERFLOWS, MAX_STREAM_WINDOW};
 /// packets whenever a few megabytes are under way.
 const SOCKET_BUFFER: usize = 4 << 20;
 
-/// Streams that a peer has open beside its calls: the control stream and a mux.
+/// Streams that a peer has open beside its calls: the control stream and a multiplexed stream.
 const FOR_GOOD: u32 = 2;
 
 /// What a peer may send in all before it has proven who it is, in bytes.
@@ -242,7 +242,7 @@ fn listening_transport(path: Path) -> TransportConfig {
 fn dialling_transport(path: Path, streams: u32) -> TransportConfig {
     let mut config = common_transport(path);
     config
-        // Beside the calls, the gateway has a mux open at a node; at a client it opens nothing.
+        // Beside the calls, the gateway has a multiplexed stream at a node; at a client it opens nothing.
         .max_concurrent_bidi_streams(credit(streams, streams.min(1)))
         .max_concurrent_uni_streams(VarInt::from_u32(MAX_OVERFLOWS))
         .receive_window(varint(FIRST_WINDOW));

@@ -2,19 +2,28 @@
 
 use quinn::VarInt;
 
+use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind, Executed};
 
-/// The code that stands for `kind` and `executed` in RESET_STREAM, STOP_SENDING and
-/// CONNECTION_CLOSE: `kind * 4 + executed`.
-///
-/// Application codes are ours to choose (RFC 9000, section 20.2).
-pub(crate) fn code(kind: ErrorKind, executed: Executed) -> VarInt {
+/// The code that stands for `kind` in RESET_STREAM, STOP_SENDING and CONNECTION_CLOSE. It proves
+/// nothing about whether a function has run.
+pub(crate) fn code(kind: ErrorKind) -> VarInt {
+    encode(kind, Evidence::Sent.executed())
+}
+
+/// The code that stands for `error`.
+pub(crate) fn code_of(error: &Error) -> VarInt {
+    encode(error.kind(), error.executed())
+}
+
+/// `kind * 4 + executed`. Application codes are ours to choose (RFC 9000, section 20.2).
+fn encode(kind: ErrorKind, executed: Executed) -> VarInt {
     VarInt::from_u32(u32::from(kind.code()) * 4 + u32::from(executed.code()))
 }
 
 /// The code of a party that no longer wants a call.
 pub(crate) fn cancelled() -> VarInt {
-    code(ErrorKind::Cancelled, Executed::Maybe)
+    code(ErrorKind::Cancelled)
 }
 
 /// What a peer's code stands for.
@@ -25,7 +34,7 @@ pub(crate) fn read(code: VarInt) -> (ErrorKind, Executed) {
     let code = code.into_inner();
     match ErrorKind::from_code(code / 4) {
         Some(kind) => (kind, Executed::from_code((code % 4) as u8)),
-        None => (ErrorKind::Cancelled, Executed::Maybe),
+        None => (ErrorKind::Cancelled, Evidence::Sent.executed()),
     }
 }
 
@@ -63,7 +72,7 @@ mod tests {
     fn codes_survive() {
         for &kind in ErrorKind::ALL {
             for executed in [Executed::No, Executed::Maybe, Executed::Yes] {
-                assert_eq!(read(code(kind, executed)), (kind, executed));
+                assert_eq!(read(encode(kind, executed)), (kind, executed));
             }
         }
         assert_eq!(read(VarInt::from_u32(0)), (ErrorKind::Cancelled, Executed::Maybe));

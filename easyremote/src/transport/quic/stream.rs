@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use quinn::VarInt;
 
-use crate::error::{Error, ErrorKind, Executed};
+use crate::error::{Error, ErrorKind};
 use crate::transport::quic::reset;
 use crate::transport::quic::windows::{ReceiveWindow, SendWindow, StreamWindows};
 use crate::wire::bytes::Malformed;
@@ -27,10 +27,10 @@ pub(crate) enum Broken {
 
 impl Broken {
     /// The code to pass the news on with.
-    pub(crate) fn code(&self, kind: ErrorKind, executed: Executed) -> VarInt {
+    pub(crate) fn code(&self, kind: ErrorKind) -> VarInt {
         match self {
             Self::Peer(code) => *code,
-            Self::Connection(_) | Self::Local => reset::code(kind, executed),
+            Self::Connection(_) | Self::Local => reset::code(kind),
         }
     }
 
@@ -88,7 +88,7 @@ pub(crate) fn halves(
 pub(crate) struct SendHalf {
     inner: quinn::SendStream,
     ended: bool,
-    /// None for control streams and muxes.
+    /// None for control streams and multiplexed ones.
     credit: Option<SendWindow>,
 }
 
@@ -105,9 +105,14 @@ impl SendHalf {
         Self { inner, ended: false, credit: Some(credit) }
     }
 
-    /// Turns the half into one from [`new`](Self::new): its stream has turned out to be a mux.
+    /// Turns the half into one from [`new`](Self::new): its stream has turned out to be a multiplexed stream.
     pub(crate) fn lift(&mut self) {
         self.credit = None;
+    }
+
+    /// QUIC's id of the stream.
+    pub(crate) fn id(&self) -> u64 {
+        self.inner.id().into()
     }
 
     /// Writes everything. Waits while the peer's window is full.
@@ -224,7 +229,7 @@ impl Future for Stopped {
 pub(crate) struct RecvHalf {
     inner: quinn::RecvStream,
     ended: bool,
-    /// None for control streams and muxes.
+    /// None for control streams and multiplexed ones.
     credit: Option<ReceiveWindow>,
 }
 
@@ -238,7 +243,7 @@ const READ_BYTES: usize = 48 << 10;
 
 impl RecvHalf {
     /// A half whose sender is held back by nothing but QUIC's own window: that of a control stream
-    /// or a mux.
+    /// or a multiplexed stream.
     pub(crate) fn new(inner: quinn::RecvStream) -> Self {
         Self { inner, ended: false, credit: None }
     }
@@ -249,7 +254,7 @@ impl RecvHalf {
         Self { inner, ended: false, credit: Some(credit) }
     }
 
-    /// Turns the half into one from [`new`](Self::new): its stream has turned out to be a mux.
+    /// Turns the half into one from [`new`](Self::new): its stream has turned out to be a multiplexed stream.
     pub(crate) fn lift(&mut self) {
         self.credit = None;
     }

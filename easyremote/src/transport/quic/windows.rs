@@ -13,10 +13,11 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use quinn::VarInt;
 
 use crate::wire::limits::{GROWN_WINDOWS, MAX_STREAM_WINDOW, STREAM_WINDOW};
@@ -58,7 +59,7 @@ impl Default for WindowState {
 }
 
 /// The window of a connection is moved on for so many streams at a time, of which it has room for so
-/// many more than there are: 8 MiB, half of it for a mux, which has no credit.
+/// many more than there are: 8 MiB, half of it for a multiplexed stream, which has no credit.
 const AHEAD: u64 = 32;
 
 /// The window of a connection whose peer has been let in, at first: 18 MiB.
@@ -88,7 +89,7 @@ impl StreamWindows {
     }
 
     fn state(&self) -> MutexGuard<'_, WindowState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Notes that the peer lets this side have sent so much on a stream.

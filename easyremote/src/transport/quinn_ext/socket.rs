@@ -10,10 +10,11 @@ use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use parking_lot::{Mutex, MutexGuard};
 use quinn::udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncTimer, AsyncUdpSocket, TokioRuntime, UdpPoller};
 use tokio::io::Interest;
@@ -60,7 +61,7 @@ impl Socket {
     }
 
     fn full(&self) -> MutexGuard<'_, Option<Arc<AsyncFd<UdpSocket>>>> {
-        self.full.lock().unwrap_or_else(PoisonError::into_inner)
+        self.full.lock()
     }
 
     /// Has the socket watched for room if there was none for what was to be `sent`.

@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::*;
+use crate::error::Executed;
 use crate::node::Node;
 use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::Identity;

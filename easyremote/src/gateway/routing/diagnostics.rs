@@ -1,29 +1,41 @@
 //! Why a call cannot run, in words that say what there is instead.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
-use crate::gateway::needs::unable;
-use crate::gateway::table::{Route, Table, matches};
+use crate::gateway::policy::access::Access;
+use crate::gateway::routing::table::{Route, RoutingTable};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 use crate::wire::limits::MAX_WAITING;
 
-impl Table {
-    /// Why there is no node that takes the call, now or later.
-    pub(super) fn explain(&self, header: &CallHeader) -> Error {
+/// What explains the failure of a call.
+#[derive(Debug)]
+pub(crate) struct Diagnosis<'a, H> {
+    pub(crate) table: &'a RoutingTable<H>,
+    pub(crate) access: &'a Access,
+    /// The functions that are offered now, in order.
+    pub(crate) names: &'a BTreeSet<String>,
+    /// Whether the function was ever offered: tells "not now" from "never heard of".
+    pub(crate) is_known: bool,
+}
+
+impl<H> Diagnosis<'_, H> {
+    /// Explains why no node takes the call, now or later.
+    pub(crate) fn explain(&self, header: &CallHeader) -> Error {
         let name = &header.function;
-        let function = self.index.function(name);
-        let routes: Vec<&Route> = function.map_or_else(Vec::new, |it| it.routes.values().collect());
-        let Some(&any) = routes.first() else {
-            let kind = match self.known.contains_key(name) {
+        let function = self.table.function(name);
+        let routes = function.map_or(&[][..], |function| &function.routes);
+        let Some(any) = routes.first() else {
+            let kind = match self.is_known {
                 true => ErrorKind::NoNode,
                 false => ErrorKind::NoSuchFunction,
             };
             let text = format!("no node offers `{name}`; {}", self.summary(header));
             return Error::new(kind, text);
         };
-        let Some(route) = routes.iter().find(|route| matches(route.offer(), header)) else {
+        let Some(route) = routes.iter().find(|route| route.matches(header)) else {
             return mismatch(header, any);
         };
         if let Some(first) = routes.iter().find(|route| route.fits(header)) {
@@ -35,21 +47,21 @@ impl Table {
             let text = format!("node `{id}` {what}, and no other offers `{name}`");
             return Error::new(kind, text).with_node(id);
         }
-        if let Some(error) = unable(header, &routes) {
+        if let Some(error) = lacking_tags(header, routes) {
             return error;
         }
         let ids = routes.iter().map(|route| route.node.id());
         let text = format!(
             "`{name}` is offered by {}, but not by a node that the call asks for: {}",
             list(ids),
-            wish(header)
+            requirements(header)
         );
         Error::new(ErrorKind::NoNode, text).with_node(route.node.id())
     }
 
-    /// What there is for who makes this call.
+    /// Sums up what the caller could call.
     fn summary(&self, header: &CallHeader) -> String {
-        let n = self.nodes.len();
+        let n = self.table.n_nodes();
         if n == 0 {
             return "no node is connected".to_owned();
         }
@@ -63,7 +75,7 @@ impl Table {
 }
 
 /// The error of a call for which there is no room, not even to wait.
-pub(super) fn no_room(function: &str) -> Error {
+pub(crate) fn no_room(function: &str) -> Error {
     let text = format!(
         "every node that offers `{function}` is busy with all it takes, and {MAX_WAITING} calls of \
          it wait already"
@@ -71,7 +83,7 @@ pub(super) fn no_room(function: &str) -> Error {
     Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100))
 }
 
-fn mismatch(header: &CallHeader, route: &Route) -> Error {
+fn mismatch<H>(header: &CallHeader, route: &Route<H>) -> Error {
     let (name, offer) = (&header.function, route.offer());
     if offer.kind != header.kind {
         let hint = match offer.kind {
@@ -93,17 +105,38 @@ fn mismatch(header: &CallHeader, route: &Route) -> Error {
     Error::new(ErrorKind::SignatureMismatch, text).with_node(route.node.id())
 }
 
-fn wish(header: &CallHeader) -> String {
+/// The error of a call for which there would be nodes, if only they had the tags that the function
+/// needs; `None` if that is not what is missing.
+fn lacking_tags<H>(header: &CallHeader, routes: &[Route<H>]) -> Option<Error> {
+    let asked_for = |route: &&Route<H>| route.matches(header) && route.node.fits(header);
+    let routes: Vec<&Route<H>> = routes.iter().filter(asked_for).collect();
+    let first = routes.first()?;
+    let lack = |route: &&Route<H>| {
+        let (tags, needs) = (route.node.tags(), route.offer().needs.iter());
+        let lacking: Vec<_> = needs.filter(|tag| !tags.contains(tag)).map(String::as_str).collect();
+        let noun = if lacking.len() == 1 { "the tag" } else { "the tags" };
+        format!("node `{}` lacks {noun} {}", route.node.id(), list(lacking.into_iter()))
+    };
+    let text = format!(
+        "no node that offers `{}` has the tags that it needs: {}; give a node a tag with \
+         `Node::builder(..).tag(\"..\")` or `Node::set_tags`",
+        header.function,
+        routes.iter().take(SHOWN).map(lack).collect::<Vec<_>>().join(", ")
+    );
+    Some(Error::new(ErrorKind::NoNode, text).with_node(first.node.id()))
+}
+
+fn requirements(header: &CallHeader) -> String {
     let on = header.wish.on.iter().map(|id| format!("node `{id}`"));
     let tags = header.wish.tags.iter().map(|tag| format!("tag `{tag}`"));
     on.chain(tags).collect::<Vec<_>>().join(", ")
 }
 
 /// Most names in one text.
-pub(super) const SHOWN: usize = 8;
+const SHOWN: usize = 8;
 
-/// The first few of some names, quoted, and how many more there are.
-pub(super) fn list<'a>(mut names: impl ExactSizeIterator<Item = &'a str>) -> String {
+/// Quotes the first few of some names, and says how many more there are.
+fn list<'a>(mut names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let first = names.by_ref().take(SHOWN);
     let mut text: Vec<String> = first.map(|name| format!("`{name}`")).collect();
     if names.len() > 0 {

@@ -1,0 +1,139 @@
+//! When the time of calls is over.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::convert::Infallible;
+use std::future::{Future, pending};
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+/// The deadline passed before a future was ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeadlinePassed;
+
+/// Waits for `future` until `deadline`, or without limit if there is none.
+///
+/// A future that is ready counts, also at a time after the deadline.
+///
+/// # Cancel safety
+/// As for `future`.
+pub(crate) async fn within<F: Future>(
+    deadline: Option<Instant>,
+    future: F,
+) -> Result<F::Output, DeadlinePassed> {
+    tokio::select! {
+        biased;
+        output = future => Ok(output),
+        () = passes(deadline) => Err(DeadlinePassed),
+    }
+}
+
+/// Resolves at `deadline`; never, if there is none.
+pub(crate) async fn passes(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+/// Whether `deadline` has passed.
+pub(crate) fn has_passed(deadline: Option<Instant>) -> bool {
+    // Most calls have none, and need no clock.
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
+}
+
+/// The deadlines of many calls, by key. A call that ends before its deadline need not be removed.
+#[derive(Debug)]
+pub(crate) struct Deadlines<K> {
+    heap: BinaryHeap<Reverse<(Instant, K)>>,
+}
+
+impl<K: Ord> Default for Deadlines<K> {
+    fn default() -> Self {
+        Self { heap: BinaryHeap::new() }
+    }
+}
+
+impl<K: Ord + Copy> Deadlines<K> {
+    /// Adds a call, and returns whether its deadline is the next one now.
+    ///
+    /// `n_live` calls are still there, and `is_live` tells them from the others, which are removed
+    /// as soon as they are more than half: many short calls with distant deadlines cost little.
+    pub(crate) fn add(
+        &mut self,
+        deadline: Instant,
+        key: K,
+        n_live: usize,
+        is_live: impl Fn(K) -> bool,
+    ) -> bool {
+        if self.heap.len() > 2 * n_live + 64 {
+            self.heap.retain(|Reverse((_, key))| is_live(*key));
+        }
+        let first = self.next().is_none_or(|next| deadline < next);
+        self.heap.push(Reverse((deadline, key)));
+        first
+    }
+
+    /// The next deadline.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse((deadline, _))| *deadline)
+    }
+
+    /// Removes and returns a call whose deadline has passed by `now`.
+    pub(crate) fn take(&mut self, now: Instant) -> Option<K> {
+        if self.next()? > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse((_, key))| key)
+    }
+}
+
+/// Runs `passed` whenever the deadline that `next` returns has passed, and looks at `next` again
+/// when `sooner` is notified. Cancel safe.
+pub(crate) async fn watch(
+    sooner: &Notify,
+    next: impl Fn() -> Option<Instant>,
+    mut passed: impl FnMut(Instant),
+) -> Infallible {
+    loop {
+        tokio::select! {
+            () = passes(next()) => passed(Instant::now()),
+            () = sooner.notified() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn calls_are_over_in_order_and_those_that_ended_are_swept_out() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let mut deadlines = Deadlines::default();
+        assert!(deadlines.add(at(5), 5, 0, |_| true));
+        assert!(deadlines.add(at(3), 3, 1, |_| true));
+        assert!(!deadlines.add(at(4), 4, 2, |_| true));
+        assert_eq!(deadlines.take(at(2)), None);
+        assert_eq!((deadlines.take(at(4)), deadlines.take(at(4))), (Some(3), Some(4)));
+        for key in 0..10_000 {
+            deadlines.add(at(100), key, 1, |live| live == key || live == 5);
+            assert!(deadlines.heap.len() <= 2 + 64 + 1);
+        }
+        assert_eq!(deadlines.take(at(5)), Some(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_ready_counts_and_what_is_not_ends_at_the_deadline() {
+        let now = Instant::now();
+        assert_eq!(within(Some(now), async { 1 }).await, Ok(1));
+        let never = within(Some(now + Duration::from_secs(1)), pending::<()>());
+        assert_eq!(never.await, Err(DeadlinePassed));
+        assert_eq!(now.elapsed(), Duration::from_secs(1));
+        assert!(has_passed(Some(now)) && !has_passed(None));
+    }
+}

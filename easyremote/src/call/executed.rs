@@ -1,0 +1,85 @@
+//! What [`Executed`] means, and every rule that decides it.
+//!
+//! `No` is a proof, so it may only follow from what the party that says it has seen itself. The
+//! proofs rest on four facts:
+//!
+//! 1. **A node starts nothing before it has the last byte of the arguments.** A party that has not
+//!    given that byte to QUIC knows that nobody has started the function: [`Evidence::NotSent`].
+//! 2. **A node decides in one step whether a function starts** (`CallTable::begin`). What is given
+//!    up, late or refused before that step never starts: [`Evidence::NotStarted`].
+//! 3. **Only a function that has started causes a frame other than `Error`.** Whoever has seen one
+//!    knows that it ran: [`Evidence::Answered`].
+//! 4. **A node rejects the id of a call that it has started before**, unless its function is
+//!    `idempotent`, so that a repetition on the way starts nothing either.
+//!
+//! Between the first fact and the third nothing is known: [`Evidence::Sent`]. A reset that carries
+//! no word of its own proves nothing, and counts as `Sent`.
+//!
+//! A call with several attempts has the strongest evidence of all of them: [`Executed::or`].
+
+use crate::error::{Error, Executed};
+
+/// What is known about whether the function of a call runs, in the order in which it becomes known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Evidence {
+    /// QUIC has not been given all of the call.
+    NotSent,
+    /// The node has the call, and its function will not start.
+    NotStarted,
+    /// All of the call has left, or the function has started without ending by itself.
+    Sent,
+    /// Something exists that only a function that has started can have caused.
+    Answered,
+}
+
+impl Evidence {
+    /// What it proves.
+    pub(crate) const fn executed(self) -> Executed {
+        match self {
+            Self::NotSent | Self::NotStarted => Executed::No,
+            Self::Sent => Executed::Maybe,
+            Self::Answered => Executed::Yes,
+        }
+    }
+
+    /// For a party that sends a call: whether QUIC has taken all of it.
+    pub(crate) const fn of_sending(all: bool) -> Self {
+        if all { Self::Sent } else { Self::NotSent }
+    }
+
+    /// For a node: whether the function has started.
+    pub(crate) const fn of_start(started: bool) -> Self {
+        if started { Self::Sent } else { Self::NotStarted }
+    }
+
+    /// This, or `Answered` if `answered`.
+    pub(crate) const fn or_answered(self, answered: bool) -> Self {
+        if answered { Self::Answered } else { self }
+    }
+}
+
+impl Error {
+    /// Says whether the function may have run, from what is known.
+    pub(crate) fn with_evidence(self, evidence: Evidence) -> Self {
+        self.with_executed(evidence.executed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_evidence_never_weakens_what_is_known() {
+        let all = [Evidence::NotSent, Evidence::NotStarted, Evidence::Sent, Evidence::Answered];
+        assert!(all.is_sorted());
+        for (i, earlier) in all.iter().enumerate() {
+            for later in &all[i..] {
+                let (before, after) = (earlier.executed(), later.executed());
+                assert_eq!(before.or(after), after, "{earlier:?}, then {later:?}");
+            }
+            assert_eq!(earlier.or_answered(true), Evidence::Answered);
+            assert_eq!(earlier.or_answered(false), *earlier);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The way to a node, and the permits of calls that nobody waits for any more.
+//!
+//! A permit stands for a place at the node, so it must not be free before the place is. Where a call
+//! has been answered, the place is free: a node answers no earlier. Where its caller has left, the
+//! function may run on: then the permit is kept until the node says that the place is free. It does
+//! that on the multiplexed stream with a message without frames, and for a call on a stream of its
+//! own with `Released`, for which the gateway asks with `Abandoned`.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::gateway::GatewayState;
+use crate::gateway::relay::node_mux::NodeMux;
+use crate::gateway::routing::{CallPermit, NodeHandle};
+use crate::transport::quic::windows::StreamWindows;
+
+/// A permit to run a call at a node of this gateway.
+pub(in crate::gateway) type NodePermit = CallPermit<NodeLink>;
+
+/// The connection of a node, and what all calls on it share.
+#[derive(Debug)]
+pub(in crate::gateway) struct NodeLink {
+    pub(super) connection: quinn::Connection,
+    /// For the streams of `connection`.
+    pub(super) windows: Arc<StreamWindows>,
+    /// For small calls; set once the node is registered.
+    mux: OnceLock<Arc<NodeMux>>,
+    /// By QUIC's id of the stream; `None` once the session has ended.
+    unreleased: Mutex<Option<HashMap<u64, UnreleasedCall>>>,
+    /// Calls that a caller has given up and whose places are not free, by caller. A caller is refused
+    /// further calls at this node while they are as many as it may have in flight: it gains nothing by
+    /// giving calls up, and a node that never releases its places costs callers only this node.
+    given_up: Mutex<HashMap<u64, u32>>,
+    /// Streams whose calls have been abandoned, for the session to tell the node. Not bounded by
+    /// itself: each has a permit.
+    abandoned: mpsc::UnboundedSender<u64>,
+}
+
+/// What is kept of a call that nobody waits for, until its place at the node is free.
+#[derive(Debug)]
+pub(in crate::gateway) struct UnreleasedCall {
+    permit: NodePermit,
+    /// The number of the connection that made it.
+    caller: u64,
+    _counted: CountedCall,
+}
+
+impl UnreleasedCall {
+    pub(super) fn new(permit: NodePermit, caller: u64, counted: CountedCall) -> Self {
+        *permit.node().handle().given_up.lock().entry(caller).or_default() += 1;
+        Self { permit, caller, _counted: counted }
+    }
+}
+
+impl Drop for UnreleasedCall {
+    fn drop(&mut self) {
+        let mut given_up = self.permit.node().handle().given_up.lock();
+        if let Entry::Occupied(mut of_caller) = given_up.entry(self.caller) {
+            *of_caller.get_mut() -= 1;
+            if *of_caller.get() == 0 {
+                of_caller.remove();
+            }
+        }
+    }
+}
+
+/// Counts a call at the gateway as long as it lives.
+#[derive(Debug)]
+pub(super) struct CountedCall(Arc<GatewayState>);
+
+impl CountedCall {
+    pub(super) fn new(state: &Arc<GatewayState>) -> Self {
+        state.counters.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(state.clone())
+    }
+}
+
+impl Drop for CountedCall {
+    fn drop(&mut self) {
+        self.0.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl NodeLink {
+    /// `abandoned` hears of the streams whose calls have been abandoned.
+    pub(in crate::gateway) fn new(
+        connection: quinn::Connection,
+        windows: Arc<StreamWindows>,
+        abandoned: mpsc::UnboundedSender<u64>,
+    ) -> Self {
+        let unreleased = Mutex::new(Some(HashMap::new()));
+        let (mux, given_up) = (OnceLock::new(), Mutex::default());
+        Self { connection, windows, mux, unreleased, given_up, abandoned }
+    }
+
+    pub(in crate::gateway) fn connection(&self) -> &quinn::Connection {
+        &self.connection
+    }
+
+    /// Calls that `caller` has given up and whose places are not free.
+    pub(super) fn given_up_by(&self, caller: u64) -> u32 {
+        self.given_up.lock().get(&caller).copied().unwrap_or(0)
+    }
+
+    pub(super) fn mux(&self) -> Option<Arc<NodeMux>> {
+        self.mux.get().cloned()
+    }
+
+    /// Sends small calls by `mux` from now on.
+    pub(in crate::gateway) fn set_mux(&self, mux: Arc<NodeMux>) {
+        // A session registers once.
+        let _ = self.mux.set(mux);
+    }
+
+    /// Abandons the call on `stream`: its permit is kept until the node has released its place.
+    pub(super) fn abandon(&self, stream: u64, call: UnreleasedCall) {
+        // Kept before the node is asked, so that its answer finds it.
+        let kept = match &mut *self.unreleased.lock() {
+            Some(unreleased) => unreleased.insert(stream, call).is_none(),
+            // Nothing runs at a node that has left; the permit is dropped below, without the lock.
+            None => false,
+        };
+        if kept {
+            // The session that hears of it may have ended: then `close` follows.
+            let _ = self.abandoned.send(stream);
+        }
+    }
+
+    /// The place of the call on `stream` is free.
+    pub(in crate::gateway) fn release(&self, stream: u64) {
+        // Dropped without the lock: the permit may go to a call that waits.
+        let call = self.unreleased.lock().as_mut().and_then(|calls| calls.remove(&stream));
+        drop(call);
+    }
+
+    /// The session has ended, and all calls with it.
+    pub(in crate::gateway) fn close(&self) {
+        let unreleased = self.unreleased.lock().take();
+        drop(unreleased);
+    }
+}
+
+impl NodeHandle for NodeLink {
+    fn is_closed(&self) -> bool {
+        self.connection.close_reason().is_some()
+    }
+}

@@ -1,0 +1,36 @@
+//! What the end of a call says about the node that ran it.
+
+use crate::error::ErrorKind;
+use crate::gateway::relay::node_link::NodePermit;
+use crate::wire::frame::FrameKind;
+use crate::wire::scanner::FrameScanner;
+
+/// Records the outcome of a call whose answer is complete.
+pub(super) fn record_answer(permit: &NodePermit, answer: &FrameScanner) {
+    match (answer.last_frame(), answer.error()) {
+        (Some(FrameKind::Body | FrameKind::End), _) => permit.succeeded(),
+        (Some(FrameKind::Fault), _) => permit.failed(),
+        (_, Some(kind)) => record_error(permit, kind),
+        _ => {}
+    }
+}
+
+/// Returns whether an answer has begun that is no failure: only its time says how fast the node is.
+pub(super) fn has_answered(answer: &FrameScanner) -> bool {
+    let fails = |kind| matches!(kind, FrameKind::Error | FrameKind::Fault);
+    answer.last_frame().is_some_and(|kind| !fails(kind))
+}
+
+/// Records the outcome of a call that ended with an error of the function or of the node.
+pub(super) fn record_error(permit: &NodePermit, kind: ErrorKind) {
+    if is_failure_of_node(kind) {
+        permit.failed();
+    }
+}
+
+/// Whether an error says something about the node, rather than about the call: wrong arguments,
+/// missed deadlines and cancelled calls are the caller's, wherever they run.
+fn is_failure_of_node(kind: ErrorKind) -> bool {
+    use ErrorKind::{Failed, NodeLost, Overloaded, Panicked, Protocol};
+    matches!(kind, Failed | NodeLost | Overloaded | Panicked | Protocol)
+}

@@ -1,0 +1,83 @@
+//! A call's permit to run at a node.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use crate::gateway::routing::balancer::Chosen;
+use crate::gateway::routing::node::{NodeHandle, RoutedNode};
+use crate::gateway::routing::router::Router;
+use crate::gateway::routing::table::Route;
+
+/// A call's permit to run at a node. Dropping it frees the slot, and gives it to a waiting call if
+/// there is one.
+///
+/// Its outcome is recorded once, by [`succeeded`](Self::succeeded) or [`failed`](Self::failed), and
+/// neither if the outcome says nothing about the node: the call was cancelled, its deadline passed,
+/// or its caller made a mistake.
+#[derive(Debug)]
+pub(crate) struct CallPermit<H: NodeHandle> {
+    router: Arc<Router<H>>,
+    route: Route<H>,
+    is_probe: bool,
+    acquired: Duration,
+    /// [`ANSWERED`] and [`RECORDED`].
+    recorded: AtomicU8,
+}
+
+/// The latency is recorded.
+const ANSWERED: u8 = 1;
+/// The outcome is recorded.
+const RECORDED: u8 = 2;
+
+impl<H: NodeHandle> CallPermit<H> {
+    pub(crate) fn new(router: Arc<Router<H>>, chosen: Chosen<H>) -> Self {
+        let (acquired, Chosen { route, is_probe }) = (router.clock().now(), chosen);
+        Self { router, route, is_probe, acquired, recorded: AtomicU8::new(0) }
+    }
+
+    pub(crate) fn node(&self) -> &RoutedNode<H> {
+        &self.route.node
+    }
+
+    /// The node, for whoever outlives the permit.
+    pub(crate) fn shared_node(&self) -> Arc<RoutedNode<H>> {
+        self.route.node.clone()
+    }
+
+    /// Records that the node has begun to answer with something else than an error: how long that
+    /// took counts as the latency of a stream, whose items may come for days.
+    pub(crate) fn answered(&self) {
+        if self.recorded.fetch_or(ANSWERED, Ordering::Relaxed) & ANSWERED == 0 {
+            let now = self.router.clock().now();
+            self.route.offered().latency.record(now.saturating_sub(self.acquired), now);
+        }
+    }
+
+    /// Records that the function has returned a value.
+    pub(crate) fn succeeded(&self) {
+        self.answered();
+        if self.recorded.fetch_or(RECORDED, Ordering::Relaxed) & RECORDED == 0 {
+            self.router.record_success(&self.route.node, self.index(), self.is_probe);
+        }
+    }
+
+    /// Records that the function has failed, or the node has.
+    pub(crate) fn failed(&self) {
+        if self.recorded.fetch_or(RECORDED, Ordering::Relaxed) & RECORDED == 0 {
+            self.router.record_failure(&self.route.node, self.index(), self.is_probe);
+        }
+    }
+
+    fn index(&self) -> usize {
+        self.route.index as usize
+    }
+}
+
+impl<H: NodeHandle> Drop for CallPermit<H> {
+    fn drop(&mut self) {
+        // First the slot, then the waiting calls: see "No wake-up is lost" at the router.
+        self.route.node.release(self.index());
+        self.router.dispatch_waiting(&self.route.node);
+    }
+}

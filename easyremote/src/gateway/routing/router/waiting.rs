@@ -1,0 +1,171 @@
+//! Calls that wait for a permit, and who gives it to them.
+//!
+//! Why no wake-up is lost is shown at [`Router`].
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::error::Error;
+use crate::gateway::routing::diagnostics::no_room;
+use crate::gateway::routing::node::{NodeHandle, RoutedNode};
+use crate::gateway::routing::queue::WaitingCall;
+use crate::gateway::routing::router::permit::CallPermit;
+use crate::gateway::routing::router::{Router, RouterState};
+use crate::gateway::routing::table::Route;
+use crate::wire::header::CallHeader;
+
+/// The outcome of a look for a node.
+pub(super) enum RouteDecision<'a, H: NodeHandle> {
+    /// The call can run.
+    Now(CallPermit<H>),
+    /// It can run when one of the nodes has room; it is in the queue.
+    Later(QueuedCall<'a, H>),
+    /// No node can run it, now or later.
+    Unroutable(Error),
+}
+
+/// A call in the queue. Dropping it ends the wait.
+pub(super) struct QueuedCall<'a, H: NodeHandle> {
+    router: &'a Router<H>,
+    function: &'a str,
+    caller: u64,
+    ticket: u64,
+    granted: oneshot::Receiver<Result<CallPermit<H>, Error>>,
+}
+
+impl<H: NodeHandle> Drop for QueuedCall<'_, H> {
+    fn drop(&mut self) {
+        let was_there = self.router.lock().queues.remove(self.function, self.caller, self.ticket);
+        // Whoever takes a call out of the queue counts it no more, so it is counted down once. A
+        // permit that has been granted meanwhile is in the channel, and dropped with it.
+        self.router.waiting.fetch_sub(u64::from(was_there), Ordering::SeqCst);
+    }
+}
+
+impl<H: NodeHandle> Router<H> {
+    /// Waits until a permit is granted.
+    pub(super) async fn granted(
+        self: &Arc<Self>,
+        mut queued: QueuedCall<'_, H>,
+    ) -> Result<CallPermit<H>, Error> {
+        let granted = loop {
+            if !self.outliers.enabled {
+                break (&mut queued.granted).await;
+            }
+            // The call may wait for one node while the time of another one that is avoided ends,
+            // which nothing announces.
+            match timeout(self.outliers.base_ejection, &mut queued.granted).await {
+                Ok(granted) => break granted,
+                Err(_) => self.dispatch_to_avoided(queued.function),
+            }
+        };
+        // Whoever takes a call out of its queue says why.
+        granted.unwrap_or_else(|_| Err(no_room(queued.function)))
+    }
+
+    /// Looks for a node under the lock, and puts the call into the queue if none has room.
+    pub(super) fn decide<'a>(
+        self: &'a Arc<Self>,
+        header: &'a CallHeader,
+        caller: u64,
+    ) -> RouteDecision<'a, H> {
+        let mut state = self.lock();
+        // Before the look: see "No wake-up is lost".
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut balancer = self.balancer(state.registry.table(), header);
+        let chosen = balancer.acquire();
+        let is_routable = chosen.is_some() || balancer.is_routable();
+        // What was retracted under the lock needs no dispatch: a call that was misled by it on the
+        // fast path takes the lock next, and looks again.
+        drop(balancer);
+        if chosen.is_some() || !is_routable {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
+        if let Some(chosen) = chosen {
+            return RouteDecision::Now(self.permit(chosen));
+        }
+        if !is_routable {
+            return RouteDecision::Unroutable(state.registry.explain(header));
+        }
+        let (grant, granted) = oneshot::channel();
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let call = WaitingCall { ticket, caller, header: header.clone(), grant };
+        let refused = state.queues.push(call);
+        drop(state);
+        if let Some(refused) = refused {
+            // It may be this one.
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            let _ = refused.grant.send(Err(no_room(&header.function)));
+        }
+        let function = &header.function;
+        RouteDecision::Later(QueuedCall { router: self, function, caller, ticket, granted })
+    }
+
+    /// Gives the room that `node` has to waiting calls.
+    pub(super) fn dispatch_waiting(self: &Arc<Self>, node: &Arc<RoutedNode<H>>) {
+        while self.waiting.load(Ordering::SeqCst) > 0 {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            let table = state.registry.table();
+            // Another session may have the id now.
+            let is_current = table.node(node.id()).is_some_and(|it| Arc::ptr_eq(it, node));
+            if !is_current {
+                return;
+            }
+            let next = state.queues.take_next(
+                |function| Route::to(node, function).filter(Route::has_room),
+                |route, header| {
+                    let mut balancer = self.balancer(table, header);
+                    if route.fits(header) { balancer.acquire_at(route) } else { None }
+                },
+            );
+            let Some((call, chosen)) = next else { return };
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            drop(guard);
+            // If the call has just been given up, the permit is dropped, which dispatches again.
+            // Not under the lock, which that takes.
+            let _ = call.grant.send(Ok(self.permit(chosen)));
+        }
+    }
+
+    /// Gives the room of the nodes that are avoided for a function to waiting calls that may run
+    /// there: as probes, or because no other node is left.
+    fn dispatch_to_avoided(self: &Arc<Self>, function: &str) {
+        let table = self.table.load_full();
+        let Some(function) = table.function(function) else { return };
+        if function.counters.n_ejected.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let avoided = function.routes.iter().filter(|route| route.offered().ejection.is_ejected());
+        avoided.for_each(|route| self.dispatch_waiting(&route.node));
+    }
+
+    /// Looks after the waiting calls when `node` takes no more of them: those that no other node can
+    /// run fail, and others may now run at nodes that are avoided.
+    pub(super) fn fail_unroutable(self: &Arc<Self>, node: &RoutedNode<H>) {
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let failed = self.take_unroutable(node);
+        self.waiting.fetch_sub(failed.len() as u64, Ordering::SeqCst);
+        for (call, error) in failed {
+            let _ = call.grant.send(Err(error));
+        }
+        node.offers().iter().for_each(|offered| self.dispatch_to_avoided(&offered.offer.name));
+    }
+
+    /// Takes the calls of `node`'s functions out of their queues that no node can run any more.
+    fn take_unroutable(&self, node: &RoutedNode<H>) -> Vec<(WaitingCall<CallPermit<H>>, Error)> {
+        let mut guard = self.lock();
+        let RouterState { registry, queues } = &mut *guard;
+        let error = |header: &CallHeader| {
+            let is_routable = self.balancer(registry.table(), header).is_routable();
+            (!is_routable).then(|| registry.explain(header))
+        };
+        let functions = node.offers().iter().map(|offered| &offered.offer.name);
+        functions.flat_map(|function| queues.take_failed(function, error)).collect()
+    }
+}

@@ -1,0 +1,355 @@
+//! The routing table: an immutable snapshot of who offers what.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use fixedbitset::FixedBitSet;
+
+use crate::gateway::routing::node::{NodeOffer, RoutedNode};
+use crate::gateway::routing::rendezvous;
+use crate::wire::control::Offer;
+use crate::wire::header::CallHeader;
+
+/// All nodes, and where each function is offered, as of one moment.
+///
+/// Calls read it without a lock. A change makes a new table, which shares with the old one
+/// everything that it does not touch: a node that registers copies the tables of its functions
+/// and the sets of its tags.
+///
+/// Each node has a place, a small number, so that the nodes with a tag are a set of bits: which of
+/// the nodes that can run a function have the tags that a call requires is found 64 at a time.
+#[derive(Debug)]
+pub(crate) struct RoutingTable<H> {
+    nodes: Arc<HashMap<Arc<str>, Arc<RoutedNode<H>>>>,
+    functions: ShardedMap<FunctionTable<H>>,
+    /// The places of the nodes that have a tag.
+    tagged: ShardedMap<FixedBitSet>,
+}
+
+// Not derived: that would require `H: Clone`, although only pointers are cloned.
+impl<H> Clone for RoutingTable<H> {
+    fn clone(&self) -> Self {
+        Self {
+            nodes: self.nodes.clone(),
+            functions: self.functions.clone(),
+            tagged: self.tagged.clone(),
+        }
+    }
+}
+
+impl<H> Default for RoutingTable<H> {
+    fn default() -> Self {
+        Self { nodes: Arc::default(), functions: ShardedMap::new(), tagged: ShardedMap::new() }
+    }
+}
+
+/// One function, and the nodes that offer it.
+#[derive(Debug)]
+pub(crate) struct FunctionTable<H> {
+    /// By place.
+    pub(crate) routes: Vec<Route<H>>,
+    /// Those that can run a call of a kind with a fingerprint, sorted by both. Fingerprint 0 stands
+    /// for callers that know none: all nodes that run the kind.
+    able: AbleLists<H>,
+    /// Outlives the table, for as long as some node offers the function.
+    pub(crate) counters: Arc<FunctionCounters>,
+}
+
+/// Lists of routes by the code of a kind and a fingerprint.
+type AbleLists<H> = Vec<((u8, u64), Arc<AbleRoutes<H>>)>;
+
+/// What all tables of one function share.
+#[derive(Debug, Default)]
+pub(crate) struct FunctionCounters {
+    /// Nodes that are avoided for it. Written under the router's lock.
+    pub(crate) n_ejected: AtomicUsize,
+    /// Calls that took turns.
+    pub(crate) turns: AtomicUsize,
+}
+
+/// The nodes that can run calls of a kind with a fingerprint, but for the tags of the call.
+#[derive(Debug)]
+pub(crate) struct AbleRoutes<H> {
+    places: FixedBitSet,
+    /// By place.
+    pub(crate) routes: Vec<Route<H>>,
+}
+
+/// A function at one node.
+#[derive(Debug)]
+pub(crate) struct Route<H> {
+    pub(crate) node: Arc<RoutedNode<H>>,
+    /// Index into the node's offers.
+    pub(crate) index: u32,
+    place: u32,
+    /// Of the node's id, for [`rendezvous`].
+    pub(crate) seed: u64,
+}
+
+impl<H> Clone for Route<H> {
+    fn clone(&self) -> Self {
+        Self { node: self.node.clone(), ..*self }
+    }
+}
+
+impl<H> Route<H> {
+    fn new(node: &Arc<RoutedNode<H>>, index: usize) -> Self {
+        let (seed, place) = (node.seed(), node.place() as u32);
+        // A node has at most `MAX_FUNCTIONS` offers.
+        Self { node: node.clone(), index: index as u32, place, seed }
+    }
+
+    /// Returns the route to `function` at a node, if the node offers it.
+    pub(crate) fn to(node: &Arc<RoutedNode<H>>, function: &str) -> Option<Self> {
+        Some(Self::new(node, node.offer_index(function)?))
+    }
+
+    pub(crate) fn offered(&self) -> &NodeOffer {
+        &self.node.offers()[self.index as usize]
+    }
+
+    pub(crate) fn offer(&self) -> &Offer {
+        &self.offered().offer
+    }
+
+    /// Returns whether the node can run such a call, now or later.
+    pub(crate) fn fits(&self, header: &CallHeader) -> bool {
+        self.matches(header) && self.node.fits(header) && self.can_run()
+    }
+
+    /// Returns whether the caller and the node mean the same function.
+    pub(crate) fn matches(&self, header: &CallHeader) -> bool {
+        let offer = self.offer();
+        offer.kind == header.kind
+            && (header.fingerprint == 0 || offer.fingerprint == header.fingerprint)
+    }
+
+    /// Returns whether the node has all the tags that the function needs.
+    pub(crate) fn can_run(&self) -> bool {
+        self.node.has_tags(&self.offer().needs)
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.node.has_room(self.index as usize)
+    }
+}
+
+impl<H> RoutingTable<H> {
+    pub(crate) fn n_nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(crate) fn node(&self, id: &str) -> Option<&Arc<RoutedNode<H>>> {
+        self.nodes.get(id)
+    }
+
+    /// Returns all nodes by id.
+    pub(crate) fn nodes(&self) -> Vec<&Arc<RoutedNode<H>>> {
+        let mut nodes: Vec<_> = self.nodes.values().collect();
+        nodes.sort_unstable_by_key(|node| node.id());
+        nodes
+    }
+
+    pub(crate) fn function(&self, name: &str) -> Option<&FunctionTable<H>> {
+        self.functions.get(name).map(|function| &**function)
+    }
+
+    /// Returns the route to the node called `id`, if it can run the call, now or later.
+    pub(crate) fn route_to(&self, id: &str, header: &CallHeader) -> Option<Route<H>> {
+        let route = Route::to(self.nodes.get(id)?, &header.function)?;
+        route.fits(header).then_some(route)
+    }
+
+    /// Returns the sets of nodes with one of these tags each; `None` if no node has one of them.
+    pub(crate) fn tag_sets<'a>(
+        &'a self,
+        tags: impl Iterator<Item = &'a String>,
+    ) -> Option<Vec<&'a FixedBitSet>> {
+        tags.map(|tag| self.tagged.get(tag).map(|set| &**set)).collect()
+    }
+
+    /// Adds a node at a place that is free, with the tags that it has now.
+    pub(crate) fn insert(&mut self, node: &Arc<RoutedNode<H>>, place: usize) {
+        node.set_place(place);
+        Arc::make_mut(&mut self.nodes).insert(node.id().into(), node.clone());
+        for tag in node.tags().iter() {
+            self.tagged.update(tag, |set| {
+                let mut set = set.map_or_else(FixedBitSet::new, |set| set.clone());
+                set.grow_and_insert(place);
+                Some(set)
+            });
+        }
+        for (index, offered) in node.offers().iter().enumerate() {
+            let name = &offered.offer.name;
+            // A function that is offered twice is the later one.
+            if node.offer_index(name) == Some(index) {
+                let route = Route::new(node, index);
+                self.functions.update(name, |old| Some(FunctionTable::with(old, route)));
+            }
+        }
+    }
+
+    /// Removes a node that is there. Returns the functions that no node offers any more.
+    pub(crate) fn remove(&mut self, node: &RoutedNode<H>) -> Vec<String> {
+        let place = node.place();
+        Arc::make_mut(&mut self.nodes).remove(node.id());
+        for tag in node.tags().iter() {
+            self.tagged.update(tag, |set| {
+                let mut set = set?.clone();
+                set.set(place, false);
+                (!set.is_clear()).then_some(set)
+            });
+        }
+        let mut gone = Vec::new();
+        for offered in node.offers() {
+            let name = &offered.offer.name;
+            let there = self.functions.get(name).is_some();
+            self.functions.update(name, |old| FunctionTable::without(old?, node));
+            if there && self.functions.get(name).is_none() {
+                gone.push(name.clone());
+            }
+        }
+        gone
+    }
+}
+
+impl<H> FunctionTable<H> {
+    fn new(routes: Vec<Route<H>>, counters: Arc<FunctionCounters>) -> Self {
+        let mut lists: BTreeMap<(u8, u64), Vec<Route<H>>> = BTreeMap::new();
+        for route in routes.iter().filter(|route| route.can_run()) {
+            let (kind, fingerprint) = (route.offer().kind.code(), route.offer().fingerprint);
+            lists.entry((kind, 0)).or_default().push(route.clone());
+            if fingerprint != 0 {
+                lists.entry((kind, fingerprint)).or_default().push(route.clone());
+            }
+        }
+        let mut able: AbleLists<H> = Vec::with_capacity(lists.len());
+        for ((kind, fingerprint), routes) in lists {
+            // The list of the kind comes first. As a rule all nodes have the same types, and this
+            // list serves the callers that know the fingerprint as well.
+            let of_kind = able.iter().rev().find(|(key, _)| *key == (kind, 0));
+            let same = of_kind.filter(|(_, all)| all.routes.len() == routes.len());
+            let list = same.map_or_else(|| Arc::new(AbleRoutes::new(routes)), |it| it.1.clone());
+            able.push(((kind, fingerprint), list));
+        }
+        Self { routes, able, counters }
+    }
+
+    fn with(old: Option<&Self>, route: Route<H>) -> Self {
+        let (mut routes, counters) = match old {
+            Some(old) => (old.routes.clone(), old.counters.clone()),
+            None => (Vec::with_capacity(1), Arc::default()),
+        };
+        let at = routes.partition_point(|other| other.place < route.place);
+        routes.insert(at, route);
+        Self::new(routes, counters)
+    }
+
+    fn without(old: &Self, node: &RoutedNode<H>) -> Option<Self> {
+        let others = old.routes.iter().filter(|route| !std::ptr::eq(&*route.node, node));
+        let routes: Vec<_> = others.cloned().collect();
+        (!routes.is_empty()).then(|| Self::new(routes, old.counters.clone()))
+    }
+
+    /// Returns the nodes that can run such a call, but for the tags that it requires.
+    pub(crate) fn able(&self, header: &CallHeader) -> Option<&AbleRoutes<H>> {
+        let key = (header.kind.code(), header.fingerprint);
+        let at = self.able.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+        Some(&self.able[at].1)
+    }
+}
+
+impl<H> AbleRoutes<H> {
+    fn new(routes: Vec<Route<H>>) -> Self {
+        let mut places = FixedBitSet::new();
+        routes.iter().for_each(|route| places.grow_and_insert(route.place as usize));
+        Self { places, routes }
+    }
+
+    /// Returns those that are in all of `sets`.
+    pub(crate) fn in_all(&self, sets: &[&FixedBitSet]) -> AbleSubset<'_, H> {
+        if sets.is_empty() {
+            return AbleSubset::All(&self.routes);
+        }
+        let mut common = self.places.clone();
+        sets.iter().for_each(|set| common.intersect_with(set));
+        let route = |place: usize| {
+            let at = self.routes.binary_search_by_key(&(place as u32), |route| route.place);
+            at.ok().map(|at| &self.routes[at])
+        };
+        AbleSubset::Some(common.ones().filter_map(route).collect())
+    }
+}
+
+/// Some of the routes that can run a call.
+pub(crate) enum AbleSubset<'a, H> {
+    All(&'a [Route<H>]),
+    Some(Vec<&'a Route<H>>),
+}
+
+impl<'a, H> AbleSubset<'a, H> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::All(routes) => routes.len(),
+            Self::Some(routes) => routes.len(),
+        }
+    }
+
+    pub(crate) fn get(&self, n: usize) -> &'a Route<H> {
+        match self {
+            Self::All(routes) => &routes[n],
+            Self::Some(routes) => routes[n],
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a Route<H>> + use<'_, 'a, H> {
+        let (all, some) = match self {
+            Self::All(routes) => (*routes, &[][..]),
+            Self::Some(routes) => (&[][..], &routes[..]),
+        };
+        all.iter().chain(some.iter().copied())
+    }
+}
+
+/// Whether a node is in all of `sets`.
+pub(crate) fn is_in_all<H>(route: &Route<H>, sets: &[&FixedBitSet]) -> bool {
+    sets.iter().all(|set| set.contains(route.place as usize))
+}
+
+/// A map that is cheap to copy and to change: it shares all shards but those that changed.
+#[derive(Debug)]
+struct ShardedMap<V>([Arc<HashMap<Arc<str>, Arc<V>>>; SHARDS]);
+
+/// A change copies one shard of pointers, a copy of the map as many pointers as there are shards:
+/// the best of both for some 4,000 names.
+const SHARDS: usize = 64;
+
+impl<V> Clone for ShardedMap<V> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<V> ShardedMap<V> {
+    fn new() -> Self {
+        Self(std::array::from_fn(|_| Arc::default()))
+    }
+
+    fn get(&self, key: &str) -> Option<&Arc<V>> {
+        self.0[shard(key)].get(key)
+    }
+
+    /// Replaces the value of a key; `None` removes it.
+    fn update(&mut self, key: &str, next: impl FnOnce(Option<&V>) -> Option<V>) {
+        let shard = Arc::make_mut(&mut self.0[shard(key)]);
+        match next(shard.get(key).map(|value| &**value)) {
+            Some(value) => drop(shard.insert(key.into(), Arc::new(value))),
+            None => drop(shard.remove(key)),
+        }
+    }
+}
+
+fn shard(key: &str) -> usize {
+    rendezvous::seed(key) as usize % SHARDS
+}

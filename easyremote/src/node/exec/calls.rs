@@ -1,0 +1,402 @@
+//! The calls of one session: how they get their places, run, and end.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures::FutureExt;
+use futures::future::{AbortHandle, Abortable, BoxFuture};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::call::deadline::{DeadlinePassed, has_passed, watch, within};
+use crate::call::executed::Evidence;
+use crate::error::{Error, ErrorKind};
+use crate::function::handler::{Inputs, Reply, Request, Run};
+use crate::function::item_writer::ItemWriter;
+use crate::function::registry::Function;
+use crate::gauge::Gauge;
+use crate::node::NodeState;
+use crate::node::exec::admission::JobPermits;
+use crate::node::exec::table::{Begin, CallTable, RunningCall};
+use crate::node::exec::task_pool::TaskPool;
+use crate::node::exec::work::{Died, own_thread};
+use crate::node::session::Session;
+use crate::transport::mux::overflow;
+use crate::transport::mux::writer::MuxWriter;
+use crate::transport::quic::reset;
+use crate::wire::caller::KnownCaller;
+use crate::wire::error::put_error;
+use crate::wire::frame::FRAME_HEADER;
+use crate::wire::limits::{MAX_MUX_BODY, MAX_TRACE};
+use crate::wire::mux::MuxId;
+
+pub(in crate::node) use crate::node::exec::table::{CallKey, Responder};
+
+/// The calls of one session.
+pub(in crate::node) struct NodeCalls {
+    pub(in crate::node) session: Arc<Session>,
+    /// For the responses on the multiplexed stream.
+    pub(super) writer: MuxWriter,
+    pub(super) pool: TaskPool,
+    table: Mutex<CallTable>,
+    /// Notified when a deadline was added that is the next one.
+    sooner: Notify,
+    /// Who made the last call on the multiplexed stream: as a rule also the next one.
+    pub(super) caller: Mutex<Option<KnownCaller>>,
+    /// The streams of calls whose places the gateway is to be told of.
+    pub(in crate::node) released: Mutex<Vec<u64>>,
+    /// Notified when one has been added.
+    pub(in crate::node) has_released: Notify,
+}
+
+/// A call that is to run: its function, and what that gets.
+pub(super) struct Job {
+    pub(super) key: CallKey,
+    pub(super) function: Arc<Function>,
+    pub(super) inputs: Inputs,
+    pub(super) request: Request,
+    /// Where its items go, if it returns a stream.
+    pub(super) items: Option<ItemWriter>,
+}
+
+/// Ends a call when its task or thread ends, however that is.
+pub(super) struct JobGuard {
+    calls: Arc<NodeCalls>,
+    key: CallKey,
+    permits: Option<JobPermits>,
+    /// Whether the call is still to be ended.
+    armed: bool,
+}
+
+impl JobGuard {
+    fn new(calls: &Arc<NodeCalls>, key: CallKey, permits: Option<JobPermits>) -> Self {
+        Self { calls: calls.clone(), key, permits, armed: true }
+    }
+
+    /// Ends the call, whose function has `ended` like this.
+    fn finish(mut self, ended: Result<Reply, Died>) {
+        self.end(ended);
+    }
+
+    /// Leaves the call to somebody else.
+    fn disarm(mut self) {
+        self.armed = false;
+    }
+
+    fn end(&mut self, ended: Result<Reply, Died>) {
+        // First the place, then the word that it is free.
+        drop(self.permits.take());
+        self.armed = false;
+        self.calls.finish(self.key, ended, MuxWriter::push_frames);
+    }
+}
+
+impl Drop for JobGuard {
+    fn drop(&mut self) {
+        if self.armed {
+            self.end(Err(Died::Aborted));
+        }
+    }
+}
+
+/// Longest response on the multiplexed stream, in bytes.
+const MAX_RESPONSE: usize = FRAME_HEADER + MAX_TRACE + FRAME_HEADER + MAX_MUX_BODY;
+
+/// How a response is queued on the multiplexed stream.
+pub(super) type QueueResponse = fn(&MuxWriter, MuxId, &[u8]);
+
+impl NodeCalls {
+    pub(in crate::node) fn new(session: Arc<Session>) -> Arc<Self> {
+        Arc::new(Self {
+            session,
+            writer: MuxWriter::default(),
+            pool: TaskPool::default(),
+            table: Mutex::default(),
+            sooner: Notify::new(),
+            caller: Mutex::default(),
+            released: Mutex::default(),
+            has_released: Notify::new(),
+        })
+    }
+
+    pub(super) fn node(&self) -> &Arc<NodeState> {
+        &self.session.node
+    }
+
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.node().runtime
+    }
+
+    /// Calls in the table, and whether `key` is one of them.
+    pub(super) fn look_up(&self, key: CallKey) -> (usize, bool) {
+        let table = self.table.lock();
+        (table.len(), table.contains(key))
+    }
+
+    /// Runs a call as soon as it has its permits, which as a rule is at once. What the task pool runs
+    /// begins with the next [`dispatch`](Self::dispatch).
+    pub(super) fn execute(self: &Arc<Self>, call: RunningCall, job: Job) {
+        self.node().counters.in_flight.fetch_add(1, Ordering::Relaxed);
+        let key = job.key;
+        if self.table.lock().insert(key, call) {
+            self.sooner.notify_one();
+        }
+        if let Some(permits) = self.node().try_permits(&job.function) {
+            return self.start(permits, job);
+        }
+        let guard = JobGuard::new(self, key, None);
+        let (abort, registration) = AbortHandle::new_pair();
+        let waiting = async move {
+            let calls = guard.calls.clone();
+            let waits = Gauge::up(&calls.node().counters.waiting);
+            let Some(permits) = calls.node().permits(&job.function).await else { return };
+            drop(waits);
+            guard.disarm();
+            calls.start(permits, job);
+            calls.dispatch();
+        };
+        self.runtime().spawn(Abortable::new(waiting, registration));
+        self.table.lock().set_abort(key, abort);
+    }
+
+    /// Hands a call to what runs its function, unless it has started at this node before.
+    fn start(self: &Arc<Self>, permits: JobPermits, job: Job) {
+        match self.node().start(&job.function, &job.inputs.context) {
+            Ok(start) => start.keep(),
+            Err(error) => {
+                let (key, refused) = (job.key, Err(Died::Refused(error)));
+                drop((job, permits));
+                return self.finish(key, refused, MuxWriter::push_frames);
+            }
+        }
+        match &job.function.handler.run {
+            Run::Task(_) => self.pool.add(permits, job),
+            Run::Blocking(_) => {
+                let guard = JobGuard::new(self, job.key, Some(permits));
+                drop(self.runtime().spawn_blocking(move || run_blocking(guard, job)));
+            }
+            Run::Stream(_) => self.spawn_stream(JobGuard::new(self, job.key, Some(permits)), job),
+            Run::Thread(_) => self.spawn_thread(JobGuard::new(self, job.key, Some(permits)), job),
+        }
+    }
+
+    fn spawn_stream(&self, guard: JobGuard, job: Job) {
+        self.spawn_abortable(job.key, async move {
+            let Job { key, function, inputs, request, items } = job;
+            let (Run::Stream(run), Some(items)) = (&function.handler.run, items) else { return };
+            if guard.calls.begin(key) == Begin::Start {
+                let work = AssertUnwindSafe(run(inputs, request, items)).catch_unwind();
+                guard.finish(work.await.map(|()| Reply::new()).map_err(Died::Panicked));
+            }
+        });
+    }
+
+    fn spawn_thread(&self, guard: JobGuard, job: Job) {
+        let (key, runtime) = (job.key, self.runtime().clone());
+        let spawned = own_thread(move || {
+            let Job { function, inputs, request, items, .. } = job;
+            let (Run::Thread(run), Some(items)) = (&function.handler.run, items) else { return };
+            if guard.calls.begin(key) == Begin::Start {
+                let _runtime = runtime.enter();
+                // Nothing that it has touched is used after a panic.
+                let ran = catch_unwind(AssertUnwindSafe(|| run(inputs, request, items)));
+                guard.finish(ran.map(|()| Reply::new()).map_err(Died::Panicked));
+            }
+        });
+        // The guard has gone with the closure, and has ended the call; only the cause is missing.
+        if let Err(error) = spawned {
+            tracing::warn!(node = %self.node().id, %error, "an iterator was not started");
+        }
+    }
+
+    /// Gives a function that waits for something a task of its own.
+    pub(super) fn continue_in_task(
+        self: &Arc<Self>,
+        key: CallKey,
+        work: BoxFuture<'static, Reply>,
+        permits: JobPermits,
+    ) {
+        let guard = JobGuard::new(self, key, Some(permits));
+        self.spawn_abortable(key, async move {
+            let result = AssertUnwindSafe(work).catch_unwind().await;
+            guard.finish(result.map_err(Died::Panicked));
+        });
+    }
+
+    fn spawn_abortable(&self, key: CallKey, work: impl Future<Output = ()> + Send + 'static) {
+        let (abort, registration) = AbortHandle::new_pair();
+        // Before the task runs: a call that has ended meanwhile is aborted at its first poll.
+        self.table.lock().set_abort(key, abort);
+        drop(self.runtime().spawn(Abortable::new(work, registration)));
+    }
+
+    /// Decides whether the function of a call starts.
+    pub(super) fn begin(&self, key: CallKey) -> Begin {
+        self.table.lock().begin(key)
+    }
+
+    /// Notes that the caller has given a call up.
+    pub(super) fn give_up(&self, key: CallKey) {
+        self.table.lock().give_up(key);
+    }
+
+    /// Fails a call with `error`, as soon as its function has been dropped.
+    pub(super) fn fail(&self, key: CallKey, error: Error) {
+        self.table.lock().fail(key, error);
+    }
+
+    /// The gateway has accepted a stream, or opened it.
+    pub(in crate::node) fn accept_stream(&self, stream: u64) {
+        self.table.lock().accept_stream(stream);
+    }
+
+    /// A call has been read from its stream, or never will be. Returns whether it is still wanted.
+    pub(super) fn end_reading(&self, stream: u64) -> bool {
+        let wanted = self.table.lock().end_reading(stream);
+        if !wanted {
+            self.release(stream);
+        }
+        wanted
+    }
+
+    /// The caller of the call on `stream` has left, and the gateway wants to know when its place is
+    /// free.
+    pub(in crate::node) fn abandon_stream(&self, stream: u64) {
+        if !self.table.lock().abandon_stream(stream) {
+            self.release(stream);
+        }
+    }
+
+    /// Tells the gateway that the place of the call on `stream` is free.
+    fn release(&self, stream: u64) {
+        self.released.lock().push(stream);
+        self.has_released.notify_one();
+    }
+
+    /// Ends a call whose function has ended and let go of its place.
+    pub(super) fn finish(
+        self: &Arc<Self>,
+        key: CallKey,
+        ended: Result<Reply, Died>,
+        queue: QueueResponse,
+    ) {
+        let Some(mut call) = self.table.lock().remove(key) else { return };
+        self.node().counters.in_flight.fetch_sub(1, Ordering::Relaxed);
+        call.cancelled.cancel();
+        if call.given_up {
+            return match key {
+                CallKey::Mux(id) => queue(&self.writer, id, &[]),
+                CallKey::Stream(stream) if call.release_wanted => self.release(stream),
+                CallKey::Stream(_) => {}
+            };
+        }
+        let reply = self.outcome(&mut call, ended).unwrap_or_else(|error| error_frames(&error));
+        match (key, call.responder) {
+            (CallKey::Mux(id), _) if reply.len() <= MAX_RESPONSE => queue(&self.writer, id, &reply),
+            (CallKey::Mux(id), _) => {
+                let name = call.function.name.clone();
+                self.send_overflow(id, reply, name, call.deadline);
+            }
+            // A stream whose task is gone has no reader.
+            (CallKey::Stream(_), Responder::Stream(task)) => drop(task.send(reply)),
+            (CallKey::Stream(_), Responder::Mux) => {}
+        }
+    }
+
+    /// What the caller gets.
+    fn outcome(&self, call: &mut RunningCall, ended: Result<Reply, Died>) -> Result<Reply, Error> {
+        let (node, name) = (self.node(), &call.function.name);
+        let evidence = Evidence::of_start(call.started);
+        if let Some(failure) = call.failure.take() {
+            return Err(failure.with_node(&*node.id));
+        }
+        // Also if the timer has not fired yet: a function that passes on that a nested call was late,
+        // which has the same deadline, would otherwise win against it now and then.
+        if has_passed(call.deadline) {
+            return Err(node.late(name, evidence));
+        }
+        let reply = ended.map_err(|died| node.died(name, died, evidence))?;
+        Ok(match &call.clock {
+            Some(clock) => clock.before(&node.id, &reply),
+            None => reply,
+        })
+    }
+
+    /// Sends a response that is too long for the multiplexed stream, unless its deadline passes.
+    fn send_overflow(
+        self: &Arc<Self>,
+        id: MuxId,
+        reply: Reply,
+        function: Cow<'static, str>,
+        deadline: Option<Instant>,
+    ) {
+        let calls = self.clone();
+        drop(self.session.link.spawn(async move {
+            let session = &calls.session;
+            let opened = overflow::open(&session.connection, &session.windows).await;
+            // If the gateway is gone, nobody needs it.
+            let Ok(mut send) = opened else { return };
+            let mut stopped = send.stopped();
+            let first = overflow::first_bytes(id, &[]);
+            let writing = within(deadline, async {
+                send.write(&first).await?;
+                send.write(&reply).await
+            });
+            let written = tokio::select! {
+                biased;
+                written = writing => written,
+                _ = &mut stopped => return,
+            };
+            match written {
+                Ok(Ok(())) => send.finish(),
+                Ok(Err(_)) => {}
+                Err(DeadlinePassed) => {
+                    send.reset(reset::code(ErrorKind::DeadlineExceeded));
+                    // A reset may overtake the id of the call, which then waits for ever.
+                    let late = calls.node().late(&function, Evidence::Sent);
+                    calls.send_error(id, &late);
+                }
+            }
+        }));
+    }
+
+    pub(super) fn send_error(&self, id: MuxId, error: &Error) {
+        self.writer.push_frames(id, &error_frames(error));
+    }
+
+    /// Stops each call whose deadline passes. Cancel safe.
+    pub(in crate::node) async fn expire(&self) -> Infallible {
+        let next = || self.table.lock().next_deadline();
+        watch(&self.sooner, next, |now| self.table.lock().expire(now)).await
+    }
+
+    /// Gives all calls up: the gateway is gone. Functions that are detached run on.
+    pub(in crate::node) fn close(self: &Arc<Self>) {
+        self.writer.close();
+        self.table.lock().close();
+        // What has its permits and has not begun ends, or begins if it is detached.
+        self.dispatch();
+    }
+}
+
+/// Runs a sync function.
+fn run_blocking(guard: JobGuard, job: Job) {
+    let Job { key, function, inputs, request, .. } = job;
+    let Run::Blocking(run) = &function.handler.run else { return };
+    if guard.calls.begin(key) == Begin::Start {
+        // Nothing that it has touched is used after a panic.
+        let result = catch_unwind(AssertUnwindSafe(|| run(inputs, request)));
+        guard.finish(result.map_err(Died::Panicked));
+    }
+}
+
+pub(super) fn error_frames(error: &Error) -> Reply {
+    let mut frames = Reply::new();
+    put_error(&mut frames, error);
+    frames
+}

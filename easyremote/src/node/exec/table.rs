@@ -1,0 +1,263 @@
+//! The table of a session's calls.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::future::AbortHandle;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::call::deadline::{Deadlines, has_passed};
+use crate::error::Error;
+use crate::function::handler::Reply;
+use crate::function::registry::Function;
+use crate::node::exec::clock::Clock;
+use crate::wire::mux::MuxId;
+
+/// Identifies a call of one session, by what carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::node) enum CallKey {
+    /// Its id on the multiplexed stream.
+    Mux(MuxId),
+    /// QUIC's id of its own stream.
+    Stream(u64),
+}
+
+/// Where the response of a call goes.
+#[derive(Debug)]
+pub(in crate::node) enum Responder {
+    /// Onto the multiplexed stream.
+    Mux,
+    /// To the task that serves the call's own stream.
+    Stream(oneshot::Sender<Reply>),
+}
+
+/// A call from its last byte until its place is free.
+///
+/// ```text
+///            permits                     begin
+///   waiting ---------> queued, or on its ------> running
+///      |               way to a thread              |
+///      |                     |                      | the function returns, panics,
+///      | its task is aborted | begin refuses        | or is dropped
+///      v                     v                      v
+///     (removed: the place is free; then the response leaves, or "released")
+/// ```
+///
+/// Giving up, expiring and failing set a flag at any stage, cancel the function's token and abort
+/// what can be aborted. **The call stays in the table until its function has let go of its place**,
+/// and nothing is said to the gateway before: so a place that the gateway counts as free is free.
+#[derive(Debug)]
+pub(super) struct RunningCall {
+    pub(super) function: Arc<Function>,
+    pub(super) responder: Responder,
+    pub(super) deadline: Option<Instant>,
+    /// Cancelled when the call has ended for its caller.
+    pub(super) cancelled: CancellationToken,
+    /// If the caller wants to know how the call went.
+    pub(super) clock: Option<Clock>,
+    /// Whether the function has started.
+    pub(super) started: bool,
+    /// Whether the caller has given the call up.
+    pub(super) given_up: bool,
+    /// Whether the gateway asks when the place of a call on a stream of its own is free.
+    pub(super) release_wanted: bool,
+    /// Why the call fails, whatever its function returns.
+    pub(super) failure: Option<Error>,
+    /// Stops what is no thread.
+    abort: Option<AbortHandle>,
+}
+
+impl RunningCall {
+    pub(super) fn new(
+        function: Arc<Function>,
+        responder: Responder,
+        deadline: Option<Instant>,
+        cancelled: CancellationToken,
+        clock: Option<Clock>,
+    ) -> Self {
+        Self {
+            function,
+            responder,
+            deadline,
+            cancelled,
+            clock,
+            started: false,
+            given_up: false,
+            release_wanted: false,
+            failure: None,
+            abort: None,
+        }
+    }
+
+    /// Whether the function runs on when its caller has left.
+    fn is_detached(&self) -> bool {
+        self.function.handler.policy.detached
+    }
+
+    /// Whether nobody waits for the function any more.
+    fn is_over(&self) -> bool {
+        self.given_up || self.failure.is_some() || has_passed(self.deadline)
+    }
+
+    /// Stops the function, unless it is detached.
+    fn stop(&self) {
+        self.cancelled.cancel();
+        if !self.is_detached() {
+            self.abort();
+        }
+    }
+
+    fn abort(&self) {
+        if let Some(abort) = &self.abort {
+            abort.abort();
+        }
+    }
+}
+
+/// What to do with a call whose function is about to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    Start,
+    /// The call has ended: the function must not start.
+    Refuse,
+}
+
+/// All calls of one session whose place is not free yet, and their deadlines.
+#[derive(Debug, Default)]
+pub(super) struct CallTable {
+    calls: HashMap<CallKey, RunningCall>,
+    deadlines: Deadlines<CallKey>,
+    /// Streams whose calls are being read, and whether the gateway has abandoned them; also such as
+    /// it has abandoned before they arrived.
+    reading: HashMap<u64, bool>,
+    /// Streams with a lower id have arrived: QUIC hands them out in order.
+    next_stream: u64,
+}
+
+impl CallTable {
+    pub(super) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    pub(super) fn contains(&self, key: CallKey) -> bool {
+        self.calls.contains_key(&key)
+    }
+
+    /// Adds a call, and returns whether its deadline is the next one now.
+    pub(super) fn insert(&mut self, key: CallKey, call: RunningCall) -> bool {
+        let Self { calls, deadlines, .. } = self;
+        let deadline = call.deadline;
+        calls.insert(key, call);
+        let is_live = |key| calls.contains_key(&key);
+        deadline.is_some_and(|deadline| deadlines.add(deadline, key, calls.len(), is_live))
+    }
+
+    pub(super) fn remove(&mut self, key: CallKey) -> Option<RunningCall> {
+        self.calls.remove(&key)
+    }
+
+    /// Decides whether a function starts, in one step with everything that may end its call.
+    pub(super) fn begin(&mut self, key: CallKey) -> Begin {
+        let Some(call) = self.calls.get_mut(&key) else { return Begin::Refuse };
+        // A detached function runs although its caller has left, but not after its deadline.
+        let over = match call.is_detached() {
+            true => !call.given_up && call.is_over(),
+            false => call.is_over(),
+        };
+        if over {
+            return Begin::Refuse;
+        }
+        call.started = true;
+        if let Some(clock) = &mut call.clock {
+            clock.start();
+        }
+        Begin::Start
+    }
+
+    /// Keeps what aborts a call's task. One whose call is over already is aborted at once.
+    pub(super) fn set_abort(&mut self, key: CallKey, abort: AbortHandle) {
+        match self.calls.get_mut(&key) {
+            Some(call) => {
+                let over = call.is_over() && !call.is_detached();
+                call.abort = Some(abort);
+                if over || call.failure.is_some() {
+                    call.abort();
+                }
+            }
+            None => abort.abort(),
+        }
+    }
+
+    /// Notes that the caller has given a call up. Returns whether the call is there.
+    pub(super) fn give_up(&mut self, key: CallKey) -> bool {
+        let Some(call) = self.calls.get_mut(&key) else { return false };
+        call.given_up = true;
+        call.stop();
+        true
+    }
+
+    /// Notes that a stream has arrived.
+    pub(super) fn accept_stream(&mut self, stream: u64) {
+        self.next_stream = stream + 1;
+        self.reading.entry(stream).or_insert(false);
+    }
+
+    /// Notes that a call has been read from its stream, or never will be. Returns whether the gateway
+    /// still wants it.
+    pub(super) fn end_reading(&mut self, stream: u64) -> bool {
+        self.reading.remove(&stream) != Some(true)
+    }
+
+    /// Notes that the gateway has abandoned the call on a stream, and wants to know when its place is
+    /// free. Returns whether it may not be free yet.
+    pub(super) fn abandon_stream(&mut self, stream: u64) -> bool {
+        let key = CallKey::Stream(stream);
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.release_wanted = true;
+            return self.give_up(key);
+        }
+        match self.reading.get_mut(&stream) {
+            Some(abandoned) => *abandoned = true,
+            None if stream >= self.next_stream => drop(self.reading.insert(stream, true)),
+            None => return false,
+        }
+        true
+    }
+
+    /// Fails a call with `error`. Its function is dropped even if it is detached: what it waits for
+    /// will not come.
+    pub(super) fn fail(&mut self, key: CallKey, error: Error) {
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.failure = Some(error);
+            call.cancelled.cancel();
+            call.abort();
+        }
+    }
+
+    /// The next deadline.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Stops the calls whose deadlines have passed by `now`.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some(key) = self.deadlines.take(now) {
+            if let Some(call) = self.calls.get(&key) {
+                call.stop();
+            }
+        }
+    }
+
+    /// Gives all calls up: their gateway is gone.
+    pub(super) fn close(&mut self) {
+        for call in self.calls.values_mut() {
+            call.given_up = true;
+            call.stop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Whether a connection loses so many packets that calls should not share a stream.
+
+use std::time::{Duration, Instant};
+
+/// Watches the share of packets that a connection loses.
+///
+/// A lost packet delays every call on the multiplexed stream for a round trip, and only its own
+/// calls where each has a stream. Separate streams cost some fifteen times as many packets, though,
+/// so the multiplexed stream is the better choice up to a loss of a few percent.
+#[derive(Debug)]
+pub(super) struct LossMonitor {
+    since: Instant,
+    packets: PacketCounts,
+    lossy: bool,
+}
+
+/// Packets of one connection since its start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PacketCounts {
+    pub(super) sent: u64,
+    pub(super) lost: u64,
+}
+
+impl PacketCounts {
+    pub(super) fn of(connection: &quinn::Connection) -> Self {
+        let path = connection.stats().path;
+        Self { sent: path.sent_packets, lost: path.lost_packets }
+    }
+}
+
+impl LossMonitor {
+    /// Time between two looks at the counters.
+    pub(super) const INTERVAL: Duration = Duration::from_millis(100);
+    /// Packets that make a sample: with 1 % of them lost, one sample in 100 looks like 2 %.
+    const SAMPLE: u64 = 500;
+    /// A sample is judged after this time at the latest, however small it is, so that a connection
+    /// recovers within a second of its last loss.
+    const LONGEST_SAMPLE: Duration = Duration::from_secs(1);
+    /// Fewer lost packets than this say nothing, however few were sent.
+    const MIN_LOST: u64 = 10;
+    /// One packet in this many may be lost.
+    const TOLERATED: u64 = 50;
+
+    pub(super) fn new(packets: PacketCounts) -> Self {
+        Self { since: Instant::now(), packets, lossy: false }
+    }
+
+    /// Judges the packets since the last sample, if they are enough for one; returns whether the
+    /// connection is lossy.
+    pub(super) fn examine(&mut self, packets: PacketCounts, now: Instant) -> bool {
+        let sent = packets.sent - self.packets.sent;
+        let age = now.saturating_duration_since(self.since);
+        if sent < Self::SAMPLE && age < Self::LONGEST_SAMPLE {
+            return self.lossy;
+        }
+        let lost = packets.lost - self.packets.lost;
+        self.lossy = lost >= Self::MIN_LOST && lost * Self::TOLERATED > sent;
+        (self.since, self.packets) = (now, packets);
+        self.lossy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `seconds` of traffic and returns whether the connection was lossy in each look.
+    fn looks(monitor: &mut LossMonitor, rate: u64, percent: u64, seconds: u32) -> Vec<bool> {
+        let (mut packets, start) = (monitor.packets, monitor.since);
+        (1..=seconds * 10)
+            .map(|look| {
+                packets.sent += rate / 10;
+                packets.lost += rate * percent / 1_000;
+                monitor.examine(packets, start + LossMonitor::INTERVAL * look)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_connection_is_lossy_while_it_loses_packets_and_recovers_within_a_second() {
+        for rate in [2_000, 20_000] {
+            let mut monitor = LossMonitor::new(PacketCounts::default());
+            assert!(!looks(&mut monitor, rate, 0, 2).contains(&true), "{rate}");
+            assert!(!looks(&mut monitor, rate, 1, 5).contains(&true), "1 % of {rate}");
+            assert!(looks(&mut monitor, rate, 5, 2).ends_with(&[true]), "5 % of {rate}");
+            let after = looks(&mut monitor, rate, 0, 2);
+            assert!(!after[10..].contains(&true), "{rate}: {after:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_sends_nothing_any_more_recovers() {
+        let mut monitor = LossMonitor::new(PacketCounts::default());
+        assert!(looks(&mut monitor, 20_000, 5, 1).ends_with(&[true]));
+        assert!(looks(&mut monitor, 0, 0, 2).ends_with(&[false]));
+    }
+
+    #[test]
+    fn single_losses_at_a_low_rate_say_nothing() {
+        let mut monitor = LossMonitor::new(PacketCounts::default());
+        assert!(!looks(&mut monitor, 100, 5, 60).contains(&true));
+    }
+}
