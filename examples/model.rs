@@ -61,7 +61,7 @@ async fn generate(
     let mut last = prompt.split_whitespace().last().ok_or(Refusal::EmptyPrompt)?.to_owned();
     let mut random = fastrand::Rng::with_seed(seed);
     let busy = model.busy.read().await;
-    Ok(easyremote::stream(move |mut out| async move {
+    Ok(async_stream::stream! {
         let _busy = busy;
         loop {
             sleep(Duration::from_millis(30)).await; // what a large model would compute
@@ -69,9 +69,9 @@ async fn generate(
             let next = known.and_then(|words| random.choice(words)).expect("the text has words");
             last = (*next).to_owned();
             model.tokens.fetch_add(1, Ordering::Relaxed);
-            out.send(last.clone()).await;
+            yield last.clone();
         }
-    }))
+    })
 }
 
 /// Waits until no stream is left, and says how many tokens there have been.

@@ -27,13 +27,13 @@ struct Label {
 /// Pictures as they are taken, 50 a second.
 #[remote(stream)]
 fn pictures() -> impl Stream<Item = Picture> {
-    easyremote::stream(|mut out| async move {
+    async_stream::stream! {
         for number in 0.. {
             tokio::time::sleep(Duration::from_millis(20)).await;
             let pixels = (0..64 * 64).map(|i| (i * (number % 5)) as u8).collect();
-            out.send(Picture { number, pixels }).await;
+            yield Picture { number, pixels };
         }
-    })
+    }
 }
 
 /// What is to be seen.

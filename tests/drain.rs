@@ -30,14 +30,14 @@ fn add(a: i64, b: i64) -> i64 {
 #[remote(stream)]
 fn count(#[state] go: &Arc<Notify>, key: u64) -> impl Stream<Item = u64> {
     let go = go.clone();
-    easyremote::stream(move |mut out| async move {
+    async_stream::stream! {
         let _dropped = SayOnDrop(key, "dropped");
         for n in 0..3 {
-            out.send(n).await;
+            yield n;
         }
         go.notified().await;
-        out.send(3).await;
-    })
+        yield 3;
+    }
 }
 
 #[remote]

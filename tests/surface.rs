@@ -165,9 +165,9 @@ async fn detached() {}
 
 #[remote(stream)]
 fn generator(x: u64) -> impl Stream<Item = u64> {
-    easyremote::stream(move |mut out| async move {
-        out.send(x).await;
-    })
+    async_stream::stream! {
+        yield x;
+    }
 }
 
 fn all() -> Functions {

@@ -156,8 +156,8 @@
 //!
 //! # Streams
 //!
-//! A function gives an iterator or a [`Stream`](futures::Stream); [`stream`] writes one as an async
-//! function that sends its items.
+//! A function returns an iterator or a [`Stream`](futures::Stream). The macro `stream!` of the crate
+//! [`async-stream`](https://docs.rs/async-stream) writes one as an async generator.
 //!
 //! Each item is sent as soon as it exists. A consumer that reads slowly makes the producer wait: a
 //! stream of any length takes about 256 KiB at the gateway, 400 KiB at the client, and no more.
@@ -263,7 +263,6 @@ pub use crate::client::{
 };
 pub use crate::error::{CallError, Error, ErrorKind, Executed, StreamError};
 pub use crate::function::context::Context;
-pub use crate::function::generator::{Out, stream};
 pub use crate::function::registry::Functions;
 pub use crate::gateway::{Gateway, GatewayBuilder, GatewayLimits, OutlierOptions, Peers};
 pub use crate::node::{Node, NodeBuilder, NodeStats};

@@ -104,15 +104,15 @@ pub(crate) fn items_again(
 }
 
 fn numbered(started: Started, count: u64) -> impl Stream<Item = (u64, u64)> {
-    easyremote::stream(move |mut out| async move {
+    async_stream::stream! {
         for n in 0..count {
-            out.send((started.id, n)).await;
+            yield (started.id, n);
             if n % 8 == 0 {
                 sleep(Duration::from_millis(2)).await;
             }
         }
         started.end();
-    })
+    }
 }
 
 #[remote]
@@ -136,13 +136,13 @@ pub(crate) fn duplex(
     numbers: impl Stream<Item = u64>,
 ) -> impl Stream<Item = (u64, u64)> {
     let started = log.start(ctx, id);
-    easyremote::stream(move |mut out| async move {
+    async_stream::stream! {
         let mut numbers = std::pin::pin!(numbers);
         while let Some(n) = numbers.next().await {
-            out.send((id, n)).await;
+            yield (id, n);
         }
         started.end();
-    })
+    }
 }
 
 pub(crate) fn all() -> Functions {

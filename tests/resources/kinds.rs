@@ -143,11 +143,11 @@ async fn stream_after_set_up(
 #[remote(stream)]
 fn generator(script: Script) -> Result<impl Stream<Item = Result<u64, Bad>>, Refused> {
     let mut held = Held::set_up(script)?;
-    Ok(easyremote::stream(move |mut out| async move {
+    Ok(async_stream::stream! {
         while let Some(item) = held.step().await {
-            out.send(item).await;
+            yield item;
         }
-    }))
+    })
 }
 
 #[remote(stream)]

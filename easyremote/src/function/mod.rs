@@ -7,7 +7,6 @@ pub(crate) mod context;
 pub(crate) mod declared;
 pub(crate) mod descriptor;
 pub(crate) mod execution_policy;
-pub(crate) mod generator;
 pub(crate) mod handler;
 pub(crate) mod item_writer;
 mod json_list;
