@@ -11,7 +11,7 @@ use criterion::measurement::WallTime;
 use criterion::{
     BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main,
 };
-use easyremote::__bench::{Argument, Direct, Format, Header, Local, RemoteUnary};
+use easyremote::__bench::{Argument, ControlMessage, Direct, Format, Header, Local, RemoteUnary};
 use easyremote::remote;
 use serde::{Deserialize, Serialize};
 
@@ -141,6 +141,28 @@ fn headers(criterion: &mut Criterion) {
     }
 }
 
+fn control(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("control message");
+    for (name, message) in [
+        ("ping", ControlMessage::ping()),
+        ("credit", ControlMessage::credit()),
+        ("register of 100 functions", ControlMessage::register(100)),
+    ] {
+        let mut frame = Vec::new();
+        group.bench_function(format!("put/{name}"), |bencher| {
+            bencher.iter(|| {
+                frame.clear();
+                assert!(black_box(&message).put(&mut frame));
+            });
+        });
+        frame.clear();
+        assert!(message.put(&mut frame));
+        group.bench_function(format!("read/{name}"), |bencher| {
+            bencher.iter(|| ControlMessage::read(black_box(&frame)).unwrap());
+        });
+    }
+}
+
 #[remote(inline)]
 fn add(a: i64, b: i64) -> i64 {
     a + b
@@ -220,6 +242,6 @@ fn short() -> Criterion {
 criterion_group!(
     name = benches;
     config = short();
-    targets = values, copies, headers, generated
+    targets = values, copies, headers, control, generated
 );
 criterion_main!(benches);

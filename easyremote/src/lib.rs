@@ -239,7 +239,7 @@ pub mod __bench {
     pub use crate::function::outcome::Argument;
     pub use crate::function::remote::{Local, RemoteUnary};
     pub use crate::gateway::bench::{Pool, Wanted};
-    pub use crate::wire::bench::Header;
+    pub use crate::wire::bench::{ControlMessage, Header};
 }
 mod call;
 mod client;

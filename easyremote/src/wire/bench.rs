@@ -1,11 +1,11 @@
-//! What the bench of the codec sees of call headers.
+//! What the bench of the codec sees of call headers and control messages.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::wire::caller::{Caller, KnownCaller};
 use crate::wire::codec::Codec;
-use crate::wire::control::Role;
+use crate::wire::control::{Control, Credit, Offer, Register, Role};
 use crate::wire::frame::FRAME_HEADER;
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
@@ -54,6 +54,52 @@ impl Header {
     #[must_use]
     pub fn read(frame: &[u8]) -> Option<Self> {
         CallHeader::read(frame.get(FRAME_HEADER..)?).ok().map(Self)
+    }
+}
+
+/// A message of the control stream.
+#[derive(Debug)]
+pub struct ControlMessage(Control);
+
+impl ControlMessage {
+    /// A heartbeat.
+    #[must_use]
+    pub fn ping() -> Self {
+        Self(Control::Ping(4_711))
+    }
+
+    /// A new limit of a stream.
+    #[must_use]
+    pub fn credit() -> Self {
+        Self(Control::Credit(Credit { stream: 4_096, limit: 300 << 20 }))
+    }
+
+    /// The registration of a node with `n` functions.
+    #[must_use]
+    pub fn register(n: usize) -> Self {
+        let functions = (0..n).map(|i| Offer {
+            name: format!("Model.function_{i}"),
+            kind: Kind::Unary,
+            fingerprint: 0x0123_4567_89ab_cdef,
+            parameters: vec!["text".to_owned(), "limit".to_owned()],
+            signature: "(text: String, limit: u64) -> Vec<f32>".to_owned(),
+            doc: "Embeds a text.".to_owned(),
+            needs: vec!["gpu".to_owned()],
+            concurrency: 8,
+        });
+        let (tags, functions) = (vec!["gpu".to_owned(), "eu".to_owned()], functions.collect());
+        Self(Control::Register(Register { tags, capacity: 8, functions }))
+    }
+
+    /// Appends it as a frame, and returns whether it is short enough.
+    pub fn put(&self, out: &mut Vec<u8>) -> bool {
+        self.0.put(out).is_ok()
+    }
+
+    /// Decodes it from its frame.
+    #[must_use]
+    pub fn read(frame: &[u8]) -> Option<Self> {
+        Control::read(frame.get(FRAME_HEADER..)?).ok().map(Self)
     }
 }
 
