@@ -228,7 +228,8 @@ macro_rules! kinds {
 
 // The numbers are part of the wire contract: never change or reuse one.
 kinds! {
-    /// No gateway can be reached.
+    /// No gateway can be reached, or the gateway or node is of a version that lacks a feature which
+    /// the call asks for.
     Unavailable = 1,
     /// The gateway knows no function of this name.
     NoSuchFunction = 2,

@@ -95,9 +95,9 @@ pub(crate) fn call(function: impl AsRef<[u8]>, kind: u8) -> Vec<u8> {
 
 /// The same as a gateway sends it, which says who calls.
 pub(crate) fn call_of_someone(function: &str, kind: u8) -> Vec<u8> {
-    // Option 11: role, id, address and identity.
+    // Option 9: role, id, address and identity.
     let caller = [&[2][..], &string("c"), &string("127.0.0.1:1"), &string("i")].concat();
-    frame(HEADER, &[&call(function, kind)[5..], &[11], &string(caller)].concat())
+    frame(HEADER, &[&call(function, kind)[5..], &[9], &string(caller)].concat())
 }
 
 /// Reads a frame; `None` if there is none, for whatever reason.

@@ -32,6 +32,17 @@ impl Malformed {
         Self { kind: ErrorKind::TooLarge, text }
     }
 
+    /// A rule of another version, which this one does not know: an update helps.
+    pub(crate) fn unsupported(text: String) -> Self {
+        Self { kind: ErrorKind::Unavailable, text }
+    }
+
+    /// The same, with the name of what it is a part of in front of the text.
+    #[cold]
+    pub(crate) fn within(self, whole: &str) -> Self {
+        Self { kind: self.kind, text: format!("{whole}: {}", self.text) }
+    }
+
     pub(crate) fn into_error(self) -> Error {
         Error::new(self.kind, self.text)
     }
@@ -70,6 +81,21 @@ impl WriteBytes for Vec<u8> {
         let end = value.floor_char_boundary_at(limit);
         self.put_bytes(&value.as_bytes()[..end]);
     }
+}
+
+/// The bytes that `value` takes as a variable-length integer.
+pub(crate) fn varint_length(value: u64) -> usize {
+    match value {
+        0..0x40 => 1,
+        0x40..0x4000 => 2,
+        0x4000..0x4000_0000 => 4,
+        _ => 8,
+    }
+}
+
+/// The bytes that `value` takes with its length in front of it.
+pub(crate) fn string_length(value: &str) -> usize {
+    varint_length(value.len() as u64) + value.len()
 }
 
 trait FloorCharBoundary {
@@ -185,6 +211,7 @@ mod tests {
         for value in [0, 1, 63, 64, 16_383, 16_384, (1 << 30) - 1, 1 << 30, MAX_VARINT] {
             let mut out = Vec::new();
             out.put_varint(value);
+            assert_eq!(out.len(), varint_length(value));
             let mut reader = Reader::new(&out);
             assert_eq!(reader.varint("value"), Ok(value));
             assert!(reader.is_empty());

@@ -76,11 +76,10 @@ impl CallerSession {
     /// Reads the header of a call.
     ///
     /// # Errors
-    /// `Protocol` if it cannot be decoded.
+    /// `Protocol` if it cannot be decoded, `Unavailable` if it asks for what this version does not
+    /// know.
     pub(super) fn read_header(&self, body: &[u8]) -> Result<CallHeader, Error> {
-        let header = CallHeader::read(body).map_err(|cause: Malformed| {
-            Error::new(ErrorKind::Protocol, format!("call header: {cause}"))
-        })?;
+        let header = CallHeader::read(body).map_err(Malformed::into_error)?;
         // Never trust what a caller says of itself, nor of what only a gateway can know.
         Ok(CallHeader { caller: Some(self.caller.clone()), held: Duration::ZERO, ..header })
     }

@@ -75,7 +75,7 @@ fn begin(calls: &Arc<NodeCalls>, id: MuxId, mut frames: Bytes) -> Result<(), Err
         return Err(protocol(format!("{kinds:?} frames on a multiplexed stream")));
     }
     let header = CallHeader::read_knowing(&header.body, &mut calls.caller.lock())
-        .map_err(|cause| protocol(cause.to_string()))?;
+        .map_err(Malformed::into_error)?;
     if header.kind != Kind::Unary {
         return Err(protocol(format!("a {:?} call on a multiplexed stream", header.kind)));
     }

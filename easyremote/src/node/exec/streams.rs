@@ -25,6 +25,7 @@ use crate::node::exec::table::RunningCall;
 use crate::transport::byte_channel::{ByteReceiver, Received, byte_channel};
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::{FrameError, RecvHalf, SendHalf};
+use crate::wire::bytes::Malformed;
 use crate::wire::frame::{Frame, FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::limits::HEADER_TIMEOUT;
@@ -106,7 +107,7 @@ impl StreamedCall<'_> {
     ) -> Result<ReadCall, CallRejection> {
         let max_message = self.calls.session.max_message;
         let header = expect(first, FrameKind::Header)?;
-        let header = CallHeader::read(&header.body).map_err(|cause| protocol(cause.to_string()))?;
+        let header = CallHeader::read(&header.body).map_err(Malformed::into_error)?;
         let node = self.node;
         let admitted = admit(node, header)?;
         self.guards.deadline = admitted.deadline;

@@ -1,0 +1,292 @@
+//! The options of a call header: their tags, encoding and decoding.
+
+use std::time::Duration;
+
+use super::CallHeader;
+use crate::wire::bytes::{Malformed, Reader, WriteBytes, string_length, varint_length};
+use crate::wire::caller::KnownCaller;
+use crate::wire::limits::{MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
+use crate::wire::routing_options::Strategy;
+
+/// The tags of all options, in use and reserved; see [`RESERVED`] for the latter.
+///
+/// An option is a varint tag, a varint length, and a value of that many bytes. An odd tag is
+/// *critical*: a party that does not know the option refuses the call, because a call without it
+/// could return other values or run elsewhere. An even tag is *ignorable*: the option is skipped.
+/// CoAP numbers its options the same way (RFC 7252, 5.4.1 and 5.4.6), and PNG has a bit for it in
+/// the name of a chunk (PNG specification, 5.4).
+///
+/// The gateway decodes the header and encodes it anew for the node, so an option that the gateway
+/// skips does not reach the node.
+///
+/// | tag | option             | value                                                              |
+/// |-----|--------------------|--------------------------------------------------------------------|
+/// | 1   | on                 | string: the id of the only node that may run the call              |
+/// | 2   | wait               | empty: wait for a node                                             |
+/// | 3   | tag                | string: a tag that the node must have; repeated                    |
+/// | 4   | patience           | varint: milliseconds to wait for nodes that may come back          |
+/// | 5   | metadata           | key and value, each a varint length and a string; repeated         |
+/// | 6   | preferred tag      | string: a tag that the node should have; repeated                  |
+/// | 7   | limit              | varint: most items that the caller wants of a stream               |
+/// | 8   | sticky             | 8 bytes, big-endian: the hash of a key                             |
+/// | 9   | caller             | role, id, address, identity: see [`KnownCaller`]                   |
+/// | 10  | strategy           | 1 byte: the code of a [`Strategy`]; an unknown one is the default  |
+/// | 11  | inherited metadata | reserved: as 5, also for the calls that the function makes         |
+/// | 12  | traced             | empty: the caller wants a `Trace` frame                            |
+/// | 13  | operators          | reserved: what the node does with each item, in this order         |
+/// | 14  | held               | varint: microseconds that the gateway has held the call back       |
+/// | 15  | resume             | reserved: the secret and the position of a resumable stream        |
+/// | 16  | trace context      | reserved: W3C `traceparent` as 25 bytes (trace id 16, parent id 8, |
+/// |     |                    | flags 1, without the version), then `tracestate` to the end        |
+/// | 17  | key                | reserved: the caller's own deduplication key                       |
+/// | 19  | job                | reserved: the call runs without its caller                         |
+mod tag {
+    pub(super) const ON: u64 = 1;
+    pub(super) const WAIT: u64 = 2;
+    pub(super) const TAG: u64 = 3;
+    pub(super) const PATIENCE: u64 = 4;
+    pub(super) const METADATA: u64 = 5;
+    pub(super) const PREFERRED: u64 = 6;
+    pub(super) const LIMIT: u64 = 7;
+    pub(super) const STICKY: u64 = 8;
+    pub(super) const CALLER: u64 = 9;
+    pub(super) const STRATEGY: u64 = 10;
+    pub(super) const TRACED: u64 = 12;
+    pub(super) const HELD: u64 = 14;
+}
+
+/// Tags with a meaning that this version neither sends nor reads. They are treated like unknown
+/// ones, but the error has their name.
+const RESERVED: [(u64, &str); 6] = [
+    (11, "inherited metadata"),
+    (13, "operators"),
+    (15, "resume"),
+    (16, "trace context"),
+    (17, "key"),
+    (19, "job"),
+];
+
+/// Appends all options that `header` has.
+pub(super) fn put(header: &CallHeader, out: &mut Vec<u8>) {
+    let wish = &header.wish;
+    if let Some(node) = &wish.on {
+        put_option(out, tag::ON, node.as_bytes());
+    }
+    for name in &wish.tags {
+        put_option(out, tag::TAG, name.as_bytes());
+    }
+    for name in &wish.preferred {
+        put_option(out, tag::PREFERRED, name.as_bytes());
+    }
+    if let Some(key) = wish.sticky {
+        put_option(out, tag::STICKY, &key.to_be_bytes());
+    }
+    if let Some(strategy) = wish.strategy {
+        put_option(out, tag::STRATEGY, &[strategy.code()]);
+    }
+    if wish.wait {
+        put_option(out, tag::WAIT, b"");
+    }
+    let patience = wish.patience.min(MAX_TIMEOUT).as_millis() as u64;
+    if patience > 0 {
+        put_number(out, tag::PATIENCE, patience);
+    }
+    for (key, value) in &header.metadata {
+        out.put_varint(tag::METADATA);
+        out.put_varint((string_length(key) + string_length(value)) as u64);
+        out.put_bytes(key.as_bytes());
+        out.put_bytes(value.as_bytes());
+    }
+    if let Some(items) = header.limit {
+        put_number(out, tag::LIMIT, items);
+    }
+    if header.traced {
+        put_option(out, tag::TRACED, b"");
+    }
+    if !header.held.is_zero() {
+        put_number(out, tag::HELD, header.held.as_micros().try_into().unwrap_or(u64::MAX));
+    }
+    if let Some(caller) = &header.caller {
+        put_option(out, tag::CALLER, caller.encoded());
+    }
+}
+
+/// Decodes all options up to the end of the header. `known` is the caller that was read last.
+///
+/// # Errors
+/// A value is malformed or longer than its limit, or a critical option is unknown.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    header: &mut CallHeader,
+    known: &mut Option<KnownCaller>,
+) -> Result<(), Malformed> {
+    while !reader.is_empty() {
+        let tag = reader.varint("option")?;
+        let value = reader.bytes(MAX_METADATA, "option")?;
+        let wish = &mut header.wish;
+        match tag {
+            tag::ON => wish.on = Some(name(value, "on")?),
+            tag::WAIT => wish.wait = true,
+            tag::TAG => add_tag(&mut wish.tags, value)?,
+            tag::PATIENCE => {
+                let patience = Duration::from_millis(Reader::new(value).varint("patience")?);
+                wish.patience = patience.min(MAX_TIMEOUT);
+            }
+            tag::METADATA => add_metadata(&mut header.metadata, value)?,
+            tag::PREFERRED => add_tag(&mut wish.preferred, value)?,
+            tag::LIMIT => header.limit = Some(Reader::new(value).varint("limit")?),
+            tag::STICKY => wish.sticky = Some(Reader::new(value).u64("sticky")?),
+            tag::CALLER => header.caller = Some(KnownCaller::read(value, known)?),
+            tag::STRATEGY => {
+                wish.strategy = Strategy::from_code(Reader::new(value).u8("strategy")?);
+            }
+            tag::TRACED => header.traced = true,
+            tag::HELD => {
+                header.held = Duration::from_micros(Reader::new(value).varint("held")?);
+            }
+            unknown if is_critical(unknown) => return Err(unsupported(unknown)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether a party that does not know the option must refuse the call.
+fn is_critical(tag: u64) -> bool {
+    tag & 1 == 1
+}
+
+#[cold]
+fn unsupported(tag: u64) -> Malformed {
+    let reserved = RESERVED.iter().find(|(reserved, _)| *reserved == tag);
+    let name = reserved.map(|(_, name)| format!(" (`{name}`)")).unwrap_or_default();
+    Malformed::unsupported(format!(
+        "the call asks for a feature that easyremote {} does not know: option {tag}{name}",
+        env!("CARGO_PKG_VERSION")
+    ))
+}
+
+fn put_option(out: &mut Vec<u8>, tag: u64, value: &[u8]) {
+    out.put_varint(tag);
+    out.put_bytes(value);
+}
+
+fn put_number(out: &mut Vec<u8>, tag: u64, number: u64) {
+    out.put_varint(tag);
+    out.put_varint(varint_length(number) as u64);
+    out.put_varint(number);
+}
+
+fn add_tag(tags: &mut Vec<String>, value: &[u8]) -> Result<(), Malformed> {
+    if tags.len() == MAX_LIST {
+        return Err(Malformed::new(format!("more than {MAX_LIST} tags")));
+    }
+    tags.push(name(value, "tag")?);
+    Ok(())
+}
+
+fn name(value: &[u8], field: &str) -> Result<String, Malformed> {
+    match std::str::from_utf8(value) {
+        Ok(name) if name.len() <= MAX_NAME => Ok(name.to_owned()),
+        Ok(_) => Err(Malformed::new(format!("`{field}` is longer than {MAX_NAME}"))),
+        Err(_) => Err(Malformed::new(format!("`{field}` is not UTF-8"))),
+    }
+}
+
+fn add_metadata(metadata: &mut Vec<(String, String)>, pair: &[u8]) -> Result<(), Malformed> {
+    let mut reader = Reader::new(pair);
+    let key = reader.str(MAX_NAME, "metadata key")?.to_owned();
+    let value = reader.str(MAX_METADATA, "metadata value")?.to_owned();
+    metadata.push((key, value));
+    let size: usize = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if size > MAX_METADATA || metadata.len() > MAX_LIST {
+        let text = format!("more than {MAX_LIST} metadata, or {MAX_METADATA} bytes of them");
+        return Err(Malformed::new(text));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{ErrorKind, Executed};
+    use crate::wire::codec::Codec;
+    use crate::wire::frame::FRAME_HEADER;
+    use crate::wire::kind::Kind;
+
+    /// The body of a header with these options behind its fields.
+    fn with(options: &[(u64, &[u8])]) -> Vec<u8> {
+        let header = CallHeader::new([7; 16], "f".to_owned(), Kind::Unary, Codec::Json);
+        let mut out = Vec::new();
+        header.put(&mut out).unwrap();
+        for (tag, value) in options {
+            put_option(&mut out, *tag, value);
+        }
+        out.split_off(FRAME_HEADER)
+    }
+
+    #[test]
+    fn unknown_ignorable_options_are_skipped() {
+        let plain = CallHeader::read(&with(&[])).unwrap();
+        for tag in [0, 16, 18, 4_710, 1 << 61] {
+            let read = CallHeader::read(&with(&[(tag, b"from the future"), (tag::WAIT, b"")]));
+            let mut expected = plain.clone();
+            expected.wish.wait = true;
+            assert_eq!(read, Ok(expected), "{tag}");
+        }
+    }
+
+    #[test]
+    fn unknown_critical_options_refuse_the_call() {
+        for tag in [11, 13, 15, 17, 19, 21, 4_711, (1 << 61) + 1] {
+            let cause = CallHeader::read(&with(&[(tag, b"from the future")])).unwrap_err();
+            assert!(cause.text.contains(&format!("option {tag}")), "{cause}");
+            let error = cause.into_error();
+            assert_eq!((error.kind(), error.executed()), (ErrorKind::Unavailable, Executed::No));
+        }
+        let cause = CallHeader::read(&with(&[(13, b"")])).unwrap_err();
+        assert!(cause.text.ends_with("option 13 (`operators`)"), "{cause}");
+    }
+
+    #[test]
+    fn reserved_tags_are_not_in_use() {
+        for (tag, _) in RESERVED {
+            let read = CallHeader::read(&with(&[(tag, &[0; 30])]));
+            assert_eq!(read.is_err(), is_critical(tag), "{tag}");
+            assert!(read.is_err() || read == CallHeader::read(&with(&[])));
+        }
+    }
+
+    #[test]
+    fn values_that_are_cut_short_are_refused() {
+        let cut: [(u64, &[u8]); 8] = [
+            (tag::PATIENCE, &[0x40]),
+            (tag::METADATA, &[1]),
+            (tag::METADATA, &[1, b'k', 2, b'v']),
+            (tag::LIMIT, &[]),
+            (tag::STICKY, &[0; 7]),
+            (tag::CALLER, &[2, 1]),
+            (tag::STRATEGY, &[]),
+            (tag::HELD, &[0x80, 0]),
+        ];
+        for (tag, value) in cut {
+            let cause = CallHeader::read(&with(&[(tag, value)])).unwrap_err();
+            assert_eq!(cause.kind, ErrorKind::Protocol, "{tag}: {cause}");
+        }
+    }
+
+    #[test]
+    fn names_are_utf8() {
+        for tag in [tag::ON, tag::TAG, tag::PREFERRED] {
+            assert!(CallHeader::read(&with(&[(tag, &[0xff])])).is_err(), "{tag}");
+            assert!(CallHeader::read(&with(&[(tag, &[b'x'; MAX_NAME])])).is_ok(), "{tag}");
+            assert!(CallHeader::read(&with(&[(tag, &[b'x'; MAX_NAME + 1])])).is_err(), "{tag}");
+        }
+    }
+
+    #[test]
+    fn a_strategy_that_is_not_known_is_the_default() {
+        let read = CallHeader::read(&with(&[(tag::STRATEGY, &[200])])).unwrap();
+        assert_eq!(read.wish.strategy, None);
+    }
+}
