@@ -12,6 +12,7 @@ use std::alloc::System;
 use std::collections::{BTreeMap, HashMap};
 
 use common::World;
+use easyremote::__bench::ControlMessage;
 use easyremote::{Role, functions, remote};
 use peakmem_alloc::{INSTRUMENTED_SYSTEM, PeakMemAlloc, PeakMemAllocTrait};
 use serde::{Deserialize, Serialize};
@@ -69,8 +70,31 @@ fn call(function: &str, codec: u8, arguments: &[u8]) -> Vec<u8> {
     [header, wire::frame(wire::BODY, arguments)].concat()
 }
 
+/// Lengths of a control message that are not there allocate nothing.
+fn no_control_message_takes_much_more_memory_than_it_has_bytes() {
+    let names = [&[4, 1][..], &wire::packed(128), &[b'x'; 128]].concat();
+    let many = [&[4, 0, 1][..], &wire::packed(1_024)].concat();
+    let mut bombs = vec![names, many];
+    for n in [1_u64 << 20, 1 << 40, u64::MAX] {
+        // A node's id; tags; a tag; functions; the name of a function; its parameters.
+        for before in
+            [&[1, 1, 0][..], &[4], &[4, 1], &[4, 0, 1], &[4, 0, 1, 1], &[4, 0, 1, 1, 0, 0, 0]]
+        {
+            bombs.push([before, &length(n)].concat());
+        }
+    }
+    for bomb in bombs {
+        let frame = wire::frame(wire::CONTROL, &bomb);
+        ALLOCATOR.reset_peak_memory();
+        let read = ControlMessage::read(&frame);
+        let peak = ALLOCATOR.get_peak_memory();
+        assert!(read.is_none() && peak < 1_024, "{bomb:?}: {peak} bytes of memory");
+    }
+}
+
 #[tokio::test]
 async fn no_message_takes_much_more_memory_than_it_has_bytes() {
+    no_control_message_takes_much_more_memory_than_it_has_bytes();
     const N: usize = 4 * MIB;
     let world = World::start().await;
     let first = functions![units, vectors, sparse, boxes, trees, maps, text, two];

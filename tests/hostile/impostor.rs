@@ -92,7 +92,7 @@ impl Impostor {
 
 /// Consent to messages of up to 1 GiB.
 pub(crate) fn welcome() -> Vec<u8> {
-    wire::frame(wire::CONTROL, &[&[2][..], &wire::varint(1 << 29)].concat())
+    wire::frame(wire::CONTROL, &[&[2][..], &wire::packed(1 << 29)].concat())
 }
 
 /// Waits for the next call of a victim, and reads its header and arguments.

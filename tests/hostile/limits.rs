@@ -356,9 +356,9 @@ async fn names_with_control_characters_and_long_ones_are_refused() {
     let ticket = target.gateway.ticket(Role::Node).to_string();
     let long = "x".repeat(129);
     for (id, complaint) in [
-        ("gpu\x1b[2J", "`id` has control characters"),
-        ("a\nb", "`id` has control characters"),
-        (&*long, "`id` is longer than 128"),
+        ("gpu\x1b[2J", r#"`hello`: the name "gpu\u{1b}[2J" has control characters"#),
+        ("a\nb", r#"`hello`: the name "a\nb" has control characters"#),
+        (&*long, "`hello`: a name of 129 bytes; the limit is 128"),
     ] {
         let stranger = Attacker::connect(target.address()).await;
         let connection = stranger.connection.clone();

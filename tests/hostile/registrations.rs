@@ -46,8 +46,8 @@ async fn names_that_are_none_are_not_offered() {
         ("a b", "is no name for a function"),
         ("größe", "is no name for a function"),
         ("easyremote.stats", "is no name for a function"),
-        ("a\x1b[2J", "`name` has control characters"),
-        (&*long, "`name` is longer than 128"),
+        ("a\x1b[2J", r#"the name "a\u{1b}[2J" has control characters"#),
+        (&*long, "a name of 129 bytes; the limit is 128"),
     ] {
         let (kind, text) =
             refusal(&target, "odd", &[("fine", wire::UNARY), (name, wire::UNARY)]).await;
@@ -66,7 +66,7 @@ async fn a_node_offers_1024_functions_and_no_more() {
     let names: Vec<_> = (0..1_025).map(|i| format!("f{i}")).collect();
     let offers: Vec<_> = names.iter().map(|name| (name.as_str(), wire::UNARY)).collect();
     let (kind, text) = refusal(&target, "odd", &offers).await;
-    assert_eq!((kind, &*text), (PROTOCOL, "`functions` is longer than 1024"));
+    assert_eq!((kind, &*text), (PROTOCOL, "`register`: more than 1024 functions"));
     let ticket = target.gateway.ticket(Role::Node).to_string();
     Insider::node(target.address(), &ticket, &offers[..1_024]).await;
     target.serves().await;

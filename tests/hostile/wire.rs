@@ -54,6 +54,21 @@ pub(crate) fn string(text: impl AsRef<[u8]>) -> Vec<u8> {
     [&varint(text.as_ref().len() as u64)[..], text.as_ref()].concat()
 }
 
+/// An integer as bincode has it, in the fields of control messages.
+pub(crate) fn packed(value: u64) -> Vec<u8> {
+    match value {
+        0..251 => vec![value as u8],
+        251..0x1_0000 => [&[251][..], &(value as u16).to_le_bytes()].concat(),
+        0x1_0000..0x1_0000_0000 => [&[252][..], &(value as u32).to_le_bytes()].concat(),
+        _ => [&[253][..], &value.to_le_bytes()].concat(),
+    }
+}
+
+/// A string as bincode has it.
+pub(crate) fn packed_string(text: impl AsRef<[u8]>) -> Vec<u8> {
+    [&packed(text.as_ref().len() as u64)[..], text.as_ref()].concat()
+}
+
 /// The first message of a peer of this role, `client` or `node`.
 pub(crate) fn hello(
     connection: &quinn::Connection,
@@ -70,19 +85,19 @@ pub(crate) fn hello(
     let role = if role == "node" { 1 } else { 2 };
     let boot: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
     let proof = [&[1], &of.as_ref()[..8], proof.as_ref()].concat();
-    frame(CONTROL, &[&[1, role][..], &proof, &string(id), &boot, &[0]].concat())
+    frame(CONTROL, &[&[1, role][..], &proof, &packed_string(id), &boot, &[0]].concat())
 }
 
 /// What a node says that offers these functions, of these kinds.
 pub(crate) fn register(functions: &[(&str, u8)]) -> Vec<u8> {
     let mut body = vec![4, 0];
-    body.extend(varint(4_096));
-    body.extend(varint(functions.len() as u64));
+    body.extend(packed(4_096));
+    body.extend(packed(functions.len() as u64));
     for (name, kind) in functions {
-        body.extend(string(name));
+        body.extend(packed_string(name));
         body.push(*kind);
         // Fingerprint, parameters, signature, doc, needs, concurrency.
-        body.extend([0; 8 + 5]);
+        body.extend([0; 6]);
     }
     frame(CONTROL, &body)
 }

@@ -1,7 +1,7 @@
-//! Reading and writing the fixed hand-written layouts: integers, strings, lists.
+//! Encoding and decoding of the hand-written layouts: integers and strings.
 //!
 //! Integers are QUIC variable-length integers (RFC 9000, section 16) unless said otherwise.
-//! Reading compares every length with its limit and with what is there before it is used.
+//! Decoding compares every length with its limit and with what is there before it is used.
 
 use std::fmt;
 
@@ -78,8 +78,7 @@ impl WriteBytes for Vec<u8> {
     }
 
     fn put_str(&mut self, value: &str, limit: usize) {
-        let end = value.floor_char_boundary_at(limit);
-        self.put_bytes(&value.as_bytes()[..end]);
+        self.put_bytes(cut(value, limit).as_bytes());
     }
 }
 
@@ -98,17 +97,13 @@ pub(crate) fn string_length(value: &str) -> usize {
     varint_length(value.len() as u64) + value.len()
 }
 
-trait FloorCharBoundary {
-    fn floor_char_boundary_at(&self, limit: usize) -> usize;
-}
-
-impl FloorCharBoundary for str {
-    fn floor_char_boundary_at(&self, limit: usize) -> usize {
-        if self.len() <= limit {
-            return self.len();
-        }
-        (0..=limit).rev().find(|&at| self.is_char_boundary(at)).unwrap_or(0)
+/// The longest beginning of `value` of at most `limit` bytes that ends between two characters.
+pub(crate) fn cut(value: &str, limit: usize) -> &str {
+    let mut end = limit.min(value.len());
+    while !value.is_char_boundary(end) {
+        end -= 1;
     }
+    &value[..end]
 }
 
 /// Reads from the front of a slice.
@@ -157,7 +152,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A length of at most `limit`.
-    pub(crate) fn length(&mut self, limit: usize, field: &str) -> Result<usize, Malformed> {
+    fn length(&mut self, limit: usize, field: &str) -> Result<usize, Malformed> {
         match usize::try_from(self.varint(field)?) {
             Ok(length) if length <= limit => Ok(length),
             _ => Err(Malformed::new(format!("`{field}` is longer than {limit}"))),
@@ -172,30 +167,6 @@ impl<'a> Reader<'a> {
     pub(crate) fn str(&mut self, limit: usize, field: &str) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.bytes(limit, field)?)
             .map_err(|_| Malformed::new(format!("`{field}` is not UTF-8")))
-    }
-
-    /// A name that others will see, in logs and errors.
-    pub(crate) fn name(&mut self, limit: usize, field: &str) -> Result<String, Malformed> {
-        let name = self.str(limit, field)?;
-        if name.chars().any(char::is_control) {
-            return Err(Malformed::new(format!("`{field}` has control characters")));
-        }
-        Ok(name.to_owned())
-    }
-
-    pub(crate) fn list<T>(
-        &mut self,
-        limit: usize,
-        field: &str,
-        mut item: impl FnMut(&mut Self) -> Result<T, Malformed>,
-    ) -> Result<Vec<T>, Malformed> {
-        let n = self.length(limit, field)?;
-        // Each item takes at least a byte, so the capacity is bounded by what has arrived.
-        let mut items = Vec::with_capacity(n.min(self.rest.len()));
-        for _ in 0..n {
-            items.push(item(self)?);
-        }
-        Ok(items)
     }
 }
 
@@ -242,7 +213,6 @@ mod tests {
         let mut out = Vec::new();
         out.put_varint(MAX_VARINT);
         assert!(Reader::new(&out).bytes(10, "name").is_err());
-        assert!(Reader::new(&out).list(10, "names", |r| r.u8("name")).is_err());
     }
 
     #[test]

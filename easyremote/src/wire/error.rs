@@ -1,5 +1,6 @@
 //! The body of an `Error` and of an `ItemError` frame.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Executed};
@@ -12,15 +13,6 @@ use crate::wire::limits::{MAX_ERROR, MAX_NAME};
 const MAX_TEXT: usize = MAX_ERROR - MAX_NAME - 64;
 
 /// Appends `error` as an `Error` frame.
-///
-/// | type   | field       | meaning                                             |
-/// |--------|-------------|-----------------------------------------------------|
-/// | varint | kind        | the code of an `ErrorKind`                          |
-/// | 1 byte | executed    | 0 no, 1 maybe, 2 yes                                |
-/// | varint | delivered   | items before the error                              |
-/// | varint | retry after | milliseconds plus one; 0 if nothing is asked for    |
-/// | string | node        | id of the node, empty if none was chosen            |
-/// | string | text        | for people                                          |
 pub(crate) fn put_error(out: &mut Vec<u8>, error: &Error) {
     put_error_as(FrameKind::Error, out, error);
 }
@@ -31,17 +23,34 @@ pub(crate) fn put_item_error(out: &mut Vec<u8>, error: &Error) {
 }
 
 fn put_error_as(kind: FrameKind, out: &mut Vec<u8>, error: &Error) {
-    let mut body = Vec::with_capacity(128);
-    body.put_varint(u64::from(error.kind().code()));
-    body.push(error.executed().code());
-    body.put_varint(error.delivered());
-    body.put_varint(error.retry_after().map_or(0, |wait| wait.as_millis() as u64 + 1));
-    body.put_str(error.node().unwrap_or_default(), MAX_NAME);
-    body.put_str(&printable(&error.to_string()), MAX_TEXT);
-    frame::put(out, kind, &body);
+    let start = frame::begin(out, kind);
+    put_error_fields(out, error);
+    // `MAX_TEXT` leaves room for the other fields.
+    let fits = frame::finish(out, start, MAX_ERROR);
+    debug_assert!(fits.is_ok(), "an error is cut to fit");
 }
 
-/// Reads the body of an `Error` or an `ItemError` frame.
+/// Appends the fields of an error; what is too long is cut. By hand and in place, because a failure
+/// can fail many calls at once.
+///
+/// | type   | field       | meaning                                             |
+/// |--------|-------------|-----------------------------------------------------|
+/// | varint | kind        | the code of an `ErrorKind`                          |
+/// | 1 byte | executed    | 0 no, 1 maybe, 2 yes                                |
+/// | varint | delivered   | items before the error                              |
+/// | varint | retry after | milliseconds plus one; 0 if nothing is asked for    |
+/// | string | node        | id of the node, empty if none was chosen            |
+/// | string | text        | for people                                          |
+pub(crate) fn put_error_fields(out: &mut Vec<u8>, error: &Error) {
+    out.put_varint(u64::from(error.kind().code()));
+    out.push(error.executed().code());
+    out.put_varint(error.delivered());
+    out.put_varint(error.retry_after().map_or(0, |wait| wait.as_millis() as u64 + 1));
+    out.put_str(error.node().unwrap_or_default(), MAX_NAME);
+    out.put_str(&printable(&error.to_string()), MAX_TEXT);
+}
+
+/// Decodes the body of an `Error` or an `ItemError` frame, or of a `Refused` message.
 ///
 /// A kind that this version does not know becomes `Protocol`, with the peer's text.
 pub(crate) fn read_error(body: &[u8]) -> Result<Error, Malformed> {
@@ -51,7 +60,7 @@ pub(crate) fn read_error(body: &[u8]) -> Result<Error, Malformed> {
     let delivered = reader.varint("delivered")?;
     let retry_after = reader.varint("retry after")?;
     let node = reader.str(MAX_NAME, "node")?;
-    let text = printable(reader.str(MAX_ERROR, "text")?);
+    let text = printable(reader.str(MAX_ERROR, "text")?).into_owned();
     let mut error = Error::new(kind, text).with_executed(executed).with_delivered(delivered);
     if !node.is_empty() {
         error = error.with_node(node);
@@ -62,9 +71,14 @@ pub(crate) fn read_error(body: &[u8]) -> Result<Error, Malformed> {
     Ok(error)
 }
 
-/// A text, of which a peer may have given a part, without what makes a terminal do things; it may have several lines.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\t' | '\n' | '\r')).collect()
+/// A text, parts of which a peer may have written, without the characters that control a terminal. It
+/// may have several lines.
+fn printable(text: &str) -> Cow<'_, str> {
+    let is_fine = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
+    match text.chars().all(is_fine) {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(text.chars().filter(|&c| is_fine(c)).collect()),
+    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::bytes::{Malformed, Reader, WriteBytes};
-
 /// How busy a node is, in [`NodeInfo::load`](crate::NodeInfo::load): what it said last, which it
 /// does every two seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +34,7 @@ pub struct Memory {
 }
 
 impl NodeLoad {
-    /// What a node reports; figures that make no sense are none.
+    /// What a node reports; figures that make no sense are dropped.
     pub(crate) fn new(
         (in_flight, waiting): (u64, u64),
         cpu_percent: Option<u8>,
@@ -50,29 +48,10 @@ impl NodeLoad {
         }
     }
 
-    /// Appends the report.
-    ///
-    /// | type   | field        | meaning                                        |
-    /// |--------|--------------|------------------------------------------------|
-    /// | varint | in flight    | calls                                          |
-    /// | varint | waiting      | calls                                          |
-    /// | 1 byte | cpu          | percent; more than 100 if the node cannot tell |
-    /// | varint | memory used  | bytes                                          |
-    /// | varint | memory total | bytes; 0 if the node cannot tell               |
-    pub(super) fn put(&self, out: &mut Vec<u8>) {
-        out.put_varint(self.in_flight);
-        out.put_varint(self.waiting);
-        out.push(self.cpu_percent.unwrap_or(u8::MAX));
-        let Memory { used, total } = self.memory.unwrap_or(Memory { used: 0, total: 0 });
-        out.put_varint(used);
-        out.put_varint(total);
-    }
-
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let calls = (reader.varint("calls in flight")?, reader.varint("waiting calls")?);
-        let cpu_percent = Some(reader.u8("cpu")?);
-        let memory = (reader.varint("memory used")?, reader.varint("memory")?);
-        Ok(Self::new(calls, cpu_percent, memory))
+    /// What a peer reports, without the figures that make no sense.
+    pub(super) fn sane(self) -> Self {
+        let memory = self.memory.map_or((0, 0), |memory| (memory.used, memory.total));
+        Self::new((self.in_flight, self.waiting), self.cpu_percent, memory)
     }
 }
 
@@ -81,20 +60,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loads_survive_the_wire_and_nonsense_does_not() {
-        let survives = |load: NodeLoad| {
-            let mut out = Vec::new();
-            load.put(&mut out);
-            let read = NodeLoad::read(&mut Reader::new(&out));
-            assert_eq!(read, Ok(load));
-            for end in 0..out.len() {
-                assert!(NodeLoad::read(&mut Reader::new(&out[..end])).is_err(), "{end}");
-            }
-        };
-        survives(NodeLoad::new((7, 3), Some(100), (1 << 30, 2 << 30)));
-        survives(NodeLoad::new((0, 0), None, (0, 0)));
+    fn figures_that_make_no_sense_are_dropped() {
         let sane = NodeLoad::new((1, 2), Some(101), (5, 4));
         let memory = Some(Memory { used: 4, total: 4 });
         assert_eq!(sane, NodeLoad { in_flight: 1, waiting: 1, cpu_percent: None, memory });
+        let memory = Some(Memory { used: 1, total: 0 });
+        let load = NodeLoad { in_flight: 1, waiting: 2, cpu_percent: Some(255), memory };
+        let memory = None;
+        assert_eq!(load.sane(), NodeLoad { in_flight: 1, waiting: 1, cpu_percent: None, memory });
     }
 }

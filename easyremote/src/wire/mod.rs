@@ -21,6 +21,7 @@ pub(crate) mod codec;
 pub(crate) mod control;
 pub(crate) mod directory;
 pub(crate) mod error;
+mod fields;
 pub(crate) mod frame;
 pub(crate) mod header;
 pub(crate) mod kind;

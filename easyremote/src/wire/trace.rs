@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use crate::wire::bytes::{Malformed, Reader, WriteBytes};
+use serde::{Deserialize, Serialize};
+
+use crate::wire::bytes::Malformed;
+use crate::wire::fields;
 use crate::wire::frame::{self, FrameKind};
-use crate::wire::limits::MAX_NAME;
 
 /// How a call went at its node; the body of a `Trace` frame.
-///
-/// | type   | field  | meaning                                       |
-/// |--------|--------|-----------------------------------------------|
-/// | string | node   | its id                                        |
-/// | varint | queued | microseconds from the gateway to the function |
-/// | varint | ran    | microseconds from there to the answer         |
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NodeTrace {
+    /// Its id.
+    #[serde(with = "fields::name")]
     pub(crate) node: String,
+    /// From the gateway to the function.
     pub(crate) queued: Duration,
+    /// From there to the answer.
     pub(crate) ran: Duration,
 }
 
@@ -24,41 +24,50 @@ impl NodeTrace {
     /// Appends it as a frame.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         let mut body = Vec::with_capacity(self.node.len() + 24);
-        body.put_str(&self.node, MAX_NAME);
-        body.put_varint(micros(self.queued));
-        body.put_varint(micros(self.ran));
+        fields::put(self, &mut body);
         frame::put(out, FrameKind::Trace, &body);
     }
 
-    /// Reads the body of a `Trace` frame.
+    /// Decodes the body of a `Trace` frame.
     pub(crate) fn read(body: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(body);
-        Ok(Self {
-            node: reader.str(MAX_NAME, "node")?.to_owned(),
-            queued: Duration::from_micros(reader.varint("queued")?),
-            ran: Duration::from_micros(reader.varint("ran")?),
-        })
+        fields::read(body, "trace")
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    time.as_micros().try_into().unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::frame::FRAME_HEADER;
+    use crate::wire::limits::{MAX_NAME, MAX_TRACE};
+
+    fn encoded(trace: &NodeTrace) -> Vec<u8> {
+        let mut out = Vec::new();
+        trace.put(&mut out);
+        out.split_off(FRAME_HEADER)
+    }
 
     #[test]
     fn traces_survive_the_wire() {
-        let (queued, ran) = (Duration::from_micros(3), Duration::from_secs(4_000));
+        let (queued, ran) = (Duration::from_nanos(3), Duration::from_secs(4_000));
         let trace = NodeTrace { node: "gpu-1".into(), queued, ran };
-        let mut out = Vec::new();
-        trace.put(&mut out);
-        assert_eq!(NodeTrace::read(&out[FRAME_HEADER..]), Ok(trace));
-        for end in FRAME_HEADER..out.len() {
-            assert!(NodeTrace::read(&out[FRAME_HEADER..end]).is_err());
+        let body = encoded(&trace);
+        assert_eq!(NodeTrace::read(&[&body[..], b"more"].concat()), Ok(trace));
+        for end in 0..body.len() {
+            assert!(NodeTrace::read(&body[..end]).is_err(), "{end}");
         }
+    }
+
+    #[test]
+    fn the_longest_trace_fits_its_frame() {
+        let (node, ran) = ("x".repeat(MAX_NAME), Duration::MAX);
+        let body = encoded(&NodeTrace { node, queued: ran, ran });
+        assert!(body.len() <= MAX_TRACE, "{}", body.len());
+    }
+
+    #[test]
+    fn a_time_without_end_is_refused() {
+        // `u64::MAX` seconds and a billion nanoseconds, which are one more.
+        let most = [[253].as_slice(), &[0xff; 8], &[252], &1_000_000_000_u32.to_le_bytes()];
+        assert!(NodeTrace::read(&[&[1, b'n'][..], &most.concat(), &[0, 0]].concat()).is_err());
     }
 }

@@ -1,5 +1,46 @@
 use super::*;
 use crate::error::ErrorKind;
+use crate::wire::fields::MAX_TEXT;
+use crate::wire::frame::FRAME_HEADER;
+use crate::wire::limits::{MAX_FUNCTIONS, MAX_HELLO, MAX_LIST, MAX_NAME};
+
+/// The body of a message.
+fn encoded(message: &Control) -> Vec<u8> {
+    let mut out = Vec::new();
+    message.put(&mut out).unwrap();
+    out.split_off(FRAME_HEADER)
+}
+
+/// The body of a message whose fields have no limit.
+fn unlimited<T: Serialize + 'static>(tag: u8, fields: &T) -> Vec<u8> {
+    let mut out = vec![tag];
+    fields::put(fields, &mut out);
+    out
+}
+
+/// The error of a body that is refused.
+fn refusal(body: &[u8]) -> String {
+    let cause = Control::read(body).unwrap_err();
+    assert_eq!(cause.kind, ErrorKind::Protocol, "{cause}");
+    cause.text
+}
+
+fn same(one: &Control, other: &Control) -> bool {
+    format!("{one:?}") == format!("{other:?}")
+}
+
+fn offer(name: &str) -> Offer {
+    Offer {
+        name: name.into(),
+        kind: Kind::Unary,
+        fingerprint: 0,
+        parameters: Vec::new(),
+        signature: String::new(),
+        doc: String::new(),
+        needs: Vec::new(),
+        concurrency: 0,
+    }
+}
 
 fn samples() -> Vec<Control> {
     vec![
@@ -34,6 +75,9 @@ fn samples() -> Vec<Control> {
         Control::Retag(Retag { number: 3, tags: vec!["gpu".into(), "eu".into()] }),
         Control::Retagged(3),
         Control::Credit(Credit { stream: 300, limit: 1 << 40 }),
+        Control::Released { stream: 4 },
+        Control::Abandoned { stream: u64::MAX },
+        Control::Load(NodeLoad::new((0, 0), None, (0, 0))),
         Control::Load(NodeLoad::new((2, 1), Some(50), (1 << 30, 4 << 30))),
         Control::Unknown(255),
     ]
@@ -42,51 +86,188 @@ fn samples() -> Vec<Control> {
 #[test]
 fn messages_survive_the_wire() {
     for message in samples() {
-        let mut out = Vec::new();
-        message.put(&mut out).unwrap();
-        let back = Control::read(&out[FRAME_HEADER..]).unwrap();
-        assert_eq!(format!("{message:?}"), format!("{back:?}"));
+        let body = encoded(&message);
+        assert!(same(&Control::read(&body).unwrap(), &message), "{message:?}");
+    }
+}
+
+#[test]
+fn what_follows_the_fields_is_ignored() {
+    for message in samples() {
+        let longer = [&encoded(&message)[..], b"from the future"].concat();
+        // The text of an error is its last field too, and has a length.
+        assert!(same(&Control::read(&longer).unwrap(), &message), "{message:?}");
     }
 }
 
 #[test]
 fn every_cut_is_an_error() {
     for message in samples() {
-        let mut out = Vec::new();
-        message.put(&mut out).unwrap();
-        for end in FRAME_HEADER..out.len() {
-            assert!(Control::read(&out[FRAME_HEADER..end]).is_err(), "{message:?} at {end}");
+        let body = encoded(&message);
+        for end in 0..body.len() {
+            assert!(Control::read(&body[..end]).is_err(), "{message:?} at {end}");
         }
     }
 }
 
 #[test]
-fn more_tags_than_a_node_may_have_are_refused() {
-    let mut out = Vec::new();
+fn generated_messages_survive_the_wire() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut string = |limit: usize| -> String {
+        let length = [0, 1, 40, limit - 1, limit][random.usize(..5)];
+        std::iter::repeat_with(|| random.alphanumeric()).take(length).collect()
+    };
+    let mut random = fastrand::Rng::with_seed(11);
+    let mut number = || random.u64(..) >> random.u32(..64);
+    for n in [0, 1, 250, 251, MAX_LIST - 1, MAX_LIST] {
+        let mut names = |n: usize| (0..n).map(|_| string(MAX_NAME)).collect::<Vec<_>>();
+        let (tags, parameters, needs) = (names(n.min(MAX_LIST)), names(3), names(1));
+        let kinds = [Kind::Unary, Kind::Stream, Kind::Upload, Kind::Duplex];
+        let functions = (0..n).map(|i| Offer {
+            name: string(MAX_NAME),
+            kind: kinds[i % 4],
+            fingerprint: number(),
+            parameters: parameters.clone(),
+            signature: string(MAX_TEXT / 8),
+            doc: string(MAX_TEXT / 8),
+            needs: needs.clone(),
+            concurrency: number(),
+        });
+        let functions = functions.collect();
+        let register = Register { tags: tags.clone(), capacity: number(), functions };
+        let id = string(MAX_NAME);
+        let hello = Hello { role: Role::Admin, proof: None, id, boot: [9; 16], epoch: number() };
+        for message in [
+            Control::Register(register),
+            Control::Hello(hello),
+            Control::Retag(Retag { number: number(), tags }),
+            Control::Credit(Credit { stream: number(), limit: number() }),
+            Control::Ping(number()),
+            Control::Released { stream: number() },
+        ] {
+            assert!(same(&Control::read(&encoded(&message)).unwrap(), &message), "{message:?}");
+        }
+    }
+}
+
+#[test]
+fn names_have_a_limit_and_no_control_characters() {
+    let retag = |name: &str| unlimited(10, &(1_u64, vec![name.to_owned()]));
+    assert!(Control::read(&retag(&"x".repeat(MAX_NAME))).is_ok());
+    let text = refusal(&retag(&"x".repeat(MAX_NAME + 1)));
+    assert_eq!(text, "`retag`: a name of 129 bytes; the limit is 128");
+    let text = refusal(&retag("a\x1b[2J"));
+    assert_eq!(text, r#"`retag`: the name "a\u{1b}[2J" has control characters"#);
+    assert!(refusal(&unlimited(10, &(1_u64, vec![vec![0xff_u8]]))).contains("invalid utf-8"));
+}
+
+#[test]
+fn lists_have_a_limit() {
+    let retag = |n: usize| unlimited(10, &(1_u64, vec!["x"; n]));
+    assert!(Control::read(&retag(MAX_LIST)).is_ok());
+    assert_eq!(refusal(&retag(MAX_LIST + 1)), "`retag`: more than 64 names");
+    // A sender leaves nothing out: it is for the receiver to refuse.
     let tags = vec!["x".to_owned(); MAX_LIST + 1];
-    Control::Retag(Retag { number: 1, tags }).put(&mut out).unwrap();
-    assert!(Control::read(&out[FRAME_HEADER..]).is_err());
+    assert!(Control::read(&encoded(&Control::Retag(Retag { number: 1, tags }))).is_err());
+    let register = |n: usize| {
+        let functions = vec![offer("f"); n];
+        Control::Register(Register { tags: Vec::new(), capacity: 1, functions })
+    };
+    assert!(Control::read(&encoded(&register(MAX_FUNCTIONS))).is_ok());
+    let text = refusal(&encoded(&register(MAX_FUNCTIONS + 1)));
+    assert_eq!(text, "`register`: more than 1024 functions");
+}
+
+#[test]
+fn long_names_and_texts_are_cut_by_the_sender_and_refused_by_the_receiver() {
+    let long = "é".repeat(MAX_TEXT);
+    let mut cut = offer(&long);
+    (cut.signature, cut.doc) = (long.clone(), long.clone());
+    let register = Register { tags: vec![long.clone()], capacity: 1, functions: vec![cut] };
+    let read = Control::read(&encoded(&Control::Register(register))).unwrap();
+    let Control::Register(Register { tags, functions, .. }) = read else { panic!("{read:?}") };
+    let name = "é".repeat(MAX_NAME / 2);
+    assert_eq!((&tags[..], &functions[0].name), (&[name.clone()][..], &name));
+    assert_eq!((functions[0].doc.len(), functions[0].signature.len()), (MAX_TEXT, MAX_TEXT));
+    let doc = "x".repeat(MAX_TEXT + 1);
+    let none: Vec<String> = Vec::new();
+    let function = ("f", 0_u8, 0_u64, none.clone(), "", doc, none.clone(), 0_u64);
+    let text = refusal(&unlimited(4, &(none, 1_u64, vec![function])));
+    assert_eq!(text, "`register`: a text of 4097 bytes; the limit is 4096");
+}
+
+#[test]
+fn the_longest_hello_fits_before_the_proof() {
+    let (role, proof) = (Role::Node, Some(Proof { token: [2; 8], tag: [3; 32] }));
+    let (id, boot, epoch) = ("x".repeat(MAX_NAME), [0xff; 16], u64::MAX);
+    let length = encoded(&Control::Hello(Hello { role, proof, id, boot, epoch })).len();
+    assert!(length <= MAX_HELLO, "{length}");
+}
+
+/// A length that is not there is no reason to allocate: these would abort the process.
+#[test]
+fn lengths_beyond_the_message_are_refused() {
+    for length in [1_u64 << 40, 1 << 62, u64::MAX] {
+        let mut huge = Vec::new();
+        fields::put(&length, &mut huge);
+        for message in samples() {
+            let body = encoded(&message);
+            for at in 1..body.len() {
+                for rest in [&body[at..], &body[at + 1..]] {
+                    let _ = Control::read(&[&body[..at], &huge, rest].concat());
+                }
+            }
+        }
+        for list in [&[4_u8][..], &[4, 0, 1], &[10, 1]] {
+            assert!(refusal(&[list, &huge].concat()).contains("more than"), "{list:?}");
+        }
+    }
 }
 
 #[test]
 fn only_notes_may_be_unknown() {
-    assert!(matches!(Control::read(&[200, 1, 2, 3]), Ok(Control::Unknown(200))));
-    assert!(Control::read(&[127, 1, 2, 3]).is_err());
+    for tag in 0..=255 {
+        let read = Control::read(&[tag, 0xff, 1, 2, 3]);
+        match tag {
+            3 | 5 | 8 | 9 => {}
+            129.. => assert!(matches!(read, Ok(Control::Unknown(same)) if same == tag)),
+            _ => assert!(read.is_err(), "{tag}: {read:?}"),
+        }
+    }
+    assert_eq!(refusal(&[127, 1, 2, 3]), "control message of unknown tag 127");
+}
+
+#[test]
+fn unknown_roles_and_kinds_are_refused() {
+    let hello = |role: u8| unlimited(1, &(role, None::<u8>, "", [0_u8; 16], 0_u64));
+    for role in Role::ALL {
+        assert!(Control::read(&hello(role.code())).is_ok(), "{role:?}");
+    }
+    assert_eq!(refusal(&hello(4)), "`hello`: role 4 is unknown to this version");
+    let none: Vec<String> = Vec::new();
+    let register = |kind: u8| {
+        let function = ("f", kind, 0_u64, none.clone(), "", "", none.clone(), 0_u64);
+        unlimited(4, &(none.clone(), 1_u64, vec![function]))
+    };
+    for kind in 0..4 {
+        let read = Control::read(&register(kind)).unwrap();
+        let Control::Register(register) = read else { panic!("{read:?}") };
+        assert_eq!(Some(register.functions[0].kind), Kind::from_code(kind), "as in a header");
+    }
+    assert!(refusal(&register(4)).contains('4'));
+}
+
+#[test]
+fn figures_of_a_load_that_make_no_sense_are_dropped() {
+    let body = unlimited(128, &(1_u64, 2_u64, Some(200_u8), Some((5_u64, 4_u64))));
+    let load = NodeLoad::new((1, 1), None, (4, 4));
+    assert!(same(&Control::read(&body).unwrap(), &Control::Load(load)));
 }
 
 #[test]
 fn a_registration_above_the_limit_is_refused() {
-    let offer = Offer {
-        name: "f".into(),
-        kind: Kind::Unary,
-        fingerprint: 0,
-        parameters: Vec::new(),
-        signature: "x".repeat(MAX_TEXT),
-        doc: "x".repeat(MAX_TEXT),
-        needs: Vec::new(),
-        concurrency: 0,
-    };
-    let functions = vec![offer; MAX_FUNCTIONS];
+    let (signature, doc) = ("x".repeat(MAX_TEXT), "x".repeat(MAX_TEXT));
+    let functions = vec![Offer { signature, doc, ..offer("f") }; MAX_FUNCTIONS];
     let register = Register { tags: Vec::new(), capacity: 1, functions };
     assert!(Control::Register(register).put(&mut Vec::new()).is_err());
 }

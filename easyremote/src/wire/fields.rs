@@ -1,0 +1,160 @@
+//! The fields of control messages and traces: encoded by the codec, held to their limits.
+//!
+//! A message derives its encoding; a field that has a limit names one of the modules here in
+//! `#[serde(with = "..")]`. Encoding cuts a name or a text that is too long. Decoding refuses it: the
+//! length is compared with the limit, and with what has arrived, before memory is allocated.
+//!
+//! | module        | field                              | limit                                      |
+//! |---------------|------------------------------------|--------------------------------------------|
+//! | [`name`]      | an id, a tag, a function           | [`MAX_NAME`] bytes, no control characters  |
+//! | [`names`]     | a list of names                    | [`MAX_LIST`]                               |
+//! | [`text`]      | a signature, documentation         | [`MAX_TEXT`] bytes                         |
+//! | [`functions`] | the functions of a node            | [`MAX_FUNCTIONS`]                          |
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeOwned, Deserializer, Error, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::decode::Budget;
+use crate::wire::bytes::{Malformed, cut};
+use crate::wire::codec::{Codec, from_bincode};
+use crate::wire::limits::{MAX_FUNCTIONS, MAX_LIST, MAX_NAME};
+
+/// Longest signature and longest documentation of a function, in bytes. Both are cut by the sender.
+pub(crate) const MAX_TEXT: usize = 4 << 10;
+
+/// Bytes of memory that one byte of a message may need: an empty string of a list takes one byte on
+/// the wire and 24 in memory.
+const MEMORY_PER_BYTE: u64 = 32;
+
+/// Bytes of memory that any message may need: the structs of one, without their lists.
+const FREE_MEMORY: u64 = 1 << 10;
+
+/// Levels of nesting: a message, its functions, a function, its parameters; and as many to spare.
+const MAX_DEPTH: u32 = 8;
+
+/// Appends `fields`.
+pub(crate) fn put<T: Serialize + 'static>(fields: &T, out: &mut Vec<u8>) {
+    // Encoding fails for types without a known length or with an error of their own; no field is one.
+    let encoded = Codec::Bincode.encode(fields, out);
+    debug_assert!(encoded.is_ok(), "{encoded:?}");
+}
+
+/// Decodes fields from the front of `bytes`; what follows them is ignored. `name` is for errors.
+///
+/// # Errors
+/// The fields are malformed, or longer than their limits.
+pub(crate) fn read<T: DeserializeOwned + 'static>(
+    bytes: &[u8],
+    name: &str,
+) -> Result<T, Malformed> {
+    let length = bytes.len() as u64;
+    let mut budget = Budget::new(length, MEMORY_PER_BYTE * length + FREE_MEMORY, MAX_DEPTH);
+    match from_bincode(bytes, &mut budget) {
+        Ok((fields, _)) => Ok(fields),
+        Err(text) => Err(Malformed::new(format!("`{name}`: {text}"))),
+    }
+}
+
+/// A name that others see, in logs and errors.
+pub(crate) mod name {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(name: &str, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(cut(name, MAX_NAME))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+        let name = within("name", MAX_NAME, <&str>::deserialize(from)?)?;
+        if name.chars().any(char::is_control) {
+            let text = format_args!("the name {name:?} has control characters");
+            return Err(D::Error::custom(text));
+        }
+        Ok(name.to_owned())
+    }
+}
+
+/// Tags, or the parameters of a function.
+pub(crate) mod names {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Name(#[serde(with = "name")] String);
+
+    pub(crate) fn serialize<S: Serializer>(
+        names: &[String],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(names.iter().map(|name| cut(name, MAX_NAME)))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+        let names = ListWithin { limit: MAX_LIST, of: "names", item: PhantomData::<Name> };
+        Ok(from.deserialize_seq(names)?.into_iter().map(|Name(name)| name).collect())
+    }
+}
+
+/// A text for people, which may have several lines.
+pub(crate) mod text {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(cut(text, MAX_TEXT))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+        within("text", MAX_TEXT, <&str>::deserialize(from)?).map(str::to_owned)
+    }
+}
+
+/// Decodes the functions of a node. Encoding them needs no limit: the message has one.
+pub(crate) fn functions<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let item = PhantomData::<T>;
+    from.deserialize_seq(ListWithin { limit: MAX_FUNCTIONS, of: "functions", item })
+}
+
+/// `value`, which is not copied out of the message yet, if it is short enough.
+fn within<'a, E: Error>(of: &str, limit: usize, value: &'a str) -> Result<&'a str, E> {
+    match value.len() {
+        length if length <= limit => Ok(value),
+        length => Err(E::custom(format_args!("a {of} of {length} bytes; the limit is {limit}"))),
+    }
+}
+
+/// Decodes a list of at most `limit` items.
+struct ListWithin<T> {
+    limit: usize,
+    of: &'static str,
+    item: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ListWithin<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {} {}", self.limit, self.of)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Vec<T>, A::Error> {
+        let Self { limit, of, .. } = self;
+        let too_long = || A::Error::custom(format_args!("more than {limit} {of}"));
+        if access.size_hint().is_some_and(|n| n > limit) {
+            return Err(too_long());
+        }
+        // Without a capacity: nothing is reserved for items that have not arrived.
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            if items.len() == limit {
+                return Err(too_long());
+            }
+            items.push(item);
+        }
+        Ok(items)
+    }
+}
