@@ -10,6 +10,7 @@ mod limits;
 mod memory;
 mod nodes;
 mod registrations;
+mod rules;
 mod siege;
 mod target;
 mod wire;

@@ -10,7 +10,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::limits::hit;
 use crate::gateway::relay::cancels::CancelRateLimiter;
-use crate::gateway::relay::node_link::{CountedCall, NodePermit};
+use crate::gateway::relay::node_link::CountedCall;
 use crate::gateway::{GatewayState, directory};
 use crate::gauge::MemoryCharge;
 use crate::transport::quic::windows::StreamWindows;
@@ -40,7 +40,6 @@ pub(in crate::gateway) struct CallerSession {
 /// A call of a caller: counts as long as it lives.
 #[derive(Debug)]
 pub(super) struct OpenCall {
-    pub(super) caller: u64,
     pub(super) counted: CountedCall,
     _busy: TaskTrackerToken,
 }
@@ -70,7 +69,7 @@ impl CallerSession {
     /// Counts a call that has begun.
     pub(super) fn open_call(&self) -> OpenCall {
         let counted = CountedCall::new(&self.state);
-        OpenCall { caller: self.number, counted, _busy: self.state.busy.token() }
+        OpenCall { counted, _busy: self.state.busy.token() }
     }
 
     /// Reads the header of a call.
@@ -95,24 +94,6 @@ impl CallerSession {
         let text =
             format!("{n} calls of this connection are under way, and the gateway allows no more");
         Err(Error::new(ErrorKind::Overloaded, text).with_retry_after(RETRY_AFTER))
-    }
-
-    /// Checks whether the caller may use `permit`.
-    ///
-    /// # Errors
-    /// `Overloaded` if it has given up as many calls at this node as it may have in flight, and their
-    /// functions still run.
-    pub(super) fn check_node(&self, permit: &NodePermit) -> Result<(), Error> {
-        let given_up = permit.node().handle().given_up_by(self.number);
-        if given_up < self.state.limits.calls_per_peer {
-            return Ok(());
-        }
-        let id = permit.node().id();
-        let text = format!(
-            "{given_up} calls that this connection has given up still run at node `{id}`, and the \
-             gateway allows no more"
-        );
-        Err(Error::new(ErrorKind::Overloaded, text).with_retry_after(RETRY_AFTER).with_node(id))
     }
 
     /// The frames that answer a call of one of the gateway's own functions, with the memory that they

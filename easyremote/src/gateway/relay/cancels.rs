@@ -9,10 +9,6 @@ use crate::gateway::limits::GatewayLimits;
 
 /// Limits how many calls a peer gives up before anything has come back: a token bucket, into which
 /// each answered call puts a token.
-///
-/// What a call costs that is given up is charged to its caller in another way too: it counts against
-/// the caller's calls at a time until its place at the node is free. This limit is for the work that
-/// beginning a call takes.
 #[derive(Debug)]
 pub(super) struct CancelRateLimiter {
     per_second: f64,

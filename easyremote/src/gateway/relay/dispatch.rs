@@ -51,7 +51,7 @@ impl Dispatch {
             return Some(Err(error));
         }
         let acquired = caller.state.router.try_acquire(&self.header)?;
-        Some(self.checked(acquired, caller))
+        Some(self.told(acquired, caller))
     }
 
     /// Acquires a permit, and waits for one until the call's deadline.
@@ -65,16 +65,15 @@ impl Dispatch {
             Ok(acquired) => acquired,
             Err(DeadlinePassed) => Err(self.late()),
         };
-        self.checked(acquired, caller)
+        self.told(acquired, caller)
     }
 
-    fn checked(
+    fn told(
         &self,
         acquired: Result<NodePermit, Error>,
         caller: &CallerSession,
     ) -> Result<NodePermit, Error> {
-        let checked = acquired.and_then(|permit| caller.check_node(&permit).map(|()| permit));
-        checked.inspect_err(|error| self.tell_refusal(error, &caller.state))
+        acquired.inspect_err(|error| self.tell_refusal(error, &caller.state))
     }
 
     /// Prepares the header to leave now: the node counts the time that is left from its arrival.
@@ -128,7 +127,7 @@ impl Dispatch {
 
     /// What is kept of the call when its caller has left.
     pub(super) fn abandon(self, permit: NodePermit) -> UnreleasedCall {
-        UnreleasedCall::new(permit, self.open.caller, self.open.counted)
+        UnreleasedCall::new(permit, self.open.counted)
     }
 
     fn check_deadline(&self) -> Result<(), Error> {

@@ -7,7 +7,6 @@
 //! own with `Released`, for which the gateway asks with `Abandoned`.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
@@ -32,10 +31,6 @@ pub(in crate::gateway) struct NodeLink {
     mux: OnceLock<Arc<NodeMux>>,
     /// By QUIC's id of the stream; `None` once the session has ended.
     unreleased: Mutex<Option<HashMap<u64, UnreleasedCall>>>,
-    /// Calls that a caller has given up and whose places are not free, by caller. A caller is refused
-    /// further calls at this node while they are as many as it may have in flight: it gains nothing by
-    /// giving calls up, and a node that never releases its places costs callers only this node.
-    given_up: Mutex<HashMap<u64, u32>>,
     /// Streams whose calls have been abandoned, for the session to tell the node. Not bounded by
     /// itself: each has a permit.
     abandoned: mpsc::UnboundedSender<u64>,
@@ -44,28 +39,13 @@ pub(in crate::gateway) struct NodeLink {
 /// What is kept of a call that nobody waits for, until its place at the node is free.
 #[derive(Debug)]
 pub(in crate::gateway) struct UnreleasedCall {
-    permit: NodePermit,
-    /// The number of the connection that made it.
-    caller: u64,
+    _permit: NodePermit,
     _counted: CountedCall,
 }
 
 impl UnreleasedCall {
-    pub(super) fn new(permit: NodePermit, caller: u64, counted: CountedCall) -> Self {
-        *permit.node().handle().given_up.lock().entry(caller).or_default() += 1;
-        Self { permit, caller, _counted: counted }
-    }
-}
-
-impl Drop for UnreleasedCall {
-    fn drop(&mut self) {
-        let mut given_up = self.permit.node().handle().given_up.lock();
-        if let Entry::Occupied(mut of_caller) = given_up.entry(self.caller) {
-            *of_caller.get_mut() -= 1;
-            if *of_caller.get() == 0 {
-                of_caller.remove();
-            }
-        }
+    pub(super) fn new(permit: NodePermit, counted: CountedCall) -> Self {
+        Self { _permit: permit, _counted: counted }
     }
 }
 
@@ -94,17 +74,11 @@ impl NodeLink {
         abandoned: mpsc::UnboundedSender<u64>,
     ) -> Self {
         let unreleased = Mutex::new(Some(HashMap::new()));
-        let (mux, given_up) = (OnceLock::new(), Mutex::default());
-        Self { connection, windows, mux, unreleased, given_up, abandoned }
+        Self { connection, windows, mux: OnceLock::new(), unreleased, abandoned }
     }
 
     pub(in crate::gateway) fn connection(&self) -> &quinn::Connection {
         &self.connection
-    }
-
-    /// Calls that `caller` has given up and whose places are not free.
-    pub(super) fn given_up_by(&self, caller: u64) -> u32 {
-        self.given_up.lock().get(&caller).copied().unwrap_or(0)
     }
 
     pub(super) fn mux(&self) -> Option<Arc<NodeMux>> {

@@ -7,9 +7,10 @@ use std::time::Duration;
 /// tower).
 ///
 /// A slower answer counts at once; a faster one moves the average over [`MEMORY`](Self::MEMORY), so
-/// that a node which has become slow is avoided from its first slow answer on. A failure counts as
-/// a slow answer however fast it came, because a node that fails at once would otherwise attract
-/// every call.
+/// that a node which has become slow is avoided from its first slow answer on. A failure says nothing of
+/// how fast the node is, however fast it came: it changes no average, and a node of which nothing else
+/// is known is no unknown one for a moment, because one that fails at once would otherwise attract
+/// every call. Nodes that keep failing are the matter of the outlier detection.
 ///
 /// Lock-free: any number of threads record at a time.
 ///
@@ -43,34 +44,28 @@ impl LatencyEstimate {
     /// After this time a measurement counts for little more than a third of what it did.
     pub(crate) const MEMORY: Duration = Duration::from_secs(10);
 
-    /// The least that a failure counts as.
-    const MIN_PENALTY: f64 = 1e6;
-
-    /// Failures alone raise the average to at most this, so that a node can recover: one minute.
-    const MAX_PENALTY: f64 = 60e6;
+    /// How long a node of which nothing but a failure is known is avoided. Where all nodes fail now
+    /// and then, this is what the first failure of one costs it.
+    pub(crate) const FAILING: Duration = Duration::from_millis(100);
 
     /// Records that a call succeeded after `took`.
     pub(crate) fn record(&self, took: Duration, now: Duration) {
         let micros = (took.as_secs_f64() * 1e6).max(1.0);
         self.update(now, |old| {
             let micros = match old {
-                Some(old) if micros < old.micros => {
+                Some(old) if !old.only_failures && micros < old.micros => {
                     let weight = weight(old.age(now));
                     old.micros * weight + micros * (1.0 - weight)
                 }
                 _ => micros,
             };
-            (micros, false)
+            Some((micros, false))
         });
     }
 
-    /// Records that a call failed: at least one second, and at least twice the average.
-    pub(crate) fn penalize(&self, now: Duration) {
-        self.update(now, |old| {
-            let average = old.map_or(0.0, |old| old.micros);
-            let doubled = (2.0 * average).min(Self::MAX_PENALTY.max(average));
-            (doubled.max(Self::MIN_PENALTY), old.is_none_or(|old| old.only_failures))
-        });
+    /// Records that a call failed.
+    pub(crate) fn record_failure(&self, now: Duration) {
+        self.update(now, |old| old.is_none_or(|old| old.only_failures).then_some((1.0, true)));
     }
 
     /// Forgets everything.
@@ -88,11 +83,12 @@ impl LatencyEstimate {
         }
     }
 
-    fn update(&self, now: Duration, next: impl Fn(Option<Recorded>) -> (f64, bool)) {
+    /// Replaces the average by what `next` returns, if it returns something.
+    fn update(&self, now: Duration, next: impl Fn(Option<Recorded>) -> Option<(f64, bool)>) {
         let at_ms = now.as_millis() as u32;
         // A word depends on nothing but itself, so no ordering is needed.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-            let (micros, only_failures) = next(Recorded::unpack(word, now));
+            let (micros, only_failures) = next(Recorded::unpack(word, now))?;
             Some(Recorded { micros, at_ms, only_failures }.pack())
         });
     }
@@ -114,7 +110,7 @@ impl Recorded {
         let high = (word >> 32) as u32;
         let micros = f64::from(f32::from_bits(high & !(1 << 31)));
         let known = Self { micros, at_ms: word as u32, only_failures: high >> 31 == 1 };
-        let forgotten = known.only_failures && known.age(now) >= LatencyEstimate::MEMORY;
+        let forgotten = known.only_failures && known.age(now) >= LatencyEstimate::FAILING;
         (micros > 0.0 && !forgotten).then_some(known)
     }
 
@@ -158,30 +154,22 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_counts_as_slow_however_fast_it_was() {
+    fn a_failure_says_nothing_of_how_fast_a_node_is() {
         let estimate = LatencyEstimate::default();
-        estimate.record(FAST, NOW);
-        estimate.penalize(NOW);
-        assert!(micros(&estimate, NOW) >= 1e6 * 0.99);
-        estimate.record(Duration::from_secs(3), NOW);
-        estimate.penalize(NOW);
-        assert!(micros(&estimate, NOW) >= 6e6 * 0.99, "twice the average");
-        (0..100).for_each(|_| estimate.penalize(NOW));
-        assert!(micros(&estimate, NOW) <= 60e6 * 1.01, "it can recover");
+        estimate.record(SLOW, NOW);
+        let before = micros(&estimate, NOW);
+        (0..100).for_each(|_| estimate.record_failure(NOW));
+        assert_eq!(micros(&estimate, NOW), before);
     }
 
     #[test]
-    fn a_node_that_only_fails_is_not_unknown() {
+    fn a_node_that_only_fails_is_not_unknown_for_a_moment() {
         let estimate = LatencyEstimate::default();
-        estimate.penalize(NOW);
+        estimate.record_failure(NOW);
         assert_eq!(estimate.forecast(NOW), LatencyForecast::Failing);
-        assert_eq!(estimate.forecast(NOW + LatencyEstimate::MEMORY), LatencyForecast::Unknown);
-        estimate.record(FAST, NOW + LatencyEstimate::MEMORY);
-        assert!(micros(&estimate, NOW + LatencyEstimate::MEMORY) < 101.0, "a new beginning");
-        estimate.reset();
-        estimate.penalize(NOW);
+        assert_eq!(estimate.forecast(NOW + LatencyEstimate::FAILING), LatencyForecast::Unknown);
         estimate.record(FAST, NOW);
-        assert!(micros(&estimate, NOW) > 1e5, "one success does not make it fast");
+        assert!(micros(&estimate, NOW) < 101.0, "its first success counts as it is");
         estimate.reset();
         assert_eq!(estimate.forecast(NOW), LatencyForecast::Unknown);
     }

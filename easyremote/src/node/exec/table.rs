@@ -246,6 +246,10 @@ impl CallTable {
         while let Some(key) = self.deadlines.take(now) {
             if let Some(call) = self.calls.get(&key) {
                 call.stop();
+                // Also if it is detached: what has not started by now never does.
+                if !call.started {
+                    call.abort();
+                }
             }
         }
     }

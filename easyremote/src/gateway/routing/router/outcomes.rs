@@ -21,7 +21,7 @@ impl<H: NodeHandle> Router<H> {
     pub(super) fn record_failure(&self, node: &RoutedNode<H>, index: usize, is_probe: bool) {
         let offered = &node.offers()[index];
         let (now, name) = (self.clock.now(), &offered.offer.name);
-        offered.latency.penalize(now);
+        offered.latency.record_failure(now);
         let window = offered.ejection.record(true);
         let is_outlier = match offered.ejection.is_ejected() {
             // A call that began before the ejection says nothing new.
