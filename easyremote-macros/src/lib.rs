@@ -3,6 +3,7 @@
 //! Use it through that crate, which re-exports it. A function, a block of methods or a trait is read
 //! in four steps, each a module: the options in parentheses (`args`), the item itself (`model`),
 //! everything that is wrong with it (`check`), and the code that is put next to it (`expand`).
+#![forbid(unsafe_code)]
 
 use proc_macro::TokenStream;
 

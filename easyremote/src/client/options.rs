@@ -149,14 +149,14 @@ macro_rules! options {
             /// How the gateway chooses among the nodes that fit; [`LeastBusy`] unless set.
             ///
             /// [`LeastBusy`]: crate::Strategy::LeastBusy
-            pub fn strategy(mut self, strategy: crate::Strategy) -> Self {
+            pub fn strategy(mut self, strategy: $crate::wire::routing_options::Strategy) -> Self {
                 self.set(|options| options.wish.strategy = Some(strategy));
                 self
             }
 
             /// How often the call is made again if it fails; see [`Retry`](crate::Retry), also for
             /// what holds unless it is set.
-            pub fn retry(mut self, retry: crate::Retry) -> Self {
+            pub fn retry(mut self, retry: $crate::client::retry::Retry) -> Self {
                 self.set(|options| options.retry = Some(retry));
                 self
             }
