@@ -18,7 +18,7 @@ mod types;
 
 /// Makes a function callable from other machines; or all methods of a type, or of a trait.
 ///
-/// The function stays what it was. Next to it comes its *twin*, an empty struct of the same name
+/// The function stays what it was. Next to it comes its *stub*, an empty struct of the same name
 /// and visibility: `add(1, 2)` runs here, `add::call(&client, 1, 2)` runs on a node, and
 /// `functions![add]` lists it for a node that offers it.
 ///
@@ -63,7 +63,7 @@ mod types;
 /// reaches the caller as `CallError::Function`. Every other type is a plain value.
 ///
 /// # Declarations
-/// A function without a body is a declaration: it gives the twin with `call`, and nothing that a node
+/// A function without a body is a declaration: it gives the stub with `call`, and nothing that a node
 /// could offer. A crate of declarations and types can be shared by clients, which then build nothing of
 /// what nodes need, and by the nodes that implement them:
 ///
@@ -107,7 +107,7 @@ mod types;
 /// | `stream`             | the function gives a stream, not one value                            |
 /// | `inline`             | run a plain `fn` on the async thread instead of the blocking pool     |
 /// | `name = "math.add"`  | the name on the wire; otherwise the function's own                    |
-/// | `stub = Add`         | the name of the twin, where a type or module of that name exists      |
+/// | `stub = Add`         | the name of the stub, where a type or module of that name exists      |
 /// | `timeout = "30s"`    | how long a call may take by default: `"250ms"`, `"30s"`, `"5m"`, `"1h"` |
 /// | `plain`              | the returned type (of a stream: its items) is called `..Result` but is a plain value |
 /// | `idempotent`         | running it twice is as good as once: a call that may have run can be made again |
@@ -148,8 +148,8 @@ mod types;
 /// what changes is in a `Mutex`. A stream may borrow from it. `Self` in a signature is the type.
 ///
 /// Added are the handle `ModelClient`, with a method for each remote one, `Model::remote(&client)`,
-/// which makes one, and a twin `Model_embed` for each method, so that the type `Call<Model_embed>`
-/// can be written. A twin is as visible as its method, the handle as the most visible of them.
+/// which makes one, and a stub `Model_embed` for each method, so that the type `Call<Model_embed>`
+/// can be written. A stub is as visible as its method, the handle as the most visible of them.
 ///
 /// On the wire the method is called `Model.embed`, and on an instance `Model:small.embed`. Options
 /// of the block are `name`, which replaces `Model` there, `stub`, which names the handle, and
@@ -180,7 +180,7 @@ mod types;
 /// `impl Stream<Item = T> + Send`: a node runs them on any thread. An implementation writes them as
 /// they stand in the trait.
 ///
-/// Added are the handle `EmbedderClient`, the list `EmbedderServer<T>`, and the twins
+/// Added are the handle `EmbedderClient`, the list `EmbedderServer<T>`, and the stubs
 /// `Embedder_embed`, all as visible as the trait. Nobody but the node knows what implements the
 /// trait, so it has no parameters, types or constants, and no `Self` in its signatures. Names on the
 /// wire, instances and options are those of a type's methods.

@@ -5,8 +5,8 @@ use quote::quote;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::{
-    Attribute, Error, Expr, ExprLit, FnArg, Ident, Lit, Meta, Pat, PatType, Receiver, Signature,
-    Token, Visibility,
+    Attribute, Error, Expr, ExprLit, FnArg, Ident, Lit, Meta, PatType, Receiver, Signature, Token,
+    Visibility,
 };
 
 use crate::parameters::{Parameter, helpers, is_helper};
@@ -108,15 +108,6 @@ impl Function {
     /// The attributes called `name`.
     pub(crate) fn attributes_named(&self, name: &str) -> impl Iterator<Item = &Attribute> {
         self.attributes.iter().filter(move |attribute| attribute.path().is_ident(name))
-    }
-}
-
-/// `a` of `a` and of `mut a`.
-pub(crate) fn name_of(pat: &Pat) -> Option<&Ident> {
-    match pat {
-        Pat::Ident(name) if name.by_ref.is_none() && name.subpat.is_none() => Some(&name.ident),
-        Pat::Paren(paren) => name_of(&paren.pat),
-        _ => None,
     }
 }
 

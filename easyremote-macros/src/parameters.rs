@@ -1,8 +1,7 @@
 //! The parameters of a function, and where the value of each comes from.
 
-use syn::{Attribute, FnArg, Ident, PatType, Signature, Type};
+use syn::{Attribute, FnArg, Ident, Pat, PatType, Signature, Type};
 
-use crate::model::name_of;
 use crate::returns::{Source, bare};
 use crate::types::peel;
 
@@ -108,3 +107,12 @@ pub(crate) fn referent(ty: &Type) -> &Type {
 const STATE: &str = "state";
 /// Marks the parameter that tells about the call.
 const CONTEXT: &str = "ctx";
+
+/// `a` of `a` and of `mut a`.
+fn name_of(pat: &Pat) -> Option<&Ident> {
+    match pat {
+        Pat::Ident(name) if name.by_ref.is_none() && name.subpat.is_none() => Some(&name.ident),
+        Pat::Paren(paren) => name_of(&paren.pat),
+        _ => None,
+    }
+}

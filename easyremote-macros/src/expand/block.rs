@@ -1,12 +1,12 @@
-//! Writes what belongs to a block of methods: a twin of each, and the handle that calls them.
+//! Writes what belongs to a block of methods: a stub of each, and the handle that calls them.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
 use crate::args::Options;
 use crate::check;
-use crate::expand::Twin;
 use crate::expand::handle::Handle;
+use crate::expand::stub::Stub;
 use crate::mistakes::Mistakes;
 use crate::model::block::Block;
 use crate::model::owner::Owner;
@@ -51,14 +51,14 @@ pub(super) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
     if let Some(errors) = mistakes.into_compile_errors() {
         return quote!(#kept #errors);
     }
-    let twins: Vec<Twin<'_>> = methods.iter().map(|method| Twin::method(method, &owner)).collect();
+    let stubs: Vec<Stub<'_>> = methods.iter().map(|method| Stub::method(method, &owner)).collect();
     let private = private(&owner);
-    let handle = Handle { owner: &owner, twins: &twins, private: &private };
+    let handle = Handle { owner: &owner, stubs: &stubs, private: &private };
     let way = way_to_handle(&block, &handle);
     let handle = handle.expand();
-    let listed = listed(&block, &owner, &twins, &private);
-    let twins = twins.iter().map(Twin::expand_method);
-    quote!(#kept #(#twins)* #handle #way #listed)
+    let listed = listed(&block, &owner, &stubs, &private);
+    let stubs = stubs.iter().map(Stub::expand_method);
+    quote!(#kept #(#stubs)* #handle #way #listed)
 }
 
 /// `::easyremote::__private`
@@ -104,10 +104,10 @@ fn way_to_handle(block: &Block, handle: &Handle<'_>) -> TokenStream {
 /// }
 /// submit!(<Model as Listed>::functions);
 /// ```
-fn listed(block: &Block, owner: &Owner, twins: &[Twin<'_>], private: &TokenStream) -> TokenStream {
+fn listed(block: &Block, owner: &Owner, stubs: &[Stub<'_>], private: &TokenStream) -> TokenStream {
     let cfgs = &owner.cfgs;
     let ty = &block.header.self_ty;
-    let body = list(twins, private, &quote!(Listed));
+    let body = list(stubs, private, &quote!(Listed));
     quote! {
         #(#cfgs)*
         impl #private::Listed for #ty {
@@ -118,10 +118,10 @@ fn listed(block: &Block, owner: &Owner, twins: &[Twin<'_>], private: &TokenStrea
     }
 }
 
-/// Puts the functions of all `twins` together, as `from` gives them.
-pub(super) fn list(twins: &[Twin<'_>], private: &TokenStream, from: &TokenStream) -> TokenStream {
+/// Puts the functions of all `stubs` together, as `from` gives them.
+pub(super) fn list(stubs: &[Stub<'_>], private: &TokenStream, from: &TokenStream) -> TokenStream {
     let functions = Ident::new("functions", Span::mixed_site());
-    let each = twins.iter().map(|Twin { ident, cfgs, .. }| {
+    let each = stubs.iter().map(|Stub { ident, cfgs, .. }| {
         quote! {
             #(#cfgs)*
             #private::Functions::extend(&mut #functions, <#ident as #private::#from>::functions());

@@ -3,11 +3,11 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 
-use crate::expand::Twin;
+use crate::expand::stub::Stub;
 use crate::parameters::{Named, Origin, Parameter};
 use crate::returns::Returns;
 
-impl Twin<'_> {
+impl Stub<'_> {
     /// ```text
     /// // Input:
     /// #[remote]
@@ -91,10 +91,10 @@ impl Twin<'_> {
         };
         let visibility = &self.function.visibility;
         let deprecated = self.function.attributes_named("deprecated");
-        let (function, twin) = (self.shown_function(), &self.ident);
+        let (function, stub) = (self.shown_function(), &self.ident);
         let doc = format!(
             " Calls {function} with each of `inputs`, on all nodes that offer it: \
-             `{twin}::map(&client, inputs).concurrency(64)` is a stream of the results."
+             `{stub}::map(&client, inputs).concurrency(64)` is a stream of the results."
         );
         // What is wrong with the result is said where it is written, once.
         let (first, last) = self.place_of_result();

@@ -1,15 +1,15 @@
-//! What remains of a function that is only declared, beside its twin.
+//! What remains of a function that is only declared, beside its stub.
 
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{ReturnType, Type};
 
-use crate::expand::Twin;
+use crate::expand::stub::Stub;
 use crate::parameters::Parameter;
 use crate::returns::Returns;
 
-impl Twin<'_> {
-    /// The streams of the signature as they are written, which the twin does not name: what is
+impl Stub<'_> {
+    /// The streams of the signature as they are written, which the stub does not name: what is
     /// imported for them is used, and a trait that does not exist is an error.
     ///
     /// ```text

@@ -3,9 +3,9 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use crate::expand::Twin;
+use crate::expand::stub::Stub;
 
-impl Twin<'_> {
+impl Stub<'_> {
     /// ```text
     /// // Input:
     /// #[remote]

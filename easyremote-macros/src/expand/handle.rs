@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::Visibility;
 
-use crate::expand::Twin;
+use crate::expand::stub::Stub;
 use crate::model::owner::{Kind, Owner};
 use crate::parameters::Parameter;
 use crate::returns::Returns;
@@ -12,7 +12,7 @@ use crate::returns::Returns;
 /// Everything the handle is made of.
 pub(super) struct Handle<'a> {
     pub(super) owner: &'a Owner,
-    pub(super) twins: &'a [Twin<'a>],
+    pub(super) stubs: &'a [Stub<'a>],
     pub(super) private: &'a TokenStream,
 }
 
@@ -32,7 +32,7 @@ impl Handle<'_> {
     /// }
     /// ```
     pub(super) fn expand(&self) -> TokenStream {
-        let Self { owner, private, twins } = self;
+        let Self { owner, private, stubs } = self;
         let Owner { cfgs, handle, .. } = owner;
         let visibility = self.visibility();
         let name = owner.text();
@@ -40,7 +40,7 @@ impl Handle<'_> {
             Kind::Type(_) => format!(" Calls the remote methods of the `{name}` that nodes keep."),
             Kind::Trait(_) => format!(" Calls the methods of the `{name}` that nodes keep."),
         };
-        let methods = twins.iter().map(Twin::handle_method);
+        let methods = stubs.iter().map(Stub::handle_method);
         quote! {
             #(#cfgs)*
             #[doc = #doc]
@@ -80,7 +80,7 @@ impl Handle<'_> {
         match &self.owner.kind {
             Kind::Trait(visibility) => visibility,
             Kind::Type(_) => {
-                let all = self.twins.iter().map(|twin| &twin.function.visibility);
+                let all = self.stubs.iter().map(|stub| &stub.function.visibility);
                 all.max_by_key(|visibility| width(visibility)).unwrap_or(&Visibility::Inherited)
             }
         }
@@ -105,7 +105,7 @@ fn width(visibility: &Visibility) -> usize {
     }
 }
 
-impl Twin<'_> {
+impl Stub<'_> {
     /// ```text
     /// // Input:
     /// /// Translates.

@@ -3,12 +3,12 @@
 use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 
-use crate::expand::Twin;
 use crate::expand::outcome::ends;
+use crate::expand::stub::Stub;
 use crate::parameters::{Origin, Parameter};
 use crate::returns::{Returns, Source};
 
-impl Twin<'_> {
+impl Stub<'_> {
     /// ```text
     /// // Input:
     /// #[remote]
@@ -204,9 +204,9 @@ struct Names {
 }
 
 impl Names {
-    fn new(twin: &Twin<'_>) -> Self {
+    fn new(stub: &Stub<'_>) -> Self {
         let name = |name| Ident::new(name, Span::mixed_site());
-        let numbers = 0..twin.arguments.len();
+        let numbers = 0..stub.arguments.len();
         Self {
             inputs: name("inputs"),
             arguments: numbers

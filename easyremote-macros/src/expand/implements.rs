@@ -4,12 +4,12 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Path;
 
-use crate::expand::Twin;
 use crate::expand::outcome::ends;
+use crate::expand::stub::Stub;
 use crate::parameters::Origin;
 use crate::returns::Returns;
 
-impl Twin<'_> {
+impl Stub<'_> {
     /// The descriptor and the signature of an implementation: those of its declaration.
     ///
     /// ```text

@@ -1,27 +1,27 @@
-//! What the twin of a method has that of a function has not.
+//! What the stub of a method has that of a function has not.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 
-use crate::expand::{Twin, is_hidden};
+use crate::expand::stub::{Stub, is_hidden};
 use crate::model::method::Exposed;
 use crate::model::owner::{Kind, Owner};
 
-impl<'a> Twin<'a> {
-    /// The twin of a method of `owner`.
+impl<'a> Stub<'a> {
+    /// The stub of a method of `owner`.
     pub(super) fn method(exposed: &'a Exposed, owner: &'a Owner) -> Self {
         let Exposed { function, options } = exposed;
-        let twin = Twin::new(function, options);
+        let stub = Stub::new(function, options);
         let method = &function.signature.ident;
         let ident = match &options.stub {
             Some(stub) => stub.clone(),
             None => format_ident!("{}_{}", owner.text(), method.unraw(), span = method.span()),
         };
-        Self { name: format!("{}.{}", owner.name, twin.name), ident, owner: Some(owner), ..twin }
+        Self { name: format!("{}.{}", owner.name, stub.name), ident, owner: Some(owner), ..stub }
     }
 
-    /// The twin's items, but for the handle's method.
+    /// The stub's items, but for the handle's method.
     pub(super) fn expand_method(&self) -> TokenStream {
         let declaration = self.method_declaration();
         let remote = self.remote();
@@ -38,9 +38,9 @@ impl<'a> Twin<'a> {
     /// trait Embedder { fn embed(&self, text: String) -> Vec<f32>; }
     ///
     /// // Output:
-    /// /// Remote twin of `Model::embed`.
+    /// /// Remote stub of `Model::embed`.
     /// pub struct Model_embed<__Model = Model>(PhantomData<fn() -> __Model>);
-    /// /// Remote twin of `Embedder::embed`.
+    /// /// Remote stub of `Embedder::embed`.
     /// struct Embedder_embed {}
     /// ```
     fn method_declaration(&self) -> TokenStream {
@@ -48,10 +48,10 @@ impl<'a> Twin<'a> {
         let Some(owner) = owner else { return TokenStream::new() };
         let visibility = &self.function.visibility;
         let hidden = self.function.attributes_named("doc").filter(|doc| is_hidden(doc));
-        let doc = format!(" Remote twin of `{}::{}`.", owner.text(), self.function.name());
+        let doc = format!(" Remote stub of `{}::{}`.", owner.text(), self.function.name());
         let body = match &owner.kind {
-            // A public method of a private type may take private types. The twin's traits may name
-            // them if the type is a part of the twin.
+            // A public method of a private type may take private types. The stub's traits may name
+            // them if the type is a part of the stub.
             Kind::Type(ty) => {
                 let name = format_ident!("__{}", owner.text());
                 quote!(<#name = #ty>(::core::marker::PhantomData<fn() -> #name>);)
@@ -67,7 +67,7 @@ impl<'a> Twin<'a> {
         }
     }
 
-    /// What the node's part of the twin implements: as a method of a type, or of whatever implements
+    /// What the node's part of the stub implements: as a method of a type, or of whatever implements
     /// a trait.
     pub(super) fn offers(&self) -> (TokenStream, TokenStream) {
         match self.owner {

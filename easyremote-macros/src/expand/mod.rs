@@ -1,19 +1,15 @@
-//! Writes the twin of a function: what its callers and its nodes know of it.
+//! Writes the stub of a function: what its callers and its nodes know of it.
 //!
 //! Generated code names `__private` and `::core` only, and has no logic of its own.
 
-use proc_macro2::{Delimiter, Group, Ident, Literal, TokenStream, TokenTree};
-use quote::{ToTokens, quote};
-use syn::ext::IdentExt;
-use syn::{Attribute, Type};
+use proc_macro2::TokenStream;
+use quote::quote;
 
 use crate::args::Options;
 use crate::check::check;
+use crate::expand::stub::Stub;
 use crate::mistakes::Mistakes;
-use crate::model::owner::Owner;
-use crate::model::{self, Function, Under};
-use crate::parameters::{Named, Origin, Parameter};
-use crate::returns::Returns;
+use crate::model::{self, Under};
 
 mod block;
 mod call;
@@ -29,10 +25,11 @@ mod outcome;
 #[cfg(test)]
 mod random_input;
 mod service;
+mod stub;
 #[cfg(test)]
 mod tests;
 
-/// The function as it was, and its twin; or the function and what is wrong with it.
+/// The function as it was, and its stub; or the function and what is wrong with it.
 ///
 /// ```text
 /// // Input:
@@ -67,233 +64,15 @@ pub(crate) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
         check(function, &options, &mut mistakes);
     }
     let kept = match &function {
-        // There is no function, only its twin.
+        // There is no function, only its stub.
         Some(function) if function.is_declaration() => TokenStream::new(),
         Some(function) => function.without_helpers().unwrap_or(item),
         None => item,
     };
     let added = match (mistakes.into_compile_errors(), &function) {
         (Some(errors), _) => errors,
-        (None, Some(function)) => Twin::new(function, &options).expand(),
+        (None, Some(function)) => Stub::new(function, &options).expand(),
         (None, None) => TokenStream::new(),
     };
     quote!(#kept #added)
-}
-
-/// Everything the generated items are made of.
-struct Twin<'a> {
-    function: &'a Function,
-    options: &'a Options,
-    /// The function's name on the wire.
-    name: String,
-    /// The twin's name.
-    ident: Ident,
-    /// `::easyremote::__private`
-    private: TokenStream,
-    /// The function's `#[cfg(..)]`, for every generated item.
-    cfgs: Vec<&'a Attribute>,
-    parameters: Vec<Parameter<'a>>,
-    /// Those that are sent at once.
-    arguments: Vec<Named<'a>>,
-    returns: Returns<'a>,
-    /// What it is a method of.
-    owner: Option<&'a Owner>,
-}
-
-impl<'a> Twin<'a> {
-    fn new(function: &'a Function, options: &'a Options) -> Self {
-        let private = match &options.krate {
-            Some(path) => quote!(#path::__private),
-            None => quote!(::easyremote::__private),
-        };
-        let name = match &options.name {
-            Some(literal) => literal.value(),
-            None => function.name(),
-        };
-        let parameters: Vec<Parameter<'_>> = function.parameters().collect();
-        let arguments = parameters.iter().filter(|parameter| parameter.is_argument());
-        let ident = options.stub.as_ref().unwrap_or(&function.signature.ident);
-        Self {
-            function,
-            options,
-            name,
-            ident: ident.clone(),
-            private,
-            cfgs: function.attributes_named("cfg").collect(),
-            arguments: arguments.filter_map(Parameter::named).collect(),
-            parameters,
-            returns: Returns::of(&function.signature.output),
-            owner: None,
-        }
-    }
-
-    fn expand(&self) -> TokenStream {
-        let declaration = self.declaration();
-        let remote = self.remote();
-        let outcome = self.outcome();
-        let call = self.call();
-        let node = match self.function.is_declaration() {
-            true => self.written(),
-            false => [self.implements(), self.local(), self.entry()].into_iter().collect(),
-        };
-        quote!(#declaration #remote #outcome #call #node)
-    }
-
-    /// ```text
-    /// // Input:
-    /// /// Adds two numbers.
-    /// #[remote]
-    /// pub fn add(a: i64, b: i64) -> i64 { a + b }
-    ///
-    /// // Output:
-    /// /// Remote twin of [`fn@add`].
-    /// ///
-    /// /// Adds two numbers.
-    /// pub struct add {}
-    /// ```
-    fn declaration(&self) -> TokenStream {
-        let Self { ident, cfgs, .. } = self;
-        let visibility = &self.function.visibility;
-        let hidden = self.function.attributes_named("doc").filter(|doc| is_hidden(doc));
-        let function = self.function.name();
-        let mut doc = vec![match self.function.is_declaration() {
-            true => format!(" The remote function `{function}`; its implementation is elsewhere."),
-            false => format!(" Remote twin of [`fn@{function}`]."),
-        }];
-        for line in summary(&self.function.doc()).lines() {
-            if doc.len() == 1 {
-                doc.push(String::new());
-            }
-            doc.push(format!(" {line}"));
-        }
-        quote! {
-            #(#cfgs)*
-            #(#[doc = #doc])*
-            #(#hidden)*
-            #[allow(non_camel_case_types, dead_code)]
-            #visibility struct #ident {}
-        }
-    }
-
-    /// ```text
-    /// // Input:
-    /// /// Adds two numbers.
-    /// #[remote(timeout = "30s", idempotent)]
-    /// fn add(a: i64, b: i64) -> i64 { a + b }
-    ///
-    /// // Output:
-    /// impl Remote for add {
-    ///     const DESCRIPTOR: Descriptor = Descriptor::new("add", Kind::Unary, file!(), line!())
-    ///         .parameters(&["a", "b"])
-    ///         .doc("Adds two numbers.")
-    ///         .timeout_ms(30000)
-    ///         .idempotent();
-    ///     type Arguments = (i64, i64,);
-    ///     type Upload = Never;
-    ///     fn signature() -> &'static Signature {
-    ///         static CELL: SignatureCell = SignatureCell::new();
-    ///         CELL.get(trace_unary::<Self>)
-    ///     }
-    /// }
-    /// ```
-    fn remote(&self) -> TokenStream {
-        let Self { ident, private, cfgs, .. } = self;
-        let (descriptor, signature) = match &self.options.implements {
-            Some(declaration) => self.declared(declaration),
-            None => (self.descriptor(), self.signature()),
-        };
-        let types = self.argument_types();
-        let upload = self.upload_type();
-        quote! {
-            #(#cfgs)*
-            #[allow(deprecated)]
-            impl #private::Remote for #ident {
-                const DESCRIPTOR: #private::Descriptor = #descriptor;
-
-                type Arguments = #types;
-                type Upload = #upload;
-
-                fn signature() -> &'static #private::Signature { #signature }
-            }
-        }
-    }
-
-    fn descriptor(&self) -> TokenStream {
-        let Self { private, name, .. } = self;
-        let kind = match (&self.returns, self.upload()) {
-            (Returns::Stream(_), None) => quote!(Stream),
-            (Returns::Stream(_), Some(_)) => quote!(Duplex),
-            (_, None) => quote!(Unary),
-            (_, Some(_)) => quote!(Upload),
-        };
-        let parameters = self.arguments.iter().map(|it| it.ident.unraw().to_string());
-        let doc = some_text(self.function.doc()).map(|doc| quote!(.doc(#doc)));
-        let timeout = self.options.timeout_ms.map(|timeout| {
-            let timeout = Literal::u64_unsuffixed(timeout);
-            quote!(.timeout_ms(#timeout))
-        });
-        let idempotent = self.options.idempotent.as_ref().map(|_| quote!(.idempotent()));
-        let method_of = self.owner.map(|Owner { name, .. }| quote!(.method_of(#name)));
-        quote! {
-            #private::Descriptor::new(
-                #name,
-                #private::Kind::#kind,
-                ::core::file!(),
-                ::core::line!(),
-            )
-            #method_of
-            .parameters(&[#(#parameters),*])
-            #doc
-            #timeout
-            #idempotent
-        }
-    }
-
-    fn signature(&self) -> TokenStream {
-        let private = &self.private;
-        let trace = match self.returns {
-            Returns::Stream(_) => quote!(trace_stream),
-            Returns::Nothing | Returns::Value(_) => quote!(trace_unary),
-        };
-        quote! {
-            static CELL: #private::SignatureCell = #private::SignatureCell::new();
-            CELL.get(#private::#trace::<Self>)
-        }
-    }
-
-    fn upload_type(&self) -> TokenStream {
-        let private = &self.private;
-        self.upload().map_or_else(|| quote!(#private::Never), ToTokens::to_token_stream)
-    }
-
-    /// What one item of the client stream is, if there is one.
-    fn upload(&self) -> Option<&'a Type> {
-        self.parameters.iter().find_map(|parameter| match parameter.origin {
-            Origin::Upload(item) => item,
-            _ => None,
-        })
-    }
-
-    /// The tuple of the argument types. It stands where the arguments are written: that is what the
-    /// compiler shows when one of them cannot cross the network.
-    fn argument_types(&self) -> TokenTree {
-        let types = self.arguments.iter().map(|argument| argument.ty);
-        let mut tuple = Group::new(Delimiter::Parenthesis, quote!(#(#types,)*));
-        tuple.set_span(self.function.signature.paren_token.span.join());
-        tuple.into()
-    }
-}
-
-/// The first paragraph of a doc comment.
-fn summary(doc: &str) -> &str {
-    doc.split("\n\n").next().unwrap_or_default()
-}
-
-fn some_text(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
-}
-
-/// Whether `doc` is `#[doc(hidden)]`.
-fn is_hidden(doc: &Attribute) -> bool {
-    doc.meta.require_list().is_ok_and(|list| list.tokens.to_string() == "hidden")
 }

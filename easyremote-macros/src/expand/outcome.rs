@@ -4,11 +4,11 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{ReturnType, Type};
 
-use crate::expand::Twin;
+use crate::expand::stub::Stub;
 use crate::returns::{Returns, Stream};
 use crate::types::is_result;
 
-impl Twin<'_> {
+impl Stub<'_> {
     /// ```text
     /// // Input:
     /// #[remote]

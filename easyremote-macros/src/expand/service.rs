@@ -1,4 +1,4 @@
-//! Writes what belongs to a trait of methods: a twin of each, the handle that calls them, and the
+//! Writes what belongs to a trait of methods: a stub of each, the handle that calls them, and the
 //! server that lists them for whatever implements the trait.
 
 use proc_macro2::TokenStream;
@@ -10,11 +10,11 @@ use syn::{
 
 use crate::args::Options;
 use crate::check;
-use crate::expand::Twin;
 use crate::expand::block::{list, private};
 use crate::expand::handle::Handle;
 use crate::expand::method::{implementation, implementation_ident};
 use crate::expand::outcome::ends;
+use crate::expand::stub::Stub;
 use crate::mistakes::Mistakes;
 use crate::model::Function;
 use crate::model::method::Method;
@@ -62,13 +62,13 @@ pub(super) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
     if let Some(errors) = mistakes.into_compile_errors() {
         return quote!(#service #errors);
     }
-    let twins: Vec<Twin<'_>> = methods.iter().map(|method| Twin::method(method, &owner)).collect();
+    let stubs: Vec<Stub<'_>> = methods.iter().map(|method| Stub::method(method, &owner)).collect();
     let private = private(&owner);
-    let handle = Handle { owner: &owner, twins: &twins, private: &private }.expand();
-    let server = server(&service, &owner, &twins, &private);
+    let handle = Handle { owner: &owner, stubs: &stubs, private: &private }.expand();
+    let server = server(&service, &owner, &stubs, &private);
     let kept = kept(&service);
-    let twins = twins.iter().map(Twin::expand_method);
-    quote!(#kept #(#twins)* #handle #server)
+    let stubs = stubs.iter().map(Stub::expand_method);
+    quote!(#kept #(#stubs)* #handle #server)
 }
 
 /// The trait as it is implemented.
@@ -185,14 +185,14 @@ fn send_streams(ty: &mut Type) {
 fn server(
     service: &Service,
     owner: &Owner,
-    twins: &[Twin<'_>],
+    stubs: &[Stub<'_>],
     private: &TokenStream,
 ) -> TokenStream {
     let cfgs = &owner.cfgs;
     let visibility = &service.header.vis;
     let ident = format_ident!("{}Server", owner.ident.unraw(), span = owner.ident.span());
     let (name, generics) = (implementation_ident(), implementation(owner, private));
-    let body = list(twins, private, &quote!(Served<#name>));
+    let body = list(stubs, private, &quote!(Served<#name>));
     let of = &owner.ident;
     let doc = [
         format!(

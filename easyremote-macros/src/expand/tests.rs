@@ -26,16 +26,14 @@ fn parts(options: TokenStream, item: TokenStream, wanted: &[&str]) -> String {
     items.filter(|text| wanted.iter().any(|wanted| text.contains(wanted))).collect()
 }
 
-#[test]
-fn a_sync_function() {
-    let expected = r#"/// Adds two numbers.
+const A_SYNC_FUNCTION: &str = r#"/// Adds two numbers.
 ///
 /// Without overflow.
 #[must_use]
 pub fn add(a: i64, mut b: i64) -> i64 {
     a + b
 }
-/// Remote twin of [`fn@add`].
+/// Remote stub of [`fn@add`].
 ///
 /// Adds two numbers.
 #[allow(non_camel_case_types, dead_code)]
@@ -93,6 +91,9 @@ impl P::Local for add {
 }
 P::submit!(P::only:: < add >);
 "#;
+
+#[test]
+fn a_sync_function() {
     let item = quote! {
         /// Adds two numbers.
         ///
@@ -100,7 +101,7 @@ P::submit!(P::only:: < add >);
         #[must_use]
         pub fn add(a: i64, mut b: i64) -> i64 { a + b }
     };
-    assert_eq!(expansion(quote!(timeout = "30s"), item), expected);
+    assert_eq!(expansion(quote!(timeout = "30s"), item), A_SYNC_FUNCTION);
 }
 
 #[test]
@@ -334,8 +335,8 @@ fn names_on_the_wire_are_not_raw() {
     let text = parts(quote!(), item.clone(), &["P::Remote for", "impl r#type"]);
     assert!(text.contains("\"type\"") && text.contains("&[\"match\"]"), "{text}");
     assert!(text.contains("r#match: u8"), "{text}");
-    let text = expansion(quote!(name = "a.b", stub = Twin), item);
-    assert!(text.contains("\"a.b\"") && text.contains("struct Twin {}"), "{text}");
+    let text = expansion(quote!(name = "a.b", stub = Stub), item);
+    assert!(text.contains("\"a.b\"") && text.contains("struct Stub {}"), "{text}");
     assert!(text.contains("r#type(argument_0)"), "{text}");
 }
 

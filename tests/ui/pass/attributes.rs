@@ -3,7 +3,7 @@
 
 use easyremote::{Client, Error, functions, remote};
 
-/// The twin's `call` is deprecated too; what is generated does not complain about it.
+/// The stub's `call` is deprecated too; what is generated does not complain about it.
 #[deprecated(note = "use `add`")]
 #[remote]
 fn plus(a: i64, b: i64) -> i64 {

@@ -42,7 +42,7 @@ async fn among_others(
 }
 
 /// Names that generated code has in mind.
-#[remote(stub = Twin)]
+#[remote(stub = Stub)]
 async fn argument_0(upload: u8, client: impl Stream<Item = u8>, inputs: u8) -> usize {
     client.count().await + usize::from(upload + inputs)
 }
@@ -91,7 +91,7 @@ async fn callers(client: &Client) -> Result<(), CallError<String>> {
         futures::future::ready(()).await;
         1
     });
-    let _: usize = Twin::call(client, 1, waiting, 2).await?;
+    let _: usize = Stub::call(client, 1, waiting, 2).await?;
     let call: StreamCall<translate> = translate::call(client, chunks());
     let _: Option<Result<String, Error>> = { call }.next().await;
     let _ = with_state::call(client, stream::empty());
@@ -106,7 +106,7 @@ fn main() {
         upload,
         with_bounds,
         among_others,
-        Twin,
+        Stub,
         translate,
         with_state,
         later,

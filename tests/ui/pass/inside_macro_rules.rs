@@ -25,8 +25,8 @@ arithmetic! {
 
 /// The arguments are the macro's own, and so is what stands in the body.
 macro_rules! scale {
-    ($name:ident, $wire:literal, $timeout:literal, $twin:ident, $factor:expr) => {
-        #[remote(name = $wire, timeout = $timeout, stub = $twin)]
+    ($name:ident, $wire:literal, $timeout:literal, $stub:ident, $factor:expr) => {
+        #[remote(name = $wire, timeout = $timeout, stub = $stub)]
         fn $name(value: f64, client: bool) -> f64 {
             if client { value * $factor } else { value }
         }

@@ -36,7 +36,7 @@ mod api {
     }
 }
 
-// One `use` brings the function and its twin.
+// One `use` brings the function and its stub.
 pub use api::inner::add as inner_add;
 use api::{add, subtract};
 

@@ -1,4 +1,4 @@
-//! Functions, arguments, twins and modules may be called like keywords.
+//! Functions, arguments, stubs and modules may be called like keywords.
 #![deny(warnings)]
 
 use easyremote::{Client, Error, functions, remote};

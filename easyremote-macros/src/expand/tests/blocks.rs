@@ -5,9 +5,7 @@ use quote::quote;
 use crate::expand::remote;
 use crate::expand::tests::{expansion, parts};
 
-#[test]
-fn a_block() {
-    let expected = r#"#[cfg(unix)]
+const A_BLOCK: &str = r#"#[cfg(unix)]
 impl a::Model {
     const N: usize = 3;
     /// Embeds.
@@ -24,7 +22,7 @@ impl a::Model {
     }
 }
 #[cfg(unix)]
-/// Remote twin of `Model::embed`.
+/// Remote stub of `Model::embed`.
 #[allow(non_camel_case_types, dead_code, private_interfaces, deprecated)]
 pub struct Model_embed<__Model = a::Model>(::core::marker::PhantomData<fn() -> __Model>);
 #[cfg(unix)]
@@ -128,6 +126,9 @@ impl P::Listed for a::Model {
 #[cfg(unix)]
 P::submit!(< a::Model as P::Listed > ::functions);
 "#;
+
+#[test]
+fn a_block() {
     let item = quote! {
         #[cfg(unix)]
         impl a::Model {
@@ -141,12 +142,10 @@ P::submit!(< a::Model as P::Listed > ::functions);
             fn rename(&mut self, name: &str) -> Self { x }
         }
     };
-    assert_eq!(expansion(quote!(name = "ai.Model"), item), expected);
+    assert_eq!(expansion(quote!(name = "ai.Model"), item), A_BLOCK);
 }
 
-#[test]
-fn the_parts_of_a_block_that_a_stream_differs_in() {
-    let expected = r#"/// Remote twin of `Model::tokens`.
+const A_STREAM_OF_A_BLOCK: &str = r#"/// Remote stub of `Model::tokens`.
 #[allow(non_camel_case_types, dead_code, private_interfaces, deprecated)]
 pub(super) struct Tokens<__Model = Model>(::core::marker::PhantomData<fn() -> __Model>);
 #[allow(deprecated)]
@@ -225,6 +224,9 @@ impl Remote {
     }
 }
 "#;
+
+#[test]
+fn the_parts_of_a_block_that_a_stream_differs_in() {
     let item = quote! {
         impl Model {
             #[deprecated]
@@ -251,7 +253,7 @@ impl Remote {
     ];
     assert_eq!(
         parts(quote!(stub = Remote, crate = a), item, &wanted).replace("a::__private", "P"),
-        expected
+        A_STREAM_OF_A_BLOCK
     );
 }
 

@@ -11,7 +11,7 @@ fn tight(text: &str) -> String {
 }
 
 #[test]
-fn a_declaration_is_its_twin_and_nothing_else() {
+fn a_declaration_is_its_stub_and_nothing_else() {
     let expected = r#"/// The remote function `embed`; its implementation is elsewhere.
 ///
 /// Embeds.

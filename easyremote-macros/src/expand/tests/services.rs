@@ -4,9 +4,7 @@ use quote::quote;
 
 use crate::expand::tests::{expansion, parts};
 
-#[test]
-fn a_trait() {
-    let expected = r#"/// What embeds.
+const A_TRAIT: &str = r#"/// What embeds.
 pub trait Embedder: Display + ::core::marker::Send + ::core::marker::Sync + 'static {
     /// Embeds.
     fn embed(
@@ -14,7 +12,7 @@ pub trait Embedder: Display + ::core::marker::Send + ::core::marker::Sync + 'sta
         text: String,
     ) -> impl ::core::future::Future<Output = Vec<f32>> + ::core::marker::Send;
 }
-/// Remote twin of `Embedder::embed`.
+/// Remote stub of `Embedder::embed`.
 #[allow(non_camel_case_types, dead_code, private_interfaces, deprecated)]
 pub struct Embedder_embed {}
 #[allow(deprecated)]
@@ -110,6 +108,9 @@ for EmbedderServer<__Implementation> {
     }
 }
 "#;
+
+#[test]
+fn a_trait() {
     let item = quote! {
         /// What embeds.
         pub trait Embedder: Display {
@@ -117,7 +118,7 @@ for EmbedderServer<__Implementation> {
             async fn embed(&self, text: String) -> Vec<f32>;
         }
     };
-    assert_eq!(expansion(quote!(), item), expected);
+    assert_eq!(expansion(quote!(), item), A_TRAIT);
 }
 
 /// So that a node can run them on any thread, whoever implements them.
