@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
-use crate::node::NodeState;
+use crate::node::state::NodeState;
 use crate::wire::limits::HEARTBEAT;
 use crate::wire::load::NodeLoad;
 

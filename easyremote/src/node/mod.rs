@@ -4,26 +4,23 @@ mod builder;
 mod exec;
 mod load;
 mod session;
+mod state;
 mod tags;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
-use crate::function::registry::{Functions, Registry};
-use crate::function::states::States;
-use crate::node::exec::dedup::DedupCache;
-use crate::node::tags::Tags;
+use crate::function::registry::Functions;
+use crate::node::state::NodeState;
 use crate::transport::auth::address::IntoGateways;
 use crate::transport::dial::Dialler;
 use crate::transport::quic::io_thread::IoThread;
 use crate::wire::limits::MAX_TIMEOUT;
-use crate::wire::load::NodeLoad;
 
 pub use crate::node::builder::NodeBuilder;
 
@@ -31,51 +28,13 @@ pub use crate::node::builder::NodeBuilder;
 ///
 /// Its I/O has a thread of its own; its functions run on the tokio runtime that it was started
 /// from, and the node ends when that runtime does. (A current-thread runtime runs functions only
-/// while something is driven on it with `block_on`.) When the connection to a gateway breaks, it dials again until it is shut down. Dropping
-/// the handle shuts it down, and blocks for as long as it takes to tell the gateways: some 100 ms
-/// at most.
+/// while something is driven on it with `block_on`.) When the connection to a gateway breaks, it
+/// dials again until it is shut down. Dropping the handle shuts it down, and blocks for as long as
+/// it takes to tell the gateways: some 100 ms at most.
 #[derive(Debug)]
 pub struct Node {
     io: IoThread,
     shared: Arc<NodeState>,
-}
-
-/// What all tasks of a node see.
-#[derive(Debug)]
-struct NodeState {
-    id: Arc<str>,
-    tags: Tags,
-    registry: Registry,
-    states: Arc<States>,
-    /// Where the user's code runs.
-    runtime: Handle,
-    /// Calls that may run at a time, `concurrency` of them; the others wait.
-    running: Arc<Semaphore>,
-    concurrency: usize,
-    /// Sync functions that may run at a time.
-    blocking: Arc<Semaphore>,
-    /// Bytes of arguments that are here and not decoded yet, of at most `max_unfinished`.
-    unfinished: Arc<AtomicU64>,
-    max_unfinished: u64,
-    /// Of calls that the functions make.
-    max_message: usize,
-    connect_timeout: Duration,
-    counters: NodeCounters,
-    /// By all gateways together.
-    started: DedupCache,
-    /// What the gateways are told of it; `None` before the first look.
-    load: watch::Sender<Option<NodeLoad>>,
-    /// Cancelled when the node is to take no more calls.
-    draining: CancellationToken,
-}
-
-#[derive(Debug, Default)]
-struct NodeCounters {
-    in_flight: AtomicU64,
-    waiting: AtomicU64,
-    calls: AtomicU64,
-    repeats: AtomicU64,
-    gateways: AtomicU64,
 }
 
 /// What a node is doing, and has done.

@@ -12,36 +12,20 @@ use tracing::{debug, info, warn};
 
 use crate::error::{Error, ErrorKind};
 use crate::gauge::Gauge;
-use crate::node::NodeState;
 use crate::node::exec;
 use crate::node::exec::calls::NodeCalls;
+use crate::node::state::{NodeState, Session};
 use crate::node::tags::TagSync;
 use crate::transport::connection::{ConnectionState, ManagedConnection};
 use crate::transport::control_stream::ControlStream;
 use crate::transport::dial::{Dialled, Dialler};
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::halves;
-use crate::transport::quic::windows::StreamWindows;
 use crate::transport::quinn_ext::congestion;
 use crate::wire::control::Control;
 
 /// Longest wait for the gateway to hear that the node leaves.
 const FAREWELL: Duration = Duration::from_millis(100);
-
-/// One connection, as the calls see it that come over it.
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) node: Arc<NodeState>,
-    /// For the calls that the functions make.
-    pub(super) link: Arc<ManagedConnection>,
-    pub(super) connection: quinn::Connection,
-    /// For the streams of that.
-    pub(super) windows: Arc<StreamWindows>,
-    /// Longest message that both sides allow, in bytes.
-    pub(super) max_message: usize,
-    /// The gateway has opened its mux.
-    pub(super) has_mux: AtomicBool,
-}
 
 /// Stays registered at one gateway until told to stop.
 ///

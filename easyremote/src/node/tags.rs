@@ -3,7 +3,6 @@
 use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind};
-use crate::node::NodeState;
 use crate::wire::control::Retag;
 use crate::wire::limits::{MAX_LIST, MAX_NAME};
 
@@ -95,20 +94,6 @@ impl TagSync<'_> {
 impl Drop for TagSync<'_> {
     fn drop(&mut self) {
         self.tags.known.send_modify(|known| known[self.gateway] = None);
-    }
-}
-
-impl NodeState {
-    /// Says which functions get no calls with these tags.
-    pub(super) fn warn_of_needs(&self, tags: &[String]) {
-        for (function, tag) in self.registry.lacking(tags) {
-            tracing::warn!(
-                node = %self.id,
-                function,
-                tag,
-                "gets no calls: the node lacks a tag it needs"
-            );
-        }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -11,14 +10,12 @@ use crate::call::deadline::has_passed;
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::context::{Context, Scope};
-use crate::function::execution_policy::Permits;
-use crate::function::handler::{Body, Inputs, Request, Run, panicked};
+use crate::function::handler::{Body, Inputs, Request};
 use crate::function::registry::Function;
-use crate::node::NodeState;
-use crate::node::exec::calls::{CallKey, Job, NodeCalls, Responder};
 use crate::node::exec::clock::Clock;
-use crate::node::exec::table::RunningCall;
-use crate::node::exec::work::Died;
+use crate::node::exec::job::Job;
+use crate::node::exec::table::{CallKey, Responder, RunningCall};
+use crate::node::state::{NodeState, Session};
 use crate::wire::caller::KnownCaller;
 use crate::wire::header::CallHeader;
 
@@ -28,13 +25,6 @@ pub(super) struct AdmittedCall<'a> {
     pub(super) header: CallHeader,
     pub(super) caller: KnownCaller,
     pub(super) deadline: Option<Instant>,
-}
-
-/// What a call holds while its function runs.
-pub(super) struct JobPermits {
-    _place: Permits,
-    /// For a sync function: one of the blocking threads.
-    _thread: Option<OwnedSemaphorePermit>,
 }
 
 /// Finds the function of a call that has arrived now.
@@ -64,62 +54,19 @@ pub(super) fn admit(node: &NodeState, mut header: CallHeader) -> Result<Admitted
     Ok(AdmittedCall { function, header, caller, deadline })
 }
 
-impl NodeState {
-    /// What a call of `function` needs before it may run, if it is there at once.
-    pub(super) fn try_permits(&self, function: &Function) -> Option<JobPermits> {
-        let place = function.handler.policy.try_permits(&self.running)?;
-        let thread = match function.handler.run {
-            Run::Blocking(_) => Some(self.blocking.clone().try_acquire_owned().ok()?),
-            _ => None,
-        };
-        Some(JobPermits { _place: place, _thread: thread })
-    }
-
-    /// Waits for what a call of `function` needs before it may run. (Nobody closes the semaphores.)
-    pub(super) async fn permits(&self, function: &Function) -> Option<JobPermits> {
-        let place = function.handler.policy.permits(&self.running).await.ok()?;
-        let thread = match function.handler.run {
-            Run::Blocking(_) => Some(self.blocking.clone().acquire_owned().await.ok()?),
-            _ => None,
-        };
-        Some(JobPermits { _place: place, _thread: thread })
-    }
-
-    /// The error of a call of `function` whose deadline has passed.
-    pub(super) fn late(&self, function: &str, evidence: Evidence) -> Error {
-        let text = format!("the deadline of `{function}` passed at its node");
-        let error = Error::new(ErrorKind::DeadlineExceeded, text);
-        error.with_evidence(evidence).with_node(&*self.id)
-    }
-
-    /// The error of a call of `function` that has not returned, where `evidence` says whether it has
-    /// started.
-    pub(super) fn died(&self, function: &str, died: Died, evidence: Evidence) -> Error {
-        let error = match died {
-            Died::Panicked(panic) => panicked(function, &*panic),
-            Died::Aborted => {
-                let text = format!("the node shut down while `{function}` was running");
-                Error::new(ErrorKind::Cancelled, text).with_evidence(evidence)
-            }
-            Died::Refused(error) => error,
-        };
-        error.with_node(&*self.id)
-    }
-}
-
 impl AdmittedCall<'_> {
     /// The call for the table, and the job for whatever runs it. The function learns from
     /// `cancelled` that the call has ended, unless it is detached.
     pub(super) fn prepare(
         self,
-        calls: &NodeCalls,
+        session: &Session,
         key: CallKey,
         responder: Responder,
         cancelled: CancellationToken,
         body: Body,
     ) -> (RunningCall, Job) {
         let Self { function, header, caller, deadline } = self;
-        let (node, session) = (calls.node(), &calls.session);
+        let node = &session.node;
         let clock = header.traced.then(|| Clock::new(header.held));
         let detached = function.handler.policy.detached;
         let heard = if detached { CancellationToken::new() } else { cancelled.clone() };

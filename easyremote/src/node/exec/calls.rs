@@ -16,16 +16,13 @@ use tokio::time::Instant;
 use crate::call::deadline::{DeadlinePassed, has_passed, watch, within};
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
-use crate::function::handler::{Inputs, Reply, Request, Run};
-use crate::function::item_writer::ItemWriter;
-use crate::function::registry::Function;
+use crate::function::handler::{Reply, Run};
 use crate::gauge::Gauge;
-use crate::node::NodeState;
-use crate::node::exec::admission::JobPermits;
-use crate::node::exec::table::{Begin, CallTable, RunningCall};
+use crate::node::exec::job::{Job, JobPermits};
+use crate::node::exec::table::{Begin, CallKey, CallTable, Responder, RunningCall};
 use crate::node::exec::task_pool::TaskPool;
 use crate::node::exec::work::{Died, own_thread};
-use crate::node::session::Session;
+use crate::node::state::{NodeState, Session};
 use crate::transport::mux::overflow;
 use crate::transport::mux::writer::MuxWriter;
 use crate::transport::quic::reset;
@@ -34,8 +31,6 @@ use crate::wire::error::put_error;
 use crate::wire::frame::FRAME_HEADER;
 use crate::wire::limits::{MAX_MUX_BODY, MAX_TRACE};
 use crate::wire::mux::MuxId;
-
-pub(in crate::node) use crate::node::exec::table::{CallKey, Responder};
 
 /// The calls of one session.
 pub(in crate::node) struct NodeCalls {
@@ -52,16 +47,6 @@ pub(in crate::node) struct NodeCalls {
     pub(in crate::node) released: Mutex<Vec<u64>>,
     /// Notified when one has been added.
     pub(in crate::node) has_released: Notify,
-}
-
-/// A call that is to run: its function, and what that gets.
-pub(super) struct Job {
-    pub(super) key: CallKey,
-    pub(super) function: Arc<Function>,
-    pub(super) inputs: Inputs,
-    pub(super) request: Request,
-    /// Where its items go, if it returns a stream.
-    pub(super) items: Option<ItemWriter>,
 }
 
 /// Ends a call when its task or thread ends, however that is.
@@ -146,7 +131,7 @@ impl NodeCalls {
         if self.table.lock().insert(key, call) {
             self.sooner.notify_one();
         }
-        if let Some(permits) = self.node().try_permits(&job.function) {
+        if let Some(permits) = JobPermits::try_acquire(self.node(), &job.function) {
             return self.start(permits, job);
         }
         let guard = JobGuard::new(self, key, None);
@@ -154,7 +139,8 @@ impl NodeCalls {
         let waiting = async move {
             let calls = guard.calls.clone();
             let waits = Gauge::up(&calls.node().counters.waiting);
-            let Some(permits) = calls.node().permits(&job.function).await else { return };
+            let acquired = JobPermits::acquire(calls.node(), &job.function).await;
+            let Some(permits) = acquired else { return };
             drop(waits);
             guard.disarm();
             calls.start(permits, job);
@@ -166,7 +152,9 @@ impl NodeCalls {
 
     /// Hands a call to what runs its function, unless it has started at this node before.
     fn start(self: &Arc<Self>, permits: JobPermits, job: Job) {
-        match self.node().start(&job.function, &job.inputs.context) {
+        let node = self.node();
+        let repeats = &node.counters.repeats;
+        match node.started.start(&job.function, &job.inputs.context, repeats) {
             Ok(start) => start.keep(),
             Err(error) => {
                 let (key, refused) = (job.key, Err(Died::Refused(error)));
@@ -320,7 +308,7 @@ impl NodeCalls {
         if has_passed(call.deadline) {
             return Err(node.late(name, evidence));
         }
-        let reply = ended.map_err(|died| node.died(name, died, evidence))?;
+        let reply = ended.map_err(|died| died.into_error(name, &node.id, evidence))?;
         Ok(match &call.clock {
             Some(clock) => clock.before(&node.id, &reply),
             None => reply,

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::mem;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -18,12 +18,11 @@ use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::context::Context;
 use crate::function::registry::Function;
-use crate::node::NodeState;
 
 /// The ids of the calls that have started lately: of the last minute at least, but of no more than
 /// the last [`MAX_OF_AGE`] to twice that.
 #[derive(Debug, Default)]
-pub(crate) struct DedupCache(Mutex<Generations>);
+pub(in crate::node) struct DedupCache(Mutex<Generations>);
 
 /// Ids in two lots: the older one is forgotten as a whole when the younger one, which takes its
 /// place, is old or full. So there is no time to keep for each.
@@ -42,15 +41,42 @@ const MAX_OF_AGE: usize = 50_000;
 
 /// A call that is about to start; dropping it says that it does not.
 #[derive(Debug)]
-pub(crate) struct Start<'a> {
+pub(super) struct Start<'a> {
     started: &'a DedupCache,
     /// `None` if it need not be noted.
     id: Option<u128>,
 }
 
 impl DedupCache {
+    /// Lets a call start, unless it has done so before, which is counted in `repeats`.
+    ///
+    /// # Errors
+    /// `Protocol`. It did not start this time, so that whether it has run is up to the first time.
+    pub(super) fn start(
+        &self,
+        function: &Function,
+        context: &Context,
+        repeats: &AtomicU64,
+    ) -> Result<Start<'_>, Error> {
+        let id = context.call_id();
+        if function.descriptor.idempotent {
+            return Ok(Start { started: self, id: None });
+        }
+        if self.ages().add(id) {
+            return Ok(Start { started: self, id: Some(id) });
+        }
+        repeats.fetch_add(1, Ordering::Relaxed);
+        let (node, name, caller) = (context.node(), &*function.name, context.caller());
+        tracing::warn!(%node, function = name, ?caller, "a call came twice");
+        let text = format!(
+            "this call of `{name}` has started at node `{node}` before, and is not started again, \
+             since the function is not `idempotent`; its id is {id:032x}"
+        );
+        Err(Error::new(ErrorKind::Protocol, text).with_evidence(Evidence::Sent).with_node(node))
+    }
+
     /// Forgets what is old, for as long as it is polled.
-    pub(crate) async fn forget(&self) -> Infallible {
+    pub(in crate::node) async fn forget(&self) -> Infallible {
         let mut ticks = interval(MEMORY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -89,7 +115,7 @@ impl Generations {
 
 impl Start<'_> {
     /// The function is given to those who run it.
-    pub(crate) fn keep(mut self) {
+    pub(super) fn keep(mut self) {
         self.id = None;
     }
 }
@@ -99,32 +125,6 @@ impl Drop for Start<'_> {
         if let Some(id) = self.id {
             self.started.ages().remove(id);
         }
-    }
-}
-
-impl NodeState {
-    /// Lets a call start, unless it has done so before.
-    ///
-    /// # Errors
-    /// `Protocol`. It did not start this time, so that whether it has run is up to the first time.
-    pub(crate) fn start(&self, function: &Function, context: &Context) -> Result<Start<'_>, Error> {
-        let (started, id) = (&self.started, context.call_id());
-        if function.descriptor.idempotent {
-            return Ok(Start { started, id: None });
-        }
-        if started.ages().add(id) {
-            return Ok(Start { started, id: Some(id) });
-        }
-        self.counters.repeats.fetch_add(1, Ordering::Relaxed);
-        let (name, caller) = (&*function.name, context.caller());
-        tracing::warn!(node = %self.id, function = name, ?caller, "a call came twice");
-        let text = format!(
-            "this call of `{name}` has started at node `{}` before, and is not started again, since \
-             the function is not `idempotent`; its id is {id:032x}",
-            self.id
-        );
-        let error = Error::new(ErrorKind::Protocol, text).with_evidence(Evidence::Sent);
-        Err(error.with_node(&*self.id))
     }
 }
 

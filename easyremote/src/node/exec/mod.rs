@@ -4,13 +4,14 @@
 //! checks it, [`calls`] keeps it in one table with its deadline and gives it permits, and
 //! [`task_pool`] or a thread runs its function. Its response leaves through its [`Responder`].
 //!
-//! [`Responder`]: calls::Responder
+//! [`Responder`]: table::Responder
 
-pub(super) mod admission;
+mod admission;
 mod call_guards;
 pub(super) mod calls;
 mod clock;
 pub(super) mod dedup;
+mod job;
 mod mux;
 mod receive;
 pub(super) mod streams;

@@ -10,7 +10,8 @@ use crate::error::{Error, ErrorKind};
 use crate::function::handler::Body;
 use crate::gauge::MemoryCharge;
 use crate::node::exec::admission::{self, admit};
-use crate::node::exec::calls::{CallKey, NodeCalls, Responder};
+use crate::node::exec::calls::NodeCalls;
+use crate::node::exec::table::{CallKey, Responder};
 use crate::transport::mux::driver::{OpenMux, disconnect};
 use crate::transport::quic::stream::{RecvHalf, SendHalf};
 use crate::wire::bytes::Malformed;
@@ -88,7 +89,7 @@ fn begin(calls: &Arc<NodeCalls>, id: MuxId, mut frames: Bytes) -> Result<(), Err
     let body = Body { bytes: body.body, _charge: Some(charge) };
     let cancelled = CancellationToken::new();
     let key = CallKey::Mux(id);
-    let (call, job) = admitted.prepare(calls, key, Responder::Mux, cancelled, body);
+    let (call, job) = admitted.prepare(&calls.session, key, Responder::Mux, cancelled, body);
     calls.execute(call, job);
     Ok(())
 }

@@ -15,13 +15,14 @@ use crate::function::handler::{Body, Reply};
 use crate::function::item_writer::ItemWriter;
 use crate::function::upload::RawUpload;
 use crate::gauge::{Gauge, MemoryCharge};
-use crate::node::NodeState;
 use crate::node::exec::admission::{admit, no_room};
 use crate::node::exec::call_guards::{CallGuards, Interrupt};
-use crate::node::exec::calls::{CallKey, Job, NodeCalls, Responder, error_frames};
+use crate::node::exec::calls::{NodeCalls, error_frames};
+use crate::node::exec::job::Job;
 use crate::node::exec::mux;
 use crate::node::exec::receive::receive;
-use crate::node::exec::table::RunningCall;
+use crate::node::exec::table::{CallKey, Responder, RunningCall};
+use crate::node::state::NodeState;
 use crate::transport::byte_channel::{ByteReceiver, Received, byte_channel};
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::{FrameError, RecvHalf, SendHalf};
@@ -135,7 +136,8 @@ impl StreamedCall<'_> {
         let (responder, ended) = oneshot::channel();
         let responder = Responder::Stream(responder);
         let cancelled = CancellationToken::new();
-        let (call, mut job) = admitted.prepare(&self.calls, self.key, responder, cancelled, body);
+        let session = &self.calls.session;
+        let (call, mut job) = admitted.prepare(session, self.key, responder, cancelled, body);
         job.inputs.upload = upload;
         let items = kind.gives_stream().then(|| {
             let (sender, receiver) = byte_channel(CHANNEL_BYTES);

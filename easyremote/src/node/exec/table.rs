@@ -17,7 +17,7 @@ use crate::wire::mux::MuxId;
 
 /// Identifies a call of one session, by what carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::node) enum CallKey {
+pub(super) enum CallKey {
     /// Its id on the multiplexed stream.
     Mux(MuxId),
     /// QUIC's id of its own stream.
@@ -26,7 +26,7 @@ pub(in crate::node) enum CallKey {
 
 /// Where the response of a call goes.
 #[derive(Debug)]
-pub(in crate::node) enum Responder {
+pub(super) enum Responder {
     /// Onto the multiplexed stream.
     Mux,
     /// To the task that serves the call's own stream.

@@ -6,9 +6,11 @@
 //! a function that is not done by then gets a task of its own. What is ready is answered together.
 //!
 //! No call waits for another one, though. Before a function is polled that takes its time as a rule
-//! ([`PollTimeEstimate`](crate::function::poll_time::PollTimeEstimate)), what is ready is sent, and another task takes over what
-//! is left. Where that is not known beforehand, because a function blocks that does not do so as a
-//! rule, the I/O thread sees to both a millisecond later.
+//! ([`PollTimeEstimate`]), what is ready is sent, and another task takes over what is left. Where
+//! that is not known beforehand, because a function blocks that does not do so as a rule, the I/O
+//! thread sees to both a millisecond later.
+//!
+//! [`PollTimeEstimate`]: crate::function::poll_time::PollTimeEstimate
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -23,8 +25,8 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use crate::function::handler::Run;
-use crate::node::exec::admission::JobPermits;
-use crate::node::exec::calls::{Job, NodeCalls};
+use crate::node::exec::calls::NodeCalls;
+use crate::node::exec::job::{Job, JobPermits};
 use crate::node::exec::table::Begin;
 use crate::node::exec::work::Died;
 use crate::transport::mux::writer::MuxWriter;
@@ -40,7 +42,7 @@ const BUDGET: u32 = 32;
 
 /// What is to be run, and how many tasks see to it.
 #[derive(Default)]
-pub(crate) struct TaskPool {
+pub(super) struct TaskPool {
     state: Mutex<PoolState>,
     /// There is something to see to.
     handed: Notify,
@@ -58,7 +60,7 @@ struct PoolState {
 
 impl TaskPool {
     /// Adds a job. It begins with the next [`NodeCalls::dispatch`], or before.
-    pub(crate) fn add(&self, permits: JobPermits, job: Job) {
+    pub(super) fn add(&self, permits: JobPermits, job: Job) {
         self.state.lock().jobs.push_back((permits, job));
     }
 }
@@ -107,7 +109,7 @@ impl Drop for Worker {
 
 impl NodeCalls {
     /// Lets the jobs begin that have been added.
-    pub(crate) fn dispatch(self: &Arc<Self>) {
+    pub(super) fn dispatch(self: &Arc<Self>) {
         if self.call_worker(false) {
             self.pool.handed.notify_one();
         }
@@ -115,7 +117,7 @@ impl NodeCalls {
 
     /// Makes sure that somebody looks for the next job, if there is one: somebody else with `another`,
     /// unless as many as there are jobs are about to do so. Gives whether there is one.
-    pub(crate) fn call_worker(self: &Arc<Self>, another: bool) -> bool {
+    pub(super) fn call_worker(self: &Arc<Self>, another: bool) -> bool {
         let mut state = self.pool.state.lock();
         if state.jobs.is_empty() {
             return false;
@@ -132,7 +134,7 @@ impl NodeCalls {
     }
 
     /// Sees to it that nothing waits for a function that blocks. To be run on the I/O thread.
-    pub(crate) async fn oversee(self: &Arc<Self>) -> Infallible {
+    pub(in crate::node) async fn oversee(self: &Arc<Self>) -> Infallible {
         loop {
             self.pool.handed.notified().await;
             loop {

@@ -1,0 +1,93 @@
+//! What the tasks of a node share, and what the calls of one of its sessions do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::call::executed::Evidence;
+use crate::error::{Error, ErrorKind};
+use crate::function::registry::Registry;
+use crate::function::states::States;
+use crate::node::exec::dedup::DedupCache;
+use crate::node::tags::Tags;
+use crate::transport::connection::ManagedConnection;
+use crate::transport::quic::windows::StreamWindows;
+use crate::wire::load::NodeLoad;
+
+/// What all tasks of a node see.
+#[derive(Debug)]
+pub(super) struct NodeState {
+    pub(super) id: Arc<str>,
+    pub(super) tags: Tags,
+    pub(super) registry: Registry,
+    pub(super) states: Arc<States>,
+    /// Where the user's code runs.
+    pub(super) runtime: Handle,
+    /// Calls that may run at a time, `concurrency` of them; the others wait.
+    pub(super) running: Arc<Semaphore>,
+    pub(super) concurrency: usize,
+    /// Sync functions that may run at a time.
+    pub(super) blocking: Arc<Semaphore>,
+    /// Bytes of arguments that are here and not decoded yet, of at most `max_unfinished`.
+    pub(super) unfinished: Arc<AtomicU64>,
+    pub(super) max_unfinished: u64,
+    /// Of calls that the functions make.
+    pub(super) max_message: usize,
+    pub(super) connect_timeout: Duration,
+    pub(super) counters: NodeCounters,
+    /// By all gateways together.
+    pub(super) started: DedupCache,
+    /// What the gateways are told of it; `None` before the first look.
+    pub(super) load: watch::Sender<Option<NodeLoad>>,
+    /// Cancelled when the node is to take no more calls.
+    pub(super) draining: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct NodeCounters {
+    pub(super) in_flight: AtomicU64,
+    pub(super) waiting: AtomicU64,
+    pub(super) calls: AtomicU64,
+    pub(super) repeats: AtomicU64,
+    pub(super) gateways: AtomicU64,
+}
+
+/// One connection, as the calls see it that come over it.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) node: Arc<NodeState>,
+    /// For the calls that the functions make.
+    pub(super) link: Arc<ManagedConnection>,
+    pub(super) connection: quinn::Connection,
+    /// For the streams of that.
+    pub(super) windows: Arc<StreamWindows>,
+    /// Longest message that both sides allow, in bytes.
+    pub(super) max_message: usize,
+    /// The gateway has opened its mux.
+    pub(super) has_mux: AtomicBool,
+}
+
+impl NodeState {
+    /// Says which functions get no calls with these tags.
+    pub(super) fn warn_of_needs(&self, tags: &[String]) {
+        for (function, tag) in self.registry.lacking(tags) {
+            tracing::warn!(
+                node = %self.id,
+                function,
+                tag,
+                "gets no calls: the node lacks a tag it needs"
+            );
+        }
+    }
+
+    /// The error of a call of `function` whose deadline has passed.
+    pub(super) fn late(&self, function: &str, evidence: Evidence) -> Error {
+        let text = format!("the deadline of `{function}` passed at its node");
+        let error = Error::new(ErrorKind::DeadlineExceeded, text);
+        error.with_evidence(evidence).with_node(&*self.id)
+    }
+}
