@@ -164,7 +164,7 @@ impl NodeBuilder {
 
     /// Verifies gateways that are dialled by name, whose address has no pin, by the authorities in a
     /// PEM file, and by no others. It is read for each connection. Unless set, and with this crate's
-    /// feature `public-ca`, the public authorities that browsers tls are asked.
+    /// feature `public-ca`, the public authorities that browsers trust are asked.
     pub fn authority(mut self, file: impl AsRef<Path>) -> Self {
         self.tls.authority = Some(file.as_ref().to_owned());
         self
