@@ -44,43 +44,35 @@ pub(super) async fn keep(
             dialled = dial_any(&mut diallers, limit, &publish) => dialled,
         };
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
-        let unused = dialled.as_ref().ok().map(|(_, dialled)| {
-            let again = first.is_none();
-            // Counted before anyone uses it.
-            reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
-            let (live, unused) = dialled.live(again);
-            publish.send_replace(ConnectionState::Connected(Arc::new(live)));
-            unused
-        });
+        let again = first.is_none();
+        let connected = dialled.as_ref().ok();
+        let unused =
+            connected.map(|(_, dialled)| publish_live(dialled, again, &publish, &reconnects));
         if let Some(first) = first.take() {
             // Nobody waits any more if connecting was given up, and then `stop` follows.
             let _ = first.send(outcome);
         }
         let (Ok((which, mut dialled)), Some(unused)) = (dialled, unused) else { break };
         let left = stay(&mut dialled, &stop).await;
-        if !matches!(left, SessionEnd::Stopped) {
-            publish.send_replace(match &left {
-                SessionEnd::Lost(error)
-                    if error.kind() == ErrorKind::Unauthenticated && diallers.len() == 1 =>
-                {
-                    ConnectionState::Refused(error.clone())
-                }
-                _ => ConnectionState::Connecting,
-            });
-        }
         match left {
             SessionEnd::Stopped => {
                 goodbye(dialled).await;
                 break;
             }
             SessionEnd::Lost(error) => {
+                let expelled = error.kind() == ErrorKind::Unauthenticated;
+                publish.send_replace(match expelled && diallers.len() == 1 {
+                    true => ConnectionState::Refused(error.clone()),
+                    false => ConnectionState::Connecting,
+                });
                 warn!(%error, "connection to the gateway lost");
-                if error.kind() == ErrorKind::Unauthenticated {
+                if expelled {
                     diallers[which].expelled();
                 }
                 goodbye(dialled).await;
             }
             SessionEnd::Draining => {
+                publish.send_replace(ConnectionState::Connecting);
                 info!("the gateway drains; looking for it, or another one, anew");
                 leaving.spawn(leave(dialled, unused, stop.clone()));
             }
@@ -89,6 +81,20 @@ pub(super) async fn keep(
     }
     publish.send_replace(ConnectionState::Closed);
     while leaving.join_next().await.is_some() {}
+}
+
+/// Lets calls use a connection. What is returned tells when none does any more.
+fn publish_live(
+    dialled: &Dialled,
+    again: bool,
+    publish: &watch::Sender<ConnectionState>,
+    reconnects: &AtomicU64,
+) -> IdleSignal {
+    // Counted before anyone uses it.
+    reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
+    let (live, unused) = dialled.live(again);
+    publish.send_replace(ConnectionState::Connected(Arc::new(live)));
+    unused
 }
 
 /// Dials all gateways at once; the first that answers is taken. Publishes it if all have refused.

@@ -54,17 +54,8 @@ pub(super) async fn keep(
     loop {
         let limit = first.is_some().then_some(patience);
         let mut tags = node.tags.before_registration(gateway);
-        let failed = |error: &Error, refused: bool| {
-            publish.send_replace(match refused {
-                true => ConnectionState::Refused(error.clone()),
-                false => ConnectionState::Connecting,
-            });
-        };
-        let dialled = tokio::select! {
-            () = stop.cancelled() => return,
-            () = node.draining.cancelled() => return,
-            dialled = dialler.dial(limit, failed) => dialled,
-        };
+        let dialled = dial(&mut dialler, limit, &node, &publish, &stop).await;
+        let Some(dialled) = dialled else { return };
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
         // Counted before anyone is told, who may change the tags then.
         let _registered = dialled.is_ok().then(|| {
@@ -87,13 +78,39 @@ pub(super) async fn keep(
             publish.send_replace(ConnectionState::Closed);
             return;
         }
-        if error.kind() == ErrorKind::Unauthenticated {
+        let expelled = error.kind() == ErrorKind::Unauthenticated;
+        if expelled {
             dialler.expelled();
-            publish.send_replace(ConnectionState::Refused(error.clone()));
-        } else {
-            publish.send_replace(ConnectionState::Connecting);
         }
+        publish.send_replace(unconnected(&error, expelled));
         warn!(gateway = %dialler.target(), %error, "connection lost");
+    }
+}
+
+/// Dials the gateway, and publishes what comes of each attempt that fails; `None` if the node is to
+/// end.
+async fn dial(
+    dialler: &mut Dialler,
+    limit: Option<Duration>,
+    node: &NodeState,
+    publish: &watch::Sender<ConnectionState>,
+    stop: &CancellationToken,
+) -> Option<Result<Dialled, Error>> {
+    let failed = |error: &Error, refused: bool| {
+        publish.send_replace(unconnected(error, refused));
+    };
+    tokio::select! {
+        () = stop.cancelled() => None,
+        () = node.draining.cancelled() => None,
+        dialled = dialler.dial(limit, failed) => Some(dialled),
+    }
+}
+
+/// The state of a connection that `error` has ended or kept from being made.
+fn unconnected(error: &Error, refused: bool) -> ConnectionState {
+    match refused {
+        true => ConnectionState::Refused(error.clone()),
+        false => ConnectionState::Connecting,
     }
 }
 
