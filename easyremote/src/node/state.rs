@@ -47,6 +47,7 @@ pub(super) struct NodeState {
     pub(super) draining: CancellationToken,
 }
 
+/// What a node counts.
 #[derive(Debug, Default)]
 pub(super) struct NodeCounters {
     pub(super) in_flight: AtomicU64,
