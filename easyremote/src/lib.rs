@@ -234,7 +234,7 @@ pub mod __private;
 #[cfg(feature = "__bench")]
 #[doc(hidden)]
 pub mod __bench {
-    pub use crate::client::bench::{Answer, Direct};
+    pub use crate::client::bench::{CallResult, Direct};
     pub use crate::function::bench::Format;
     pub use crate::function::outcome::Argument;
     pub use crate::function::remote::{Local, RemoteUnary};

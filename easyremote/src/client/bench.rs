@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::call::result;
+use crate::client::handle::{CONNECT_TIMEOUT, Client};
 use crate::client::pending_call::{PendingCall, put_request};
-use crate::client::{CONNECT_TIMEOUT, Client};
 use crate::error::{Error, ErrorKind};
 use crate::function::context::{Context, Scope};
 use crate::function::handler::{Body, Handler, Inputs, Request, Run};
@@ -41,7 +41,7 @@ pub struct Direct<F> {
 }
 
 /// What awaiting the call of a function gives.
-pub type Answer<F> = Result<
+pub type CallResult<F> = Result<
     <<F as RemoteUnary>::Output as Outcome>::Value,
     <<F as RemoteUnary>::Output as Outcome>::Error,
 >;
@@ -109,7 +109,7 @@ impl<F: RemoteUnary + Local> Direct<F> {
     ///
     /// # Errors
     /// Those of the call.
-    pub fn result(&self, mut answer: Bytes) -> Answer<F> {
+    pub fn result(&self, mut answer: Bytes) -> CallResult<F> {
         let frame = take_frame(&mut answer, MAX_MESSAGE).map_err(Malformed::into_error)?;
         result::<F>(&frame)
     }
@@ -118,7 +118,7 @@ impl<F: RemoteUnary + Local> Direct<F> {
     ///
     /// # Errors
     /// Those of the call.
-    pub fn call(&self, arguments: &F::Arguments) -> Answer<F> {
+    pub fn call(&self, arguments: &F::Arguments) -> CallResult<F> {
         self.result(self.answer(self.request(arguments)?)?)
     }
 }

@@ -13,13 +13,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::call::executed::Evidence;
-use crate::client::Client;
 use crate::client::call_task::{CallTask, UnaryAnswer};
 use crate::client::errors::thread_ended;
 use crate::client::expired::Expired;
+use crate::client::handle::Client;
 use crate::client::options::{Options, options};
 use crate::client::pending_call::{PendingCall, put_request};
-use crate::client::trace::TracedCall;
 use crate::client::upload::UploadSender;
 use crate::error::{Error, ErrorKind};
 use crate::function::outcome::Outcome;
@@ -45,7 +44,7 @@ use crate::wire::mux::MuxId;
 /// its result is dropped. Before the first poll nothing has been sent.
 #[must_use = "a call does nothing until it is awaited"]
 pub struct Call<F: RemoteUnary> {
-    raw: RawCall,
+    pub(super) raw: RawCall,
     function: PhantomData<fn() -> F>,
 }
 
@@ -67,33 +66,8 @@ where
 }
 
 impl<F: RemoteUnary> Call<F> {
-    /// Lets the call give a [`Trace`](crate::Trace) beside its result: which node ran it, and how
-    /// long that took. To be asked for before the first poll; later nothing is known but zeros.
-    ///
-    /// ```
-    /// # use easyremote::{Client, remote};
-    /// # #[remote]
-    /// # fn add(a: i64, b: i64) -> i64 { a + b }
-    /// # async fn example(client: Client) -> Result<(), easyremote::Error> {
-    /// let (sum, trace) = add::call(&client, 1, 2).traced().await?;
-    /// println!("{sum} from {} in {:?}, after {:?}", trace.node, trace.ran, trace.queued);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn traced(mut self) -> TracedCall<F> {
-        self.raw.change(|prepared| prepared.header.traced = true);
-        TracedCall::new(self)
-    }
-
     pub(super) fn set(&mut self, change: impl FnOnce(&mut Options)) {
         self.raw.change(|prepared| change(&mut prepared.options));
-    }
-
-    pub(super) fn poll_answer(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<UnaryAnswer, Error>> {
-        self.raw.poll(context)
     }
 
     pub(super) fn new(prepared: Result<PendingCall, Error>) -> Self {
@@ -269,8 +243,8 @@ struct MuxCall {
 type FailedAttempt = (Box<CallTask>, Error);
 
 impl MuxCall {
-    /// Sends the call, if it is a small one and a multiplexed stream takes it; otherwise it is given
-    /// back.
+    /// Sends the call, if it is a small one and a multiplexed stream takes it; otherwise it is
+    /// given back.
     fn submit(mut pending: Box<PendingCall>) -> Result<Self, Box<PendingCall>> {
         let unary = pending.header.kind == Kind::Unary;
         let length = pending.body.len() - FRAME_HEADER;

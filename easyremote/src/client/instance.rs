@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use futures::Stream;
 
-use crate::client::Client;
 use crate::client::call::Call;
+use crate::client::handle::Client;
 use crate::client::pending_call::PendingCall;
 use crate::client::stream::StreamCall;
 use crate::error::{Error, ErrorKind};

@@ -9,12 +9,29 @@ use futures::Stream;
 use serde_json::Value;
 
 use crate::client::call::{RawCall, decode};
+use crate::client::handle::Client;
 use crate::client::options::{Options, options};
 use crate::client::pending_call::PendingCall;
 use crate::client::stream::{Next, RawStream};
 use crate::error::{CallError, Error};
 use crate::wire::codec::Codec;
 use crate::wire::frame::FrameKind;
+use crate::wire::kind::Kind;
+
+impl Client {
+    /// Calls a function by its name. `arguments` is an array, by position, or an object, by name.
+    ///
+    /// The node decodes, so neither this program nor the gateway needs to know the types; see
+    /// [`functions`](Self::functions) for what there is.
+    pub fn call_json(&self, function: impl Into<String>, arguments: Value) -> JsonCall {
+        JsonCall::new(PendingCall::json(self, function.into(), Kind::Unary, &arguments))
+    }
+
+    /// Reads a function's stream by its name. `arguments` as for [`call_json`](Self::call_json).
+    pub fn stream_json(&self, function: impl Into<String>, arguments: Value) -> JsonStream {
+        JsonStream::new(PendingCall::json(self, function.into(), Kind::Stream, &arguments))
+    }
+}
 
 /// A function's own error, as JSON: the `E` of calls by name.
 ///
@@ -43,7 +60,7 @@ pub struct JsonCall {
 }
 
 impl JsonCall {
-    pub(super) fn new(prepared: Result<PendingCall, Error>) -> Self {
+    fn new(prepared: Result<PendingCall, Error>) -> Self {
         Self { raw: RawCall::new(prepared) }
     }
 
@@ -84,11 +101,12 @@ pub struct JsonStream {
 }
 
 impl JsonStream {
-    pub(super) fn new(prepared: Result<PendingCall, Error>) -> Self {
+    fn new(prepared: Result<PendingCall, Error>) -> Self {
         Self { raw: RawStream::new(prepared) }
     }
 
-    /// Ends the stream after `items` further items; see [`StreamCall::take`](crate::StreamCall::take).
+    /// Ends the stream after `items` further items; see
+    /// [`StreamCall::take`](crate::StreamCall::take).
     pub fn take(mut self, items: usize) -> Self {
         self.raw.take(items as u64);
         self

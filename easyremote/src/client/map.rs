@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{Stream, StreamExt};
 
-use crate::client::Client;
 use crate::client::call::{Call, call};
+use crate::client::handle::Client;
 use crate::client::options::{Options, options};
 use crate::function::outcome::Outcome;
 use crate::function::remote::{Remote, RemoteUnary};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::client::Client;
+use crate::client::handle::Client;
 use crate::function::context::Context;
 
 impl Context {

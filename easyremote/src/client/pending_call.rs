@@ -4,9 +4,9 @@ use futures::Stream;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::client::Client;
 use crate::client::errors::closed;
 use crate::client::expired::Expired;
+use crate::client::handle::Client;
 use crate::client::options::{DeadlineSpec, Options};
 use crate::client::upload::UploadSender;
 use crate::error::{Error, ErrorKind};

@@ -12,15 +12,15 @@ use crate::transport::connection::LiveConnection;
 /// called again only if it is proven that it did not start; one that is, also if it may have. Every
 /// attempt has the same call id, and all of them together the one deadline.
 ///
-/// Where node or connection was lost, or the party is draining, another attempt waits for a node that
-/// can run it, for as long as the client's
-/// [`connect_timeout`](crate::ClientBuilder::connect_timeout). If none comes, the call ends with the
-/// error of the attempt that was lost: that is what has happened to it.
+/// Where node or connection was lost, or the party is draining, another attempt waits for a node
+/// that can run it, for as long as the client's
+/// [`connect_timeout`](crate::ClientBuilder::connect_timeout). If none comes, the call ends with
+/// the error of the attempt that was lost: that is what has happened to it.
 ///
 /// | a call that | without `.retry(..)` | with it |
 /// |---|---|---|
-/// | did not start, because node or connection was lost, or the party is draining | again, at once the first time | the same |
-/// | did not start, because there is no node, no gateway, or no room | not again | again, not before [`retry_after`](Error::retry_after) |
+/// | did not start: node or connection was lost, or drains | again, the first time at once | same |
+/// | did not start: no node, gateway or room | not again | again, not before [`retry_after`] |
 /// | may have run, because node or connection was lost, and is `idempotent` | again | again |
 /// | ended in any other way | not again | not again |
 ///
@@ -35,11 +35,14 @@ use crate::transport::connection::LiveConnection;
 /// # #[remote]
 /// # fn add(a: i64, b: i64) -> i64 { a + b }
 /// # async fn example(client: Client) -> Result<(), easyremote::Error> {
-/// let patient = Retry::new().attempts(5).backoff(Duration::from_millis(50), Duration::from_secs(2));
+/// let (first, longest) = (Duration::from_millis(50), Duration::from_secs(2));
+/// let patient = Retry::new().attempts(5).backoff(first, longest);
 /// let sum = add::call(&client, 1, 2).retry(patient).await?;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// [`retry_after`]: Error::retry_after
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a policy does nothing until it is given to a call or to `Options`"]
 pub struct Retry {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::client::Client;
+use crate::client::handle::Client;
 
 /// What a client is doing, and has done: all clones and [handles](Client::with) of it together.
 ///

@@ -8,10 +8,10 @@ use std::task::{Context, Poll, ready};
 use futures::Stream;
 
 use crate::call::executed::Evidence;
-use crate::client::Client;
 use crate::client::call::decode;
 use crate::client::call_task::CallTask;
 use crate::client::errors::{thread_ended, with_signature};
+use crate::client::handle::Client;
 use crate::client::options::{Options, options};
 use crate::client::pending_call::PendingCall;
 use crate::client::upload::UploadSender;
@@ -64,9 +64,9 @@ impl<F: RemoteStream> StreamCall<F> {
         self.raw.change(|prepared| change(&mut prepared.options));
     }
 
-    /// Ends the stream after `items` further items, of both kinds. The node is told, so that it stops by
-    /// itself after the last one, which [`StreamExt::take`](futures::StreamExt::take) cannot do:
-    /// that one drops the stream, and what the node has produced ahead of it.
+    /// Ends the stream after `items` further items, of both kinds. The node is told, so that it
+    /// stops by itself after the last one, which [`StreamExt::take`](futures::StreamExt::take)
+    /// cannot do: that one drops the stream, and what the node has produced ahead of it.
     ///
     /// The least counts if it is given several times. After the first poll the node is not told.
     pub fn take(mut self, items: usize) -> Self {
