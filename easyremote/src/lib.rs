@@ -236,8 +236,9 @@ pub mod __private;
 pub mod __bench {
     pub use crate::client::bench::{CallResult, Direct};
     pub use crate::function::bench::Format;
+    pub use crate::function::local::Local;
     pub use crate::function::outcome::Argument;
-    pub use crate::function::remote::{Local, RemoteUnary};
+    pub use crate::function::remote::RemoteUnary;
     pub use crate::gateway::bench::{Pool, Wanted};
     pub use crate::wire::bench::{ControlMessage, Header};
 }

@@ -14,13 +14,15 @@ pub use crate::function::descriptor::Descriptor;
 pub use crate::function::handler::{
     Handler, Inputs, StreamSink, async_iterator, asynchronous, blocking, inline, iterator, stream,
 };
+pub use crate::function::local::{Listed, Local, Served};
 pub use crate::function::outcome::{
     Argument, Failure, Itself, Never, Outcome, Plain, Sent, Stages, Value,
 };
 pub use crate::function::registered::{CrateId, Registered, functions_of, only};
 pub use crate::function::registry::{Function, Functions};
-pub use crate::function::remote::{Listed, Local, Remote, RemoteStream, RemoteUnary, Served};
-pub use crate::function::signature::{Signature, SignatureCell, trace_stream, trace_unary};
+pub use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
+pub use crate::function::signature::{Signature, SignatureCell};
+pub use crate::function::signature_trace::{trace_stream, trace_unary};
 pub use crate::function::states::State;
 pub use crate::function::text::{Displayed, Fallible, Shown, Text};
 pub use crate::function::upload::{Upload, Uploaded};

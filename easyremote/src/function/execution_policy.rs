@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-use crate::function::handler::Handler;
 use crate::function::poll_time::PollTimeEstimate;
 
 /// On which terms a node runs a function.
@@ -36,6 +35,12 @@ impl ExecutionPolicy {
         self.poll_time = Arc::default();
     }
 
+    /// Lets at most `calls` run at a time.
+    pub(super) fn limit(&mut self, calls: u32) {
+        self.concurrency = calls;
+        self.semaphore = semaphore(calls);
+    }
+
     /// A place as [`permits`](Self::permits) gives, if there is one at once.
     pub(crate) fn try_permits(&self, shared: &Arc<Semaphore>) -> Option<Permits> {
         let own = match &self.semaphore {
@@ -59,30 +64,6 @@ impl ExecutionPolicy {
             };
             Ok(Permits { _own: own, _shared: shared.acquire_owned().await? })
         }
-    }
-}
-
-impl Handler {
-    /// Lets the function run on when its caller is gone.
-    #[must_use]
-    pub fn detached(mut self) -> Self {
-        self.policy.detached = true;
-        self
-    }
-
-    /// At most `calls` of the function run at a time on one node.
-    #[must_use]
-    pub fn concurrency(mut self, calls: u32) -> Self {
-        self.policy.concurrency = calls;
-        self.policy.semaphore = semaphore(calls);
-        self
-    }
-
-    /// The tags that a node must have to run the function.
-    #[must_use]
-    pub fn needs(mut self, tags: &'static [&'static str]) -> Self {
-        self.policy.needs = tags;
-        self
     }
 }
 

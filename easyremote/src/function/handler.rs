@@ -1,7 +1,7 @@
 //! Handlers: a function with its types erased, ready to be run by a node.
 //!
 //! Generated code calls one of the constructors below with a closure that captures nothing; all
-//! logic is here, and what does not depend on the function's types is in `node::dispatch`.
+//! logic is here, and what does not depend on the function's types is in `node::exec`.
 
 use std::fmt;
 use std::future::Future;
@@ -131,6 +131,27 @@ impl Handler {
     #[must_use]
     pub fn needs_state<T: State>(mut self) -> Self {
         self.states.push(StateType::of::<T>());
+        self
+    }
+
+    /// Lets the function run on when its caller is gone.
+    #[must_use]
+    pub fn detached(mut self) -> Self {
+        self.policy.detached = true;
+        self
+    }
+
+    /// At most `calls` of the function run at a time on one node.
+    #[must_use]
+    pub fn concurrency(mut self, calls: u32) -> Self {
+        self.policy.limit(calls);
+        self
+    }
+
+    /// The tags that a node must have to run the function.
+    #[must_use]
+    pub fn needs(mut self, tags: &'static [&'static str]) -> Self {
+        self.policy.needs = tags;
         self
     }
 }

@@ -4,7 +4,6 @@
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::context::Context;
-use crate::function::handler::Request;
 use crate::function::outcome::Sent;
 use crate::transport::byte_channel::{ByteSender, Closed};
 use crate::wire::codec::Codec;
@@ -25,9 +24,14 @@ pub(crate) struct ItemWriter {
 }
 
 impl ItemWriter {
-    pub(crate) fn new(sender: ByteSender<()>, request: &Request) -> Self {
-        let (codec, max_message) = (request.codec, request.max_message);
-        let context = request.context.clone();
+    /// One that sends to `sender`: items of up to `max_message` bytes, of the call that `context`
+    /// tells of.
+    pub(crate) fn new(
+        sender: ByteSender<()>,
+        codec: Codec,
+        max_message: usize,
+        context: Context,
+    ) -> Self {
         Self { sender, frames: Vec::new(), whole: 0, items: 0, codec, max_message, context }
     }
 

@@ -1,8 +1,8 @@
 //! Entries: what every `#[remote]` function with a body tells the program before `main`, so that
 //! `functions!()` finds those of one crate.
 
+use crate::function::local::Local;
 use crate::function::registry::Functions;
-use crate::function::remote::Local;
 
 /// One or several functions of one crate, not looked into before they are asked for.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
-use crate::function::handler::{Body, Reply};
+use crate::function::handler::{Body, Reply, Request};
 use crate::function::item_writer::ItemWriter;
 use crate::function::upload::RawUpload;
 use crate::gauge::{Gauge, MemoryCharge};
@@ -141,7 +141,8 @@ impl StreamedCall<'_> {
         job.inputs.upload = upload;
         let items = kind.gives_stream().then(|| {
             let (sender, receiver) = byte_channel(CHANNEL_BYTES);
-            job.items = Some(ItemWriter::new(sender, &job.request));
+            let Request { codec, max_message, context, .. } = &job.request;
+            job.items = Some(ItemWriter::new(sender, *codec, *max_message, context.clone()));
             receiver
         });
         Ok(ReadCall { call, job, ended, items })
