@@ -185,8 +185,8 @@ impl<E> ByteSender<E> {
         }
     }
 
-    /// [`send_chunks`](Self::send_chunks), for as long as the receiver's owner asks for something at
-    /// least once in `patience`, or a little more; `None` if it has not.
+    /// [`send_chunks`](Self::send_chunks), for as long as the receiver's owner asks for something
+    /// at least once in `patience`, or a little more; `None` if it has not.
     pub(crate) async fn send_patiently(
         &mut self,
         chunks: &[Bytes],

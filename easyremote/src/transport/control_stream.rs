@@ -19,9 +19,9 @@ use crate::wire::limits::{HEARTBEAT, HEARTBEAT_MISSES, MAX_CONTROL, MAX_HELLO};
 
 /// One end of a connection's control stream.
 ///
-/// Both ends send a ping every two seconds and echo the other's: an end that hears nothing back gives
-/// up eight seconds after the first ping that was lost, and a last look of 250 ms, also when only one
-/// direction of the path is broken, which QUIC's own idle timeout does not notice.
+/// Both ends send a ping every two seconds and echo the other's: an end that hears nothing back
+/// gives up eight seconds after the first ping that was lost, and a last look of 250 ms, also when
+/// only one direction of the path is broken, which QUIC's own idle timeout does not notice.
 #[derive(Debug)]
 pub(crate) struct ControlStream {
     send: SendHalf,
@@ -249,8 +249,8 @@ impl ControlStream {
         }
         self.silent = misses > 0;
         if self.silent {
-            // What is under way may be lost, and fill the congestion window: this is to be found out
-            // by a heartbeat, not by QUIC's next probe.
+            // What is under way may be lost, and fill the congestion window: this is to be found
+            // out by a heartbeat, not by QUIC's next probe.
             let_through(self.credits.connection());
         }
         self.pings += 1;

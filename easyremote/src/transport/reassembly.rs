@@ -1,4 +1,4 @@
-//! ReassemblyBudget for messages that have begun to arrive: what bounds the memory of a side whose peer begins
+//! Room for messages that have begun to arrive: what bounds the memory of a side whose peer begins
 //! many large ones and ends none.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::wire::frame::{Frame, FrameBuffer};
 use crate::wire::limits::SMALL_MESSAGE;
 use crate::wire::response::{Response, ResponseReader};
 
-/// ReassemblyBudget for the answers, and apart from that for the items, that a caller receives.
+/// Room for the answers, and apart from that for the items, that a caller receives.
 ///
 /// What has up to 64 KiB needs none.
 #[derive(Debug)]

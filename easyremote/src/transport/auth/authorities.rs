@@ -16,7 +16,7 @@ use webpki::EndEntityCert;
 
 use crate::error::{Error, ErrorKind};
 use crate::transport::auth::certificates::authorities;
-use crate::transport::auth::tls::{no_tls12, provider};
+use crate::transport::auth::provider::{no_tls12, provider};
 use crate::wire::control::Role;
 
 /// For each role the authorities that say who may be of it.

@@ -12,7 +12,7 @@ use rustls::sign::CertifiedKey;
 
 use crate::error::{Error, ErrorKind};
 use crate::transport::auth::identity::{Identity, SERVER_NAME};
-use crate::transport::auth::tls::provider;
+use crate::transport::auth::provider::provider;
 
 /// A certificate with those of its issuers, and its key; both PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,8 +18,8 @@ use crate::wire::control::Role;
 /// [`without_pin`](Self::without_pin).
 ///
 /// Handed out by [`Gateway::ticket`](crate::Gateway::ticket); given to
-/// [`Client::connect`](crate::Client::connect) or [`Node::serve`](crate::Node::serve), as it is or as
-/// text. `Display` shows the token, so a ticket is to be kept like a password; `Debug` hides it.
+/// [`Client::connect`](crate::Client::connect) or [`Node::serve`](crate::Node::serve), as it is or
+/// as text. `Display` shows the token, so a ticket is to be kept like a password; `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ticket {
     pub(crate) host: String,
@@ -54,10 +54,10 @@ impl Ticket {
     }
 
     /// The same ticket for peers that are to know the gateway by a
-    /// [certificate](crate::GatewayBuilder::certificate) for its host name, instead of by the hash of
-    /// its key. They verify it by the authorities in
-    /// [`ClientBuilder::authority`](crate::ClientBuilder::authority), or by the public ones with this
-    /// crate's feature `public-ca`.
+    /// [certificate](crate::GatewayBuilder::certificate) for its host name, instead of by the hash
+    /// of its key. They verify it by the authorities in
+    /// [`ClientBuilder::authority`](crate::ClientBuilder::authority), or by the public ones with
+    /// this crate's feature `public-ca`.
     #[must_use]
     pub fn without_pin(mut self) -> Self {
         self.pin = None;

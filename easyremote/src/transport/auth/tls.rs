@@ -6,7 +6,7 @@ use std::sync::Arc;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -16,21 +16,13 @@ use crate::error::{Error, ErrorKind};
 use crate::transport::auth::authorities::Presented;
 use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::{Pin, pin_of};
+use crate::transport::auth::provider::{no_tls12, provider};
 
 /// Both sides ask for it and accept nothing else.
 const ALPN: &[u8] = b"easyremote/1";
 
-pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
 fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Unavailable, "TLS cannot be set up").with_source(error)
-}
-
-/// No verifier is asked about a version that is not offered.
-pub(crate) fn no_tls12() -> rustls::Error {
-    rustls::Error::General("TLS 1.2 is not spoken here".into())
 }
 
 /// How a dialler knows the gateway.

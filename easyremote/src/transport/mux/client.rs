@@ -118,8 +118,8 @@ impl ClientDriver {
         Ok(())
     }
 
-    /// Receives a response on a stream of its own. The task outlives the multiplexed stream, and ends
-    /// its call even so.
+    /// Receives a response on a stream of its own. The task outlives the multiplexed stream, and
+    /// ends its call even so.
     fn receive_overflow(&self, mut recv: RecvHalf) {
         let (calls, budget) = (self.calls.clone(), self.budget.clone());
         let max_message = self.max_message;

@@ -57,10 +57,11 @@ impl OpenMux {
     }
 
     /// Writes the messages of `writer` and hands each that arrives to `each`, until the stream
-    /// breaks. Waits for `ready` before it reads on: a peer that sends without reading must not fill
-    /// this side's memory.
+    /// breaks. Waits for `ready` before it reads on: a peer that sends without reading must not
+    /// fill this side's memory.
     ///
-    /// A peer that breaks the rules is disconnected: all calls of the stream pass through its hands.
+    /// A peer that breaks the rules is disconnected: all calls of the stream pass through its
+    /// hands.
     pub(crate) async fn drive<R: Future<Output = ()>>(
         mut self,
         writer: &MuxWriter,

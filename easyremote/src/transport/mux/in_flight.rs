@@ -127,7 +127,8 @@ impl<C, R> InFlightCalls<C, R> {
         Ok(id)
     }
 
-    /// Ends the call that `id` stands for, whose answer is here. Returns it, unless it was abandoned.
+    /// Ends the call that `id` stands for, whose answer is here. Returns it, unless it was
+    /// abandoned.
     pub(crate) fn answered(&self, id: MuxId) -> Option<C> {
         // What is kept of an abandoned call is dropped without the lock: it may submit another.
         let slot = self.slots.lock().take(id)?;

@@ -1,4 +1,5 @@
-//! The multiplexed stream: one QUIC stream for many small calls, whose messages are written together.
+//! The multiplexed stream: one QUIC stream for many small calls, whose messages are written
+//! together.
 
 pub(crate) mod client;
 pub(crate) mod driver;

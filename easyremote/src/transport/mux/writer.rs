@@ -108,8 +108,8 @@ impl MuxWriter {
         Ok(end)
     }
 
-    /// Queues a message of these frames and notifies the writing task; does nothing if the stream is
-    /// closed.
+    /// Queues a message of these frames and notifies the writing task; does nothing if the stream
+    /// is closed.
     pub(crate) fn push_frames(&self, id: MuxId, frames: &[u8]) {
         let mut queue = self.queue.lock();
         if queue.put_frames(id, frames) {

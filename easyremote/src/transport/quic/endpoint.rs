@@ -14,7 +14,7 @@ use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::Identity;
 use crate::transport::auth::tls::{self, Expected};
 use crate::transport::quic::windows::FIRST_WINDOW;
-use crate::transport::quinn_ext::congestion::LenientConfig;
+use crate::transport::quinn_ext::congestion::{LenientConfig, SEND_WINDOW};
 use crate::transport::quinn_ext::ids::StableIds;
 use crate::wire::limits::{IDLE_TIMEOUT, MAX_OVERFLOWS, MAX_STREAM_WINDOW};
 
@@ -28,14 +28,12 @@ const FOR_GOOD: u32 = 2;
 /// What a peer may send in all before it has proven who it is, in bytes.
 const UNAUTHENTICATED_WINDOW: u32 = 64 << 10;
 
-/// Bytes that quinn keeps per connection until they are acknowledged.
-pub(crate) const SEND_WINDOW: u64 = 16 << 20;
-
 /// Longest packet that is tried where none leaves the machine, in bytes of UDP payload.
 ///
 /// A loopback interface carries 16,384 bytes (macOS) or 65,536 (Linux). With 16 KiB a packet, calls
-/// cost a sixth less and bulk goes twice as fast as with the 1,452 bytes of an Ethernet; with 64 KiB it
-/// is hardly better (`benches/README.md`), and a connection's buffer would be longer than it is for others.
+/// cost a sixth less and bulk goes twice as fast as with the 1,452 bytes of an Ethernet; with
+/// 64 KiB it is hardly better (`benches/README.md`), and a connection's buffer would be longer than
+/// it is for others.
 const LOCAL_MTU: u16 = 16_384 - 48;
 
 /// The gateway's endpoint.
@@ -223,7 +221,7 @@ fn common_transport(path: Path) -> TransportConfig {
     config
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
-        // What a stream may grow to; see `transport::credit` for what it begins with.
+        // What a stream may grow to; see `quic::windows` for what it begins with.
         .stream_receive_window(varint(MAX_STREAM_WINDOW))
         .send_window(SEND_WINDOW)
         .congestion_controller_factory(Arc::new(LenientConfig::default()))
@@ -242,7 +240,8 @@ fn listening_transport(path: Path) -> TransportConfig {
 fn dialling_transport(path: Path, streams: u32) -> TransportConfig {
     let mut config = common_transport(path);
     config
-        // Beside the calls, the gateway has a multiplexed stream at a node; at a client it opens nothing.
+        // Beside the calls, the gateway has a multiplexed stream at a node; at a client it opens
+        // nothing.
         .max_concurrent_bidi_streams(credit(streams, streams.min(1)))
         .max_concurrent_uni_streams(VarInt::from_u32(MAX_OVERFLOWS))
         .receive_window(varint(FIRST_WINDOW));

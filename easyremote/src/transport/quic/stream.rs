@@ -105,7 +105,8 @@ impl SendHalf {
         Self { inner, ended: false, credit: Some(credit) }
     }
 
-    /// Turns the half into one from [`new`](Self::new): its stream has turned out to be a multiplexed stream.
+    /// Turns the half into one from [`new`](Self::new): its stream has turned out to be a
+    /// multiplexed stream.
     pub(crate) fn lift(&mut self) {
         self.credit = None;
     }
@@ -254,7 +255,8 @@ impl RecvHalf {
         Self { inner, ended: false, credit: Some(credit) }
     }
 
-    /// Turns the half into one from [`new`](Self::new): its stream has turned out to be a multiplexed stream.
+    /// Turns the half into one from [`new`](Self::new): its stream has turned out to be a
+    /// multiplexed stream.
     pub(crate) fn lift(&mut self) {
         self.credit = None;
     }

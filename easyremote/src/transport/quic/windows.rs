@@ -2,14 +2,15 @@
 //!
 //! QUIC's own window of a stream is the same for all streams of a connection, and is open in full
 //! from the beginning. One that is wide enough for a distant peer, times all streams that nobody
-//! reads, would be gigabytes. So QUIC's window is only the limit of what a stream may ever have, and
-//! senders keep to a narrower one: [`STREAM_WINDOW`] at first, and more once the reader has shown
-//! that it reads fast enough to need it. The reader's side says so on the control stream, and all
-//! windows of a connection together grow by no more than [`GROWN_WINDOWS`].
+//! reads, would be gigabytes. So QUIC's window is only the limit of what a stream may ever have,
+//! and senders keep to a narrower one: [`STREAM_WINDOW`] at first, and more once the reader has
+//! shown that it reads fast enough to need it. The reader's side says so on the control stream, and
+//! all windows of a connection together grow by no more than [`GROWN_WINDOWS`].
 //!
 //! A sender that keeps to none of this gains little: the window of the connection limits what the
-//! reader's side holds for it, and has room for the narrow windows of the streams that there are, for
-//! what these have grown by, and for [`AHEAD`] streams that are about to come. It moves on with them.
+//! reader's side holds for it, and has room for the narrow windows of the streams that there are,
+//! for what these have grown by, and for [`AHEAD`] streams that are about to come. It moves on with
+//! them.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -58,15 +59,15 @@ impl Default for WindowState {
     }
 }
 
-/// The window of a connection is moved on for so many streams at a time, of which it has room for so
-/// many more than there are: 8 MiB, half of it for a multiplexed stream, which has no credit.
+/// The window of a connection is moved on for so many streams at a time, of which it has room for
+/// so many more than there are: 8 MiB, half of it for a multiplexed stream, which has no credit.
 const AHEAD: u64 = 32;
 
 /// The window of a connection whose peer has been let in, at first: 18 MiB.
 pub(crate) const FIRST_WINDOW: u64 = connection_window(0, 0);
 
-/// quinn tells its peer of what has been read only when it is an eighth of the whole, so that there has
-/// to be a seventh more: else the heartbeat waits where all streams do.
+/// quinn tells its peer of what has been read only when it is an eighth of the whole, so that there
+/// has to be a seventh more: else the heartbeat waits where all streams do.
 const fn connection_window(reading: u64, grown: u64) -> u64 {
     let room = (reading / AHEAD + 2) * AHEAD * STREAM_WINDOW + grown;
     room + room / 7 + 8
@@ -128,8 +129,8 @@ impl StreamWindows {
         fits
     }
 
-    /// Moves the connection's window on if it has to be wider. quinn's lock is taken under ours here,
-    /// and never the other way round.
+    /// Moves the connection's window on if it has to be wider. quinn's lock is taken under ours
+    /// here, and never the other way round.
     fn make_room(&self, state: &mut WindowState) {
         let window = connection_window(state.reading, state.grown);
         if window > state.window {
@@ -159,8 +160,8 @@ pub(crate) struct SendWindow {
     registered: bool,
 }
 
-/// The shortest round trip that counts as a distance. The first window in that time is half a gigabyte
-/// a second, which is about what a role's thread can do.
+/// The shortest round trip that counts as a distance. The first window in that time is half a
+/// gigabyte a second, which is about what a role's thread can do.
 const NEAR: Duration = Duration::from_micros(500);
 
 /// A sender listens for its limit once it has sent so much; a reader first raises it when twice as
@@ -273,9 +274,9 @@ impl Window {
     /// is free, so that the news arrives before the rest is used up.
     ///
     /// A quarter that took less than half a round trip is a sign that the sender waits for the
-    /// window: at this pace more than half of it is read in a round trip. It then doubles, if `grow`
-    /// allows that. A reader that keeps up has at most four times what is on its way. One that is
-    /// [`NEAR`] needs no more than it has.
+    /// window: at this pace more than half of it is read in a round trip. It then doubles, if
+    /// `grow` allows that. A reader that keeps up has at most four times what is on its way. One
+    /// that is [`NEAR`] needs no more than it has.
     fn read(
         &mut self,
         bytes: u64,

@@ -15,7 +15,8 @@ use quinn::VarInt;
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use quinn_proto::RttEstimator;
 
-use crate::transport::quic::endpoint::SEND_WINDOW;
+/// Bytes that quinn keeps per connection until they are acknowledged.
+pub(crate) const SEND_WINDOW: u64 = 16 << 20;
 
 /// Lets `connection` send once more, at once, whatever its congestion window says: what its peer
 /// acknowledges of that tells it what has become of all that went before.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use quinn_proto::{ConnectionId, ConnectionIdGenerator, InvalidCid, RandomConnectionIdGenerator};
 use ring::hmac;
 
-/// Random bytes of an id. quinn's `HashedConnectionIdGenerator` draws three: the id of a Retry, which
-/// is not yet anybody's, then is that of another connection now and then where a thousand are
+/// Random bytes of an id. quinn's `HashedConnectionIdGenerator` draws three: the id of a Retry,
+/// which is not yet anybody's, then is that of another connection now and then where a thousand are
 /// connected, and the handshake stands still until it fails.
 const NONCE: usize = 8;
 

@@ -1,8 +1,8 @@
 //! UDP sockets that wake nobody when a packet has left.
 //!
 //! tokio's sockets, which quinn's runtime uses, are watched for both at all times: for something to
-//! receive, and for room to send. Linux tells of the latter whenever a packet leaves the buffer of a
-//! socket, although there has been room all the time, and since tokio waits for edges (epoll(7)),
+//! receive, and for room to send. Linux tells of the latter whenever a packet leaves the buffer of
+//! a socket, although there has been room all the time, and since tokio waits for edges (epoll(7)),
 //! each of these is one. So every packet that a thread sends wakes it once more, to no end. These
 //! sockets are watched for room only while there is none.
 
@@ -93,15 +93,15 @@ impl Socket {
     }
 }
 
-// What is to replace it in tokio 1.54 is unsafe: a descriptor may be closed by somebody else while it is
-// watched. Nobody else has this one.
+// What is to replace it in tokio 1.54 is unsafe: a descriptor may be closed by somebody else while
+// it is watched. Nobody else has this one.
 #[allow(deprecated)]
 fn watch(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
     AsyncFd::with_interest(socket, interest)
 }
 
-/// Whether an error is what the network says of a packet that was sent before, which is read off with
-/// it: QUIC notices by itself whom it does not reach.
+/// Whether an error is what the network says of a packet that was sent before, which is read off
+/// with it: QUIC notices by itself whom it does not reach.
 fn concerns_one_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable};
     matches!(

@@ -76,8 +76,8 @@ async fn each_call_is_abandoned_at_its_deadline_unless_it_ended_before() {
     assert_eq!(late, ["two", "four"]);
 }
 
-/// What is kept of an abandoned call is dropped when the call is over at the other end, and may then
-/// use the stream.
+/// What is kept of an abandoned call is dropped when the call is over at the other end, and may
+/// then use the stream.
 #[test]
 fn what_is_kept_may_submit_another_call_when_it_is_dropped() {
     struct Kept(Arc<InFlightCalls<u8, Kept>>, Arc<AtomicUsize>);
