@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 
-use super::Budget;
+use super::budget::Budget;
 use super::elements::Elements;
 
 /// A deserializer, or a seed, visitor or access of one, that charges a [`Budget`].

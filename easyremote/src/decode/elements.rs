@@ -4,7 +4,7 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-use super::Budget;
+use super::budget::Budget;
 use super::deserializer::{Bounded, DecodePosition};
 
 /// The elements of a sequence, or the entries of a map, in a [`Bounded`].
