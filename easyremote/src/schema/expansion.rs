@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::graph::{Branch, Form, Graph, NodeKind};
-use super::{TypeSchema, VariantSchema};
+use super::type_schema::{TypeSchema, VariantSchema};
 
 impl Graph {
     /// The shape of the traced type.

@@ -1,16 +1,17 @@
 //! What is known about a type while it is being traced, and what to try next.
 //!
-//! Every named type is one [`GraphNode`], however often it occurs, so recursion is a cycle and a pass
-//! over a large syntax tree stays short. Tracing is a loop of passes. Each runs `Deserialize` once and
-//! explores at least one new *branch* (the inside of an `Option`, an element, a variant); wherever
-//! nothing is to be explored it *rests* on the smallest value that is known to work. A pass that
-//! fails because a sample was rejected makes the next one use another sample.
+//! Every named type is one [`GraphNode`], however often it occurs, so recursion is a cycle and a
+//! pass over a large syntax tree stays short. Tracing is a loop of passes. Each runs `Deserialize`
+//! once and explores at least one new *branch* (the inside of an `Option`, an element, a variant);
+//! wherever nothing is to be explored it *rests* on the smallest value that is known to work. A
+//! pass that fails because a sample was rejected makes the next one use another sample.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use super::TypeSchema;
-use super::search::Fault;
-use super::tracer::Rejection;
+use serde::de;
+
+use super::type_schema::TypeSchema;
 
 /// All nodes found so far, and the state of the running pass.
 pub(crate) struct Graph {
@@ -108,8 +109,8 @@ pub(crate) enum Form {
 pub(crate) struct GraphKey {
     /// What the type asked for.
     pub(crate) kind: NodeKind,
-    /// The type name of its visitor; none for a leaf. It tells two adapters (`#[serde(with = "..")]`) around the
-    /// same value apart.
+    /// The type name of its visitor; none for a leaf. It tells two adapters around the same value
+    /// apart (`#[serde(with = "..")]`).
     pub(crate) visitor: &'static str,
     /// The type name of the value; none for a leaf.
     pub(crate) value: &'static str,
@@ -124,6 +125,44 @@ pub(crate) struct GraphSlot {
     pub(crate) branch: usize,
     /// Which part of the branch.
     pub(crate) index: usize,
+}
+
+/// What to do at a node with a choice.
+pub(crate) enum Turn {
+    /// Explore this branch.
+    Explore(usize),
+    /// Use this one of the values to rest on: for an enum a branch, for others as in
+    /// [`LENGTHS`](super::samples::LENGTHS).
+    Rest(usize),
+}
+
+/// What is known about an error.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing: there is none, or it comes fresh from the user's code.
+    None,
+    /// The next pass will try something else.
+    Retry,
+    /// There is no way through; the innermost branch being explored takes the blame.
+    Stuck,
+}
+
+/// A sample was not accepted. Why does not matter: the text of the user's error is dropped.
+#[derive(Debug)]
+pub(crate) struct Rejection;
+
+impl de::Error for Rejection {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self
+    }
+}
+
+impl std::error::Error for Rejection {}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the sample was not accepted")
+    }
 }
 
 impl Graph {

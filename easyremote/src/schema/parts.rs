@@ -2,8 +2,8 @@
 
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 
-use super::graph::{Form, Graph, GraphSlot};
-use super::tracer::{Rejection, Tracer};
+use super::graph::{Form, Graph, GraphSlot, Rejection};
+use super::tracer::Tracer;
 
 /// The parts of one branch of a node, as any of serde's accesses.
 pub(crate) struct TracedParts<'g> {

@@ -3,7 +3,7 @@
 //! Adding one at the end of a list changes no shape that is complete. Changing their order may
 //! change which parts of a type that validates its input are reached.
 
-use super::TypeSchema;
+use super::type_schema::TypeSchema;
 
 /// How many samples there are for a leaf.
 pub(crate) fn n_samples(leaf: &TypeSchema) -> usize {

@@ -5,28 +5,9 @@ use std::collections::VecDeque;
 
 use serde::de::DeserializeOwned;
 
-use super::graph::{Graph, GraphNode, NodeKind};
+use super::graph::{Fault, Graph, GraphNode, NodeKind, Rejection, Turn};
 use super::samples::{LENGTHS, MAX_SAMPLES, n_samples};
-use super::tracer::{Rejection, Tracer};
-
-/// What to do at a node with a choice.
-pub(crate) enum Turn {
-    /// Explore this branch.
-    Explore(usize),
-    /// Use this one of the values to rest on: for an enum a branch, for others as in [`LENGTHS`].
-    Rest(usize),
-}
-
-/// What is known about an error.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// Nothing: there is none, or it comes fresh from the user's code.
-    None,
-    /// The next pass will try something else.
-    Retry,
-    /// There is no way through; the innermost branch being explored takes the blame.
-    Stuck,
-}
+use super::tracer::Tracer;
 
 impl Graph {
     /// Traces `T` until nothing is left to find out or a limit is reached.

@@ -1,16 +1,14 @@
 //! The deserializer that hands out sample values and notes what it is asked for.
 
 use std::any::type_name;
-use std::fmt;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::{Deserializer, Visitor};
 
-use super::TypeSchema;
-use super::graph::{Graph, GraphKey, GraphSlot, NodeKind};
+use super::graph::{Graph, GraphKey, GraphSlot, NodeKind, Rejection, Turn};
 use super::parts::TracedParts;
 use super::samples::{BOOLS, BYTES, CHARS, FLOATS, INTS, LENGTHS, STRS};
-use super::search::Turn;
+use super::type_schema::TypeSchema;
 
 /// A deserializer for the value at one place of the traced type.
 ///
@@ -225,23 +223,5 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
 
     fn is_human_readable(&self) -> bool {
         false
-    }
-}
-
-/// A sample was not accepted. Why does not matter: the text of the user's error is dropped.
-#[derive(Debug)]
-pub(crate) struct Rejection;
-
-impl de::Error for Rejection {
-    fn custom<T: fmt::Display>(_: T) -> Self {
-        Self
-    }
-}
-
-impl std::error::Error for Rejection {}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the sample was not accepted")
     }
 }
