@@ -47,9 +47,9 @@ impl fmt::Display for JsonError {
 
 impl std::error::Error for JsonError {}
 
-/// A call by name, from [`Client::call_json`](crate::Client::call_json): a future of its result, or
-/// of the function's own error, as JSON. One that travels as text (`err = "display"`) is a
-/// [`CallError::Remote`] of kind [`Failed`](crate::ErrorKind::Failed).
+/// A call by name, from [`Client::call_json`]: a future of its result, or of the function's own
+/// error, as JSON. One that travels as text (`err = "display"`) is a [`CallError::Remote`] of kind
+/// [`Failed`](crate::ErrorKind::Failed).
 ///
 /// # Cancel safety
 /// As for [`Call`](crate::Call).
@@ -86,7 +86,7 @@ impl Future for JsonCall {
     }
 }
 
-/// A stream by name, from [`Client::stream_json`](crate::Client::stream_json): its items as JSON.
+/// A stream by name, from [`Client::stream_json`]: its items as JSON.
 ///
 /// The function's own error, of the set-up or of one item, is [`CallError::Function`], or if it
 /// travels as text a [`CallError::Remote`] of kind [`Failed`](crate::ErrorKind::Failed); after one

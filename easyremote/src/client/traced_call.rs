@@ -12,8 +12,8 @@ use crate::function::outcome::Outcome;
 use crate::function::remote::RemoteUnary;
 
 impl<F: RemoteUnary> Call<F> {
-    /// Lets the call give a [`Trace`](crate::Trace) beside its result: which node ran it, and how
-    /// long that took. To be asked for before the first poll; later nothing is known but zeros.
+    /// Lets the call give a [`Trace`] beside its result: which node ran it, and how long that took.
+    /// To be asked for before the first poll; later nothing is known but zeros.
     ///
     /// ```
     /// # use easyremote::{Client, remote};
