@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -48,12 +48,11 @@ pub(crate) struct RoutedNode<H> {
     by_name: HashMap<String, usize>,
     /// Stored under the router's lock, together with a new snapshot.
     tags: ArcSwap<Vec<String>>,
-    slots: CallSlots,
+    semaphore: CallSemaphore,
     /// Its last report.
     reported: Mutex<Option<NodeLoad>>,
     /// Heartbeats in a row without echo.
     misses: Arc<AtomicU32>,
-    is_lost: AtomicBool,
     drain: watch::Sender<DrainState>,
     /// Its place in the sets of nodes, while it is in the routing table.
     place: AtomicUsize,
@@ -99,12 +98,12 @@ pub(crate) enum SlotOutcome {
 /// Both are in one word: a compare-and-swap that adds a call fails if the node has been closed
 /// before, so every call is either counted before the node closes or does not get there.
 #[derive(Debug, Default)]
-struct CallSlots(AtomicU64);
+struct CallSemaphore(AtomicU64);
 
 /// The bit that says that a node takes no more calls.
 const CLOSED: u64 = 1 << 63;
 
-impl CallSlots {
+impl CallSemaphore {
     fn n_calls(&self) -> u64 {
         self.0.load(Ordering::SeqCst) & !CLOSED
     }
@@ -156,10 +155,9 @@ impl<H> RoutedNode<H> {
             by_name: names.zip(0..).collect(),
             offers: register.functions.into_iter().map(NodeOffer::new).collect(),
             tags: ArcSwap::from_pointee(register.tags),
-            slots: CallSlots::default(),
+            semaphore: CallSemaphore::default(),
             reported: Mutex::new(None),
             misses,
-            is_lost: AtomicBool::new(false),
             drain: watch::Sender::new(DrainState::Serving),
             place: AtomicUsize::new(0),
             seed: rendezvous::seed(&hello.id),
@@ -226,7 +224,7 @@ impl<H> RoutedNode<H> {
     /// Returns whether it may get another call of this offer.
     pub(crate) fn has_room(&self, index: usize) -> bool {
         let offer = &self.offers[index];
-        self.slots.has_room(self.capacity)
+        self.semaphore.has_room(self.capacity)
             && offer.limit().is_none_or(|limit| offer.in_flight.load(Ordering::SeqCst) < limit)
     }
 
@@ -234,7 +232,7 @@ impl<H> RoutedNode<H> {
     pub(crate) fn acquire(&self, index: usize) -> SlotOutcome {
         let offer = &self.offers[index];
         let Some(limit) = offer.limit() else {
-            return match self.slots.acquire(self.capacity) {
+            return match self.semaphore.acquire(self.capacity) {
                 true => SlotOutcome::Acquired,
                 false => SlotOutcome::Full,
             };
@@ -247,7 +245,7 @@ impl<H> RoutedNode<H> {
         if offer.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).is_err() {
             return SlotOutcome::Full;
         }
-        if !self.slots.acquire(self.capacity) {
+        if !self.semaphore.acquire(self.capacity) {
             offer.in_flight.fetch_sub(1, Ordering::SeqCst);
             return SlotOutcome::Retracted;
         }
@@ -260,7 +258,7 @@ impl<H> RoutedNode<H> {
         if offer.limit().is_some() {
             offer.in_flight.fetch_sub(1, Ordering::SeqCst);
         }
-        if self.slots.release() {
+        if self.semaphore.release() {
             // Whoever waits for the end of the drain looks at the calls again.
             self.drain.send_modify(|_| ());
         }
@@ -268,7 +266,7 @@ impl<H> RoutedNode<H> {
 
     /// Returns whether it gets no more calls, for whatever reason.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.slots.is_closed()
+        self.semaphore.is_closed()
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -278,20 +276,19 @@ impl<H> RoutedNode<H> {
     /// Gives the node no more calls, because its connection is broken. Its session is about to
     /// notice and to take it out.
     pub(crate) fn give_up(&self) {
-        self.is_lost.store(true, Ordering::Relaxed);
-        self.slots.close();
+        self.semaphore.close();
     }
 
     /// Gives the node no more calls, because it has left the routing table. A call that still reads
     /// an older snapshot finds it full.
     pub(crate) fn close(&self) {
-        self.slots.close();
+        self.semaphore.close();
     }
 
     /// Begins to drain.
     pub(crate) fn drain(&self) {
         // Closed before it is announced: whoever sees the state also sees a count that only falls.
-        self.slots.close();
+        self.semaphore.close();
         self.drain.send_replace(DrainState::Draining);
     }
 
@@ -320,7 +317,7 @@ impl<H> RoutedNode<H> {
     }
 
     pub(crate) fn n_calls(&self) -> u64 {
-        self.slots.n_calls()
+        self.semaphore.n_calls()
     }
 
     /// Returns its calls in relation to its capacity, in units that tell one call in thousands of

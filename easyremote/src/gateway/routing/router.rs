@@ -8,12 +8,10 @@ mod waiting;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
-use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind};
 use crate::gateway::policy::access::Access;
@@ -30,7 +28,6 @@ use crate::wire::header::CallHeader;
 
 pub(crate) use crate::gateway::routing::router::permit::CallPermit;
 pub(crate) use crate::gateway::routing::router::registration::Registration;
-use crate::gateway::routing::router::waiting::RouteDecision;
 
 /// All nodes, what they offer, and the calls that wait for it.
 ///
@@ -171,53 +168,6 @@ impl<H: NodeHandle> Router<H> {
         let error = state.registry.explain(header);
         let waits = header.wish.wait || !header.wish.patience.is_zero();
         (!waits || !can_pass(error.kind())).then_some(Err(error))
-    }
-
-    /// Acquires a permit for a call: at once if a node has room, and otherwise when it is the call's
-    /// turn. `caller` is the number of the connection that the call came over. A call that says so
-    /// also waits if no node can run it, and one that may have come back before the nodes does for a
-    /// while.
-    ///
-    /// # Errors
-    /// `PermissionDenied` if the caller may not; `NoSuchFunction`, `NoNode`, `Draining`, `NodeLost`,
-    /// `SignatureMismatch`, `BadArguments` for a call of the wrong kind, or `Overloaded`; each says
-    /// what there is instead.
-    ///
-    /// # Cancel safety
-    /// Dropping the future ends the wait. A permit that was granted meanwhile goes to the next call.
-    pub(crate) async fn acquire(
-        self: &Arc<Self>,
-        header: &CallHeader,
-        caller: u64,
-    ) -> Result<CallPermit<H>, Error> {
-        // Here, because no call gets to a node in any other way.
-        self.access.check_call(header.caller.as_deref(), &header.function)?;
-        if let Some(permit) = self.choose(&self.table.load(), header) {
-            return Ok(permit);
-        }
-        let begun = Instant::now();
-        loop {
-            // Listens before it looks, so that a node that registers in between is not missed.
-            let grown = self.grown.notified();
-            let error = match self.decide(header, caller) {
-                RouteDecision::Now(permit) => return Ok(permit),
-                RouteDecision::Unroutable(error) => error,
-                RouteDecision::Later(queued) => match self.granted(queued).await {
-                    Ok(permit) => return Ok(permit),
-                    Err(error) => error,
-                },
-            };
-            let patience = header.wish.patience.saturating_sub(begun.elapsed());
-            let waits = header.wish.wait || !patience.is_zero();
-            if !waits || !can_pass(error.kind()) {
-                return Err(error);
-            }
-            if header.wish.wait {
-                grown.await;
-            } else if timeout(patience, grown).await.is_err() {
-                return Err(error);
-            }
-        }
     }
 
     /// Chooses a node for a call without the lock.

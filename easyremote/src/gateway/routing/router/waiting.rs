@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -13,12 +14,12 @@ use crate::gateway::routing::diagnostics::no_room;
 use crate::gateway::routing::node::{NodeHandle, RoutedNode};
 use crate::gateway::routing::queue::WaitingCall;
 use crate::gateway::routing::router::permit::CallPermit;
-use crate::gateway::routing::router::{Router, RouterState};
+use crate::gateway::routing::router::{Router, RouterState, can_pass};
 use crate::gateway::routing::table::Route;
 use crate::wire::header::CallHeader;
 
 /// The outcome of a look for a node.
-pub(super) enum RouteDecision<'a, H: NodeHandle> {
+enum RouteDecision<'a, H: NodeHandle> {
     /// The call can run.
     Now(CallPermit<H>),
     /// It can run when one of the nodes has room; it is in the queue.
@@ -28,7 +29,7 @@ pub(super) enum RouteDecision<'a, H: NodeHandle> {
 }
 
 /// A call in the queue. Dropping it ends the wait.
-pub(super) struct QueuedCall<'a, H: NodeHandle> {
+struct QueuedCall<'a, H: NodeHandle> {
     router: &'a Router<H>,
     function: &'a str,
     caller: u64,
@@ -46,8 +47,55 @@ impl<H: NodeHandle> Drop for QueuedCall<'_, H> {
 }
 
 impl<H: NodeHandle> Router<H> {
+    /// Acquires a permit for a call: at once if a node has room, and otherwise when it is the call's
+    /// turn. `caller` is the number of the connection that the call came over. A call that says so
+    /// also waits if no node can run it, and one that may have come back before the nodes does for a
+    /// while.
+    ///
+    /// # Errors
+    /// `PermissionDenied` if the caller may not; `NoSuchFunction`, `NoNode`, `Draining`, `NodeLost`,
+    /// `SignatureMismatch`, `BadArguments` for a call of the wrong kind, or `Overloaded`; each says
+    /// what there is instead.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait. A permit that was granted meanwhile goes to the next call.
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        header: &CallHeader,
+        caller: u64,
+    ) -> Result<CallPermit<H>, Error> {
+        // Here, because no call gets to a node in any other way.
+        self.access.check_call(header.caller.as_deref(), &header.function)?;
+        if let Some(permit) = self.choose(&self.table.load(), header) {
+            return Ok(permit);
+        }
+        let begun = Instant::now();
+        loop {
+            // Listens before it looks, so that a node that registers in between is not missed.
+            let grown = self.grown.notified();
+            let error = match self.decide(header, caller) {
+                RouteDecision::Now(permit) => return Ok(permit),
+                RouteDecision::Unroutable(error) => error,
+                RouteDecision::Later(queued) => match self.granted(queued).await {
+                    Ok(permit) => return Ok(permit),
+                    Err(error) => error,
+                },
+            };
+            let patience = header.wish.patience.saturating_sub(begun.elapsed());
+            let waits = header.wish.wait || !patience.is_zero();
+            if !waits || !can_pass(error.kind()) {
+                return Err(error);
+            }
+            if header.wish.wait {
+                grown.await;
+            } else if timeout(patience, grown).await.is_err() {
+                return Err(error);
+            }
+        }
+    }
+
     /// Waits until a permit is granted.
-    pub(super) async fn granted(
+    async fn granted(
         self: &Arc<Self>,
         mut queued: QueuedCall<'_, H>,
     ) -> Result<CallPermit<H>, Error> {
@@ -67,7 +115,7 @@ impl<H: NodeHandle> Router<H> {
     }
 
     /// Looks for a node under the lock, and puts the call into the queue if none has room.
-    pub(super) fn decide<'a>(
+    fn decide<'a>(
         self: &'a Arc<Self>,
         header: &'a CallHeader,
         caller: u64,
