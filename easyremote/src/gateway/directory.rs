@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::error::{Error, ErrorKind};
-use crate::gateway::GatewayState;
+use crate::gateway::state::GatewayState;
 use crate::wire::codec::Codec;
 use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, NodeInfo, RESERVED, STATS};
 use crate::wire::error::put_error;
@@ -51,7 +51,7 @@ fn body<T: Serialize + 'static>(value: &T, max_message: usize) -> Result<Vec<u8>
 
 /// The nodes that offer what the caller may call, and that of it.
 fn nodes(shared: &GatewayState, may_call: impl Fn(&str) -> bool) -> Vec<NodeInfo> {
-    let mut infos = shared.router.nodes();
+    let mut infos = shared.dispatcher.router.nodes();
     for info in &mut infos {
         info.functions.retain(|name| may_call(name));
         info.avoided_for.retain(|name| may_call(name));
@@ -63,7 +63,7 @@ fn nodes(shared: &GatewayState, may_call: impl Fn(&str) -> bool) -> Vec<NodeInfo
 /// Those that the caller may call: one entry per function; where nodes differ in its types or in what it needs, one for each.
 fn functions(shared: &GatewayState, may_call: impl Fn(&str) -> bool) -> Vec<FunctionInfo> {
     let mut infos: Vec<FunctionInfo> = Vec::new();
-    for (name, offers) in shared.router.offers() {
+    for (name, offers) in shared.dispatcher.router.offers() {
         if !may_call(&name) {
             continue;
         }

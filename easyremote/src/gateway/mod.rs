@@ -8,11 +8,11 @@ pub(crate) mod policy;
 mod relay;
 mod routing;
 mod session;
+mod state;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -24,11 +24,11 @@ use crate::gateway::admission::reject_log::RejectLog;
 use crate::gateway::admission::{Admission, ConnectionSlot};
 use crate::gateway::connections::Connections;
 use crate::gateway::limits::Hits;
-use crate::gateway::policy::access::Access;
-use crate::gateway::policy::options::PolicyOptions;
+use crate::gateway::policy::config::PolicyOptions;
 use crate::gateway::policy::tokens::Tokens;
-use crate::gateway::relay::node_link::NodeLink;
+use crate::gateway::relay::dispatch::Dispatcher;
 use crate::gateway::routing::Router;
+use crate::gateway::state::{GatewayCounters, GatewayState};
 use crate::transport::auth::authorities::Authorities;
 use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::Identity;
@@ -40,6 +40,7 @@ use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
 
 pub use crate::gateway::limits::GatewayLimits;
 pub use crate::gateway::policy::access::Peers;
+pub(crate) use crate::gateway::relay::dispatch::Refusal;
 pub use crate::gateway::routing::OutlierOptions;
 #[cfg(feature = "__bench")]
 pub(crate) use crate::gateway::routing::bench;
@@ -76,67 +77,6 @@ pub struct GatewayBuilder {
     outliers: OutlierOptions,
     refusals: Option<mpsc::UnboundedSender<Refusal>>,
     trust: PolicyOptions,
-}
-
-/// A call for which the gateway had no node.
-#[derive(Clone, Debug)]
-pub(crate) struct Refusal {
-    /// The call's id: each attempt of one call has the same.
-    pub(crate) call: [u8; 16],
-    pub(crate) function: String,
-    pub(crate) error: Error,
-}
-
-/// What all tasks of a gateway see.
-#[derive(Debug)]
-struct GatewayState {
-    identity: Identity,
-    tokens: Tokens,
-    shown: Arc<ServerCertResolver>,
-    access: Arc<Access>,
-    router: Arc<Router<NodeLink>>,
-    max_message: usize,
-    limits: GatewayLimits,
-    admission: Arc<Admission>,
-    connections: Connections,
-    hits: Hits,
-    /// Hears of refused calls. Not bounded: only a test asks for it, whose own calls they are.
-    refusals: Option<mpsc::UnboundedSender<Refusal>>,
-    counters: GatewayCounters,
-    /// Peers that were not let in.
-    refused: RejectLog,
-    /// Cancelled when clients are to go elsewhere.
-    draining: CancellationToken,
-    /// Clients and calls.
-    busy: TaskTracker,
-}
-
-impl GatewayState {
-    fn stats(&self) -> GatewayStats {
-        let counters = &self.counters;
-        GatewayStats {
-            connections: counters.connections.load(Ordering::Relaxed),
-            unauthenticated: self.admission.n_unauthenticated(),
-            clients: counters.clients.load(Ordering::Relaxed),
-            nodes: self.router.n_nodes(),
-            in_flight: counters.in_flight.load(Ordering::Relaxed),
-            waiting: self.router.n_waiting(),
-            calls: counters.calls.load(Ordering::Relaxed),
-            refused: self.refused.n(),
-            ejections: self.router.n_ejections(),
-            hits: self.hits.read(),
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct GatewayCounters {
-    /// Since the start, of peers that have proven who they are.
-    sessions: AtomicU64,
-    connections: AtomicU64,
-    clients: AtomicU64,
-    calls: AtomicU64,
-    in_flight: AtomicU64,
 }
 
 impl Gateway {
@@ -177,7 +117,7 @@ impl Gateway {
     /// The nodes that are registered now, by id.
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeInfo> {
-        self.shared.router.nodes()
+        self.shared.dispatcher.router.nodes()
     }
 
     /// What the gateway is doing, and has done.
@@ -281,14 +221,16 @@ impl GatewayBuilder {
             shown: Arc::new(ServerCertResolver::new(&identity, self.trust.certificate)?),
             identity,
             tokens,
-            router: Arc::new(Router::new(access.clone(), self.outliers)),
+            dispatcher: Dispatcher {
+                router: Arc::new(Router::new(access.clone(), self.outliers)),
+                refusals: self.refusals,
+            },
             access,
             max_message: self.max_message,
             admission: Admission::new(self.limits.clone()),
             limits: self.limits,
             connections: Connections::default(),
             hits: Hits::default(),
-            refusals: self.refusals,
             counters: GatewayCounters::default(),
             refused: RejectLog::default(),
             draining: CancellationToken::new(),

@@ -10,7 +10,6 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span};
 
 use crate::error::{Error, ErrorKind};
-use crate::gateway::GatewayState;
 use crate::gateway::admission::ConnectionSlot;
 use crate::gateway::limits::hit;
 use crate::gateway::policy::tokens::Admitted;
@@ -19,6 +18,7 @@ use crate::gateway::relay::node_link::NodeLink;
 use crate::gateway::relay::node_mux::open_mux;
 use crate::gateway::relay::streams::{self, NewMux};
 use crate::gateway::routing::{Registration, RoutedNode};
+use crate::gateway::state::GatewayState;
 use crate::gauge::Gauge;
 use crate::transport::control_stream::ControlStream;
 use crate::transport::quic::endpoint::{Allowance, admit_client, admit_node};
@@ -366,7 +366,7 @@ fn register_node(
         );
         return Err(Error::new(ErrorKind::Protocol, text));
     }
-    let (registration, replaced) = Registration::new(&state.router, node)?;
+    let (registration, replaced) = Registration::new(&state.dispatcher.router, node)?;
     if let Some(old) = replaced {
         let text = format!("another session of `{id}` has taken over");
         close(old.handle().connection(), &Error::new(ErrorKind::Cancelled, text));

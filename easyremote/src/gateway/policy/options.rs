@@ -1,24 +1,15 @@
 //! Whom a gateway lets in: its options, and what can be changed while it runs.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::Error;
-use crate::gateway::policy::access::{Access, Peers};
+use crate::gateway::policy::access::Peers;
 use crate::gateway::policy::tokens::{DEFAULT, identity_of};
 use crate::gateway::{Gateway, GatewayBuilder};
 use crate::transport::auth::certificates::KeyFiles;
 use crate::transport::auth::ticket::Ticket;
 use crate::wire::control::Role;
-
-/// What a gateway is to trust.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PolicyOptions {
-    pub(crate) tokens: Vec<(Role, String)>,
-    pub(crate) certificate: Option<KeyFiles>,
-    pub(crate) authorities: Vec<(Role, PathBuf)>,
-    pub(crate) access: Access,
-}
 
 impl GatewayBuilder {
     /// Lets in who holds the token called `name` as `role`, whose ticket is
@@ -181,7 +172,7 @@ impl Gateway {
             let gone = !others.iter().any(|other| identity_of(other) == identity);
             // Those of the gateway's own user are `default`, whatever is revoked.
             if role == Role::Node && gone && identity != DEFAULT {
-                self.shared.router.disown(identity);
+                self.shared.dispatcher.router.disown(identity);
             }
         }
         there

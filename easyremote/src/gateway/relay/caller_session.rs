@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::error::{Error, ErrorKind};
+use crate::gateway::directory;
 use crate::gateway::limits::hit;
+use crate::gateway::relay::call::OpenCall;
 use crate::gateway::relay::cancels::CancelRateLimiter;
-use crate::gateway::relay::node_link::CountedCall;
-use crate::gateway::{GatewayState, directory};
+use crate::gateway::state::GatewayState;
 use crate::gauge::MemoryCharge;
 use crate::transport::quic::windows::StreamWindows;
 use crate::wire::bytes::Malformed;
@@ -35,13 +35,6 @@ pub(in crate::gateway) struct CallerSession {
     cancels: CancelRateLimiter,
     /// Bytes that are kept for it.
     buffered: Arc<AtomicU64>,
-}
-
-/// A call of a caller: counts as long as it lives.
-#[derive(Debug)]
-pub(super) struct OpenCall {
-    pub(super) counted: CountedCall,
-    _busy: TaskTrackerToken,
 }
 
 /// When a caller that has been refused may try again.
@@ -68,8 +61,7 @@ impl CallerSession {
 
     /// Counts a call that has begun.
     pub(super) fn open_call(&self) -> OpenCall {
-        let counted = CountedCall::new(&self.state);
-        OpenCall { counted, _busy: self.state.busy.token() }
+        OpenCall::new(&self.state.counters.in_flight, self.state.busy.token())
     }
 
     /// Reads the header of a call.

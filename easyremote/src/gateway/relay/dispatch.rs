@@ -3,31 +3,50 @@
 //! There is one such path, whichever stream carries the call. A node that turns out to be lost before
 //! it has the whole call cannot have started it, so another one gets it: see `call::executed`.
 
-use tokio::time::{Instant, timeout};
+use std::sync::Arc;
 
-use crate::call::deadline::{DeadlinePassed, has_passed, within};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::call::deadline::{DeadlinePassed, within};
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
-use crate::gateway::relay::caller_session::{CallerSession, OpenCall};
-use crate::gateway::relay::node_link::{NodePermit, UnreleasedCall};
+use crate::gateway::relay::call::Dispatch;
+use crate::gateway::relay::node_link::{NodeLink, NodePermit, UnreleasedCall};
 use crate::gateway::relay::outcome::record_error;
-use crate::gateway::{GatewayState, Refusal};
+use crate::gateway::routing::Router;
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::{Broken, RecvHalf, SendHalf, halves};
 use crate::wire::header::CallHeader;
 use crate::wire::limits::HEADER_TIMEOUT;
 use crate::wire::scanner::FrameScanner;
 
-/// A call on its way to a node.
+/// A call for which the gateway had no node.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    /// The call's id: each attempt of one call has the same.
+    pub(crate) call: [u8; 16],
+    pub(crate) function: String,
+    pub(crate) error: Error,
+}
+
+/// What brings calls to nodes.
 #[derive(Debug)]
-pub(super) struct Dispatch {
-    pub(super) header: CallHeader,
-    received: Instant,
-    /// When the caller stops waiting.
-    pub(super) deadline: Option<Instant>,
-    /// Nodes that were lost before they had the call.
-    losses: usize,
-    open: OpenCall,
+pub(in crate::gateway) struct Dispatcher {
+    pub(in crate::gateway) router: Arc<Router<NodeLink>>,
+    /// Hears of refused calls. Not bounded: only a test asks for it, whose own calls they are.
+    pub(in crate::gateway) refusals: Option<mpsc::UnboundedSender<Refusal>>,
+}
+
+impl Dispatcher {
+    /// Tells whoever wants to know of calls that no node gets.
+    fn tell_refusal(&self, header: &CallHeader, error: &Error) {
+        if let Some(refusals) = &self.refusals {
+            let (call, function) = (header.id, header.function.clone());
+            // If nobody listens any more, nobody needs to know.
+            let _ = refusals.send(Refusal { call, function, error: error.clone() });
+        }
+    }
 }
 
 /// Most nodes that are tried. One that is lost without anybody having noticed is rare, so several in a
@@ -35,59 +54,43 @@ pub(super) struct Dispatch {
 const MAX_ATTEMPTS: usize = 3;
 
 impl Dispatch {
-    /// For a call that has arrived now.
-    pub(super) fn new(header: CallHeader, open: OpenCall) -> Self {
-        let received = Instant::now();
-        let deadline = header.timeout.map(|left| received + left);
-        Self { header, received, deadline, losses: 0, open }
-    }
-
     /// Acquires a permit if that needs no waiting; `None` if it does.
     ///
     /// # Errors
     /// Why no node gets the call.
-    pub(super) fn try_acquire(&self, caller: &CallerSession) -> Option<Result<NodePermit, Error>> {
+    pub(super) fn try_acquire(&self, dispatcher: &Dispatcher) -> Option<Result<NodePermit, Error>> {
         if let Err(error) = self.check_deadline() {
             return Some(Err(error));
         }
-        let acquired = caller.state.router.try_acquire(&self.header)?;
-        Some(self.told(acquired, caller))
+        let acquired = dispatcher.router.try_acquire(&self.header)?;
+        Some(self.told(acquired, dispatcher))
     }
 
-    /// Acquires a permit, and waits for one until the call's deadline.
+    /// Acquires a permit, and waits for one until the call's deadline. `caller` is the number of the
+    /// connection that the call came over.
     ///
     /// # Errors
     /// Why no node gets the call.
-    pub(super) async fn acquire(&self, caller: &CallerSession) -> Result<NodePermit, Error> {
+    pub(super) async fn acquire(
+        &self,
+        dispatcher: &Dispatcher,
+        caller: u64,
+    ) -> Result<NodePermit, Error> {
         self.check_deadline()?;
-        let acquiring = caller.state.router.acquire(&self.header, caller.number);
+        let acquiring = dispatcher.router.acquire(&self.header, caller);
         let acquired = match within(self.deadline, acquiring).await {
             Ok(acquired) => acquired,
             Err(DeadlinePassed) => Err(self.late()),
         };
-        self.told(acquired, caller)
+        self.told(acquired, dispatcher)
     }
 
     fn told(
         &self,
         acquired: Result<NodePermit, Error>,
-        caller: &CallerSession,
+        dispatcher: &Dispatcher,
     ) -> Result<NodePermit, Error> {
-        acquired.inspect_err(|error| self.tell_refusal(error, &caller.state))
-    }
-
-    /// Prepares the header to leave now: the node counts the time that is left from its arrival.
-    ///
-    /// # Errors
-    /// `DeadlineExceeded` if there is none.
-    pub(super) fn stamp(&mut self) -> Result<(), Error> {
-        self.check_deadline()?;
-        let now = Instant::now();
-        self.header.timeout = self.deadline.map(|deadline| deadline - now);
-        if self.header.traced {
-            self.header.held = now - self.received;
-        }
-        Ok(())
+        acquired.inspect_err(|error| dispatcher.tell_refusal(&self.header, error))
     }
 
     /// Opens a stream to the node and sends the call on it, with `rest`, what has arrived of its
@@ -99,12 +102,12 @@ impl Dispatch {
         mut self,
         permit: NodePermit,
         rest: &[u8],
-        state: &GatewayState,
+        max_message: usize,
     ) -> Result<NodeLeg, (Self, Option<Error>)> {
         if let Err(error) = self.stamp() {
             return Err((self, Some(error)));
         }
-        match open_stream(&permit, &self.header, rest, state.max_message).await {
+        match open_stream(&permit, &self.header, rest, max_message).await {
             Ok((send, recv, request)) => {
                 Ok(NodeLeg { send, recv, request, held: Some((self, permit)), released: false })
             }
@@ -123,29 +126,6 @@ impl Dispatch {
         permit.node().give_up();
         self.losses += 1;
         self.losses < MAX_ATTEMPTS
-    }
-
-    /// What is kept of the call when its caller has left.
-    pub(super) fn abandon(self, permit: NodePermit) -> UnreleasedCall {
-        UnreleasedCall::new(permit, self.open.counted)
-    }
-
-    fn check_deadline(&self) -> Result<(), Error> {
-        if has_passed(self.deadline) { Err(self.late()) } else { Ok(()) }
-    }
-
-    fn late(&self) -> Error {
-        let text = format!("the deadline of `{}` passed at the gateway", self.header.function);
-        Error::new(ErrorKind::DeadlineExceeded, text)
-    }
-
-    /// Tells whoever wants to know of calls that no node gets.
-    fn tell_refusal(&self, error: &Error, state: &GatewayState) {
-        if let Some(refusals) = &state.refusals {
-            let (call, function) = (self.header.id, self.header.function.clone());
-            // If nobody listens any more, nobody needs to know.
-            let _ = refusals.send(Refusal { call, function, error: error.clone() });
-        }
     }
 }
 
@@ -189,7 +169,8 @@ impl Drop for NodeLeg {
     fn drop(&mut self) {
         let Some((call, permit)) = self.held.take().filter(|_| !self.released) else { return };
         let node = permit.shared_node();
-        node.handle().abandon(self.send.id(), call.abandon(permit));
+        let call = UnreleasedCall::new(permit, call.into_counted());
+        node.handle().abandon(self.send.id(), call);
     }
 }
 

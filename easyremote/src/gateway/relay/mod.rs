@@ -4,12 +4,13 @@
 //! one may have it after a loss, whichever stream carries the call. A place at a node is free again
 //! when the node says so: see [`node_link`].
 //!
-//! [`Dispatch`]: dispatch::Dispatch
+//! [`Dispatch`]: call::Dispatch
 
+mod call;
 pub(super) mod caller_session;
 mod cancels;
 mod copy;
-mod dispatch;
+pub(super) mod dispatch;
 pub(super) mod mux;
 pub(super) mod node_link;
 pub(super) mod node_mux;

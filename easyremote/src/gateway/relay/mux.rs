@@ -16,18 +16,17 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::{AbortHandle, Abortable};
+use futures::future::{AbortHandle, Abortable, BoxFuture};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::gateway::GatewayState;
+use crate::gateway::relay::call::{Dispatch, ForwardedCall};
 use crate::gateway::relay::caller_session::CallerSession;
-use crate::gateway::relay::dispatch::{Dispatch, protocol};
-use crate::gateway::relay::node_link::NodePermit;
-use crate::gateway::relay::node_mux::{NodeMux, PlacedCall};
-use crate::gateway::relay::overflow::{forward_leg, open_overflow};
-use crate::gauge::MemoryCharge;
+use crate::gateway::relay::dispatch::protocol;
+use crate::gateway::relay::node_link::{CallOrigin, NodeMux, NodePermit, PlacedCall};
+use crate::gateway::relay::overflow::{forward_leg, forward_overflow, open_overflow};
+use crate::gateway::state::GatewayState;
 use crate::transport::mux::driver::{OpenMux, disconnect};
 use crate::transport::mux::in_flight::Declined;
 use crate::transport::mux::writer::MuxWriter;
@@ -65,15 +64,6 @@ enum DispatchStage {
     AtNode(Arc<NodeMux>, MuxId),
     /// With a task that looks after it.
     Task(AbortHandle),
-}
-
-/// A small call on its way.
-#[derive(Debug)]
-pub(super) struct ForwardedCall {
-    pub(super) dispatch: Dispatch,
-    /// The arguments, as a frame.
-    body: Bytes,
-    _kept: MemoryCharge,
 }
 
 /// Serves the multiplexed stream that `caller` has opened.
@@ -171,7 +161,7 @@ impl CallerMux {
         }
         let kept = self.caller.keep(body.len())?;
         let dispatch = Dispatch::new(header, self.caller.open_call());
-        Ok(Box::new(ForwardedCall { dispatch, body, _kept: kept }))
+        Ok(Box::new(ForwardedCall { dispatch, body, kept }))
     }
 
     fn begin(self: &Arc<Self>, id: MuxId, call: Box<ForwardedCall>) {
@@ -187,7 +177,7 @@ impl CallerMux {
             None => {}
         }
         // As a rule a node has room at once.
-        match call.dispatch.try_acquire(&self.caller) {
+        match call.dispatch.try_acquire(&self.state().dispatcher) {
             Some(Ok(permit)) => {
                 if let Err((call, permit)) = self.submit(id, call, permit) {
                     self.spawn(id, dispatch_later(self.clone(), id, call, Some(permit)));
@@ -214,7 +204,7 @@ impl CallerMux {
             return Ok(());
         }
         let deadline = call.dispatch.deadline;
-        let placed = PlacedCall { mux: self.clone(), id, call, permit };
+        let placed = PlacedCall { origin: self.clone(), id, call, permit };
         let sent = mux.submit(placed, None, |placed, out| {
             placed.call.dispatch.header.put(out)?;
             out.extend_from_slice(&placed.call.body);
@@ -234,12 +224,12 @@ impl CallerMux {
     }
 
     /// Lets a task look after a call, until the call is given up.
-    pub(super) fn spawn(&self, id: MuxId, task: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(&self, id: MuxId, task: impl Future<Output = ()> + Send + 'static) {
         tokio::spawn(self.abortable(id, task));
     }
 
     /// `task`, which is dropped when the call is given up that it looks after from now on.
-    pub(super) fn abortable<T: Future<Output = ()>>(
+    fn abortable<T: Future<Output = ()>>(
         &self,
         id: MuxId,
         task: T,
@@ -296,8 +286,33 @@ impl CallerMux {
     }
 }
 
+impl CallOrigin for CallerMux {
+    fn answer(&self, id: MuxId, frames: &[u8]) {
+        Self::answer(self, id, frames);
+    }
+
+    fn fail(&self, id: MuxId, error: &Error) {
+        Self::fail(self, id, error);
+    }
+
+    fn redispatch(self: Arc<Self>, id: MuxId, call: Box<ForwardedCall>) {
+        self.spawn(id, dispatch_later(self.clone(), id, call, None));
+    }
+
+    fn forward_response(
+        self: Arc<Self>,
+        id: MuxId,
+        recv: RecvHalf,
+        first: Bytes,
+        permit: NodePermit,
+    ) -> BoxFuture<'static, ()> {
+        let forwarding = forward_overflow(recv, first, self.clone(), id, permit);
+        self.abortable(id, forwarding).boxed()
+    }
+}
+
 /// Brings a call to a node that has no room at once, or whose multiplexed stream has none.
-pub(super) async fn dispatch_later(
+async fn dispatch_later(
     mux: Arc<CallerMux>,
     id: MuxId,
     mut call: Box<ForwardedCall>,
@@ -307,7 +322,8 @@ pub(super) async fn dispatch_later(
         let found = match permit.take() {
             Some(permit) => permit,
             None => {
-                let acquired = call.dispatch.acquire(&mux.caller).await;
+                let acquired =
+                    call.dispatch.acquire(&mux.state().dispatcher, mux.caller.number).await;
                 let submitted = match acquired {
                     Ok(permit) => mux.submit(id, call, permit),
                     Err(error) => return mux.fail(id, &error),
@@ -317,14 +333,14 @@ pub(super) async fn dispatch_later(
                 permit
             }
         };
-        let ForwardedCall { dispatch, body, _kept } = *call;
-        match dispatch.open(found, &body, mux.state()).await {
+        let ForwardedCall { dispatch, body, kept } = *call;
+        match dispatch.open(found, &body, mux.state().max_message).await {
             Ok(mut leg) => {
                 leg.send.finish();
                 return forward_leg(leg, mux, id).await;
             }
             Err((_, Some(error))) => return mux.fail(id, &error),
-            Err((dispatch, None)) => call = Box::new(ForwardedCall { dispatch, body, _kept }),
+            Err((dispatch, None)) => call = Box::new(ForwardedCall { dispatch, body, kept }),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The way to a node, and the permits of calls that nobody waits for any more.
+//! The way to a node: its connection, the small calls that are there, and the permits of calls that
+//! nobody waits for any more.
 //!
 //! A permit stands for a place at the node, so it must not be free before the place is. Where a call
 //! has been answered, the place is free: a node answers no earlier. Where its caller has left, the
@@ -7,16 +8,20 @@
 //! own with `Released`, for which the gateway asks with `Abandoned`.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::gateway::GatewayState;
-use crate::gateway::relay::node_mux::NodeMux;
+use crate::error::Error;
+use crate::gateway::relay::call::{CountedCall, ForwardedCall};
 use crate::gateway::routing::{CallPermit, NodeHandle};
+use crate::transport::mux::in_flight::InFlightCalls;
+use crate::transport::quic::stream::RecvHalf;
 use crate::transport::quic::windows::StreamWindows;
+use crate::wire::mux::MuxId;
 
 /// A permit to run a call at a node of this gateway.
 pub(in crate::gateway) type NodePermit = CallPermit<NodeLink>;
@@ -49,21 +54,45 @@ impl UnreleasedCall {
     }
 }
 
-/// Counts a call at the gateway as long as it lives.
-#[derive(Debug)]
-pub(super) struct CountedCall(Arc<GatewayState>);
+/// The small calls that are at a node.
+pub(in crate::gateway) type NodeMux = InFlightCalls<PlacedCall, UnreleasedCall>;
 
-impl CountedCall {
-    pub(super) fn new(state: &Arc<GatewayState>) -> Self {
-        state.counters.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(state.clone())
+/// A small call that is at a node.
+#[derive(Debug)]
+pub(in crate::gateway) struct PlacedCall {
+    /// Where it came from, and its id there.
+    pub(super) origin: Arc<dyn CallOrigin>,
+    pub(super) id: MuxId,
+    pub(super) call: Box<ForwardedCall>,
+    pub(super) permit: NodePermit,
+}
+
+impl PlacedCall {
+    /// What is kept of the call when its caller has left.
+    pub(super) fn abandon(self) -> UnreleasedCall {
+        UnreleasedCall::new(self.permit, self.call.dispatch.into_counted())
     }
 }
 
-impl Drop for CountedCall {
-    fn drop(&mut self) {
-        self.0.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
+/// The multiplexed stream that a small call came from, as its node sees it.
+pub(super) trait CallOrigin: std::fmt::Debug + Send + Sync {
+    /// Ends a call with `frames`, which fit into a message.
+    fn answer(&self, id: MuxId, frames: &[u8]);
+
+    /// Ends a call with `error`.
+    fn fail(&self, id: MuxId, error: &Error);
+
+    /// Brings a call to another node, in a task of its own.
+    fn redispatch(self: Arc<Self>, id: MuxId, call: Box<ForwardedCall>);
+
+    /// Forwards the response that comes on `recv`, after `first`, until the call is given up.
+    fn forward_response(
+        self: Arc<Self>,
+        id: MuxId,
+        recv: RecvHalf,
+        first: Bytes,
+        permit: NodePermit,
+    ) -> BoxFuture<'static, ()>;
 }
 
 impl NodeLink {

@@ -8,45 +8,24 @@ use tracing::debug;
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::relay::dispatch::protocol;
-use crate::gateway::relay::mux::{CallerMux, ForwardedCall, dispatch_later};
-use crate::gateway::relay::node_link::{NodePermit, UnreleasedCall};
+use crate::gateway::relay::node_link::{NodeMux, PlacedCall};
 use crate::gateway::relay::outcome::{record_answer, record_error};
-use crate::gateway::relay::overflow::forward_overflow;
 use crate::transport::mux::driver::OpenMux;
-use crate::transport::mux::in_flight::{CutOff, InFlightCalls};
+use crate::transport::mux::in_flight::CutOff;
 use crate::transport::mux::overflow;
 use crate::transport::quic::stream::{Broken, RecvHalf};
 use crate::transport::quic::windows::StreamWindows;
 use crate::wire::bytes::Malformed;
 use crate::wire::frame::FrameBuffer;
 use crate::wire::limits::MAX_NODE_STREAMS;
-use crate::wire::mux::MuxId;
 use crate::wire::scanner::FrameScanner;
 
-/// The small calls that are at a node.
-pub(in crate::gateway) type NodeMux = InFlightCalls<PlacedCall, UnreleasedCall>;
-
-/// A small call that is at a node.
-#[derive(Debug)]
-pub(in crate::gateway) struct PlacedCall {
-    /// Where it came from, and its id there.
-    pub(super) mux: Arc<CallerMux>,
-    pub(super) id: MuxId,
-    pub(super) call: Box<ForwardedCall>,
-    pub(super) permit: NodePermit,
-}
-
 impl PlacedCall {
-    /// What is kept of the call when its caller has left.
-    pub(super) fn abandon(self) -> UnreleasedCall {
-        self.call.dispatch.abandon(self.permit)
-    }
-
     /// Ends it with `error`.
-    pub(super) fn fail(self, error: &Error) {
+    fn fail(self, error: &Error) {
         debug!(%error, "call failed at its node");
         record_error(&self.permit, error.kind());
-        self.mux.fail(self.id, &error.clone().with_node(self.permit.node().id()));
+        self.origin.fail(self.id, &error.clone().with_node(self.permit.node().id()));
     }
 
     /// Ends it with the frames that the node has answered.
@@ -55,7 +34,7 @@ impl PlacedCall {
         let cause = match answer.pass(frames) {
             Ok(()) if answer.is_complete() => {
                 record_answer(&self.permit, &answer);
-                return self.mux.answer(self.id, frames);
+                return self.origin.answer(self.id, frames);
             }
             Ok(()) => "it has no end".to_owned(),
             Err(cause) => cause.text,
@@ -70,9 +49,9 @@ impl PlacedCall {
     fn lost(mut self, sent: bool, cause: Error) {
         if !sent && self.call.dispatch.lost(&self.permit) {
             record_error(&self.permit, ErrorKind::NodeLost);
-            let Self { mux, id, call, permit } = self;
+            let Self { origin, id, call, permit } = self;
             drop(permit);
-            return mux.spawn(id, dispatch_later(mux.clone(), id, call, None));
+            return origin.redispatch(id, call);
         }
         let when = if sent { "during the call" } else { "before it had the whole call" };
         let text = format!("node `{}` was lost {when}: {cause}", self.permit.node().id());
@@ -133,11 +112,8 @@ fn receive_overflow(calls: &Arc<NodeMux>, mut recv: RecvHalf) {
         let mut buffer = FrameBuffer::new(0);
         let Some(id) = overflow::read_id(&mut recv, &mut buffer).await else { return };
         let Some(call) = calls.answered(id) else { return };
-        let (mux, id, first) = (call.mux.clone(), call.id, buffer.take_rest());
-        let forwarding = async move {
-            let PlacedCall { mux, id, permit, .. } = call;
-            forward_overflow(recv, &first, mux, id, permit).await;
-        };
-        mux.abortable(id, forwarding).await;
+        // The call counts until its response has been forwarded.
+        let PlacedCall { origin, id, call: _call, permit } = call;
+        origin.forward_response(id, recv, buffer.take_rest(), permit).await;
     });
 }

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::call::deadline::passes;
 use crate::call::executed::Evidence;
 use crate::gateway::limits::hit;
@@ -29,12 +31,12 @@ pub(super) async fn forward_leg(mut leg: NodeLeg, mux: Arc<CallerMux>, id: MuxId
 /// Forwards an overflow response, after `first`. The node's place is free: it responds no earlier.
 pub(super) async fn forward_overflow(
     mut recv: RecvHalf,
-    first: &[u8],
+    first: Bytes,
     mux: Arc<CallerMux>,
     id: MuxId,
     permit: NodePermit,
 ) {
-    let response = PartialResponse::begin(&mut recv, first, &mux).await;
+    let response = PartialResponse::begin(&mut recv, &first, &mux).await;
     response.forward(&mut recv, &mux, id, &permit).await;
 }
 

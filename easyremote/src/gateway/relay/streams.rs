@@ -9,11 +9,12 @@ use tokio::time::timeout;
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::limits::hit;
+use crate::gateway::relay::call::Dispatch;
 use crate::gateway::relay::caller_session::CallerSession;
 use crate::gateway::relay::copy::{
     CopyEnd, copy, finish_response, upload, write_error, write_last,
 };
-use crate::gateway::relay::dispatch::{Dispatch, LegParts, NodeLeg, protocol};
+use crate::gateway::relay::dispatch::{LegParts, NodeLeg, protocol};
 use crate::gateway::relay::mux;
 use crate::transport::quic::stream::{RecvHalf, SendHalf};
 use crate::wire::frame::{FrameBuffer, FrameKind};
@@ -110,15 +111,16 @@ async fn place(
     rest: &[u8],
     caller: &CallerSession,
 ) -> Result<Option<NodeLeg>, Error> {
+    let dispatcher = &caller.state.dispatcher;
     loop {
-        let permit = match call.try_acquire(caller) {
+        let permit = match call.try_acquire(dispatcher) {
             Some(acquired) => acquired?,
             None => tokio::select! {
-                acquired = call.acquire(caller) => acquired?,
+                acquired = call.acquire(dispatcher, caller.number) => acquired?,
                 _ = leg.send.stopped() => return Ok(None),
             },
         };
-        call = match call.open(permit, rest, &caller.state).await {
+        call = match call.open(permit, rest, caller.state.max_message).await {
             Ok(node) => return Ok(Some(node)),
             Err((_, Some(error))) => return Err(error),
             Err((call, None)) => call,

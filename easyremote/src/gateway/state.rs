@@ -1,0 +1,71 @@
+//! What all tasks of a gateway see, and what it counts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::gateway::admission::Admission;
+use crate::gateway::admission::reject_log::RejectLog;
+use crate::gateway::connections::Connections;
+use crate::gateway::limits::{GatewayLimits, Hits};
+use crate::gateway::policy::access::Access;
+use crate::gateway::policy::tokens::Tokens;
+use crate::gateway::relay::dispatch::Dispatcher;
+use crate::transport::auth::certificates::ServerCertResolver;
+use crate::transport::auth::identity::Identity;
+use crate::wire::directory::GatewayStats;
+
+/// What all tasks of a gateway see.
+#[derive(Debug)]
+pub(super) struct GatewayState {
+    pub(super) identity: Identity,
+    pub(super) tokens: Tokens,
+    pub(super) shown: Arc<ServerCertResolver>,
+    pub(super) access: Arc<Access>,
+    pub(super) dispatcher: Dispatcher,
+    pub(super) max_message: usize,
+    pub(super) limits: GatewayLimits,
+    pub(super) admission: Arc<Admission>,
+    pub(super) connections: Connections,
+    pub(super) hits: Hits,
+    pub(super) counters: GatewayCounters,
+    /// Peers that were not let in.
+    pub(super) refused: RejectLog,
+    /// Cancelled when clients are to go elsewhere.
+    pub(super) draining: CancellationToken,
+    /// Clients and calls.
+    pub(super) busy: TaskTracker,
+}
+
+impl GatewayState {
+    /// What the gateway is doing, and has done.
+    pub(super) fn stats(&self) -> GatewayStats {
+        let counters = &self.counters;
+        GatewayStats {
+            connections: counters.connections.load(Ordering::Relaxed),
+            unauthenticated: self.admission.n_unauthenticated(),
+            clients: counters.clients.load(Ordering::Relaxed),
+            nodes: self.dispatcher.router.n_nodes(),
+            in_flight: counters.in_flight.load(Ordering::Relaxed),
+            waiting: self.dispatcher.router.n_waiting(),
+            calls: counters.calls.load(Ordering::Relaxed),
+            refused: self.refused.n(),
+            ejections: self.dispatcher.router.n_ejections(),
+            hits: self.hits.read(),
+        }
+    }
+}
+
+/// What a gateway counts, besides the limits that were hit.
+#[derive(Debug, Default)]
+pub(super) struct GatewayCounters {
+    /// Since the start, of peers that have proven who they are.
+    pub(super) sessions: AtomicU64,
+    pub(super) connections: AtomicU64,
+    pub(super) clients: AtomicU64,
+    pub(super) calls: AtomicU64,
+    /// Shared with the calls, which may outlive their sessions.
+    pub(super) in_flight: Arc<AtomicU64>,
+}
