@@ -119,7 +119,7 @@ impl GatewayLimits {
         self
     }
 
-    /// Longest time from the first byte of a call to its complete header. 5 s unless set. The call
+    /// Longest time from the first byte of a call to its complete header. 30 s unless set. The call
     /// fails with [`Protocol`](crate::ErrorKind::Protocol), and did not start.
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
         self.header_timeout = timeout.min(MAX_TIMEOUT);

@@ -29,7 +29,7 @@ impl ProgressTimer {
         passed.expects_more().then(|| self.since + self.limit)
     }
 
-    /// Notes that `bytes` have come and are passed on. DeadlineSpec the answer is given to
+    /// Notes that `bytes` have come and are passed on. Until the answer is given to
     /// [`resume`](Self::resume) the sender is not at fault.
     pub(super) fn came(&mut self, bytes: usize, passed: &FrameScanner) -> Option<Instant> {
         self.bytes += bytes;
