@@ -54,8 +54,8 @@
 //! | one of these in a `Result<_, S>` | a [`StreamCall`] whose set-up can fail; see [`open`](StreamCall::open) |
 //! | any of these `Result`s, with `err = "display"` | the same with [`Error`], of kind [`Failed`](ErrorKind::Failed), for the error |
 //!
-//! Parameters may be a stream that the caller sends (`impl Stream<Item = T>`, one per function), what
-//! the node keeps for its functions (`#[state] model: &Model`), and what is known of the call
+//! Parameters may be a stream that the caller sends (`impl Stream<Item = T>`, one per function),
+//! what the node keeps for its functions (`#[state] model: &Model`), and what is known of the call
 //! (`#[ctx] ctx: &`[`Context`]); the last two are no part of what the caller gives.
 //!
 //! A function without a body is a declaration, for a crate that clients share with the nodes that
@@ -127,10 +127,11 @@
 //!
 //! A call is sent when it is first polled, and takes options until then: how long it may take
 //! ([`timeout`](Call::timeout), [`deadline`](Call::deadline)), which node it is for
-//! ([`on`](Call::on), [`tag`](Call::tag), [`prefer_tag`](Call::prefer_tag), [`sticky`](Call::sticky),
-//! [`strategy`](Call::strategy)), what it does if that fails ([`retry`](Call::retry),
-//! [`wait_for_node`](Call::wait_for_node)), what else it says ([`metadata`](Call::metadata)) and what
-//! it wants to know ([`traced`](Call::traced)). [`Client::with`] sets them for all calls of a handle.
+//! ([`on`](Call::on), [`tag`](Call::tag), [`prefer_tag`](Call::prefer_tag),
+//! [`sticky`](Call::sticky), [`strategy`](Call::strategy)), what it does if that fails
+//! ([`retry`](Call::retry), [`wait_for_node`](Call::wait_for_node)), what else it says
+//! ([`metadata`](Call::metadata)) and what it wants to know ([`traced`](Call::traced)).
+//! [`Client::with`] sets them for all calls of a handle.
 //!
 //! A stub's `map` calls the function with each of many arguments, on all nodes: see [`Map`].
 //!
@@ -140,8 +141,9 @@
 //!
 //! # Functions that call functions
 //!
-//! [`Context::client`] is a client on the connection that the node has anyway. Calls that a function
-//! makes with it are part of its own call: they end when it does, and at its deadline at the latest.
+//! [`Context::client`] is a client on the connection that the node has anyway. Calls that a
+//! function makes with it are part of its own call: they end when it does, and at its deadline at
+//! the latest.
 //!
 //! # By name
 //!
@@ -156,8 +158,8 @@
 //!
 //! # Streams
 //!
-//! A function returns an iterator or a [`Stream`](futures::Stream). The macro `stream!` of the crate
-//! [`async-stream`](https://docs.rs/async-stream) writes one as an async generator.
+//! A function returns an iterator or a [`Stream`](futures::Stream). The macro `stream!` of the
+//! crate [`async-stream`](https://docs.rs/async-stream) writes one as an async generator.
 //!
 //! Each item is sent as soon as it exists. A consumer that reads slowly makes the producer wait: a
 //! stream of any length takes about 256 KiB at the gateway, 400 KiB at the client, and no more.
@@ -194,13 +196,13 @@
 //!
 //! Calls that are made again after a loss, and all calls in the first 15 s after their client's
 //! connection has come back, wait so long for a node instead of failing at once, like calls with
-//! [`wait_for_node`](Call::wait_for_node): nodes may come back later than clients. So a gateway that
-//! drains and is started again costs calls the wait, and nothing else.
+//! [`wait_for_node`](Call::wait_for_node): nodes may come back later than clients. So a gateway
+//! that drains and is started again costs calls the wait, and nothing else.
 //!
 //! # Leaving
 //!
-//! [`Node::drain`] and [`Gateway::drain`] end without a failed call; `shutdown` ends at once, and so
-//! does dropping the handle.
+//! [`Node::drain`] and [`Gateway::drain`] end without a failed call; `shutdown` ends at once, and
+//! so does dropping the handle.
 //!
 //! # Tests
 //!
@@ -208,14 +210,14 @@
 //!
 //! # Trust
 //!
-//! All traffic is TLS 1.3, and nothing turns verification off. Peers on the loopback interface of one
-//! user of the operating system find each other's identity in a file that only this user can read; all
-//! others need a [`Ticket`] from the gateway, with the hash of its key and a token. Tokens have
-//! [names](GatewayBuilder::token), which functions see as [`Caller::identity`], and are
+//! All traffic is TLS 1.3, and nothing turns verification off. Peers on the loopback interface of
+//! one user of the operating system find each other's identity in a file that only this user can
+//! read; all others need a [`Ticket`] from the gateway, with the hash of its key and a token.
+//! Tokens have [names](GatewayBuilder::token), which functions see as [`Caller::identity`], and are
 //! [added](Gateway::add_token) and [revoked](Gateway::revoke) while the gateway runs.
 //!
-//! A gateway may be known by a [certificate](GatewayBuilder::certificate) instead of its key, and so may
-//! [peers](GatewayBuilder::authority) instead of a token. [`GatewayBuilder::may_call`] and
+//! A gateway may be known by a [certificate](GatewayBuilder::certificate) instead of its key, and
+//! so may [peers](GatewayBuilder::authority) instead of a token. [`GatewayBuilder::may_call`] and
 //! [`GatewayBuilder::may_offer`] say who may call and who may offer what.
 //!
 //! A gateway could see what it relays: run it on a machine that you trust.
@@ -293,8 +295,8 @@ pub use easyremote_macros::remote;
 /// allocated for it before it is called.
 ///
 /// It finds them by constructors that the linker gathers (the crate `inventory`), so on a platform
-/// without them, such as Miri, the list is empty, and the functions have to be named. Doc tests that
-/// rustdoc merges into one program are one crate, unless they are marked `standalone_crate`.
+/// without them, such as Miri, the list is empty, and the functions have to be named. Doc tests
+/// that rustdoc merges into one program are one crate, unless they are marked `standalone_crate`.
 #[macro_export]
 macro_rules! functions {
     () => {

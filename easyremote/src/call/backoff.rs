@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Pauses that grow by a factor from one attempt to the next, up to a limit. Each is varied at random,
-/// so that many peers that failed together do not come back together.
+/// Pauses that grow by a factor from one attempt to the next, up to a limit. Each is varied at
+/// random, so that many peers that failed together do not come back together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ExponentialBackoff {
     pub(crate) first: Duration,

@@ -255,7 +255,7 @@ impl MuxCall {
         let (ended, ending) = oneshot::channel();
         let waiter = MuxWaiter { ended, deadline: pending.deadline };
         let request = &mut *pending;
-        request.header.wish.patience = live.others_may_take(request.client.link.connect_timeout);
+        request.header.routing.patience = live.others_may_take(request.client.link.connect_timeout);
         let sent = mux.submit(waiter, request.deadline, |_, out| {
             put_request(&mut request.header, request.deadline, &request.body, out)
         });

@@ -277,7 +277,7 @@ impl CallTask {
             return Err(Error::new(ErrorKind::TooLarge, text));
         }
         let limit = self.link.connect_timeout;
-        self.request.header.wish.patience = self.past.patience(&live, limit);
+        self.request.header.routing.patience = self.past.patience(&live, limit);
         let stream = match timeout(limit, connection.open_bi()).await {
             Ok(opened) => opened.map_err(|cause| self.lost(Broken::Connection(cause)))?,
             Err(_) => {
@@ -289,7 +289,7 @@ impl CallTask {
             }
         };
         in_time(self)?;
-        let (mut send, recv) = halves(stream, &live.credits);
+        let (mut send, recv) = halves(stream, &live.windows);
         let first = self.first()?;
         let mut written = send.write(&first).await;
         if written.is_ok() && self.request.body.len() > SHORT {

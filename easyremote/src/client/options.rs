@@ -28,7 +28,7 @@ use crate::wire::routing_options::RoutingOptions;
 #[must_use = "options do nothing until they are given to `Client::with`"]
 pub struct Options {
     pub(super) until: DeadlineSpec,
-    pub(super) wish: RoutingOptions,
+    pub(super) routing: RoutingOptions,
     pub(super) metadata: Vec<(String, String)>,
     pub(super) retry: Option<Retry>,
 }
@@ -71,15 +71,15 @@ impl Options {
         if more.until != DeadlineSpec::Done {
             self.until = more.until;
         }
-        let (wish, wishes) = (&mut self.wish, more.wish);
-        wish.on = wishes.on.or(wish.on.take());
-        wish.tags.extend(wishes.tags);
-        wish.preferred.extend(wishes.preferred);
-        wish.sticky = wishes.sticky.or(wish.sticky);
-        wish.strategy = wishes.strategy.or(wish.strategy);
-        wish.wait |= wishes.wait;
         self.metadata.extend(more.metadata);
         self.retry = more.retry.or(self.retry);
+        let (routing, more) = (&mut self.routing, more.routing);
+        routing.on = more.on.or(routing.on.take());
+        routing.tags.extend(more.tags);
+        routing.preferred.extend(more.preferred);
+        routing.sticky = more.sticky.or(routing.sticky);
+        routing.strategy = more.strategy.or(routing.strategy);
+        routing.wait |= more.wait;
         self
     }
 }
@@ -118,20 +118,20 @@ macro_rules! options {
 
             /// Lets only the node with this id run the call.
             pub fn on(mut self, node: impl Into<String>) -> Self {
-                self.set(|options| options.wish.on = Some(node.into()));
+                self.set(|options| options.routing.on = Some(node.into()));
                 self
             }
 
             /// Lets only nodes with this tag run the call; may be given several times, at most 64.
             pub fn tag(mut self, tag: impl Into<String>) -> Self {
-                self.set(|options| options.wish.tags.push(tag.into()));
+                self.set(|options| options.routing.tags.push(tag.into()));
                 self
             }
 
             /// Lets a node with this tag run the call if one is there that has room, and any other
             /// if not; may be given several times, at most 64, and then asks for all of them.
             pub fn prefer_tag(mut self, tag: impl Into<String>) -> Self {
-                self.set(|options| options.wish.preferred.push(tag.into()));
+                self.set(|options| options.routing.preferred.push(tag.into()));
                 self
             }
 
@@ -142,7 +142,7 @@ macro_rules! options {
             /// hashing: Karger and others, 1997). A node that has no room is passed over.
             pub fn sticky(mut self, key: impl AsRef<[u8]>) -> Self {
                 let key = $crate::client::options::sticky(key.as_ref());
-                self.set(|options| options.wish.sticky = Some(key));
+                self.set(|options| options.routing.sticky = Some(key));
                 self
             }
 
@@ -150,7 +150,7 @@ macro_rules! options {
             ///
             /// [`LeastBusy`]: crate::Strategy::LeastBusy
             pub fn strategy(mut self, strategy: $crate::wire::routing_options::Strategy) -> Self {
-                self.set(|options| options.wish.strategy = Some(strategy));
+                self.set(|options| options.routing.strategy = Some(strategy));
                 self
             }
 
@@ -165,7 +165,7 @@ macro_rules! options {
             /// instead of failing with [`ErrorKind::NoSuchFunction`](crate::ErrorKind) or
             /// [`ErrorKind::NoNode`](crate::ErrorKind).
             pub fn wait_for_node(mut self) -> Self {
-                self.set(|options| options.wish.wait = true);
+                self.set(|options| options.routing.wait = true);
                 self
             }
 

@@ -98,7 +98,7 @@ impl PendingCall {
     /// # Errors
     /// The call has expired already, or its client is closed: nothing is to be sent.
     pub(super) fn freeze(&mut self) -> Result<(), Error> {
-        self.header.wish = std::mem::take(&mut self.options.wish);
+        self.header.routing = std::mem::take(&mut self.options.routing);
         self.header.metadata = std::mem::take(&mut self.options.metadata);
         let scope = self.client.scope.as_ref();
         let inherited = scope.and_then(|scope| scope.deadline).map(Instant::from_std);

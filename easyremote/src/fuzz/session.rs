@@ -210,7 +210,7 @@ fn header(choice: u8) -> Vec<u8> {
     let mut header = CallHeader::new([choice; 16], name(kind), kind, Codec::Json);
     header.fingerprint = u64::from(choice >> 2 & 1);
     header.traced = choice & 8 != 0;
-    header.wish.wait = choice & 16 != 0;
+    header.routing.wait = choice & 16 != 0;
     if choice & 32 != 0 {
         header.timeout = Some(Duration::from_millis(u64::from(choice)));
     }

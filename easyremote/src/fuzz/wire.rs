@@ -15,8 +15,8 @@ use crate::wire::trace::NodeTrace;
 /// Longest message in frames.
 const MAX_MESSAGE: usize = 1_000;
 
-/// Messages of a multiplexed stream come out as they went in, in whatever pieces, and so do the frames in them: the
-/// first byte is the size of these.
+/// Messages of a multiplexed stream come out as they went in, in whatever pieces, and so do the
+/// frames in them: the first byte is the size of these.
 pub fn mux(data: &[u8]) {
     let Some((size, data)) = data.split_first() else { return };
     let size = usize::from(*size) + 1;

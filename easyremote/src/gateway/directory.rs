@@ -60,7 +60,8 @@ fn nodes(shared: &GatewayState, may_call: impl Fn(&str) -> bool) -> Vec<NodeInfo
     infos
 }
 
-/// Those that the caller may call: one entry per function; where nodes differ in its types or in what it needs, one for each.
+/// Those that the caller may call: one entry per function; where nodes differ in its types or in
+/// what it needs, one for each.
 fn functions(shared: &GatewayState, may_call: impl Fn(&str) -> bool) -> Vec<FunctionInfo> {
     let mut infos: Vec<FunctionInfo> = Vec::new();
     for (name, offers) in shared.dispatcher.router.offers() {

@@ -126,9 +126,9 @@ impl GatewayLimits {
         self
     }
 
-    /// Longest time in which less than 1 KiB comes of arguments, of an item or of an answer that has
-    /// begun, not counting what the receiver makes it wait. 10 s unless set. The call fails with
-    /// [`Protocol`](crate::ErrorKind::Protocol). The pause between two items is not limited.
+    /// Longest time in which less than 1 KiB comes of arguments, of an item or of an answer that
+    /// has begun, not counting what the receiver makes it wait. 10 s unless set. The call fails
+    /// with [`Protocol`](crate::ErrorKind::Protocol). The pause between two items is not limited.
     pub fn progress_timeout(mut self, timeout: Duration) -> Self {
         self.progress_timeout = timeout.min(MAX_TIMEOUT);
         self
@@ -136,9 +136,9 @@ impl GatewayLimits {
 
     /// Most calls and streams that one peer can be sure to have open; up to a seventh more may be
     /// let through. 1,024 unless set, at least 1 and at most 65,536. Further ones wait at the peer.
-    /// Each may leave 256 KiB unread at the gateway in each direction, and all together up to 80 MiB
-    /// more, which by default comes to some 830 MiB for one peer at worst; as many small calls beside
-    /// them, with long answers that it does not fetch, to 400 MiB more.
+    /// Each may leave 256 KiB unread at the gateway in each direction, and all together up to 80
+    /// MiB more, which by default comes to some 830 MiB for one peer at worst; as many small calls
+    /// beside them, with long answers that it does not fetch, to 400 MiB more.
     pub fn calls_per_peer(mut self, calls: u32) -> Self {
         self.calls_per_peer = calls.clamp(1, 1 << 16);
         self

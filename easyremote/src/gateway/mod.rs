@@ -126,10 +126,11 @@ impl Gateway {
         self.shared.stats()
     }
 
-    /// Sends the clients away, finishes the calls that they have made, for at most `grace`, and ends.
+    /// Sends the clients away, finishes the calls that they have made, for at most `grace`, and
+    /// ends.
     ///
-    /// No call fails. Clients make their next calls through another of their gateways, or wait until
-    /// one takes their connection again, for as long as their
+    /// No call fails. Clients make their next calls through another of their gateways, or wait
+    /// until one takes their connection again, for as long as their
     /// [`connect_timeout`](crate::ClientBuilder::connect_timeout); so a gateway that is started
     /// again at its address in that time costs them nothing but the wait. Nodes stay until the end,
     /// and then dial again. Calls that are still under way after `grace` end as with

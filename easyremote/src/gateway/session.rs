@@ -270,8 +270,8 @@ struct OpenRegistration(Registration<NodeLink>);
 impl Drop for OpenRegistration {
     fn drop(&mut self) {
         let node = self.0.node();
-        // Before the permits of abandoned calls are freed: otherwise a waiting call would get one of
-        // them, and be sent to a node that has left.
+        // Before the permits of abandoned calls are freed: otherwise a waiting call would get one
+        // of them, and be sent to a node that has left.
         node.give_up();
         node.handle().close();
     }

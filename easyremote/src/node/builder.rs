@@ -155,29 +155,30 @@ impl NodeBuilder {
         self
     }
 
-    /// How long [`serve`](Self::serve) tries to reach a gateway, and how long a call that a function
-    /// makes waits to be sent; 15 s unless set.
+    /// How long [`serve`](Self::serve) tries to reach a gateway, and how long a call that a
+    /// function makes waits to be sent; 15 s unless set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
-    /// Verifies gateways that are dialled by name, whose address has no pin, by the authorities in a
-    /// PEM file, and by no others. It is read for each connection. Unless set, and with this crate's
-    /// feature `public-ca`, the public authorities that browsers trust are asked.
+    /// Verifies gateways that are dialled by name, whose address has no pin, by the authorities in
+    /// a PEM file, and by no others. It is read for each connection. Unless set, and with this
+    /// crate's feature `public-ca`, the public authorities that browsers trust are asked.
     pub fn authority(mut self, file: impl AsRef<Path>) -> Self {
         self.tls.authority = Some(file.as_ref().to_owned());
         self
     }
 
-    /// Shows the certificate in the PEM file `chain`, with those of its issuers behind it, to gateways
-    /// whose address has no token: see [`GatewayBuilder::authority`](crate::GatewayBuilder::authority).
-    /// `key` is the PEM file of its private key. Both are read for each connection, so that a renewed
-    /// certificate needs no restart.
+    /// Shows the certificate in the PEM file `chain`, with those of its issuers behind it, to
+    /// gateways whose address has no token: see
+    /// [`GatewayBuilder::authority`](crate::GatewayBuilder::authority). `key` is the PEM file of
+    /// its private key. Both are read for each connection, so that a renewed certificate needs no
+    /// restart.
     ///
-    /// An address without token is a ticket that lacks it, `easyremote://host:port?pin=..`, or, where
-    /// the gateway is known by its own certificate, `easyremote://host:port`; or that of a gateway on
-    /// this machine.
+    /// An address without token is a ticket that lacks it, `easyremote://host:port?pin=..`, or,
+    /// where the gateway is known by its own certificate, `easyremote://host:port`; or that of a
+    /// gateway on this machine.
     pub fn certificate(mut self, chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
         self.tls.certificate = Some(KeyFiles::new(chain.as_ref(), key.as_ref()));
         self

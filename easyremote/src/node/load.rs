@@ -50,8 +50,8 @@ struct Figures {
 }
 
 impl Machine {
-    /// What the machine is doing; the use of processors is that since the look before, so that there
-    /// is none in the first.
+    /// What the machine is doing; the use of processors is that since the look before, so that
+    /// there is none in the first.
     fn look(mut self) -> (Self, Figures) {
         let first = self.system.is_none();
         let system = self.system.get_or_insert_with(|| Box::new(System::new()));

@@ -165,8 +165,8 @@ impl Node {
     }
 
     /// Leaves all gateways and waits until the node has ended. Calls under way are cancelled and
-    /// fail with [`NodeLost`](crate::ErrorKind::NodeLost); functions that are `detached` run on, and
-    /// are not waited for.
+    /// fail with [`NodeLost`](crate::ErrorKind::NodeLost); functions that are `detached` run on,
+    /// and are not waited for.
     ///
     /// # Cancel safety
     /// Once polled, the node ends whether or not this is waited for.

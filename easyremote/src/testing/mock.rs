@@ -16,8 +16,9 @@ use crate::testing::world::World;
 /// A [`Client`] for code under test whose calls are answered without the functions' bodies.
 ///
 /// Only the client's side of a function is needed, so functions of an API crate can be mocked too.
-/// Calls go through a gateway to a node, as in a [`World`]: what the code under test sees is encoded,
-/// sent, and decoded, errors included. Calls [by name](Client::call_json) are answered as well.
+/// Calls go through a gateway to a node, as in a [`World`]: what the code under test sees is
+/// encoded, sent, and decoded, errors included. Calls [by name](Client::call_json) are answered as
+/// well.
 ///
 /// A call of a function that the mock does not know fails with
 /// [`ErrorKind::NoSuchFunction`](crate::ErrorKind), and [`verify`](Self::verify) reports it; one

@@ -31,8 +31,9 @@ use crate::testing::world::World;
 /// [`times`](Self::times). A call for which none is left fails with
 /// [`ErrorKind::BadArguments`](crate::ErrorKind), and [`Mock::verify`] reports it.
 ///
-/// The closures run on the node's side of the mock, as tasks of the runtime of the test: they should
-/// not block. A panic in one reaches the caller as [`ErrorKind::Panicked`](crate::ErrorKind).
+/// The closures run on the node's side of the mock, as tasks of the runtime of the test: they
+/// should not block. A panic in one reaches the caller as
+/// [`ErrorKind::Panicked`](crate::ErrorKind).
 #[must_use = "a builder does nothing until `serve` is called"]
 pub struct MockBuilder {
     id: String,
@@ -74,8 +75,8 @@ impl MockBuilder {
         })
     }
 
-    /// Answers calls of `F` as [`on`](Self::on) does, by a closure that may wait. It is dropped when
-    /// the call is.
+    /// Answers calls of `F` as [`on`](Self::on) does, by a closure that may wait. It is dropped
+    /// when the call is.
     pub fn on_async<F: RemoteUnary>(
         self,
         answer: impl AsyncAnswer<F::Arguments, Answer = Answer<F>>,
@@ -295,7 +296,7 @@ async fn pour<F: RemoteStream>(
     mut outbox: ItemWriter,
 ) {
     let mut steps = pin!(steps);
-    // ReceivedCall by the loop, or else it is waited for after the caller has heard that there is a
+    // Taken by the loop, or else it is waited for after the caller has heard that there is a
     // stream.
     let mut first = steps.next().now_or_never();
     if let Some(Some(step)) = &first {

@@ -2,8 +2,8 @@
 //! stand for what they call.
 //!
 //! Both are the gateway, the nodes and the client of production, in the process of the test and on
-//! loopback, so that a test sees what its program will see: the same encoding, the same errors. Each
-//! has a port and an identity of its own, so tests run in parallel, and leave nothing behind.
+//! loopback, so that a test sees what its program will see: the same encoding, the same errors.
+//! Each has a port and an identity of its own, so tests run in parallel, and leave nothing behind.
 //!
 //! | to test | take |
 //! |---|---|

@@ -240,8 +240,8 @@ impl World {
     }
 
     /// Ends the gateway: calls and streams under way fail with [`ErrorKind::ConnectionLost`], and
-    /// nodes and clients dial until there is [a new one](Self::start_gateway). The gateway has ended
-    /// when this returns. Later calls wait for a connection, once their client has noticed.
+    /// nodes and clients dial until there is [a new one](Self::start_gateway). The gateway has
+    /// ended when this returns. Later calls wait for a connection, once their client has noticed.
     ///
     /// Does nothing if it has ended already.
     ///

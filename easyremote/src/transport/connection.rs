@@ -70,7 +70,7 @@ pub(crate) enum ConnectionState {
 #[derive(Debug)]
 pub(crate) struct LiveConnection {
     pub(crate) connection: quinn::Connection,
-    pub(crate) credits: Arc<StreamWindows>,
+    pub(crate) windows: Arc<StreamWindows>,
     /// Longest message that both sides allow, in bytes.
     pub(crate) max_message: usize,
     /// For small calls, unless each is to have a stream of its own.
@@ -90,7 +90,7 @@ impl LiveConnection {
     /// be called on the I/O thread.
     pub(crate) fn new(
         connection: quinn::Connection,
-        credits: Arc<StreamWindows>,
+        windows: Arc<StreamWindows>,
         max_message: usize,
         muxes: Option<Arc<ReassemblyBudget>>,
         again: bool,
@@ -98,8 +98,8 @@ impl LiveConnection {
         let (_used, unused) = mpsc::channel(1);
         let follows = again.then(Instant::now);
         let mux = muxes
-            .map(|room| mux::client::open(connection.clone(), credits.clone(), max_message, room));
-        (Self { connection, credits, max_message, mux, follows, _used }, IdleSignal(unused))
+            .map(|room| mux::client::open(connection.clone(), windows.clone(), max_message, room));
+        (Self { connection, windows, max_message, mux, follows, _used }, IdleSignal(unused))
     }
 
     /// How much longer than this side others may take to come back, if all take at most `limit`:

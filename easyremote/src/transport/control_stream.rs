@@ -44,7 +44,7 @@ pub(crate) struct ControlStream {
     /// Whether an echo was missing at the last ping, and the peer has not pinged since.
     silent: bool,
     /// Of the other streams of the connection; news of them comes and goes here.
-    credits: Arc<StreamWindows>,
+    windows: Arc<StreamWindows>,
 }
 
 /// How long it is looked for an echo that has come already.
@@ -76,7 +76,7 @@ impl ControlStream {
             misses: Arc::default(),
             doubt: None,
             silent: false,
-            credits: StreamWindows::new(connection.clone()),
+            windows: StreamWindows::new(connection.clone()),
         }
     }
 
@@ -103,7 +103,7 @@ impl ControlStream {
 
     /// What the other streams of the connection are wrapped with.
     pub(crate) fn windows(&self) -> &Arc<StreamWindows> {
-        &self.credits
+        &self.windows
     }
 
     /// Queues a message; [`next`](Self::next) and [`flush`](Self::flush) write it.
@@ -172,7 +172,7 @@ impl ControlStream {
                     return Err(Error::new(ErrorKind::ConnectionLost, text));
                 }
                 // What is not fetched while the peer reads nothing is replaced by what is newer.
-                due = self.credits.due(), if self.out.is_empty() => {
+                due = self.windows.due(), if self.out.is_empty() => {
                     for (stream, limit) in due {
                         self.queue(&Control::Credit(Credit { stream, limit }))?;
                     }
@@ -219,7 +219,7 @@ impl ControlStream {
                     self.queue(&Control::Pong(number))?;
                     // What was missed may be on its way again.
                     if mem::take(&mut self.silent) {
-                        let_through(self.credits.connection());
+                        let_through(self.windows.connection());
                     }
                 }
                 Control::Pong(number) if number <= self.pings => {
@@ -230,7 +230,7 @@ impl ControlStream {
                     self.misses.store(0, Ordering::Relaxed);
                 }
                 Control::Credit(Credit { stream, limit }) if self.trusted => {
-                    self.credits.granted(stream, limit);
+                    self.windows.granted(stream, limit);
                 }
                 Control::Pong(_) => return Err(broken("an echo of nothing".into())),
                 Control::Unknown(tag) => trace!(tag, "a note that this version does not know"),
@@ -251,7 +251,7 @@ impl ControlStream {
         if self.silent {
             // What is under way may be lost, and fill the congestion window: this is to be found
             // out by a heartbeat, not by QUIC's next probe.
-            let_through(self.credits.connection());
+            let_through(self.windows.connection());
         }
         self.pings += 1;
         if let Some(note) = self.note.take() {

@@ -60,8 +60,8 @@ impl Dialled {
     /// What those get who open calls on it, and what tells when they have all ended. `again` says
     /// that there was a connection before it.
     pub(crate) fn live(&self, again: bool) -> (LiveConnection, IdleSignal) {
-        let (connection, credits) = (self.connection.clone(), self.control.windows().clone());
-        LiveConnection::new(connection, credits, self.max_message, self.muxes.clone(), again)
+        let (connection, windows) = (self.connection.clone(), self.control.windows().clone());
+        LiveConnection::new(connection, windows, self.max_message, self.muxes.clone(), again)
     }
 }
 

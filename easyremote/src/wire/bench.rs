@@ -37,10 +37,10 @@ impl Header {
     pub fn with_options() -> Self {
         let mut header = Self::of_gateway();
         header.0.timeout = Some(Duration::from_secs(30));
-        header.0.wish.tags = vec!["gpu".to_owned(), "eu".to_owned()];
-        header.0.wish.strategy = Some(Strategy::Fastest);
-        header.0.wish.sticky = Some(7);
-        header.0.wish.wait = true;
+        header.0.routing.tags = vec!["gpu".to_owned(), "eu".to_owned()];
+        header.0.routing.strategy = Some(Strategy::Fastest);
+        header.0.routing.sticky = Some(7);
+        header.0.routing.wait = true;
         header.0.metadata = vec![("trace".to_owned(), "00-4bf92f3577b34da6".to_owned())];
         header
     }

@@ -14,12 +14,12 @@ use crate::wire::limits::MAX_NAME;
 pub struct Caller {
     /// Whether it is a client or an admin, or a node whose function makes the call.
     pub role: Role,
-    /// A node's id; of a client `client-`, of an admin `admin-`, and a number that is random for each
-    /// process. A name to tell callers apart: what is proven are role and identity.
+    /// A node's id; of a client `client-`, of an admin `admin-`, and a number that is random for
+    /// each process. A name to tell callers apart: what is proven are role and identity.
     pub id: String,
-    /// Who it is: what its [token](crate::GatewayBuilder::token) is called, up to a `#`, or the name in
-    /// its [certificate](crate::GatewayBuilder::authority). Peers whose
-    /// token has no name of its own, and those of the gateway's own user, are `default`.
+    /// Who it is: what its [token](crate::GatewayBuilder::token) is called, up to a `#`, or the
+    /// name in its [certificate](crate::GatewayBuilder::authority). Peers whose token has no name
+    /// of its own, and those of the gateway's own user, are `default`.
     pub identity: String,
     /// The address that the gateway sees it at.
     pub address: SocketAddr,

@@ -12,7 +12,7 @@
 //! after its stream was reset. A gateway whose caller is gone says `Abandoned`: the node says
 //! `Released` when the place of that call is free. Both name the call by its QUIC stream.
 //!
-//! Both sides say `Credit` of streams that they read (`transport::credit`).
+//! Both sides say `Credit` of streams that they read (`transport::quic::windows`).
 //!
 //! A message is a tag byte, and its fields in bincode, in the order of the struct:
 //!
@@ -172,8 +172,8 @@ pub(crate) struct Credit {
 pub(crate) struct Hello {
     #[serde(with = "role")]
     pub(crate) role: Role,
-    /// Proof that the dialler holds one of the role's tokens: see `transport::credentials`. `None` if
-    /// it has shaken hands with a certificate instead.
+    /// Proof that the dialler holds one of the role's tokens: see `transport::credentials`. `None`
+    /// if it has shaken hands with a certificate instead.
     pub(crate) proof: Option<Proof>,
     /// The node's id; empty for others.
     #[serde(with = "fields::name")]

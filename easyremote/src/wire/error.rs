@@ -71,8 +71,8 @@ pub(crate) fn read_error(body: &[u8]) -> Result<Error, Malformed> {
     Ok(error)
 }
 
-/// A text, parts of which a peer may have written, without the characters that control a terminal. It
-/// may have several lines.
+/// A text, parts of which a peer may have written, without the characters that control a terminal.
+/// It may have several lines.
 fn printable(text: &str) -> Cow<'_, str> {
     let is_fine = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
     match text.chars().all(is_fine) {

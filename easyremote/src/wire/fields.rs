@@ -1,8 +1,8 @@
 //! The fields of control messages and traces: encoded by the codec, held to their limits.
 //!
 //! A message derives its encoding; a field that has a limit names one of the modules here in
-//! `#[serde(with = "..")]`. Encoding cuts a name or a text that is too long. Decoding refuses it: the
-//! length is compared with the limit, and with what has arrived, before memory is allocated.
+//! `#[serde(with = "..")]`. Encoding cuts a name or a text that is too long. Decoding refuses it:
+//! the length is compared with the limit, and with what has arrived, before memory is allocated.
 //!
 //! | module        | field                              | limit                                      |
 //! |---------------|------------------------------------|--------------------------------------------|
@@ -37,7 +37,8 @@ const MAX_DEPTH: u32 = 8;
 
 /// Appends `fields`.
 pub(crate) fn put<T: Serialize + 'static>(fields: &T, out: &mut Vec<u8>) {
-    // Encoding fails for types without a known length or with an error of their own; no field is one.
+    // Encoding fails for types without a known length or with an error of their own; no field is
+    // one.
     let encoded = Codec::Bincode.encode(fields, out);
     debug_assert!(encoded.is_ok(), "{encoded:?}");
 }

@@ -33,7 +33,8 @@ pub(crate) enum FrameKind {
     ItemError = 11,
     /// The stream is a multiplexed stream of many calls. Empty.
     Mux = 12,
-    /// The stream is the answer to a call on a multiplexed stream, and nothing else: the id of that call.
+    /// The stream is the answer to a call on a multiplexed stream, and nothing else: the id of that
+    /// call.
     Overflow = 13,
 }
 

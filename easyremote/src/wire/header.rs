@@ -40,7 +40,7 @@ pub(crate) struct CallHeader {
     pub(crate) fingerprint: u64,
     pub(crate) timeout: Option<Duration>,
     pub(crate) function: String,
-    pub(crate) wish: RoutingOptions,
+    pub(crate) routing: RoutingOptions,
     /// What the caller has to say to the function, beside its arguments.
     pub(crate) metadata: Vec<(String, String)>,
     /// Most items that the caller wants of a stream.
@@ -67,7 +67,7 @@ impl CallHeader {
             fingerprint: 0,
             timeout: None,
             function,
-            wish: RoutingOptions::default(),
+            routing: RoutingOptions::default(),
             metadata: Vec::new(),
             limit: None,
             traced: false,
@@ -134,8 +134,8 @@ impl CallHeader {
     }
 }
 
-/// Whole milliseconds, rounded up. Rounded down, the calls that a function makes would be late before
-/// the function itself is.
+/// Whole milliseconds, rounded up. Rounded down, the calls that a function makes would be late
+/// before the function itself is.
 fn milliseconds(left: Duration) -> u64 {
     u64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX - 1)
 }
@@ -158,7 +158,7 @@ mod tests {
             fingerprint: 0x0123_4567_89ab_cdef,
             timeout: Some(Duration::from_millis(1_500)),
             function: "Model.embed".into(),
-            wish: RoutingOptions {
+            routing: RoutingOptions {
                 on: Some("gpu-1".into()),
                 tags: vec!["gpu".into(), "eu".into()],
                 preferred: vec!["near".into()],
@@ -253,7 +253,7 @@ mod tests {
         assert!(!reads(&pairs(2, MAX_METADATA / 2 + 1)));
         let tags = |n: usize, length: usize| {
             let mut header = sample();
-            header.wish.tags = vec!["t".repeat(length); n];
+            header.routing.tags = vec!["t".repeat(length); n];
             header
         };
         assert!(reads(&tags(MAX_LIST, MAX_NAME)));

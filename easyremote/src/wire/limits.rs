@@ -12,8 +12,8 @@ pub(crate) const MAX_MAX_MESSAGE: usize = 1 << 30;
 /// at least one message.
 pub(crate) const MAX_UNFINISHED: u64 = 256 << 20;
 
-/// Most bytes of answers that a client has begun to receive, and as many of items. An answer or item
-/// of up to [`SMALL_MESSAGE`] bytes does not count: how many of these there are is limited.
+/// Most bytes of answers that a client has begun to receive, and as many of items. An answer or
+/// item of up to [`SMALL_MESSAGE`] bytes does not count: how many of these there are is limited.
 pub(crate) const MAX_UNFINISHED_ANSWERS: u64 = 256 << 20;
 
 /// Longest message that no budget of unfinished messages counts, in bytes.
@@ -25,15 +25,16 @@ pub(crate) const MAX_HEADER: usize = 16 << 10;
 /// Longest metadata inside a call header, keys and values together, in bytes: 8 KiB.
 pub(crate) const MAX_METADATA: usize = 8 << 10;
 
-/// Longest arguments, and longest answer, that share a multiplexed stream with those of other calls, in bytes:
-/// 16 KiB. What is longer has a stream of its own.
+/// Longest arguments, and longest answer, that share a multiplexed stream with those of other
+/// calls, in bytes: 16 KiB. What is longer has a stream of its own.
 pub(crate) const MAX_MUX_BODY: usize = 16 << 10;
 
-/// Bytes that may wait to be sent on a multiplexed stream; while there are more, calls get streams of their own.
+/// Bytes that may wait to be sent on a multiplexed stream; while there are more, calls get streams
+/// of their own.
 pub(crate) const MAX_MUX_BACKLOG: usize = 256 << 10;
 
-/// Most answers at a time that are too long for a multiplexed stream, at each end of a connection; further ones
-/// wait.
+/// Most answers at a time that are too long for a multiplexed stream, at each end of a connection;
+/// further ones wait.
 pub(crate) const MAX_OVERFLOWS: u32 = 256;
 
 /// Longest `Error` frame, in bytes. Texts are cut to fit.
@@ -58,8 +59,8 @@ pub(crate) const MAX_FUNCTIONS: usize = 1_024;
 /// Most tags of one node, most parameters of one function, and most tags that it needs.
 pub(crate) const MAX_LIST: usize = 64;
 
-/// Calls that one client can always have open at the gateway; see `transport::endpoint` for the
-/// seventh by which it may be more at times.
+/// Calls that one client can always have open at the gateway; see `transport::quic::endpoint` for
+/// the seventh by which it may be more at times.
 pub(crate) const MAX_CLIENT_STREAMS: u32 = 1_024;
 
 /// Most calls that a gateway has open at one node.
@@ -84,9 +85,9 @@ pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Bytes that a peer may send ahead of the reader on one stream, at first: 256 KiB.
 ///
-/// Times [`MAX_CLIENT_STREAMS`], the seventh more, and those that the window of a connection has room
-/// for in advance (`transport::credit`), and with [`GROWN_WINDOWS`], it is what one client can make a
-/// gateway hold in one direction: 421 MiB.
+/// Times [`MAX_CLIENT_STREAMS`], the seventh more, and those that the window of a connection has
+/// room for in advance (`transport::quic::windows`), and with [`GROWN_WINDOWS`], it is what one
+/// client can make a gateway hold in one direction: 421 MiB.
 pub(crate) const STREAM_WINDOW: u64 = 256 << 10;
 
 /// The same for a reader that is distant and fast: 4 MiB, which is 330 Mbit/s over 100 ms.
@@ -105,8 +106,8 @@ pub(crate) const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest time from the first byte of a call to its complete header, and longest wait for a stream
 /// that a peer's limits should allow.
 ///
-/// Three times [`IDLE_TIMEOUT`]: a lost packet delays either as long as the connection lives, and is
-/// no fault of the peer. Only a peer that breaks the rules meets this limit.
+/// Three times [`IDLE_TIMEOUT`]: a lost packet delays either as long as the connection lives, and
+/// is no fault of the peer. Only a peer that breaks the rules meets this limit.
 pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Pause between two heartbeats.

@@ -51,7 +51,8 @@ pub(crate) struct RoutingOptions {
     pub(crate) tags: Vec<String>,
     /// A node with all these tags is to run it, if one is free.
     pub(crate) preferred: Vec<String>,
-    /// Calls with the same value are to run on the same node, for as long as the nodes are the same.
+    /// Calls with the same value are to run on the same node, for as long as the nodes are the
+    /// same.
     pub(crate) sticky: Option<u64>,
     pub(crate) strategy: Option<Strategy>,
     /// If no node can run it now, wait for one.

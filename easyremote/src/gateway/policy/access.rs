@@ -8,8 +8,8 @@ use crate::wire::control::Role;
 use crate::wire::directory::{FUNCTIONS, NODES, RESERVED, STATS};
 
 /// Peers of a gateway, in [`GatewayBuilder::may_call`](crate::GatewayBuilder::may_call) and
-/// [`GatewayBuilder::may_offer`](crate::GatewayBuilder::may_offer): a [`Role`], an identity as text,
-/// or both.
+/// [`GatewayBuilder::may_offer`](crate::GatewayBuilder::may_offer): a [`Role`], an identity as
+/// text, or both.
 ///
 /// An identity that ends with `*` stands for all that begin like it, and `*` alone for all.
 ///
@@ -63,7 +63,8 @@ pub(crate) struct Access {
     offers: Rules,
 }
 
-/// Everything is allowed while there are none; what none allows is denied as soon as there are some.
+/// Everything is allowed while there are none; what none allows is denied as soon as there are
+/// some.
 #[derive(Clone, Debug, Default)]
 struct Rules(Vec<Rule>);
 

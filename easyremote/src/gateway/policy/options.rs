@@ -16,27 +16,26 @@ impl GatewayBuilder {
     /// [`ticket_of`](Gateway::ticket_of) that name. May be given several times: all of them are
     /// valid, side by side.
     ///
-    /// A role for which neither a token nor an [authority](Self::authority) is named has a token called
-    /// `default`; naming one takes its place. Tokens
-    /// are made from the gateway's key file and their names, so there is nothing to store: the same
-    /// name gives the same token after a restart, and a token ends with its name being left out, or
-    /// with [`revoke`](Gateway::revoke).
+    /// A role for which neither a token nor an [authority](Self::authority) is named has a token
+    /// called `default`; naming one takes its place. Tokens are made from the gateway's key file
+    /// and their names, so there is nothing to store: the same name gives the same token after a
+    /// restart, and a token ends with its name being left out, or with [`revoke`](Gateway::revoke).
     ///
     /// Functions see the name as the caller's [`identity`](crate::Caller::identity), up to a `#` if
     /// there is one: `ci#1` and `ci#2` are two tokens of the identity `ci`. So a token is replaced
     /// without anybody being shut out: add `ci#2`, hand out its ticket, revoke `ci#1`.
     ///
     /// `name` has 1 to 128 of `A-Z a-z 0-9 _ . : / - @ #`; [`serve`](Self::serve) refuses others.
-    /// Peers that find the gateway's key file by themselves, those of its own user on its own machine,
-    /// need no token, and have the identity `default`.
+    /// Peers that find the gateway's key file by themselves, those of its own user on its own
+    /// machine, need no token, and have the identity `default`.
     pub fn token(mut self, role: Role, name: impl Into<String>) -> Self {
         self.trust.tokens.push((role, name.into()));
         self
     }
 
     /// Shows the certificate in the PEM file `chain`, with those of its issuers behind it, to peers
-    /// that dial the gateway by name: those whose ticket has [no pin](Ticket::without_pin). `key` is
-    /// the PEM file of its private key. Both are read when the gateway starts, and again with
+    /// that dial the gateway by name: those whose ticket has [no pin](Ticket::without_pin). `key`
+    /// is the PEM file of its private key. Both are read when the gateway starts, and again with
     /// [`reload_certificates`](Gateway::reload_certificates).
     ///
     /// Peers with a pin are shown the gateway's own key, as ever.
@@ -45,16 +44,16 @@ impl GatewayBuilder {
         self
     }
 
-    /// Lets in as `role`, in place of a token, who shows a certificate from one of the authorities in
-    /// the PEM file. May be given several times. Each role has authorities of its own: whoever is to
-    /// be a client has a certificate from another one than a node.
+    /// Lets in as `role`, in place of a token, who shows a certificate from one of the authorities
+    /// in the PEM file. May be given several times. Each role has authorities of its own: whoever
+    /// is to be a client has a certificate from another one than a node.
     ///
     /// Functions see the name in the certificate as the caller's
-    /// [`identity`](crate::Caller::identity): the first DNS name of its subject alternative names, or
-    /// the first URI if there is none, of the characters of a [token's](Self::token) name without
-    /// `#`, and not `default`. Certificates are for client authentication and not out of date. They end
-    /// with their date, with [`revoke`](Gateway::revoke), or with their authority being taken out of
-    /// the file, which is read when the gateway starts and with
+    /// [`identity`](crate::Caller::identity): the first DNS name of its subject alternative names,
+    /// or the first URI if there is none, of the characters of a [token's](Self::token) name
+    /// without `#`, and not `default`. Certificates are for client authentication and not out of
+    /// date. They end with their date, with [`revoke`](Gateway::revoke), or with their authority
+    /// being taken out of the file, which is read when the gateway starts and with
     /// [`reload_certificates`](Gateway::reload_certificates).
     ///
     /// Peers show theirs with [`ClientBuilder::certificate`](crate::ClientBuilder::certificate) and
@@ -64,15 +63,15 @@ impl GatewayBuilder {
         self
     }
 
-    /// Lets `peers` call these functions, clients as well as the functions of nodes. While no rule is
-    /// given, everyone may call everything; with the first one, what no rule allows is denied:
-    /// such calls fail with [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied), and
-    /// the lists that a caller gets of functions and nodes hold only what it may call.
+    /// Lets `peers` call these functions, clients as well as the functions of nodes. While no rule
+    /// is given, everyone may call everything; with the first one, what no rule allows is denied:
+    /// such calls fail with [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied),
+    /// and the lists that a caller gets of functions and nodes hold only what it may call.
     ///
     /// A name that ends with `*` stands for all that begin like it, such as `Model.*`; others are
-    /// exact. [Admins](Role::Admin) may call everything. The gateway's own lists are for everyone; its
-    /// statistics, `easyremote.stats`, are for admins and for those to whom a rule allows them by
-    /// name.
+    /// exact. [Admins](Role::Admin) may call everything. The gateway's own lists are for everyone;
+    /// its statistics, `easyremote.stats`, are for admins and for those to whom a rule allows them
+    /// by name.
     ///
     /// ```
     /// use easyremote::{Gateway, Role};
@@ -96,15 +95,15 @@ impl GatewayBuilder {
     /// Lets the nodes among `peers` offer these functions; names as for
     /// [`may_call`](Self::may_call). With the first such rule, a node that offers anything that no
     /// rule allows it is refused, with
-    /// [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied), and all that are allowed a
-    /// function share its calls.
+    /// [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied), and all that are
+    /// allowed a function share its calls.
     ///
-    /// While no such rule is given, a function belongs to the [identity](crate::Caller::identity) that
-    /// was the first to offer it, for as long as the gateway runs: any number of nodes of that
-    /// identity share its calls, and nodes of another are refused. Once an identity's last token, or its
-    /// certificate, is [revoked](Gateway::revoke), others may have its functions. So nodes that share
-    /// functions need tokens of one identity, or, if each has a certificate with a name of its own,
-    /// a rule: `may_offer((Role::Node, "gpu-*"), ["Model.*"])`.
+    /// While no such rule is given, a function belongs to the [identity](crate::Caller::identity)
+    /// that was the first to offer it, for as long as the gateway runs: any number of nodes of that
+    /// identity share its calls, and nodes of another are refused. Once an identity's last token,
+    /// or its certificate, is [revoked](Gateway::revoke), others may have its functions. So nodes
+    /// that share functions need tokens of one identity, or, if each has a certificate with a name
+    /// of its own, a rule: `may_offer((Role::Node, "gpu-*"), ["Model.*"])`.
     pub fn may_offer<F: Into<String>>(
         mut self,
         peers: impl Into<Peers>,
@@ -117,8 +116,8 @@ impl GatewayBuilder {
 
 impl Gateway {
     /// A ticket that lets its holder be `role` here, with the token of that role that was added
-    /// last: `default` unless tokens are [named](GatewayBuilder::token). If all of the role's tokens
-    /// have been [revoked](Self::revoke), the ticket is of no use.
+    /// last: `default` unless tokens are [named](GatewayBuilder::token). If all of the role's
+    /// tokens have been [revoked](Self::revoke), the ticket is of no use.
     ///
     /// It names the address that the gateway listens on. Where peers reach it by another name,
     /// such as that of a public host, give it that with [`Ticket::at`].
@@ -142,9 +141,9 @@ impl Gateway {
         self.shared.tokens.names(role)
     }
 
-    /// Lets in who holds the token called `name` as `role`, beside those that are valid already, and
-    /// gives its ticket. See [`GatewayBuilder::token`] for names. It is valid until it is revoked or
-    /// the gateway ends.
+    /// Lets in who holds the token called `name` as `role`, beside those that are valid already,
+    /// and gives its ticket. See [`GatewayBuilder::token`] for names. It is valid until it is
+    /// revoked or the gateway ends.
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) if `name` is no name, or that of a token
@@ -155,11 +154,11 @@ impl Gateway {
         Ok(self.make_ticket(role, name))
     }
 
-    /// Lets nobody in any more with the token called `name` as `role`, and ends the sessions of those
-    /// who came with it, at once: their calls end, nodes among them get none, and all of it fails
-    /// with [`ErrorKind::Unauthenticated`](crate::ErrorKind::Unauthenticated) there. Says whether
-    /// there was such a token. If the role has an [authority](GatewayBuilder::authority), the same
-    /// holds for those whose certificate has this name.
+    /// Lets nobody in any more with the token called `name` as `role`, and ends the sessions of
+    /// those who came with it, at once: their calls end, nodes among them get none, and all of it
+    /// fails with [`ErrorKind::Unauthenticated`](crate::ErrorKind::Unauthenticated) there. Says
+    /// whether there was such a token. If the role has an [authority](GatewayBuilder::authority),
+    /// the same holds for those whose certificate has this name.
     ///
     /// It stays revoked for as long as the gateway runs. Leave its name out when you start the
     /// next one.
@@ -178,9 +177,9 @@ impl Gateway {
         there
     }
 
-    /// Reads the files of [`GatewayBuilder::certificate`] and [`GatewayBuilder::authority`] again, as
-    /// after a renewal. It counts for peers that come later; connections that are open stay. Without
-    /// such files it does nothing.
+    /// Reads the files of [`GatewayBuilder::certificate`] and [`GatewayBuilder::authority`] again,
+    /// as after a renewal. It counts for peers that come later; connections that are open stay.
+    /// Without such files it does nothing.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if a file cannot be used; the text

@@ -88,8 +88,8 @@ impl CallerSession {
         Err(Error::new(ErrorKind::Overloaded, text).with_retry_after(RETRY_AFTER))
     }
 
-    /// The frames that answer a call of one of the gateway's own functions, with the memory that they
-    /// take. `None` if the call is for a node.
+    /// The frames that answer a call of one of the gateway's own functions, with the memory that
+    /// they take. `None` if the call is for a node.
     pub(super) fn own_answer(
         &self,
         header: &CallHeader,
@@ -125,9 +125,9 @@ impl CallerSession {
 
     /// Notes that the caller has given up a call with this deadline before anything came back.
     ///
-    /// A caller that gives a call up at its deadline does what it has said. Its clock started before
-    /// the header was sent, and both sides round: what comes shortly before the deadline here is that
-    /// too.
+    /// A caller that gives a call up at its deadline does what it has said. Its clock started
+    /// before the header was sent, and both sides round: what comes shortly before the deadline
+    /// here is that too.
     pub(super) fn note_given_up(&self, deadline: Option<Instant>) {
         /// A call that would have ended so soon by itself costs as little as one that is answered.
         const TOLERANCE: Duration = Duration::from_millis(100);

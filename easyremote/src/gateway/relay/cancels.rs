@@ -43,8 +43,8 @@ impl CancelRateLimiter {
         }
     }
 
-    /// Waits until the peer may begin another call; `throttled` is called if that takes time. Cancel
-    /// safe.
+    /// Waits until the peer may begin another call; `throttled` is called if that takes time.
+    /// Cancel safe.
     pub(super) async fn wait(&self, throttled: impl FnOnce()) {
         let mut tokens = self.add(0.0);
         if tokens >= 1.0 {

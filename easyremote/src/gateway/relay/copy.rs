@@ -140,8 +140,8 @@ pub(super) async fn upload(
     std::future::pending().await
 }
 
-/// Copies bytes from `from` to `to` until one of them is done, or `from` makes no progress for `limit`
-/// in the middle of something; calls `begun` once something passes that is not an error.
+/// Copies bytes from `from` to `to` until one of them is done, or `from` makes no progress for
+/// `limit` in the middle of something; calls `begun` once something passes that is not an error.
 pub(super) async fn copy(
     from: &mut RecvHalf,
     to: &mut SendHalf,

@@ -1,7 +1,8 @@
 //! Bringing a call to a node: find one, send the call, and after a loss try the next.
 //!
-//! There is one such path, whichever stream carries the call. A node that turns out to be lost before
-//! it has the whole call cannot have started it, so another one gets it: see `call::executed`.
+//! There is one such path, whichever stream carries the call. A node that turns out to be lost
+//! before it has the whole call cannot have started it, so another one gets it: see
+//! `call::executed`.
 
 use std::sync::Arc;
 
@@ -49,8 +50,8 @@ impl Dispatcher {
     }
 }
 
-/// Most nodes that are tried. One that is lost without anybody having noticed is rare, so several in a
-/// row are no accident.
+/// Most nodes that are tried. One that is lost without anybody having noticed is rare, so several
+/// in a row are no accident.
 const MAX_ATTEMPTS: usize = 3;
 
 impl Dispatch {
@@ -66,8 +67,8 @@ impl Dispatch {
         Some(self.told(acquired, dispatcher))
     }
 
-    /// Acquires a permit, and waits for one until the call's deadline. `caller` is the number of the
-    /// connection that the call came over.
+    /// Acquires a permit, and waits for one until the call's deadline. `caller` is the number of
+    /// the connection that the call came over.
     ///
     /// # Errors
     /// Why no node gets the call.
@@ -120,8 +121,8 @@ impl Dispatch {
         }
     }
 
-    /// Notes that the node of `permit` was lost before it had the whole call. Returns whether another
-    /// node may be tried.
+    /// Notes that the node of `permit` was lost before it had the whole call. Returns whether
+    /// another node may be tried.
     pub(super) fn lost(&mut self, permit: &NodePermit) -> bool {
         permit.node().give_up();
         self.losses += 1;

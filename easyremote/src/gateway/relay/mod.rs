@@ -1,8 +1,8 @@
 //! The relay: calls on their way from their callers to nodes, and what comes back.
 //!
-//! [`mux`] and [`streams`] read calls; [`Dispatch`] finds a node for each and decides whether another
-//! one may have it after a loss, whichever stream carries the call. A place at a node is free again
-//! when the node says so: see [`node_link`].
+//! [`mux`] and [`streams`] read calls; [`Dispatch`] finds a node for each and decides whether
+//! another one may have it after a loss, whichever stream carries the call. A place at a node is
+//! free again when the node says so: see [`node_link`].
 //!
 //! [`Dispatch`]: call::Dispatch
 

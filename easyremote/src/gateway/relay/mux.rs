@@ -8,7 +8,8 @@
 //!                      +----- the stream ------> with a task: waits, opens a stream, forwards
 //! ```
 //!
-//! A call has no task here as long as a node has room for it and a multiplexed stream that takes it.
+//! A call has no task here as long as a node has room for it and a multiplexed stream that takes
+//! it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

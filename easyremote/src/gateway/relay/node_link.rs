@@ -1,11 +1,11 @@
 //! The way to a node: its connection, the small calls that are there, and the permits of calls that
 //! nobody waits for any more.
 //!
-//! A permit stands for a place at the node, so it must not be free before the place is. Where a call
-//! has been answered, the place is free: a node answers no earlier. Where its caller has left, the
-//! function may run on: then the permit is kept until the node says that the place is free. It does
-//! that on the multiplexed stream with a message without frames, and for a call on a stream of its
-//! own with `Released`, for which the gateway asks with `Abandoned`.
+//! A permit stands for a place at the node, so it must not be free before the place is. Where a
+//! call has been answered, the place is free: a node answers no earlier. Where its caller has left,
+//! the function may run on: then the permit is kept until the node says that the place is free. It
+//! does that on the multiplexed stream with a message without frames, and for a call on a stream of
+//! its own with `Released`, for which the gateway asks with `Abandoned`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

@@ -104,8 +104,8 @@ async fn drive(
     }
 }
 
-/// Forwards a response on a stream of its own. The task outlives the multiplexed stream, and tells the
-/// caller if the node is lost.
+/// Forwards a response on a stream of its own. The task outlives the multiplexed stream, and tells
+/// the caller if the node is lost.
 fn receive_overflow(calls: &Arc<NodeMux>, mut recv: RecvHalf) {
     let calls = calls.clone();
     tokio::spawn(async move {

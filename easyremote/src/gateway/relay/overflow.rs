@@ -1,5 +1,5 @@
-//! Responses that a node sends on streams of their own, to calls whose callers wait on a multiplexed
-//! stream.
+//! Responses that a node sends on streams of their own, to calls whose callers wait on a
+//! multiplexed stream.
 
 use std::sync::Arc;
 
@@ -139,8 +139,8 @@ impl PartialResponse {
     }
 }
 
-/// Opens the stream for a long response and sends `frames` on it; the call is over on the multiplexed
-/// stream then. `None` if the caller has left, or has given the call up.
+/// Opens the stream for a long response and sends `frames` on it; the call is over on the
+/// multiplexed stream then. `None` if the caller has left, or has given the call up.
 pub(super) async fn open_overflow(mux: &CallerMux, id: MuxId, frames: &[u8]) -> Option<SendHalf> {
     let mut send = overflow::open(&mux.caller.connection, &mux.caller.windows).await.ok()?;
     if !mux.finish(id) {

@@ -37,8 +37,8 @@ struct CallerLeg {
     recv: RecvHalf,
 }
 
-/// Serves a stream that `caller` has opened, if it is one call. A multiplexed stream is returned: it
-/// lives long, and does not need as much memory.
+/// Serves a stream that `caller` has opened, if it is one call. A multiplexed stream is returned:
+/// it lives long, and does not need as much memory.
 pub(in crate::gateway) async fn serve(
     (send, recv): (SendHalf, RecvHalf),
     caller: Arc<CallerSession>,
@@ -100,8 +100,8 @@ async fn serve_call(
     Ok(())
 }
 
-/// Finds a node for a call and sends it `rest`, what is here of the call. `None` if the caller has left
-/// before.
+/// Finds a node for a call and sends it `rest`, what is here of the call. `None` if the caller has
+/// left before.
 ///
 /// # Errors
 /// Why no node has it.
@@ -145,8 +145,8 @@ async fn read_header(
     }
 }
 
-/// Relays both directions until the call is over. Returns whether its caller has waited for something
-/// to come back.
+/// Relays both directions until the call is over. Returns whether its caller has waited for
+/// something to come back.
 async fn relay(client: &mut CallerLeg, node: &mut NodeLeg, caller: &CallerSession) -> bool {
     let state = &caller.state;
     let mut answer = FrameScanner::answer(state.max_message);

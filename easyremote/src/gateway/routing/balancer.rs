@@ -74,13 +74,13 @@ impl<'a, H> LoadBalancer<'a, H> {
 
     /// Chooses a node that has room for the call, and counts the call there. `None` if no node has.
     pub(crate) fn acquire(&mut self) -> Option<Chosen<H>> {
-        if let Some(id) = &self.header.wish.on {
+        if let Some(id) = &self.header.routing.on {
             let route = self.table.route_to(id, self.header)?;
             return self.count(&route).then_some(Chosen { route, is_probe: false });
         }
         let function = self.table.function(&self.header.function)?;
         let able = function.able(self.header)?;
-        let preferred = &self.header.wish.preferred;
+        let preferred = &self.header.routing.preferred;
         let mut chosen = None;
         if !preferred.is_empty() {
             chosen = self.among(function, able, preferred, Quality::Sound);
@@ -101,7 +101,7 @@ impl<'a, H> LoadBalancer<'a, H> {
     /// the node is avoided and another one can run the call.
     pub(crate) fn acquire_at(&mut self, route: &Route<H>) -> Option<Chosen<H>> {
         let function = self.table.function(&self.header.function)?;
-        if self.header.wish.on.is_none() && has_ejected(function) {
+        if self.header.routing.on.is_none() && has_ejected(function) {
             let able = function.able(self.header)?;
             if self.is_good(function, route, Quality::NotAvoided) {
                 return self.take(function, route, Quality::NotAvoided);
@@ -114,7 +114,7 @@ impl<'a, H> LoadBalancer<'a, H> {
 
     /// Returns whether a node can run the call, now or later.
     pub(crate) fn is_routable(&self) -> bool {
-        if let Some(id) = &self.header.wish.on {
+        if let Some(id) = &self.header.routing.on {
             let route = self.table.route_to(id, self.header);
             return route.is_some_and(|route| !route.node.is_leaving());
         }
@@ -137,10 +137,10 @@ impl<'a, H> LoadBalancer<'a, H> {
         tags: &[String],
         quality: Quality,
     ) -> Option<Chosen<H>> {
-        let required = &self.header.wish.tags;
+        let required = &self.header.routing.tags;
         let sets = self.table.tag_sets(required.iter().chain(tags))?;
-        let strategy = self.header.wish.strategy.unwrap_or_default();
-        if let Some(key) = self.header.wish.sticky {
+        let strategy = self.header.routing.strategy.unwrap_or_default();
+        if let Some(key) = self.header.routing.sticky {
             return self.owner(function, &able.in_all(&sets), quality, key);
         }
         if strategy == Strategy::RoundRobin {
@@ -296,7 +296,7 @@ impl<'a, H> LoadBalancer<'a, H> {
 
     /// Returns the nodes that can run the call, now or later, and have `tags`.
     fn members<'b>(&self, able: &'b AbleRoutes<H>, tags: &[String]) -> Option<AbleSubset<'b, H>> {
-        let required = &self.header.wish.tags;
+        let required = &self.header.routing.tags;
         Some(able.in_all(&self.table.tag_sets(required.iter().chain(tags))?))
     }
 

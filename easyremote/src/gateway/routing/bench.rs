@@ -66,12 +66,12 @@ impl Pool {
         let n = self.keys as usize % self.registrations.len();
         match wanted {
             Wanted::Any => {}
-            Wanted::TagOfOne => header.wish.tags.push(format!("tag-{n}")),
-            Wanted::PreferredTagOfOne => header.wish.preferred.push(format!("tag-{n}")),
+            Wanted::TagOfOne => header.routing.tags.push(format!("tag-{n}")),
+            Wanted::PreferredTagOfOne => header.routing.preferred.push(format!("tag-{n}")),
             Wanted::Sticky => {
-                header.wish.sticky = Some(self.keys.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                header.routing.sticky = Some(self.keys.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             }
-            Wanted::Node => header.wish.on = Some(format!("node-{n}")),
+            Wanted::Node => header.routing.on = Some(format!("node-{n}")),
         }
         matches!(self.router.try_acquire(&header), Some(Ok(_)))
     }

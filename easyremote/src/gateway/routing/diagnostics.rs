@@ -127,8 +127,8 @@ fn lacking_tags<H>(header: &CallHeader, routes: &[Route<H>]) -> Option<Error> {
 }
 
 fn requirements(header: &CallHeader) -> String {
-    let on = header.wish.on.iter().map(|id| format!("node `{id}`"));
-    let tags = header.wish.tags.iter().map(|tag| format!("tag `{tag}`"));
+    let on = header.routing.on.iter().map(|id| format!("node `{id}`"));
+    let tags = header.routing.tags.iter().map(|tag| format!("tag `{tag}`"));
     on.chain(tags).collect::<Vec<_>>().join(", ")
 }
 

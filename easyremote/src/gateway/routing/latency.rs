@@ -7,10 +7,10 @@ use std::time::Duration;
 /// tower).
 ///
 /// A slower answer counts at once; a faster one moves the average over [`MEMORY`](Self::MEMORY), so
-/// that a node which has become slow is avoided from its first slow answer on. A failure says nothing of
-/// how fast the node is, however fast it came: it changes no average, and a node of which nothing else
-/// is known is no unknown one for a moment, because one that fails at once would otherwise attract
-/// every call. Nodes that keep failing are the matter of the outlier detection.
+/// that a node which has become slow is avoided from its first slow answer on. A failure says
+/// nothing of how fast the node is, however fast it came: it changes no average, and a node of
+/// which nothing else is known is no unknown one for a moment, because one that fails at once would
+/// otherwise attract every call. Nodes that keep failing are the matter of the outlier detection.
 ///
 /// Lock-free: any number of threads record at a time.
 ///
@@ -104,8 +104,8 @@ impl Recorded {
         u64::from(micros) << 32 | u64::from(self.at_ms)
     }
 
-    /// Reads a word; `None` if nothing is known. Failures alone are forgotten after a while: they say
-    /// nothing of how fast the node is when it works.
+    /// Reads a word; `None` if nothing is known. Failures alone are forgotten after a while: they
+    /// say nothing of how fast the node is when it works.
     fn unpack(word: u64, now: Duration) -> Option<Self> {
         let high = (word >> 32) as u32;
         let micros = f64::from(f32::from_bits(high & !(1 << 31)));

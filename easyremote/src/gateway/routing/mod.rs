@@ -16,9 +16,9 @@
 //! | `queue`       | the calls that wait                                                    |
 //! | `diagnostics` | why a call cannot run                                                  |
 //!
-//! A call goes: [`Router::try_acquire`] reads the table and asks the balancer, which counts the call
-//! at a node; the [`CallPermit`] records the outcome and frees the slot. Where no node has room, the
-//! call joins a queue in [`Router::acquire`], and the next permit that is freed wakes it.
+//! A call goes: [`Router::try_acquire`] reads the table and asks the balancer, which counts the
+//! call at a node; the [`CallPermit`] records the outcome and frees the slot. Where no node has
+//! room, the call joins a queue in [`Router::acquire`], and the next permit that is freed wakes it.
 
 mod balancer;
 #[cfg(feature = "__bench")]

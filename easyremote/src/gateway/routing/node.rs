@@ -189,7 +189,8 @@ impl<H> RoutedNode<H> {
 
     /// Returns whether it has the tags that the call requires, and is the node that it names.
     pub(crate) fn fits(&self, header: &CallHeader) -> bool {
-        header.wish.on.as_ref().is_none_or(|id| *id == self.id) && self.has_tags(&header.wish.tags)
+        header.routing.on.as_ref().is_none_or(|id| *id == self.id)
+            && self.has_tags(&header.routing.tags)
     }
 
     pub(crate) fn has_tags(&self, tags: &[String]) -> bool {
@@ -346,7 +347,8 @@ impl<H: NodeHandle> RoutedNode<H> {
     ///
     /// The same process may: it has lost this session. Another process may when it registers for
     /// the first time, as after a restart. Otherwise two processes with one id would push each
-    /// other out for ever. Another identity never may: it would take over what others ask for by id.
+    /// other out for ever. Another identity never may: it would take over what others ask for by
+    /// id.
     pub(crate) fn yields_to(&self, newer: &Self) -> bool {
         self.handle.is_closed()
             || (self.identity == newer.identity && (self.boot == newer.boot || newer.epoch == 0))

@@ -159,8 +159,9 @@ impl OutlierOptions {
 /// Longest time that an option can ask for: a day, so that no sum overflows.
 const LONGEST_EJECTION: Duration = Duration::from_secs(24 * 3_600);
 
-/// How unlikely it must be that a node fails so often by accident: by Chernoff's bound, one in e^14,
-/// which is about a million. Every failed call is a test, so a lower bound would be met by accident.
+/// How unlikely it must be that a node fails so often by accident: by Chernoff's bound, one in
+/// e^14, which is about a million. Every failed call is a test, so a lower bound would be met by
+/// accident.
 const EVIDENCE: f64 = 14.0;
 
 /// Returns the failure rate of a sound node, going by the other nodes; `None` if they had no calls.

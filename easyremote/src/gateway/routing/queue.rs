@@ -124,8 +124,8 @@ impl<P> WaitQueue<P> {
     /// Adds a call at the end of its caller's line.
     ///
     /// If [`MAX_WAITING`] calls wait already, returns the one that must go: the last one of the
-    /// longest line, or the new one if its caller has no fewer. So a caller with many calls does not
-    /// keep out one with few.
+    /// longest line, or the new one if its caller has no fewer. So a caller with many calls does
+    /// not keep out one with few.
     fn push(&mut self, call: WaitingCall<P>) -> Option<WaitingCall<P>> {
         let mut refused = None;
         if self.n_calls >= MAX_WAITING {

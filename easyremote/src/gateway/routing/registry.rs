@@ -92,8 +92,8 @@ impl<H: NodeHandle> NodeRegistry<H> {
         node.close();
     }
 
-    /// Replaces the tags of a node. It keeps the calls that it runs, also those that it would not be
-    /// given any more.
+    /// Replaces the tags of a node. It keeps the calls that it runs, also those that it would not
+    /// be given any more.
     pub(crate) fn retag(&mut self, node: &Arc<RoutedNode<H>>, tags: Vec<String>) {
         if self.is_current(node) {
             self.forget(node);
@@ -202,8 +202,8 @@ impl<H: NodeHandle> NodeRegistry<H> {
     }
 
     /// Checks whether a node may offer its functions. Where no rules say so, a function belongs to
-    /// the identity that was the first to offer it: no other can take its calls, while any number of
-    /// nodes of that identity share them.
+    /// the identity that was the first to offer it: no other can take its calls, while any number
+    /// of nodes of that identity share them.
     fn check_owner(&self, node: &RoutedNode<H>) -> Result<(), Error> {
         if self.access.has_offers() {
             return Ok(());

@@ -49,7 +49,8 @@ pub(crate) use crate::gateway::routing::router::registration::Registration;
 /// All four accesses of steps 1 and 2 are `SeqCst`, so they have one order in which all threads see
 /// them. If the permit's read comes before the call's count, then so does the freed slot, and the
 /// call's second look finds it. Otherwise the permit reads at least 1 and takes the lock to
-/// dispatch: after the call has joined the queue, because the call holds the lock from its count on.
+/// dispatch: after the call has joined the queue, because the call holds the lock from its count
+/// on.
 ///
 /// Registering and retagging race with a waiting call in the same way, but both hold the lock: the
 /// call either looks at the new table, or is in the queue before the new table is dispatched from.
@@ -166,7 +167,7 @@ impl<H: NodeHandle> Router<H> {
             return None;
         }
         let error = state.registry.explain(header);
-        let waits = header.wish.wait || !header.wish.patience.is_zero();
+        let waits = header.routing.wait || !header.routing.patience.is_zero();
         (!waits || !can_pass(error.kind())).then_some(Err(error))
     }
 

@@ -31,9 +31,9 @@ pub(super) enum Interrupt {
 impl CallGuards {
     /// Waits for an item of the function, unless the call ends first.
     ///
-    /// What comes after the deadline is too late, also if the timer has not fired yet: a function that
-    /// passes on that a nested call was late, which has the same deadline, would otherwise win against
-    /// it now and then.
+    /// What comes after the deadline is too late, also if the timer has not fired yet: a function
+    /// that passes on that a nested call was late, which has the same deadline, would otherwise win
+    /// against it now and then.
     pub(super) async fn in_time<F: Future>(&mut self, future: F) -> Result<F::Output, Interrupt> {
         let output = self.select(future).await?;
         match has_passed(self.deadline) {

@@ -123,8 +123,8 @@ impl NodeCalls {
         (table.len(), table.contains(key))
     }
 
-    /// Runs a call as soon as it has its permits, which as a rule is at once. What the task pool runs
-    /// begins with the next [`dispatch`](Self::dispatch).
+    /// Runs a call as soon as it has its permits, which as a rule is at once. What the task pool
+    /// runs begins with the next [`dispatch`](Self::dispatch).
     pub(super) fn execute(self: &Arc<Self>, call: RunningCall, job: Job) {
         self.node().counters.in_flight.fetch_add(1, Ordering::Relaxed);
         let key = job.key;
@@ -303,8 +303,8 @@ impl NodeCalls {
         if let Some(failure) = call.failure.take() {
             return Err(failure.with_node(&*node.id));
         }
-        // Also if the timer has not fired yet: a function that passes on that a nested call was late,
-        // which has the same deadline, would otherwise win against it now and then.
+        // Also if the timer has not fired yet: a function that passes on that a nested call was
+        // late, which has the same deadline, would otherwise win against it now and then.
         if has_passed(call.deadline) {
             return Err(node.late(name, evidence));
         }

@@ -26,8 +26,8 @@ pub(in crate::node) struct DedupCache(Mutex<Generations>);
 /// Ids in two lots: the older one is forgotten as a whole when the younger one, which takes its
 /// place, is old or full. So there is no time to keep for each.
 ///
-/// Ids are random, but a hostile gateway could choose them. The standard library's hash has a random
-/// key, so that it cannot make them all fall on one place of a table.
+/// Ids are random, but a hostile gateway could choose them. The standard library's hash has a
+/// random key, so that it cannot make them all fall on one place of a table.
 #[derive(Debug, Default)]
 struct Generations {
     young: HashSet<u128>,

@@ -204,14 +204,14 @@ impl CallTable {
         self.reading.entry(stream).or_insert(false);
     }
 
-    /// Notes that a call has been read from its stream, or never will be. Returns whether the gateway
-    /// still wants it.
+    /// Notes that a call has been read from its stream, or never will be. Returns whether the
+    /// gateway still wants it.
     pub(super) fn end_reading(&mut self, stream: u64) -> bool {
         self.reading.remove(&stream) != Some(true)
     }
 
-    /// Notes that the gateway has abandoned the call on a stream, and wants to know when its place is
-    /// free. Returns whether it may not be free yet.
+    /// Notes that the gateway has abandoned the call on a stream, and wants to know when its place
+    /// is free. Returns whether it may not be free yet.
     pub(super) fn abandon_stream(&mut self, stream: u64) -> bool {
         let key = CallKey::Stream(stream);
         if let Some(call) = self.calls.get_mut(&key) {

@@ -115,8 +115,8 @@ impl NodeCalls {
         }
     }
 
-    /// Makes sure that somebody looks for the next job, if there is one: somebody else with `another`,
-    /// unless as many as there are jobs are about to do so. Gives whether there is one.
+    /// Makes sure that somebody looks for the next job, if there is one: somebody else with
+    /// `another`, unless as many as there are jobs are about to do so. Gives whether there is one.
     pub(super) fn call_worker(self: &Arc<Self>, another: bool) -> bool {
         let mut state = self.pool.state.lock();
         if state.jobs.is_empty() {

@@ -17,8 +17,8 @@ pub(super) enum Died {
 }
 
 impl Died {
-    /// The error of a call of `function` at the node called `node`, where `evidence` says whether it
-    /// has started.
+    /// The error of a call of `function` at the node called `node`, where `evidence` says whether
+    /// it has started.
     pub(super) fn into_error(self, function: &str, node: &str, evidence: Evidence) -> Error {
         let error = match self {
             Self::Panicked(panic) => panicked(function, &*panic),

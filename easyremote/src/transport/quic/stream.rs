@@ -75,9 +75,9 @@ impl From<quinn::ReadError> for Broken {
 /// Wraps both halves of a stream that has carried nothing yet, each within its window.
 pub(crate) fn halves(
     (send, recv): (quinn::SendStream, quinn::RecvStream),
-    credits: &Arc<StreamWindows>,
+    windows: &Arc<StreamWindows>,
 ) -> (SendHalf, RecvHalf) {
-    (SendHalf::within(send, credits), RecvHalf::within(recv, credits))
+    (SendHalf::within(send, windows), RecvHalf::within(recv, windows))
 }
 
 /// The sending half.
@@ -89,26 +89,26 @@ pub(crate) struct SendHalf {
     inner: quinn::SendStream,
     ended: bool,
     /// None for control streams and multiplexed ones.
-    credit: Option<SendWindow>,
+    window: Option<SendWindow>,
 }
 
 impl SendHalf {
     /// A half that is held back by nothing but QUIC's own window: that of a control stream or a
     /// mux.
     pub(crate) fn new(inner: quinn::SendStream) -> Self {
-        Self { inner, ended: false, credit: None }
+        Self { inner, ended: false, window: None }
     }
 
     /// A half that has carried nothing yet, and is held back by what the peer's reader allows.
-    pub(crate) fn within(inner: quinn::SendStream, credits: &Arc<StreamWindows>) -> Self {
-        let credit = SendWindow::new(credits, inner.id());
-        Self { inner, ended: false, credit: Some(credit) }
+    pub(crate) fn within(inner: quinn::SendStream, windows: &Arc<StreamWindows>) -> Self {
+        let window = SendWindow::new(windows, inner.id());
+        Self { inner, ended: false, window: Some(window) }
     }
 
     /// Turns the half into one from [`new`](Self::new): its stream has turned out to be a
     /// multiplexed stream.
     pub(crate) fn lift(&mut self) {
-        self.credit = None;
+        self.window = None;
     }
 
     /// QUIC's id of the stream.
@@ -155,14 +155,14 @@ impl SendHalf {
 
     /// Waits until the peer wants more; gives how much of `wanted`, at least a byte of one.
     async fn room(&mut self, wanted: usize) -> Result<usize, Broken> {
-        let Some(credit) = &mut self.credit else { return Ok(wanted) };
+        let Some(window) = &mut self.window else { return Ok(wanted) };
         loop {
-            if let Some(room) = credit.take(wanted) {
+            if let Some(room) = window.take(wanted) {
                 return Ok(room);
             }
             tokio::select! {
                 biased;
-                () = credit.raised() => {}
+                () = window.raised() => {}
                 broken = stopped(&self.inner) => return Err(broken.unwrap_or(Broken::Local)),
             }
         }
@@ -231,7 +231,7 @@ pub(crate) struct RecvHalf {
     inner: quinn::RecvStream,
     ended: bool,
     /// None for control streams and multiplexed ones.
-    credit: Option<ReceiveWindow>,
+    window: Option<ReceiveWindow>,
 }
 
 /// Most chunks that one read gives. A chunk is what one packet brought: at most 1.4 kB over a
@@ -246,27 +246,27 @@ impl RecvHalf {
     /// A half whose sender is held back by nothing but QUIC's own window: that of a control stream
     /// or a multiplexed stream.
     pub(crate) fn new(inner: quinn::RecvStream) -> Self {
-        Self { inner, ended: false, credit: None }
+        Self { inner, ended: false, window: None }
     }
 
     /// A half that has carried nothing yet, and lets its sender go on as it is read.
-    pub(crate) fn within(inner: quinn::RecvStream, credits: &Arc<StreamWindows>) -> Self {
-        let credit = ReceiveWindow::new(credits, inner.id());
-        Self { inner, ended: false, credit: Some(credit) }
+    pub(crate) fn within(inner: quinn::RecvStream, windows: &Arc<StreamWindows>) -> Self {
+        let window = ReceiveWindow::new(windows, inner.id());
+        Self { inner, ended: false, window: Some(window) }
     }
 
     /// Turns the half into one from [`new`](Self::new): its stream has turned out to be a
     /// multiplexed stream.
     pub(crate) fn lift(&mut self) {
-        self.credit = None;
+        self.window = None;
     }
 
     /// Waits for bytes and gives all chunks that are there, up to [`READ_CHUNKS`] and
     /// [`READ_BYTES`]; `None` at the FIN. Cancel safe.
     pub(crate) async fn read(&mut self) -> Result<Option<Vec<Bytes>>, Broken> {
         let chunks = poll_fn(|context| self.poll_read(context)).await?;
-        if let (Some(credit), Some(chunks)) = (&mut self.credit, &chunks) {
-            credit.read(chunks.iter().map(Bytes::len).sum());
+        if let (Some(window), Some(chunks)) = (&mut self.window, &chunks) {
+            window.read(chunks.iter().map(Bytes::len).sum());
         }
         Ok(chunks)
     }

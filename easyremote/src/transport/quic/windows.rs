@@ -152,7 +152,7 @@ impl WindowState {
 /// What a sender may send on one stream.
 #[derive(Debug)]
 pub(crate) struct SendWindow {
-    credits: Arc<StreamWindows>,
+    windows: Arc<StreamWindows>,
     stream: u64,
     sent: u64,
     limit: u64,
@@ -169,9 +169,9 @@ const NEAR: Duration = Duration::from_micros(500);
 const REGISTER_AT: u64 = STREAM_WINDOW / 8;
 
 impl SendWindow {
-    pub(crate) fn new(credits: &Arc<StreamWindows>, stream: quinn::StreamId) -> Self {
+    pub(crate) fn new(windows: &Arc<StreamWindows>, stream: quinn::StreamId) -> Self {
         let (stream, limit) = (VarInt::from(stream).into_inner(), STREAM_WINDOW);
-        Self { credits: credits.clone(), stream, sent: 0, limit, registered: false }
+        Self { windows: windows.clone(), stream, sent: 0, limit, registered: false }
     }
 
     /// How much of `wanted` may be sent now, which then counts as sent; `None` if nothing may.
@@ -180,10 +180,10 @@ impl SendWindow {
         if !self.registered && self.sent + wanted > REGISTER_AT {
             self.registered = true;
             let limit = Limit { bytes: self.limit, waker: None };
-            self.credits.state().limits.insert(self.stream, limit);
+            self.windows.state().limits.insert(self.stream, limit);
         }
         if self.sent + wanted > self.limit {
-            let state = self.credits.state();
+            let state = self.windows.state();
             self.limit = state.limits.get(&self.stream).map_or(self.limit, |limit| limit.bytes);
         }
         let n = wanted.min(self.limit - self.sent);
@@ -194,7 +194,7 @@ impl SendWindow {
 
     /// Waits until something may be sent. Cancel safe.
     pub(crate) async fn raised(&self) {
-        poll_fn(|context| match self.credits.state().limits.get_mut(&self.stream) {
+        poll_fn(|context| match self.windows.state().limits.get_mut(&self.stream) {
             Some(limit) if limit.bytes <= self.sent => {
                 limit.waker = Some(context.waker().clone());
                 Poll::Pending
@@ -209,7 +209,7 @@ impl SendWindow {
 impl Drop for SendWindow {
     fn drop(&mut self) {
         if self.registered {
-            self.credits.state().limits.remove(&self.stream);
+            self.windows.state().limits.remove(&self.stream);
         }
     }
 }
@@ -217,35 +217,35 @@ impl Drop for SendWindow {
 /// What the reader of one stream allows.
 #[derive(Debug)]
 pub(crate) struct ReceiveWindow {
-    credits: Arc<StreamWindows>,
+    windows: Arc<StreamWindows>,
     stream: u64,
     window: Window,
 }
 
 impl ReceiveWindow {
-    pub(crate) fn new(credits: &Arc<StreamWindows>, stream: quinn::StreamId) -> Self {
+    pub(crate) fn new(windows: &Arc<StreamWindows>, stream: quinn::StreamId) -> Self {
         let (stream, window) = (VarInt::from(stream).into_inner(), Window::new(Instant::now()));
-        let mut state = credits.state();
+        let mut state = windows.state();
         state.reading += 1;
-        credits.make_room(&mut state);
+        windows.make_room(&mut state);
         drop(state);
-        Self { credits: credits.clone(), stream, window }
+        Self { windows: windows.clone(), stream, window }
     }
 
     /// Notes that so many bytes have been read.
     pub(crate) fn read(&mut self, bytes: usize) {
-        let credits = &self.credits;
+        let windows = &self.windows;
         // Not the present one: a busy computer is not a distant one.
-        let rtt = || credits.connection.stats().path.min_rtt;
-        if let Some(limit) = self.window.read(bytes as u64, rtt, |more| credits.grow(more)) {
-            credits.grant(self.stream, limit);
+        let rtt = || windows.connection.stats().path.min_rtt;
+        if let Some(limit) = self.window.read(bytes as u64, rtt, |more| windows.grow(more)) {
+            windows.grant(self.stream, limit);
         }
     }
 }
 
 impl Drop for ReceiveWindow {
     fn drop(&mut self) {
-        let mut state = self.credits.state();
+        let mut state = self.windows.state();
         state.reading -= 1;
         // One that has stayed short has neither.
         if self.window.limit > STREAM_WINDOW {

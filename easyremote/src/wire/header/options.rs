@@ -68,26 +68,26 @@ const RESERVED: [(u64, &str); 6] = [
 
 /// Appends all options that `header` has.
 pub(super) fn put(header: &CallHeader, out: &mut Vec<u8>) {
-    let wish = &header.wish;
-    if let Some(node) = &wish.on {
+    let routing = &header.routing;
+    if let Some(node) = &routing.on {
         put_option(out, tag::ON, node.as_bytes());
     }
-    for name in &wish.tags {
+    for name in &routing.tags {
         put_option(out, tag::TAG, name.as_bytes());
     }
-    for name in &wish.preferred {
+    for name in &routing.preferred {
         put_option(out, tag::PREFERRED, name.as_bytes());
     }
-    if let Some(key) = wish.sticky {
+    if let Some(key) = routing.sticky {
         put_option(out, tag::STICKY, &key.to_be_bytes());
     }
-    if let Some(strategy) = wish.strategy {
+    if let Some(strategy) = routing.strategy {
         put_option(out, tag::STRATEGY, &[strategy.code()]);
     }
-    if wish.wait {
+    if routing.wait {
         put_option(out, tag::WAIT, b"");
     }
-    let patience = wish.patience.min(MAX_TIMEOUT).as_millis() as u64;
+    let patience = routing.patience.min(MAX_TIMEOUT).as_millis() as u64;
     if patience > 0 {
         put_number(out, tag::PATIENCE, patience);
     }
@@ -123,22 +123,22 @@ pub(super) fn read(
     while !reader.is_empty() {
         let tag = reader.varint("option")?;
         let value = reader.bytes(MAX_METADATA, "option")?;
-        let wish = &mut header.wish;
+        let routing = &mut header.routing;
         match tag {
-            tag::ON => wish.on = Some(name(value, "on")?),
-            tag::WAIT => wish.wait = true,
-            tag::TAG => add_tag(&mut wish.tags, value)?,
+            tag::ON => routing.on = Some(name(value, "on")?),
+            tag::WAIT => routing.wait = true,
+            tag::TAG => add_tag(&mut routing.tags, value)?,
             tag::PATIENCE => {
                 let patience = Duration::from_millis(Reader::new(value).varint("patience")?);
-                wish.patience = patience.min(MAX_TIMEOUT);
+                routing.patience = patience.min(MAX_TIMEOUT);
             }
             tag::METADATA => add_metadata(&mut header.metadata, value)?,
-            tag::PREFERRED => add_tag(&mut wish.preferred, value)?,
+            tag::PREFERRED => add_tag(&mut routing.preferred, value)?,
             tag::LIMIT => header.limit = Some(Reader::new(value).varint("limit")?),
-            tag::STICKY => wish.sticky = Some(Reader::new(value).u64("sticky")?),
+            tag::STICKY => routing.sticky = Some(Reader::new(value).u64("sticky")?),
             tag::CALLER => header.caller = Some(KnownCaller::read(value, known)?),
             tag::STRATEGY => {
-                wish.strategy = Strategy::from_code(Reader::new(value).u8("strategy")?);
+                routing.strategy = Strategy::from_code(Reader::new(value).u8("strategy")?);
             }
             tag::TRACED => header.traced = true,
             tag::HELD => {
@@ -231,7 +231,7 @@ mod tests {
         for tag in [0, 16, 18, 4_710, 1 << 61] {
             let read = CallHeader::read(&with(&[(tag, b"from the future"), (tag::WAIT, b"")]));
             let mut expected = plain.clone();
-            expected.wish.wait = true;
+            expected.routing.wait = true;
             assert_eq!(read, Ok(expected), "{tag}");
         }
     }
@@ -287,6 +287,6 @@ mod tests {
     #[test]
     fn a_strategy_that_is_not_known_is_the_default() {
         let read = CallHeader::read(&with(&[(tag::STRATEGY, &[200])])).unwrap();
-        assert_eq!(read.wish.strategy, None);
+        assert_eq!(read.routing.strategy, None);
     }
 }

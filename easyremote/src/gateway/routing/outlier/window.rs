@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The outcomes of the last [`CAPACITY`](Self::CAPACITY) calls, the latest in the lowest bit, where 1
-/// is a failure. The highest bit that is set marks the end, so that the word also says how many
+/// The outcomes of the last [`CAPACITY`](Self::CAPACITY) calls, the latest in the lowest bit, where
+/// 1 is a failure. The highest bit that is set marks the end, so that the word also says how many
 /// calls there were; an empty window is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CallWindow(u64);

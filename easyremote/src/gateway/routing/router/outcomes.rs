@@ -16,8 +16,8 @@ impl<H: NodeHandle> Router<H> {
         }
     }
 
-    /// Records that a call at a node has failed, and avoids the node if it fails more often than the
-    /// others.
+    /// Records that a call at a node has failed, and avoids the node if it fails more often than
+    /// the others.
     pub(super) fn record_failure(&self, node: &RoutedNode<H>, index: usize, is_probe: bool) {
         let offered = &node.offers()[index];
         let (now, name) = (self.clock.now(), &offered.offer.name);

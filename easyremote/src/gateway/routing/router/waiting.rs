@@ -47,10 +47,10 @@ impl<H: NodeHandle> Drop for QueuedCall<'_, H> {
 }
 
 impl<H: NodeHandle> Router<H> {
-    /// Acquires a permit for a call: at once if a node has room, and otherwise when it is the call's
-    /// turn. `caller` is the number of the connection that the call came over. A call that says so
-    /// also waits if no node can run it, and one that may have come back before the nodes does for a
-    /// while.
+    /// Acquires a permit for a call: at once if a node has room, and otherwise when it is the
+    /// call's turn. `caller` is the number of the connection that the call came over. A call that
+    /// says so also waits if no node can run it, and one that may have come back before the nodes
+    /// does for a while.
     ///
     /// # Errors
     /// `PermissionDenied` if the caller may not; `NoSuchFunction`, `NoNode`, `Draining`, `NodeLost`,
@@ -81,12 +81,12 @@ impl<H: NodeHandle> Router<H> {
                     Err(error) => error,
                 },
             };
-            let patience = header.wish.patience.saturating_sub(begun.elapsed());
-            let waits = header.wish.wait || !patience.is_zero();
+            let patience = header.routing.patience.saturating_sub(begun.elapsed());
+            let waits = header.routing.wait || !patience.is_zero();
             if !waits || !can_pass(error.kind()) {
                 return Err(error);
             }
-            if header.wish.wait {
+            if header.routing.wait {
                 grown.await;
             } else if timeout(patience, grown).await.is_err() {
                 return Err(error);
@@ -191,8 +191,8 @@ impl<H: NodeHandle> Router<H> {
         avoided.for_each(|route| self.dispatch_waiting(&route.node));
     }
 
-    /// Looks after the waiting calls when `node` takes no more of them: those that no other node can
-    /// run fail, and others may now run at nodes that are avoided.
+    /// Looks after the waiting calls when `node` takes no more of them: those that no other node
+    /// can run fail, and others may now run at nodes that are avoided.
     pub(super) fn fail_unroutable(self: &Arc<Self>, node: &RoutedNode<H>) {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return;

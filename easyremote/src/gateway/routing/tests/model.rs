@@ -46,16 +46,16 @@ fn sample(rng: &mut Rng, id: usize) -> Sample {
 fn header(rng: &mut Rng, ids: usize) -> CallHeader {
     let mut header = call(rng.choice(["f", "g", "none"]).unwrap());
     header.fingerprint = rng.choice([0, 7, 8]).unwrap();
-    let wish = &mut header.wish;
+    let routing = &mut header.routing;
     match rng.u8(..8) {
-        0 => wish.on = Some(format!("node-{}", rng.usize(..ids))),
-        1..3 => wish.tags = tags(rng, 2),
-        3..5 => wish.preferred = tags(rng, 2),
+        0 => routing.on = Some(format!("node-{}", rng.usize(..ids))),
+        1..3 => routing.tags = tags(rng, 2),
+        3..5 => routing.preferred = tags(rng, 2),
         _ => {}
     }
-    wish.sticky = (rng.u8(..3) == 0).then(|| rng.u64(..));
+    routing.sticky = (rng.u8(..3) == 0).then(|| rng.u64(..));
     use Strategy::{Fastest, LeastBusy, Random, RoundRobin};
-    wish.strategy = rng.choice([LeastBusy, Fastest, Random, RoundRobin]);
+    routing.strategy = rng.choice([LeastBusy, Fastest, Random, RoundRobin]);
     header
 }
 
@@ -107,9 +107,9 @@ impl Model {
         let free = able.iter().filter(|it| has_room(it.offer_index(&header.function), it));
         let free: Vec<_> = free.copied().collect();
         let healthy: Vec<_> = free.iter().copied().filter(|node| !node.is_suspect()).collect();
-        let preferred = healthy.iter().copied().filter(|it| it.has_tags(&header.wish.preferred));
+        let preferred = healthy.iter().copied().filter(|it| it.has_tags(&header.routing.preferred));
         let preferred: Vec<_> = preferred.collect();
-        let classes = match header.wish.on {
+        let classes = match header.routing.on {
             Some(_) => [free, Vec::new(), Vec::new()],
             None => [preferred, healthy, free],
         };

@@ -82,7 +82,7 @@ fn a_node_that_fails_at_once_costs_few_calls() {
                 let router = router();
                 let _nodes = nodes(&router, 4, 64);
                 let mut header = call("f");
-                header.wish.strategy = Some(strategy);
+                header.routing.strategy = Some(strategy);
                 let load = (concurrency, 3_000);
                 let report = simulate(&router, &header, load, the_first_one_fails_at_once);
                 let Report { succeeded, ejections, .. } = report;
@@ -112,7 +112,7 @@ fn where_all_nodes_fail_alike_none_is_avoided() {
                 let router = router();
                 let _nodes = nodes(&router, 4, 64);
                 let mut header = call("f");
-                header.wish.strategy = Some(strategy);
+                header.routing.strategy = Some(strategy);
                 let report = simulate(&router, &header, (concurrency, 20_000), behaviour);
                 assert_eq!(report.ejections, 0, "{strategy:?}, {concurrency} at a time");
             }
@@ -140,7 +140,7 @@ fn a_node_that_works_again_gets_its_share_again() {
         let router = router();
         let _nodes = nodes(&router, 4, 64);
         let mut header = call("f");
-        header.wish.strategy = Some(strategy);
+        header.routing.strategy = Some(strategy);
         simulate(&router, &header, (64, 3_000), the_first_one_fails_at_once);
         // The fastest-first strategy does not even give it the calls that would show.
         let avoided = !router.nodes()[0].avoided_for.is_empty();
@@ -167,7 +167,7 @@ fn one_of_two_is_avoided(options: OutlierOptions) -> (Arc<Router<()>>, Vec<Regis
 
 fn on(node: usize) -> CallHeader {
     let mut header = call("f");
-    header.wish.on = Some(format!("node-{node}"));
+    header.routing.on = Some(format!("node-{node}"));
     header
 }
 

@@ -75,7 +75,7 @@ fn errors_say_what_there_is_instead() {
     let (kind, text) = error(call("g"));
     assert!(kind == ErrorKind::NoNode && text.contains("lacks the tags `gpu`, `big`"), "{text}");
     let mut header = call("f");
-    header.wish.on = Some("b".to_owned());
+    header.routing.on = Some("b".to_owned());
     let (kind, text) = error(header);
     assert!(kind == ErrorKind::NoNode && text.ends_with("asks for: node `b`"), "{text}");
     node.node().give_up();
@@ -88,7 +88,7 @@ fn errors_say_what_there_is_instead() {
     header.caller = None;
     assert_eq!(error(header).0, ErrorKind::PermissionDenied);
     let mut header = call("f");
-    header.wish.wait = true;
+    header.routing.wait = true;
     assert!(router.try_acquire(&header).is_none(), "it waits for a node");
 }
 

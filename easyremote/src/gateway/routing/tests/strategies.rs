@@ -30,11 +30,11 @@ fn turns_go_round_and_chance_is_fair() {
     for tags in [Vec::new(), strings(&["eu"])] {
         let mut header = call("f");
         let n = if tags.is_empty() { 90 } else { 30 };
-        header.wish.tags = tags;
-        header.wish.strategy = Some(Strategy::RoundRobin);
+        header.routing.tags = tags;
+        header.routing.strategy = Some(Strategy::RoundRobin);
         let turn: BTreeSet<_> = (0..n).map(|_| pick(&router, &header)).collect();
         assert_eq!(turn.len(), n, "each has had one turn");
-        header.wish.strategy = Some(Strategy::Random);
+        header.routing.strategy = Some(Strategy::Random);
         let mut counts = BTreeMap::new();
         (0..200 * n).for_each(|_| *counts.entry(pick(&router, &header)).or_insert(0) += 1);
         assert!(counts.len() == n && counts.values().all(|n| (120..280).contains(n)));
@@ -45,10 +45,10 @@ fn turns_go_round_and_chance_is_fair() {
 fn turns_pass_over_full_nodes_evenly() {
     let (router, nodes) = pool(4);
     let mut on = call("f");
-    on.wish.on = Some("node-1".to_owned());
+    on.routing.on = Some("node-1".to_owned());
     let _busy: Vec<_> = (0..9).map(|_| acquire(&router, &on)).collect();
     let mut header = call("f");
-    header.wish.strategy = Some(Strategy::RoundRobin);
+    header.routing.strategy = Some(Strategy::RoundRobin);
     let mut counts = BTreeMap::new();
     (0..300).for_each(|_| *counts.entry(pick(&router, &header)).or_insert(0) += 1);
     assert_eq!(counts.values().copied().collect::<Vec<_>>(), [100; 3]);
@@ -61,10 +61,10 @@ fn a_key_has_the_same_node_whatever_else_is_asked_for() {
     let mut rng = Rng::with_seed(1);
     for _ in 0..300 {
         let mut header = call("f");
-        header.wish.sticky = Some(rng.u64(..));
+        header.routing.sticky = Some(rng.u64(..));
         let owner = pick(&router, &header);
         assert_eq!(pick(&router, &header), owner);
-        header.wish.tags = strings(&["eu"]);
+        header.routing.tags = strings(&["eu"]);
         let in_europe = pick(&router, &header);
         let number: usize = owner.strip_prefix("node-").unwrap().parse().unwrap();
         assert!(number >= 30 || in_europe == owner);
@@ -75,7 +75,7 @@ fn a_key_has_the_same_node_whatever_else_is_asked_for() {
 fn a_key_moves_only_while_its_node_is_full() {
     let (router, _nodes) = pool(10);
     let mut header = call("f");
-    header.wish.sticky = Some(7);
+    header.routing.sticky = Some(7);
     let owner = acquire(&router, &header).node().id().to_owned();
     let held: Vec<_> = (0..9).map(|_| acquire(&router, &header)).collect();
     assert!(held.iter().all(|permit| permit.node().id() == owner));
@@ -101,7 +101,7 @@ fn the_fastest_node_gets_most_calls() {
     let router = router();
     let _nodes = ["fast", "slow"].map(|id| register(&router, Sample::new(id)));
     let mut header = call("f");
-    header.wish.strategy = Some(Strategy::Fastest);
+    header.routing.strategy = Some(Strategy::Fastest);
     let mut fast = 0;
     for _ in 0..100 {
         let permit = acquire(&router, &header);
@@ -131,11 +131,11 @@ fn a_node_that_is_silent_is_used_where_there_is_no_other() {
 fn a_preferred_tag_is_a_wish_and_no_condition() {
     let (router, _nodes) = pool(9);
     let mut header = call("f");
-    header.wish.preferred = strings(&["eu"]);
+    header.routing.preferred = strings(&["eu"]);
     let held: Vec<_> = (0..27).map(|_| acquire(&router, &header)).collect();
     let in_europe = |id: &str| ["node-0", "node-1", "node-2"].contains(&id);
     assert!(held.iter().all(|permit| in_europe(permit.node().id())));
     assert!(!in_europe(&pick(&router, &header)));
-    header.wish.preferred = strings(&["none has it"]);
+    header.routing.preferred = strings(&["none has it"]);
     pick(&router, &header);
 }

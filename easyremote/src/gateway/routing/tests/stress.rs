@@ -57,10 +57,10 @@ fn header(rng: &mut Rng) -> (CallHeader, &'static str) {
     let function = if rng.bool() { "f" } else { "g" };
     let mut header = call(function);
     if rng.u8(..3) == 0 {
-        header.wish.tags = strings(&[rng.choice(NODES).unwrap()]);
+        header.routing.tags = strings(&[rng.choice(NODES).unwrap()]);
     }
     // Nodes come and go.
-    header.wish.wait = true;
+    header.routing.wait = true;
     (header, function)
 }
 

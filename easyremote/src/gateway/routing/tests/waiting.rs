@@ -83,7 +83,7 @@ async fn calls_that_wait_for_a_node_that_leaves_are_told() {
         let router = router();
         let node = register(&router, one_slot("a"));
         let mut on = call("f");
-        on.wish.on = Some("a".to_owned());
+        on.routing.on = Some("a".to_owned());
         let _held = acquire(&router, &on);
         let waiting = waits(&router, on, 1);
         let (node, kind) = if drains {
@@ -104,8 +104,8 @@ async fn a_node_that_joins_or_has_other_tags_takes_what_waits() {
     let router = router();
     let _first = register(&router, one_slot("a"));
     let mut wanted = call("f");
-    wanted.wish.tags = strings(&["gpu"]);
-    wanted.wish.wait = true;
+    wanted.routing.tags = strings(&["gpu"]);
+    wanted.routing.wait = true;
     let (_held, tagged) = (acquire(&router, &call("f")), waits(&router, wanted.clone(), 1));
     let waiting = waits(&router, call("f"), 1);
     let second = register(&router, one_slot("b"));
@@ -125,7 +125,7 @@ async fn a_node_that_joins_or_has_other_tags_takes_what_waits() {
 async fn patience_ends() {
     let router = router();
     let mut header = call("f");
-    header.wish.patience = Duration::from_secs(10);
+    header.routing.patience = Duration::from_secs(10);
     let start = tokio::time::Instant::now();
     let error = router.acquire(&header, 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSuchFunction);

@@ -91,7 +91,8 @@ fn a_task_that_comes_after_the_end_of_its_call_is_aborted() {
     assert!(abort.is_aborted(), "its call is over");
 }
 
-/// The gateway's word may come before its stream, while the call is read, while it runs, or after it.
+/// The gateway's word may come before its stream, while the call is read, while it runs, or after
+/// it.
 #[test]
 fn a_place_is_released_once_whenever_the_stream_is_abandoned() {
     let key = CallKey::Stream(STREAM);
