@@ -113,7 +113,7 @@ async fn missed_deadlines_throttle_nobody() {
 /// As many calls are in time as without a limit; what was seen first, with the default limits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missed_deadlines_cost_no_calls() {
-    let time = Duration::from_secs(if long() { 20 } else { 2 });
+    let time = Duration::from_secs(if long() { 60 } else { 2 });
     for distances in &DISTANCES[..if long() { 3 } else { 1 }] {
         let mut in_time = Vec::new();
         for limits in [GatewayLimits::new(), GatewayLimits::new().cancels(u32::MAX, u32::MAX)] {
@@ -122,9 +122,12 @@ async fn missed_deadlines_cost_no_calls() {
             in_time.push(stage.hurry(1_000, |_| Instant::now() > end).await.0);
             assert_eq!(stage.throttled(), 0, "{distances:?}");
         }
-        // A second of a shared machine is no measure.
-        let enough = !long() || in_time[0] * 100 >= in_time[1] * 97;
-        assert!(enough, "{distances:?}: {} in time, without limit {}", in_time[0], in_time[1]);
+        let [limited, unlimited] = in_time[..] else { unreachable!("one figure for each") };
+        println!("{distances:?}: {limited} in time, without limit {unlimited}");
+        // A second of a shared machine is no measure, nor is a build in which few calls are in time.
+        let measured = long() && !cfg!(debug_assertions);
+        let enough = !measured || limited * 100 >= unlimited * 97;
+        assert!(enough, "{distances:?}: {limited} in time, without limit {unlimited}");
     }
 }
 
