@@ -145,8 +145,8 @@ pub(crate) async fn error_of(recv: &mut RecvStream) -> Option<u64> {
 pub(crate) async fn message(send: &mut SendStream, recv: &mut RecvStream) -> Option<Vec<u8>> {
     const PING: u8 = 6;
     const PONG: u8 = 7;
-    const ABANDONED: u8 = 13;
-    const RELEASED: u8 = 14;
+    const RELEASED: u8 = 13;
+    const ABANDONED: u8 = 14;
     loop {
         match read(recv).await? {
             (CONTROL, body) if body[0] == PING => {
