@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,13 +26,10 @@ pub(in crate::node) struct DedupCache(Mutex<Generations>);
 
 /// Ids in two lots: the older one is forgotten as a whole when the younger one, which takes its
 /// place, is old or full. So there is no time to keep for each.
-///
-/// Ids are random, but a hostile gateway could choose them. The standard library's hash has a
-/// random key, so that it cannot make them all fall on one place of a table.
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashSet<u128>,
-    old: HashSet<u128>,
+    young: HashSet<u128, HashKey>,
+    old: HashSet<u128, HashKey>,
 }
 
 /// How long an id is remembered at least: longer than a gateway with a mistake is likely to hold a
@@ -127,6 +125,55 @@ impl Drop for Start<'_> {
         if let Some(id) = self.id {
             self.started.ages().remove(id);
         }
+    }
+}
+
+/// A key, by which an id is hashed as `k0 + k1 x1 + k2 x2`, the upper half of 128 bits.
+///
+/// Ids are random, but a gateway could choose them so that all fall on one place of a table. With
+/// this function, which is strongly universal, any two do so by chance only, for whoever does not
+/// know the key (Lemire and Kaser, "Strongly universal string hashing is fast", 2014), at half the
+/// cost of the standard library's.
+#[derive(Clone, Copy, Debug)]
+struct HashKey([u128; 3]);
+
+/// The hash of an id, by a key.
+struct KeyedHash {
+    key: HashKey,
+    hash: u64,
+}
+
+impl Default for HashKey {
+    fn default() -> Self {
+        let random = RandomState::new();
+        let word = |n: u128| u128::from(random.hash_one(n));
+        Self([0, 2, 4].map(|n| word(n) << 64 | word(n + 1)))
+    }
+}
+
+impl BuildHasher for HashKey {
+    type Hasher = KeyedHash;
+
+    fn build_hasher(&self) -> KeyedHash {
+        KeyedHash { key: *self, hash: 0 }
+    }
+}
+
+impl Hasher for KeyedHash {
+    fn finish(&self) -> u64 {
+        self.hash
+    }
+
+    fn write_u128(&mut self, id: u128) {
+        let HashKey([k0, k1, k2]) = self.key;
+        let (x1, x2) = (id & u128::from(u64::MAX), id >> 64);
+        let sum = k0.wrapping_add(k1.wrapping_mul(x1)).wrapping_add(k2.wrapping_mul(x2));
+        self.hash ^= (sum >> 64) as u64;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Ids come as whole numbers.
+        bytes.iter().for_each(|byte| self.write_u128((*byte).into()));
     }
 }
 

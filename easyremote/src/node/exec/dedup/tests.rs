@@ -47,6 +47,24 @@ fn an_id_is_new_once_for_a_minute_or_many_calls() {
     assert!(buckets * 17 < (23 << 20) / 10, "{buckets} places of 17 bytes");
 }
 
+/// Ids that differ little, or in one half only, must not meet in a table.
+#[test]
+fn hashes_spread() {
+    // Digits of pi: with a random key the test would fail now and then.
+    let key = HashKey([
+        0x243f_6a88_85a3_08d3_1319_8a2e_0370_7344,
+        0xa409_3822_299f_31d0_082e_fa98_ec4e_6c89,
+        0x4528_21e6_38d0_1377_be54_66cf_34e9_0c6c,
+    ]);
+    for shift in [0, 7, 32, 64, 100] {
+        let mut places = vec![0_u32; 1 << 12];
+        for n in 0..1_u128 << 12 {
+            places[(key.hash_one(n << shift) >> 3) as usize % (1 << 12)] += 1;
+        }
+        assert!(places.iter().all(|n| *n < 12), "{shift}: {:?}", places.iter().max());
+    }
+}
+
 /// What the functions below have done, each test its own.
 struct Doings {
     starts: watch::Sender<usize>,
