@@ -384,7 +384,7 @@ fn is_public(visibility: &Visibility) -> bool {
 }
 
 fn segments(path: &Path) -> Vec<String> {
-    let front = path.leading_colon.map(|_| String::new());
+    let front = path.leading_colon.as_ref().map(|_| String::new());
     let names = path.segments.iter().map(|segment| segment.ident.to_string());
     front.into_iter().chain(names).collect()
 }
