@@ -63,9 +63,9 @@ mod types;
 /// reaches the caller as `CallError::Function`. Every other type is a plain value.
 ///
 /// # Declarations
-/// A function without a body is a declaration: it gives the stub with `call`, and nothing that a node
-/// could offer. A crate of declarations and types can be shared by clients, which then build nothing of
-/// what nodes need, and by the nodes that implement them:
+/// A function without a body is a declaration. It generates the stub with `call`, and no handler, so a
+/// node cannot offer it. Clients and nodes can share a crate of declarations and types. The clients
+/// then compile none of the dependencies of the implementation:
 ///
 /// ```text
 /// // In the crate `api`.

@@ -118,7 +118,7 @@ fn listed(block: &Block, owner: &Owner, stubs: &[Stub<'_>], private: &TokenStrea
     }
 }
 
-/// Puts the functions of all `stubs` together, as `from` gives them.
+/// Writes a block that collects the functions of all `stubs`; `from` is the trait that lists them.
 pub(super) fn list(stubs: &[Stub<'_>], private: &TokenStream, from: &TokenStream) -> TokenStream {
     let functions = Ident::new("functions", Span::mixed_site());
     let each = stubs.iter().map(|Stub { ident, cfgs, .. }| {

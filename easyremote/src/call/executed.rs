@@ -3,8 +3,9 @@
 //! `No` is a proof, so it may only follow from what the party that says it has seen itself. The
 //! proofs rest on four facts:
 //!
-//! 1. **A node starts nothing before it has the last byte of the arguments.** A party that has not
-//!    given that byte to QUIC knows that nobody has started the function: [`Evidence::NotSent`].
+//! 1. **A node starts nothing before it has the last byte of the arguments.** As long as a
+//!    party has not handed that byte to QUIC, the function cannot have started:
+//!    [`Evidence::NotSent`].
 //! 2. **A node decides in one step whether a function starts** (`CallTable::begin`). What is given
 //!    up, late or refused before that step never starts: [`Evidence::NotStarted`].
 //! 3. **Only a function that has started causes a frame other than `Error`.** Whoever has seen one

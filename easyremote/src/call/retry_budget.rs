@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Bounds how much load sending things again adds where much of it fails: 10 tokens, of which each
-/// success gives back a tenth; while half of them or fewer are left, nothing is sent again.
+/// Limits the load that retries add while calls fail. The budget has 10 tokens. A retry takes one,
+/// and a success returns a tenth of one. While 5 tokens or fewer are left, nothing is retried.
 ///
 /// The numbers are those of gRPC's retry throttling (gRPC proposal A6, its example).
 #[derive(Debug)]

@@ -23,10 +23,9 @@ use crate::wire::limits::{
 
 /// A connection to a gateway, through which functions are called.
 ///
-/// Cheap to clone: all clones share one connection, which is dialled again when it breaks, and
-/// closed with the last clone, call and stream; that blocks for as long as it takes to tell the
-/// gateway, some 100 ms at most. Its I/O has a thread of its own; calls can be
-/// awaited on any runtime.
+/// Cheap to clone: all clones share one connection, which is dialled again when it breaks. It is
+/// closed when the last clone, call and stream is dropped. That drop tells the gateway, and blocks
+/// for 100 ms at most. I/O runs on a thread of its own; calls can be awaited on any runtime.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(super) link: Arc<ManagedConnection>,
@@ -52,7 +51,7 @@ pub struct ClientBuilder {
     max_unfinished: u64,
 }
 
-/// Longest time that a client tries to reach its gateway before it gives up, unless set otherwise.
+/// Default of [`ClientBuilder::connect_timeout`].
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Client {
@@ -118,11 +117,13 @@ impl ClientBuilder {
     }
 
     /// How long [`connect`](Self::connect) tries to reach a gateway, and how long a call waits to
-    /// be sent: for the connection to come back (at most 1,024 calls with 8 MiB of arguments do,
-    /// and further ones fail with [`ErrorKind::Overloaded`] at once), or for one of the calls and
-    /// streams to end of which a client may have 1,024 open, and as many small calls beside them.
-    /// As long after a connection has come back, and after node or gateway were lost, calls wait at
-    /// the gateway for a node that can run them, which may come back later. 15 s unless set.
+    /// be sent. 15 s unless set.
+    ///
+    /// A call waits while the connection is down: at most 1,024 calls with 8 MiB of arguments do,
+    /// and further ones fail with [`ErrorKind::Overloaded`] at once. It also waits while the client
+    /// has as many open as it may: 1,024 calls and streams, and 1,024 small calls beside them. For
+    /// the same time after a connection has come back, or a node or gateway was lost, calls wait at
+    /// the gateway for a node that can run them.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.min(MAX_TIMEOUT);
         self
@@ -137,8 +138,8 @@ impl ClientBuilder {
     }
 
     /// Whether calls of one result with arguments of up to 16 KiB share a stream, on which whatever
-    /// is ready is sent together; they do unless set. Where packets are lost, or much waits to be
-    /// sent, each call has a stream of its own in any case, so that none waits for another's.
+    /// is ready is sent together; they do unless set. While packets are lost, or much waits to be
+    /// sent, each call gets a separate stream, so that no call waits for the packets of another.
     ///
     /// Without it a call costs several times as much processor time; all promises are the same.
     pub fn lanes(mut self, shared: bool) -> Self {

@@ -15,8 +15,8 @@ use crate::function::outcome::Outcome;
 use crate::function::remote::{Remote, RemoteUnary};
 use crate::wire::limits::MAX_CLIENT_STREAMS;
 
-/// Calls of one function with each of many arguments, as a [`Stream`] of their results; what a
-/// stub's `map` gives.
+/// Calls of one function with each of many arguments, as a [`Stream`] of their results. Returned by
+/// a stub's `map`.
 ///
 /// Each call goes to a node of its own choice, so that all nodes that offer the function share the
 /// work. Results come in the order of the arguments, unless [`unordered`](Self::unordered). A call
