@@ -272,7 +272,7 @@ impl Drop for OpenRegistration {
         let node = self.0.node();
         // Before the permits of abandoned calls are freed: otherwise a waiting call would get one
         // of them, and be sent to a node that has left.
-        node.give_up();
+        node.close();
         node.handle().close();
     }
 }

@@ -124,7 +124,7 @@ impl Dispatch {
     /// Notes that the node of `permit` was lost before it had the whole call. Returns whether
     /// another node may be tried.
     pub(super) fn lost(&mut self, permit: &NodePermit) -> bool {
-        permit.node().give_up();
+        permit.node().close();
         self.losses += 1;
         self.losses < MAX_ATTEMPTS
     }

@@ -274,14 +274,8 @@ impl<H> RoutedNode<H> {
         *self.drain.borrow() != DrainState::Serving
     }
 
-    /// Gives the node no more calls, because its connection is broken. Its session is about to
-    /// notice and to take it out.
-    pub(crate) fn give_up(&self) {
-        self.semaphore.close();
-    }
-
-    /// Gives the node no more calls, because it has left the routing table. A call that still reads
-    /// an older snapshot finds it full.
+    /// Gives the node no more calls: its connection is broken, or it has left the routing table. A
+    /// call that still reads an older snapshot finds it full.
     pub(crate) fn close(&self) {
         self.semaphore.close();
     }

@@ -74,7 +74,7 @@ impl Model {
                 self.nodes.insert(id, (register(&self.router, sample), misses));
             }
             (0, Some(_)) => drop(self.nodes.remove(&id)),
-            (1, Some((it, _))) if rng.u8(..8) == 0 => it.node().give_up(),
+            (1, Some((it, _))) if rng.u8(..8) == 0 => it.node().close(),
             (2, Some((it, _))) if rng.u8(..8) == 0 => it.drain(),
             (2, Some((it, _))) if rng.u8(..4) == 0 => it.retag(tags(rng, 4)),
             (3..5, Some((_, misses))) => {

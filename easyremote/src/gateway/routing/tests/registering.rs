@@ -78,7 +78,7 @@ fn errors_say_what_there_is_instead() {
     header.routing.on = Some("b".to_owned());
     let (kind, text) = error(header);
     assert!(kind == ErrorKind::NoNode && text.ends_with("asks for: node `b`"), "{text}");
-    node.node().give_up();
+    node.node().close();
     assert_eq!(error(call("f")).0, ErrorKind::NodeLost);
     node.drain();
     assert_eq!(error(call("f")).0, ErrorKind::Draining);
