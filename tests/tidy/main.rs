@@ -45,6 +45,7 @@ const NAMED_BY: &[(&str, &[&str])] = &[
     ("quinn", &["transport", "gateway", "node", "fuzz"]),
     ("quinn_proto", &["transport"]),
     ("bincode", &["wire::codec"]),
+    ("rmp_serde", &["wire::value"]),
 ];
 
 /// What no public signature names: it may be of another version tomorrow.

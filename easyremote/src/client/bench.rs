@@ -25,7 +25,7 @@ use crate::wire::bench::caller;
 use crate::wire::bytes::Malformed;
 use crate::wire::caller::KnownCaller;
 use crate::wire::header::CallHeader;
-use crate::wire::limits::MAX_MESSAGE;
+use crate::wire::limits::{DEFAULT_MAX_DECODED, MAX_MESSAGE, MessageLimits};
 use crate::wire::mux::take_frame;
 
 /// A remote function whose stub and handler are in one place.
@@ -40,6 +40,10 @@ pub struct Direct<F> {
     /// That of the client's link.
     _runtime: Runtime,
 }
+
+/// Those of a role that sets none.
+const LIMITS: MessageLimits =
+    MessageLimits { max_message: MAX_MESSAGE, max_decoded: DEFAULT_MAX_DECODED };
 
 /// What awaiting the call of a function gives.
 pub type CallResult<F> = Result<
@@ -56,8 +60,7 @@ impl<F: RemoteUnary + Local> Direct<F> {
     pub fn unconnected() -> Self {
         let runtime = Builder::new_current_thread().build().expect("a runtime can be built");
         let (_, state) = watch::channel(ConnectionState::Connecting);
-        let link =
-            ManagedConnection::new(runtime.handle().clone(), state, CONNECT_TIMEOUT, MAX_MESSAGE);
+        let link = ManagedConnection::new(runtime.handle().clone(), state, CONNECT_TIMEOUT, LIMITS);
         let link = Arc::new(link.expect("there are random numbers"));
         Self {
             client: Client { link, owned: None, options: Arc::default(), scope: None },
@@ -95,7 +98,7 @@ impl<F: RemoteUnary + Local> Direct<F> {
         let context =
             Context::new(self.node.clone(), header, self.caller.clone(), scope, false, link);
         let body = Body { bytes: body.body, _charge: None };
-        let request = Request { codec, body, max_message: MAX_MESSAGE, context: context.clone() };
+        let request = Request { codec, body, limits: LIMITS, context: context.clone() };
         let inputs = Inputs { states: self.states.clone(), context, upload: None };
         let reply = match &self.handler.run {
             Run::Blocking(run) => Some(run(inputs, request)),
@@ -112,7 +115,7 @@ impl<F: RemoteUnary + Local> Direct<F> {
     /// Those of the call.
     pub fn result(&self, mut answer: Bytes) -> CallResult<F> {
         let frame = take_frame(&mut answer, MAX_MESSAGE).map_err(Malformed::into_error)?;
-        result::<F>(&frame)
+        result::<F>(&frame, DEFAULT_MAX_DECODED)
     }
 
     /// All three, one after the other.

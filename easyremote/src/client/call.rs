@@ -27,7 +27,6 @@ use crate::transport::call_stats::CallGuard;
 use crate::transport::connection::LiveConnection;
 use crate::transport::mux::client::{MuxEnd, MuxWaiter};
 use crate::transport::mux::in_flight::Declined;
-use crate::wire::codec::Codec;
 use crate::wire::frame::{FRAME_HEADER, Frame, FrameKind};
 use crate::wire::kind::Kind;
 use crate::wire::limits::MAX_MUX_BODY;
@@ -81,18 +80,22 @@ impl<F: RemoteUnary> Future for Call<F> {
     type Output = Result<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.raw.poll(context).map(|answer| result::<F>(&answer?.frame))
+        let max_decoded = self.raw.max_decoded;
+        self.raw.poll(context).map(|answer| result::<F>(&answer?.frame, max_decoded))
     }
 }
 
-/// The result of `F` that is in `frame`.
+/// The result of `F` that is in `frame`, for which decoding may take `max_decoded` bytes.
 pub(super) fn result<F: RemoteUnary>(
     frame: &Frame,
+    max_decoded: usize,
 ) -> Result<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error> {
+    let types = F::signature();
     if frame.kind == FrameKind::Fault {
-        return Err(F::Output::function_error(decode(Codec::Bincode, frame)?));
+        let failure = types.failure.decode(&frame.body, max_decoded).map_err(undecoded)?;
+        return Err(F::Output::function_error(failure));
     }
-    Ok(decode(Codec::Bincode, frame)?)
+    Ok(types.value.decode(&frame.body, max_decoded).map_err(undecoded)?)
 }
 
 impl<F: RemoteUnary> std::fmt::Debug for Call<F> {
@@ -101,21 +104,18 @@ impl<F: RemoteUnary> std::fmt::Debug for Call<F> {
     }
 }
 
-/// Decodes what a function gave.
-pub(super) fn decode<T: serde::de::DeserializeOwned + 'static>(
-    codec: Codec,
-    frame: &Frame,
-) -> Result<T, Error> {
-    codec.decode(&frame.body).map_err(|text| {
-        let text = format!("cannot decode the result: {text}");
-        Error::new(ErrorKind::BadResponse, text).with_evidence(Evidence::Answered)
-    })
+/// The error of a result that cannot be decoded.
+pub(super) fn undecoded(text: String) -> Error {
+    let text = format!("cannot decode the result: {text}");
+    Error::new(ErrorKind::BadResponse, text).with_evidence(Evidence::Answered)
 }
 
 /// A call without types.
 #[derive(Debug)]
 pub(super) struct RawCall {
     state: CallState,
+    /// Bytes of memory that decoding the result may take.
+    pub(super) max_decoded: usize,
 }
 
 #[derive(Debug)]
@@ -137,11 +137,13 @@ enum CallState {
 
 impl RawCall {
     pub(super) fn new(pending: Result<PendingCall, Error>) -> Self {
-        let state = match pending {
-            Ok(pending) => CallState::Ready(Box::new(pending)),
-            Err(error) => CallState::Failed(error),
-        };
-        Self { state }
+        match pending {
+            Ok(pending) => {
+                let max_decoded = pending.client.link.limits.max_decoded;
+                Self { state: CallState::Ready(Box::new(pending)), max_decoded }
+            }
+            Err(error) => Self { state: CallState::Failed(error), max_decoded: 0 },
+        }
     }
 
     pub(super) fn change(&mut self, change: impl FnOnce(&mut PendingCall)) {

@@ -18,7 +18,8 @@ use crate::transport::dial::Dialler;
 use crate::transport::quic::io_thread::IoThread;
 use crate::transport::reassembly::ReassemblyBudget;
 use crate::wire::limits::{
-    MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT, MAX_UNFINISHED_ANSWERS, STALL_TIMEOUT,
+    DEFAULT_MAX_DECODED, MAX_MAX_DECODED, MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT,
+    MAX_UNFINISHED_ANSWERS, MessageLimits, STALL_TIMEOUT,
 };
 
 /// A connection to a gateway, through which functions are called.
@@ -43,6 +44,7 @@ pub struct Client {
 pub struct ClientBuilder {
     gateways: Result<Gateways, Error>,
     max_message: usize,
+    max_decoded: usize,
     connect_timeout: Duration,
     stall_timeout: Duration,
     muxes: bool,
@@ -74,6 +76,7 @@ impl Client {
         ClientBuilder {
             gateways: gateway.into_gateways(),
             max_message: MAX_MESSAGE,
+            max_decoded: DEFAULT_MAX_DECODED,
             connect_timeout: CONNECT_TIMEOUT,
             stall_timeout: STALL_TIMEOUT,
             muxes: true,
@@ -113,6 +116,16 @@ impl ClientBuilder {
     /// bytes; 64 MiB unless set, at most 1 GiB. The gateway has a limit of its own.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes.min(MAX_MAX_MESSAGE);
+        self
+    }
+
+    /// Memory that decoding one answer or item may take, in bytes; 256 MiB unless set, at most
+    /// 16 GiB. A message that has a sixteenth of it or more may take 16 times its length.
+    ///
+    /// The client counts the arguments and the items that it sends by the same limit, before they
+    /// are sent; see [`NodeBuilder::max_decoded`](crate::NodeBuilder::max_decoded).
+    pub fn max_decoded(mut self, bytes: usize) -> Self {
+        self.max_decoded = bytes.min(MAX_MAX_DECODED);
         self
     }
 
@@ -227,7 +240,7 @@ impl ClientBuilder {
             io.handle().clone(),
             state,
             self.connect_timeout,
-            self.max_message,
+            MessageLimits { max_message: self.max_message, max_decoded: self.max_decoded },
         )?;
         link.stall_timeout = self.stall_timeout;
         link.reconnects = reconnects;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use futures::Stream;
 use serde_json::Value;
 
-use crate::client::call::{RawCall, decode};
+use crate::client::call::{RawCall, undecoded};
 use crate::client::handle::Client;
 use crate::client::options::{Options, options};
 use crate::client::pending_call::PendingCall;
@@ -75,9 +75,10 @@ impl Future for JsonCall {
     type Output = Result<Value, CallError<JsonError>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let max_decoded = self.raw.max_decoded;
         self.raw.poll(context).map(|answer| {
             let frame = answer?.frame;
-            let value = decode(Codec::Json, &frame)?;
+            let value = Codec::Json.decode(&frame.body, max_decoded).map_err(undecoded)?;
             match frame.kind {
                 FrameKind::Fault => Err(CallError::Function(JsonError(value))),
                 _ => Ok(value),
@@ -125,9 +126,9 @@ impl Stream for JsonStream {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = ready!(self.raw.poll_next(context));
         Poll::Ready(next.map(|next| match next? {
-            Next::Item(frame) => Ok(self.raw.decode(&frame)?),
+            Next::Item(frame) => Ok(self.raw.json(&frame)?),
             Next::ItemFault(frame) | Next::Fault(frame) => {
-                Err(CallError::Function(JsonError(self.raw.decode(&frame)?)))
+                Err(CallError::Function(JsonError(self.raw.json(&frame)?)))
             }
             Next::ItemError(error) => Err(error.into()),
         }))

@@ -45,8 +45,15 @@ impl PendingCall {
         arguments: &F::Arguments,
     ) -> Result<Self, Error> {
         let descriptor = F::DESCRIPTOR;
-        let body = body(client, descriptor.name, |out| arguments.encode(out))?;
         let signature = F::signature();
+        if let Some(why) = signature.refused(descriptor.parameters) {
+            let text = format!("`{}` cannot be called: {why}", descriptor.name);
+            return Err(Error::new(ErrorKind::BadArguments, text));
+        }
+        let max_decoded = client.link.limits.max_decoded;
+        let body = body(client, descriptor.name, |out| {
+            arguments.encode(&signature.arguments, out, max_decoded)
+        })?;
         let id = client.link.next_call_id();
         let (name, kind) = (descriptor.name.to_owned(), descriptor.kind);
         let header = CallHeader {
@@ -115,7 +122,7 @@ impl PendingCall {
     where
         S: Stream<Item: Uploaded> + Send + 'static,
     {
-        self.upload = Some(UploadSender::new(stream, self.client.link.max_message));
+        self.upload = Some(UploadSender::new(stream, self.client.link.limits));
         self
     }
 }
@@ -131,7 +138,7 @@ fn body(
         let text = format!("the arguments of `{function}` cannot be encoded: {text}");
         Error::new(ErrorKind::BadArguments, text)
     })?;
-    let max = client.link.max_message;
+    let max = client.link.limits.max_message;
     frame::finish(&mut out, start, max).map_err(|length| {
         let text = format!(
             "the arguments of `{function}` have {length} bytes, and a message may have {max}"

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use futures::Stream;
 
 use crate::call::executed::Evidence;
-use crate::client::call::decode;
+use crate::client::call::undecoded;
 use crate::client::call_task::CallTask;
 use crate::client::errors::{thread_ended, with_signature};
 use crate::client::handle::Client;
@@ -16,7 +16,7 @@ use crate::client::options::{Options, options};
 use crate::client::pending_call::PendingCall;
 use crate::client::upload::UploadSender;
 use crate::error::{Error, ErrorKind};
-use crate::function::outcome::{Outcome, Stages};
+use crate::function::outcome::{Outcome, Stages, Value};
 use crate::function::remote::RemoteStream;
 use crate::gauge::MemoryCharge;
 use crate::transport::byte_channel::{ByteReceiver, Received, byte_channel};
@@ -25,6 +25,8 @@ use crate::transport::reassembly::no_room;
 use crate::wire::codec::Codec;
 use crate::wire::error::read_error;
 use crate::wire::frame::{Frame, FrameBuffer, FrameKind, read_end};
+use crate::wire::limits::MessageLimits;
+use crate::wire::value::ValueType;
 
 /// A call of a remote function that gives a stream: a [`Stream`] of its items, opened when it is
 /// first polled.
@@ -88,7 +90,10 @@ impl<F: RemoteStream> StreamCall<F> {
     pub async fn open(mut self) -> Result<OpenStream<F>, <F::Setup as Outcome>::Error> {
         match poll_fn(|context| self.raw.poll_open(context)).await? {
             None => Ok(OpenStream { raw: self.raw, function: PhantomData }),
-            Some(fault) => Err(F::Setup::function_error(decode(Codec::Bincode, &fault)?)),
+            Some(fault) => {
+                let of = F::signature().setup_failure;
+                Err(F::Setup::function_error(self.raw.decode(of, &fault)?))
+            }
         }
     }
 }
@@ -103,10 +108,15 @@ impl<F: RemoteStream> Stream for StreamCall<F> {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = ready!(self.raw.poll_next(context));
         Poll::Ready(next.map(|next| match next? {
-            Next::Item(frame) => Ok(self.raw.decode(&frame)?),
-            Next::ItemFault(frame) => Err(F::Setup::item_error(self.raw.decode(&frame)?)),
+            Next::Item(frame) => Ok(self.raw.decode(F::signature().value, &frame)?),
+            Next::ItemFault(frame) => {
+                Err(F::Setup::item_error(self.raw.decode(F::signature().failure, &frame)?))
+            }
             Next::ItemError(error) => Err(error.into()),
-            Next::Fault(frame) => Err(F::Setup::setup_error(self.raw.decode(&frame)?)),
+            Next::Fault(frame) => {
+                let of = F::signature().setup_failure;
+                Err(F::Setup::setup_error(self.raw.decode(of, &frame)?))
+            }
         }))
     }
 }
@@ -133,8 +143,10 @@ impl<F: RemoteStream> Stream for OpenStream<F> {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = ready!(self.raw.poll_next(context));
         Poll::Ready(next.map(|next| match next? {
-            Next::Item(frame) => Ok(self.raw.decode(&frame)?),
-            Next::ItemFault(frame) => Err(F::Item::function_error(self.raw.decode(&frame)?)),
+            Next::Item(frame) => Ok(self.raw.decode(F::signature().value, &frame)?),
+            Next::ItemFault(frame) => {
+                Err(F::Item::function_error(self.raw.decode(F::signature().failure, &frame)?))
+            }
             Next::ItemError(error) => Err(error.into()),
             // Not after the set-up: `RawStream` sees to that.
             Next::Fault(_) => Err(self.raw.protocol("a set-up that fails twice").into()),
@@ -160,7 +172,8 @@ pub(super) struct RawStream {
     /// After so many items it is over.
     limit: u64,
     opened: bool,
-    codec: Codec,
+    /// Bytes of memory that decoding an item may take.
+    max_decoded: usize,
     signature: &'static str,
 }
 
@@ -193,19 +206,27 @@ const HANDOVER: usize = 96 << 10;
 
 impl RawStream {
     pub(super) fn new(prepared: Result<PendingCall, Error>) -> Self {
-        let (codec, signature, max_message) = match &prepared {
-            Ok(prepared) => {
-                (prepared.header.codec, prepared.signature, prepared.client.link.max_message)
-            }
-            Err(_) => (Codec::Bincode, "", 0),
+        let (limits, signature) = match &prepared {
+            Ok(prepared) => (prepared.client.link.limits, prepared.signature),
+            Err(_) => (MessageLimits { max_message: 0, max_decoded: 0 }, ""),
         };
         let room = prepared.as_ref().ok().map(|prepared| prepared.client.link.room.of_stream());
         let state = match prepared {
             Ok(prepared) => StreamState::Ready(Box::new(prepared)),
             Err(error) => StreamState::Failed(error),
         };
-        let frames = FrameBuffer::new(max_message);
-        Self { state, frames, room, items: 0, limit: u64::MAX, opened: false, codec, signature }
+        let frames = FrameBuffer::new(limits.max_message);
+        let max_decoded = limits.max_decoded;
+        Self {
+            state,
+            frames,
+            room,
+            items: 0,
+            limit: u64::MAX,
+            opened: false,
+            max_decoded,
+            signature,
+        }
     }
 
     pub(super) fn change(&mut self, change: impl FnOnce(&mut PendingCall)) {
@@ -365,15 +386,24 @@ impl RawStream {
         }
     }
 
-    /// Decodes an item. One that makes no sense ends the stream.
-    pub(super) fn decode<T>(&mut self, frame: &Frame) -> Result<T, Error>
-    where
-        T: serde::de::DeserializeOwned + 'static,
-    {
-        decode(self.codec, frame).map_err(|error| {
+    /// Decodes an item of this type. One that makes no sense ends the stream.
+    fn decode<T: Value>(&mut self, of: &ValueType, frame: &Frame) -> Result<T, Error> {
+        let decoded = of.decode(&frame.body, self.max_decoded);
+        self.delivered(decoded)
+    }
+
+    /// Decodes an item of JSON. One that makes no sense ends the stream.
+    pub(super) fn json(&mut self, frame: &Frame) -> Result<serde_json::Value, Error> {
+        let decoded = Codec::Json.decode(&frame.body, self.max_decoded);
+        self.delivered(decoded)
+    }
+
+    /// The item, if it could be decoded.
+    fn delivered<T>(&mut self, decoded: Result<T, String>) -> Result<T, Error> {
+        decoded.map_err(|text| {
             // It did come, but it was not delivered.
             self.items = self.items.saturating_sub(1);
-            self.fail(error)
+            self.fail(undecoded(text))
         })
     }
 

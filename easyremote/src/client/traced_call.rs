@@ -57,9 +57,10 @@ impl<F: RemoteUnary> Future for TracedCall<F> {
     type Output = Result<(<F::Output as Outcome>::Value, Trace), <F::Output as Outcome>::Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let max_decoded = self.call.raw.max_decoded;
         self.call.raw.poll(context).map(|answer| {
             let UnaryAnswer { frame, trace } = answer?;
-            let value = result::<F>(&frame)?;
+            let value = result::<F>(&frame, max_decoded)?;
             Ok((value, trace.map_or_else(|| Trace::new(None, 1), |trace| *trace)))
         })
     }

@@ -12,6 +12,8 @@ use crate::function::upload::Uploaded;
 use crate::transport::byte_channel::{ByteReceiver, ByteSender, Received, byte_channel};
 use crate::transport::quic::stream::SendHalf;
 use crate::wire::frame::{self, FRAME_HEADER, FrameKind};
+use crate::wire::limits::MessageLimits;
+use crate::wire::value::ValueType;
 
 /// Bytes that may wait between the caller and the I/O thread.
 const HANDOVER: usize = 32 << 10;
@@ -47,7 +49,14 @@ trait ErasedStream: Send {
     ) -> Poll<Option<Result<(), String>>>;
 }
 
-impl<S> ErasedStream for Pin<Box<S>>
+/// The caller's stream, and the type of its items.
+struct TypedStream<S> {
+    stream: Pin<Box<S>>,
+    of: &'static ValueType,
+    max_decoded: usize,
+}
+
+impl<S> ErasedStream for TypedStream<S>
 where
     S: Stream<Item: Uploaded> + Send,
 {
@@ -56,21 +65,26 @@ where
         context: &mut Context<'_>,
         out: &mut Vec<u8>,
     ) -> Poll<Option<Result<(), String>>> {
-        let item = ready!(self.as_mut().poll_next(context));
-        Poll::Ready(item.map(|item| item.encode(out)))
+        let item = ready!(self.stream.as_mut().poll_next(context));
+        Poll::Ready(item.map(|item| item.encode(self.of, out, self.max_decoded)))
     }
 }
 
 impl UploadSender {
-    /// Sends the items of `stream`, each of at most `max_message` bytes, and gives where their
-    /// frames come out.
-    pub(super) fn new<S>(stream: S, max_message: usize) -> (Self, ByteReceiver<()>)
+    /// Sends the items of `stream`, each within `limits`, and gives where their frames come out.
+    pub(super) fn new<S>(stream: S, limits: MessageLimits) -> (Self, ByteReceiver<()>)
     where
         S: Stream<Item: Uploaded> + Send + 'static,
     {
         let (sender, receiver) = byte_channel(HANDOVER);
+        let MessageLimits { max_message, max_decoded } = limits;
+        let source = TypedStream {
+            stream: Box::pin(stream),
+            of: <S::Item as Uploaded>::schema(),
+            max_decoded,
+        };
         let upload = Self {
-            source: Box::new(Box::pin(stream)),
+            source: Box::new(source),
             sender: Some(sender),
             frames: Vec::new(),
             items: 0,

@@ -25,19 +25,28 @@ impl Budget {
         Self { elements, memory, depth, elements_left: elements, memory_left: memory }
     }
 
-    /// The budget for a message of `len` bytes.
+    /// The budget for a message of `len` bytes, where `max_decoded` bytes of memory are spent on
+    /// any one.
     ///
-    /// | limit    | value            | why                                                        |
-    /// |----------|------------------|------------------------------------------------------------|
-    /// | elements | `len` + 65,536   | an element takes at least a byte, unless its type is empty |
-    /// | memory   | 16 `len` + 4 MiB | small numbers take a byte, whatever their type; a `None`   |
-    /// |          |                  | of a large type does too, so a short message may be sparse |
-    /// | depth    | 128              | as `serde_json`: more than data has, less than a stack has |
-    pub(crate) fn for_message(len: usize) -> Self {
-        let len = len as u64;
-        let elements = len.saturating_add(FREE_ELEMENTS);
-        let memory = len.saturating_mul(MEMORY_PER_BYTE).saturating_add(FREE_MEMORY);
-        Self::new(elements, memory, MAX_DEPTH)
+    /// | limit    | value                              | why                                      |
+    /// |----------|------------------------------------|------------------------------------------|
+    /// | elements | `len` + 65,536                     | an element takes at least a byte, unless |
+    /// |          |                                    | its type is empty                        |
+    /// | memory   | `max_decoded`, or 16 `len` if that | what is empty takes a byte of a message  |
+    /// |          | is more                            | and any number in memory; small numbers  |
+    /// |          |                                    | take a byte, whatever their type         |
+    /// | depth    | 128                                | as `serde_json`: more than data has,     |
+    /// |          |                                    | less than a stack has                    |
+    pub(crate) fn for_message(len: usize, max_decoded: usize) -> Self {
+        Self::new(max_elements(len), max_memory(len, max_decoded), MAX_DEPTH)
+    }
+
+    /// What has been charged.
+    pub(crate) fn charged(&self) -> DecodeCost {
+        DecodeCost {
+            elements: self.elements - self.elements_left,
+            memory: self.memory - self.memory_left,
+        }
     }
 
     /// Charges a list of `n` elements of `size` bytes each, as decoding it one by one would.
@@ -93,12 +102,65 @@ impl Budget {
     }
 }
 
+/// What decoding one message takes, as its sender counts it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct DecodeCost {
+    elements: u64,
+    memory: u64,
+}
+
+impl DecodeCost {
+    /// Adds elements, and bytes of memory.
+    #[inline]
+    pub(crate) fn add(&mut self, elements: usize, memory: usize) {
+        self.elements += elements as u64;
+        self.memory += memory as u64;
+    }
+
+    /// Adds a list of `n` elements of `size` bytes each.
+    pub(crate) fn add_list(&mut self, n: usize, size: usize) {
+        self.add(n, size_of::<Vec<()>>() + n.saturating_mul(size));
+    }
+
+    /// Adds what another message or a part of this one takes.
+    pub(crate) fn add_cost(&mut self, other: Self) {
+        self.elements += other.elements;
+        self.memory += other.memory;
+    }
+
+    /// Whether a message of `len` bytes that takes this is decoded.
+    ///
+    /// # Errors
+    /// Which limit it is above.
+    pub(crate) fn check(&self, len: usize, max_decoded: usize) -> Result<(), String> {
+        let (elements, memory) = (max_elements(len), max_memory(len, max_decoded));
+        if self.elements > elements {
+            let n = self.elements;
+            return Err(format!("it has {n} elements, most of them empty; {elements} are decoded"));
+        }
+        if self.memory > memory {
+            let (needs, limit) = (self.memory.div_ceil(1 << 20), memory >> 20);
+            return Err(format!(
+                "decoding it takes {needs} MiB of memory, and {limit} MiB are the limit; send it \
+                 in pieces, as a stream, or raise `max_decoded` at both ends"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn max_elements(len: usize) -> u64 {
+    (len as u64).saturating_add(FREE_ELEMENTS)
+}
+
+fn max_memory(len: usize, max_decoded: usize) -> u64 {
+    (len as u64).saturating_mul(MEMORY_PER_BYTE).max(max_decoded as u64)
+}
+
 /// Elements that need not take a byte of the message: units, empty structs. Each costs some
 /// nanoseconds, so these are less than a millisecond.
 const FREE_ELEMENTS: u64 = 65_536;
 /// A `u128` is 16 bytes and takes one, if it is small.
 const MEMORY_PER_BYTE: u64 = 16;
-/// For messages with little data and much structure: no machine fails for it.
-const FREE_MEMORY: u64 = 4 << 20;
 /// Every level is some stack frames of the decoder and of the type.
 const MAX_DEPTH: u32 = 128;

@@ -3,20 +3,26 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::decode::Budget;
+use crate::decode::{Budget, DecodeCost};
 use crate::function::json_list::list;
 use crate::function::outcome::Argument;
-use crate::schema::{TypeSchema, trace};
-use crate::wire::codec::{Codec, from_bincode, from_json, unwinding};
+use crate::wire::codec::{Codec, from_json, unwinding};
+use crate::wire::value::ValueType;
 
 /// A tuple of up to 16 arguments.
 pub trait Arguments: Sized + Send + 'static {
-    /// Appends all of them.
+    /// Appends all of them, which are of these types.
     ///
     /// # Errors
-    /// What `Serialize` complained about.
+    /// What `Serialize` complained about, that a value would arrive as another one, or that
+    /// decoding them takes more than `max_decoded` bytes of memory.
     #[doc(hidden)]
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), String>;
+    fn encode(
+        &self,
+        types: &[&'static ValueType],
+        out: &mut Vec<u8>,
+        max_decoded: usize,
+    ) -> Result<(), String>;
 
     /// Reads all of them; `parameters` are their names, for JSON objects and for errors.
     #[doc(hidden)]
@@ -29,9 +35,10 @@ pub trait Arguments: Sized + Send + 'static {
 
 /// The types of arguments as serde sees them, in order.
 #[derive(Debug)]
-pub struct TypeSchemas(pub(crate) Vec<TypeSchema>);
+pub struct TypeSchemas(pub(crate) Vec<&'static ValueType>);
 
-/// Decodes the arguments in `body`.
+/// Decodes the arguments in `body`, which are of these types, with at most `max_decoded` bytes of
+/// memory.
 ///
 /// # Errors
 /// What is wrong with them, naming the argument where that is known.
@@ -39,11 +46,14 @@ pub(crate) fn decode<A: Arguments>(
     codec: Codec,
     body: &Bytes,
     parameters: &'static [&'static str],
+    types: &[&'static ValueType],
+    max_decoded: usize,
 ) -> Result<A, String> {
     let mut source = ArgumentSource {
         parameters,
+        types,
         next: 0,
-        budget: Budget::for_message(body.len()),
+        budget: Budget::for_message(body.len(), max_decoded),
         rest: match codec {
             Codec::Bincode => Rest::Bincode(body),
             Codec::Json => Rest::Json(list(body, parameters)?),
@@ -62,6 +72,7 @@ pub(crate) fn decode<A: Arguments>(
 #[derive(Debug)]
 pub struct ArgumentSource<'a> {
     parameters: &'static [&'static str],
+    types: &'a [&'static ValueType],
     next: usize,
     budget: Budget,
     rest: Rest<'a>,
@@ -78,10 +89,13 @@ impl ArgumentSource<'_> {
         let index = self.next;
         self.next += 1;
         let decoded = match &mut self.rest {
-            Rest::Bincode(rest) => from_bincode(rest, &mut self.budget).map(|(value, length)| {
-                *rest = &rest[length..];
-                value
-            }),
+            Rest::Bincode(rest) => match self.types.get(index) {
+                Some(of) => of.read(rest, &mut self.budget).map(|(value, length)| {
+                    *rest = &rest[length..];
+                    value
+                }),
+                None => Err("one too many".to_owned()),
+            },
             Rest::Json(values) => match values.get(index) {
                 Some(value) => from_json(value.get().as_bytes(), &mut self.budget),
                 None => Err("missing".to_owned()),
@@ -97,11 +111,21 @@ impl ArgumentSource<'_> {
 macro_rules! tuples {
     ($(($($name:ident)*))*) => {$(
         impl<$($name: Argument),*> Arguments for ($($name,)*) {
-            #[allow(non_snake_case, unused_variables)]
-            fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
+            #[allow(non_snake_case, unused_variables, unused_mut)]
+            fn encode(
+                &self,
+                types: &[&'static ValueType],
+                out: &mut Vec<u8>,
+                max_decoded: usize,
+            ) -> Result<(), String> {
                 let ($($name,)*) = self;
-                $(Codec::Bincode.encode($name, out)?;)*
-                Ok(())
+                let (start, mut cost) = (out.len(), DecodeCost::default());
+                let mut types = types.iter();
+                $(
+                    let of = types.next().ok_or("one argument too many")?;
+                    of.put($name, out, &mut cost, max_decoded)?;
+                )*
+                cost.check(out.len() - start, max_decoded)
             }
 
             #[allow(unused_variables)]
@@ -110,7 +134,7 @@ macro_rules! tuples {
             }
 
             fn schemas() -> TypeSchemas {
-                TypeSchemas(vec![$(trace::<$name>()),*])
+                TypeSchemas(vec![$(ValueType::of::<$name>()),*])
             }
         }
     )*};
@@ -126,34 +150,42 @@ tuples! {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     const NAMES: &[&str] = &["a", "b"];
 
+    const MAX_DECODED: usize = 1 << 20;
+
     fn json(text: &'static str) -> Result<(i64, String), String> {
-        decode(Codec::Json, &Bytes::from_static(text.as_bytes()), NAMES)
+        decode(Codec::Json, &Bytes::from_static(text.as_bytes()), NAMES, &[], MAX_DECODED)
+    }
+
+    fn encoded<A: Arguments>(arguments: &A) -> Vec<u8> {
+        let mut out = Vec::new();
+        arguments.encode(&A::schemas().0, &mut out, MAX_DECODED).unwrap();
+        out
+    }
+
+    fn decoded<A: Arguments>(bytes: Vec<u8>) -> Result<A, String> {
+        decode(Codec::Bincode, &bytes.into(), NAMES, &A::schemas().0, MAX_DECODED)
     }
 
     #[test]
     fn arguments_survive_bincode() {
         let arguments = (7_i64, vec![1_u8, 2, 3], Some("x".to_owned()));
-        let mut out = Vec::new();
-        arguments.encode(&mut out).unwrap();
-        let back = decode(Codec::Bincode, &out.clone().into(), &["a", "b", "c"]);
-        assert_eq!(back, Ok(arguments));
+        let mut out = encoded(&arguments);
+        assert_eq!(decoded(out.clone()), Ok(arguments));
         out.push(0);
-        let long = decode::<(i64, Vec<u8>, Option<String>)>(Codec::Bincode, &out.into(), NAMES);
+        let long = decoded::<(i64, Vec<u8>, Option<String>)>(out);
         assert_eq!(long.unwrap_err(), "1 bytes are left over after the arguments");
     }
 
     #[test]
     fn bytes_look_like_any_other_list() {
-        let (mut fast, mut slow) = (Vec::new(), Vec::new());
-        (vec![1_u8; 300],).encode(&mut fast).unwrap();
-        (vec![Some(1_u8); 300].into_iter().flatten().collect::<std::collections::VecDeque<_>>(),)
-            .encode(&mut slow)
-            .unwrap();
-        assert_eq!(fast, slow);
+        let list = vec![1_u8; 300];
+        assert_eq!(encoded(&(VecDeque::from(list.clone()),)), encoded(&(list,)));
     }
 
     #[test]

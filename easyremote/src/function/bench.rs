@@ -8,7 +8,12 @@ use crate::function::item_writer::put_value;
 use crate::function::outcome::{Argument, Value};
 use crate::wire::codec::Codec;
 use crate::wire::frame::FrameKind;
-use crate::wire::limits::MAX_MESSAGE;
+use crate::wire::limits::{DEFAULT_MAX_DECODED, MAX_MESSAGE, MessageLimits};
+use crate::wire::value::ValueType;
+
+/// Those of a role that sets none.
+const LIMITS: MessageLimits =
+    MessageLimits { max_message: MAX_MESSAGE, max_decoded: DEFAULT_MAX_DECODED };
 
 /// How values are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +37,8 @@ impl Format {
     /// # Errors
     /// Those of a node.
     pub fn encode<T: Value>(self, value: &T) -> Result<Vec<u8>, Error> {
-        let mut reply = Vec::new();
-        put_value(&mut reply, FrameKind::Body, self.codec(), MAX_MESSAGE, value)?;
+        let (mut reply, form) = (Vec::new(), (self.codec(), LIMITS));
+        put_value(&mut reply, FrameKind::Body, form, ValueType::of::<T>(), value)?;
         Ok(reply)
     }
 
@@ -44,7 +49,10 @@ impl Format {
     pub fn arguments<T: Argument + Clone>(self, value: &T) -> Result<Bytes, String> {
         let (mut body, arguments) = (Vec::new(), (value.clone(),));
         match self {
-            Self::Bincode => Arguments::encode(&arguments, &mut body)?,
+            Self::Bincode => {
+                let types = <(T,)>::schemas();
+                Arguments::encode(&arguments, &types.0, &mut body, DEFAULT_MAX_DECODED)?;
+            }
             Self::Json => Codec::Json.encode(&arguments, &mut body)?,
         }
         Ok(body.into())
@@ -55,6 +63,8 @@ impl Format {
     /// # Errors
     /// What is wrong with them.
     pub fn decode<T: Argument>(self, body: &Bytes) -> Result<T, String> {
-        arguments::decode::<(T,)>(self.codec(), body, &["value"]).map(|(value,)| value)
+        let types = <(T,)>::schemas();
+        arguments::decode::<(T,)>(self.codec(), body, &["value"], &types.0, DEFAULT_MAX_DECODED)
+            .map(|(value,)| value)
     }
 }

@@ -28,6 +28,7 @@ use crate::gauge::MemoryCharge;
 use crate::wire::codec::Codec;
 use crate::wire::error::put_error;
 use crate::wire::frame::FrameKind;
+use crate::wire::limits::MessageLimits;
 
 /// The arguments of one call, as they came.
 #[derive(Debug)]
@@ -35,8 +36,8 @@ pub(crate) struct Request {
     pub(crate) codec: Codec,
     /// Taken, and its memory freed, when it is decoded.
     pub(crate) body: Body,
-    /// Longest answer or item, in bytes.
-    pub(crate) max_message: usize,
+    /// Of the arguments, of the answer, and of each item.
+    pub(crate) limits: MessageLimits,
     pub(crate) context: Context,
 }
 
@@ -292,7 +293,8 @@ where
 /// Decodes a call's arguments, or makes the frame that refuses it.
 pub(crate) fn arguments<F: Remote>(request: &mut Request) -> Result<F::Arguments, Reply> {
     let body = std::mem::take(&mut request.body);
-    decode(request.codec, &body.bytes, F::DESCRIPTOR.parameters).map_err(|text| {
+    let (types, max) = (&F::signature().arguments, request.limits.max_decoded);
+    decode(request.codec, &body.bytes, F::DESCRIPTOR.parameters, types, max).map_err(|text| {
         let text = format!("`{}` cannot be called like this: {text}", F::DESCRIPTOR.name);
         let mut reply = Vec::new();
         put_error(&mut reply, &Error::new(ErrorKind::BadArguments, text));
@@ -303,15 +305,16 @@ pub(crate) fn arguments<F: Remote>(request: &mut Request) -> Result<F::Arguments
 /// Encodes what a function returned.
 fn answer<F: RemoteUnary>(request: &Request, raw: Raw<F::Output>) -> Reply {
     let mut reply = Vec::new();
-    let (codec, max) = (request.codec, request.max_message);
+    let (form, types) = ((request.codec, request.limits), F::signature());
     match F::Output::split(raw) {
         Ok(value) => {
-            if let Err(error) = put_value(&mut reply, FrameKind::Body, codec, max, &value) {
+            if let Err(error) = put_value(&mut reply, FrameKind::Body, form, types.value, &value) {
                 put_error(&mut reply, &error);
             }
         }
         Err(failure) => {
-            put_fault(&mut reply, &request.context, codec, max, F::Output::sent(failure));
+            let failure = F::Output::sent(failure);
+            put_fault(&mut reply, &request.context, form, types.failure, failure);
         }
     }
     reply
@@ -332,14 +335,18 @@ impl<F: RemoteStream> StreamSink<F> {
         let mut outbox = self.outbox;
         let iterator = match setup {
             Ok(iterator) => iterator,
-            Err(failure) => return block_on(outbox.fault(F::Setup::sent(failure))),
+            Err(failure) => {
+                let of = F::signature().setup_failure;
+                return block_on(outbox.fault(of, F::Setup::sent(failure)));
+            }
         };
         outbox.open();
         if block_on(outbox.flush()).is_err() {
             return;
         }
+        let types = F::signature();
         for raw in iterator.take(self.limit) {
-            if let Err(error) = outbox.item(&F::Item::split(raw).map_err(F::Item::sent)) {
+            if let Err(error) = outbox.item(types, &F::Item::split(raw).map_err(F::Item::sent)) {
                 return block_on(outbox.fail(&error));
             }
             if block_on(outbox.flush()).is_err() {
@@ -357,7 +364,10 @@ impl<F: RemoteStream> StreamSink<F> {
     {
         match setup {
             Ok(stream) => pour::<F, _>(stream.take(self.limit), self.outbox).boxed(),
-            Err(failure) => self.outbox.fault(F::Setup::sent(failure)).boxed(),
+            Err(failure) => {
+                let of = F::signature().setup_failure;
+                self.outbox.fault(of, F::Setup::sent(failure)).boxed()
+            }
         }
     }
 }
@@ -368,6 +378,7 @@ where
     S: Stream<Item = RawItem<F>> + Send,
 {
     let mut stream = pin!(stream);
+    let types = F::signature();
     outbox.open();
     if outbox.flush().await.is_err() {
         return;
@@ -381,7 +392,7 @@ where
             },
         };
         let Some(raw) = item else { return outbox.end().await };
-        if let Err(error) = outbox.item(&F::Item::split(raw).map_err(F::Item::sent)) {
+        if let Err(error) = outbox.item(types, &F::Item::split(raw).map_err(F::Item::sent)) {
             return outbox.fail(&error).await;
         }
         // At once: the next item may be long in coming although the stream is never pending.

@@ -4,11 +4,14 @@
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::context::Context;
-use crate::function::outcome::Sent;
+use crate::function::outcome::{Failure, Sent, Value};
+use crate::function::signature::Signature;
 use crate::transport::byte_channel::{ByteSender, Closed};
 use crate::wire::codec::Codec;
 use crate::wire::error::{put_error, put_item_error};
 use crate::wire::frame::{self, FrameKind};
+use crate::wire::limits::MessageLimits;
+use crate::wire::value::ValueType;
 
 /// Collects the frames of one stream and hands them over.
 #[derive(Debug)]
@@ -19,20 +22,19 @@ pub(crate) struct ItemWriter {
     whole: usize,
     items: u64,
     codec: Codec,
-    max_message: usize,
+    limits: MessageLimits,
     context: Context,
 }
 
 impl ItemWriter {
-    /// One that sends to `sender`: items of up to `max_message` bytes, of the call that `context`
-    /// tells of.
+    /// One that sends to `sender`: items within `limits`, of the call that `context` tells of.
     pub(crate) fn new(
         sender: ByteSender<()>,
         codec: Codec,
-        max_message: usize,
+        limits: MessageLimits,
         context: Context,
     ) -> Self {
-        Self { sender, frames: Vec::new(), whole: 0, items: 0, codec, max_message, context }
+        Self { sender, frames: Vec::new(), whole: 0, items: 0, codec, limits, context }
     }
 
     /// Adds the frame that says that the stream is set up.
@@ -40,20 +42,20 @@ impl ItemWriter {
         frame::put(&mut self.frames, FrameKind::Open, &[]);
     }
 
-    /// Adds an item, or the function's own error in place of one.
+    /// Adds an item, or the function's own error in place of one; `types` has the types of both.
     ///
     /// # Errors
     /// `TooLarge` or `BadResponse`; the stream cannot go on.
-    pub(crate) fn item<T, E>(&mut self, item: &Result<T, Sent<E>>) -> Result<(), Error>
-    where
-        T: serde::Serialize + 'static,
-        E: serde::Serialize + 'static,
-    {
-        let (codec, max) = (self.codec, self.max_message);
+    pub(crate) fn item<T: Value, E: Failure>(
+        &mut self,
+        types: &Signature,
+        item: &Result<T, Sent<E>>,
+    ) -> Result<(), Error> {
+        let form = (self.codec, self.limits);
         match item {
-            Ok(value) => put_value(&mut self.frames, FrameKind::Item, codec, max, value),
+            Ok(value) => put_value(&mut self.frames, FrameKind::Item, form, types.value, value),
             Err(Sent::Value(fault)) => {
-                put_value(&mut self.frames, FrameKind::ItemFault, codec, max, fault)
+                put_value(&mut self.frames, FrameKind::ItemFault, form, types.failure, fault)
             }
             Err(Sent::Text(text)) => {
                 put_item_error(&mut self.frames, &failed(&self.context, text.clone()));
@@ -93,10 +95,10 @@ impl ItemWriter {
         self.close().await;
     }
 
-    /// Ends the attempt to set the stream up with the function's own error.
-    pub(crate) async fn fault<E: serde::Serialize + 'static>(mut self, fault: Sent<E>) {
-        let (codec, max) = (self.codec, self.max_message);
-        put_fault(&mut self.frames, &self.context, codec, max, fault);
+    /// Ends the attempt to set the stream up with the function's own error, which is of this type.
+    pub(crate) async fn fault<E: Failure>(mut self, of: &'static ValueType, fault: Sent<E>) {
+        let form = (self.codec, self.limits);
+        put_fault(&mut self.frames, &self.context, form, of, fault);
         self.close().await;
     }
 
@@ -123,15 +125,15 @@ impl Drop for ItemWriter {
 }
 
 /// Appends the function's own failure, which answers a call or the attempt to set a stream up.
-pub(crate) fn put_fault<E: serde::Serialize + 'static>(
+pub(crate) fn put_fault<E: Failure>(
     out: &mut Vec<u8>,
     context: &Context,
-    codec: Codec,
-    max_message: usize,
+    form: (Codec, MessageLimits),
+    of: &ValueType,
     fault: Sent<E>,
 ) {
     let put = match fault {
-        Sent::Value(fault) => put_value(out, FrameKind::Fault, codec, max_message, &fault),
+        Sent::Value(fault) => put_value(out, FrameKind::Fault, form, of, &fault),
         Sent::Text(text) => Err(failed(context, text)),
     };
     if let Err(error) = put {
@@ -145,20 +147,21 @@ fn failed(context: &Context, text: String) -> Error {
     error.with_node(context.node())
 }
 
-/// Appends `value` as a frame of `kind`; nothing is appended if that fails.
+/// Appends `value`, which is of this type, as a frame of `kind`; nothing is appended if that fails.
 ///
 /// # Errors
-/// `TooLarge` if it has more than `max_message` bytes, `BadResponse` if it cannot be encoded; in
-/// both cases the function has run.
-pub(crate) fn put_value<T: serde::Serialize + 'static>(
+/// `TooLarge` if it is longer than the limit, `BadResponse` if it cannot be encoded or would take
+/// more memory than the limit; in both cases the function has run.
+pub(crate) fn put_value<T: Value>(
     out: &mut Vec<u8>,
     kind: FrameKind,
-    codec: Codec,
-    max_message: usize,
+    (codec, limits): (Codec, MessageLimits),
+    of: &ValueType,
     value: &T,
 ) -> Result<(), Error> {
+    let max_message = limits.max_message;
     let start = frame::begin(out, kind);
-    if let Err(text) = codec.encode(value, out) {
+    if let Err(text) = of.encode(codec, value, out, limits.max_decoded) {
         out.truncate(start - frame::FRAME_HEADER);
         let text = format!("the function's result cannot be encoded: {text}");
         return Err(Error::new(ErrorKind::BadResponse, text).with_evidence(Evidence::Answered));

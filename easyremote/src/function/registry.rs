@@ -107,6 +107,12 @@ impl Registry {
             return Err(refuse(text));
         }
         let mut by_name = BTreeMap::<String, Arc<Function>>::new();
+        for function in &functions.list {
+            let (name, signature) = (&function.name, function.signature);
+            if let Some(why) = signature.refused(function.descriptor.parameters) {
+                return Err(refuse(format!("`{name}` cannot be offered: {why}")));
+            }
+        }
         for function in functions.list {
             for function in offered(function, states).map_err(refuse)? {
                 if let Some(other) = by_name.get(&*function.name) {
@@ -134,6 +140,16 @@ impl Registry {
             let needs = function.handler.policy.needs.iter().copied();
             let lacking = needs.filter(move |need| !tags.iter().any(|tag| tag == need));
             lacking.map(move |tag| (function.descriptor.name, tag))
+        })
+    }
+
+    /// The types of which not one value could be made to try: each function with what of it, and
+    /// the type.
+    pub(crate) fn untried(&self) -> impl Iterator<Item = (&'static str, String, &'static str)> {
+        self.functions.values().flat_map(|function| {
+            let name = function.descriptor.name;
+            let untried = function.signature.untried(function.descriptor.parameters);
+            untried.into_iter().map(move |(what, of)| (name, what, of))
         })
     }
 

@@ -8,57 +8,79 @@ use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
 use crate::function::signature::Signature;
 use crate::function::text::Text;
 use crate::function::upload::Uploaded;
-use crate::schema::{TypeSchema, trace};
+use crate::wire::value::ValueType;
 
 /// Traces the types of a function that gives one result.
 #[must_use]
 pub fn trace_unary<F: RemoteUnary>() -> Signature {
-    let (canonical, text) = outcome::<F::Output>();
-    signature::<F>(&format!("unary {canonical}"), &text)
+    let result = OutcomeTypes::of::<F::Output>();
+    let canonical = format!("unary {}", result.canonical());
+    signature::<F>(&canonical, &result.text(), result, ValueType::of::<Never>())
 }
 
 /// Traces the types of a function that gives a stream.
 #[must_use]
 pub fn trace_stream<F: RemoteStream>() -> Signature {
-    let (setup, setup_text) = outcome::<F::Setup>();
-    let (item, item_text) = outcome::<F::Item>();
-    let stream = format!("impl Stream<Item = {item_text}>");
-    let text = match setup_text.strip_prefix("Result<(), ") {
+    let setup = OutcomeTypes::of::<F::Setup>();
+    let item = OutcomeTypes::of::<F::Item>();
+    let stream = format!("impl Stream<Item = {}>", item.text());
+    let text = match setup.text().strip_prefix("Result<(), ") {
         Some(failure) => format!("Result<{stream}, {failure}"),
         None => stream,
     };
-    signature::<F>(&format!("stream {setup} of {item}"), &text)
+    let canonical = format!("stream {} of {}", setup.canonical(), item.canonical());
+    signature::<F>(&canonical, &text, item, setup.failure)
 }
 
-/// The canonical text and the readable one of what a function gives.
-fn outcome<O: Outcome>() -> (String, String) {
-    let value = trace::<O::Value>();
-    let failure = trace::<O::Failure>();
-    let canonical = format!("{} or {}", value.canonical(), failure.canonical());
-    let text = if failure == trace::<Never>() {
-        value.to_string()
-    } else if failure == trace::<Text>() {
-        format!("Result<{value}, Text>")
-    } else {
-        format!("Result<{value}, {failure}>")
+/// The types of what a function gives.
+struct OutcomeTypes {
+    value: &'static ValueType,
+    failure: &'static ValueType,
+}
+
+impl OutcomeTypes {
+    fn of<O: Outcome>() -> Self {
+        Self { value: ValueType::of::<O::Value>(), failure: ValueType::of::<O::Failure>() }
+    }
+
+    /// The text for machines.
+    fn canonical(&self) -> String {
+        format!("{} or {}", self.value.canonical, self.failure.canonical)
+    }
+
+    /// The text for people.
+    fn text(&self) -> String {
+        let (value, failure) = (&self.value.text, &self.failure.text);
+        if std::ptr::eq(self.failure, ValueType::of::<Never>()) {
+            value.clone()
+        } else if std::ptr::eq(self.failure, ValueType::of::<Text>()) {
+            format!("Result<{value}, Text>")
+        } else {
+            format!("Result<{value}, {failure}>")
+        }
+    }
+}
+
+/// The signature of `F`, which gives `result`, for machines and for people.
+fn signature<F: Remote>(
+    result: &str,
+    result_text: &str,
+    types: OutcomeTypes,
+    setup_failure: &'static ValueType,
+) -> Signature {
+    let TypeSchemas(arguments) = F::Arguments::schemas();
+    // With the names: two parameters of one type that changed places are told apart by nothing
+    // else.
+    let named = |text: fn(&ValueType) -> &str| {
+        let parameters = F::DESCRIPTOR.parameters.iter().zip(&arguments);
+        parameters.map(|(name, of)| format!("{name}: {}", text(of))).collect::<Vec<_>>()
     };
-    (canonical, text)
-}
-
-fn signature<F: Remote>(result: &str, text: &str) -> Signature {
-    let TypeSchemas(schemas) = F::Arguments::schemas();
-    let arguments: Vec<String> = schemas.iter().map(TypeSchema::canonical).collect();
-    let mut canonical = format!("({}) -> {result}", arguments.join(", "));
-    let mut named: Vec<String> = F::DESCRIPTOR
-        .parameters
-        .iter()
-        .zip(&schemas)
-        .map(|(name, shape)| format!("{name}: {shape}"))
-        .collect();
-    let TypeSchemas(upload) = F::Upload::schemas();
-    for upload in upload.iter().filter(|shape| **shape != trace::<Never>()) {
-        canonical.push_str(&format!(" with a stream of {}", upload.canonical()));
-        named.push(format!("impl Stream<Item = {upload}>"));
+    let mut canonical = format!("({}) -> {result}", named(|of| &of.canonical).join(", "));
+    let mut shown = named(|of| &of.text);
+    let upload = F::Upload::schema();
+    if !std::ptr::eq(upload, ValueType::of::<Never>()) {
+        canonical.push_str(&format!(" with a stream of {}", upload.canonical));
+        shown.push(format!("impl Stream<Item = {}>", upload.text));
     }
     let mut first = [0; 8];
     let hash = digest::digest(&digest::SHA256, canonical.as_bytes());
@@ -66,6 +88,11 @@ fn signature<F: Remote>(result: &str, text: &str) -> Signature {
     Signature {
         // 0 stands for a caller that knows no types.
         fingerprint: u64::from_be_bytes(first).max(1),
-        text: format!("({}) -> {text}", named.join(", ")),
+        text: format!("({}) -> {result_text}", shown.join(", ")),
+        arguments,
+        upload,
+        setup_failure,
+        value: types.value,
+        failure: types.failure,
     }
 }

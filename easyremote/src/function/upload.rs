@@ -9,13 +9,13 @@ use tokio::sync::oneshot;
 
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
-use crate::function::arguments::TypeSchemas;
 use crate::function::outcome::Argument;
 use crate::gauge::MemoryCharge;
-use crate::schema::trace;
 use crate::transport::byte_channel::{ByteReceiver, Received};
 use crate::wire::codec::Codec;
 use crate::wire::frame::{FrameBuffer, FrameKind, read_end};
+use crate::wire::limits::MessageLimits;
+use crate::wire::value::ValueType;
 
 /// A type that may be an item of a caller's stream.
 ///
@@ -27,37 +27,48 @@ use crate::wire::frame::{FrameBuffer, FrameKind, read_end};
     note = "derive it: #[derive(serde::Serialize, serde::Deserialize)]"
 )]
 pub trait Uploaded: Sized + 'static {
-    /// Appends the item.
+    /// Appends the item, which is of this type.
     ///
     /// # Errors
-    /// What `Serialize` complained about.
+    /// What `Serialize` complained about, that the item would arrive as another one, or that
+    /// decoding it takes more than `max_decoded` bytes of memory.
     #[doc(hidden)]
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), String>;
+    fn encode(
+        &self,
+        of: &'static ValueType,
+        out: &mut Vec<u8>,
+        max_decoded: usize,
+    ) -> Result<(), String>;
 
-    /// Reads an item.
+    /// Reads an item, which is of this type, with at most `max_decoded` bytes of memory.
     ///
     /// # Errors
     /// What is wrong with it.
     #[doc(hidden)]
-    fn decode(bytes: &Bytes) -> Result<Self, String>;
+    fn decode(of: &'static ValueType, bytes: &Bytes, max_decoded: usize) -> Result<Self, String>;
 
     /// Its type as serde sees it.
     #[doc(hidden)]
-    fn schemas() -> TypeSchemas;
+    fn schema() -> &'static ValueType;
 }
 
 #[diagnostic::do_not_recommend]
 impl<T: Argument> Uploaded for T {
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
-        Codec::Bincode.encode(self, out)
+    fn encode(
+        &self,
+        of: &'static ValueType,
+        out: &mut Vec<u8>,
+        max_decoded: usize,
+    ) -> Result<(), String> {
+        of.encode(Codec::Bincode, self, out, max_decoded)
     }
 
-    fn decode(bytes: &Bytes) -> Result<Self, String> {
-        Codec::Bincode.decode(bytes)
+    fn decode(of: &'static ValueType, bytes: &Bytes, max_decoded: usize) -> Result<Self, String> {
+        of.decode(bytes, max_decoded)
     }
 
-    fn schemas() -> TypeSchemas {
-        TypeSchemas(vec![trace::<T>()])
+    fn schema() -> &'static ValueType {
+        ValueType::of::<T>()
     }
 }
 
@@ -66,7 +77,7 @@ impl<T: Argument> Uploaded for T {
 pub(crate) struct RawUpload {
     /// Frames, from the node's I/O thread.
     pub(crate) receiver: ByteReceiver<()>,
-    pub(crate) max_message: usize,
+    pub(crate) limits: MessageLimits,
     /// What unfinished items take of the node's room.
     pub(crate) room: MemoryCharge,
     /// Told if what comes is no upload; the call is then over.
@@ -86,19 +97,23 @@ pub struct Upload<T> {
     items: u64,
     ended: bool,
     failed: Option<oneshot::Sender<Error>>,
+    of: &'static ValueType,
+    max_decoded: usize,
     // Kept here, so that being a stream asks nothing of `T`.
-    decode: fn(&Bytes) -> Result<T, String>,
+    decode: fn(&'static ValueType, &Bytes, usize) -> Result<T, String>,
 }
 
 impl<T: Uploaded> Upload<T> {
     pub(crate) fn new(raw: RawUpload) -> Self {
         Self {
             receiver: raw.receiver,
-            frames: FrameBuffer::new(raw.max_message),
+            frames: FrameBuffer::new(raw.limits.max_message),
             room: raw.room,
             items: 0,
             ended: false,
             failed: Some(raw.failed),
+            of: T::schema(),
+            max_decoded: raw.limits.max_decoded,
             decode: T::decode,
         }
     }
@@ -139,7 +154,7 @@ impl<T> Stream for Upload<T> {
             }
             match frame {
                 Some(frame) if frame.kind == FrameKind::Item => {
-                    return match (this.decode)(&frame.body) {
+                    return match (this.decode)(this.of, &frame.body, this.max_decoded) {
                         Ok(item) => {
                             this.items += 1;
                             Poll::Ready(Some(item))

@@ -23,7 +23,8 @@ use crate::transport::dial::Dialler;
 use crate::transport::quic::io_thread::IoThread;
 use crate::wire::control::Register;
 use crate::wire::limits::{
-    MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_NAME, MAX_NODE_STREAMS, MAX_TIMEOUT, MAX_UNFINISHED,
+    DEFAULT_MAX_DECODED, MAX_MAX_DECODED, MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_NAME, MAX_NODE_STREAMS,
+    MAX_TIMEOUT, MAX_UNFINISHED, MessageLimits,
 };
 
 /// Options of a node, from [`Node::builder`].
@@ -39,6 +40,7 @@ pub struct NodeBuilder {
     blocking_threads: usize,
     max_unfinished: u64,
     max_message: usize,
+    max_decoded: usize,
     connect_timeout: Duration,
     tls: TlsOptions,
 }
@@ -62,6 +64,7 @@ impl NodeBuilder {
             blocking_threads: BLOCKING_THREADS,
             max_unfinished: MAX_UNFINISHED,
             max_message: MAX_MESSAGE,
+            max_decoded: DEFAULT_MAX_DECODED,
             connect_timeout: CONNECT_TIMEOUT,
             tls: TlsOptions::default(),
         }
@@ -144,6 +147,20 @@ impl NodeBuilder {
     /// 64 MiB unless set, at most 1 GiB. The gateway has a limit of its own.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes.min(MAX_MAX_MESSAGE);
+        self
+    }
+
+    /// Memory that decoding the arguments of one call, or one item of a caller's stream, may take,
+    /// in bytes; 256 MiB unless set, at most 16 GiB. A message that has a sixteenth of it or more
+    /// may take 16 times its length.
+    ///
+    /// Sparse values take much more than their bytes: a `None`, an empty `String` and an empty
+    /// `Vec` are one byte each on the wire. The sender counts as the receiver does, with its own
+    /// limit, so that a value that is too large is an error where it is sent: raise the limit of
+    /// [`ClientBuilder::max_decoded`](crate::ClientBuilder::max_decoded) with this one. The node
+    /// counts its results and items by this limit.
+    pub fn max_decoded(mut self, bytes: usize) -> Self {
+        self.max_decoded = bytes.min(MAX_MAX_DECODED);
         self
     }
 
@@ -233,7 +250,7 @@ impl NodeBuilder {
             blocking: Arc::new(Semaphore::new(self.blocking_threads)),
             unfinished: Arc::default(),
             max_unfinished: self.max_unfinished.max(self.max_message as u64),
-            max_message: self.max_message,
+            limits: MessageLimits { max_message: self.max_message, max_decoded: self.max_decoded },
             connect_timeout: self.connect_timeout,
             counters: NodeCounters::default(),
             started: DedupCache::default(),
@@ -241,6 +258,7 @@ impl NodeBuilder {
             draining: CancellationToken::new(),
         });
         shared.warn_of_needs(&shared.tags.now());
+        shared.tell_untried();
         let (first, mut firsts) = mpsc::channel(diallers.len());
         let io = IoThread::start("easyremote-node", |stop| {
             run(shared.clone(), diallers, self.connect_timeout, first, stop)

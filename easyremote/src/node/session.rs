@@ -23,6 +23,7 @@ use crate::transport::quic::reset;
 use crate::transport::quic::stream::halves;
 use crate::transport::quinn_ext::congestion;
 use crate::wire::control::Control;
+use crate::wire::limits::MessageLimits;
 
 /// Longest wait for the gateway to hear that the node leaves.
 const FAREWELL: Duration = Duration::from_millis(100);
@@ -41,8 +42,7 @@ pub(super) async fn keep(
     stop: CancellationToken,
 ) {
     let (publish, state) = watch::channel(ConnectionState::Connecting);
-    let link =
-        ManagedConnection::new(Handle::current(), state, node.connect_timeout, node.max_message);
+    let link = ManagedConnection::new(Handle::current(), state, node.connect_timeout, node.limits);
     let link = match link {
         Ok(link) => Arc::new(link),
         Err(error) => {
@@ -128,7 +128,7 @@ async fn serve(
         link: link.clone(),
         connection: connection.clone(),
         windows: control.windows().clone(),
-        max_message,
+        limits: MessageLimits { max_message, ..node.limits },
         has_mux: AtomicBool::new(false),
     });
     let calls = OpenSession(NodeCalls::new(session));

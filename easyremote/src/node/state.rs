@@ -16,6 +16,7 @@ use crate::node::exec::dedup::DedupCache;
 use crate::node::tags::Tags;
 use crate::transport::connection::ManagedConnection;
 use crate::transport::quic::windows::StreamWindows;
+use crate::wire::limits::MessageLimits;
 use crate::wire::load::NodeLoad;
 
 /// What all tasks of a node see.
@@ -36,7 +37,7 @@ pub(super) struct NodeState {
     pub(super) unfinished: Arc<AtomicU64>,
     pub(super) max_unfinished: u64,
     /// Of calls that the functions make.
-    pub(super) max_message: usize,
+    pub(super) limits: MessageLimits,
     pub(super) connect_timeout: Duration,
     pub(super) counters: NodeCounters,
     /// By all gateways together.
@@ -66,13 +67,25 @@ pub(super) struct Session {
     pub(super) connection: quinn::Connection,
     /// For the streams of that.
     pub(super) windows: Arc<StreamWindows>,
-    /// Longest message that both sides allow, in bytes.
-    pub(super) max_message: usize,
+    /// What messages may take, of which both sides allow the length.
+    pub(super) limits: MessageLimits,
     /// The gateway has opened its mux.
     pub(super) has_mux: AtomicBool,
 }
 
 impl NodeState {
+    /// Says of which types it is not known whether all of their values can be sent.
+    pub(super) fn tell_untried(&self) {
+        for (function, what, of) in self.registry.untried() {
+            tracing::info!(
+                node = %self.id,
+                function,
+                "{what}: no sample of `{of}` could be made; a value that would not arrive as it \
+                 is fails when it is sent"
+            );
+        }
+    }
+
     /// Says which functions get no calls with these tags.
     pub(super) fn warn_of_needs(&self, tags: &[String]) {
         for (function, tag) in self.registry.lacking(tags) {

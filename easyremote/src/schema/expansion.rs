@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::graph::{Branch, Form, Graph, NodeKind};
+use super::keyed::FIRST_KEYED;
 use super::type_schema::{TypeSchema, VariantSchema};
 
 impl Graph {
@@ -26,8 +27,8 @@ impl Graph {
     /// The class of each node: equal for two nodes exactly if no path of parts tells them apart.
     fn classes(&self) -> Vec<usize> {
         let labels = self.nodes.iter().map(|node| {
-            let forms: Vec<Option<Form>> = node.branches.iter().map(|b| b.form).collect();
-            (&node.key.kind, forms)
+            let forms: Vec<_> = node.present().map(|(_, branch)| branch.label()).collect();
+            (node.key.kind.without_names(), node.variant_names(), forms)
         });
         let (mut classes, mut n_classes) = number(labels);
         // Each round looks one part deeper, and splits classes until there is nothing to split.
@@ -81,6 +82,10 @@ impl Expansion<'_> {
         let kind = &self.graph.nodes[id].key.kind;
         match kind {
             NodeKind::Leaf(leaf) => return leaf.clone(),
+            NodeKind::Identifier => return TypeSchema::Any,
+            NodeKind::Any if self.graph.nodes[id].branches[0].keys.is_empty() => {
+                return TypeSchema::Any;
+            }
             NodeKind::UnitStruct(name) => return TypeSchema::UnitStruct(name),
             // No bytes and no name: the same to everyone.
             NodeKind::Tuple(0) => return TypeSchema::Unit,
@@ -107,15 +112,20 @@ impl Expansion<'_> {
     /// The shape of a node with parts.
     fn container(&mut self, id: usize) -> TypeSchema {
         let node = &self.graph.nodes[id];
-        if let NodeKind::Enum(name, variants) = node.key.kind {
-            let variants = variants.iter().zip(&node.branches);
-            let variants = variants.map(|(name, branch)| (*name, self.variant(branch))).collect();
-            return TypeSchema::Enum(name, variants);
+        if let NodeKind::Enum(name, _) = node.key.kind {
+            let variants = node.variant_names().into_iter().zip(node.present());
+            let variants = variants.map(|(name, (_, branch))| (name, self.variant(branch)));
+            return TypeSchema::Enum(name, variants.collect());
         }
         let branch = &node.branches[0];
         match node.key.kind {
             NodeKind::Option => TypeSchema::Option(Box::new(self.part(branch, 0))),
             NodeKind::Seq => TypeSchema::Seq(Box::new(self.part(branch, 0))),
+            NodeKind::Any | NodeKind::Map if !branch.keys.is_empty() => {
+                let fields = branch.keys.iter().enumerate();
+                let fields = fields.map(|(i, key)| (*key, self.part(branch, FIRST_KEYED + i)));
+                TypeSchema::Keyed(short(node.key.value), fields.collect())
+            }
             NodeKind::Map => {
                 let key = Box::new(self.part(branch, 0));
                 TypeSchema::Map(key, Box::new(self.part(branch, 1)))
@@ -126,8 +136,9 @@ impl Expansion<'_> {
             }
             NodeKind::Tuple(n) => TypeSchema::Tuple(self.items(branch, n)),
             NodeKind::TupleStruct(name, n) => TypeSchema::TupleStruct(name, self.items(branch, n)),
-            NodeKind::Struct(name, fields) => TypeSchema::Struct(name, self.fields(branch, fields)),
-            NodeKind::Leaf(_) | NodeKind::UnitStruct(_) | NodeKind::Enum(..) => TypeSchema::Unknown,
+            NodeKind::Struct(name, _) => TypeSchema::Struct(name, self.named(branch)),
+            NodeKind::Leaf(_) | NodeKind::Any | NodeKind::Identifier => TypeSchema::Unknown,
+            NodeKind::UnitStruct(_) | NodeKind::Enum(..) => TypeSchema::Unknown,
         }
     }
 
@@ -138,7 +149,7 @@ impl Expansion<'_> {
             Some(Form::Unit) => VariantSchema::Unit,
             Some(Form::Newtype) => VariantSchema::Newtype(self.part(branch, 0)),
             Some(Form::Tuple(n)) => VariantSchema::Tuple(self.items(branch, n)),
-            Some(Form::Struct(fields)) => VariantSchema::Struct(self.fields(branch, fields)),
+            Some(Form::Struct(_)) => VariantSchema::Struct(self.named(branch)),
         }
     }
 
@@ -158,13 +169,17 @@ impl Expansion<'_> {
     }
 
     /// The schemas of named parts.
-    fn fields(
-        &mut self,
-        branch: &Branch,
-        names: &'static [&'static str],
-    ) -> Vec<(&'static str, TypeSchema)> {
-        names.iter().enumerate().map(|(i, name)| (*name, self.part(branch, i))).collect()
+    fn named(&mut self, branch: &Branch) -> Vec<(&'static str, TypeSchema)> {
+        let names = branch.field_names().iter().enumerate();
+        names.map(|(i, name)| (*name, self.part(branch, i))).collect()
     }
+}
+
+/// A type's own name, without where it is and what it is of.
+fn short(name: &'static str) -> &'static str {
+    let name = name.split('<').next().unwrap_or_default();
+    let name = name.rsplit("::").next().unwrap_or_default();
+    if name.starts_with(|c: char| c.is_alphabetic() || c == '_') { name } else { "" }
 }
 
 /// How to refer to a node with parts, and whether that is its own name.

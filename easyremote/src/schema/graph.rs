@@ -6,7 +6,7 @@
 //! wherever nothing is to be explored it *rests* on the smallest value that is known to work. A
 //! pass that fails because a sample was rejected makes the next one use another sample.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::de;
@@ -33,6 +33,12 @@ pub(crate) struct Graph {
     pub(crate) exhausted: bool,
     /// Visits of nodes left, over all passes.
     visits: u32,
+    /// The node that took fields by key last, inside of the part that is being made.
+    pub(crate) keyed: Option<usize>,
+    /// Whether a value was refused that serde can buffer in no format.
+    pub(crate) unbuffered: bool,
+    /// Whether the type is asked as a format for people would ask it.
+    pub(crate) human: bool,
 }
 
 /// One type with a name, or what is without a name at one place.
@@ -47,6 +53,10 @@ pub(crate) struct GraphNode {
     pub(crate) choice: usize,
     /// How many rejections began with this node.
     pub(crate) tries: usize,
+    /// Bytes of memory that its value takes, without what it points to.
+    pub(crate) size: usize,
+    /// The names of its variants without aliases, if it has any and they could be found.
+    pub(crate) variants: Option<Vec<&'static str>>,
 }
 
 /// A way to go on from a node.
@@ -62,6 +72,39 @@ pub(crate) struct Branch {
     pub(crate) done: bool,
     /// How many passes found no way through.
     pub(crate) strikes: u32,
+    /// Of a variant: whether it is none, but one more name of another.
+    pub(crate) absent: bool,
+    /// The named fields, for a struct or a variant that is one.
+    pub(crate) fields: Option<Fields>,
+    /// The keys that a type has missed, which asks for a map or for anything and is a struct.
+    pub(crate) keys: Vec<&'static str>,
+}
+
+/// What is known of named fields.
+#[derive(Default)]
+pub(crate) struct Fields {
+    /// Their names in the order of the wire; without aliases as soon as these are known.
+    pub(crate) names: Vec<&'static str>,
+    /// Why they are handed out by name, if they are.
+    pub(super) mode: FieldMode,
+    /// Fields that accept no sample: they come last, or nothing behind them would be seen.
+    pub(super) refused: BTreeSet<usize>,
+    /// Names that are no aliases, and of which an alias is among the names: they come first.
+    pub(super) leading: Vec<&'static str>,
+}
+
+/// How fields are handed out.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum FieldMode {
+    /// In order.
+    #[default]
+    Ordered,
+    /// By name, to find the aliases.
+    Aliases,
+    /// By name, to find the types of the others beside one that accepts no sample.
+    Around,
+    /// In order, and for good: the type cannot be asked by name, or it has been.
+    Settled,
 }
 
 /// What a node asked its deserializer for.
@@ -69,6 +112,10 @@ pub(crate) struct Branch {
 pub(crate) enum NodeKind {
     /// A value without parts.
     Leaf(TypeSchema),
+    /// Whatever the codec says that it is.
+    Any,
+    /// The name or the number of a field or variant, which the type asks for by itself.
+    Identifier,
     /// An `Option`.
     Option,
     /// A sequence of any length.
@@ -147,13 +194,31 @@ pub(crate) enum Fault {
     Stuck,
 }
 
-/// A sample was not accepted. Why does not matter: the text of the user's error is dropped.
-#[derive(Debug)]
-pub(crate) struct Rejection;
+/// A sample was not accepted. The text of the user's error is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Rejection {
+    /// The field that came twice, if that is why.
+    pub(crate) duplicate: Option<&'static str>,
+    /// The field that did not come, if that is why.
+    pub(crate) missing: Option<&'static str>,
+    /// Whether serde cannot do it in any format.
+    pub(crate) unbuffered: bool,
+}
 
 impl de::Error for Rejection {
-    fn custom<T: fmt::Display>(_: T) -> Self {
-        Self
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        // What serde buffers, for `flatten`, `tag` and `untagged`, has no such integers.
+        let text = text.to_string();
+        let unbuffered = text == "u128 is not supported" || text == "i128 is not supported";
+        Self { unbuffered, ..Self::default() }
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self { duplicate: Some(field), ..Self::default() }
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self { missing: Some(field), ..Self::default() }
     }
 }
 
@@ -166,8 +231,9 @@ impl fmt::Display for Rejection {
 }
 
 impl Graph {
-    /// A graph that knows nothing.
-    pub(crate) fn new() -> Self {
+    /// A graph that knows nothing, of a type as a format for people (`human`) or for machines sees
+    /// it.
+    pub(crate) fn new(human: bool) -> Self {
         let mut graph = Self {
             nodes: Vec::new(),
             known: BTreeMap::new(),
@@ -178,9 +244,12 @@ impl Graph {
             progress: false,
             exhausted: false,
             visits: MAX_VISITS,
+            keyed: None,
+            unbuffered: false,
+            human,
         };
         let key = GraphKey { kind: NodeKind::Tuple(1), visitor: "", value: "" };
-        graph.nodes.push(GraphNode::new(key));
+        graph.nodes.push(GraphNode::new(key, 0));
         graph
     }
 
@@ -190,6 +259,7 @@ impl Graph {
         slot: GraphSlot,
         depth: usize,
         key: GraphKey,
+        size: usize,
     ) -> Result<usize, Rejection> {
         if self.visits == 0 || self.nodes.len() >= MAX_NODES {
             self.exhausted = true;
@@ -211,7 +281,7 @@ impl Graph {
                     if key.kind.is_named() {
                         self.known.insert(key.clone(), id);
                     }
-                    self.nodes.push(GraphNode::new(key));
+                    self.nodes.push(GraphNode::new(key, size));
                 }
                 self.slots(slot)[slot.index] = Some(id);
                 self.progress = true;
@@ -228,7 +298,7 @@ impl Graph {
     /// inside itself it has to be the same, or it would never end.
     fn find(&mut self, slot: GraphSlot, key: &GraphKey) -> Option<usize> {
         match key.kind {
-            NodeKind::Leaf(_) => self.stub(slot, key),
+            NodeKind::Leaf(_) | NodeKind::Identifier => self.stub(slot, key),
             _ if key.kind.is_named() => self.known.get(key).copied(),
             _ => self.ancestors.iter().copied().find(|id| self.nodes[*id].key == *key),
         }
@@ -271,28 +341,74 @@ impl Graph {
     /// The error for which no sample is to blame.
     pub(crate) fn stuck<R>(&mut self) -> Result<R, Rejection> {
         self.fault = Fault::Stuck;
-        Err(Rejection)
+        Err(Rejection::default())
     }
 }
 
 impl GraphNode {
     /// A node that was not visited yet.
-    fn new(key: GraphKey) -> Self {
+    fn new(key: GraphKey, size: usize) -> Self {
         let n_branches = match &key.kind {
-            NodeKind::Leaf(_) | NodeKind::UnitStruct(_) => 0,
+            NodeKind::Leaf(_) | NodeKind::Identifier | NodeKind::UnitStruct(_) => 0,
             NodeKind::Enum(_, variants) => variants.len(),
             _ => 1,
         };
         let branches = std::iter::repeat_with(Branch::default).take(n_branches).collect();
-        Self { key, branches, finished: Vec::new(), choice: 0, tries: 0 }
+        Self { key, branches, finished: Vec::new(), choice: 0, tries: 0, size, variants: None }
+    }
+}
+
+impl GraphNode {
+    /// The branches that there are, with their numbers: all but the further names of a variant.
+    pub(crate) fn present(&self) -> impl Iterator<Item = (usize, &Branch)> {
+        self.branches.iter().enumerate().filter(|(_, branch)| !branch.absent)
+    }
+
+    /// The names of an enum's variants, in the order of [`present`](Self::present); none for
+    /// another type, nor for an enum whose names cannot be told from its aliases.
+    pub(crate) fn variant_names(&self) -> Vec<&'static str> {
+        match (&self.variants, &self.key.kind) {
+            (Some(names), _) => names.clone(),
+            (None, NodeKind::Enum(_, names)) if self.present().count() == names.len() => {
+                names.to_vec()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Branch {
+    /// The names of its fields; without aliases, as far as these are known.
+    pub(crate) fn field_names(&self) -> &[&'static str] {
+        self.fields.as_ref().map_or(&[], |fields| &fields.names)
+    }
+
+    /// What tells it from another one, beside its parts.
+    pub(crate) fn label(&self) -> (Option<Form>, &[&'static str]) {
+        let form = match self.form {
+            Some(Form::Struct(_)) => Some(Form::Struct(&[])),
+            form => form,
+        };
+        (form, self.field_names())
     }
 }
 
 impl NodeKind {
+    /// The kind with the type's own name, but not those of its fields or variants: these are known
+    /// to the branches, where aliases are told from names.
+    pub(crate) fn without_names(&self) -> Self {
+        match self {
+            Self::Struct(name, _) => Self::Struct(name, &[]),
+            Self::Enum(name, _) => Self::Enum(name, &[]),
+            kind => kind.clone(),
+        }
+    }
+
     /// Whether the types of this kind have a name.
     fn is_named(&self) -> bool {
         match self {
-            Self::Leaf(_) | Self::Option | Self::Seq | Self::Map | Self::Tuple(_) => false,
+            Self::Leaf(_) | Self::Any | Self::Identifier => false,
+            Self::Option | Self::Seq | Self::Map | Self::Tuple(_) => false,
             Self::UnitStruct(_) | Self::Newtype(_) | Self::TupleStruct(..) => true,
             Self::Struct(..) | Self::Enum(..) => true,
         }

@@ -1,22 +1,24 @@
 //! The parts of a type: what its visitor takes out of the tracing deserializer.
 
-use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
+use serde::de::value::StrDeserializer;
+use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, Visitor};
 
-use super::graph::{Form, Graph, GraphSlot, Rejection};
+use super::graph::{FieldMode, Form, Graph, GraphSlot, Rejection};
+use super::keyed::FIRST_KEYED;
 use super::tracer::Tracer;
 
 /// The parts of one branch of a node, as any of serde's accesses.
 pub(crate) struct TracedParts<'g> {
     /// What is known so far.
-    graph: &'g mut Graph,
+    pub(super) graph: &'g mut Graph,
     /// The node.
-    node: usize,
+    pub(super) node: usize,
     /// The branch.
-    branch: usize,
+    pub(super) branch: usize,
     /// How deep the node is nested.
     depth: usize,
     /// How many elements were handed out.
-    next: usize,
+    pub(super) next: usize,
     /// How many elements there are.
     len: usize,
     /// Whether all elements are the same part.
@@ -39,20 +41,17 @@ impl<'g> TracedParts<'g> {
         Self { len, repeated: true, ..self }
     }
 
-    /// The deserializer of one part.
-    fn part(&mut self, index: usize) -> Tracer<'_> {
-        let slot = GraphSlot { node: self.node, branch: self.branch, index };
-        Tracer::new(self.graph, slot, self.depth + 1)
-    }
-
     /// Makes one part.
-    fn make<'de, S: DeserializeSeed<'de>>(
+    pub(super) fn make<'de, S: DeserializeSeed<'de>>(
         &mut self,
         index: usize,
         seed: S,
     ) -> Result<S::Value, Rejection> {
         let start = self.graph.mark();
-        let made = seed.deserialize(self.part(index));
+        let slot = GraphSlot { node: self.node, branch: self.branch, index };
+        let around = self.graph.keyed.take();
+        let made = seed.deserialize(Tracer::new(self.graph, slot, self.depth + 1));
+        self.graph.leave(around, made.as_ref().err());
         self.graph.freeze(start, made.is_ok());
         made
     }
@@ -115,7 +114,14 @@ impl<'de> de::EnumAccess<'de> for TracedParts<'_> {
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Rejection> {
         // The codec knows variants by their number, and there are at most 2^32 of them.
         let number = self.branch as u32;
-        Ok((seed.deserialize(number.into_deserializer())?, self))
+        match seed.deserialize(number.into_deserializer()) {
+            Ok(variant) => Ok((variant, self)),
+            // There are fewer variants than names: each alias is a name too.
+            Err(rejection) => {
+                self.graph.lack(self.node, self.branch);
+                Err(rejection)
+            }
+        }
     }
 }
 
@@ -145,6 +151,119 @@ impl<'de> de::VariantAccess<'de> for TracedParts<'_> {
         visitor: V,
     ) -> Result<V::Value, Rejection> {
         self.graph.form(self.node, self.branch, Form::Struct(fields))?;
-        visitor.visit_seq(self.fixed(fields.len()))
+        visit_fields(self, fields, visitor)
+    }
+}
+
+/// Lets `visitor` take the fields of the branch that `parts` are of.
+pub(super) fn visit_fields<'de, V: Visitor<'de>>(
+    mut parts: TracedParts<'_>,
+    names: &'static [&'static str],
+    visitor: V,
+) -> Result<V::Value, Rejection> {
+    let (node, branch) = (parts.node, parts.branch);
+    let fields = parts.graph.fields(node, branch);
+    if fields.names.is_empty() {
+        fields.names = names.to_vec();
+    }
+    let n = fields.names.len();
+    if matches!(fields.mode, FieldMode::Ordered | FieldMode::Settled) {
+        parts = parts.fixed(n);
+        let made = visitor.visit_seq(&mut parts);
+        let taken = parts.next;
+        parts.graph.visited_in_order(node, branch, taken, made.is_ok());
+        return made;
+    }
+    let order = parts.graph.order(node, branch);
+    let mut by_name = FieldsByName { parts: &mut parts, order, next: 0, pending: None };
+    let made = visitor.visit_map(&mut by_name);
+    let (asked, last, pending) = (by_name.next > 0, by_name.last(), by_name.pending);
+    match &made {
+        Ok(_) => parts.graph.visited_by_name(node, branch),
+        Err(_) if !asked => parts.graph.cannot_by_name(node, branch),
+        Err(rejection) => match (rejection.duplicate, pending) {
+            (Some(field), Some(name)) => parts.graph.alias(node, branch, field, name),
+            _ => parts.graph.refused_by_name(node, branch, last),
+        },
+    }
+    made
+}
+
+/// Lets `visitor` take the fields that it has missed so far.
+pub(super) fn visit_keyed<'de, V: Visitor<'de>>(
+    mut parts: TracedParts<'_>,
+    visitor: V,
+) -> Result<V::Value, Rejection> {
+    let node = parts.node;
+    let keys = parts.graph.nodes[node].branches[0].keys.clone();
+    let made = visitor.visit_map(Keyed { parts: &mut parts, keys: &keys, next: 0 });
+    let made = parts.graph.missed(node, made);
+    parts.graph.keyed = Some(node);
+    made
+}
+
+/// Fields that are handed out by name.
+struct FieldsByName<'a, 'g> {
+    parts: &'a mut TracedParts<'g>,
+    /// Which, and how they are called.
+    order: Vec<(usize, &'static str)>,
+    /// How many names were handed out.
+    next: usize,
+    /// The name that was handed out last, if its value was not asked for yet.
+    pending: Option<&'static str>,
+}
+
+impl FieldsByName<'_, '_> {
+    /// The field whose name was handed out last.
+    fn last(&self) -> Option<usize> {
+        Some(self.order.get(self.next.checked_sub(1)?)?.0)
+    }
+}
+
+impl<'de> MapAccess<'de> for FieldsByName<'_, '_> {
+    type Error = Rejection;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Rejection> {
+        let Some(&(_, name)) = self.order.get(self.next) else {
+            return Ok(None);
+        };
+        self.next += 1;
+        self.pending = Some(name);
+        seed.deserialize(StrDeserializer::new(name)).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Rejection> {
+        self.pending = None;
+        let index = self.last().unwrap_or_default();
+        self.parts.make(index, seed)
+    }
+}
+
+/// Fields by the keys that a struct has missed.
+struct Keyed<'a, 'g> {
+    parts: &'a mut TracedParts<'g>,
+    keys: &'a [&'static str],
+    next: usize,
+}
+
+impl<'de> MapAccess<'de> for Keyed<'_, '_> {
+    type Error = Rejection;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Rejection> {
+        let Some(key) = self.keys.get(self.next) else {
+            return Ok(None);
+        };
+        self.next += 1;
+        seed.deserialize(StrDeserializer::new(key)).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Rejection> {
+        self.parts.make(FIRST_KEYED + self.next.saturating_sub(1), seed)
     }
 }

@@ -13,7 +13,6 @@ pub(crate) fn n_samples(leaf: &TypeSchema) -> usize {
         TypeSchema::Char => CHARS.len(),
         TypeSchema::Str => STRS.len(),
         TypeSchema::Bytes => BYTES.len(),
-        TypeSchema::Any => 7,
         TypeSchema::Unit => 1,
         _ => INTS.len(),
     }

@@ -2,23 +2,29 @@
 //! type does not accept it.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::de::DeserializeOwned;
 
 use super::graph::{Fault, Graph, GraphNode, NodeKind, Rejection, Turn};
+use super::keyed::{N_ANY, N_IDENTIFIERS};
 use super::samples::{LENGTHS, MAX_SAMPLES, n_samples};
 use super::tracer::Tracer;
 
 impl Graph {
-    /// Traces `T` until nothing is left to find out or a limit is reached.
-    pub(crate) fn explore<T: DeserializeOwned>(&mut self) {
+    /// Traces `T` until nothing is left to find out or a limit is reached, and gives each value
+    /// that is made on the way to `keep`.
+    pub(crate) fn explore<T: DeserializeOwned>(&mut self, keep: &mut impl FnMut(T)) {
+        let mut panics = 0;
         for _ in 0..MAX_PASSES {
             self.trail.clear();
             self.fault = Fault::None;
             self.progress = false;
-            let ok = T::deserialize(Tracer::root(self)).is_ok();
+            let made = self.pass::<T>();
+            panics += u32::from(made.is_err());
+            let ok = made.is_ok_and(|made| made.map(&mut *keep).is_some());
             self.freeze(0, ok);
-            if self.exhausted {
+            if self.exhausted || panics > MAX_PANICS {
                 break;
             }
             match self.find_unexplored() {
@@ -28,6 +34,94 @@ impl Graph {
                 _ => {}
             }
         }
+    }
+
+    /// Makes further values of a traced `T`: for each choice that there is, one value that has it
+    /// and is the smallest otherwise.
+    pub(crate) fn vary<T: DeserializeOwned>(&mut self, keep: &mut impl FnMut(T)) {
+        let ways = self.ways();
+        let mut passes = MAX_VARIATIONS;
+        for id in 0..self.nodes.len() {
+            for choice in 0..self.nodes[id].n_choices().min(MAX_CHOICES) {
+                // What a struct with a tag misses depends on the variant.
+                loop {
+                    if passes == 0 || self.exhausted {
+                        return;
+                    }
+                    passes -= 1;
+                    self.rest_around(id, choice, &ways);
+                    match self.pass::<T>() {
+                        Ok(Some(value)) => keep(value),
+                        Ok(None) if self.progress => continue,
+                        Ok(None) => {}
+                        Err(Panicked) => return,
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Lets everything rest on its smallest value, but for `id` and what is on the way to it.
+    fn rest_around(&mut self, id: usize, choice: usize, ways: &[Option<(usize, usize)>]) {
+        for node in self.nodes.iter_mut().filter(|node| !node.is_leaf() || node.tries == 0) {
+            if node.key.kind != NodeKind::Any {
+                node.choice = 0;
+            }
+        }
+        let mut step = ways.get(id).copied().flatten();
+        while let Some((around, branch)) = step {
+            let node = &mut self.nodes[around];
+            node.choice = match node.key.kind {
+                NodeKind::Enum(..) => {
+                    node.finished.iter().position(|finished| *finished == branch).unwrap_or(0)
+                }
+                _ => usize::from(node.n_choices() > 1 && node.key.kind.has_choice()),
+            };
+            step = ways[around];
+        }
+        if self.nodes[id].tries == 0 {
+            self.nodes[id].choice = choice;
+        }
+        self.plan.clear();
+        self.trail.clear();
+        (self.fault, self.progress) = (Fault::None, false);
+    }
+
+    /// For each node, from which branch of which other one the shortest way leads to it.
+    fn ways(&self) -> Vec<Option<(usize, usize)>> {
+        let mut came_from: Vec<Option<(usize, usize)>> = vec![None; self.nodes.len()];
+        let mut queue = VecDeque::from([0]);
+        while let Some(id) = queue.pop_front() {
+            for (b, branch) in self.nodes[id].branches.iter().enumerate() {
+                for &next in branch.slots.iter().flatten() {
+                    if next != 0 && came_from[next].is_none() {
+                        came_from[next] = Some((id, b));
+                        queue.push_back(next);
+                    }
+                }
+            }
+        }
+        came_from
+    }
+
+    /// Runs the type's `Deserialize` once.
+    ///
+    /// # Errors
+    /// It panicked, at a sample that it does not expect.
+    fn pass<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Panicked> {
+        self.keyed = None;
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            let made = T::deserialize(Tracer::root(self));
+            self.leave(None, made.as_ref().err());
+            made.ok()
+        }));
+        made.map_err(|_| {
+            let branches = self.nodes.iter_mut().flat_map(|node| &mut node.branches);
+            branches.for_each(|branch| branch.open = false);
+            self.fault = Fault::None;
+            Panicked
+        })
     }
 
     /// Plans the shortest way to a branch that is worth exploring, and returns that branch.
@@ -131,6 +225,14 @@ impl Graph {
         }
     }
 
+    /// Notes that an enum has no variant of this number.
+    pub(crate) fn lack(&mut self, id: usize, branch: usize) {
+        let branch = &mut self.nodes[id].branches[branch];
+        branch.absent = true;
+        branch.strikes = MAX_STRIKES;
+        self.progress = true;
+    }
+
     /// Notes that there was no way through a branch.
     fn strike(&mut self, id: usize, branch: usize) {
         self.nodes[id].branches[branch].strikes += 1;
@@ -163,7 +265,7 @@ impl Graph {
         if tries > MAX_TRIES {
             return false;
         }
-        let is_leaf = |id: &usize| matches!(self.nodes[*id].key.kind, NodeKind::Leaf(_));
+        let is_leaf = |id: &usize| self.nodes[*id].is_leaf();
         let (leaves, mut wheels): (Vec<_>, Vec<_>) =
             self.trail[start..].iter().copied().partition(is_leaf);
         wheels.extend(&leaves);
@@ -199,10 +301,18 @@ impl Graph {
 }
 
 impl GraphNode {
+    /// Whether its samples are values without parts.
+    fn is_leaf(&self) -> bool {
+        matches!(self.key.kind, NodeKind::Leaf(_) | NodeKind::Any | NodeKind::Identifier)
+    }
+
     /// The branch to explore next: of those that are worth it, the one that failed least.
     fn unexplored(&self) -> Option<usize> {
         let branches = self.branches.iter().enumerate().filter(|(_, branch)| {
-            self.key.kind.has_choice() && !branch.done && branch.strikes < MAX_STRIKES
+            self.key.kind.has_choice()
+                && !branch.done
+                && !branch.absent
+                && branch.strikes < MAX_STRIKES
         });
         branches.min_by_key(|(i, branch)| (branch.strikes, *i)).map(|(i, _)| i)
     }
@@ -211,6 +321,10 @@ impl GraphNode {
     fn n_choices(&self) -> usize {
         match &self.key.kind {
             NodeKind::Leaf(leaf) => n_samples(leaf),
+            // One that has told what it misses is a map.
+            NodeKind::Any if !self.branches[0].keys.is_empty() => 1,
+            NodeKind::Any => N_ANY,
+            NodeKind::Identifier => N_IDENTIFIERS,
             NodeKind::Enum(..) => self.finished.len(),
             // What is not explored has only the empty value.
             _ if self.finished.is_empty() => 1,
@@ -220,6 +334,15 @@ impl GraphNode {
     }
 }
 
+/// The user's `Deserialize` panicked.
+struct Panicked;
+
+/// Values that [`Graph::vary`] tries to make, of all nodes and of one.
+const MAX_VARIATIONS: usize = 512;
+const MAX_CHOICES: usize = 64;
+/// Panics of one `Deserialize` after which nothing more is asked of it. Each writes to the
+/// program's error output.
+const MAX_PANICS: u32 = 3;
 /// Runs of one `Deserialize`. An enum takes one for each variant, or two or three if it is
 /// recursive; this is for a syntax tree of several hundred.
 const MAX_PASSES: u32 = 4_096;

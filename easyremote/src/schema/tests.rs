@@ -11,7 +11,15 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{TypeSchema, trace};
+use super::TypeSchema;
+use super::graph::Graph;
+
+/// The shape of a type, as a format for machines sees it.
+fn trace<T: DeserializeOwned>() -> TypeSchema {
+    let mut graph = Graph::new(false);
+    graph.explore::<T>(&mut drop);
+    graph.shape()
+}
 
 /// The text for people.
 fn shown<T: DeserializeOwned>() -> String {
@@ -235,7 +243,7 @@ fn a_type_without_an_end_is_unknown_inside() {
         rest: Box<Endless>,
         after: u8,
     }
-    assert_eq!(shown::<Endless>(), "Endless { id: u8, rest: Endless, after: ? }");
+    assert_eq!(shown::<Endless>(), "Endless { id: u8, rest: Endless, after: u8 }");
 
     #[derive(Deserialize)]
     enum Never {}

@@ -2,18 +2,18 @@
 
 use std::any::type_name;
 
-use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::value::SeqDeserializer;
 use serde::de::{Deserializer, Visitor};
 
 use super::graph::{Graph, GraphKey, GraphSlot, NodeKind, Rejection, Turn};
-use super::parts::TracedParts;
+use super::parts::{TracedParts, visit_fields, visit_keyed};
 use super::samples::{BOOLS, BYTES, CHARS, FLOATS, INTS, LENGTHS, STRS};
 use super::type_schema::TypeSchema;
 
 /// A deserializer for the value at one place of the traced type.
 ///
-/// Behaves like bincode: not for people, structs are sequences of their fields, variants are
-/// numbers.
+/// Behaves like bincode: structs are sequences of their fields, variants are numbers. Whether it is
+/// for people says the graph.
 pub(crate) struct Tracer<'g> {
     /// What is known so far.
     graph: &'g mut Graph,
@@ -42,13 +42,13 @@ impl<'g> Tracer<'g> {
     /// The node of a type with parts.
     fn node<'de, V: Visitor<'de>>(&mut self, kind: NodeKind) -> Result<usize, Rejection> {
         let key = GraphKey { kind, visitor: type_name::<V>(), value: type_name::<V::Value>() };
-        self.graph.visit(self.slot, self.depth, key)
+        self.graph.visit(self.slot, self.depth, key, size_of::<V::Value>())
     }
 
     /// The sample to use for a leaf.
-    fn sample(&mut self, leaf: TypeSchema) -> Result<usize, Rejection> {
+    fn sample(&mut self, leaf: TypeSchema, size: usize) -> Result<usize, Rejection> {
         let key = GraphKey { kind: NodeKind::Leaf(leaf), visitor: "", value: "" };
-        let id = self.graph.visit(self.slot, self.depth, key)?;
+        let id = self.graph.visit(self.slot, self.depth, key, size)?;
         Ok(self.graph.sample(id))
     }
 
@@ -65,13 +65,14 @@ impl<'g> Tracer<'g> {
 
     /// Visits a value about which the type wants to hear from the codec what it is.
     fn any<'de, V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejection> {
-        match self.sample(TypeSchema::Any)? {
-            0 => visitor.visit_unit(),
-            1 => visitor.visit_borrowed_str(""),
-            2 => visitor.visit_u64(0),
+        let id = self.node::<V>(NodeKind::Any)?;
+        match self.graph.sample(id) {
+            0 => visit_keyed(TracedParts::new(self.graph, id, 0, self.depth), visitor),
+            1 => visitor.visit_u64(0),
+            2 => visitor.visit_borrowed_str(""),
             3 => visitor.visit_bool(false),
             4 => visitor.visit_f64(0.0),
-            5 => visitor.visit_map(MapDeserializer::new(std::iter::empty::<((), ())>())),
+            5 => visitor.visit_unit(),
             _ => visitor.visit_seq(SeqDeserializer::new(std::iter::empty::<()>())),
         }
     }
@@ -81,7 +82,7 @@ impl<'g> Tracer<'g> {
 macro_rules! leaves {
     ($($method:ident $shape:ident [$i:ident] $visit:ident($sample:expr);)*) => {$(
         fn $method<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejection> {
-            let $i = self.sample(TypeSchema::$shape)?;
+            let $i = self.sample(TypeSchema::$shape, size_of::<V::Value>())?;
             visitor.$visit($sample)
         }
     )*};
@@ -112,7 +113,7 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     }
 
     fn deserialize_unit<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejection> {
-        self.sample(TypeSchema::Unit)?;
+        self.sample(TypeSchema::Unit, 0)?;
         visitor.visit_unit()
     }
 
@@ -120,8 +121,12 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         self.any(visitor)
     }
 
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejection> {
-        self.any(visitor)
+    fn deserialize_identifier<V: Visitor<'de>>(
+        mut self,
+        visitor: V,
+    ) -> Result<V::Value, Rejection> {
+        let id = self.node::<V>(NodeKind::Identifier)?;
+        visitor.visit_u64(self.graph.nodes[id].choice as u64)
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejection> {
@@ -154,12 +159,17 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
 
     fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejection> {
         let id = self.node::<V>(NodeKind::Map)?;
+        if !self.graph.nodes[id].branches[0].keys.is_empty() {
+            return visit_keyed(TracedParts::new(self.graph, id, 0, self.depth), visitor);
+        }
         if let Turn::Rest(0) = self.graph.turn(id)? {
-            return visitor.visit_map(TracedParts::new(self.graph, id, 0, self.depth));
+            let made = visitor.visit_map(TracedParts::new(self.graph, id, 0, self.depth));
+            return self.graph.missed(id, made);
         }
         let depth = self.depth;
         self.graph.take(id, 0, |graph| {
-            visitor.visit_map(TracedParts::new(graph, id, 0, depth).repeated(1))
+            let made = visitor.visit_map(TracedParts::new(graph, id, 0, depth).repeated(1));
+            graph.missed(id, made)
         })
     }
 
@@ -199,12 +209,13 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
-        self,
+        mut self,
         name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Rejection> {
-        self.fixed(NodeKind::Struct(name, fields), fields.len(), visitor)
+        let id = self.node::<V>(NodeKind::Struct(name, fields))?;
+        visit_fields(TracedParts::new(self.graph, id, 0, self.depth), fields, visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -222,6 +233,6 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     }
 
     fn is_human_readable(&self) -> bool {
-        false
+        self.graph.human
     }
 }

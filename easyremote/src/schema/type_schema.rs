@@ -59,6 +59,9 @@ pub(crate) enum TypeSchema {
     TupleStruct(&'static str, Vec<TypeSchema>),
     /// A struct with named fields, in the order of the wire.
     Struct(&'static str, Vec<(&'static str, TypeSchema)>),
+    /// A struct that asks for its fields by name: its name, and the fields that it cannot do
+    /// without. There may be others.
+    Keyed(&'static str, Vec<(&'static str, TypeSchema)>),
     /// An enum with its variants, in the order of the wire.
     Enum(&'static str, Vec<(&'static str, VariantSchema)>),
     /// A type written out earlier in this shape, around this place (so it is recursive) or before
@@ -100,6 +103,7 @@ impl TypeSchema {
     /// | `(S,S)` `[S;9]`                        | [`Self::Tuple`], [`Self::Array`]         |
     /// | `struct"N"` `struct"N"=S`              | [`Self::UnitStruct`], [`Self::Newtype`]  |
     /// | `struct"N"(S,S)` `struct"N"{"f":S}`    | with numbered, with named fields         |
+    /// | `keyed"N"{"f":S}`                      | [`Self::Keyed`]                          |
     /// | `enum"N"{"A","B"=S,"C"(S),"D"{"f":S}}` | `"E"?` is a variant that was not reached |
     /// | `#0`                                   | [`Self::Again`]; its name is left out    |
     ///
@@ -140,6 +144,10 @@ impl TypeSchema {
             }
             Self::Struct(name, fields) => {
                 quoted(out, "struct", name);
+                canonical_fields(out, fields);
+            }
+            Self::Keyed(name, fields) => {
+                quoted(out, "keyed", name);
                 canonical_fields(out, fields);
             }
             Self::Enum(name, variants) => {
@@ -220,6 +228,11 @@ impl fmt::Display for TypeSchema {
             Self::Struct(name, fields) => {
                 f.write_str(name)?;
                 write_fields(f, fields)
+            }
+            Self::Keyed(name, fields) => {
+                write!(f, "{name}{}{{", if name.is_empty() { "" } else { " " })?;
+                fields.iter().try_for_each(|(name, field)| write!(f, " {name}: {field},"))?;
+                f.write_str(" .. }")
             }
             Self::Enum("Result", variants) => match variants.as_slice() {
                 [("Ok", VariantSchema::Newtype(ok)), ("Err", VariantSchema::Newtype(err))] => {

@@ -76,10 +76,12 @@ impl<F: RemoteUnary> Split<F> {
     /// The frame that a node answers with.
     pub(super) fn encode(&self, received: &ReceivedCall) -> Reply {
         let mut reply = Vec::new();
-        let (codec, max) = (received.codec, received.max_message);
+        let (form, types) = ((received.codec, received.limits), F::signature());
         let encoded = match &self.0 {
-            Ok(value) => put_value(&mut reply, FrameKind::Body, codec, max, value),
-            Err(Ok(failure)) => put_value(&mut reply, FrameKind::Fault, codec, max, failure),
+            Ok(value) => put_value(&mut reply, FrameKind::Body, form, types.value, value),
+            Err(Ok(failure)) => {
+                put_value(&mut reply, FrameKind::Fault, form, types.failure, failure)
+            }
             Err(Err(error)) => Err(error.clone()),
         };
         if let Err(error) = encoded {
@@ -123,7 +125,7 @@ impl<F: RemoteStream> Step<F> {
         outbox: &mut ItemWriter,
     ) -> Result<(), Error> {
         match self {
-            Self::Item(item) => outbox.item(item),
+            Self::Item(item) => outbox.item(F::signature(), item),
             Self::Setup(_) => panic!("the error of a set-up can only be the first item"),
             Self::Broken(error) => Err(error.clone()),
         }
@@ -133,10 +135,13 @@ impl<F: RemoteStream> Step<F> {
     /// The frame that says that there is no stream, if that is what it stands for.
     pub(super) fn refusal(&self, received: &ReceivedCall) -> Option<Reply> {
         let mut reply = Vec::new();
-        let (codec, max) = (received.codec, received.max_message);
+        let form = (received.codec, received.limits);
         let encoded = match self {
             Self::Item(_) => return None,
-            Self::Setup(failure) => put_value(&mut reply, FrameKind::Fault, codec, max, failure),
+            Self::Setup(failure) => {
+                let of = F::signature().setup_failure;
+                put_value(&mut reply, FrameKind::Fault, form, of, failure)
+            }
             Self::Broken(error) => Err(error.clone()),
         };
         if let Err(error) = encoded {

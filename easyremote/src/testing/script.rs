@@ -20,13 +20,14 @@ use crate::function::signature::Signature;
 use crate::wire::codec::Codec;
 use crate::wire::error::put_error;
 use crate::wire::kind::Kind;
+use crate::wire::limits::MessageLimits;
 
 /// A call that has arrived. Its arguments are kept as they came, so that nothing more is asked of
 /// their types.
 #[derive(Clone, Debug)]
 pub(super) struct ReceivedCall {
     pub(super) codec: Codec,
-    pub(super) max_message: usize,
+    pub(super) limits: MessageLimits,
     /// Id of the mock's node.
     pub(super) node: String,
     body: Bytes,
@@ -36,16 +37,16 @@ pub(super) struct ReceivedCall {
 impl ReceivedCall {
     fn new(inputs: &Inputs, request: Request) -> Self {
         let node = inputs.context().node().to_owned();
-        let Request { codec, body, max_message, context } = request;
-        Self { codec, max_message, node, body: body.bytes, context }
+        let Request { codec, body, limits, context } = request;
+        Self { codec, limits, node, body: body.bytes, context }
     }
 
     /// The arguments, or the frame that refuses them.
     fn try_arguments<F: Remote>(&self) -> Result<F::Arguments, Reply> {
         let body = Body { bytes: self.body.clone(), ..Body::default() };
-        let (codec, max_message) = (self.codec, self.max_message);
+        let (codec, limits) = (self.codec, self.limits);
         let context = self.context.clone();
-        arguments::<F>(&mut Request { codec, body, max_message, context })
+        arguments::<F>(&mut Request { codec, body, limits, context })
     }
 
     /// The arguments of a call of `F`.

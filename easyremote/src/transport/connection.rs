@@ -22,7 +22,9 @@ use crate::transport::mux::client::ClientMux;
 use crate::transport::quic::windows::StreamWindows;
 use crate::transport::reassembly::ReassemblyBudget;
 use crate::wire::header::CallId;
-use crate::wire::limits::{MAX_PARKED, MAX_PARKED_BYTES, MAX_UNFINISHED_ANSWERS, STALL_TIMEOUT};
+use crate::wire::limits::{
+    MAX_PARKED, MAX_PARKED_BYTES, MAX_UNFINISHED_ANSWERS, MessageLimits, STALL_TIMEOUT,
+};
 
 /// What calls need of a connection that somebody else keeps up: a client, or a node for the calls
 /// of its functions.
@@ -33,8 +35,8 @@ pub(crate) struct ManagedConnection {
     state: watch::Receiver<ConnectionState>,
     /// Longest wait for the connection, and then for a stream on it.
     pub(crate) connect_timeout: Duration,
-    /// Longest message that this side allows, in bytes.
-    pub(crate) max_message: usize,
+    /// What this side allows for one message.
+    pub(crate) limits: MessageLimits,
     /// Longest time that a stream is kept of which nothing is read although there is something.
     pub(crate) stall_timeout: Duration,
     pub(crate) retries: RetryBudget,
@@ -125,16 +127,16 @@ impl ManagedConnection {
         io: Handle,
         state: watch::Receiver<ConnectionState>,
         connect_timeout: Duration,
-        max_message: usize,
+        limits: MessageLimits,
     ) -> Result<Self, Error> {
         Ok(Self {
             io,
             state,
             connect_timeout,
-            max_message,
+            limits,
             stall_timeout: STALL_TIMEOUT,
             retries: RetryBudget::default(),
-            room: Arc::new(ReassemblyBudget::new(MAX_UNFINISHED_ANSWERS, max_message)),
+            room: Arc::new(ReassemblyBudget::new(MAX_UNFINISHED_ANSWERS, limits.max_message)),
             parked: AtomicU64::new(0),
             parked_bytes: Arc::default(),
             tally: CallStats::default(),

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::decode::{Bounded, BoundedSeed, Budget};
+use crate::decode::{Bounded, BoundedSeed, Budget, DecodeCost};
 use crate::wire::numbers::{self, Number};
 
 /// How values are written.
@@ -52,17 +52,21 @@ impl Codec {
         out: &mut Vec<u8>,
     ) -> Result<(), String> {
         match self {
-            Self::Bincode => put_list(value, out).unwrap_or_else(|| to_bincode(value, out)),
+            Self::Bincode => to_bincode(value, out),
             Self::Json => serde_json::to_writer(out, value).map_err(|error| error.to_string()),
         }
     }
 
-    /// Reads a value that takes up all of `bytes`.
+    /// Reads a value that takes up all of `bytes`, with at most `max_decoded` bytes of memory.
     ///
     /// # Errors
     /// What is wrong with the bytes, or that they ask for more than their budget.
-    pub(crate) fn decode<T: DeserializeOwned + 'static>(self, bytes: &Bytes) -> Result<T, String> {
-        let mut budget = Budget::for_message(bytes.len());
+    pub(crate) fn decode<T: DeserializeOwned + 'static>(
+        self,
+        bytes: &Bytes,
+        max_decoded: usize,
+    ) -> Result<T, String> {
+        let mut budget = Budget::for_message(bytes.len(), max_decoded);
         unwinding(|| match self {
             Self::Bincode => {
                 let (value, length) = from_bincode(bytes, &mut budget)?;
@@ -86,21 +90,36 @@ pub(crate) fn unwinding<T>(decode: impl FnOnce() -> Result<T, String>) -> Result
 }
 
 /// Appends `value` in bincode, if it is a list that can be copied as one piece.
-fn put_list<T: 'static>(value: &T, out: &mut Vec<u8>) -> Option<Result<(), String>> {
-    fn put_numbers<N: Number>(value: &dyn Any, out: &mut Vec<u8>) -> Option<Result<(), String>> {
+///
+/// What decoding it takes is added to `cost`.
+pub(crate) fn put_list<T: 'static>(
+    value: &T,
+    out: &mut Vec<u8>,
+    cost: &mut DecodeCost,
+) -> Option<Result<(), String>> {
+    fn put_numbers<N: Number>(
+        value: &dyn Any,
+        out: &mut Vec<u8>,
+        cost: &mut DecodeCost,
+    ) -> Option<Result<(), String>> {
         let list = value.downcast_ref::<Vec<N>>()?;
+        cost.add_list(list.len(), size_of::<N>());
         Some(to_bincode(&list.len(), out).map(|()| numbers::put(list, out)))
     }
     if let Some(bytes) = (value as &dyn Any).downcast_ref::<Vec<u8>>() {
+        cost.add_list(bytes.len(), 1);
         return Some(to_bincode(&Blob(bytes.as_slice()), out));
     }
-    put_numbers::<f32>(value, out)
-        .or_else(|| put_numbers::<f64>(value, out))
-        .or_else(|| put_numbers::<i8>(value, out))
+    put_numbers::<f32>(value, out, cost)
+        .or_else(|| put_numbers::<f64>(value, out, cost))
+        .or_else(|| put_numbers::<i8>(value, out, cost))
 }
 
 /// Appends `value` in bincode.
-fn to_bincode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
+pub(crate) fn to_bincode<T: Serialize + ?Sized>(
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
     struct Append<'a>(&'a mut Vec<u8>);
     impl Writer for Append<'_> {
         #[inline]
@@ -109,8 +128,15 @@ fn to_bincode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(),
             Ok(())
         }
     }
-    bincode::serde::encode_into_writer(value, Append(out), standard())
-        .map_err(|error| error.to_string())
+    bincode::serde::encode_into_writer(value, Append(out), standard()).map_err(
+        |error| match error {
+            // bincode prints its errors as Rust structures.
+            EncodeError::OtherString(text) => text,
+            EncodeError::Other(text) => text.to_owned(),
+            EncodeError::Serde(_) => "its `Serialize` gives a list without a length".to_owned(),
+            other => other.to_string(),
+        },
+    )
 }
 
 /// Reads one bincode value from the front of `bytes`, and says how many it took.

@@ -8,6 +8,22 @@ pub(crate) const MAX_MESSAGE: usize = 64 << 20;
 /// The most that a role can be set to allow for one message, in bytes: 1 GiB.
 pub(crate) const MAX_MAX_MESSAGE: usize = 1 << 30;
 
+/// Memory that decoding one message may take unless set otherwise, in bytes: 256 MiB. One that is
+/// 16 times as long may take more.
+pub(crate) const DEFAULT_MAX_DECODED: usize = 256 << 20;
+
+/// The most that a role can be set to spend on decoding one message, in bytes: 16 GiB.
+pub(crate) const MAX_MAX_DECODED: usize = 16 << 30;
+
+/// What one message may take: arguments, an answer, or one item.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MessageLimits {
+    /// Its length, in bytes.
+    pub(crate) max_message: usize,
+    /// The memory that its value takes, in bytes.
+    pub(crate) max_decoded: usize,
+}
+
 /// Most bytes of arguments that a node holds at a time, received and not yet decoded: 256 MiB, and
 /// at least one message.
 pub(crate) const MAX_UNFINISHED: u64 = 256 << 20;

@@ -33,3 +33,4 @@ pub(crate) mod response;
 pub(crate) mod routing_options;
 pub(crate) mod scanner;
 pub(crate) mod trace;
+pub(crate) mod value;

@@ -76,21 +76,23 @@ mod tests {
 
     use super::*;
     use crate::wire::codec::{Codec, from_bincode};
+    use crate::wire::limits::DEFAULT_MAX_DECODED;
+    use crate::wire::value::ValueType;
 
-    fn encoded<T: Serialize + 'static>(value: &T) -> Vec<u8> {
-        let mut out = Vec::new();
-        Codec::Bincode.encode(value, &mut out).unwrap();
+    fn encoded<T: Serialize + DeserializeOwned + Send + 'static>(value: &T) -> Vec<u8> {
+        let (of, mut out) = (ValueType::of::<T>(), Vec::new());
+        of.encode(Codec::Bincode, value, &mut out, DEFAULT_MAX_DECODED).unwrap();
         out
     }
 
     fn decoded<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, String> {
-        Codec::Bincode.decode(&Bytes::copy_from_slice(bytes))
+        Codec::Bincode.decode(&Bytes::copy_from_slice(bytes), DEFAULT_MAX_DECODED)
     }
 
     /// A list of another type is written and read one by one.
     fn same_as_one_by_one<N>(numbers: &[N])
     where
-        N: Number + PartialEq + Debug + Serialize + DeserializeOwned,
+        N: Number + PartialEq + Debug + Serialize + DeserializeOwned + Send,
     {
         let (list, other) = (numbers.to_vec(), VecDeque::from(numbers.to_vec()));
         let message = encoded(&list);

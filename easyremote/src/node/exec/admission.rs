@@ -75,8 +75,8 @@ impl AdmittedCall<'_> {
         let link = session.link.clone();
         let context = Context::new(node.id.clone(), header, caller, scope, detached, link)
             .at_instance(function.instance.clone());
-        let max_message = session.max_message;
-        let request = Request { codec, body, max_message, context: context.clone() };
+        let limits = session.limits;
+        let request = Request { codec, body, limits, context: context.clone() };
         let inputs = Inputs { states: node.states.clone(), context, upload: None };
         let call = RunningCall::new(function.clone(), responder, deadline, cancelled, clock);
         let job = Job { key, function: function.clone(), inputs, request, items: None };

@@ -68,7 +68,7 @@ fn receive(calls: &Arc<NodeCalls>, id: MuxId, frames: Bytes) -> Result<(), Malfo
 /// Why it does not.
 fn begin(calls: &Arc<NodeCalls>, id: MuxId, mut frames: Bytes) -> Result<(), Error> {
     let header = take_frame(&mut frames, 0).map_err(Malformed::into_error)?;
-    let limit = MAX_MUX_BODY.min(calls.session.max_message);
+    let limit = MAX_MUX_BODY.min(calls.session.limits.max_message);
     let body = take_frame(&mut frames, limit).map_err(Malformed::into_error)?;
     let protocol = |text: String| Error::new(ErrorKind::Protocol, text);
     let kinds = (header.kind, body.kind);

@@ -106,13 +106,13 @@ impl StreamedCall<'_> {
         mut recv: RecvHalf,
         mut buffer: FrameBuffer,
     ) -> Result<ReadCall, CallRejection> {
-        let max_message = self.calls.session.max_message;
+        let limits = self.calls.session.limits;
         let header = expect(first, FrameKind::Header)?;
         let header = CallHeader::read(&header.body).map_err(Malformed::into_error)?;
         let node = self.node;
         let admitted = admit(node, header)?;
         self.guards.deadline = admitted.deadline;
-        buffer.allow(max_message);
+        buffer.allow(limits.max_message);
         let mut charge = MemoryCharge::new(&node.unfinished, node.max_unfinished);
         let reading = recv.frame_if(&mut buffer, |bytes| charge.grow_to(bytes));
         let bytes = match self.guards.select(reading).await {
@@ -131,7 +131,7 @@ impl StreamedCall<'_> {
             let receiving = receive(recv, buffer.take_rest(), sender, failing);
             self.guards.receiving = Some(receiving.boxed());
             let room = MemoryCharge::new(&node.unfinished, node.max_unfinished);
-            RawUpload { receiver, max_message, room, failed }
+            RawUpload { receiver, limits, room, failed }
         });
         let (responder, ended) = oneshot::channel();
         let responder = Responder::Stream(responder);
@@ -141,8 +141,8 @@ impl StreamedCall<'_> {
         job.inputs.upload = upload;
         let items = kind.gives_stream().then(|| {
             let (sender, receiver) = byte_channel(CHANNEL_BYTES);
-            let Request { codec, max_message, context, .. } = &job.request;
-            job.items = Some(ItemWriter::new(sender, *codec, *max_message, context.clone()));
+            let Request { codec, limits, context, .. } = &job.request;
+            job.items = Some(ItemWriter::new(sender, *codec, *limits, context.clone()));
             receiver
         });
         Ok(ReadCall { call, job, ended, items })

@@ -14,12 +14,14 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{Codec, from_bincode as from_bincode_prefix};
 use crate::decode::{Bounded, BoundedSeed, Budget};
 
+const MAX_DECODED: usize = 4 << 20;
+
 fn from_bincode<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, String> {
-    Codec::Bincode.decode(&bytes.to_vec().into())
+    Codec::Bincode.decode(&bytes.to_vec().into(), MAX_DECODED)
 }
 
 fn from_json<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, String> {
-    Codec::Json.decode(&bytes.to_vec().into())
+    Codec::Json.decode(&bytes.to_vec().into(), MAX_DECODED)
 }
 
 /// The bincode text of a value.
@@ -133,7 +135,7 @@ fn json_describes_itself() {
 #[test]
 fn strings_and_buffers_can_be_borrowed() {
     let bytes = bincode(&("text", serde_json::json!(["a"]).to_string()));
-    let mut budget = Budget::for_message(bytes.len());
+    let mut budget = Budget::for_message(bytes.len(), MAX_DECODED);
     let seed = BoundedSeed::<(&str, &str)> { budget: &mut budget, value: Default::default() };
     let config = bincode::config::standard();
     let (value, used) = bincode::serde::seed_decode_from_slice(seed, &bytes, config).unwrap();
@@ -174,16 +176,16 @@ fn lengths_beyond_the_message_do_not_allocate() {
 fn empty_containers_are_charged_for_their_size() {
     const N: usize = 4 << 20;
     let bytes = [bincode(&N), vec![0; N]].concat();
-    assert_eq!(error::<Vec<Vec<u8>>>(&bytes), "needs more than 68 MiB of memory");
-    assert_eq!(error::<Vec<Option<[u64; 32]>>>(&bytes), "needs more than 68 MiB of memory");
+    assert_eq!(error::<Vec<Vec<u8>>>(&bytes), "needs more than 64 MiB of memory");
+    assert_eq!(error::<Vec<Option<[u64; 32]>>>(&bytes), "needs more than 64 MiB of memory");
     // A box is a pointer to its owner, but its content takes memory.
     #[derive(Deserialize)]
     #[expect(dead_code)]
     struct Large(Option<[u64; 32]>);
-    assert_eq!(error::<Vec<Box<Large>>>(&bytes), "needs more than 68 MiB of memory");
+    assert_eq!(error::<Vec<Box<Large>>>(&bytes), "needs more than 64 MiB of memory");
     let text = [b"[".to_vec(), b"null,".repeat(N / 16), b"null]".to_vec()].concat();
     let error = from_json::<Vec<Option<[u64; 32]>>>(&text).unwrap_err();
-    assert!(error.starts_with("needs more than 24 MiB of memory"), "{error}");
+    assert!(error.starts_with("needs more than 20 MiB of memory"), "{error}");
     let text = [b"[".to_vec(), b"[],".repeat(N / 3), b"[]]".to_vec()].concat();
     assert!(from_json::<Vec<[String; 0]>>(&text).is_ok());
     let error = from_json::<Vec<Vec<(String, String)>>>(&text[..90_000]).unwrap_err();
@@ -274,7 +276,7 @@ fn a_decoder_that_panics_is_an_error() {
 fn a_message_of_several_values_shares_its_budget() {
     let bytes =
         [bincode(&"first"), bincode(&vec![(); 40_000]), bincode(&vec![(); 40_000])].concat();
-    let mut budget = Budget::for_message(bytes.len());
+    let mut budget = Budget::for_message(bytes.len(), MAX_DECODED);
     let (text, used) = from_bincode_prefix::<String>(&bytes, &mut budget).unwrap();
     assert_eq!((text.as_str(), used), ("first", 6));
     let (units, more) = from_bincode_prefix::<Vec<()>>(&bytes[used..], &mut budget).unwrap();
@@ -319,7 +321,7 @@ impl<'de> Deserialize<'de> for Hint {
 #[test]
 fn size_hints_are_capped() {
     assert_eq!(from_bincode(&bincode(&[7u8; 9].as_slice())), Ok(Hint(Some(9))));
-    let mut budget = Budget::for_message(0);
+    let mut budget = Budget::for_message(0, MAX_DECODED);
     let bytes = bincode(&vec![0u8; 70_000]);
     let capped = from_bincode_prefix::<Hint>(&bytes, &mut budget);
     assert_eq!(capped.unwrap_err().to_string(), "more than 65536 elements");
@@ -351,10 +353,10 @@ impl<'de> Deserialize<'de> for Told {
 #[test]
 fn nobody_is_told_to_expect_more_than_may_come() {
     let endless = bincode(&(1_u64 << 40));
-    let mut budget = Budget::for_message(endless.len());
+    let mut budget = Budget::for_message(endless.len(), MAX_DECODED);
     let (Told(first), _) = from_bincode_prefix(&endless, &mut budget).unwrap();
     assert_eq!(first, Some(endless.len() + 65_536), "as many as the budget has");
-    let mut budget = Budget::for_message(1 << 30);
+    let mut budget = Budget::for_message(1 << 30, MAX_DECODED);
     let (Told(first), _) = from_bincode_prefix(&endless, &mut budget).unwrap();
     let inner = [vec![1], endless].concat();
     let (inner, _) = from_bincode_prefix::<Vec<Told>>(&inner, &mut budget).unwrap();

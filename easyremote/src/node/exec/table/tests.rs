@@ -7,10 +7,21 @@ use crate::function::descriptor::Descriptor;
 use crate::function::handler::{Handler, Run};
 use crate::function::signature::Signature;
 use crate::wire::kind::Kind;
+use crate::wire::value::ValueType;
 
 fn function(detached: bool) -> Arc<Function> {
-    static SIGNATURE: LazyLock<Signature> =
-        LazyLock::new(|| Signature { fingerprint: 7, text: "()".to_owned() });
+    static SIGNATURE: LazyLock<Signature> = LazyLock::new(|| {
+        let unit = ValueType::of::<()>();
+        Signature {
+            fingerprint: 7,
+            text: "()".to_owned(),
+            arguments: Vec::new(),
+            upload: unit,
+            setup_failure: unit,
+            value: unit,
+            failure: unit,
+        }
+    });
     let handler = Handler::new(Run::Blocking(Arc::new(|_, _| Reply::new())));
     Arc::new(Function {
         name: "f".into(),

@@ -1,0 +1,108 @@
+//! Values with their names: MessagePack, and a digest of the value to compare it with.
+//!
+//! | bytes | what                                                    |
+//! |-------|---------------------------------------------------------|
+//! | 4     | length of the MessagePack, the least byte first         |
+//! | 8     | digest of the value, the least byte first               |
+//! | ..    | the value in MessagePack, structs as maps by field name |
+//!
+//! As a format for people: what serde buffers, for `flatten`, `tag` and `untagged`, is read so.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::same;
+use crate::decode::{Bounded, Budget, DecodeCost};
+use crate::schema::digest;
+use crate::wire::codec::unwinding;
+use crate::wire::limits::DEFAULT_MAX_DECODED;
+
+/// Bytes before the value.
+const HEAD: usize = 12;
+
+/// Appends `value`, and adds what decoding it takes to `cost`.
+///
+/// # Errors
+/// What its `Serialize` or its `Deserialize` complained about, or that it would arrive as another
+/// value.
+pub(super) fn put<T>(
+    value: &T,
+    out: &mut Vec<u8>,
+    cost: &mut DecodeCost,
+    max_decoded: usize,
+) -> Result<(), String>
+where
+    T: Serialize + DeserializeOwned,
+{
+    let start = out.len();
+    out.extend([0; HEAD]);
+    write(value, out)?;
+    let bytes = &out[start + HEAD..];
+    let mut budget = Budget::for_message(bytes.len(), max_decoded);
+    let back: T = unwinding(|| parse(bytes, &mut budget)).map_err(|text| changed::<T>(&text))?;
+    cost.add_cost(budget.charged());
+    same(value, &back, true).map_err(|text| changed::<T>(&text))?;
+    let length = u32::try_from(bytes.len()).map_err(|_| "longer than 4 GiB".to_owned())?;
+    let digest = digest(value, true).map_err(|complaint| complaint.0)?;
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    out[start + 4..start + HEAD].copy_from_slice(&digest.to_le_bytes());
+    Ok(())
+}
+
+/// Reads a value from the front of `bytes`, and says how many it took.
+///
+/// # Errors
+/// What is wrong with the bytes, that they ask for more than the budget, or that the value is
+/// another one than was sent.
+pub(super) fn read<T>(bytes: &[u8], budget: &mut Budget) -> Result<(T, usize), String>
+where
+    T: Serialize + DeserializeOwned,
+{
+    let short = || "ends before its value".to_owned();
+    let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(short)?;
+    let (sent, rest) = rest.split_first_chunk::<8>().ok_or_else(short)?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| short())?;
+    let value = parse(rest.get(..length).ok_or_else(short)?, budget)?;
+    let arrived = digest::<T>(&value, true).map_err(|complaint| complaint.0)?;
+    if arrived != u64::from_le_bytes(*sent) {
+        let name = std::any::type_name::<T>();
+        return Err(format!(
+            "a `{name}` arrived as another value than was sent: the two sides do not have the \
+             same type"
+        ));
+    }
+    Ok((value, HEAD + length))
+}
+
+/// Why nothing can be read of what is written of `value`, if that is so.
+///
+/// A sample that is read as another value says nothing about others: that an option of something
+/// empty is none, for one.
+pub(super) fn unreadable<T: Serialize + DeserializeOwned>(value: &T) -> Option<String> {
+    let there_and_back = || {
+        let mut bytes = Vec::new();
+        write(value, &mut bytes)?;
+        let mut budget = Budget::for_message(bytes.len(), DEFAULT_MAX_DECODED);
+        parse::<T>(&bytes, &mut budget).map(drop)
+    };
+    unwinding(there_and_back).err()
+}
+
+fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
+    let mut serializer = rmp_serde::Serializer::new(out).with_struct_map().with_human_readable();
+    value.serialize(&mut serializer).map_err(|error| error.to_string())
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8], budget: &mut Budget) -> Result<T, String> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
+    T::deserialize(Bounded::new(&mut deserializer, budget)).map_err(|error| error.to_string())
+}
+
+/// Why a value is not sent.
+fn changed<T>(why: &str) -> String {
+    let name = std::any::type_name::<T>();
+    format!(
+        "this `{name}` would not arrive as it is: {why}; what `Serialize` writes must be what \
+         `Deserialize` reads"
+    )
+}
