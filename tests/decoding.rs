@@ -98,7 +98,8 @@ async fn no_message_takes_much_more_memory_than_it_has_bytes() {
     const N: usize = 4 * MIB;
     let world = World::start().await;
     let first = functions![units, vectors, sparse, boxes, trees, maps, text, two];
-    let _node = world.node(first).await;
+    let node = world.node_builder().functions(first).max_decoded(4 * MIB);
+    let _node = node.serve().await.unwrap();
     let ticket = world.gateway.ticket(Role::Client).to_string();
     let insider = Insider::client(world.gateway.local_addr(), &ticket).await;
     let of = |bytes: &[u8]| [&length(N as u64)[..], &bytes.repeat(N)].concat();
@@ -137,7 +138,7 @@ async fn no_message_takes_much_more_memory_than_it_has_bytes() {
         let peak = ALLOCATOR.get_peak_memory();
         let said = String::from_utf8_lossy(&answer.1);
         println!("{function:8} {codec} {:9} bytes: {peak:10} of memory: {said}", arguments.len());
-        // 16 times the message and 4 MiB for the value; the message itself on its way, and again
+        // 16 times the message or 4 MiB for the value; the message itself on its way, and again
         // where buffers grow; and 8 MiB of windows. Of arguments that are too many nothing is kept.
         let times = match (function, codec) {
             ("two", _) => 4,

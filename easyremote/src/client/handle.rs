@@ -119,8 +119,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Memory that decoding one answer or item may take, in bytes; 256 MiB unless set, at most
-    /// 16 GiB. A message that has a sixteenth of it or more may take 16 times its length.
+    /// Memory that decoding one answer or item may take, in bytes; 1 GiB unless set, at most 16 GiB.
+    /// A message may always take 16 times its length.
     ///
     /// The client counts the arguments and the items that it sends by the same limit, before they
     /// are sent; see [`NodeBuilder::max_decoded`](crate::NodeBuilder::max_decoded).

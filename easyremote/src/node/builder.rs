@@ -151,8 +151,7 @@ impl NodeBuilder {
     }
 
     /// Memory that decoding the arguments of one call, or one item of a caller's stream, may take,
-    /// in bytes; 256 MiB unless set, at most 16 GiB. A message that has a sixteenth of it or more
-    /// may take 16 times its length.
+    /// in bytes; 1 GiB unless set, at most 16 GiB. A message may always take 16 times its length.
     ///
     /// Sparse values take much more than their bytes: a `None`, an empty `String` and an empty
     /// `Vec` are one byte each on the wire. The sender counts as the receiver does, with its own

@@ -8,9 +8,9 @@ pub(crate) const MAX_MESSAGE: usize = 64 << 20;
 /// The most that a role can be set to allow for one message, in bytes: 1 GiB.
 pub(crate) const MAX_MAX_MESSAGE: usize = 1 << 30;
 
-/// Memory that decoding one message may take unless set otherwise, in bytes: 256 MiB. One that is
-/// 16 times as long may take more.
-pub(crate) const DEFAULT_MAX_DECODED: usize = 256 << 20;
+/// Memory that decoding one message may take unless set otherwise, in bytes: 1 GiB, as the longest
+/// message of small numbers does.
+pub(crate) const DEFAULT_MAX_DECODED: usize = 1 << 30;
 
 /// The most that a role can be set to spend on decoding one message, in bytes: 16 GiB.
 pub(crate) const MAX_MAX_DECODED: usize = 16 << 30;

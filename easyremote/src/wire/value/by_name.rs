@@ -11,7 +11,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::same;
+use super::{same, tried};
 use crate::decode::{Bounded, Budget, DecodeCost};
 use crate::schema::digest;
 use crate::wire::codec::unwinding;
@@ -85,7 +85,7 @@ pub(super) fn unreadable<T: Serialize + DeserializeOwned>(value: &T) -> Option<S
         let mut budget = Budget::for_message(bytes.len(), DEFAULT_MAX_DECODED);
         parse::<T>(&bytes, &mut budget).map(drop)
     };
-    unwinding(there_and_back).err()
+    tried(there_and_back).err()
 }
 
 fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
