@@ -385,7 +385,7 @@ fn is_function_name(name: &str) -> bool {
 }
 
 fn unexpected(message: &Control) -> Error {
-    Error::new(ErrorKind::Protocol, format!("unexpected message: {message:?}"))
+    Error::new(ErrorKind::Protocol, format!("unexpected message: {}", message.name()))
 }
 
 #[cfg(test)]

@@ -1,20 +1,26 @@
 //! The control stream: messages both ways, and the heartbeat that notices a lost peer.
 
+mod pace;
+
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::task::coop::consume_budget;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tracing::trace;
 
 use crate::error::{Error, ErrorKind};
+use crate::transport::control_stream::pace::ControlPace;
 use crate::transport::quic::stream::{Broken, RecvHalf, SendHalf};
 use crate::transport::quic::windows::StreamWindows;
 use crate::transport::quinn_ext::congestion::let_through;
 use crate::wire::bytes::Malformed;
 use crate::wire::control::{Control, Credit};
-use crate::wire::frame::{FrameBuffer, FrameKind};
+use crate::wire::frame::{Frame, FrameBuffer, FrameKind};
 use crate::wire::limits::{HEARTBEAT, HEARTBEAT_MISSES, MAX_CONTROL, MAX_HELLO};
 
 /// One end of a connection's control stream.
@@ -22,11 +28,17 @@ use crate::wire::limits::{HEARTBEAT, HEARTBEAT_MISSES, MAX_CONTROL, MAX_HELLO};
 /// Both ends send a ping every two seconds and echo the other's: an end that hears nothing back
 /// gives up eight seconds after the first ping that was lost, and a last look of 250 ms, also when
 /// only one direction of the path is broken, which QUIC's own idle timeout does not notice.
+///
+/// A peer that sends more messages than an honest one has a reason to is read more slowly, and its
+/// own messages wait in its own window; one that does not stop is given up.
 #[derive(Debug)]
 pub(crate) struct ControlStream {
     send: SendHalf,
     recv: RecvHalf,
     buffer: FrameBuffer,
+    pace: ControlPace,
+    /// A long message, which is decoded on another thread. Nothing behind it is read before.
+    decoding: Option<JoinHandle<Result<Control, Malformed>>>,
     /// Encoded messages; the first `written` bytes are on their way.
     out: Vec<u8>,
     written: usize,
@@ -45,14 +57,24 @@ pub(crate) struct ControlStream {
     silent: bool,
     /// Of the other streams of the connection; news of them comes and goes here.
     windows: Arc<StreamWindows>,
+    /// Whether a note that this version does not know has been told of.
+    told_unknown: bool,
 }
+
+/// Length from which on a message is decoded on another thread, in bytes: that of a registration of
+/// some hundred functions. A longer one would take more than a millisecond of the I/O thread.
+const LONG_MESSAGE: usize = 64 << 10;
 
 /// How long it is looked for an echo that has come already.
 const LAST_LOOK: Duration = Duration::from_millis(250);
 
-/// Most bytes that may wait to be written: a peer that pings without reading the echoes, or a
-/// program that queues messages without end, is not served further.
+/// Most bytes that may wait to be written: a program that queues messages without end is not served
+/// further.
 const MAX_QUEUED: usize = 2 << 20;
+
+/// Most bytes that may wait when a ping is to be echoed: a peer that pings without reading the
+/// echoes is not served further.
+const MAX_BEFORE_ECHO: usize = 256 << 10;
 
 impl ControlStream {
     pub(crate) fn new(
@@ -66,6 +88,8 @@ impl ControlStream {
             send: SendHalf::new(send),
             recv: RecvHalf::new(recv),
             buffer: FrameBuffer::new(0),
+            pace: ControlPace::new(),
+            decoding: None,
             out: Vec::new(),
             written: 0,
             note: None,
@@ -77,6 +101,7 @@ impl ControlStream {
             doubt: None,
             silent: false,
             windows: StreamWindows::new(connection.clone()),
+            told_unknown: false,
         }
     }
 
@@ -111,6 +136,9 @@ impl ControlStream {
     /// # Errors
     /// `TooLarge` if it, or all that is queued, is too long.
     pub(crate) fn queue(&mut self, message: &Control) -> Result<(), Error> {
+        if let Control::Ping(_) | Control::Abandoned { .. } = message {
+            self.pace.expect_answer();
+        }
         let fits = message.put(&mut self.out).is_ok() && self.out.len() <= MAX_QUEUED;
         fits.then_some(()).ok_or_else(|| {
             Error::new(ErrorKind::TooLarge, "a control message, or the queue of them, is too long")
@@ -144,25 +172,36 @@ impl ControlStream {
     /// Nothing is lost or written twice.
     pub(crate) async fn next(&mut self) -> Result<Control, Error> {
         loop {
-            if let Some(message) = self.buffered()? {
-                return Ok(message);
+            // A peer that has much to say leaves others their turn. Nothing is taken before.
+            consume_budget().await;
+            let resumes = self.pace.resumes();
+            if resumes.is_none() && self.decoding.is_none() {
+                match self.buffer.next().map_err(Malformed::into_error)? {
+                    Some(frame) => match self.decode(frame)? {
+                        Some(message) => return Ok(message),
+                        None => continue,
+                    },
+                    None => {}
+                }
             }
+            if self.pace.is_behind() {
+                // The echo may be in what is not read yet.
+                self.doubt = None;
+            }
+            let reads = resumes.is_none() && self.decoding.is_none();
             tokio::select! {
-                read = self.recv.read() => match read.map_err(lost)? {
-                    Some(chunks) => chunks.iter().for_each(|chunk| self.buffer.push(chunk)),
-                    None => {
-                        let text = "the peer ended the control stream";
-                        return Err(Error::new(ErrorKind::ConnectionLost, text));
+                read = self.recv.read(), if reads => self.receive(read)?,
+                () = sleep_until(resumes.unwrap_or_else(Instant::now)), if resumes.is_some() => {}
+                decoded = decoded(&mut self.decoding), if self.decoding.is_some() => {
+                    self.decoding = None;
+                    if let Some(message) = self.hear(decoded?)? {
+                        return Ok(message);
                     }
-                },
+                }
                 wrote = self.send.write_some(&self.out[self.written..]),
                     if self.written < self.out.len() =>
                 {
-                    self.written += wrote.map_err(lost)?;
-                    if self.written == self.out.len() {
-                        self.out.clear();
-                        self.written = 0;
-                    }
+                    self.wrote(wrote.map_err(lost)?);
                 }
                 _ = self.ticks.tick() => self.ping()?,
                 () = async { sleep_until(self.doubt.unwrap_or_else(Instant::now)).await },
@@ -204,38 +243,72 @@ impl ControlStream {
         .await;
     }
 
-    fn buffered(&mut self) -> Result<Option<Control>, Error> {
-        let broken = |text: String| Error::new(ErrorKind::Protocol, text);
-        while let Some(frame) = self.buffer.next().map_err(Malformed::into_error)? {
-            if frame.kind != FrameKind::Control {
-                return Err(broken(format!("{:?} frame on the control stream", frame.kind)));
+    fn receive(&mut self, read: Result<Option<Vec<Bytes>>, Broken>) -> Result<(), Error> {
+        let Some(chunks) = read.map_err(lost)? else {
+            let text = "the peer ended the control stream";
+            return Err(Error::new(ErrorKind::ConnectionLost, text));
+        };
+        chunks.iter().for_each(|chunk| self.buffer.push(chunk));
+        Ok(())
+    }
+
+    fn wrote(&mut self, n: usize) {
+        self.written += n;
+        if self.written == self.out.len() {
+            self.out.clear();
+            self.written = 0;
+        }
+    }
+
+    /// Decodes a message, or begins to. `None` if it has been dealt with, or will be later.
+    fn decode(&mut self, frame: Frame) -> Result<Option<Control>, Error> {
+        if frame.kind != FrameKind::Control {
+            let text = format!("{:?} frame on the control stream", frame.kind);
+            return Err(Error::new(ErrorKind::Protocol, text));
+        }
+        self.pace.charge(frame.body.len())?;
+        if frame.body.len() > LONG_MESSAGE {
+            self.decoding = Some(spawn_blocking(move || Control::read(&frame.body)));
+            return Ok(None);
+        }
+        let message = Control::read(&frame.body).map_err(Malformed::into_error)?;
+        self.hear(message)
+    }
+
+    /// Takes a message that is part of the heartbeat, or news of a stream; gives any other.
+    fn hear(&mut self, message: Control) -> Result<Option<Control>, Error> {
+        let broken = |text: &'static str| Err(Error::new(ErrorKind::Protocol, text));
+        match message {
+            // To be echoed costs memory, if the echoes are not read.
+            Control::Ping(_) if !self.trusted => return broken("a ping before hello"),
+            Control::Ping(_) if self.out.len() - self.written > MAX_BEFORE_ECHO => {
+                let text = "the peer pings, and does not read the echoes";
+                return Err(Error::new(ErrorKind::TooLarge, text));
             }
-            match Control::read(&frame.body).map_err(Malformed::into_error)? {
-                // To be echoed costs memory, if the echoes are not read.
-                Control::Ping(_) if !self.trusted => {
-                    return Err(broken("a ping before hello".into()));
+            Control::Ping(number) => {
+                self.queue(&Control::Pong(number))?;
+                // What was missed may be on its way again.
+                if mem::take(&mut self.silent) {
+                    let_through(self.windows.connection());
                 }
-                Control::Ping(number) => {
-                    self.queue(&Control::Pong(number))?;
-                    // What was missed may be on its way again.
-                    if mem::take(&mut self.silent) {
-                        let_through(self.windows.connection());
-                    }
-                }
-                Control::Pong(number) if number <= self.pings => {
-                    if number > self.echoed {
-                        self.echoed = number;
-                        self.doubt = None;
-                    }
-                    self.misses.store(0, Ordering::Relaxed);
-                }
-                Control::Credit(Credit { stream, limit }) if self.trusted => {
-                    self.windows.granted(stream, limit);
-                }
-                Control::Pong(_) => return Err(broken("an echo of nothing".into())),
-                Control::Unknown(tag) => trace!(tag, "a note that this version does not know"),
-                message => return Ok(Some(message)),
             }
+            Control::Pong(number) if number <= self.pings => {
+                if number > self.echoed {
+                    self.echoed = number;
+                    self.doubt = None;
+                }
+                self.misses.store(0, Ordering::Relaxed);
+            }
+            Control::Credit(Credit { stream, limit }) if self.trusted => {
+                self.windows.granted(stream, limit);
+            }
+            Control::Pong(_) => return broken("an echo of nothing"),
+            Control::Unknown(tag) => {
+                if !mem::replace(&mut self.told_unknown, true) {
+                    trace!(tag, "a note that this version does not know");
+                }
+            }
+            message => return Ok(Some(message)),
         }
         Ok(None)
     }
@@ -258,6 +331,18 @@ impl ControlStream {
             self.queue(&note)?;
         }
         self.queue(&Control::Ping(self.pings))
+    }
+}
+
+/// Waits for a long message to be decoded. Cancel safe.
+async fn decoded(
+    decoding: &mut Option<JoinHandle<Result<Control, Malformed>>>,
+) -> Result<Control, Error> {
+    let Some(decoding) = decoding else { return std::future::pending().await };
+    match decoding.await {
+        Ok(message) => message.map_err(Malformed::into_error),
+        // The thread has panicked, or ends with the program.
+        Err(_) => Err(Error::new(ErrorKind::ConnectionLost, "a message could not be decoded")),
     }
 }
 

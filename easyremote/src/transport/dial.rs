@@ -274,7 +274,7 @@ impl Dialler {
                 Control::Registered => return Ok(max_message),
                 Control::Refused(error) => return Err(error),
                 other => {
-                    let text = format!("unexpected message before the welcome: {other:?}");
+                    let text = format!("unexpected message before the welcome: {}", other.name());
                     return Err(Error::new(ErrorKind::Protocol, text));
                 }
             }

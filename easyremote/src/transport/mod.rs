@@ -14,3 +14,4 @@ pub(crate) mod mux;
 pub(crate) mod quic;
 pub(crate) mod quinn_ext;
 pub(crate) mod reassembly;
+pub(crate) mod token_bucket;

@@ -260,6 +260,15 @@ const NOTES: u8 = 128;
 macro_rules! messages {
     ($($tag:literal $message:ident $(($field:ident))? $({ $named:ident })?,)*) => {
         impl Control {
+            /// What it is called. For logs and errors: its fields may be long.
+            pub(crate) fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$message { .. } => stringify!($message),)*
+                    Self::Refused(_) => "Refused",
+                    Self::Unknown(_) => "Unknown",
+                }
+            }
+
             fn tag(&self) -> u8 {
                 match self {
                     $(Self::$message { .. } => $tag,)*

@@ -66,6 +66,12 @@ pub(crate) const MAX_CONTROL: usize = 1 << 20;
 /// Longest control message of a peer that has not proven who it is, in bytes: a hello is 250.
 pub(crate) const MAX_HELLO: usize = 4 << 10;
 
+/// Control messages that a peer may send for good, a second. Beyond that they are read more slowly.
+pub(crate) const CONTROL_PER_SECOND: u32 = 20_000;
+
+/// Control messages that a peer may send at once.
+pub(crate) const CONTROL_BURST: u32 = 20_000;
+
 /// Longest name of a function, an id of a node, or a tag, in bytes.
 pub(crate) const MAX_NAME: usize = 128;
 
