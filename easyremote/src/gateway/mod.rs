@@ -4,6 +4,7 @@ mod admission;
 mod connections;
 mod directory;
 mod limits;
+mod peer_log;
 pub(crate) mod policy;
 mod relay;
 mod routing;
@@ -234,6 +235,7 @@ impl GatewayBuilder {
             hits: Hits::default(),
             counters: GatewayCounters::default(),
             refused: RejectLog::default(),
+            log: Arc::default(),
             draining: CancellationToken::new(),
             busy: TaskTracker::new(),
         });

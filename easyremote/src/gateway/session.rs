@@ -234,7 +234,7 @@ async fn serve_node(
     state.access.check_offers(&caller, offers)?;
     let (abandoned, mut abandoning) = mpsc::unbounded_channel();
     let windows = control.windows().clone();
-    let link = NodeLink::new(connection.clone(), windows.clone(), abandoned);
+    let link = NodeLink::new(connection.clone(), windows.clone(), abandoned, state.log.clone());
     let misses = control.misses().clone();
     let node = RoutedNode::new(link, misses, &caller.identity, hello, register);
     let registration = OpenRegistration(register_node(node, state)?);

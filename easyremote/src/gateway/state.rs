@@ -10,6 +10,7 @@ use crate::gateway::admission::Admission;
 use crate::gateway::admission::reject_log::RejectLog;
 use crate::gateway::connections::Connections;
 use crate::gateway::limits::{GatewayLimits, Hits};
+use crate::gateway::peer_log::PeerLog;
 use crate::gateway::policy::access::Access;
 use crate::gateway::policy::tokens::Tokens;
 use crate::gateway::relay::dispatch::Dispatcher;
@@ -33,6 +34,7 @@ pub(super) struct GatewayState {
     pub(super) counters: GatewayCounters,
     /// Peers that were not let in.
     pub(super) refused: RejectLog,
+    pub(super) log: Arc<PeerLog>,
     /// Cancelled when clients are to go elsewhere.
     pub(super) draining: CancellationToken,
     /// Clients and calls.

@@ -10,6 +10,7 @@ pub(crate) mod call_stats;
 pub(crate) mod connection;
 pub(crate) mod control_stream;
 pub(crate) mod dial;
+pub(crate) mod log_limit;
 pub(crate) mod mux;
 pub(crate) mod quic;
 pub(crate) mod quinn_ext;

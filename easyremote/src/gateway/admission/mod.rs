@@ -163,7 +163,7 @@ impl Drop for ConnectionSlot {
 
 /// What counts as one address: hosts get whole IPv6 networks of 64 bits (RFC 6177), and IPv4 may
 /// come in the clothes of IPv6.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))

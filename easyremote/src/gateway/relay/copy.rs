@@ -7,7 +7,7 @@ use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::relay::dispatch::protocol;
 use crate::gateway::relay::node_link::NodePermit;
-use crate::gateway::relay::outcome::{has_answered, record_answer, record_error};
+use crate::gateway::relay::outcome::{has_answered, record_answer, record_error, tell_failure};
 use crate::gateway::relay::progress::ProgressTimer;
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::{Broken, RecvHalf, SendHalf};
@@ -62,7 +62,7 @@ pub(super) async fn finish_response(
                 // A caller that stops sending is not the node's fault.
                 record_error(permit, error.kind());
             }
-            tracing::debug!(%error, "call failed at its node");
+            tell_failure(permit, &error);
             if answer.is_between_frames() && !malformed {
                 write_error(to, &error).await;
             } else {

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::error::Error;
+use crate::gateway::peer_log::{LineKind, PeerLog};
 use crate::gateway::relay::call::{CountedCall, ForwardedCall};
 use crate::gateway::routing::{CallPermit, NodeHandle};
 use crate::transport::mux::in_flight::InFlightCalls;
@@ -39,6 +40,7 @@ pub(in crate::gateway) struct NodeLink {
     /// Streams whose calls have been abandoned, for the session to tell the node. Not bounded by
     /// itself: each has a permit.
     abandoned: mpsc::UnboundedSender<u64>,
+    log: Arc<PeerLog>,
 }
 
 /// What is kept of a call that nobody waits for, until its place at the node is free.
@@ -101,9 +103,16 @@ impl NodeLink {
         connection: quinn::Connection,
         windows: Arc<StreamWindows>,
         abandoned: mpsc::UnboundedSender<u64>,
+        log: Arc<PeerLog>,
     ) -> Self {
         let unreleased = Mutex::new(Some(HashMap::new()));
-        Self { connection, windows, mux: OnceLock::new(), unreleased, abandoned }
+        Self { connection, windows, mux: OnceLock::new(), unreleased, abandoned, log }
+    }
+
+    /// Whether there may be a line of the log about a call that has failed at this node of
+    /// `identity`.
+    pub(super) fn may_tell_failure(&self, identity: &Arc<str>) -> Option<u64> {
+        self.log.of_peer(identity, LineKind::Failed)
     }
 
     pub(in crate::gateway) fn connection(&self) -> &quinn::Connection {

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tracing::debug;
 
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::relay::dispatch::protocol;
 use crate::gateway::relay::node_link::{NodeMux, PlacedCall};
-use crate::gateway::relay::outcome::{record_answer, record_error};
+use crate::gateway::relay::outcome::{record_answer, record_error, tell_failure};
 use crate::transport::mux::driver::OpenMux;
 use crate::transport::mux::in_flight::CutOff;
 use crate::transport::mux::overflow;
@@ -23,7 +22,7 @@ use crate::wire::scanner::FrameScanner;
 impl PlacedCall {
     /// Ends it with `error`.
     fn fail(self, error: &Error) {
-        debug!(%error, "call failed at its node");
+        tell_failure(&self.permit, error);
         record_error(&self.permit, error.kind());
         self.origin.fail(self.id, &error.clone().with_node(self.permit.node().id()));
     }

@@ -1,7 +1,10 @@
 //! What the end of a call says about the node that ran it.
 
-use crate::error::ErrorKind;
+use tracing::{Level, debug, enabled};
+
+use crate::error::{Error, ErrorKind};
 use crate::gateway::relay::node_link::NodePermit;
+use crate::transport::log_limit::Brief;
 use crate::wire::frame::FrameKind;
 use crate::wire::scanner::FrameScanner;
 
@@ -25,6 +28,16 @@ pub(super) fn has_answered(answer: &FrameScanner) -> bool {
 pub(super) fn record_error(permit: &NodePermit, kind: ErrorKind) {
     if is_failure_of_node(kind) {
         permit.failed();
+    }
+}
+
+/// Tells of a call that has failed at its node.
+pub(super) fn tell_failure(permit: &NodePermit, error: &Error) {
+    let node = permit.node();
+    if enabled!(Level::DEBUG)
+        && let Some(left_out) = node.handle().may_tell_failure(node.identity())
+    {
+        debug!(node = node.id(), error = %Brief(error), left_out, "call failed at its node");
     }
 }
 

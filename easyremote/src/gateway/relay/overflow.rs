@@ -12,7 +12,7 @@ use crate::gateway::relay::copy::{CopyEnd, copy, failure, finish_response};
 use crate::gateway::relay::dispatch::{LegParts, NodeLeg};
 use crate::gateway::relay::mux::{CallerMux, MAX_RESPONSE};
 use crate::gateway::relay::node_link::NodePermit;
-use crate::gateway::relay::outcome::{record_answer, record_error};
+use crate::gateway::relay::outcome::{record_answer, record_error, tell_failure};
 use crate::gateway::relay::progress::ProgressTimer;
 use crate::transport::mux::overflow;
 use crate::transport::quic::stream::{RecvHalf, SendHalf};
@@ -130,7 +130,7 @@ impl PartialResponse {
             }
             Some(end) => {
                 let error = failure(end, Evidence::Sent, &answer, permit, limit);
-                tracing::debug!(%error, "call failed at its node");
+                tell_failure(permit, &error);
                 record_error(permit, error.kind());
                 mux.fail(id, &error);
                 false
