@@ -64,13 +64,14 @@ fn nodes(shared: &GatewayState, may_call: impl Fn(&str) -> bool) -> Vec<NodeInfo
 /// what it needs, one for each.
 fn functions(shared: &GatewayState, may_call: impl Fn(&str) -> bool) -> Vec<FunctionInfo> {
     let mut infos: Vec<FunctionInfo> = Vec::new();
-    for (name, offers) in shared.dispatcher.router.offers() {
-        if !may_call(&name) {
+    let table = shared.dispatcher.router.table();
+    for (name, offers) in table.offers() {
+        if !may_call(name) {
             continue;
         }
         let first = infos.len();
         for (node, offer, can_run) in offers {
-            let node = can_run.then_some(node);
+            let node = can_run.then(|| node.to_owned());
             let same = infos[first..].iter_mut().find(|info| {
                 info.signature == offer.signature
                     && info.kind == offer.kind
@@ -79,12 +80,12 @@ fn functions(shared: &GatewayState, may_call: impl Fn(&str) -> bool) -> Vec<Func
             match same {
                 Some(info) => info.nodes.extend(node),
                 None => infos.push(FunctionInfo {
-                    name: name.clone(),
+                    name: name.to_owned(),
                     kind: offer.kind,
-                    parameters: offer.parameters,
-                    signature: offer.signature,
-                    doc: offer.doc,
-                    needs: offer.needs,
+                    parameters: offer.parameters.clone(),
+                    signature: offer.signature.clone(),
+                    doc: offer.doc.clone(),
+                    needs: offer.needs.clone(),
                     nodes: node.into_iter().collect(),
                 }),
             }

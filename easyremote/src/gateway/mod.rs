@@ -10,6 +10,7 @@ mod relay;
 mod routing;
 mod session;
 mod state;
+mod worker;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,14 +26,17 @@ use crate::gateway::admission::reject_log::RejectLog;
 use crate::gateway::admission::{Admission, ConnectionSlot};
 use crate::gateway::connections::Connections;
 use crate::gateway::limits::Hits;
+use crate::gateway::peer_log::LineKind;
 use crate::gateway::policy::config::PolicyOptions;
 use crate::gateway::policy::tokens::Tokens;
 use crate::gateway::relay::dispatch::Dispatcher;
 use crate::gateway::routing::Router;
 use crate::gateway::state::{GatewayCounters, GatewayState};
+use crate::gateway::worker::BackgroundWorker;
 use crate::transport::auth::authorities::Authorities;
 use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::Identity;
+use crate::transport::log_limit::Brief;
 use crate::transport::quic::endpoint::Listener;
 use crate::transport::quic::io_thread::IoThread;
 use crate::transport::quic::reset;
@@ -236,6 +240,7 @@ impl GatewayBuilder {
             counters: GatewayCounters::default(),
             refused: RejectLog::default(),
             log: Arc::default(),
+            table_work: BackgroundWorker::default(),
             draining: CancellationToken::new(),
             busy: TaskTracker::new(),
         });
@@ -288,7 +293,9 @@ fn admit(
     match listener.accept(incoming) {
         Ok(handshake) => Some((handshake, visitor)),
         Err(error) => {
-            tracing::debug!(%peer, %error, "handshake failed");
+            if let Some(left_out) = shared.log.of_stranger(peer.ip(), LineKind::Unfinished) {
+                tracing::debug!(%peer, error = %Brief(error), left_out, "handshake failed");
+            }
             None
         }
     }

@@ -1,6 +1,10 @@
 //! One connection at the gateway, from handshake to end.
 
+mod changes;
+
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -12,22 +16,26 @@ use tracing::{Instrument, debug, info, info_span};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::admission::ConnectionSlot;
 use crate::gateway::limits::hit;
+use crate::gateway::peer_log::LineKind;
 use crate::gateway::policy::tokens::Admitted;
 use crate::gateway::relay::caller_session::CallerSession;
 use crate::gateway::relay::node_link::NodeLink;
 use crate::gateway::relay::node_mux::open_mux;
 use crate::gateway::relay::streams::{self, NewMux};
 use crate::gateway::routing::{Registration, RoutedNode};
+use crate::gateway::session::changes::NodeChanges;
 use crate::gateway::state::GatewayState;
+use crate::gateway::worker::BackgroundWorker;
 use crate::gauge::Gauge;
 use crate::transport::control_stream::ControlStream;
+use crate::transport::log_limit::Brief;
 use crate::transport::quic::endpoint::{Allowance, admit_client, admit_node};
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::halves;
 use crate::transport::quic::windows::StreamWindows;
 use crate::transport::quinn_ext::congestion;
 use crate::wire::caller::Caller;
-use crate::wire::control::{Control, Hello, Role, Welcome};
+use crate::wire::control::{Control, Hello, Register, Role, Welcome};
 use crate::wire::directory::RESERVED;
 use crate::wire::limits::MAX_NAME;
 
@@ -42,18 +50,7 @@ pub(super) async fn serve(
 ) {
     let peer = handshake.remote_address();
     let _gauge = Gauge::up(&state.counters.connections);
-    let handshake = tokio::select! {
-        handshake = timeout(state.limits.handshake_timeout, handshake) => handshake,
-        () = visitor.evicted() => return debug!(%peer, "closed in favour of a newer connection"),
-    };
-    let connection = match handshake {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return debug!(%peer, %error, "handshake failed"),
-        Err(_) => {
-            hit(&state.hits.handshake_timeouts);
-            return debug!(%peer, "handshake took too long");
-        }
-    };
+    let Some(connection) = shake_hands(handshake, &visitor, &state).await else { return };
     let _listed = state.connections.add(&connection);
     let limit = state.limits.authentication_timeout;
     let authenticated = tokio::select! {
@@ -96,6 +93,33 @@ pub(super) async fn serve(
     }
 }
 
+/// Waits for the handshake with a new peer; `None` if it is not completed.
+async fn shake_hands(
+    handshake: quinn::Connecting,
+    visitor: &ConnectionSlot,
+    state: &GatewayState,
+) -> Option<quinn::Connection> {
+    let peer = handshake.remote_address();
+    let unfinished = |why: &dyn fmt::Display| {
+        if let Some(left_out) = state.log.of_stranger(peer.ip(), LineKind::Unfinished) {
+            debug!(%peer, why = %Brief(why), left_out, "handshake failed");
+        }
+        None
+    };
+    let handshake = tokio::select! {
+        handshake = timeout(state.limits.handshake_timeout, handshake) => handshake,
+        () = visitor.evicted() => return unfinished(&"closed in favour of a newer connection"),
+    };
+    match handshake {
+        Ok(Ok(connection)) => Some(connection),
+        Ok(Err(error)) => unfinished(&error),
+        Err(_) => {
+            hit(&state.hits.handshake_timeouts);
+            unfinished(&"it took too long")
+        }
+    }
+}
+
 /// Serves a peer that has proven who it is, until it leaves.
 async fn serve_peer(
     connection: &quinn::Connection,
@@ -109,6 +133,9 @@ async fn serve_peer(
         Role::Client | Role::Admin => {
             let span = info_span!("client", identity, %peer);
             let caller = caller(connection, hello, admission);
+            if let Some(left_out) = state.log.of_peer(&admission.identity, LineKind::Joined) {
+                span.in_scope(|| debug!(left_out, "client connected"));
+            }
             serve_client(connection, &mut control, caller, state).instrument(span).await
         }
         Role::Node => {
@@ -121,6 +148,11 @@ async fn serve_peer(
         if error.kind() == ErrorKind::PermissionDenied {
             // It may be a node, but not with what it registers.
             state.refused.note(peer, &error);
+        }
+        if hello.role != Role::Node
+            && let Some(left_out) = state.log.of_peer(&admission.identity, LineKind::Left)
+        {
+            debug!(identity, %peer, reason = %Brief(&error), left_out, "client left");
         }
         Box::pin(end(connection, control, &error)).await;
     }
@@ -140,7 +172,7 @@ fn caller(connection: &quinn::Connection, hello: &Hello, admission: &Admitted) -
 /// Tells the peer why and closes, unless the peer is gone already.
 async fn end(connection: &quinn::Connection, mut control: ControlStream, error: &Error) {
     if connection.close_reason().is_some() {
-        return debug!(%error, "connection ended");
+        return;
     }
     if error.kind() == ErrorKind::ConnectionLost {
         // It has fallen silent. What waits for it is to know at once.
@@ -194,7 +226,6 @@ async fn serve_client(
     let _busy = state.busy.token();
     let allowance = admit_client(connection, state.limits.calls_per_peer);
     welcome(control, state)?;
-    debug!("client connected");
     let mut calls = Calls::new(connection, control.windows(), allowance, caller, state);
     let mut told = false;
     loop {
@@ -219,6 +250,53 @@ async fn serve_node(
     state: &Arc<GatewayState>,
 ) -> Result<(), Error> {
     let allowance = admit_node(connection, state.limits.calls_per_peer);
+    let (abandoned, mut abandoning) = mpsc::unbounded_channel();
+    let windows = control.windows().clone();
+    let link = NodeLink::new(connection.clone(), windows.clone(), abandoned, state.log.clone());
+    let registration = register(link, control, hello, &caller, state).await?;
+    let node = registration.registered.node();
+    control.queue(&Control::Registered)?;
+    node.handle().set_mux(open_mux(connection.clone(), windows, state.max_message));
+    if let Some(left_out) = state.log.of_peer(node.identity(), LineKind::Joined) {
+        info!(left_out, "node registered");
+    }
+    let mut calls = Calls::new(connection, control.windows(), allowance, caller, state);
+    let mut changes = NodeChanges::new(&registration.registered, state);
+    let left = loop {
+        tokio::select! {
+            error = calls.relay() => break error,
+            () = node.drained() => {
+                control.queue(&Control::Drained)?;
+                node.acknowledge_drained();
+            }
+            // The sender is in `node`.
+            Some(stream) = abandoning.recv() => control.queue(&Control::Abandoned { stream })?,
+            number = changes.made() => control.queue(&Control::Retagged(number))?,
+            message = control.next() => {
+                let heard = message.and_then(|message| hear(message, node, &mut changes));
+                if let Err(error) = heard {
+                    break error;
+                }
+            }
+        }
+    };
+    if let Some(left_out) = state.log.of_peer(node.identity(), LineKind::Left) {
+        info!(reason = %Brief(&left), left_out, "node left");
+    }
+    Err(left)
+}
+
+/// Waits for what a node offers, and registers it.
+///
+/// # Errors
+/// It does not say so in time, or may not offer it.
+async fn register(
+    link: NodeLink,
+    control: &mut ControlStream,
+    hello: &Hello,
+    caller: &Caller,
+    state: &Arc<GatewayState>,
+) -> Result<OpenRegistration, Error> {
     welcome(control, state)?;
     let register = match control.next_within(state.limits.authentication_timeout).await {
         Ok(Control::Register(register)) => register,
@@ -230,50 +308,34 @@ async fn serve_node(
             return Err(error);
         }
     };
-    let offers = register.functions.iter().map(|offer| offer.name.as_str());
-    state.access.check_offers(&caller, offers)?;
-    let (abandoned, mut abandoning) = mpsc::unbounded_channel();
-    let windows = control.windows().clone();
-    let link = NodeLink::new(connection.clone(), windows.clone(), abandoned, state.log.clone());
     let misses = control.misses().clone();
-    let node = RoutedNode::new(link, misses, &caller.identity, hello, register);
-    let registration = OpenRegistration(register_node(node, state)?);
-    let node = registration.0.node();
-    control.queue(&Control::Registered)?;
-    node.handle().set_mux(open_mux(connection.clone(), windows, state.max_message));
-    info!("node registered");
-    let mut calls = Calls::new(connection, control.windows(), allowance, caller, state);
-    let left = loop {
-        tokio::select! {
-            error = calls.relay() => break error,
-            () = node.drained() => {
-                control.queue(&Control::Drained)?;
-                node.acknowledge_drained();
-            }
-            // The sender is in `node`.
-            Some(stream) = abandoning.recv() => control.queue(&Control::Abandoned { stream })?,
-            message = control.next() => {
-                let heard = message.and_then(|message| hear(message, &registration.0, control));
-                if let Err(error) = heard {
-                    break error;
-                }
-            }
-        }
+    let registering = {
+        let (state, caller, hello) = (state.clone(), caller.clone(), hello.clone());
+        move || register_node(link, misses, &caller, &hello, register, &state)
     };
-    info!(reason = %left, "node left");
-    Err(left)
+    let registered = tokio::select! {
+        registered = state.table_work.run(registering) => registered?,
+        // The heartbeat goes on, also where many register at a time.
+        message = control.next() => return Err(unexpected(&message?)),
+    };
+    Ok(OpenRegistration { registered, worker: state.table_work.clone() })
 }
 
 /// A registered node. Its permits end with its session.
-struct OpenRegistration(Registration<NodeLink>);
+struct OpenRegistration {
+    registered: Arc<Registration<NodeLink>>,
+    worker: BackgroundWorker,
+}
 
 impl Drop for OpenRegistration {
     fn drop(&mut self) {
-        let node = self.0.node();
+        let node = self.registered.node();
         // Before the permits of abandoned calls are freed: otherwise a waiting call would get one
         // of them, and be sent to a node that has left.
         node.close();
         node.handle().close();
+        let registered = self.registered.clone();
+        self.worker.later(move || drop(registered));
     }
 }
 
@@ -283,21 +345,14 @@ impl Drop for OpenRegistration {
 /// `Protocol` if it is none that a node sends.
 fn hear(
     message: Control,
-    registration: &Registration<NodeLink>,
-    control: &mut ControlStream,
+    node: &RoutedNode<NodeLink>,
+    changes: &mut NodeChanges,
 ) -> Result<(), Error> {
     match message {
-        Control::Draining => {
-            info!("node drains");
-            registration.drain();
-        }
-        Control::Retag(retag) => {
-            info!(tags = ?retag.tags, "node has other tags");
-            registration.retag(retag.tags);
-            control.queue(&Control::Retagged(retag.number))?;
-        }
-        Control::Released { stream } => registration.node().handle().release(stream),
-        Control::Load(load) => registration.node().report(load),
+        Control::Draining => changes.drain(),
+        Control::Retag(retag) => changes.retag(retag),
+        Control::Released { stream } => node.handle().release(stream),
+        Control::Load(load) => node.report(load),
         message => return Err(unexpected(&message)),
     }
     Ok(())
@@ -353,15 +408,21 @@ impl Calls {
     }
 }
 
+/// Checks what a node wants to register with, and registers it.
 fn register_node(
-    node: RoutedNode<NodeLink>,
-    state: &Arc<GatewayState>,
-) -> Result<Registration<NodeLink>, Error> {
-    let id = node.id().to_owned();
-    if id.is_empty() {
+    link: NodeLink,
+    misses: Arc<AtomicU32>,
+    caller: &Caller,
+    hello: &Hello,
+    register: Register,
+    state: &GatewayState,
+) -> Result<Arc<Registration<NodeLink>>, Error> {
+    let offers = register.functions.iter().map(|offer| offer.name.as_str());
+    state.access.check_offers(caller, offers)?;
+    if hello.id.is_empty() {
         return Err(Error::new(ErrorKind::Protocol, "the node has no id"));
     }
-    let mut offers = node.offers().iter().map(|offered| &offered.offer);
+    let mut offers = register.functions.iter();
     if let Some(offer) = offers.find(|offer| !is_function_name(&offer.name)) {
         let text = format!(
             "`{}` is no name for a function: 1 to {MAX_NAME} of `A-Z a-z 0-9 _ . : / -`, not \
@@ -370,12 +431,13 @@ fn register_node(
         );
         return Err(Error::new(ErrorKind::Protocol, text));
     }
+    let node = RoutedNode::new(link, misses, &caller.identity, hello, register);
     let (registration, replaced) = Registration::new(&state.dispatcher.router, node)?;
     if let Some(old) = replaced {
-        let text = format!("another session of `{id}` has taken over");
+        let text = format!("another session of `{}` has taken over", hello.id);
         close(old.handle().connection(), &Error::new(ErrorKind::Cancelled, text));
     }
-    Ok(registration)
+    Ok(Arc::new(registration))
 }
 
 /// Whether a node may offer a function of this name: it appears in logs and errors.

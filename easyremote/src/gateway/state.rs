@@ -14,6 +14,7 @@ use crate::gateway::peer_log::PeerLog;
 use crate::gateway::policy::access::Access;
 use crate::gateway::policy::tokens::Tokens;
 use crate::gateway::relay::dispatch::Dispatcher;
+use crate::gateway::worker::BackgroundWorker;
 use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::Identity;
 use crate::wire::directory::GatewayStats;
@@ -35,6 +36,8 @@ pub(super) struct GatewayState {
     /// Peers that were not let in.
     pub(super) refused: RejectLog,
     pub(super) log: Arc<PeerLog>,
+    /// Changes of the routing table.
+    pub(super) table_work: BackgroundWorker,
     /// Cancelled when clients are to go elsewhere.
     pub(super) draining: CancellationToken,
     /// Clients and calls.

@@ -68,6 +68,20 @@ pub(crate) struct Access {
 #[derive(Clone, Debug, Default)]
 struct Rules(Vec<Rule>);
 
+/// The functions of nodes that a peer may call; the same for all peers to which the same rules apply.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CallScope {
+    All,
+    /// Those that one of the rules with these indices allows.
+    OfRules(Vec<usize>),
+}
+
+impl CallScope {
+    pub(crate) fn is_all(&self) -> bool {
+        *self == Self::All
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Rule {
     peers: Peers,
@@ -121,6 +135,23 @@ impl Access {
             odd.escape_debug()
         );
         Err(Error::new(ErrorKind::Protocol, text))
+    }
+
+    /// What `caller` may call of what nodes offer.
+    pub(crate) fn scope(&self, caller: &Caller) -> CallScope {
+        if caller.role == Role::Admin || self.calls.0.is_empty() {
+            return CallScope::All;
+        }
+        let rules = self.calls.0.iter().enumerate();
+        let of_caller = rules.filter(|(_, rule)| rule.peers.contain(caller));
+        CallScope::OfRules(of_caller.map(|(index, _)| index).collect())
+    }
+
+    /// Whether a function of a node is within a scope.
+    pub(crate) fn is_within(&self, scope: &CallScope, function: &str) -> bool {
+        let CallScope::OfRules(rules) = scope else { return true };
+        let mut patterns = rules.iter().flat_map(|index| &self.calls.0[*index].functions);
+        patterns.any(|pattern| matches(pattern, function))
     }
 
     /// Whether offers are a matter of rules, and not of who was first.
@@ -245,6 +276,12 @@ mod tests {
         assert!(!access.may_call(&peer(Role::Node, "ci"), "Model.embed"));
         assert!(!access.may_call(&peer(Role::Client, "other"), "Model.embed"));
         assert!(access.may_call(&peer(Role::Admin, "other"), "add"));
+        for peer in [&client, &peer(Role::Node, "ci"), &peer(Role::Admin, "other")] {
+            let scope = access.scope(peer);
+            for name in ["add", "Model.embed", "Model"] {
+                assert_eq!(access.is_within(&scope, name), access.may_call(peer, name), "{name}");
+            }
+        }
         // Rules for calls say nothing of offers.
         access.check_offers(&peer(Role::Node, "ci"), ["add"].into_iter()).unwrap();
         access.let_offer(Role::Node.into(), ["a*"]);

@@ -66,11 +66,32 @@ impl<H> Diagnosis<'_, H> {
             return "no node is connected".to_owned();
         }
         let nodes = if n == 1 { "1 node is".to_owned() } else { format!("{n} nodes are") };
-        let may_call = |name: &&str| {
-            header.caller.as_ref().is_some_and(|caller| self.access.may_call(caller, name))
+        let (names, more) = self.callable(header);
+        let names = names.into_iter().map(|name| format!("`{name}`"));
+        format!("{nodes} connected, offering {}", names.chain(more).collect::<Vec<_>>().join(", "))
+    }
+
+    /// Returns the first few names that the caller could call, and how many more there are. Does
+    /// not look at all of them: that would take the longer the more others offer.
+    fn callable(&self, header: &CallHeader) -> (Vec<&str>, Option<String>) {
+        let Some(caller) = header.caller.as_deref() else { return (Vec::new(), None) };
+        let scope = self.access.scope(caller);
+        if scope.is_all() {
+            let names = self.names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>();
+            let more = self.names.len() - names.len();
+            return (names, (more > 0).then(|| format!("and {more} more")));
+        }
+        let looked_at = self.names.iter().take(LOOKED_AT).map(String::as_str);
+        let mut names: Vec<&str> =
+            looked_at.filter(|name| self.access.is_within(&scope, name)).collect();
+        let more = names.len().saturating_sub(SHOWN);
+        names.truncate(SHOWN);
+        let more = match more {
+            _ if self.names.len() > LOOKED_AT => Some("and perhaps more".to_owned()),
+            0 => None,
+            more => Some(format!("and {more} more")),
         };
-        let names: Vec<&str> = self.names.iter().map(String::as_str).filter(may_call).collect();
-        format!("{nodes} connected, offering {}", list(names.into_iter()))
+        (names, more)
     }
 }
 
@@ -131,6 +152,9 @@ fn requirements(header: &CallHeader) -> String {
     let tags = header.routing.tags.iter().map(|tag| format!("tag `{tag}`"));
     on.chain(tags).collect::<Vec<_>>().join(", ")
 }
+
+/// Most names that are looked at for those that a caller may call.
+const LOOKED_AT: usize = 256;
 
 /// Most names in one text.
 const SHOWN: usize = 8;

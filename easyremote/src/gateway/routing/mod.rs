@@ -7,6 +7,7 @@
 //! |---------------|-----------------------------------------------------------------------|
 //! | `router`      | [`Router`], [`Registration`], [`CallPermit`]: the interface            |
 //! | `registry`    | the nodes that are registered, and the changes to the table            |
+//! | `names`       | the names that functions have, and whose they are                      |
 //! | `table`       | the immutable snapshot that calls read                                 |
 //! | `node`        | [`RoutedNode`]: what it offers, and how much of it is in use            |
 //! | `balancer`    | which of the nodes that can run a call gets it                         |
@@ -26,6 +27,7 @@ pub(crate) mod bench;
 mod clock;
 mod diagnostics;
 mod latency;
+mod names;
 mod node;
 mod outlier;
 mod queue;
@@ -41,3 +43,4 @@ mod tests;
 pub(crate) use crate::gateway::routing::node::{NodeHandle, RoutedNode};
 pub use crate::gateway::routing::outlier::OutlierOptions;
 pub(crate) use crate::gateway::routing::router::{CallPermit, Registration, Router};
+pub(crate) use crate::gateway::routing::table::RoutingTable;

@@ -280,11 +280,17 @@ impl<H> RoutedNode<H> {
         self.semaphore.close();
     }
 
-    /// Begins to drain.
-    pub(crate) fn drain(&self) {
+    /// Begins to drain; returns whether it did not drain before.
+    pub(crate) fn drain(&self) -> bool {
         // Closed before it is announced: whoever sees the state also sees a count that only falls.
         self.semaphore.close();
-        self.drain.send_replace(DrainState::Draining);
+        self.drain.send_if_modified(|state| {
+            let begins = *state == DrainState::Serving;
+            if begins {
+                *state = DrainState::Draining;
+            }
+            begins
+        })
     }
 
     /// Notes that the node knows that its last call is over.

@@ -76,18 +76,18 @@ impl<P> WaitQueues<P> {
         Some((call, accepted))
     }
 
-    /// Takes the calls of a function for which there is an error.
-    pub(crate) fn take_failed(
+    /// Takes the calls of a function that are not to wait any more.
+    pub(crate) fn take_unless(
         &mut self,
         function: &str,
-        error: impl Fn(&CallHeader) -> Option<Error>,
-    ) -> Vec<(WaitingCall<P>, Error)> {
+        waits: impl Fn(&CallHeader) -> bool,
+    ) -> Vec<WaitingCall<P>> {
         let Some(queue) = self.queues.get_mut(function) else { return Vec::new() };
-        let failed = queue.take_failed(error);
+        let taken = queue.take_unless(waits);
         if queue.is_empty() {
             self.queues.remove(function);
         }
-        failed
+        taken
     }
 }
 
@@ -187,29 +187,25 @@ impl<P> WaitQueue<P> {
         true
     }
 
-    fn take_failed(
-        &mut self,
-        error: impl Fn(&CallHeader) -> Option<Error>,
-    ) -> Vec<(WaitingCall<P>, Error)> {
-        let mut failed = Vec::new();
+    fn take_unless(&mut self, waits: impl Fn(&CallHeader) -> bool) -> Vec<WaitingCall<P>> {
+        let mut taken = Vec::new();
         for line in &mut self.lines {
             for call in std::mem::take(&mut line.calls) {
-                match error(&call.header) {
-                    Some(error) => failed.push((call, error)),
-                    None => line.calls.push_back(call),
+                match waits(&call.header) {
+                    true => line.calls.push_back(call),
+                    false => taken.push(call),
                 }
             }
         }
         self.lines.retain(|line| !line.calls.is_empty());
-        self.n_calls -= failed.len();
-        failed
+        self.n_calls -= taken.len();
+        taken
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use crate::wire::codec::Codec;
     use crate::wire::kind::Kind;
 
@@ -271,8 +267,7 @@ mod tests {
         assert!(queues.remove("f", 1, 1) && !queues.remove("f", 1, 1));
         assert!(!queues.remove("f", 7, 1) && !queues.remove("g", 1, 3));
         assert!(queues.remove("f", 2, 2));
-        let failed = queues.take_failed("f", |_| Some(Error::new(ErrorKind::NoNode, "gone")));
-        assert_eq!(failed.len(), 1);
+        assert_eq!(queues.take_unless("f", |_| false).len(), 1);
         assert!(queues.queues.is_empty());
     }
 }

@@ -5,7 +5,6 @@ mod permit;
 mod registration;
 mod waiting;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,12 +16,14 @@ use crate::error::{Error, ErrorKind};
 use crate::gateway::policy::access::Access;
 use crate::gateway::routing::balancer::{Chosen, LoadBalancer};
 use crate::gateway::routing::clock::RouterClock;
-use crate::gateway::routing::node::NodeHandle;
+use crate::gateway::routing::diagnostics::Diagnosis;
+use crate::gateway::routing::names::FunctionNames;
+use crate::gateway::routing::node::{NodeHandle, RoutedNode};
 use crate::gateway::routing::outlier::OutlierOptions;
 use crate::gateway::routing::queue::WaitQueues;
 use crate::gateway::routing::registry::NodeRegistry;
 use crate::gateway::routing::table::RoutingTable;
-use crate::wire::control::Offer;
+use crate::transport::log_limit::LogLimiter;
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
 
@@ -34,8 +35,12 @@ pub(crate) use crate::gateway::routing::router::registration::Registration;
 /// # Locks
 /// A call that finds a node with room takes none: it reads the current [`RoutingTable`], an
 /// immutable snapshot, and counts itself at the node with a compare-and-swap. Its permit takes none
-/// when it is dropped, unless a call waits. Everything else happens under one lock: registering,
-/// waiting, and finding out why a call cannot run.
+/// when it is dropped, unless a call waits. Waiting, and finding out why a call cannot run, happen
+/// under one lock, which is held shortly.
+///
+/// A change of the registered nodes may take longer, the more functions and nodes there are. It
+/// makes the next table under a lock of its own, which no call takes, and publishes it under the
+/// first one. The lock of changes is taken before the other.
 ///
 /// # No wake-up is lost
 /// Two sides race: a call that finds no room goes to wait, and a permit is freed meanwhile.
@@ -52,14 +57,16 @@ pub(crate) use crate::gateway::routing::router::registration::Registration;
 /// dispatch: after the call has joined the queue, because the call holds the lock from its count
 /// on.
 ///
-/// Registering and retagging race with a waiting call in the same way, but both hold the lock: the
-/// call either looks at the new table, or is in the queue before the new table is dispatched from.
+/// Registering and retagging race with a waiting call in the same way, but the new table is
+/// published under the lock: the call either looks at it, or is in the queue before it is dispatched
+/// from.
 #[derive(Debug)]
 pub(crate) struct Router<H: NodeHandle> {
     access: Arc<Access>,
-    /// What calls read. Stored under the lock.
+    /// What calls read. Stored under the lock of `state`.
     table: ArcSwap<RoutingTable<H>>,
     state: Mutex<RouterState<H>>,
+    registry: Mutex<NodeRegistry<H>>,
     /// Calls that wait for room, or are about to.
     waiting: AtomicU64,
     /// For the next one.
@@ -69,11 +76,13 @@ pub(crate) struct Router<H: NodeHandle> {
     clock: RouterClock,
     outliers: OutlierOptions,
     ejections: AtomicU64,
+    /// Of the ejections of each identity's nodes.
+    ejection_log: LogLimiter<Arc<str>>,
 }
 
 #[derive(Debug)]
 struct RouterState<H: NodeHandle> {
-    registry: NodeRegistry<H>,
+    names: FunctionNames,
     queues: WaitQueues<CallPermit<H>>,
 }
 
@@ -88,17 +97,20 @@ impl<H: NodeHandle> Router<H> {
         outliers: OutlierOptions,
         clock: RouterClock,
     ) -> Self {
-        let registry = NodeRegistry::new(access.clone(), outliers.clone());
+        let registry = NodeRegistry::new();
+        let (names, queues) = (FunctionNames::default(), WaitQueues::default());
         Self {
             access,
             table: ArcSwap::new(registry.table().clone()),
-            state: Mutex::new(RouterState { registry, queues: WaitQueues::default() }),
+            state: Mutex::new(RouterState { names, queues }),
+            registry: Mutex::new(registry),
             waiting: AtomicU64::new(0),
             tickets: AtomicU64::new(0),
             grown: Notify::new(),
             clock,
             outliers,
             ejections: AtomicU64::new(0),
+            ejection_log: LogLimiter::default(),
         }
     }
 
@@ -115,21 +127,9 @@ impl<H: NodeHandle> Router<H> {
         self.table.load().nodes().into_iter().map(|node| node.info()).collect()
     }
 
-    /// Returns every offer, by function name and then node, and whether that node can run it.
-    pub(crate) fn offers(&self) -> BTreeMap<String, Vec<(String, Offer, bool)>> {
-        let mut offers: BTreeMap<String, Vec<(String, Offer, bool)>> = BTreeMap::new();
-        for node in self.table.load().nodes() {
-            for offered in node.offers() {
-                let offer = &offered.offer;
-                let of_function = offers.entry(offer.name.clone()).or_default();
-                of_function.push((
-                    node.id().to_owned(),
-                    offer.clone(),
-                    node.has_tags(&offer.needs),
-                ));
-            }
-        }
-        offers
+    /// Returns the current snapshot.
+    pub(crate) fn table(&self) -> Arc<RoutingTable<H>> {
+        self.table.load_full()
     }
 
     /// Returns the number of calls that wait for room.
@@ -144,7 +144,7 @@ impl<H: NodeHandle> Router<H> {
 
     /// Lets other identities offer the functions that `identity` was the first to offer.
     pub(crate) fn disown(&self, identity: &str) {
-        self.lock().registry.disown(identity);
+        self.lock().names.disown(identity);
     }
 
     /// Acquires a permit for a call, unless the call would have to wait: then returns `None`.
@@ -163,10 +163,11 @@ impl<H: NodeHandle> Router<H> {
         }
         // A node may have registered since the snapshot was read, so the lock has the last word.
         let state = self.lock();
-        if self.balancer(state.registry.table(), header).is_routable() {
+        let table = self.table.load();
+        if self.balancer(&table, header).is_routable() {
             return None;
         }
-        let error = state.registry.explain(header);
+        let error = self.explain(&state, &table, header);
         let waits = header.routing.wait || !header.routing.patience.is_zero();
         (!waits || !can_pass(error.kind())).then_some(Err(error))
     }
@@ -199,12 +200,73 @@ impl<H: NodeHandle> Router<H> {
         CallPermit::new(self.clone(), chosen)
     }
 
-    /// Changes the registered nodes, and lets calls see it.
-    fn update<R>(&self, change: impl FnOnce(&mut NodeRegistry<H>) -> R) -> R {
+    /// Explains why no node takes the call, now or later.
+    fn explain(
+        &self,
+        state: &RouterState<H>,
+        table: &RoutingTable<H>,
+        header: &CallHeader,
+    ) -> Error {
+        let (names, is_known) = (state.names.offered(), state.names.is_known(&header.function));
+        Diagnosis { table, access: &self.access, names, is_known }.explain(header)
+    }
+
+    /// Adds a node in place of another session of its id, which is returned.
+    ///
+    /// # Errors
+    /// `PermissionDenied` if that session stays, or if a function belongs to another identity.
+    fn insert(&self, node: &Arc<RoutedNode<H>>) -> Result<Option<Arc<RoutedNode<H>>>, Error> {
+        let mut registry = self.registry.lock();
+        let old = registry.replaced_by(node)?;
+        self.lock().names.claim(node, registry.table(), self.access.has_offers())?;
+        let gone = old.as_ref().map_or_else(Vec::new, |old| registry.remove(old));
+        registry.insert(node);
         let mut state = self.lock();
-        let result = change(&mut state.registry);
-        self.table.store(state.registry.table().clone());
-        result
+        if let Some(old) = &old {
+            old.close();
+        }
+        self.publish(&registry, node);
+        state.names.update(&gone, Some(node));
+        Ok(old)
+    }
+
+    /// Removes a node, unless another session has taken its id over.
+    fn remove(&self, node: &Arc<RoutedNode<H>>) {
+        let mut registry = self.registry.lock();
+        if registry.is_current(node) {
+            let gone = registry.remove(node);
+            let mut state = self.lock();
+            self.publish(&registry, node);
+            state.names.update::<H>(&gone, None);
+            self.readmit(registry.table(), node);
+        }
+        // A call that reads an older snapshot must not end up there.
+        node.close();
+    }
+
+    /// Replaces the tags of a node, and returns whether they differ. It keeps the calls that it
+    /// runs, also those that it would not be given any more.
+    fn retag(&self, node: &Arc<RoutedNode<H>>, tags: Vec<String>) -> bool {
+        let mut registry = self.registry.lock();
+        if *node.tags() == tags {
+            return false;
+        }
+        if registry.is_current(node) {
+            registry.retag(node, tags);
+            let _state = self.lock();
+            self.publish(&registry, node);
+        } else {
+            node.set_tags(tags);
+        }
+        true
+    }
+
+    /// Lets calls see the change that `node` has caused. Under the lock.
+    fn publish(&self, registry: &NodeRegistry<H>, node: &RoutedNode<H>) {
+        let table = registry.table();
+        self.table.store(table.clone());
+        let functions = node.offers().iter().map(|offered| &offered.offer.name);
+        functions.filter_map(|name| table.function(name)).for_each(Self::recount_ejected);
     }
 
     fn lock(&self) -> MutexGuard<'_, RouterState<H>> {

@@ -1,6 +1,6 @@
 //! The routing table: an immutable snapshot of who offers what.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -25,6 +25,8 @@ pub(crate) struct RoutingTable<H> {
     functions: ShardedMap<FunctionTable<H>>,
     /// The places of the nodes that have a tag.
     tagged: ShardedMap<FixedBitSet>,
+    /// Grows with each change of what is offered, and of who can run it.
+    version: u64,
 }
 
 // Not derived: that would require `H: Clone`, although only pointers are cloned.
@@ -34,13 +36,15 @@ impl<H> Clone for RoutingTable<H> {
             nodes: self.nodes.clone(),
             functions: self.functions.clone(),
             tagged: self.tagged.clone(),
+            version: self.version,
         }
     }
 }
 
 impl<H> Default for RoutingTable<H> {
     fn default() -> Self {
-        Self { nodes: Arc::default(), functions: ShardedMap::new(), tagged: ShardedMap::new() }
+        let (functions, tagged) = (ShardedMap::new(), ShardedMap::new());
+        Self { nodes: Arc::default(), functions, tagged, version: 0 }
     }
 }
 
@@ -169,17 +173,31 @@ impl<H> RoutingTable<H> {
         tags.map(|tag| self.tagged.get(tag).map(|set| &**set)).collect()
     }
 
+    /// Returns a number that is another one after each change of what is offered, and of who can
+    /// run it.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Returns every offer, by function name and then node, and whether that node can run it.
+    pub(crate) fn offers(&self) -> BTreeMap<&str, Vec<(&str, &Offer, bool)>> {
+        let mut offers: BTreeMap<&str, Vec<(&str, &Offer, bool)>> = BTreeMap::new();
+        for node in self.nodes() {
+            for offered in node.offers() {
+                let offer = &offered.offer;
+                let can_run = node.has_tags(&offer.needs);
+                offers.entry(&offer.name).or_default().push((node.id(), offer, can_run));
+            }
+        }
+        offers
+    }
+
     /// Adds a node at a place that is free, with the tags that it has now.
     pub(crate) fn insert(&mut self, node: &Arc<RoutedNode<H>>, place: usize) {
+        self.version += 1;
         node.set_place(place);
         Arc::make_mut(&mut self.nodes).insert(node.id().into(), node.clone());
-        for tag in node.tags().iter() {
-            self.tagged.update(tag, |set| {
-                let mut set = set.map_or_else(FixedBitSet::new, |set| set.clone());
-                set.grow_and_insert(place);
-                Some(set)
-            });
-        }
+        node.tags().iter().for_each(|tag| self.tag(tag, place));
         for (index, offered) in node.offers().iter().enumerate() {
             let name = &offered.offer.name;
             // A function that is offered twice is the later one.
@@ -192,15 +210,10 @@ impl<H> RoutingTable<H> {
 
     /// Removes a node that is there. Returns the functions that no node offers any more.
     pub(crate) fn remove(&mut self, node: &RoutedNode<H>) -> Vec<String> {
+        self.version += 1;
         let place = node.place();
         Arc::make_mut(&mut self.nodes).remove(node.id());
-        for tag in node.tags().iter() {
-            self.tagged.update(tag, |set| {
-                let mut set = set?.clone();
-                set.set(place, false);
-                (!set.is_clear()).then_some(set)
-            });
-        }
+        node.tags().iter().for_each(|tag| self.untag(tag, place));
         let mut gone = Vec::new();
         for offered in node.offers() {
             let name = &offered.offer.name;
@@ -211,6 +224,40 @@ impl<H> RoutingTable<H> {
             }
         }
         gone
+    }
+
+    /// Changes the tags of a node that is there from `old` to those that it has now: the sets of
+    /// the tags that differ, and the functions that need one of them.
+    pub(crate) fn retag(&mut self, node: &RoutedNode<H>, old: &[String]) {
+        let (place, now) = (node.place(), node.tags());
+        let (old, now): (HashSet<&String>, HashSet<&String>) =
+            (old.iter().collect(), now.iter().collect());
+        old.difference(&now).for_each(|tag| self.untag(tag, place));
+        now.difference(&old).for_each(|tag| self.tag(tag, place));
+        for (index, offered) in node.offers().iter().enumerate() {
+            let (name, needs) = (&offered.offer.name, &offered.offer.needs);
+            let can_run = |tags: &HashSet<&String>| needs.iter().all(|tag| tags.contains(tag));
+            if can_run(&old) != can_run(&now) && node.offer_index(name) == Some(index) {
+                self.version += 1;
+                self.functions.update(name, |old| Some(FunctionTable::again(old?)));
+            }
+        }
+    }
+
+    fn tag(&mut self, tag: &str, place: usize) {
+        self.tagged.update(tag, |set| {
+            let mut set = set.map_or_else(FixedBitSet::new, |set| set.clone());
+            set.grow_and_insert(place);
+            Some(set)
+        });
+    }
+
+    fn untag(&mut self, tag: &str, place: usize) {
+        self.tagged.update(tag, |set| {
+            let mut set = set?.clone();
+            set.set(place, false);
+            (!set.is_clear()).then_some(set)
+        });
     }
 }
 
@@ -250,6 +297,11 @@ impl<H> FunctionTable<H> {
         let others = old.routes.iter().filter(|route| !std::ptr::eq(&*route.node, node));
         let routes: Vec<_> = others.cloned().collect();
         (!routes.is_empty()).then(|| Self::new(routes, old.counters.clone()))
+    }
+
+    /// The same nodes, of which others can run it now.
+    fn again(old: &Self) -> Self {
+        Self::new(old.routes.clone(), old.counters.clone())
     }
 
     /// Returns the nodes that can run such a call, but for the tags that it requires.

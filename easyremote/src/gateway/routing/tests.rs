@@ -34,6 +34,14 @@ fn register(router: &Arc<Router<()>>, sample: Sample) -> Registration<()> {
     try_register(router, sample).unwrap()
 }
 
+impl Registration<()> {
+    /// Gives the node no more calls.
+    fn drain(&self) {
+        self.node().drain();
+        self.fail_waiting();
+    }
+}
+
 /// Acquires a permit that is there at once.
 fn acquire(router: &Arc<Router<()>>, header: &CallHeader) -> CallPermit<()> {
     match router.try_acquire(header) {

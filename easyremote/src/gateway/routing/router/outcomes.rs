@@ -1,10 +1,12 @@
 //! What becomes of calls, and which nodes are avoided because of it.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::gateway::routing::node::{NodeHandle, RoutedNode};
 use crate::gateway::routing::outlier::CallWindow;
 use crate::gateway::routing::router::Router;
+use crate::gateway::routing::table::{FunctionTable, RoutingTable};
 
 impl<H: NodeHandle> Router<H> {
     /// Records that a call at a node has succeeded.
@@ -12,7 +14,7 @@ impl<H: NodeHandle> Router<H> {
         let offered = &node.offers()[index];
         offered.ejection.record(false);
         if is_probe && offered.ejection.is_ejected() && offered.ejection.probe_succeeded() {
-            self.lock().registry.restore(node, &offered.offer.name, self.clock.now());
+            self.restore(node, index, self.clock.now());
         }
     }
 
@@ -28,12 +30,75 @@ impl<H: NodeHandle> Router<H> {
             true => is_probe,
             false => self.is_outlier(node, name, window),
         };
-        if is_outlier && self.lock().registry.eject(node, name, now) {
+        if is_outlier && self.eject(node, name, now) {
             self.ejections.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(
-                node = node.id(), function = %name, calls = window.n_calls(),
-                "calls keep failing at a node, which is avoided for a while"
-            );
+            if let Some(left_out) = self.ejection_log.next(node.identity().clone()) {
+                tracing::warn!(
+                    node = node.id(), function = %name, calls = window.n_calls(), left_out,
+                    "calls keep failing at a node, which is avoided for a while"
+                );
+            }
+        }
+    }
+
+    /// Avoids a node for a function, or avoids it longer, unless too many nodes of the function are
+    /// avoided already. Returns whether it is avoided.
+    fn eject(&self, node: &RoutedNode<H>, function: &str, now: Duration) -> bool {
+        let _state = self.lock();
+        let snapshot = self.table.load();
+        let Some(table) = snapshot.function(function) else { return false };
+        let own = table.routes.iter().find(|route| std::ptr::eq(&*route.node, node));
+        let Some(own) = own else { return false };
+        // Of several calls that fail at a time, one begins or prolongs the ejection.
+        if now < own.offered().ejection.end() {
+            return false;
+        }
+        let others = table.routes.iter().filter(|other| other.offered().ejection.is_ejected());
+        let others = others.filter(|other| !std::ptr::eq(&*other.node, node)).count();
+        if others >= self.outliers.max_ejected(table.routes.len()) {
+            return false;
+        }
+        own.offered().ejection.eject(now, &self.outliers);
+        count_ejected(table);
+        true
+    }
+
+    /// Avoids a node for the function with this index among its offers no longer.
+    fn restore(&self, node: &RoutedNode<H>, index: usize, now: Duration) {
+        let _state = self.lock();
+        let offered = &node.offers()[index];
+        if now < offered.ejection.end() {
+            // Another probe has failed in the meantime.
+            return;
+        }
+        offered.latency.reset();
+        offered.ejection.restore(now);
+        if let Some(table) = self.table.load().function(&offered.offer.name) {
+            count_ejected(table);
+        }
+    }
+
+    /// Avoids fewer nodes, if too many are avoided now that `node` has left. Under the lock.
+    pub(super) fn readmit(&self, table: &RoutingTable<H>, node: &RoutedNode<H>) {
+        let functions = node.offers().iter().map(|offered| &offered.offer.name);
+        for table in functions.filter_map(|name| table.function(name)) {
+            let most = self.outliers.max_ejected(table.routes.len());
+            while table.counters.n_ejected.load(Ordering::Acquire) > most {
+                let ejected = table.routes.iter().map(|route| &route.offered().ejection);
+                let ejected = ejected.filter(|ejection| ejection.is_ejected());
+                // The one that would be back first.
+                let Some(next) = ejected.min_by_key(|ejection| ejection.end()) else { break };
+                next.cancel();
+                count_ejected(table);
+            }
+        }
+    }
+
+    /// Notes how many nodes are avoided for a function whose nodes are others now. Under the lock.
+    pub(super) fn recount_ejected(table: &FunctionTable<H>) {
+        // A node that joins is not avoided.
+        if table.counters.n_ejected.load(Ordering::Acquire) > 0 {
+            count_ejected(table);
         }
     }
 
@@ -53,6 +118,12 @@ impl<H: NodeHandle> Router<H> {
         let called = in_use.filter(|window| window.n_calls() > 0).take(MAX_COMPARED);
         self.outliers.is_outlier(window, &called.collect::<Vec<_>>())
     }
+}
+
+/// Notes how many nodes are avoided for a function.
+fn count_ejected<H>(table: &FunctionTable<H>) {
+    let ejected = table.routes.iter().filter(|route| route.offered().ejection.is_ejected());
+    table.counters.n_ejected.store(ejected.count(), Ordering::Release);
 }
 
 /// Most nodes that a failing node is compared with, so that a function which fails everywhere does

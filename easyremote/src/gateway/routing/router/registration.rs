@@ -20,6 +20,9 @@ pub(crate) type Replaced<H> = Option<Arc<RoutedNode<H>>>;
 impl<H: NodeHandle> Registration<H> {
     /// Registers `node`. Also returns the session that it has replaced, if any.
     ///
+    /// This, [`retag`](Self::retag), [`fail_waiting`](Self::fail_waiting) and dropping it may take
+    /// milliseconds where there are many functions and nodes.
+    ///
     /// # Errors
     /// `PermissionDenied` if a node of this id is connected and stays, or if one of the functions
     /// belongs to another identity.
@@ -28,7 +31,7 @@ impl<H: NodeHandle> Registration<H> {
         node: RoutedNode<H>,
     ) -> Result<(Self, Replaced<H>), Error> {
         let node = Arc::new(node);
-        let replaced = router.update(|registry| registry.insert(&node))?;
+        let replaced = router.insert(&node)?;
         let registration = Self { router: router.clone(), node };
         registration.announce();
         if let Some(old) = &replaced {
@@ -42,16 +45,17 @@ impl<H: NodeHandle> Registration<H> {
         &self.node
     }
 
-    /// Gives the node other tags, by which waiting calls and the next ones are routed.
+    /// Gives the node other tags, by which waiting calls and the next ones are routed. Those that it
+    /// has already change nothing.
     pub(crate) fn retag(&self, tags: Vec<String>) {
-        self.router.update(|registry| registry.retag(&self.node, tags));
-        self.announce();
-        self.router.fail_unroutable(&self.node);
+        if self.router.retag(&self.node, tags) {
+            self.announce();
+            self.router.fail_unroutable(&self.node);
+        }
     }
 
-    /// Gives the node no more calls.
-    pub(crate) fn drain(&self) {
-        self.node.drain();
+    /// Fails the calls that wait for the node alone, which takes no more of them.
+    pub(crate) fn fail_waiting(&self) {
         self.router.fail_unroutable(&self.node);
     }
 
@@ -64,7 +68,7 @@ impl<H: NodeHandle> Registration<H> {
 
 impl<H: NodeHandle> Drop for Registration<H> {
     fn drop(&mut self) {
-        self.router.update(|registry| registry.remove(&self.node));
+        self.router.remove(&self.node);
         self.router.fail_unroutable(&self.node);
     }
 }

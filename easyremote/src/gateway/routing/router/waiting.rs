@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use tokio::sync::futures::Notified;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -14,7 +15,7 @@ use crate::gateway::routing::diagnostics::no_room;
 use crate::gateway::routing::node::{NodeHandle, RoutedNode};
 use crate::gateway::routing::queue::WaitingCall;
 use crate::gateway::routing::router::permit::CallPermit;
-use crate::gateway::routing::router::{Router, RouterState, can_pass};
+use crate::gateway::routing::router::{Router, can_pass};
 use crate::gateway::routing::table::Route;
 use crate::wire::header::CallHeader;
 
@@ -87,9 +88,23 @@ impl<H: NodeHandle> Router<H> {
                 return Err(error);
             }
             if header.routing.wait {
-                grown.await;
-            } else if timeout(patience, grown).await.is_err() {
-                return Err(error);
+                self.offered(grown, &header.function).await;
+            } else {
+                let offered = self.offered(grown, &header.function);
+                if timeout(patience, offered).await.is_err() {
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Waits until a node has joined or has other tags, after which a node offers `function`.
+    async fn offered(&self, mut grown: Notified<'_>, function: &str) {
+        loop {
+            grown.await;
+            grown = self.grown.notified();
+            if self.table.load().function(function).is_some() {
+                return;
             }
         }
     }
@@ -121,9 +136,10 @@ impl<H: NodeHandle> Router<H> {
         caller: u64,
     ) -> RouteDecision<'a, H> {
         let mut state = self.lock();
+        let table = self.table.load();
         // Before the look: see "No wake-up is lost".
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let mut balancer = self.balancer(state.registry.table(), header);
+        let mut balancer = self.balancer(&table, header);
         let chosen = balancer.acquire();
         let is_routable = chosen.is_some() || balancer.is_routable();
         // What was retracted under the lock needs no dispatch: a call that was misled by it on the
@@ -136,7 +152,7 @@ impl<H: NodeHandle> Router<H> {
             return RouteDecision::Now(self.permit(chosen));
         }
         if !is_routable {
-            return RouteDecision::Unroutable(state.registry.explain(header));
+            return RouteDecision::Unroutable(self.explain(&state, &table, header));
         }
         let (grant, granted) = oneshot::channel();
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
@@ -157,7 +173,7 @@ impl<H: NodeHandle> Router<H> {
         while self.waiting.load(Ordering::SeqCst) > 0 {
             let mut guard = self.lock();
             let state = &mut *guard;
-            let table = state.registry.table();
+            let table = &self.table.load();
             // Another session may have the id now.
             let is_current = table.node(node.id()).is_some_and(|it| Arc::ptr_eq(it, node));
             if !is_current {
@@ -197,23 +213,23 @@ impl<H: NodeHandle> Router<H> {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let failed = self.take_unroutable(node);
-        self.waiting.fetch_sub(failed.len() as u64, Ordering::SeqCst);
-        for (call, error) in failed {
-            let _ = call.grant.send(Err(error));
+        for offered in node.offers() {
+            let function = &offered.offer.name;
+            for call in self.take_unroutable(function) {
+                let error = self.explain(&self.lock(), &self.table.load(), &call.header);
+                let _ = call.grant.send(Err(error));
+            }
+            self.dispatch_to_avoided(function);
         }
-        node.offers().iter().for_each(|offered| self.dispatch_to_avoided(&offered.offer.name));
     }
 
-    /// Takes the calls of `node`'s functions out of their queues that no node can run any more.
-    fn take_unroutable(&self, node: &RoutedNode<H>) -> Vec<(WaitingCall<CallPermit<H>>, Error)> {
-        let mut guard = self.lock();
-        let RouterState { registry, queues } = &mut *guard;
-        let error = |header: &CallHeader| {
-            let is_routable = self.balancer(registry.table(), header).is_routable();
-            (!is_routable).then(|| registry.explain(header))
-        };
-        let functions = node.offers().iter().map(|offered| &offered.offer.name);
-        functions.flat_map(|function| queues.take_failed(function, error)).collect()
+    /// Takes the calls of a function out of their queue that no node can run any more.
+    fn take_unroutable(&self, function: &str) -> Vec<WaitingCall<CallPermit<H>>> {
+        let mut state = self.lock();
+        let table = self.table.load();
+        let is_routable = |header: &CallHeader| self.balancer(&table, header).is_routable();
+        let failed = state.queues.take_unless(function, is_routable);
+        self.waiting.fetch_sub(failed.len() as u64, Ordering::SeqCst);
+        failed
     }
 }

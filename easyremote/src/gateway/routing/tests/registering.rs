@@ -80,7 +80,7 @@ fn errors_say_what_there_is_instead() {
     assert!(kind == ErrorKind::NoNode && text.ends_with("asks for: node `b`"), "{text}");
     node.node().close();
     assert_eq!(error(call("f")).0, ErrorKind::NodeLost);
-    node.drain();
+    assert!(node.node().drain() && !node.node().drain());
     assert_eq!(error(call("f")).0, ErrorKind::Draining);
     drop(node);
     assert_eq!(error(call("f")).0, ErrorKind::NoNode, "it is known");
@@ -102,8 +102,8 @@ fn lists_show_nodes_and_offers() {
     let tags = strings(&["gpu"]);
     let _b = register(&router, Sample { functions, tags, ..Sample::new("b") });
     let can_run = || {
-        let offers = router.offers();
-        offers["g"].iter().map(|(id, _, can)| (id.clone(), *can)).collect::<Vec<_>>()
+        let table = router.table();
+        table.offers()["g"].iter().map(|(id, _, can)| ((*id).to_owned(), *can)).collect::<Vec<_>>()
     };
     assert_eq!(can_run(), [("a".to_owned(), false), ("b".to_owned(), true)]);
     a.retag(strings(&["gpu"]));
