@@ -1,95 +1,275 @@
 //! Questions that the gateway answers itself: calls to functions with reserved names.
+//!
+//! A list takes the longer the more nodes and functions there are. It is made on another thread,
+//! one at a time, and is the same bytes for all who may see the same: that of functions until one of
+//! them changes, and that of nodes, which also says how busy they are, for those who have asked
+//! before it was begun.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until};
 
 use crate::error::{Error, ErrorKind};
+use crate::gateway::policy::access::{Access, CallScope};
+use crate::gateway::relay::node_link::NodeLink;
+use crate::gateway::routing::RoutingTable;
 use crate::gateway::state::GatewayState;
 use crate::wire::codec::Codec;
 use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, NodeInfo, RESERVED, STATS};
-use crate::wire::error::put_error;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 
-/// The frames that answer `header`, if its function is the gateway's own.
-pub(super) fn answer(header: &CallHeader, shared: &GatewayState) -> Option<Vec<u8>> {
-    if !header.function.starts_with(RESERVED) {
-        return None;
-    }
-    let caller = header.caller.as_deref();
-    let may_call = |name: &str| caller.is_some_and(|caller| shared.access.may_call(caller, name));
-    let allowed = shared.access.check_call(caller, &header.function);
-    let answered = allowed.and_then(|()| match header.function.as_str() {
-        _ if header.kind != Kind::Unary => {
-            let text = format!("`{}` gives one result", header.function);
-            Err(Error::new(ErrorKind::BadArguments, text))
-        }
-        FUNCTIONS => body(&functions(shared, may_call), shared.max_message),
-        NODES => body(&nodes(shared, may_call), shared.max_message),
-        STATS => body(&shared.stats(), shared.max_message),
-        unknown => {
-            let text = format!("this gateway does not know `{unknown}`; is it an older one?");
-            Err(Error::new(ErrorKind::NoSuchFunction, text))
-        }
-    });
-    Some(answered.unwrap_or_else(|error| {
-        let mut frames = Vec::new();
-        put_error(&mut frames, &error);
-        frames
-    }))
+/// What a caller can ask the gateway for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    Statistics,
+    List(ListKind),
 }
 
-fn body<T: Serialize + 'static>(value: &T, max_message: usize) -> Result<Vec<u8>, Error> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum ListKind {
+    Functions,
+    Nodes,
+}
+
+impl Question {
+    /// What `header` asks for; `None` if the call is for a node.
+    ///
+    /// # Errors
+    /// `PermissionDenied` if the caller may not; `BadArguments` and `NoSuchFunction` if this is no
+    /// question.
+    pub(super) fn of(header: &CallHeader, access: &Access) -> Option<Result<Self, Error>> {
+        if !header.function.starts_with(RESERVED) {
+            return None;
+        }
+        let allowed = access.check_call(header.caller.as_deref(), &header.function);
+        Some(allowed.and_then(|()| match header.function.as_str() {
+            _ if header.kind != Kind::Unary => {
+                let text = format!("`{}` gives one result", header.function);
+                Err(Error::new(ErrorKind::BadArguments, text))
+            }
+            FUNCTIONS => Ok(Self::List(ListKind::Functions)),
+            NODES => Ok(Self::List(ListKind::Nodes)),
+            STATS => Ok(Self::Statistics),
+            unknown => {
+                let text = format!("this gateway does not know `{unknown}`; is it an older one?");
+                Err(Error::new(ErrorKind::NoSuchFunction, text))
+            }
+        }))
+    }
+}
+
+/// The lists that have been made, as the frames of an answer.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    lists: Mutex<Lists>,
+    /// Held by whoever makes a list; when the next one may be begun.
+    making: Arc<tokio::sync::Mutex<Option<Instant>>>,
+}
+
+/// By what they list, and for whom.
+type Lists = HashMap<(ListKind, CallScope), MadeList>;
+
+#[derive(Clone, Debug)]
+struct MadeList {
+    frames: Result<Bytes, Error>,
+    begun: Instant,
+    /// Of the table that it was made from.
+    version: u64,
+}
+
+/// Most lists that are kept: those of so many kinds of callers.
+const MAX_LISTS: usize = 32;
+
+/// Most bytes of them, but for the last one.
+const MAX_BYTES: usize = 64 << 20;
+
+impl Directory {
+    /// The frames that answer a question of a caller that may call what is within `scope`.
+    ///
+    /// # Errors
+    /// `TooLarge` if the list is longer than a message may be.
+    ///
+    /// # Cancel safety
+    /// A list that has been begun is made to its end, for others.
+    pub(super) async fn answer(
+        question: Question,
+        scope: &CallScope,
+        state: &Arc<GatewayState>,
+    ) -> Result<Bytes, Error> {
+        let kind = match question {
+            Question::Statistics => return body(&state.stats(), state.max_message),
+            Question::List(kind) => kind,
+        };
+        let (key, asked, directory) = ((kind, scope.clone()), Instant::now(), &state.directory);
+        if let Some(frames) = directory.made(&key, asked, state) {
+            return frames;
+        }
+        let mut making = directory.making.clone().lock_owned().await;
+        // Whoever held the lock may have made it.
+        if let Some(frames) = directory.made(&key, asked, state) {
+            return frames;
+        }
+        if let Some(rested) = *making {
+            sleep_until(rested).await;
+        }
+        let state = state.clone();
+        let making = spawn_blocking(move || {
+            let list = MadeList::make(&key, &state);
+            let frames = list.frames.clone();
+            // Half of a processor is left to others, however many ask.
+            *making = Some(Instant::now() + list.begun.elapsed());
+            state.directory.keep(key, list);
+            frames
+        });
+        let ended = |_| Error::new(ErrorKind::Unavailable, "the list could not be made");
+        making.await.map_err(ended)?
+    }
+
+    /// The list, if it has been made and is still right for who asked at `asked`.
+    fn made(
+        &self,
+        key: &(ListKind, CallScope),
+        asked: Instant,
+        state: &GatewayState,
+    ) -> Option<Result<Bytes, Error>> {
+        let lists = self.lists.lock();
+        let list = lists.get(key)?;
+        let is_right = match key.0 {
+            ListKind::Functions => list.version == state.dispatcher.router.table().version(),
+            ListKind::Nodes => list.begun >= asked,
+        };
+        is_right.then(|| list.frames.clone())
+    }
+
+    fn keep(&self, key: (ListKind, CallScope), list: MadeList) {
+        let mut lists = self.lists.lock();
+        lists.remove(&key);
+        let room = MAX_BYTES.saturating_sub(list.len());
+        while lists.len() >= MAX_LISTS || lists.values().map(MadeList::len).sum::<usize>() > room {
+            let oldest = lists.iter().min_by_key(|(_, list)| list.begun);
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
+            lists.remove(&oldest);
+        }
+        lists.insert(key, list);
+    }
+}
+
+impl MadeList {
+    fn make((kind, scope): &(ListKind, CallScope), state: &GatewayState) -> Self {
+        let begun = Instant::now();
+        let table = state.dispatcher.router.table();
+        let may_call = |name: &str| state.access.is_within(scope, name);
+        let frames = match kind {
+            ListKind::Functions => functions(&table, may_call, state.max_message)
+                .and_then(|infos| body(&infos, state.max_message)),
+            ListKind::Nodes => nodes(&table, may_call, state.max_message)
+                .and_then(|infos| body(&infos, state.max_message)),
+        };
+        Self { frames, begun, version: table.version() }
+    }
+
+    fn len(&self) -> usize {
+        self.frames.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+fn body<T: Serialize + 'static>(value: &T, max_message: usize) -> Result<Bytes, Error> {
     let mut frames = Vec::new();
     let start = frame::begin(&mut frames, FrameKind::Body);
     Codec::Json.encode(value, &mut frames).map_err(|text| Error::new(ErrorKind::Protocol, text))?;
-    frame::finish(&mut frames, start, max_message).map_err(|length| {
-        Error::new(ErrorKind::TooLarge, format!("the list has {length} bytes"))
-    })?;
-    Ok(frames)
+    frame::finish(&mut frames, start, max_message).map_err(|_| too_long(max_message))?;
+    frames.shrink_to_fit();
+    Ok(frames.into())
+}
+
+fn too_long(max_message: usize) -> Error {
+    Error::new(ErrorKind::TooLarge, format!("the list is longer than {max_message} bytes"))
+}
+
+/// Counts the texts of a list while it is made, so that it does not take more memory than it may
+/// have bytes.
+struct ListBudget {
+    left: usize,
+    max_message: usize,
+}
+
+impl ListBudget {
+    fn new(max_message: usize) -> Self {
+        Self { left: max_message, max_message }
+    }
+
+    /// # Errors
+    /// `TooLarge` if the list has no room for one of `bytes`.
+    fn take(&mut self, bytes: usize) -> Result<(), Error> {
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| too_long(self.max_message))?;
+        Ok(())
+    }
 }
 
 /// The nodes that offer what the caller may call, and that of it.
-fn nodes(shared: &GatewayState, may_call: impl Fn(&str) -> bool) -> Vec<NodeInfo> {
-    let mut infos = shared.dispatcher.router.nodes();
-    for info in &mut infos {
+fn nodes(
+    table: &RoutingTable<NodeLink>,
+    may_call: impl Fn(&str) -> bool,
+    max_message: usize,
+) -> Result<Vec<NodeInfo>, Error> {
+    let mut budget = ListBudget::new(max_message);
+    let mut infos = Vec::new();
+    for node in table.nodes() {
+        let mut info = node.info();
         info.functions.retain(|name| may_call(name));
         info.avoided_for.retain(|name| may_call(name));
+        if !info.functions.is_empty() {
+            budget.take(info.functions.iter().map(String::len).sum())?;
+            infos.push(info);
+        }
     }
-    infos.retain(|info| !info.functions.is_empty());
-    infos
+    Ok(infos)
 }
 
 /// Those that the caller may call: one entry per function; where nodes differ in its types or in
 /// what it needs, one for each.
-fn functions(shared: &GatewayState, may_call: impl Fn(&str) -> bool) -> Vec<FunctionInfo> {
+fn functions(
+    table: &RoutingTable<NodeLink>,
+    may_call: impl Fn(&str) -> bool,
+    max_message: usize,
+) -> Result<Vec<FunctionInfo>, Error> {
+    let mut budget = ListBudget::new(max_message);
     let mut infos: Vec<FunctionInfo> = Vec::new();
-    let table = shared.dispatcher.router.table();
     for (name, offers) in table.offers() {
         if !may_call(name) {
             continue;
         }
-        let first = infos.len();
+        let mut same = HashMap::new();
         for (node, offer, can_run) in offers {
-            let node = can_run.then(|| node.to_owned());
-            let same = infos[first..].iter_mut().find(|info| {
-                info.signature == offer.signature
-                    && info.kind == offer.kind
-                    && info.needs == offer.needs
-            });
-            match same {
-                Some(info) => info.nodes.extend(node),
-                None => infos.push(FunctionInfo {
-                    name: name.to_owned(),
-                    kind: offer.kind,
-                    parameters: offer.parameters.clone(),
-                    signature: offer.signature.clone(),
-                    doc: offer.doc.clone(),
-                    needs: offer.needs.clone(),
-                    nodes: node.into_iter().collect(),
-                }),
+            let index =
+                *same.entry((&offer.signature, offer.kind, &offer.needs)).or_insert_with(|| {
+                    infos.push(FunctionInfo {
+                        name: name.to_owned(),
+                        kind: offer.kind,
+                        parameters: offer.parameters.clone(),
+                        signature: offer.signature.clone(),
+                        doc: offer.doc.clone(),
+                        needs: offer.needs.clone(),
+                        nodes: Vec::new(),
+                    });
+                    infos.len() - 1
+                });
+            let info = &mut infos[index];
+            if info.nodes.is_empty() {
+                budget.take(name.len() + offer.signature.len() + offer.doc.len())?;
+            }
+            if can_run {
+                budget.take(node.len())?;
+                info.nodes.push(node.to_owned());
             }
         }
     }
-    infos
+    Ok(infos)
 }

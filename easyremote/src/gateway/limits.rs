@@ -37,6 +37,8 @@ pub struct GatewayLimits {
     pub(super) buffered_per_peer: u64,
     pub(super) cancels_per_second: u32,
     pub(super) cancel_burst: u32,
+    /// Bytes a second, and at once.
+    pub(super) answers: (u64, u64),
 }
 
 impl Default for GatewayLimits {
@@ -56,6 +58,7 @@ impl Default for GatewayLimits {
             buffered_per_peer: 64 << 20,
             cancels_per_second: 1_000,
             cancel_burst: 10_000,
+            answers: (8 << 20, 32 << 20),
         }
     }
 }
@@ -165,6 +168,19 @@ impl GatewayLimits {
         (self.cancels_per_second, self.cancel_burst) = (per_second.max(1), burst.max(1));
         self
     }
+
+    /// How many bytes a peer is told about functions and nodes, by
+    /// [`Client::functions`](crate::Client::functions) and [`Client::nodes`](crate::Client::nodes):
+    /// `burst` at once, and `per_second` for good. 32 and 8 MiB unless set, each at least 4 KiB. A
+    /// question counts as 4 KiB more than its answer has. Beyond that no call fails: the peer's
+    /// next questions are answered more slowly.
+    ///
+    /// A question has 73 bytes, and its answer a hundred for each function that is offered.
+    pub fn answers(mut self, per_second: u64, burst: u64) -> Self {
+        const LEAST: u64 = 4 << 10;
+        self.answers = (per_second.max(LEAST), burst.max(LEAST));
+        self
+    }
 }
 
 macro_rules! counted {
@@ -185,7 +201,7 @@ macro_rules! counted {
 
 counted! {
     connections per_address evicted retries handshake_timeouts authentication_timeouts
-    header_timeouts progress_timeouts buffered throttled
+    header_timeouts progress_timeouts buffered throttled questions
 }
 
 /// Counts one more.

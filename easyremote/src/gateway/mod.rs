@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorKind};
 use crate::gateway::admission::reject_log::RejectLog;
 use crate::gateway::admission::{Admission, ConnectionSlot};
 use crate::gateway::connections::Connections;
+use crate::gateway::directory::Directory;
 use crate::gateway::limits::Hits;
 use crate::gateway::peer_log::LineKind;
 use crate::gateway::policy::config::PolicyOptions;
@@ -240,6 +241,7 @@ impl GatewayBuilder {
             counters: GatewayCounters::default(),
             refused: RejectLog::default(),
             log: Arc::default(),
+            directory: Directory::default(),
             table_work: BackgroundWorker::default(),
             draining: CancellationToken::new(),
             busy: TaskTracker::new(),

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use crate::gateway::admission::Admission;
 use crate::gateway::admission::reject_log::RejectLog;
 use crate::gateway::connections::Connections;
+use crate::gateway::directory::Directory;
 use crate::gateway::limits::{GatewayLimits, Hits};
 use crate::gateway::peer_log::PeerLog;
 use crate::gateway::policy::access::Access;
@@ -36,6 +37,7 @@ pub(super) struct GatewayState {
     /// Peers that were not let in.
     pub(super) refused: RejectLog,
     pub(super) log: Arc<PeerLog>,
+    pub(super) directory: Directory,
     /// Changes of the routing table.
     pub(super) table_work: BackgroundWorker,
     /// Cancelled when clients are to go elsewhere.

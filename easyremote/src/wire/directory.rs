@@ -73,6 +73,8 @@ pub struct LimitHits {
     pub buffered: u64,
     /// How often a peer had to wait because it gives up too many calls.
     pub throttled: u64,
+    /// How often a peer had to wait because it has been told much about functions and nodes.
+    pub questions: u64,
 }
 
 /// A registered node, from [`Gateway::nodes`](crate::Gateway::nodes) and

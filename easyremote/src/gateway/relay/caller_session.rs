@@ -4,16 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
 
+use crate::call::deadline::within;
 use crate::error::{Error, ErrorKind};
-use crate::gateway::directory;
+use crate::gateway::directory::{Directory, Question};
 use crate::gateway::limits::hit;
-use crate::gateway::relay::call::OpenCall;
+use crate::gateway::policy::access::CallScope;
+use crate::gateway::relay::call::{Dispatch, OpenCall};
 use crate::gateway::relay::cancels::CancelRateLimiter;
 use crate::gateway::state::GatewayState;
 use crate::gauge::MemoryCharge;
 use crate::transport::quic::windows::StreamWindows;
+use crate::transport::token_bucket::TokenBucket;
 use crate::wire::bytes::Malformed;
 use crate::wire::caller::{Caller, KnownCaller};
 use crate::wire::frame::FRAME_HEADER;
@@ -33,9 +37,16 @@ pub(in crate::gateway) struct CallerSession {
     /// It has opened its multiplexed stream.
     pub(super) has_mux: AtomicBool,
     cancels: CancelRateLimiter,
+    /// Bytes that it may be told about functions and nodes.
+    told: tokio::sync::Mutex<TokenBucket>,
+    /// What it may call.
+    scope: CallScope,
     /// Bytes that are kept for it.
     buffered: Arc<AtomicU64>,
 }
+
+/// What a question costs beside the bytes of its answer.
+const QUESTION: usize = 4 << 10;
 
 /// When a caller that has been refused may try again.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -47,8 +58,11 @@ impl CallerSession {
         caller: Caller,
         state: &Arc<GatewayState>,
     ) -> Self {
+        let (per_second, burst) = state.limits.answers;
         Self {
             state: state.clone(),
+            told: tokio::sync::Mutex::new(TokenBucket::new(per_second as f64, burst as f64)),
+            scope: state.access.scope(&caller),
             caller: KnownCaller::new(caller),
             number: state.counters.sessions.fetch_add(1, Ordering::Relaxed),
             connection: connection.clone(),
@@ -88,14 +102,31 @@ impl CallerSession {
         Err(Error::new(ErrorKind::Overloaded, text).with_retry_after(RETRY_AFTER))
     }
 
-    /// The frames that answer a call of one of the gateway's own functions, with the memory that
-    /// they take. `None` if the call is for a node.
-    pub(super) fn own_answer(
+    /// Answers a question to the gateway itself: the frames, with the memory that they take. One
+    /// after the other, and the more slowly the more the caller has been told.
+    ///
+    /// # Errors
+    /// Those of [`Directory::answer`]; `DeadlineExceeded`; `Overloaded` if the caller has left too
+    /// many answers unread.
+    pub(super) async fn answer(
         &self,
-        header: &CallHeader,
-    ) -> Option<Result<(Vec<u8>, MemoryCharge), Error>> {
-        let answer = directory::answer(header, &self.state)?;
-        Some(self.keep(answer.len()).map(|kept| (answer, kept)))
+        question: Question,
+        call: &Dispatch,
+    ) -> Result<(Bytes, MemoryCharge), Error> {
+        let answering = async {
+            let mut told = self.told.lock().await;
+            let pause = told.time_until(0.0);
+            if !pause.is_zero() {
+                hit(&self.state.hits.questions);
+                sleep(pause).await;
+            }
+            let answer = Directory::answer(question, &self.scope, &self.state).await;
+            let bytes = answer.as_ref().map_or(0, Bytes::len) + QUESTION;
+            told.add(-(bytes as f64));
+            answer
+        };
+        let answer = within(call.deadline, answering).await.unwrap_or_else(|_| Err(call.late()))?;
+        self.keep(answer.len()).map(|kept| (answer, kept))
     }
 
     /// Charges `bytes` that are kept for one of its calls.

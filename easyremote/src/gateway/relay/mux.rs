@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::gateway::directory::Question;
 use crate::gateway::relay::call::{Dispatch, ForwardedCall};
 use crate::gateway::relay::caller_session::CallerSession;
 use crate::gateway::relay::dispatch::protocol;
@@ -166,14 +167,8 @@ impl CallerMux {
     }
 
     fn begin(self: &Arc<Self>, id: MuxId, call: Box<ForwardedCall>) {
-        match self.caller.own_answer(&call.dispatch.header) {
-            Some(Ok((answer, kept))) => {
-                let mux = self.clone();
-                return self.spawn(id, async move {
-                    let _kept = kept;
-                    mux.answer_any(id, &answer).await;
-                });
-            }
+        match Question::of(&call.dispatch.header, &self.state().access) {
+            Some(Ok(question)) => return self.spawn(id, answer(self.clone(), id, call, question)),
             Some(Err(error)) => return self.send_error(id, &error),
             None => {}
         }
@@ -258,16 +253,6 @@ impl CallerMux {
         }
     }
 
-    /// Ends a call with `frames` of any length.
-    async fn answer_any(&self, id: MuxId, frames: &[u8]) {
-        if frames.len() <= MAX_RESPONSE {
-            return self.answer(id, frames);
-        }
-        if let Some(mut send) = open_overflow(self, id, frames).await {
-            send.finish();
-        }
-    }
-
     pub(super) fn fail(&self, id: MuxId, error: &Error) {
         if self.finish(id) {
             self.send_error(id, error);
@@ -309,6 +294,22 @@ impl CallOrigin for CallerMux {
     ) -> BoxFuture<'static, ()> {
         let forwarding = forward_overflow(recv, first, self.clone(), id, permit);
         self.abortable(id, forwarding).boxed()
+    }
+}
+
+/// Answers a question to the gateway itself.
+async fn answer(mux: Arc<CallerMux>, id: MuxId, call: Box<ForwardedCall>, question: Question) {
+    let (frames, _kept) = match mux.caller.answer(question, &call.dispatch).await {
+        Ok(answer) => answer,
+        Err(error) => return mux.fail(id, &error),
+    };
+    if frames.len() <= MAX_RESPONSE {
+        return mux.answer(id, &frames);
+    }
+    if let Some(mut send) = open_overflow(&mux, id, &[]).await
+        && send.write_chunks(&mut [frames]).await.is_ok()
+    {
+        send.finish();
     }
 }
 

@@ -8,12 +8,11 @@ use tokio::time::timeout;
 
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
+use crate::gateway::directory::Question;
 use crate::gateway::limits::hit;
 use crate::gateway::relay::call::Dispatch;
 use crate::gateway::relay::caller_session::CallerSession;
-use crate::gateway::relay::copy::{
-    CopyEnd, copy, finish_response, upload, write_error, write_last,
-};
+use crate::gateway::relay::copy::{CopyEnd, copy, finish_response, upload, write_error};
 use crate::gateway::relay::dispatch::{LegParts, NodeLeg, protocol};
 use crate::gateway::relay::mux;
 use crate::transport::quic::stream::{RecvHalf, SendHalf};
@@ -80,10 +79,20 @@ async fn serve_call(
     buffer: &mut FrameBuffer,
     caller: &CallerSession,
 ) -> Result<(), Error> {
-    if let Some(answer) = caller.own_answer(&call.header) {
+    if let Some(question) = Question::of(&call.header, &caller.state.access) {
+        let question = question?;
+        let answer = tokio::select! {
+            answer = caller.answer(question, &call) => answer,
+            _ = leg.send.stopped() => {
+                caller.note_given_up(call.deadline);
+                return Ok(());
+            }
+        };
         let (frames, _kept) = answer?;
-        // Nothing more is read.
-        write_last(&mut leg.send, &frames).await;
+        // Nothing more is read, and a caller that has left needs no answer.
+        if leg.send.write_chunks(&mut [frames]).await.is_ok() {
+            leg.send.finish();
+        }
         return Ok(());
     }
     let deadline = call.deadline;
