@@ -2,6 +2,7 @@
 //! with quinn directly, from the wire as it is documented.
 
 mod attacker;
+mod costs;
 mod floods;
 mod gateways;
 mod impostor;

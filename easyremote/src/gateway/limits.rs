@@ -58,7 +58,7 @@ impl Default for GatewayLimits {
             buffered_per_peer: 64 << 20,
             cancels_per_second: 1_000,
             cancel_burst: 10_000,
-            answers: (8 << 20, 32 << 20),
+            answers: (16 << 20, 64 << 20),
         }
     }
 }
@@ -171,7 +171,7 @@ impl GatewayLimits {
 
     /// How many bytes a peer is told about functions and nodes, by
     /// [`Client::functions`](crate::Client::functions) and [`Client::nodes`](crate::Client::nodes):
-    /// `burst` at once, and `per_second` for good. 32 and 8 MiB unless set, each at least 4 KiB. A
+    /// `burst` at once, and `per_second` for good. 64 and 16 MiB unless set, each at least 4 KiB. A
     /// question counts as 4 KiB more than its answer has. Beyond that no call fails: the peer's
     /// next questions are answered more slowly.
     ///
