@@ -27,7 +27,7 @@ struct World {
     gateway: Gateway,
     nodes: Authority,
     clients: Authority,
-    _state: TempDir,
+    state: TempDir,
 }
 
 impl World {
@@ -39,7 +39,21 @@ impl World {
             .authority(Role::Node, nodes.file())
             .authority(Role::Client, clients.file());
         let gateway = soon(gateway.serve()).await.unwrap();
-        Self { gateway, nodes, clients, _state: state }
+        Self { gateway, nodes, clients, state }
+    }
+
+    /// The same gateway again.
+    async fn restarted(self) -> Self {
+        let Self { gateway, nodes, clients, state } = self;
+        let address = gateway.local_addr();
+        soon(gateway.shutdown()).await;
+        drop(gateway);
+        let gateway = Gateway::builder(address)
+            .state_dir(state.path())
+            .authority(Role::Node, nodes.file())
+            .authority(Role::Client, clients.file());
+        let gateway = soon(gateway.serve()).await.unwrap();
+        Self { gateway, nodes, clients, state }
     }
 
     /// The gateway's address and pin, without a token.
@@ -159,6 +173,30 @@ async fn a_revoked_name_is_let_in_no_more() {
     is_refused(&soon(world.client(client).connect()).await.unwrap_err(), "have been revoked");
     let other = world.clients.sign_name("b.test", "b");
     soon(world.client(other).connect()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_revoked_name_is_let_in_no_more_after_a_restart() {
+    let mut world = World::start().await;
+    let client = world.clients.sign_name("a.test", "a");
+    let node = world.nodes.sign_name("gpu-1", "node");
+    assert!(world.gateway.revoke(Role::Client, "a.test"));
+    // Also one that has never been here.
+    assert!(world.gateway.revoke(Role::Node, "gpu-1"));
+    for _ in 0..2 {
+        world = world.restarted().await;
+        let error = soon(world.client(client.clone()).connect()).await.unwrap_err();
+        is_refused(&error, "have been revoked");
+        is_refused(&world.node(node.clone()).await.unwrap_err(), "have been revoked");
+        let other = world.clients.sign_name("b.test", "b");
+        soon(world.client(other).connect()).await.unwrap();
+    }
+    assert!(world.gateway.allow_again(Role::Client, "a.test").unwrap());
+    soon(world.client(client.clone()).connect()).await.unwrap();
+    is_refused(&world.node(node.clone()).await.unwrap_err(), "have been revoked");
+    world = world.restarted().await;
+    soon(world.client(client).connect()).await.unwrap();
+    is_refused(&world.node(node).await.unwrap_err(), "have been revoked");
 }
 
 #[tokio::test]

@@ -248,3 +248,101 @@ async fn a_node_that_is_refused_at_its_start_does_not_ask_again_at_once() {
     }
     assert_eq!(refusing.stats().refused, 1);
 }
+
+/// The same gateway again: at the address of `first`, with its key and these tokens.
+async fn restarted(first: Gateway, state: &tempfile::TempDir, tokens: &[(Role, &str)]) -> Gateway {
+    let address = first.local_addr();
+    soon(first.shutdown()).await;
+    drop(first);
+    let builder = Gateway::builder(address).state_dir(state.path());
+    let builder = tokens.iter().fold(builder, |builder, (role, name)| builder.token(*role, *name));
+    soon(builder.serve()).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_revoked_stays_so_after_a_restart_until_it_is_allowed_again() {
+    let named = [(Role::Client, "ci#1"), (Role::Client, "ci#2"), (Role::Admin, "root")];
+    // Named or not, and of one role or of all.
+    for (tokens, revoked) in [
+        (&[][..], &[(Role::Client, "default")][..]),
+        (&[], &[(Role::Node, "default"), (Role::Client, "default"), (Role::Admin, "default")]),
+        (&named, &[(Role::Client, "ci#1")]),
+        (&named, &[(Role::Client, "ci#2"), (Role::Client, "ci#1"), (Role::Node, "default")]),
+    ] {
+        let (mut gateway, state) = gateway(tokens).await;
+        let tickets: Vec<_> = revoked
+            .iter()
+            .map(|(role, name)| (*role, *name, gateway.ticket_of(*role, name).unwrap()))
+            .collect();
+        for (role, name, _) in &tickets {
+            assert!(gateway.revoke(*role, name));
+        }
+        for _ in 0..2 {
+            // The program says the same each time it starts.
+            gateway = restarted(gateway, &state, tokens).await;
+            for (role, name, ticket) in &tickets {
+                assert!(!gateway.tokens(*role).iter().any(|valid| valid == name));
+                assert_eq!(gateway.ticket_of(*role, name), None);
+                refused(join(*role, ticket).await.unwrap_err()).await;
+                let error = gateway.add_token(*role, name).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+            }
+        }
+        // What was not revoked is as ever.
+        for role in [Role::Node, Role::Client, Role::Admin] {
+            for name in gateway.tokens(role) {
+                join(role, &gateway.ticket_of(role, &name).unwrap()).await.unwrap();
+            }
+        }
+        for (role, name, ticket) in &tickets {
+            assert!(gateway.allow_again(*role, name).unwrap());
+            assert!(!gateway.allow_again(*role, name).unwrap(), "it is not revoked any more");
+            assert_eq!(gateway.ticket_of(*role, name).as_ref(), Some(ticket));
+            join(*role, ticket).await.unwrap();
+        }
+        gateway = restarted(gateway, &state, tokens).await;
+        for (role, _, ticket) in &tickets {
+            join(*role, ticket).await.unwrap();
+        }
+        drop(gateway);
+    }
+}
+
+/// Comes with a ticket, and goes.
+async fn join(role: Role, ticket: &easyremote::Ticket) -> Result<(), Error> {
+    match role {
+        Role::Node => soon(Node::serve(ticket.clone(), functions![add])).await.map(drop),
+        _ => soon(Client::connect(ticket.clone())).await.map(drop),
+    }
+}
+
+#[tokio::test]
+async fn what_was_added_and_revoked_stays_so_after_a_restart() {
+    let (first, state) = gateway(&[]).await;
+    let ticket = first.add_token(Role::Client, "guest").unwrap();
+    assert!(first.revoke(Role::Client, "guest"));
+    let second = restarted(first, &state, &[]).await;
+    assert_eq!(
+        second.add_token(Role::Client, "guest").unwrap_err().kind(),
+        ErrorKind::PermissionDenied
+    );
+    assert!(second.allow_again(Role::Client, "guest").unwrap());
+    refused(join(Role::Client, &ticket).await.unwrap_err()).await;
+    assert_eq!(second.add_token(Role::Client, "guest").unwrap(), ticket, "nobody has named it yet");
+    join(Role::Client, &ticket).await.unwrap();
+    // Roles have names of their own.
+    assert!(!second.allow_again(Role::Node, "guest").unwrap());
+}
+
+#[tokio::test]
+async fn a_gateway_does_not_start_with_revocations_that_it_cannot_read() {
+    let (first, state) = gateway(&[]).await;
+    assert!(first.revoke(Role::Client, "default"));
+    soon(first.shutdown()).await;
+    drop(first);
+    std::fs::write(state.path().join("revoked"), "revoke everybody;\n").unwrap();
+    let error = soon(Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve()).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("are damaged"), "{error}");
+}

@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
-use common::soon;
-use easyremote::{GatewayLimits, Role};
+use common::{soon, until};
+use easyremote::{GatewayBuilder, GatewayLimits, Node, Role, functions, remote};
 use futures::FutureExt;
 
 use crate::attacker::{Attacker, Insider, token};
 use crate::target::{PROTOCOL, Target};
 use crate::wire;
+
+#[remote]
+async fn early() {}
+
+#[remote]
+async fn late() {}
 
 /// Offers `functions` as the node `id`; says why the gateway has closed the connection.
 async fn refusal(target: &Target, id: &str, functions: &[(&str, u8)]) -> (u64, String) {
@@ -81,4 +87,68 @@ async fn a_node_has_256_long_answers_under_way_and_no_more() {
     answers.extend(std::iter::from_fn(|| node.connection.open_uni().now_or_never()));
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 256);
     target.serves().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_names_takes_nobodys_name_away() {
+    const PERMISSION_DENIED: u64 = 6;
+    let named = [(Role::Node, "evil"), (Role::Node, "good")];
+    let named =
+        |it: GatewayBuilder| named.iter().fold(it, |it, (role, name)| it.token(*role, *name));
+    let target = Target::of(named).await;
+    let [evil, good] = ["evil", "good"]
+        .map(|name| target.gateway.ticket_of(Role::Node, name).unwrap().to_string());
+    // One that was there before, and one that comes when the flood is over.
+    let early = soon(Node::serve(&*good, functions![early])).await.unwrap();
+    let mut refused = 0;
+    for n in 0..20 {
+        let names: Vec<_> = (0..1_000).map(|i| format!("f{n}.{i}")).collect();
+        let names: Vec<_> = names.iter().map(|name| (&**name, wire::UNARY)).collect();
+        let (kind, text) = registers(&target, &evil, "evil", &names).await;
+        if kind == PERMISSION_DENIED {
+            assert!(text.contains("`evil` has been the first to offer 16000"), "{text}");
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 4, "no more than 16,384");
+    let late = soon(Node::serve(&*good, functions![late])).await.unwrap();
+    // Both restart, and meanwhile somebody else wants their names.
+    soon(early.shutdown()).await;
+    soon(late.shutdown()).await;
+    until(|| target.gateway.stats().nodes == 1).await;
+    for name in ["early", "late"] {
+        let (kind, text) = registers(&target, &evil, "evil", &[(name, wire::UNARY)]).await;
+        assert_eq!(kind, PERMISSION_DENIED, "{text}");
+        assert!(text.contains("belongs to `good`") || text.contains("may be of 16384"), "{text}");
+    }
+    soon(Node::serve(&*good, functions![early, late])).await.unwrap();
+    target.serves().await;
+}
+
+/// Offers `functions` with `ticket`, and leaves if it is let in; says why the gateway has closed the
+/// connection, or 0.
+async fn registers(
+    target: &Target,
+    ticket: &str,
+    id: &str,
+    functions: &[(&str, u8)],
+) -> (u64, String) {
+    let stranger = Attacker::connect(target.address()).await;
+    let (mut send, mut recv) = soon(stranger.connection.open_bi()).await.unwrap();
+    let (role, token) = token(ticket);
+    let hello = wire::hello(&stranger.connection, role, &token, id);
+    send.write_all(&[hello, wire::register(functions)].concat()).await.unwrap();
+    for _ in 0..2 {
+        match soon(wire::message(&mut send, &mut recv)).await.unwrap()[0] {
+            2 => {}
+            5 => {
+                let nodes = target.gateway.stats().nodes;
+                stranger.connection.close(0u32.into(), b"");
+                until(|| target.gateway.stats().nodes < nodes).await;
+                return (0, String::new());
+            }
+            _ => break,
+        }
+    }
+    stranger.end().await
 }

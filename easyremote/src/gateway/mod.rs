@@ -29,6 +29,7 @@ use crate::gateway::directory::Directory;
 use crate::gateway::limits::Hits;
 use crate::gateway::peer_log::LineKind;
 use crate::gateway::policy::config::PolicyOptions;
+use crate::gateway::policy::revocations::RevocationFile;
 use crate::gateway::policy::tokens::Tokens;
 use crate::gateway::relay::dispatch::Dispatcher;
 use crate::gateway::routing::Router;
@@ -36,7 +37,7 @@ use crate::gateway::state::{GatewayCounters, GatewayState};
 use crate::gateway::worker::BackgroundWorker;
 use crate::transport::auth::authorities::Authorities;
 use crate::transport::auth::certificates::ServerCertResolver;
-use crate::transport::auth::identity::Identity;
+use crate::transport::auth::identity::{Identity, default_directory};
 use crate::transport::log_limit::Brief;
 use crate::transport::quic::endpoint::Listener;
 use crate::transport::quic::io_thread::IoThread;
@@ -177,8 +178,8 @@ impl Gateway {
 }
 
 impl GatewayBuilder {
-    /// Keeps the gateway's key in `directory` instead of the state directory of the user, which
-    /// is `~/.local/state/easyremote` on Linux.
+    /// Keeps the gateway's key, and what was [revoked](Gateway::revoke), in `directory` instead of
+    /// the state directory of the user, which is `~/.local/state/easyremote` on Linux.
     ///
     /// Nodes and clients that are to find it by itself on loopback need the same option.
     pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
@@ -223,7 +224,11 @@ impl GatewayBuilder {
         self.trust.access.check()?;
         let access = Arc::new(self.trust.access);
         let authorities = Authorities::new(self.trust.authorities)?;
-        let tokens = Tokens::new(&identity, &self.trust.tokens, authorities)?;
+        let revoked = match &self.state_dir {
+            Some(directory) => RevocationFile::within(directory),
+            None => RevocationFile::within(&default_directory()?),
+        };
+        let tokens = Tokens::new(&identity, &self.trust.tokens, authorities, revoked)?;
         let shared = Arc::new(GatewayState {
             shown: Arc::new(ServerCertResolver::new(&identity, self.trust.certificate)?),
             identity,

@@ -3,4 +3,5 @@
 pub(crate) mod access;
 pub(super) mod config;
 mod options;
+pub(crate) mod revocations;
 pub(crate) mod tokens;

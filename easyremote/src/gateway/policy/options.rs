@@ -18,8 +18,9 @@ impl GatewayBuilder {
     ///
     /// A role for which neither a token nor an [authority](Self::authority) is named has a token
     /// called `default`; naming one takes its place. Tokens are made from the gateway's key file
-    /// and their names, so there is nothing to store: the same name gives the same token after a
-    /// restart, and a token ends with its name being left out, or with [`revoke`](Gateway::revoke).
+    /// and their names: the same name gives the same token after a restart. A token ends with its
+    /// name being left out, or with [`revoke`](Gateway::revoke): then it stays invalid, also if it is
+    /// named here when the gateway starts again, until [`allow_again`](Gateway::allow_again).
     ///
     /// Functions see the name as the caller's [`identity`](crate::Caller::identity), up to a `#` if
     /// there is one: `ci#1` and `ci#2` are two tokens of the identity `ci`. So a token is replaced
@@ -160,8 +161,10 @@ impl Gateway {
     /// whether there was such a token. If the role has an [authority](GatewayBuilder::authority),
     /// the same holds for those whose certificate has this name.
     ///
-    /// It stays revoked for as long as the gateway runs. Leave its name out when you start the
-    /// next one.
+    /// It stays revoked, also after a restart and if the program still names it, until
+    /// [`allow_again`](Self::allow_again) takes that back. Revocations are kept in the file `revoked`
+    /// beside the gateway's key, and hold for all gateways with that key as they start. If the file
+    /// cannot be written, an error is logged, and the revocation ends with this gateway.
     pub fn revoke(&self, role: Role, name: &str) -> bool {
         let there = self.shared.tokens.revoke(role, name);
         if there {
@@ -175,6 +178,22 @@ impl Gateway {
             }
         }
         there
+    }
+
+    /// Takes back that the token called `name`, and certificates with this name, were
+    /// [revoked](Self::revoke) for `role`: by this gateway or an earlier one with its key. Says
+    /// whether they were. A token that this program has named, or has
+    /// [added](Self::add_token), is valid again, with the tickets of old; any other can be added.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if that cannot be written to the
+    /// file of revocations. Then it stays revoked.
+    pub fn allow_again(&self, role: Role, name: &str) -> Result<bool, Error> {
+        let allowed = self.shared.tokens.allow_again(&self.shared.identity, role, name)?;
+        if allowed {
+            tracing::info!(role = role.name(), name, "allowed again");
+        }
+        Ok(allowed)
     }
 
     /// Reads the files of [`GatewayBuilder::certificate`] and [`GatewayBuilder::authority`] again,

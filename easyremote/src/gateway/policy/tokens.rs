@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
 
 use crate::error::{Error, ErrorKind};
+use crate::gateway::policy::revocations::{NameOfRole, RevocationFile};
 use crate::transport::auth::authorities::Authorities;
 use crate::transport::auth::credentials::Token;
 use crate::transport::auth::identity::Identity;
@@ -16,11 +18,12 @@ use crate::wire::limits::MAX_NAME;
 /// The identity of peers whose token nobody has named, and of those that read the identity file.
 pub(crate) const DEFAULT: &str = "default";
 
-/// The tokens of one gateway. They are made from its secret and their names, so that there is
-/// nothing to store: the same names give the same tokens after a restart.
+/// The tokens of one gateway. They are made from its secret and their names, so that only those that
+/// were revoked are stored: the same names give the same tokens after a restart.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     list: Mutex<TokenList>,
+    file: RevocationFile,
     authorities: Authorities,
 }
 
@@ -28,10 +31,12 @@ pub(crate) struct Tokens {
 struct TokenList {
     /// In the order in which they were added.
     valid: Vec<NamedToken>,
-    /// Of which neither tickets nor certificates are to be good again.
-    revoked: HashSet<(Role, String)>,
+    /// Those that the program has named, also if they are revoked.
+    named: Vec<NameOfRole>,
+    /// Of which neither tickets nor certificates are good.
+    revoked: HashSet<NameOfRole>,
     /// Those who came with a certificate; as many as the authorities give names.
-    certified: HashMap<(Role, String), CancellationToken>,
+    certified: HashMap<NameOfRole, CancellationToken>,
 }
 
 /// A token that is valid.
@@ -56,26 +61,29 @@ pub(crate) struct Admitted {
 
 impl Tokens {
     /// The tokens of these names, those of the identity file, and one called `default` for each
-    /// role for which there is neither a name nor an authority.
+    /// role for which there is neither a name nor an authority. Those that `file` says are revoked
+    /// stay so.
     ///
     /// # Errors
-    /// `Protocol` for what is no name, and for one that is there twice.
+    /// `Protocol` for what is no name, and for one that is there twice; `Unavailable` if the file is
+    /// of no use.
     pub(crate) fn new(
         identity: &Identity,
         names: &[(Role, String)],
         authorities: Authorities,
+        file: RevocationFile,
     ) -> Result<Self, Error> {
-        let mut list = TokenList::default();
+        let mut list = TokenList { revoked: file.read()?, ..TokenList::default() };
         for role in Role::ALL {
             list.push(role, None, identity.local_token(role));
             if !names.iter().any(|(of, _)| *of == role) && !authorities.vouch_for(role) {
-                list.add(identity, role, DEFAULT)?;
+                list.name(identity, role, DEFAULT)?;
             }
         }
         for (role, name) in names {
-            list.add(identity, *role, name)?;
+            list.name(identity, *role, name)?;
         }
-        Ok(Self { list: Mutex::new(list), authorities })
+        Ok(Self { list: Mutex::new(list), file, authorities })
     }
 
     /// Makes a token valid.
@@ -87,9 +95,54 @@ impl Tokens {
         self.list().add(identity, role, name)
     }
 
-    /// Makes a token, and the certificates of an identity of this name, invalid, and ends the
-    /// sessions of those that came with it. Says whether there was anything to revoke.
+    /// Makes a token, and the certificates of an identity of this name, invalid, for good, and ends
+    /// the sessions of those that came with it. Says whether there was anything to revoke.
     pub(crate) fn revoke(&self, role: Role, name: &str) -> bool {
+        if !self.expel(role, name) {
+            return false;
+        }
+        // No certificate has another name, and no token.
+        if is_name(name)
+            && let Err(error) = self.file.add(role, name, true)
+        {
+            error!(
+                role = role.name(), name, %error,
+                "what is revoked here will not be revoked any more after a restart"
+            );
+        }
+        true
+    }
+
+    /// Takes a revocation back, and makes a token valid again that the program has named. Says
+    /// whether there was one to take back.
+    ///
+    /// # Errors
+    /// `Unavailable` if that cannot be kept. Then it stays revoked.
+    pub(crate) fn allow_again(
+        &self,
+        identity: &Identity,
+        role: Role,
+        name: &str,
+    ) -> Result<bool, Error> {
+        let key = (role, name.to_owned());
+        if !self.list().revoked.contains(&key) {
+            return Ok(false);
+        }
+        if is_name(name) {
+            self.file.add(role, name, false).map_err(|error| {
+                let text = format!("cannot keep that `{name}` is allowed again");
+                Error::new(ErrorKind::Unavailable, text).with_source(error)
+            })?;
+        }
+        let mut list = self.list();
+        let was_revoked = list.revoked.remove(&key);
+        if was_revoked && list.named.contains(&key) {
+            list.push(role, Some(key.1), identity.token(role, name));
+        }
+        Ok(was_revoked)
+    }
+
+    fn expel(&self, role: Role, name: &str) -> bool {
         let mut list = self.list();
         let key = (role, name.to_owned());
         let found = |named: &NamedToken| named.role == role && named.name.as_deref() == Some(name);
@@ -173,6 +226,20 @@ impl Tokens {
 }
 
 impl TokenList {
+    /// Adds a token that is named when the gateway starts. One that was revoked stays so.
+    fn name(&mut self, identity: &Identity, role: Role, name: &str) -> Result<(), Error> {
+        let key = (role, name.to_owned());
+        if !self.revoked.contains(&key) || self.named.contains(&key) {
+            return self.add(identity, role, name);
+        }
+        warn!(
+            role = role.name(),
+            name, "this token was revoked and stays so: nobody gets in by it"
+        );
+        self.named.push(key);
+        Ok(())
+    }
+
     fn add(&mut self, identity: &Identity, role: Role, name: &str) -> Result<(), Error> {
         if !is_name(name) {
             let text = format!(
@@ -185,7 +252,7 @@ impl TokenList {
         if self.revoked.contains(&(role, name.to_owned())) {
             let text = format!(
                 "the token `{name}` for {} was revoked, and its tickets would be good again; take \
-                 another name, such as `{}#2`",
+                 another name, such as `{}#2`, or allow it with `Gateway::allow_again`",
                 role.described(),
                 identity_of(name)
             );
@@ -196,6 +263,7 @@ impl TokenList {
             let text = format!("there is a token `{name}` for {} already", role.described());
             return Err(Error::new(ErrorKind::Protocol, text));
         }
+        self.named.push((role, name.to_owned()));
         self.push(role, Some(name.to_owned()), identity.token(role, name));
         Ok(())
     }
@@ -213,7 +281,7 @@ pub(crate) fn identity_of(name: &str) -> &str {
 }
 
 /// Whether this can be the name of a token: it appears in logs, errors and rules.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-@#".contains(&byte);
     name.len() <= MAX_NAME && name.bytes().all(fine) && !identity_of(name).is_empty()
 }
@@ -226,15 +294,29 @@ mod tests {
         Authorities::new(Vec::new()).unwrap()
     }
 
-    fn identity() -> Identity {
-        let directory = tempfile::tempdir().unwrap();
-        Identity::load_or_create(Some(directory.path())).unwrap()
+    /// Where a gateway keeps its things.
+    struct Home(tempfile::TempDir);
+
+    impl Home {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn identity(&self) -> Identity {
+            Identity::load_or_create(Some(self.0.path())).unwrap()
+        }
+
+        fn tokens(&self, names: &[(Role, String)]) -> Tokens {
+            let file = RevocationFile::within(self.0.path());
+            Tokens::new(&self.identity(), names, none(), file).unwrap()
+        }
     }
 
     #[test]
     fn a_role_without_names_has_the_default_token() {
         let names = [(Role::Client, "ci#1".to_owned()), (Role::Client, "ci#2".to_owned())];
-        let tokens = Tokens::new(&identity(), &names, none()).unwrap();
+        let home = Home::new();
+        let tokens = home.tokens(&names);
         assert_eq!(tokens.names(Role::Node), ["default"]);
         assert_eq!(tokens.names(Role::Client), ["ci#1", "ci#2"]);
     }
@@ -242,7 +324,8 @@ mod tests {
     #[test]
     fn tokens_of_one_identity_differ_in_what_follows() {
         let names = [(Role::Client, "ci#1".to_owned()), (Role::Client, "ci#2".to_owned())];
-        let tokens = Tokens::new(&identity(), &names, none()).unwrap();
+        let home = Home::new();
+        let tokens = home.tokens(&names);
         let list = tokens.list();
         let [.., one, two] = &list.valid[..] else { panic!("two and more") };
         assert_ne!(one.token, two.token);
@@ -251,8 +334,8 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_refused() {
-        let identity = identity();
-        let tokens = Tokens::new(&identity, &[], none()).unwrap();
+        let home = Home::new();
+        let (identity, tokens) = (home.identity(), home.tokens(&[]));
         for name in ["", "#1", "a b", "a,b", "a\n", "ü", &"x".repeat(MAX_NAME + 1)] {
             let error = tokens.add(&identity, Role::Node, name).unwrap_err();
             assert!(error.to_string().contains("is no name for a token"), "{error}");
@@ -263,8 +346,8 @@ mod tests {
 
     #[test]
     fn a_revoked_name_stays_revoked() {
-        let identity = identity();
-        let tokens = Tokens::new(&identity, &[], none()).unwrap();
+        let home = Home::new();
+        let (identity, tokens) = (home.identity(), home.tokens(&[]));
         tokens.add(&identity, Role::Node, "gpu").unwrap();
         assert!(tokens.revoke(Role::Node, "gpu"));
         assert!(!tokens.revoke(Role::Node, "gpu"));
@@ -272,5 +355,38 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         tokens.add(&identity, Role::Client, "gpu").unwrap();
         tokens.add(&identity, Role::Node, "gpu#2").unwrap();
+    }
+    #[test]
+    fn what_is_revoked_stays_so_after_a_restart_until_it_is_allowed_again() {
+        let (home, ci) = (Home::new(), "ci#1".to_owned());
+        let named = [(Role::Client, ci.clone()), (Role::Client, "web".to_owned())];
+        let first = home.tokens(&named);
+        assert!(first.revoke(Role::Client, &ci) && first.revoke(Role::Node, DEFAULT));
+        let second = home.tokens(&named);
+        assert_eq!(second.names(Role::Client), ["web"]);
+        assert_eq!(second.names(Role::Node), [""; 0]);
+        assert_eq!(second.names(Role::Admin), [DEFAULT]);
+        let identity = home.identity();
+        let error = second.add(&identity, Role::Client, &ci).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert!(!second.revoke(Role::Client, &ci), "it is already");
+        assert!(second.allow_again(&identity, Role::Client, &ci).unwrap());
+        assert!(!second.allow_again(&identity, Role::Client, &ci).unwrap());
+        assert!(!second.allow_again(&identity, Role::Client, "web").unwrap());
+        assert_eq!(second.names(Role::Client), ["web", "ci#1"]);
+        let third = home.tokens(&named);
+        assert_eq!(third.names(Role::Client), ["ci#1", "web"]);
+        assert_eq!(third.names(Role::Node), [""; 0]);
+        assert!(third.allow_again(&identity, Role::Node, DEFAULT).unwrap());
+        assert_eq!(third.names(Role::Node), [DEFAULT]);
+    }
+
+    #[test]
+    fn a_name_that_is_there_twice_is_refused_also_if_it_is_revoked() {
+        let home = Home::new();
+        let named = vec![(Role::Client, "ci".to_owned()); 2];
+        home.tokens(&named[..1]).revoke(Role::Client, "ci");
+        let file = RevocationFile::within(home.0.path());
+        Tokens::new(&home.identity(), &named, none(), file).unwrap_err();
     }
 }

@@ -181,7 +181,11 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     Ok(bytes)
 }
 
-fn default_directory() -> Result<PathBuf, Error> {
+/// Where the identity of the user is, and what else a gateway keeps.
+///
+/// # Errors
+/// `Unavailable` if the user has no home.
+pub(crate) fn default_directory() -> Result<PathBuf, Error> {
     etcetera::choose_base_strategy()
         .ok()
         .map(|base| base.state_dir().unwrap_or_else(|| base.data_dir()).join("easyremote"))
