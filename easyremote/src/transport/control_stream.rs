@@ -175,20 +175,17 @@ impl ControlStream {
             // A peer that has much to say leaves others their turn. Nothing is taken before.
             consume_budget().await;
             let resumes = self.pace.resumes();
-            if resumes.is_none() && self.decoding.is_none() {
-                match self.buffer.next().map_err(Malformed::into_error)? {
-                    Some(frame) => match self.decode(frame)? {
-                        Some(message) => return Ok(message),
-                        None => continue,
-                    },
-                    None => {}
+            let reads = resumes.is_none() && self.decoding.is_none();
+            if reads && let Some(frame) = self.buffer.next().map_err(Malformed::into_error)? {
+                match self.decode(frame)? {
+                    Some(message) => return Ok(message),
+                    None => continue,
                 }
             }
             if self.pace.is_behind() {
                 // The echo may be in what is not read yet.
                 self.doubt = None;
             }
-            let reads = resumes.is_none() && self.decoding.is_none();
             tokio::select! {
                 read = self.recv.read(), if reads => self.receive(read)?,
                 () = sleep_until(resumes.unwrap_or_else(Instant::now)), if resumes.is_some() => {}
