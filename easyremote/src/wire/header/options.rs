@@ -66,6 +66,9 @@ const RESERVED: [(u64, &str); 6] = [
     (19, "job"),
 ];
 
+/// Longest value of an option: an entry of metadata, with the lengths of its key and its value.
+const MAX_OPTION: usize = MAX_METADATA + 2 * 8;
+
 /// Appends all options that `header` has.
 pub(super) fn put(header: &CallHeader, out: &mut Vec<u8>) {
     let routing = &header.routing;
@@ -122,7 +125,7 @@ pub(super) fn read(
 ) -> Result<(), Malformed> {
     while !reader.is_empty() {
         let tag = reader.varint("option")?;
-        let value = reader.bytes(MAX_METADATA, "option")?;
+        let value = reader.bytes(MAX_OPTION, "option")?;
         let routing = &mut header.routing;
         match tag {
             tag::ON => routing.on = Some(name(value, "on")?),
