@@ -297,7 +297,8 @@ pub(crate) fn arguments<F: Remote>(request: &mut Request) -> Result<F::Arguments
     decode(request.codec, &body.bytes, F::DESCRIPTOR.parameters, types, max).map_err(|text| {
         let text = format!("`{}` cannot be called like this: {text}", F::DESCRIPTOR.name);
         let mut reply = Vec::new();
-        put_error(&mut reply, &Error::new(ErrorKind::BadArguments, text));
+        let error = Error::new(ErrorKind::BadArguments, text);
+        put_error(&mut reply, &error.with_node(request.context.node()));
         reply
     })
 }
@@ -309,7 +310,7 @@ fn answer<F: RemoteUnary>(request: &Request, raw: Raw<F::Output>) -> Reply {
     match F::Output::split(raw) {
         Ok(value) => {
             if let Err(error) = put_value(&mut reply, FrameKind::Body, form, types.value, &value) {
-                put_error(&mut reply, &error);
+                put_error(&mut reply, &error.with_node(request.context.node()));
             }
         }
         Err(failure) => {

@@ -62,7 +62,7 @@ impl ItemWriter {
                 Ok(())
             }
         }
-        .map_err(|error| error.with_delivered(self.items))?;
+        .map_err(|error| error.with_delivered(self.items).with_node(self.context.node()))?;
         self.whole = self.frames.len();
         self.items += 1;
         Ok(())
@@ -137,7 +137,7 @@ pub(crate) fn put_fault<E: Failure>(
         Sent::Text(text) => Err(failed(context, text)),
     };
     if let Err(error) = put {
-        put_error(out, &error);
+        put_error(out, &error.with_node(context.node()));
     }
 }
 

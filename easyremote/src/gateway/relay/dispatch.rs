@@ -114,7 +114,6 @@ impl Dispatch {
             }
             Err(error) => {
                 record_error(&permit, error.kind());
-                let error = error.with_node(permit.node().id());
                 let next = error.kind() == ErrorKind::NodeLost && self.lost(&permit);
                 Err((self, (!next).then_some(error)))
             }
@@ -186,7 +185,8 @@ async fn open_stream(
     let (id, link) = (permit.node().id(), permit.node().handle());
     let lost = |cause: Error| {
         let text = format!("node `{id}` was lost before it had the whole call: {cause}");
-        Error::new(ErrorKind::NodeLost, text).with_evidence(Evidence::NotSent).with_source(cause)
+        let error = Error::new(ErrorKind::NodeLost, text).with_evidence(Evidence::NotSent);
+        error.with_node(id).with_source(cause)
     };
     // Permits are fewer than the node's streams, so there is one at once, or as soon as the node's
     // word that an earlier one is closed has come.
