@@ -225,7 +225,7 @@ async fn a_ticket_is_all_that_a_peer_needs_and_good_for_one_role() {
     assert_eq!(soon(add::call(&client, 1, 2)).await.unwrap(), 3);
 
     let error = soon(Client::connect(world.gateway.ticket(Role::Node))).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().ends_with("is one for a node, and this is a client"), "{error}");
 }
 

@@ -236,7 +236,7 @@ async fn a_node_without_a_value_of_the_type_does_not_start() {
     let node = world.node_builder().functions(functions![Model]).state(Log::default());
     // An `Arc` is another type.
     let error = soon(node.state(Arc::new(Model::new())).serve()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
     let text = error.to_string();
     for part in [
         "`Model.say` is a method of `methods::Model`",
@@ -266,10 +266,10 @@ async fn a_bad_instance_name_is_refused_on_both_sides() {
     ] {
         let node = world.node_builder().functions(functions![Model_add]);
         let error = soon(node.instance(name, Model::new()).serve()).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains(part), "{error}");
         let error = soon(Model::remote(&client).instance(name).add(1, 2)).await.unwrap_err();
-        assert_eq!((error.kind(), error.executed()), (ErrorKind::NoSuchFunction, Executed::No));
+        assert_eq!((error.kind(), error.executed()), (ErrorKind::InvalidInput, Executed::No));
         assert!(error.to_string().contains(part), "{error}");
     }
 }

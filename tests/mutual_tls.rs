@@ -146,7 +146,8 @@ async fn an_authority_takes_the_place_of_the_default_token() {
 async fn who_has_neither_token_nor_certificate_is_told_what_to_do() {
     let world = World::start().await;
     let error = soon(Client::connect(world.address())).await.unwrap_err();
-    is_refused(&error, "has no token");
+    assert_eq!((error.kind(), error.executed()), (ErrorKind::InvalidInput, Executed::No));
+    assert!(error.to_string().contains("has no token"), "{error}");
     assert!(error.to_string().contains("`certificate`"), "{error}");
 
     // A gateway without authorities asks for no certificate.

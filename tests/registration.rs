@@ -142,9 +142,10 @@ async fn a_bad_id_or_tag_is_refused_at_once() {
         world.node_builder().id("x".repeat(129)),
         world.node_builder().id("a\nb"),
         world.node_builder().tag(""),
+        world.node_builder().tag("x".repeat(129)),
     ] {
         let error = builder.functions(functions![add]).connect_timeout(Duration::from_secs(1));
-        assert_eq!(soon(error.serve()).await.unwrap_err().kind(), ErrorKind::Protocol);
+        assert_eq!(soon(error.serve()).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 }
 

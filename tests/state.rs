@@ -116,7 +116,7 @@ fn a_function_with_state_is_still_a_function() {
 async fn a_node_without_the_state_does_not_start() {
     let world = World::start().await;
     let error = soon(world.node_builder().functions(functions![word]).serve()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
     let text = error.to_string();
     assert!(text.contains("`word` needs a state of type `state::Model`"), "{text}");
 }
@@ -172,7 +172,7 @@ async fn a_handle_has_options_for_all_its_calls() {
 async fn metadata_above_the_limit_is_refused() {
     let (_world, node, client) = World::with(functions![call_id]).await;
     let call = call_id::call(&client).metadata("key", "x".repeat(9_000));
-    assert_eq!(soon(call).await.unwrap_err().kind(), ErrorKind::TooLarge);
+    assert_eq!(soon(call).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     assert_eq!(node.stats().calls, 0);
 }
 

@@ -192,7 +192,7 @@ async fn tags_beyond_the_limits_are_refused_and_change_nothing() {
     let too_many: Vec<String> = (0..65).map(|n| n.to_string()).collect();
     for tags in [too_many, vec![String::new()], vec!["x".repeat(129)]] {
         let error = soon(node.set_tags(tags)).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
     assert_eq!(tags_at(&world.gateway, "one").unwrap(), full);
 }

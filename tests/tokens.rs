@@ -229,7 +229,7 @@ async fn what_is_no_name_is_refused_when_the_gateway_starts() {
     let builder = Gateway::builder("127.0.0.1:0").state_dir(state.path());
     for names in [&["a b"][..], &["#1"], &["a", "a"]] {
         let builder = names.iter().fold(builder.clone(), |b, name| b.token(Role::Node, *name));
-        assert_eq!(soon(builder.serve()).await.unwrap_err().kind(), ErrorKind::Protocol);
+        assert_eq!(soon(builder.serve()).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 }
 

@@ -161,6 +161,17 @@ impl StdError for Error {
     }
 }
 
+/// Whether a limit that a program has set lets anything through.
+///
+/// # Errors
+/// `InvalidInput` if it is 0.
+pub(crate) fn not_zero(name: &str, limit: u64) -> Result<(), Error> {
+    match limit {
+        0 => Err(Error::new(ErrorKind::InvalidInput, format!("`{name}` is 0, and must not be"))),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a function may have run when its call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Executed {
@@ -267,6 +278,11 @@ kinds! {
     Failed = 18,
     /// A peer broke the rules of the wire.
     Protocol = 19,
+    /// The program's own mistake, found at its own side: an address, ticket, id, tag, name, rule or
+    /// limit that is none, two functions of one name, a missing state, options beyond their limits,
+    /// or a value that cannot be encoded. Nothing was sent, unless the value is an item of a client
+    /// stream.
+    InvalidInput = 20,
 }
 
 /// The error of a call to a function that returns a `Result`.

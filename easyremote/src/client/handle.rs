@@ -8,7 +8,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::client::options::Options;
 use crate::client::session::keep;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, not_zero};
 use crate::function::context::Scope;
 use crate::transport::auth::address::{Gateways, IntoGateways};
 use crate::transport::auth::certificates::KeyFiles;
@@ -63,7 +63,8 @@ impl Client {
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] if no gateway can be reached in time,
-    /// [`ErrorKind::Unauthenticated`] if it refuses the client or is not the one expected.
+    /// [`ErrorKind::Unauthenticated`] if it refuses the client or is not the one expected,
+    /// [`ErrorKind::InvalidInput`] if what is given is no address or no ticket for a client.
     ///
     /// # Cancel safety
     /// Dropping the future leaves nothing running.
@@ -113,7 +114,7 @@ impl Client {
 
 impl ClientBuilder {
     /// Longest arguments that the client sends, and longest answer or item that it accepts, in
-    /// bytes; 64 MiB unless set, at most 1 GiB. The gateway has a limit of its own.
+    /// bytes; 64 MiB unless set, at most 1 GiB, and not 0. The gateway has a limit of its own.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes.min(MAX_MAX_MESSAGE);
         self
@@ -215,6 +216,7 @@ impl ClientBuilder {
     /// # Cancel safety
     /// As for [`Client::connect`].
     pub async fn connect(self) -> Result<Client, Error> {
+        not_zero("max_message", self.max_message as u64)?;
         let room = Arc::new(ReassemblyBudget::new(self.max_unfinished, self.max_message));
         let muxes = self.muxes.then(|| room.clone());
         let diallers = self

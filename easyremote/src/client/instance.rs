@@ -66,7 +66,7 @@ impl Instance {
         if let Some(name) = &self.name {
             let function = F::DESCRIPTOR.name_at(name);
             prepared.header.function =
-                function.map_err(|text| Error::new(ErrorKind::NoSuchFunction, text))?;
+                function.map_err(|text| Error::new(ErrorKind::InvalidInput, text))?;
         }
         Ok(prepared)
     }

@@ -6,7 +6,8 @@ use ring::digest;
 use tokio::time::Instant;
 
 use crate::client::retry::Retry;
-use crate::wire::limits::MAX_TIMEOUT;
+use crate::error::{Error, ErrorKind};
+use crate::wire::limits::{MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
 use crate::wire::routing_options::RoutingOptions;
 
 /// Options for all calls and streams that are made with one handle of a client; see
@@ -64,6 +65,35 @@ impl Options {
 
     fn set(&mut self, change: impl FnOnce(&mut Self)) {
         change(self);
+    }
+
+    /// Whether they keep to the limits of the wire, for a call of `function`. The gateway would
+    /// refuse the call.
+    ///
+    /// # Errors
+    /// `InvalidInput`, with what is beyond its limit.
+    pub(super) fn check(&self, function: &str) -> Result<(), Error> {
+        let Self { routing, metadata, .. } = self;
+        let is_name = |name: &String| (1..=MAX_NAME).contains(&name.len());
+        let bytes = || metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        let tags = [&routing.tags, &routing.preferred];
+        let text = if !routing.on.iter().all(is_name) {
+            format!("`on` takes the id of a node, which has 1 to {MAX_NAME} bytes")
+        } else if tags.iter().any(|tags| tags.len() > MAX_LIST || !tags.iter().all(is_name)) {
+            format!(
+                "a call may ask for {MAX_LIST} tags, and prefer as many, of 1 to {MAX_NAME} bytes"
+            )
+        } else if metadata.len() > MAX_LIST || metadata.iter().any(|(key, _)| key.len() > MAX_NAME)
+        {
+            format!(
+                "metadata has at most {MAX_LIST} entries, with keys of at most {MAX_NAME} bytes"
+            )
+        } else if !metadata.is_empty() && bytes() > MAX_METADATA {
+            format!("metadata has {} bytes, and the limit is {MAX_METADATA}", bytes())
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::InvalidInput, format!("cannot call `{function}`: {text}")))
     }
 
     /// These, and `more` over them: lists are put together, of the rest what `more` sets counts.

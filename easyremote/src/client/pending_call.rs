@@ -18,7 +18,7 @@ use crate::wire::codec::Codec;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
-use crate::wire::limits::{MAX_METADATA, MAX_NAME};
+use crate::wire::limits::{MAX_HEADER, MAX_NAME};
 
 /// A call before its first poll.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl PendingCall {
     ) -> Result<Self, Error> {
         if function.len() > MAX_NAME {
             let text = format!("a function's name has at most {MAX_NAME} bytes");
-            return Err(Error::new(ErrorKind::NoSuchFunction, text));
+            return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         let body = body(client, &function, |out| Codec::Json.encode(arguments, out))?;
         Ok(Self {
@@ -103,10 +103,13 @@ impl PendingCall {
     /// Ends the time for options: starts the call's clock and moves the options into its header.
     ///
     /// # Errors
-    /// The call has expired already, or its client is closed: nothing is to be sent.
+    /// An option is beyond its limit, the call has expired already, or its client is closed: nothing
+    /// is to be sent.
     pub(super) fn freeze(&mut self) -> Result<(), Error> {
+        self.options.check(&self.header.function)?;
         self.header.routing = std::mem::take(&mut self.options.routing);
         self.header.metadata = std::mem::take(&mut self.options.metadata);
+        self.check_header()?;
         let scope = self.client.scope.as_ref();
         let inherited = scope.and_then(|scope| scope.deadline).map(Instant::from_std);
         self.deadline = self.options.until.deadline().into_iter().chain(inherited).min();
@@ -115,6 +118,18 @@ impl PendingCall {
         }
         let expired = Expired::check(self.deadline, scope);
         expired.map_err(|expired| expired.error(&self.header.function))
+    }
+
+    /// Whether the options fit into the header, all together.
+    fn check_header(&self) -> Result<(), Error> {
+        let CallHeader { routing, metadata, .. } = &self.header;
+        let tags = routing.tags.iter().chain(&routing.preferred).map(String::len);
+        let metadata = metadata.iter().map(|(key, value)| key.len() + value.len());
+        // Few calls have options that come near it.
+        if tags.chain(metadata).sum::<usize>() < MAX_HEADER / 4 {
+            return Ok(());
+        }
+        put_header(&self.header, &mut Vec::new())
     }
 
     /// Adds the caller's stream.
@@ -136,12 +151,13 @@ fn body(
     let start = frame::begin(&mut out, FrameKind::Body);
     encode(&mut out).map_err(|text| {
         let text = format!("the arguments of `{function}` cannot be encoded: {text}");
-        Error::new(ErrorKind::BadArguments, text)
+        Error::new(ErrorKind::InvalidInput, text)
     })?;
     let max = client.link.limits.max_message;
     frame::finish(&mut out, start, max).map_err(|length| {
         let text = format!(
-            "the arguments of `{function}` have {length} bytes, and a message may have {max}"
+            "the arguments of `{function}` have {length} bytes, and a message may have {max}; send \
+             them in pieces as a client stream, or raise `max_message` of client, gateway and node"
         );
         Error::new(ErrorKind::TooLarge, text)
     })?;
@@ -156,15 +172,14 @@ pub(super) fn put_request(
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
     header.timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-    let metadata: usize = header.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
-    if metadata > MAX_METADATA {
-        let text = format!("{metadata} bytes of metadata; the limit is {MAX_METADATA}");
-        return Err(Error::new(ErrorKind::TooLarge, text));
-    }
-    header.put(out).map_err(|length| {
-        let text = format!("the call header has {length} bytes; give fewer or shorter options");
-        Error::new(ErrorKind::TooLarge, text)
-    })?;
+    put_header(header, out)?;
     out.extend_from_slice(body);
     Ok(())
+}
+
+fn put_header(header: &CallHeader, out: &mut Vec<u8>) -> Result<(), Error> {
+    header.put(out).map_err(|length| {
+        let text = format!("the call header has {length} bytes; give fewer or shorter options");
+        Error::new(ErrorKind::InvalidInput, text)
+    })
 }

@@ -173,7 +173,7 @@ impl Sending {
 
 fn unsendable(item: u64, text: &str) -> Error {
     let text = format!("item {item} of the caller's stream cannot be encoded: {text}");
-    Error::new(ErrorKind::BadArguments, text).with_evidence(Evidence::Sent)
+    Error::new(ErrorKind::InvalidInput, text).with_evidence(Evidence::Sent)
 }
 
 fn too_large(item: u64, length: usize, max_message: usize) -> Error {

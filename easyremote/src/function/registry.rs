@@ -95,10 +95,10 @@ impl Registry {
     /// called on.
     ///
     /// # Errors
-    /// `Protocol` if there are none, too many, or two of one name (the text names both origins), if
+    /// `InvalidInput` if there are none, too many, or two of one name (the text names both origins), if
     /// one needs a state that is not among `states`, or if an instance has no proper name.
     pub(crate) fn new(functions: Functions, states: &States) -> Result<Self, Error> {
-        let refuse = |text: String| Error::new(ErrorKind::Protocol, text);
+        let refuse = |text: String| Error::new(ErrorKind::InvalidInput, text);
         if functions.list.is_empty() {
             let text = "this node offers no functions; list some: functions![add]";
             return Err(refuse(text.to_owned()));

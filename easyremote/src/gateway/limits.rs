@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::error::{Error, not_zero};
 use crate::wire::directory::LimitHits;
 use crate::wire::limits::{
     AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT, MAX_CLIENT_STREAMS, MAX_TIMEOUT,
@@ -69,33 +70,33 @@ impl GatewayLimits {
         Self::default()
     }
 
-    /// Most connections, of whatever kind. 8,192 unless set, at least 1. A further peer is refused,
+    /// Most connections, of whatever kind. 8,192 unless set, and not 0. A further peer is refused,
     /// which it sees as [`Unavailable`](crate::ErrorKind::Unavailable), and dials again.
     pub fn connections(mut self, connections: usize) -> Self {
-        self.connections = connections.max(1);
+        self.connections = connections;
         self
     }
 
     /// Most connections from one IPv4 address, or one IPv6 network of 64 bits, which is what one
-    /// host may have. 4,096 unless set, at least 1. A further peer is refused, as above.
+    /// host may have. 4,096 unless set, and not 0. A further peer is refused, as above.
     pub fn connections_per_address(mut self, connections: usize) -> Self {
-        self.connections_per_address = connections.max(1);
+        self.connections_per_address = connections;
         self
     }
 
     /// Most connections that have not proven who they are, each of which may take 128 KiB. 1,024
-    /// unless set, at least 1. For a further one the oldest of them is closed: a peer of this
+    /// unless set, and not 0. For a further one the oldest of them is closed: a peer of this
     /// library has proven itself long before.
     pub fn unauthenticated(mut self, connections: usize) -> Self {
-        self.unauthenticated = connections.max(1);
+        self.unauthenticated = connections;
         self
     }
 
     /// Most of these from one address, as in
-    /// [`connections_per_address`](Self::connections_per_address). 256 unless set, at least 1. A
+    /// [`connections_per_address`](Self::connections_per_address). 256 unless set, and not 0. A
     /// further peer is refused.
     pub fn unauthenticated_per_address(mut self, connections: usize) -> Self {
-        self.unauthenticated_per_address = connections.max(1);
+        self.unauthenticated_per_address = connections;
         self
     }
 
@@ -138,12 +139,12 @@ impl GatewayLimits {
     }
 
     /// Most calls and streams that one peer can be sure to have open; up to a seventh more may be
-    /// let through. 1,024 unless set, at least 1 and at most 65,536. Further ones wait at the peer.
+    /// let through. 1,024 unless set, not 0, and at most 65,536. Further ones wait at the peer.
     /// Each may leave 256 KiB unread at the gateway in each direction, and all together up to 80
     /// MiB more, which by default comes to some 830 MiB for one peer at worst; as many small calls
     /// beside them, with long answers that it does not fetch, to 400 MiB more.
     pub fn calls_per_peer(mut self, calls: u32) -> Self {
-        self.calls_per_peer = calls.clamp(1, 1 << 16);
+        self.calls_per_peer = calls.min(1 << 16);
         self
     }
 
@@ -157,7 +158,7 @@ impl GatewayLimits {
     }
 
     /// How many calls a peer can begin and give up before anything has come back: `burst` at once,
-    /// and `per_second` for good. 1,000 and 10,000 unless set, each at least 1. A call that is
+    /// and `per_second` for good. 1,000 and 10,000 unless set, and not 0. A call that is
     /// answered makes up for one that is not. Beyond that no call fails: the peer's next calls are
     /// taken more slowly.
     ///
@@ -165,7 +166,7 @@ impl GatewayLimits {
     /// (HTTP/2's "rapid reset", CVE-2023-44487). The defaults let a client drop all of its 1,024
     /// calls eight times in a row, and then once each second.
     pub fn cancels(mut self, per_second: u32, burst: u32) -> Self {
-        (self.cancels_per_second, self.cancel_burst) = (per_second.max(1), burst.max(1));
+        (self.cancels_per_second, self.cancel_burst) = (per_second, burst);
         self
     }
 
@@ -180,6 +181,25 @@ impl GatewayLimits {
         const LEAST: u64 = 4 << 10;
         self.answers = (per_second.max(LEAST), burst.max(LEAST));
         self
+    }
+
+    /// Whether each of them lets something through.
+    ///
+    /// # Errors
+    /// `InvalidInput`, with the name of the one that is 0.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let Self { calls_per_peer, cancels_per_second, cancel_burst, .. } = *self;
+        for (name, limit) in [
+            ("connections", self.connections as u64),
+            ("connections_per_address", self.connections_per_address as u64),
+            ("unauthenticated", self.unauthenticated as u64),
+            ("unauthenticated_per_address", self.unauthenticated_per_address as u64),
+            ("calls_per_peer", calls_per_peer.into()),
+            ("cancels", cancels_per_second.min(cancel_burst).into()),
+        ] {
+            not_zero(name, limit)?;
+        }
+        Ok(())
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, not_zero};
 use crate::gateway::admission::reject_log::RejectLog;
 use crate::gateway::admission::{Admission, ConnectionSlot};
 use crate::gateway::connections::Connections;
@@ -38,6 +38,7 @@ use crate::gateway::worker::BackgroundWorker;
 use crate::transport::auth::authorities::Authorities;
 use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::{Identity, default_directory};
+use crate::transport::auth::ticket::host_and_port;
 use crate::transport::log_limit::Brief;
 use crate::transport::quic::endpoint::Listener;
 use crate::transport::quic::io_thread::IoThread;
@@ -94,7 +95,8 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] if the address cannot be had, for example because the port is
-    /// taken, or if there is no place to keep the gateway's key.
+    /// taken, or if there is no place to keep the gateway's key; [`ErrorKind::InvalidInput`] if what
+    /// is given is no address, or the builder was given a name, rule or limit that is none.
     ///
     /// # Cancel safety
     /// Dropping the future leaves nothing running.
@@ -188,7 +190,7 @@ impl GatewayBuilder {
     }
 
     /// Longest arguments, answer or item that the gateway relays, in bytes; 64 MiB unless set, at
-    /// most 1 GiB. Nodes and clients have limits of their own.
+    /// most 1 GiB, and not 0. Nodes and clients have limits of their own.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes.min(MAX_MAX_MESSAGE);
         self
@@ -220,8 +222,10 @@ impl GatewayBuilder {
     /// # Cancel safety
     /// As for [`Gateway::serve`].
     pub async fn serve(self) -> Result<Gateway, Error> {
-        let identity = Identity::load_or_create(self.state_dir.as_deref())?;
+        not_zero("max_message", self.max_message as u64)?;
+        self.limits.check()?;
         self.trust.access.check()?;
+        let identity = Identity::load_or_create(self.state_dir.as_deref())?;
         let access = Arc::new(self.trust.access);
         let authorities = Authorities::new(self.trust.authorities)?;
         let revoked = match &self.state_dir {
@@ -276,9 +280,14 @@ impl GatewayBuilder {
 
 async fn listen(address: &str, shared: &GatewayState) -> Result<(Listener, SocketAddr), Error> {
     let failed = |error: std::io::Error| {
-        let text = format!("cannot listen on `{address}`: {error}");
+        let text = format!("cannot listen on `{address}`");
         Error::new(ErrorKind::Unavailable, text).with_source(error)
     };
+    if host_and_port(address).is_none() {
+        let text =
+            format!("`{}` is no address to listen on; write `host:port`", address.escape_debug());
+        return Err(Error::new(ErrorKind::InvalidInput, text));
+    }
     let resolved = tokio::net::lookup_host(address).await.map_err(failed)?.next();
     let address = resolved.ok_or_else(|| {
         Error::new(ErrorKind::Unavailable, format!("`{address}` stands for no address"))

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, not_zero};
 use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
 use crate::node::exec::dedup::DedupCache;
@@ -130,21 +130,21 @@ impl NodeBuilder {
     }
 
     /// Most calls and streams that run at a time; further ones wait at the node. 4,096 unless set,
-    /// at least 1. A function can have a limit of its own, `#[remote(concurrency = n)]`.
+    /// not 0, and at most 4,096. A function can have a limit of its own, `#[remote(concurrency = n)]`.
     pub fn concurrency(mut self, calls: usize) -> Self {
-        self.concurrency = calls.clamp(1, MAX_NODE_STREAMS as usize);
+        self.concurrency = calls.min(MAX_NODE_STREAMS as usize);
         self
     }
 
     /// Most sync functions that run at a time, each on a blocking thread of the runtime; further
-    /// ones wait. 256 unless set, at least 1. Iterators have threads of their own and do not count.
+    /// ones wait. 256 unless set, and not 0. Iterators have threads of their own and do not count.
     pub fn blocking_threads(mut self, threads: usize) -> Self {
-        self.blocking_threads = threads.max(1);
+        self.blocking_threads = threads.min(Semaphore::MAX_PERMITS);
         self
     }
 
     /// Longest arguments that the node accepts, and longest answer or item that it gives, in bytes;
-    /// 64 MiB unless set, at most 1 GiB. The gateway has a limit of its own.
+    /// 64 MiB unless set, at most 1 GiB, and not 0. The gateway has a limit of its own.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes.min(MAX_MAX_MESSAGE);
         self
@@ -220,6 +220,9 @@ impl NodeBuilder {
     /// As for [`Node::serve`].
     pub async fn serve(self) -> Result<Node, Error> {
         let id = check_id(self.id)?;
+        not_zero("concurrency", self.concurrency as u64)?;
+        not_zero("blocking_threads", self.blocking_threads as u64)?;
+        not_zero("max_message", self.max_message as u64)?;
         tags::check(&self.tags)?;
         let registry = Registry::new(self.functions, &self.states)?;
         let register = Register {
@@ -274,7 +277,7 @@ fn check_id(id: Option<String>) -> Result<String, Error> {
     match id {
         Some(id) if id.is_empty() || id.len() > MAX_NAME || id.contains(char::is_control) => {
             let text = format!("a node's id has 1 to {MAX_NAME} bytes and no control characters");
-            Err(Error::new(ErrorKind::Protocol, text))
+            Err(Error::new(ErrorKind::InvalidInput, text))
         }
         Some(id) => Ok(id),
         None => Ok(format!("node-{:08x}", u32::from_be_bytes(random()?))),

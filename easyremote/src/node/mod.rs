@@ -65,8 +65,9 @@ impl Node {
     /// Of kind [`Unavailable`](crate::ErrorKind::Unavailable) if no gateway can be reached in time,
     /// [`Unauthenticated`](crate::ErrorKind::Unauthenticated) or
     /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if it refuses the node,
-    /// [`Protocol`](crate::ErrorKind::Protocol) if two functions have one name, or one needs a state
-    /// or a value that the node does not have.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the address, the id, a tag or a limit is
+    /// none, if two functions have one name, or if one needs a state or a value that the node does
+    /// not have.
     ///
     /// # Cancel safety
     /// Dropping the future leaves nothing running.
@@ -117,7 +118,7 @@ impl Node {
     /// ```
     ///
     /// # Errors
-    /// [`Protocol`](crate::ErrorKind::Protocol) if there are too many, or one is empty or too long;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if there are too many, or one is empty or too long;
     /// the node then has the tags that it had.
     ///
     /// # Cancel safety

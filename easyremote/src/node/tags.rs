@@ -100,11 +100,11 @@ impl Drop for TagSync<'_> {
 /// Whether a node may have these.
 ///
 /// # Errors
-/// `Protocol` if not.
+/// `InvalidInput` if not.
 pub(super) fn check(tags: &[String]) -> Result<(), Error> {
     if tags.len() > MAX_LIST || tags.iter().any(|tag| tag.is_empty() || tag.len() > MAX_NAME) {
         let text = format!("a node has at most {MAX_LIST} tags of 1 to {MAX_NAME} bytes");
-        return Err(Error::new(ErrorKind::Protocol, text));
+        return Err(Error::new(ErrorKind::InvalidInput, text));
     }
     Ok(())
 }

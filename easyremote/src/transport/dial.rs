@@ -70,7 +70,7 @@ impl Dialler {
     /// ticket is one for an admin.
     ///
     /// # Errors
-    /// `Unauthenticated` if the ticket is for another role; `Unavailable` if a file is unusable, or
+    /// `InvalidInput` if the ticket is for another role; `Unavailable` if a file is unusable, or
     /// the system gives no random numbers.
     pub(crate) fn client(target: Target, trust: TlsOptions, admin: bool) -> Result<Self, Error> {
         let for_admin = matches!(target.token, Some((Role::Admin, _)));
@@ -108,7 +108,7 @@ impl Dialler {
                 other.described(),
                 role.described()
             );
-            return Err(Error::new(ErrorKind::Unauthenticated, text));
+            return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         trust.check(&target)?;
         let (boot, backoff, max_message) = (random()?, ReconnectBackoff::default(), MAX_MESSAGE);
@@ -326,7 +326,10 @@ impl Dialler {
 fn is_refusal(error: &Error) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::Unauthenticated | ErrorKind::PermissionDenied | ErrorKind::Protocol
+        ErrorKind::Unauthenticated
+            | ErrorKind::PermissionDenied
+            | ErrorKind::Protocol
+            | ErrorKind::InvalidInput
     )
 }
 

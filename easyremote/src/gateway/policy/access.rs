@@ -124,7 +124,7 @@ impl Access {
     }
 
     /// # Errors
-    /// `Protocol` if a pattern has a `*` where it stands for nothing but itself.
+    /// `InvalidInput` if a pattern has a `*` where it stands for nothing but itself.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let rules = self.calls.0.iter().chain(&self.offers.0);
         let patterns = rules.flat_map(|rule| rule.functions.iter().chain([&rule.peers.identity]));
@@ -134,7 +134,7 @@ impl Access {
             "`{}` in a rule is neither a name nor one with a `*` at its end",
             odd.escape_debug()
         );
-        Err(Error::new(ErrorKind::Protocol, text))
+        Err(Error::new(ErrorKind::InvalidInput, text))
     }
 
     /// What `caller` may call of what nodes offer.

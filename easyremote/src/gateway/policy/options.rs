@@ -147,7 +147,7 @@ impl Gateway {
     /// revoked or the gateway ends.
     ///
     /// # Errors
-    /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) if `name` is no name, or that of a token
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if `name` is no name, or that of a token
     /// that is valid already; [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied) if
     /// it is that of one that was revoked, whose tickets would be good again.
     pub fn add_token(&self, role: Role, name: &str) -> Result<Ticket, Error> {

@@ -65,8 +65,8 @@ impl Tokens {
     /// stay so.
     ///
     /// # Errors
-    /// `Protocol` for what is no name, and for one that is there twice; `Unavailable` if the file is
-    /// of no use.
+    /// `InvalidInput` for what is no name, and for one that is there twice; `Unavailable` if the file
+    /// is of no use.
     pub(crate) fn new(
         identity: &Identity,
         names: &[(Role, String)],
@@ -89,7 +89,7 @@ impl Tokens {
     /// Makes a token valid.
     ///
     /// # Errors
-    /// `Protocol` if this is no name, or that of another token; `PermissionDenied` if it is that of
+    /// `InvalidInput` if this is no name, or that of another token; `PermissionDenied` if it is that of
     /// one that was revoked.
     pub(crate) fn add(&self, identity: &Identity, role: Role, name: &str) -> Result<(), Error> {
         self.list().add(identity, role, name)
@@ -247,7 +247,7 @@ impl TokenList {
                  `#` with what tells it from other tokens of the same identity",
                 name.escape_debug()
             );
-            return Err(Error::new(ErrorKind::Protocol, text));
+            return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         if self.revoked.contains(&(role, name.to_owned())) {
             let text = format!(
@@ -261,7 +261,7 @@ impl TokenList {
         let same = |named: &NamedToken| named.role == role && named.name.as_deref() == Some(name);
         if self.valid.iter().any(same) {
             let text = format!("there is a token `{name}` for {} already", role.described());
-            return Err(Error::new(ErrorKind::Protocol, text));
+            return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         self.named.push((role, name.to_owned()));
         self.push(role, Some(name.to_owned()), identity.token(role, name));

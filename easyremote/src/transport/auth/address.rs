@@ -53,12 +53,12 @@ const VARIABLE: &str = "EASYREMOTE_GATEWAY";
 /// several separated by commas.
 ///
 /// # Errors
-/// [`ErrorKind::Unavailable`] if the variable is not set, or not what it should be.
+/// [`ErrorKind::InvalidInput`] if the variable is not set, or not what it should be.
 pub fn from_env() -> Result<Gateways, Error> {
     match std::env::var(VARIABLE) {
         Ok(text) => text.into_gateways(),
         Err(_) => Err(Error::new(
-            ErrorKind::Unavailable,
+            ErrorKind::InvalidInput,
             format!("`{VARIABLE}` is not set; set it to `host:port` or to a ticket"),
         )),
     }
@@ -70,7 +70,7 @@ pub trait IntoGateways: sealed::Sealed {
     /// Reads the address.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] if it is none; the text says what is wrong with it.
+    /// [`ErrorKind::InvalidInput`] if it is none; the text says what is wrong with it.
     fn into_gateways(self) -> Result<Gateways, Error>;
 }
 
@@ -88,7 +88,7 @@ fn target(text: &str) -> Result<Target, Error> {
     }
     let (host, port) = host_and_port(text).ok_or_else(|| {
         let text = format!("`{text}` is no gateway address; write `host:port` or a ticket");
-        Error::new(ErrorKind::Unavailable, text)
+        Error::new(ErrorKind::InvalidInput, text)
     })?;
     Ok(Target { host, port, known_by: ServerAuth::IdentityFile, token: None })
 }
@@ -136,7 +136,7 @@ impl<T: IntoGateways> IntoGateways for Vec<T> {
             targets.extend(gateways.into_gateways()?.targets);
         }
         if targets.is_empty() {
-            return Err(Error::new(ErrorKind::Unavailable, "the list of gateways is empty"));
+            return Err(Error::new(ErrorKind::InvalidInput, "the list of gateways is empty"));
         }
         Ok(Gateways { targets })
     }

@@ -71,7 +71,7 @@ pub(crate) fn authorities(file: &Path) -> Result<RootCertStore, Error> {
 /// The authorities that browsers trust.
 ///
 /// # Errors
-/// `Unauthenticated` if this was built without the feature `public-ca`.
+/// `InvalidInput` if this was built without the feature `public-ca`.
 #[cfg(feature = "public-ca")]
 #[allow(clippy::unnecessary_wraps)]
 pub(crate) fn public_authorities() -> Result<RootCertStore, Error> {
@@ -83,7 +83,7 @@ pub(crate) fn public_authorities() -> Result<RootCertStore, Error> {
     let text = "the address has no `pin`, so the gateway is to be known by its certificate, and \
                 there are no authorities to verify it by: name a file of them with `authority` on \
                 the builder, or build easyremote with its feature `public-ca`";
-    Err(Error::new(ErrorKind::Unauthenticated, text))
+    Err(Error::new(ErrorKind::InvalidInput, text))
 }
 
 fn unusable(

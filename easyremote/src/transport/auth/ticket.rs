@@ -44,11 +44,11 @@ impl Ticket {
     /// that which it listens on.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] if `address` is none.
+    /// [`ErrorKind::InvalidInput`] if `address` is none.
     pub fn at(mut self, address: &str) -> Result<Self, Error> {
         (self.host, self.port) = host_and_port(address).ok_or_else(|| {
             let text = format!("`{address}` is no address for a ticket; write `host:port`");
-            Error::new(ErrorKind::Unavailable, text)
+            Error::new(ErrorKind::InvalidInput, text)
         })?;
         Ok(self)
     }
@@ -149,7 +149,7 @@ fn bad(part: &str) -> Error {
         "the ticket's {part}; a ticket is `{SCHEME}host:port?pin=..&token=..`, as the gateway \
          prints it"
     );
-    Error::new(ErrorKind::Unavailable, text)
+    Error::new(ErrorKind::InvalidInput, text)
 }
 
 fn decode(text: &str) -> Option<[u8; 32]> {

@@ -64,7 +64,8 @@ impl TlsOptions {
     /// changed in them counts from the next connection on.
     ///
     /// # Errors
-    /// `Unauthenticated` if what is needed is not there; `Unavailable` if a file is unusable.
+    /// `InvalidInput` if the address and the builder lack what is needed; `Unavailable` if a file is
+    /// unusable.
     pub(crate) fn target<'a>(
         &self,
         target: &'a Target,
@@ -103,7 +104,7 @@ impl TlsOptions {
                  ticket for {} that the gateway hands out, instead of the bare address",
                 role.described()
             );
-            return Err(Error::new(ErrorKind::Unauthenticated, text));
+            return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         Identity::load_or_create(self.state_dir.as_deref())
     }
@@ -114,5 +115,5 @@ fn no_credential(target: &Target) -> Error {
         "the address of `{target}` has no token: use a ticket that the gateway hands out, or name a \
          certificate with `certificate` on the builder"
     );
-    Error::new(ErrorKind::Unauthenticated, text)
+    Error::new(ErrorKind::InvalidInput, text)
 }
