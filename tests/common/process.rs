@@ -36,9 +36,14 @@ impl Process {
         line.unwrap_or_else(|| panic!("a process ended without a line `{prefix}`"))
     }
 
+    /// Sends a line.
+    pub fn tell(&mut self, line: &str) {
+        writeln!(self.questions, "{line}").unwrap();
+    }
+
     /// Sends a line and waits for one that begins with it; gives the rest of that.
     pub fn ask(&mut self, question: &str) -> String {
-        writeln!(self.questions, "{question}").unwrap();
+        self.tell(question);
         self.line(&format!("{question} "))
     }
 

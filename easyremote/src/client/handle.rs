@@ -25,8 +25,8 @@ use crate::wire::limits::{
 /// A connection to a gateway, through which functions are called.
 ///
 /// Cheap to clone: all clones share one connection, which is dialled again when it breaks. It is
-/// closed when the last clone, call and stream is dropped. That drop tells the gateway, and blocks
-/// for 100 ms at most. I/O runs on a thread of its own; calls can be awaited on any runtime.
+/// closed when the last clone, call and stream is dropped. That drop tells the gateway, also if the
+/// program ends right after it; it takes some microseconds, and 100 ms at most. I/O runs on a thread of its own; calls can be awaited on any runtime.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(super) link: Arc<ManagedConnection>,
@@ -232,9 +232,9 @@ impl ClientBuilder {
         let (first, connecting) = oneshot::channel();
         let (publish, state) = watch::channel(ConnectionState::Connecting);
         let reconnects = Arc::default();
-        let io = IoThread::start("easyremote-client", |stop| {
+        let io = IoThread::start("easyremote-client", |stop, guard| {
             let counter = Arc::clone(&reconnects);
-            keep(diallers, self.connect_timeout, first, publish, counter, stop)
+            keep(diallers, self.connect_timeout, first, publish, counter, (stop, guard))
         })?;
         let ended = |_| Error::new(ErrorKind::Unavailable, "the client's thread has ended");
         connecting.await.map_err(ended)??;

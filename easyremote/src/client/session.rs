@@ -15,12 +15,10 @@ use tracing::{debug, info, warn};
 use crate::error::{Error, ErrorKind};
 use crate::transport::connection::{ConnectionState, IdleSignal};
 use crate::transport::dial::{Dialled, Dialler};
+use crate::transport::quic::goodbye::ClosedEndpoint;
+use crate::transport::quic::io_thread::GoodbyeGuard;
 use crate::transport::quic::reset;
-use crate::transport::quinn_ext::congestion;
 use crate::wire::control::Control;
-
-/// Longest wait for the gateway to hear that the client leaves.
-const FAREWELL: Duration = Duration::from_millis(100);
 
 /// Keeps a connection to one of the gateways until told to stop.
 ///
@@ -32,7 +30,7 @@ pub(super) async fn keep(
     first: oneshot::Sender<Result<(), Error>>,
     publish: watch::Sender<ConnectionState>,
     reconnects: Arc<AtomicU64>,
-    stop: CancellationToken,
+    (stop, guard): (CancellationToken, GoodbyeGuard),
 ) {
     let mut first = Some(first);
     // Connections to gateways that drain, until their last calls have ended.
@@ -56,7 +54,7 @@ pub(super) async fn keep(
         let left = stay(&mut dialled, &stop).await;
         match left {
             SessionEnd::Stopped => {
-                goodbye(dialled).await;
+                leaving.spawn(goodbye(dialled).await.drained());
                 break;
             }
             SessionEnd::Lost(error) => {
@@ -69,17 +67,19 @@ pub(super) async fn keep(
                 if expelled {
                     diallers[which].expelled();
                 }
-                goodbye(dialled).await;
+                // QUIC sees to the rest of it on its own.
+                drop(goodbye(dialled).await);
             }
             SessionEnd::Draining => {
                 publish.send_replace(ConnectionState::Connecting);
                 info!("the gateway drains; looking for it, or another one, anew");
-                leaving.spawn(leave(dialled, unused, stop.clone()));
+                leaving.spawn(leave(dialled, unused, stop.clone(), guard.clone()));
             }
         }
         while leaving.try_join_next().is_some() {}
     }
     publish.send_replace(ConnectionState::Closed);
+    drop(guard);
     while leaving.join_next().await.is_some() {}
 }
 
@@ -157,7 +157,12 @@ async fn stay(dialled: &mut Dialled, stop: &CancellationToken) -> SessionEnd {
 }
 
 /// Leaves a gateway that drains, after the last call on its connection.
-async fn leave(mut dialled: Dialled, mut unused: IdleSignal, stop: CancellationToken) {
+async fn leave(
+    mut dialled: Dialled,
+    mut unused: IdleSignal,
+    stop: CancellationToken,
+    guard: GoodbyeGuard,
+) {
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
@@ -172,13 +177,15 @@ async fn leave(mut dialled: Dialled, mut unused: IdleSignal, stop: CancellationT
             },
         }
     }
-    goodbye(dialled).await;
+    let closed = goodbye(dialled).await;
+    drop(guard);
+    closed.drained().await;
 }
 
-/// Closes the connection, and gives the gateway time to hear of it.
-async fn goodbye(dialled: Dialled) {
+/// Closes the connection, and tells the gateway. What this returns is kept for as long as it may be
+/// told again.
+async fn goodbye(dialled: Dialled) -> ClosedEndpoint {
     let Dialled { endpoint, connection, .. } = dialled;
     let code = reset::code(ErrorKind::ConnectionLost);
-    congestion::close(&connection, code, b"the client has left");
-    let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
+    ClosedEndpoint::new(endpoint, connection, code, b"the client has left").await
 }

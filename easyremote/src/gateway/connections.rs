@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use quinn::VarInt;
 
-use crate::transport::quinn_ext::congestion;
+use crate::transport::quic::goodbye::ClosedConnection;
 
 /// All connections whose handshake is over.
 #[derive(Debug, Default)]
@@ -19,12 +19,13 @@ impl Connections {
         OpenConnection { connections: self, id }
     }
 
-    /// Closes all of them before anybody else has a turn.
+    /// Closes all of them before anybody else has a turn, and returns them.
     ///
     /// One after the other, a node's session might end before that of a client whose call the node
     /// has: the client would hear that the node is lost, and not that the gateway is.
-    pub(super) fn close_all(&self, code: VarInt, reason: &[u8]) {
-        self.lock().values().for_each(|connection| congestion::close(connection, code, reason));
+    pub(super) fn close_all(&self, code: VarInt, reason: &[u8]) -> Vec<ClosedConnection> {
+        let connections = self.lock();
+        connections.values().map(|it| ClosedConnection::new(it.clone(), code, reason)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<usize, quinn::Connection>> {

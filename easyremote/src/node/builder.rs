@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -258,12 +259,13 @@ impl NodeBuilder {
             started: DedupCache::default(),
             load: watch::Sender::new(None),
             draining: CancellationToken::new(),
+            runtime_ended: AtomicBool::new(false),
         });
         shared.warn_of_needs(&shared.tags.now());
         shared.tell_untried();
         let (first, mut firsts) = mpsc::channel(diallers.len());
-        let io = IoThread::start("easyremote-node", |stop| {
-            run(shared.clone(), diallers, self.connect_timeout, first, stop)
+        let io = IoThread::start("easyremote-node", |stop, guard| {
+            run(shared.clone(), diallers, self.connect_timeout, first, (stop, guard))
         })?;
         let mut outcome = Err(Error::new(ErrorKind::Unavailable, "the node's thread has ended"));
         while let Some(result) = firsts.recv().await {

@@ -19,7 +19,7 @@ use crate::function::registry::Functions;
 use crate::node::state::NodeState;
 use crate::transport::auth::address::IntoGateways;
 use crate::transport::dial::Dialler;
-use crate::transport::quic::io_thread::IoThread;
+use crate::transport::quic::io_thread::{GoodbyeGuard, IoThread};
 use crate::wire::limits::MAX_TIMEOUT;
 
 pub use crate::node::builder::NodeBuilder;
@@ -29,8 +29,9 @@ pub use crate::node::builder::NodeBuilder;
 /// Its I/O has a thread of its own; its functions run on the tokio runtime that it was started
 /// from, and the node ends when that runtime does. (A current-thread runtime runs functions only
 /// while something is driven on it with `block_on`.) When the connection to a gateway breaks, it
-/// dials again until it is shut down. Dropping the handle shuts it down, and blocks for as long as
-/// it takes to tell the gateways: some 100 ms at most.
+/// dials again until it is shut down. Dropping the handle shuts it down: the drop tells the gateways,
+/// also if the program ends right after it. It takes well below a millisecond as a rule, and 100 ms
+/// at most.
 #[derive(Debug)]
 pub struct Node {
     io: IoThread,
@@ -182,26 +183,44 @@ impl Node {
     }
 }
 
+/// Held by the runtime that the functions run on: the node ends with it.
+struct WithRuntime {
+    node: Arc<NodeState>,
+    stop: CancellationToken,
+}
+
+impl Drop for WithRuntime {
+    fn drop(&mut self) {
+        if !self.stop.is_cancelled() {
+            self.node.runtime_ended.store(true, Ordering::Relaxed);
+            tracing::warn!(
+                id = %self.node.id,
+                "the node ends: the tokio runtime that it was started from has ended"
+            );
+            self.stop.cancel();
+        }
+    }
+}
+
 /// Keeps a session with each gateway until told to stop.
 async fn run(
     shared: Arc<NodeState>,
     diallers: Vec<Dialler>,
     patience: Duration,
     first: mpsc::Sender<Result<(), Error>>,
-    stop: CancellationToken,
+    (stop, guard): (CancellationToken, GoodbyeGuard),
 ) {
-    // If the runtime of the functions ends, this is dropped, and the node ends too.
-    let with_runtime = stop.clone();
-    shared.runtime.spawn(async move {
-        let _stop = with_runtime.clone().drop_guard();
-        with_runtime.cancelled().await;
-    });
+    // The task below is to know that the node has ended, for whatever reason.
+    let _ended = stop.clone().drop_guard();
+    let with_runtime = WithRuntime { node: shared.clone(), stop: stop.clone() };
+    shared.runtime.spawn(async move { with_runtime.stop.cancelled().await });
     let mut sessions = tokio::task::JoinSet::new();
     for (gateway, dialler) in diallers.into_iter().enumerate() {
-        let (shared, first, stop) = (shared.clone(), first.clone(), stop.clone());
+        let (shared, first) = (shared.clone(), first.clone());
+        let stop = (stop.clone(), guard.clone());
         sessions.spawn(session::keep(dialler, gateway, shared, patience, first, stop));
     }
-    drop(first);
+    drop((first, guard));
     let ended = async { while sessions.join_next().await.is_some() {} };
     tokio::select! {
         () = ended => {}

@@ -19,14 +19,12 @@ use crate::node::tags::TagSync;
 use crate::transport::connection::{ConnectionState, ManagedConnection};
 use crate::transport::control_stream::ControlStream;
 use crate::transport::dial::{Dialled, Dialler};
+use crate::transport::quic::goodbye::ClosedEndpoint;
+use crate::transport::quic::io_thread::GoodbyeGuard;
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::halves;
-use crate::transport::quinn_ext::congestion;
 use crate::wire::control::Control;
 use crate::wire::limits::MessageLimits;
-
-/// Longest wait for the gateway to hear that the node leaves.
-const FAREWELL: Duration = Duration::from_millis(100);
 
 /// Stays registered at one gateway until told to stop.
 ///
@@ -39,7 +37,7 @@ pub(super) async fn keep(
     node: Arc<NodeState>,
     patience: Duration,
     first: mpsc::Sender<Result<(), Error>>,
-    stop: CancellationToken,
+    (stop, guard): (CancellationToken, GoodbyeGuard),
 ) {
     let (publish, state) = watch::channel(ConnectionState::Connecting);
     let link = ManagedConnection::new(Handle::current(), state, node.connect_timeout, node.limits);
@@ -73,10 +71,11 @@ pub(super) async fn keep(
         link.reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
         again = true;
         publish.send_replace(ConnectionState::Connected(Arc::new(live)));
-        let error = serve(dialled, &node, tags, &link, &stop).await;
+        let (error, closed) = serve(dialled, &node, tags, &link, &stop).await;
         if stop.is_cancelled() || node.draining.is_cancelled() {
             publish.send_replace(ConnectionState::Closed);
-            return;
+            drop(guard);
+            return closed.drained().await;
         }
         let expelled = error.kind() == ErrorKind::Unauthenticated;
         if expelled {
@@ -114,14 +113,15 @@ fn unconnected(error: &Error, refused: bool) -> ConnectionState {
     }
 }
 
-/// Runs the calls that come over one connection, until it ends.
+/// Runs the calls that come over one connection, until it ends and the gateway has been told. Returns
+/// why it ended, and what is kept for as long as the gateway may be told again.
 async fn serve(
     dialled: Dialled,
     node: &Arc<NodeState>,
     tags: TagSync<'_>,
     link: &Arc<ManagedConnection>,
     stop: &CancellationToken,
-) -> Error {
+) -> (Error, ClosedEndpoint) {
     let Dialled { endpoint, connection, control, max_message, .. } = dialled;
     let session = Arc::new(Session {
         node: node.clone(),
@@ -143,9 +143,11 @@ async fn serve(
         never = calls.0.oversee() => match never {},
     };
     let code = reset::code(ErrorKind::NodeLost);
-    congestion::close(&connection, code, b"the node has left");
-    let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
-    left
+    let reason: &[u8] = match node.runtime_ended.load(Ordering::Relaxed) {
+        true => b"the node has left: the tokio runtime that it was started from has ended",
+        false => b"the node has left",
+    };
+    (left, ClosedEndpoint::new(endpoint, connection, code, reason).await)
 }
 
 /// The calls of a session that is up; they end with it.

@@ -46,6 +46,8 @@ pub(super) struct NodeState {
     pub(super) load: watch::Sender<Option<NodeLoad>>,
     /// Cancelled when the node is to take no more calls.
     pub(super) draining: CancellationToken,
+    /// The runtime that the functions ran on is gone.
+    pub(super) runtime_ended: AtomicBool,
 }
 
 /// What a node counts.

@@ -16,55 +16,62 @@ use crate::error::{Error, ErrorKind};
 /// One thread because on a multi-thread scheduler quinn's driver is polled after every single
 /// write; of its own because user code that blocks its runtime must not stop heartbeats.
 ///
-/// Dropping it stops the role: its main future is told by the [`CancellationToken`], and is waited
-/// for as long as it takes to say goodbye to the peers, at most [`GOODBYE`].
+/// Dropping it stops the role: its main future is told by the [`CancellationToken`]. The drop waits
+/// for as long as it takes to say goodbye to the peers, which is until all clones of the
+/// [`GoodbyeGuard`] are dropped, at most [`GOODBYE`]. Whatever else is to be done, the thread does
+/// by itself, and ends then.
 #[derive(Debug)]
 pub(crate) struct IoThread {
     handle: Handle,
     stop: CancellationToken,
-    /// Disconnected when the thread has ended; the mutex only makes it `Sync`.
-    ended: std::sync::Mutex<Receiver<()>>,
+    /// Disconnected when the goodbye has been said; the mutex only makes it `Sync`.
+    said: std::sync::Mutex<Receiver<()>>,
     /// Cancelled when the thread has ended, and its sockets are free again.
     over: CancellationToken,
 }
 
-/// Longest time that dropping an [`IoThread`] blocks. Closing takes well under a millisecond; this
-/// is for a machine that is short of processors.
-const GOODBYE: Duration = Duration::from_millis(250);
+/// Held by whatever still has to tell peers that the role ends. Dropping an [`IoThread`] waits for
+/// all clones of it.
+#[derive(Clone, Debug)]
+pub(crate) struct GoodbyeGuard {
+    /// Nothing is sent: it disconnects.
+    _saying: mpsc::Sender<()>,
+}
+
+/// Longest time that dropping an [`IoThread`] blocks. It takes well under a millisecond; this is for
+/// a machine that is short of processors.
+const GOODBYE: Duration = Duration::from_millis(100);
 
 impl IoThread {
-    /// Starts a thread that runs what `main` makes of the role's stop signal, and all that is
-    /// spawned from it.
+    /// Starts a thread that runs what `main` makes of the role's stop signal and its guard, and all
+    /// that is spawned from it.
     ///
     /// # Errors
     /// The operating system gives no thread or no event queue.
     pub(crate) fn start<F>(
         name: &str,
-        main: impl FnOnce(CancellationToken) -> F,
+        main: impl FnOnce(CancellationToken, GoodbyeGuard) -> F,
     ) -> Result<Self, Error>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let failed = |error| {
-            Error::new(ErrorKind::Unavailable, "cannot start the I/O thread").with_source(error)
-        };
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let handle = runtime.handle().clone();
         let stop = CancellationToken::new();
-        let main = main(stop.clone());
-        let (ending, ended) = mpsc::channel();
+        let (saying, said) = mpsc::channel();
+        let main = main(stop.clone(), GoodbyeGuard { _saying: saying });
         let over = CancellationToken::new();
-        let overing = over.clone().drop_guard();
+        let ending = over.clone().drop_guard();
         thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
                 // Dropped last, also when `main` panics.
-                let _ending: (mpsc::Sender<()>, DropGuard) = (ending, overing);
+                let _ending: DropGuard = ending;
                 runtime.block_on(main);
                 runtime.shutdown_background();
             })
             .map_err(failed)?;
-        Ok(Self { handle, stop, ended: std::sync::Mutex::new(ended), over })
+        Ok(Self { handle, stop, said: std::sync::Mutex::new(said), over })
     }
 
     /// To run tasks on the thread.
@@ -90,11 +97,18 @@ impl Drop for IoThread {
         if Handle::try_current().is_ok_and(|current| current.id() == self.handle.id()) {
             return;
         }
-        if let Ok(ended) = self.ended.lock() {
-            // Either outcome is fine: the thread has ended, or it has had its time.
-            let _ = ended.recv_timeout(GOODBYE);
+        if let Ok(said) = self.said.lock() {
+            // Either outcome is fine: it has been said, or there was time for it.
+            let _ = said.recv_timeout(GOODBYE);
         }
     }
+}
+
+/// Says what the system would not give, and where such limits are set.
+fn failed(error: std::io::Error) -> Error {
+    let text = "cannot start the I/O thread; limits of threads and open files are among the causes \
+                (`ulimit -u`, `ulimit -n`, the pids limit of a container)";
+    Error::new(ErrorKind::Unavailable, text).with_source(error)
 }
 
 #[cfg(test)]
@@ -104,24 +118,31 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
-    fn dropping_waits_for_the_goodbye() {
+    fn dropping_waits_for_the_goodbye_and_for_nothing_else() {
         let said = Arc::new(AtomicBool::new(false));
-        let io = IoThread::start("test", |stop| {
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let io = IoThread::start("test", |stop, guard| {
             let said = said.clone();
             async move {
                 stop.cancelled().await;
                 tokio::task::yield_now().await;
                 said.store(true, Ordering::SeqCst);
+                drop(guard);
+                let _ = ended.await;
             }
         })
         .unwrap();
+        let over = io.over.clone();
         drop(io);
         assert!(said.load(Ordering::SeqCst));
+        assert!(!over.is_cancelled(), "the thread is at work still");
+        drop(end);
+        pollster::block_on(over.cancelled());
     }
 
     #[tokio::test]
     async fn a_task_may_drop_the_thread_it_runs_on() {
-        let io = IoThread::start("test", |stop| async move { stop.cancelled().await }).unwrap();
+        let io = IoThread::start("test", |stop, _| async move { stop.cancelled().await }).unwrap();
         let io = Arc::new(io);
         let inner = io.clone();
         let (sent, received) = tokio::sync::oneshot::channel();

@@ -2,6 +2,7 @@
 //! and the thread that all of it runs on.
 
 pub(crate) mod endpoint;
+pub(crate) mod goodbye;
 pub(crate) mod io_thread;
 pub(crate) mod reset;
 pub(crate) mod stream;
