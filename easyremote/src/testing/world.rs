@@ -28,8 +28,7 @@ use crate::wire::control::Role;
 /// its own, in a temporary directory, so any number of worlds can be there at a time, and none
 /// touches the identity of the user.
 ///
-/// Dropping it ends all of them and removes the directory; it blocks for as long as it takes them
-/// to say goodbye, some 100 ms as a rule. Calls under way fail. A handle that was taken from it and
+/// Dropping it ends all of them and removes the directory. Calls under way fail. A handle that was taken from it and
 /// is kept, such as a clone of the client, is of no more use.
 ///
 /// ```
