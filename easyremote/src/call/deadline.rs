@@ -3,10 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::convert::Infallible;
+use std::fmt;
 use std::future::{Future, pending};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+
+use crate::error::{Error, ErrorKind};
 
 /// The deadline passed before a future was ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,24 @@ pub(crate) async fn passes(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline).await,
         None => pending().await,
     }
+}
+
+/// The error of a call whose deadline has passed: `text` says whose, and where, and `limit` how long
+/// it had.
+pub(crate) fn late(text: fmt::Arguments<'_>, limit: Option<Duration>) -> Error {
+    let text = match limit {
+        None => text.to_string(),
+        Some(Duration::ZERO) => format!("{text} before it could begin"),
+        Some(limit) => format!("{text} after {:?}", rounded(limit)),
+    };
+    Error::new(ErrorKind::DeadlineExceeded, text)
+}
+
+/// `limit` without what it took to look at the clock.
+fn rounded(limit: Duration) -> Duration {
+    let unit = if limit < Duration::from_millis(10) { 1_000 } else { 1_000_000 };
+    let units = (limit.as_nanos() + unit / 2) / unit;
+    Duration::from_nanos(u64::try_from(units * unit).unwrap_or(u64::MAX))
 }
 
 /// Whether `deadline` has passed.
@@ -106,8 +128,6 @@ pub(crate) async fn watch(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -125,6 +145,24 @@ mod tests {
             assert!(deadlines.heap.len() <= 2 + 64 + 1);
         }
         assert_eq!(deadlines.take(at(5)), Some(5));
+    }
+
+    #[test]
+    fn an_error_says_how_long_there_was() {
+        let shown = |limit| late(format_args!("the deadline of `f` passed"), limit).to_string();
+        let (ms, us) = (Duration::from_millis, Duration::from_micros);
+        for (limit, text) in [
+            (ms(50), "50ms"),
+            (ms(50) - us(3), "50ms"),
+            (ms(1_500) - us(40), "1.5s"),
+            (us(300), "300µs"),
+            (ms(2) - Duration::from_nanos(90), "2ms"),
+            (Duration::from_secs(60), "60s"),
+        ] {
+            assert_eq!(shown(Some(limit)), format!("the deadline of `f` passed after {text}"));
+        }
+        assert_eq!(shown(None), "the deadline of `f` passed");
+        assert_eq!(shown(Some(ms(0))), "the deadline of `f` passed before it could begin");
     }
 
     #[tokio::test(start_paused = true)]

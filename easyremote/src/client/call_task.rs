@@ -37,6 +37,8 @@ pub(super) struct CallTask {
     request: CallRequest,
     policy: Policy,
     deadline: Option<Instant>,
+    /// The time that the call had.
+    limit: Option<Duration>,
     /// What is known of the present attempt.
     evidence: Evidence,
     past: AttemptHistory,
@@ -64,12 +66,13 @@ pub(super) struct UnaryAnswer {
 impl CallTask {
     /// Gives the caller's stream back, which is polled with the call.
     pub(super) fn new(prepared: PendingCall) -> (Self, Option<UploadSender>) {
-        let PendingCall { client, header, body, signature, options, idempotent, upload, deadline } =
-            prepared;
+        let PendingCall { client, header, body, signature, options, .. } = prepared;
+        let PendingCall { idempotent, upload, deadline, limit, .. } = prepared;
         let (upload, frames) = upload.unzip();
         let exchange = Self {
             link: client.link,
             deadline,
+            limit,
             scope: client.scope,
             request: CallRequest { header, body, signature, upload: frames },
             policy: Policy { retry: options.retry, idempotent },
@@ -368,7 +371,8 @@ impl CallTask {
 
     /// The error of a call that has expired, where `evidence` is what is known of its last attempt.
     pub(super) fn expired(&self, expired: Expired, evidence: Evidence) -> Error {
-        let error = expired.error(&self.request.header.function).with_evidence(evidence);
+        let error = expired.error(&self.request.header.function, self.limit);
+        let error = error.with_evidence(evidence);
         let executed = error.executed().or(self.past.executed());
         error.with_executed(executed)
     }

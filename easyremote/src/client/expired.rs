@@ -1,10 +1,11 @@
 //! Why a call ended before its answer arrived.
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::call::deadline::{DeadlinePassed, has_passed, within};
+use crate::call::deadline::{DeadlinePassed, has_passed, late, within};
 use crate::error::{Error, ErrorKind};
 use crate::function::context::Scope;
 
@@ -32,13 +33,10 @@ impl Expired {
         }
     }
 
-    /// What the caller of `function` gets instead of an answer.
-    pub(super) fn error(self, function: &str) -> Error {
+    /// What the caller of `function` gets instead of an answer; `limit` is the time that it had.
+    pub(super) fn error(self, function: &str, limit: Option<Duration>) -> Error {
         match self {
-            Self::Late => {
-                let text = format!("the deadline of `{function}` passed");
-                Error::new(ErrorKind::DeadlineExceeded, text)
-            }
+            Self::Late => late(format_args!("the deadline of `{function}` passed"), limit),
             Self::Cancelled => {
                 let text = format!("the call for which `{function}` was called is over");
                 Error::new(ErrorKind::Cancelled, text)

@@ -1,5 +1,7 @@
 //! A call that is ready to be sent, and the options that can still be set on it.
 
+use std::time::Duration;
+
 use futures::Stream;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -36,6 +38,8 @@ pub(super) struct PendingCall {
     pub(super) upload: Option<(UploadSender, ByteReceiver<()>)>,
     /// Known from the first poll on.
     pub(super) deadline: Option<Instant>,
+    /// The time that was left then.
+    pub(super) limit: Option<Duration>,
 }
 
 impl PendingCall {
@@ -73,6 +77,7 @@ impl PendingCall {
             idempotent: descriptor.idempotent,
             upload: None,
             deadline: None,
+            limit: None,
         })
     }
 
@@ -97,6 +102,7 @@ impl PendingCall {
             idempotent: false,
             upload: None,
             deadline: None,
+            limit: None,
         })
     }
 
@@ -116,8 +122,10 @@ impl PendingCall {
         if self.client.link.is_closed() {
             return Err(closed());
         }
+        self.limit =
+            self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let expired = Expired::check(self.deadline, scope);
-        expired.map_err(|expired| expired.error(&self.header.function))
+        expired.map_err(|expired| expired.error(&self.header.function, self.limit))
     }
 
     /// Whether the options fit into the header, all together.

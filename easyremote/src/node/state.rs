@@ -8,8 +8,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::call::deadline::late;
 use crate::call::executed::Evidence;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::function::registry::Registry;
 use crate::function::states::States;
 use crate::node::exec::dedup::DedupCache;
@@ -102,8 +103,8 @@ impl NodeState {
 
     /// The error of a call of `function` whose deadline has passed.
     pub(super) fn late(&self, function: &str, evidence: Evidence) -> Error {
-        let text = format!("the deadline of `{function}` passed at its node");
-        let error = Error::new(ErrorKind::DeadlineExceeded, text);
+        let id = &self.id;
+        let error = late(format_args!("the deadline of `{function}` passed at node `{id}`"), None);
         error.with_evidence(evidence).with_node(&*self.id)
     }
 }

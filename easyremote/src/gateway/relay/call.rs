@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::call::deadline::has_passed;
-use crate::error::{Error, ErrorKind};
+use crate::call::deadline::{has_passed, late};
+use crate::error::Error;
 use crate::gauge::MemoryCharge;
 use crate::wire::header::CallHeader;
 
@@ -88,8 +88,9 @@ impl Dispatch {
 
     /// The error of a call whose deadline has passed.
     pub(super) fn late(&self) -> Error {
-        let text = format!("the deadline of `{}` passed at the gateway", self.header.function);
-        Error::new(ErrorKind::DeadlineExceeded, text)
+        let limit = self.deadline.map(|deadline| deadline.saturating_duration_since(self.received));
+        let function = &self.header.function;
+        late(format_args!("the deadline of `{function}` passed at the gateway"), limit)
     }
 
     /// What is kept of the call when its caller has left.
