@@ -72,7 +72,12 @@ impl NodeBuilder {
     }
 
     /// The node's id: what callers see in errors and can ask for, at most 128 bytes. Random unless
-    /// set. No two nodes of a gateway may have the same.
+    /// set.
+    ///
+    /// A gateway has one node of an id at a time. A node that is started with the id of another one
+    /// takes its place, as after a restart: the newest has it, and the older one is refused when it
+    /// comes back. A node of another [identity](crate::GatewayBuilder::token) never does; it is
+    /// refused with [`ErrorKind::PermissionDenied`].
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self

@@ -35,9 +35,9 @@ impl<H> Diagnosis<'_, H> {
             let text = format!("no node offers `{name}`; {}", self.summary(header));
             return Error::new(kind, text);
         };
-        let Some(route) = routes.iter().find(|route| route.matches(header)) else {
+        if !routes.iter().any(|route| route.matches(header)) {
             return mismatch(header, any);
-        };
+        }
         if let Some(first) = routes.iter().find(|route| route.fits(header)) {
             let id = first.node.id();
             let (kind, what) = match first.node.is_draining() {
@@ -45,7 +45,7 @@ impl<H> Diagnosis<'_, H> {
                 false => (ErrorKind::NodeLost, "has just been lost"),
             };
             let text = format!("node `{id}` {what}, and no other offers `{name}`");
-            return Error::new(kind, text).with_node(id);
+            return Error::new(kind, text);
         }
         if let Some(error) = lacking_tags(header, routes) {
             return error;
@@ -56,7 +56,7 @@ impl<H> Diagnosis<'_, H> {
             list(ids),
             requirements(header)
         );
-        Error::new(ErrorKind::NoNode, text).with_node(route.node.id())
+        Error::new(ErrorKind::NoNode, text)
     }
 
     /// Sums up what the caller could call.
@@ -123,7 +123,7 @@ fn mismatch<H>(header: &CallHeader, route: &Route<H>) -> Error {
         route.node.id(),
         offer.signature
     );
-    Error::new(ErrorKind::SignatureMismatch, text).with_node(route.node.id())
+    Error::new(ErrorKind::SignatureMismatch, text)
 }
 
 /// The error of a call for which there would be nodes, if only they had the tags that the function
@@ -131,7 +131,9 @@ fn mismatch<H>(header: &CallHeader, route: &Route<H>) -> Error {
 fn lacking_tags<H>(header: &CallHeader, routes: &[Route<H>]) -> Option<Error> {
     let asked_for = |route: &&Route<H>| route.matches(header) && route.node.fits(header);
     let routes: Vec<&Route<H>> = routes.iter().filter(asked_for).collect();
-    let first = routes.first()?;
+    if routes.is_empty() {
+        return None;
+    }
     let lack = |route: &&Route<H>| {
         let (tags, needs) = (route.node.tags(), route.offer().needs.iter());
         let lacking: Vec<_> = needs.filter(|tag| !tags.contains(tag)).map(String::as_str).collect();
@@ -144,7 +146,7 @@ fn lacking_tags<H>(header: &CallHeader, routes: &[Route<H>]) -> Option<Error> {
         header.function,
         routes.iter().take(SHOWN).map(lack).collect::<Vec<_>>().join(", ")
     );
-    Some(Error::new(ErrorKind::NoNode, text).with_node(first.node.id()))
+    Some(Error::new(ErrorKind::NoNode, text))
 }
 
 fn requirements(header: &CallHeader) -> String {

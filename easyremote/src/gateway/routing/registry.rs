@@ -34,10 +34,14 @@ impl<H: NodeHandle> NodeRegistry<H> {
         node: &RoutedNode<H>,
     ) -> Result<Option<Arc<RoutedNode<H>>>, Error> {
         let old = self.table.node(node.id()).cloned();
-        if old.as_ref().is_some_and(|old| !old.yields_to(node)) {
+        if let Some(old) = old.as_ref().filter(|old| !old.yields_to(node)) {
+            let why = match old.identity() == node.identity() {
+                true => "and was started after this one",
+                false => "with another identity",
+            };
+            let id = node.id();
             let text = format!(
-                "a node called `{}` is connected already; give each node an id of its own",
-                node.id()
+                "a node called `{id}` is connected already, {why}; give each node an id of its own"
             );
             return Err(Error::new(ErrorKind::PermissionDenied, text));
         }
