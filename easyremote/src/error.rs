@@ -1,17 +1,23 @@
 //! What can go wrong with a call, and whether the function may have run.
 
+mod chain;
+
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use crate::error::chain::with_causes;
+
 /// Why a call, a stream, or the set-up of a role failed.
 ///
 /// One opaque type for everything that is not the function's own error (that one is
 /// [`CallError::Function`]). Ask [`kind`](Error::kind) what happened and
 /// [`executed`](Error::executed) whether the function may have run; the text says what, where,
-/// and what to do.
+/// and what to do. `Display` shows the error itself; what caused it is its
+/// [`source`](StdError::source), and not repeated. An error that came over the network has its causes
+/// in its text.
 #[derive(Clone)]
 pub struct Error {
     // Boxed: a call's `Result` stays one pointer wide on the path that succeeds.
@@ -89,7 +95,8 @@ impl Error {
         self.inner.executed
     }
 
-    /// The id of the node that the call was given to, where that is known.
+    /// The id of the node that got the call, or a part of it, where that is known. A call that no
+    /// node got has none, also where its text names the nodes that might have.
     #[must_use]
     pub fn node(&self) -> Option<&str> {
         self.inner.node.as_deref()

@@ -118,6 +118,24 @@ fn a_path_that_leads_nowhere_is_noticed() {
 }
 
 #[test]
+fn a_source_that_is_shown_is_seen() {
+    let found = |text: &str| rules::repeated_sources(&read(&[("lib.rs", text)])).len();
+    for text in [
+        "fn f(error: E) -> E {\n    let text = format!(\"no: {error}\");\n    E::new(text).with_source(error)\n}",
+        "fn f() {\n    let g = |cause: E| E::new(format!(\"{cause:?}\")).with_source(cause);\n}",
+    ] {
+        assert_eq!(found(text), 1, "{text}");
+    }
+    for text in [
+        "fn g(error: E) { print!(\"{error}\") }\nfn f(error: E) -> E {\n    E::new(\"no\").with_source(error)\n}",
+        "fn f() {\n    print!(\"{cause}\");\n    let g = |cause| E::new(\"no\").with_source(cause);\n}",
+        "fn f(error: E, name: &str) -> E { E::new(format!(\"{name}\")).with_source(error) }",
+    ] {
+        assert_eq!(found(text), 0, "{text}");
+    }
+}
+
+#[test]
 fn a_name_is_given_once() {
     let twice = |files: &[(&str, &str)]| rules::types_defined_twice(&read(files));
     for text in [

@@ -109,6 +109,12 @@ fn functions_do_one_thing() {
 }
 
 #[test]
+fn no_error_shows_its_source() {
+    let found = crates().iter().flat_map(rules::repeated_sources);
+    none("the text of an error does not repeat its source:", found);
+}
+
+#[test]
 fn layers_import_downwards_only() {
     none("imports lead to lower layers only:", rules::upward_imports(library(), LAYERS));
 }

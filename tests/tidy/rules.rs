@@ -121,6 +121,34 @@ pub(crate) fn unfinished(facts: &Facts) -> Vec<String> {
     found
 }
 
+/// Errors whose text shows what is their source as well: whoever shows a chain would show it twice.
+pub(crate) fn repeated_sources(facts: &Facts) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in &facts.files {
+        let lines: Vec<&str> = file.text.lines().collect();
+        for (line, text) in lines.iter().enumerate() {
+            let Some((_, given)) = text.split_once(".with_source(") else { continue };
+            let source: String =
+                given.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            // From the function, or the closure, that makes the error.
+            let begins = |text: &str| {
+                let head = text.split('(').next().unwrap_or_default();
+                head.split_whitespace().any(|word| word == "fn")
+                    || text.contains(&format!("|{source}|"))
+                    || text.contains(&format!("|{source}:"))
+            };
+            let first = (0..=line).rev().find(|at| begins(lines[*at])).unwrap_or(0);
+            let shows = |text: &&str| {
+                [format!("{{{source}}}"), format!("{{{source}:")].iter().any(|it| text.contains(it))
+            };
+            if lines[first..=line].iter().any(|text| shows(text)) {
+                found.push(format!("{}:{}: `{source}`", file.path, line + 1));
+            }
+        }
+    }
+    found
+}
+
 fn show(facts: &Facts, reference: &Reference) -> String {
     format!("{}: `{}`", facts.show(&reference.place), reference.written)
 }

@@ -63,7 +63,7 @@ pub(super) async fn keep(
                     true => ConnectionState::Refused(error.clone()),
                     false => ConnectionState::Connecting,
                 });
-                warn!(%error, "connection to the gateway lost");
+                warn!(error = %error.chain(), "connection to the gateway lost");
                 if expelled {
                     diallers[which].expelled();
                 }
@@ -171,7 +171,7 @@ async fn leave(
             message = dialled.control.next() => match message {
                 Ok(message) => debug!(?message, "unexpected control message"),
                 Err(error) => {
-                    debug!(%error, "a gateway that drains has left");
+                    debug!(error = %error.chain(), "a gateway that drains has left");
                     break;
                 }
             },

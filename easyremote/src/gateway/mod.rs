@@ -312,7 +312,7 @@ fn admit(
         Ok(handshake) => Some((handshake, visitor)),
         Err(error) => {
             if let Some(left_out) = shared.log.of_stranger(peer.ip(), LineKind::Unfinished) {
-                tracing::debug!(%peer, error = %Brief(error), left_out, "handshake failed");
+                tracing::debug!(%peer, error = %Brief(error.chain()), left_out, "handshake failed");
             }
             None
         }

@@ -152,7 +152,7 @@ async fn serve_peer(
         if hello.role != Role::Node
             && let Some(left_out) = state.log.of_peer(&admission.identity, LineKind::Left)
         {
-            debug!(identity, %peer, reason = %Brief(&error), left_out, "client left");
+            debug!(identity, %peer, reason = %Brief(error.chain()), left_out, "client left");
         }
         Box::pin(end(connection, control, &error)).await;
     }
@@ -186,7 +186,7 @@ async fn end(connection: &quinn::Connection, mut control: ControlStream, error: 
 
 fn close(connection: &quinn::Connection, error: &Error) {
     let code = reset::code(error.kind());
-    congestion::close(connection, code, error.to_string().as_bytes());
+    congestion::close(connection, code, error.chain().to_string().as_bytes());
 }
 
 type RefusedPeer = (Option<ControlStream>, Error);
@@ -281,7 +281,7 @@ async fn serve_node(
         }
     };
     if let Some(left_out) = state.log.of_peer(node.identity(), LineKind::Left) {
-        info!(reason = %Brief(&left), left_out, "node left");
+        info!(reason = %Brief(left.chain()), left_out, "node left");
     }
     Err(left)
 }

@@ -82,7 +82,7 @@ pub(super) async fn keep(
             dialler.expelled();
         }
         publish.send_replace(unconnected(&error, expelled));
-        warn!(gateway = %dialler.target(), %error, "connection lost");
+        warn!(gateway = %dialler.target(), error = %error.chain(), "connection lost");
     }
 }
 

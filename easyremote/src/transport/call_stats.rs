@@ -74,6 +74,6 @@ impl ManagedConnection {
     /// Notes that a call is made again, `pause` after it failed with `error`.
     pub(crate) fn note_retry(&self, error: &Error, pause: Duration) {
         self.tally.retries.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(%error, ?pause, "call is made again");
+        tracing::debug!(error = %error.chain(), ?pause, "call is made again");
     }
 }

@@ -188,9 +188,9 @@ impl Dialler {
                 return Err(given_up(error, refused, patience.unwrap_or_default()));
             }
             if refused {
-                tracing::warn!(gateway = %self.target, %error, ?pause, "refused");
+                tracing::warn!(gateway = %self.target, error = %error.chain(), ?pause, "refused");
             } else {
-                tracing::debug!(gateway = %self.target, %error, ?pause, "dialling failed");
+                tracing::debug!(gateway = %self.target, error = %error.chain(), ?pause, "dialling failed");
             }
             failed(&error, refused);
             sleep(pause).await;
@@ -306,9 +306,8 @@ impl Dialler {
                 let text = match self.target.known_by {
                     ServerAuth::Certificate => format!(
                         "`{target}` is not the gateway that was expected: its certificate is not \
-                         one for `{}` from an authority that is trusted here: {}",
+                         one for `{}` from an authority that is trusted here",
                         self.target.server_name(),
-                        error.reason.escape_debug()
                     ),
                     ServerAuth::Pin(_) | ServerAuth::IdentityFile => format!(
                         "`{target}` is not the gateway that was expected: its key is not the \
@@ -338,5 +337,5 @@ fn given_up(error: Error, refused: bool, patience: Duration) -> Error {
     if refused {
         return error;
     }
-    Error::new(error.kind(), format!("{error} (tried for {patience:?})")).with_source(error)
+    error.with_more(format_args!("it was tried for {patience:?}"))
 }

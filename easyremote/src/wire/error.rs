@@ -40,14 +40,14 @@ fn put_error_as(kind: FrameKind, out: &mut Vec<u8>, error: &Error) {
 /// | varint | delivered   | items before the error                              |
 /// | varint | retry after | milliseconds plus one; 0 if nothing is asked for    |
 /// | string | node        | id of the node, empty if none was chosen            |
-/// | string | text        | for people                                          |
+/// | string | text        | for people, with all causes                         |
 pub(crate) fn put_error_fields(out: &mut Vec<u8>, error: &Error) {
     out.put_varint(u64::from(error.kind().code()));
     out.push(error.executed().code());
     out.put_varint(error.delivered());
     out.put_varint(error.retry_after().map_or(0, |wait| wait.as_millis() as u64 + 1));
     out.put_str(error.node().unwrap_or_default(), MAX_NAME);
-    out.put_str(&printable(&error.to_string()), MAX_TEXT);
+    out.put_str(&printable(&error.chain().to_string()), MAX_TEXT);
 }
 
 /// Decodes the body of an `Error` or an `ItemError` frame, or of a `Refused` message.

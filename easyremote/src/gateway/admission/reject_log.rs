@@ -26,7 +26,7 @@ impl RejectLog {
         }
         let line = self.lines.next((network(peer.ip()), error.kind()));
         let Some(left_out) = line else { return };
-        let error = Brief(error);
+        let error = Brief(error.chain());
         match has_left {
             true => debug!(%peer, %error, left_out, "left before it said who it is"),
             false => warn!(%peer, %error, left_out, "refused"),

@@ -99,7 +99,7 @@ fn node_error(end: CopyEnd, id: &str, limit: Duration) -> Error {
         }
         CopyEnd::Sender(broken) => {
             let cause = broken.error(ErrorKind::NodeLost);
-            let text = format!("node `{id}` was lost during the call: {cause}");
+            let text = format!("node `{id}` was lost during the call");
             Error::new(ErrorKind::NodeLost, text).with_source(cause)
         }
         CopyEnd::Stalled => protocol(format!(

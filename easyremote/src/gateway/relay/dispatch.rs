@@ -184,7 +184,7 @@ async fn open_stream(
 ) -> Result<(SendHalf, RecvHalf, FrameScanner), Error> {
     let (id, link) = (permit.node().id(), permit.node().handle());
     let lost = |cause: Error| {
-        let text = format!("node `{id}` was lost before it had the whole call: {cause}");
+        let text = format!("node `{id}` was lost before it had the whole call");
         let error = Error::new(ErrorKind::NodeLost, text).with_evidence(Evidence::NotSent);
         error.with_node(id).with_source(cause)
     };

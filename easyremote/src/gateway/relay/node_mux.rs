@@ -53,7 +53,7 @@ impl PlacedCall {
             return origin.redispatch(id, call);
         }
         let when = if sent { "during the call" } else { "before it had the whole call" };
-        let text = format!("node `{}` was lost {when}: {cause}", self.permit.node().id());
+        let text = format!("node `{}` was lost {when}", self.permit.node().id());
         let error = Error::new(ErrorKind::NodeLost, text).with_source(cause);
         self.fail(&error.with_evidence(Evidence::of_sending(sent)));
     }

@@ -37,7 +37,7 @@ pub(super) fn tell_failure(permit: &NodePermit, error: &Error) {
     if enabled!(Level::DEBUG)
         && let Some(left_out) = node.handle().may_tell_failure(node.identity())
     {
-        debug!(node = node.id(), error = %Brief(error), left_out, "call failed at its node");
+        debug!(node = node.id(), error = %Brief(error.chain()), left_out, "call failed at its node");
     }
 }
 

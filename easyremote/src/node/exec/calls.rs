@@ -198,7 +198,7 @@ impl NodeCalls {
         });
         // The guard has gone with the closure, and has ended the call; only the cause is missing.
         if let Err(error) = spawned {
-            tracing::warn!(node = %self.node().id, %error, "an iterator was not started");
+            tracing::warn!(node = %self.node().id, error = %error.chain(), "an iterator was not started");
         }
     }
 

@@ -91,7 +91,7 @@ fn unusable(
     what: &str,
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> Error {
-    let text = format!("`{}` {what}: {error}", file.display());
+    let text = format!("`{}` {what}", file.display());
     Error::new(ErrorKind::Unavailable, text).with_source(error)
 }
 

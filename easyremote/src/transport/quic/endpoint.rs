@@ -317,7 +317,7 @@ fn bind(local: SocketAddr) -> std::io::Result<UdpSocket> {
 fn error_at(what: &str, error: std::io::Error) -> Error {
     let text = match error.kind() {
         std::io::ErrorKind::AddrInUse => format!("{what}: the port is taken"),
-        _ => format!("{what}: {error}"),
+        _ => what.to_owned(),
     };
     Error::new(ErrorKind::Unavailable, text).with_source(error)
 }

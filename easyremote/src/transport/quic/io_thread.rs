@@ -104,11 +104,14 @@ impl Drop for IoThread {
     }
 }
 
-/// Says what the system would not give, and where such limits are set.
+/// The error of a thread, or its event queue, that the system would not give.
 fn failed(error: std::io::Error) -> Error {
-    let text = "cannot start the I/O thread; limits of threads and open files are among the causes \
-                (`ulimit -u`, `ulimit -n`, the pids limit of a container)";
-    Error::new(ErrorKind::Unavailable, text).with_source(error)
+    // In the text, and not the source: it says which limit to raise.
+    let text = format!(
+        "cannot start the I/O thread: {error}; see the limits of threads and open files: `ulimit -u`, \
+         `ulimit -n`, and those of the container"
+    );
+    Error::new(ErrorKind::Unavailable, text)
 }
 
 #[cfg(test)]

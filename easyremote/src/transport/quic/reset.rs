@@ -49,6 +49,10 @@ pub(crate) fn connection_error(cause: quinn::ConnectionError, kind: ErrorKind) -
         }
         Cause::TimedOut => Error::new(kind, "the peer has fallen silent"),
         Cause::Reset => Error::new(kind, "the peer has been restarted"),
+        // A caller hears of its node's connection from the gateway.
+        Cause::LocallyClosed if kind == ErrorKind::NodeLost => {
+            Error::new(kind, "the gateway closed the connection to it")
+        }
         Cause::LocallyClosed => Error::new(kind, "closed by this side"),
         other => Error::new(kind, "the connection broke").with_source(other),
     }
