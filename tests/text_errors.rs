@@ -35,6 +35,150 @@ fn chain() -> Result<(), Chain> {
     Err(Chain("no config", "no such file"))
 }
 
+/// As most crates write it: each error shows its own part, and has the next as its source.
+#[derive(Debug)]
+struct Linked(Vec<&'static str>, Option<Box<Linked>>);
+
+impl Linked {
+    fn new(parts: &[&'static str]) -> Self {
+        let source = (parts.len() > 1).then(|| Box::new(Self::new(&parts[1..])));
+        Self(parts.to_vec(), source)
+    }
+}
+
+impl fmt::Display for Linked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0[0])
+    }
+}
+
+impl StdError for Linked {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.1.as_deref().map(|source| source as _)
+    }
+}
+
+/// What `anyhow` has: no error itself, but one inside, whose chain `{:#}` shows.
+struct Holder(Linked);
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match f.alternate() {
+            true => f.write_str(&self.0.0.join(": ")),
+            false => self.0.fmt(f),
+        }
+    }
+}
+
+impl std::ops::Deref for Holder {
+    type Target = dyn StdError + Send + Sync;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+const PARTS: [&str; 3] = ["cannot start", "no config", "no such file"];
+
+/// The same chain, in every kind of type that an error may have.
+mod linked {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[remote(err = "display")]
+    pub(super) fn plain() -> Result<(), Linked> {
+        Err(Linked::new(&PARTS))
+    }
+
+    #[remote(err = "display", inline)]
+    pub(super) fn boxed() -> Result<(), Box<dyn StdError + Send + Sync>> {
+        Err(Linked::new(&PARTS).into())
+    }
+
+    #[remote(err = "display")]
+    pub(super) async fn boxed_send() -> Result<(), Box<dyn StdError + Send>> {
+        Err(Box::new(Linked::new(&PARTS)))
+    }
+
+    #[remote(err = "display")]
+    pub(super) async fn boxed_itself() -> Result<(), Box<Linked>> {
+        Err(Box::new(Linked::new(&PARTS)))
+    }
+
+    #[remote(err = "display")]
+    pub(super) fn shared() -> Result<(), Arc<dyn StdError + Send + Sync>> {
+        Err(Arc::new(Linked::new(&PARTS)))
+    }
+
+    #[remote(err = "display")]
+    pub(super) fn holder() -> Result<(), Holder> {
+        Err(Holder(Linked::new(&PARTS)))
+    }
+
+    #[remote(err = "display")]
+    pub(super) fn input() -> std::io::Result<()> {
+        Err(std::io::Error::other(Linked::new(&PARTS)))
+    }
+
+    #[remote(err = "display")]
+    pub(super) fn text() -> Result<(), String> {
+        Err(PARTS.join(": "))
+    }
+
+    #[remote(stream, err = "display")]
+    pub(super) fn setup() -> Result<impl Iterator<Item = u8>, Linked> {
+        Err::<std::iter::Empty<u8>, _>(Linked::new(&PARTS))
+    }
+
+    #[remote(stream, err = "display")]
+    pub(super) fn item() -> impl Iterator<Item = Result<u8, Box<dyn StdError + Send + Sync>>> {
+        [Err(Linked::new(&PARTS).into())].into_iter()
+    }
+
+    #[remote(stream, err = "display")]
+    pub(super) async fn async_item() -> Result<impl Stream<Item = Result<u8, Linked>>, Holder> {
+        Ok(stream::iter([Err(Linked::new(&PARTS))]))
+    }
+}
+
+#[tokio::test]
+async fn all_causes_are_in_the_text_once_whatever_the_type_is() {
+    let world = World::start().await;
+    let node = world.node_builder().functions(functions![
+        linked::plain,
+        linked::boxed,
+        linked::boxed_send,
+        linked::boxed_itself,
+        linked::shared,
+        linked::holder,
+        linked::input,
+        linked::text,
+        linked::setup,
+        linked::item,
+        linked::async_item
+    ]);
+    let node = soon(node.serve()).await.unwrap();
+    let client = world.client().await;
+    let whole = PARTS.join(": ");
+    for error in [
+        soon(linked::plain::call(&client)).await.unwrap_err(),
+        soon(linked::boxed::call(&client)).await.unwrap_err(),
+        soon(linked::boxed_send::call(&client)).await.unwrap_err(),
+        soon(linked::boxed_itself::call(&client)).await.unwrap_err(),
+        soon(linked::shared::call(&client)).await.unwrap_err(),
+        soon(linked::holder::call(&client)).await.unwrap_err(),
+        soon(linked::input::call(&client)).await.unwrap_err(),
+        soon(linked::text::call(&client)).await.unwrap_err(),
+        soon(linked::setup::call(&client).open()).await.map(drop).unwrap_err(),
+        soon(linked::setup::call(&client).next()).await.unwrap().unwrap_err(),
+        soon(linked::item::call(&client).next()).await.unwrap().unwrap_err(),
+        soon(linked::async_item::call(&client).next()).await.unwrap().unwrap_err(),
+    ] {
+        is_failure(&error, &whole, &node);
+        assert!(error.source().is_none());
+    }
+}
+
 #[remote(err = "display")]
 async fn long(letters: usize) -> Result<(), String> {
     Err("é".repeat(letters))

@@ -204,8 +204,8 @@ mod types;
 ///
 /// **`err = "display"`** is for errors that are `Display + Send + 'static`, such as `anyhow::Error` or
 /// `Box<dyn Error + Send + Sync>`; of a stream, for those of its set-up and of its items. The caller
-/// gets `easyremote::Error` of kind `Failed` in place of `CallError`, with the text of `{:#}`, which
-/// shows a chain of causes where the type has one, cut after 8,000 bytes. An item that fails does not
+/// gets `easyremote::Error` of kind `Failed` in place of `CallError`, with the text of `{:#}` and of all
+/// sources that are not in it, each once and after a colon, cut after 8,000 bytes. An item that fails does not
 /// end its stream. A call by name gets the same, as `CallError::Remote`.
 ///
 /// # Errors

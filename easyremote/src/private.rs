@@ -16,7 +16,7 @@ pub use crate::function::handler::{
 };
 pub use crate::function::local::{Listed, Local, Served};
 pub use crate::function::outcome::{
-    Argument, Failure, Itself, Never, Outcome, Plain, Sent, Stages, Value,
+    Argument, Failure, Itself, Never, Outcome, Plain, RawFailure, Sent, SentBy, Stages, Value,
 };
 pub use crate::function::registered::{CrateId, Registered, functions_of, only};
 pub use crate::function::registry::{Function, Functions};
@@ -24,7 +24,9 @@ pub use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
 pub use crate::function::signature::{Signature, SignatureCell};
 pub use crate::function::signature_trace::{trace_stream, trace_unary};
 pub use crate::function::states::State;
-pub use crate::function::text::{Displayed, Fallible, Shown, Text};
+pub use crate::function::text::{
+    Displayed, ErrorText, Fallible, Shown, Text, TextOfContainer, TextOfDisplay, TextOfError,
+};
 pub use crate::function::upload::{Upload, Uploaded};
 pub use crate::wire::kind::Kind;
 pub use crate::{__home as home, __submit as submit};

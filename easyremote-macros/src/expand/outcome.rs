@@ -20,16 +20,27 @@ impl Stub<'_> {
     /// impl RemoteUnary for divide { type Output = Result<f64, MathError>; }
     /// impl RemoteStream for tail { type Setup = Result<(), NotFound>; type Item = Plain<Row>; }
     /// ```
+    ///
+    /// With `err = "display"`, a function beside each type says what the text of an error is.
     pub(super) fn outcome(&self) -> TokenStream {
         let Self { ident, private, cfgs, .. } = self;
         let (kind, types) = match &self.returns {
             Returns::Nothing | Returns::Value(_) => {
                 let output = self.output();
-                (quote!(RemoteUnary), quote!(type Output = #output;))
+                let shown = match &self.returns {
+                    Returns::Value(ty) if self.is_shown(ty) => Some(self.text("sent", "Output")),
+                    _ => None,
+                };
+                (quote!(RemoteUnary), quote!(type Output = #output; #shown))
             }
             Returns::Stream(stream) => {
                 let (setup, item) = (self.setup(stream), self.item(stream));
-                (quote!(RemoteStream), quote!(type Setup = #setup; type Item = #item;))
+                let fails = stream.setup.is_some() && self.options.err.is_some();
+                let setup_text = fails.then(|| self.text("setup_sent", "Setup"));
+                let fails = stream.item.is_some_and(|item| self.is_shown(item));
+                let item_text = fails.then(|| self.text("item_sent", "Item"));
+                let types = quote!(type Setup = #setup; type Item = #item;);
+                (quote!(RemoteStream), quote!(#types #setup_text #item_text))
             }
         };
         quote! {
@@ -44,7 +55,7 @@ impl Stub<'_> {
         let private = &self.private;
         match &self.returns {
             Returns::Value(ty) if !self.is_outcome(ty) => self.placed("Plain", ty),
-            Returns::Value(ty) if self.options.err.is_some() => self.placed("Displayed", ty),
+            Returns::Value(ty) if self.is_shown(ty) => self.placed("Displayed", ty),
             Returns::Value(ty) => quote!(#ty),
             Returns::Nothing | Returns::Stream(_) => quote!(#private::Plain<()>),
         }
@@ -66,6 +77,36 @@ impl Stub<'_> {
             true => self.placed("Itself", item),
             false => self.placed("Plain", item),
         })
+    }
+
+    /// Whether `ty` is a `Result` whose error travels as text.
+    fn is_shown(&self, ty: &Type) -> bool {
+        self.options.err.is_some() && self.is_outcome(ty)
+    }
+
+    /// The text of an error, made where its type is known: one of several methods of that name is
+    /// the first that the type has.
+    ///
+    /// ```text
+    /// // Output:
+    /// fn sent(failure: RawFailure<Self::Output>) -> SentBy<Self::Output> {
+    ///     use {TextOfContainer as _, TextOfDisplay as _, TextOfError as _};
+    ///     Sent::Text((&&ErrorText(&failure)).text())
+    /// }
+    /// ```
+    fn text(&self, method: &str, outcome: &str) -> TokenStream {
+        let (first, _) = self.place_of_result();
+        let private = self.private_at(first);
+        let [method, outcome] = [method, outcome].map(|name| Ident::new(name, first));
+        let failure = Ident::new("failure", Span::mixed_site());
+        let text = &self.private;
+        quote_spanned! {first=>
+            fn #method(#failure: #private::RawFailure<Self::#outcome>) -> #private::SentBy<Self::#outcome> {
+                #[allow(unused_imports)]
+                use #text::{TextOfContainer as _, TextOfDisplay as _, TextOfError as _};
+                #private::Sent::Text((&&#private::ErrorText(&#failure)).text())
+            }
+        }
     }
 
     /// Whether `ty` is a `Result`; every other type is a plain value.

@@ -102,6 +102,12 @@ pub trait Outcome: 'static {
     fn own_failure(error: Self::Error) -> Result<Self::Failure, Error>;
 }
 
+/// What a function returns when it fails.
+pub type RawFailure<O> = <O as Outcome>::RawFailure;
+
+/// That on its way to the caller.
+pub type SentBy<O> = Sent<<O as Outcome>::Failure>;
+
 /// A function's own failure on its way to the caller.
 #[derive(Debug)]
 pub enum Sent<E> {

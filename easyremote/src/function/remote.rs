@@ -2,7 +2,7 @@
 
 use crate::function::arguments::Arguments;
 use crate::function::descriptor::Descriptor;
-use crate::function::outcome::{Outcome, Stages};
+use crate::function::outcome::{Outcome, RawFailure, SentBy, Stages};
 use crate::function::signature::Signature;
 use crate::function::upload::Uploaded;
 
@@ -36,6 +36,11 @@ pub trait Remote: Sized + 'static {
 pub trait RemoteUnary: Remote {
     /// What it returns.
     type Output: Outcome<Error: Send>;
+
+    /// In which form the function's own failure travels.
+    fn sent(failure: RawFailure<Self::Output>) -> SentBy<Self::Output> {
+        Self::Output::sent(failure)
+    }
 }
 
 /// A remote function that gives a stream.
@@ -50,4 +55,14 @@ pub trait RemoteStream: Remote {
         + Stages<Self::Item, ItemFailure = <Self::Item as Outcome>::Failure>;
     /// What one item is.
     type Item: Outcome<Error: Send>;
+
+    /// In which form the failure of the set-up travels.
+    fn setup_sent(failure: RawFailure<Self::Setup>) -> SentBy<Self::Setup> {
+        Self::Setup::sent(failure)
+    }
+
+    /// In which form the failure of one item travels.
+    fn item_sent(failure: RawFailure<Self::Item>) -> SentBy<Self::Item> {
+        Self::Item::sent(failure)
+    }
 }

@@ -1,11 +1,13 @@
 //! Errors that travel as text: the functions with `err = "display"`.
 
+use std::error::Error as StdError;
 use std::fmt::Display;
 use std::marker::PhantomData;
+use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, with_causes};
 use crate::function::outcome::{Cause, Outcome, Sent, Stages, Value};
 
 /// A type that may be the `E` of a `Result<T, E>` whose errors are sent as text.
@@ -54,6 +56,58 @@ impl<T: Value, E: Shown> Fallible for Result<T, E> {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Text {}
 
+/// A function's own error, to be shown with its causes.
+///
+/// Generated code knows the error's type, and calls `(&&ErrorText(&error)).text()` with the three
+/// traits below in scope: the compiler takes the first that the type allows.
+#[derive(Debug)]
+pub struct ErrorText<'a, E>(pub &'a E);
+
+impl<E> Clone for ErrorText<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for ErrorText<'_, E> {}
+
+/// Shows an [`Error`](StdError) with its sources.
+pub trait TextOfError {
+    /// The text of `{:#}`, which is the whole chain where the type shows that, and all sources that
+    /// are not in it.
+    fn text(self) -> String;
+}
+
+impl<E: StdError> TextOfError for &&ErrorText<'_, E> {
+    fn text(self) -> String {
+        with_causes(format!("{:#}", self.0), self.0.source())
+    }
+}
+
+/// Shows what contains an [`Error`](StdError) without being one, such as `Box<dyn Error>`.
+pub trait TextOfContainer {
+    /// As [`TextOfError::text`].
+    fn text(self) -> String;
+}
+
+impl<E: Display + Deref<Target: StdError>> TextOfContainer for &ErrorText<'_, E> {
+    fn text(self) -> String {
+        with_causes(format!("{:#}", self.0), self.0.deref().source())
+    }
+}
+
+/// Shows whatever else can be shown.
+pub trait TextOfDisplay {
+    /// The text of `{:#}`.
+    fn text(self) -> String;
+}
+
+impl<E: Display> TextOfDisplay for ErrorText<'_, E> {
+    fn text(self) -> String {
+        format!("{:#}", self.0)
+    }
+}
+
 /// The [`Outcome`] of a function that returns `R`, a `Result<T, E>` whose `E` travels as text.
 pub struct Displayed<R>(PhantomData<fn() -> R>);
 
@@ -68,7 +122,7 @@ impl<R: Fallible> Outcome for Displayed<R> {
         raw.into_result()
     }
 
-    /// With `#`, for which `anyhow` and its like show the whole chain of causes.
+    /// Without the sources: what the stub writes in its place knows them.
     fn sent(failure: R::Failure) -> Sent<Text> {
         Sent::Text(format!("{failure:#}"))
     }
