@@ -10,7 +10,7 @@ const FLOORS: &[(&str, [u64; 3])] = &[
     // RUSTSEC-2026-0285, -0346 to -0349.
     ("rustls", [0, 23, 46]),
     // RUSTSEC-2026-0049, -0098, -0099, -0104.
-    ("rustls-webpki", [0, 103, 13]),
+    ("rustls-webpki", [0, 103, 14]),
     // RUSTSEC-2025-0009.
     ("ring", [0, 17, 12]),
     // RUSTSEC-2025-0023.
@@ -54,6 +54,41 @@ fn no_dependency_is_older_than_its_last_flaw() {
         assert!(versions.peek().is_some(), "`{name}` is not in the lock file");
         for (_, version) in versions {
             assert!(version >= floor, "`{name}` {version:?} is below {floor:?}");
+        }
+    }
+}
+
+/// The versions that a manifest asks for, of what it calls by name.
+fn asked_for(manifest: &str) -> Vec<(String, [u64; 3])> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(manifest);
+    let text = std::fs::read_to_string(path).unwrap();
+    let value = |text: &str, key: &str| {
+        let (_, rest) = text.split_once(&format!("{key} = \""))?;
+        Some(rest.split('"').next()?.to_owned())
+    };
+    let dependencies = text.lines().filter_map(|line| {
+        let (name, rest) = line.split_once(" = ")?;
+        let version = value(rest, "version").or_else(|| {
+            rest.strip_prefix('"').and_then(|rest| Some(rest.split('"').next()?.to_owned()))
+        })?;
+        let mut numbers = version.trim_start_matches('=').split('.').map(str::parse);
+        let mut next = || numbers.next().unwrap_or(Ok(0)).ok();
+        let version = [next()?, next()?, next()?];
+        Some((value(rest, "package").unwrap_or_else(|| name.to_owned()), version))
+    });
+    dependencies.collect()
+}
+
+/// Whoever resolves to the least versions gets none with a known flaw.
+#[test]
+fn the_manifests_ask_for_no_less() {
+    let manifests = ["Cargo.toml", "easyremote/Cargo.toml", "easyremote-macros/Cargo.toml"];
+    let asked: Vec<_> = manifests.iter().flat_map(|manifest| asked_for(manifest)).collect();
+    for (name, floor) in FLOORS {
+        let of_it: Vec<_> = asked.iter().filter(|(asked, _)| asked == name).collect();
+        assert!(!of_it.is_empty(), "no manifest asks for `{name}`");
+        for (_, version) in of_it {
+            assert!(version >= floor, "a manifest asks for `{name}` {version:?}, below {floor:?}");
         }
     }
 }
