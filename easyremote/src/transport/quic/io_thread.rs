@@ -143,6 +143,16 @@ mod tests {
         pollster::block_on(over.cancelled());
     }
 
+    #[test]
+    fn a_thread_that_cannot_start_says_why_and_what_to_look_at() {
+        let reason = std::io::Error::from(std::io::ErrorKind::WouldBlock);
+        let (shown, error) = (reason.to_string(), failed(reason));
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        let text = error.chain().to_string();
+        assert_eq!(text.matches(&shown).count(), 1, "{text}");
+        assert!(text.contains("`ulimit -u`") && text.contains("`ulimit -n`"), "{text}");
+    }
+
     #[tokio::test]
     async fn a_task_may_drop_the_thread_it_runs_on() {
         let io = IoThread::start("test", |stop, _| async move { stop.cancelled().await }).unwrap();
