@@ -16,7 +16,7 @@ pub use crate::function::handler::{
 };
 pub use crate::function::local::{Listed, Local, Served};
 pub use crate::function::outcome::{
-    Argument, Failure, Itself, Never, Outcome, Plain, RawFailure, Sent, SentBy, Stages, Value,
+    Argument, Failure, Itself, Never, Outcome, Plain, Sent, Stages, Value,
 };
 pub use crate::function::registered::{CrateId, Registered, functions_of, only};
 pub use crate::function::registry::{Function, Functions};
@@ -25,7 +25,8 @@ pub use crate::function::signature::{Signature, SignatureCell};
 pub use crate::function::signature_trace::{trace_stream, trace_unary};
 pub use crate::function::states::State;
 pub use crate::function::text::{
-    Displayed, ErrorText, Fallible, Shown, Text, TextOfContainer, TextOfDisplay, TextOfError,
+    Displayed, ErrorsOf, Fallible, Shown, ShownError, Text, TextOfContainer, TextOfDisplay,
+    TextOfError, TextOfNothing,
 };
 pub use crate::function::upload::{Upload, Uploaded};
 pub use crate::wire::kind::Kind;

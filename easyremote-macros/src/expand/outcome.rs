@@ -23,28 +23,29 @@ impl Stub<'_> {
     ///
     /// With `err = "display"`, a function beside each type says what the text of an error is.
     pub(super) fn outcome(&self) -> TokenStream {
-        let Self { ident, private, cfgs, .. } = self;
+        let Self { ident, private, cfgs, lints, .. } = self;
         let (kind, types) = match &self.returns {
             Returns::Nothing | Returns::Value(_) => {
                 let output = self.output();
                 let shown = match &self.returns {
-                    Returns::Value(ty) if self.is_shown(ty) => Some(self.text("sent", "Output")),
+                    Returns::Value(ty) if self.is_shown(ty) => Some(self.text("output_text", ty)),
                     _ => None,
                 };
                 (quote!(RemoteUnary), quote!(type Output = #output; #shown))
             }
             Returns::Stream(stream) => {
                 let (setup, item) = (self.setup(stream), self.item(stream));
-                let fails = stream.setup.is_some() && self.options.err.is_some();
-                let setup_text = fails.then(|| self.text("setup_sent", "Setup"));
-                let fails = stream.item.is_some_and(|item| self.is_shown(item));
-                let item_text = fails.then(|| self.text("item_sent", "Item"));
+                let fails = stream.setup.as_ref().filter(|_| self.options.err.is_some());
+                let setup_text = fails.map(|result| self.text("setup_text", result));
+                let fails = stream.item.filter(|item| self.is_shown(item));
+                let item_text = fails.map(|result| self.text("item_text", result));
                 let types = quote!(type Setup = #setup; type Item = #item;);
                 (quote!(RemoteStream), quote!(#types #setup_text #item_text))
             }
         };
         quote! {
             #(#cfgs)*
+            #(#lints)*
             #[allow(deprecated)]
             impl #private::#kind for #ident { #types }
         }
@@ -84,27 +85,27 @@ impl Stub<'_> {
         self.options.err.is_some() && self.is_outcome(ty)
     }
 
-    /// The text of an error, made where its type is known: one of several methods of that name is
-    /// the first that the type has.
+    /// The text of an error of `result`, made where its type is known: of several methods of that
+    /// name the compiler takes the first that the type has.
     ///
     /// ```text
     /// // Output:
-    /// fn sent(failure: RawFailure<Self::Output>) -> SentBy<Self::Output> {
-    ///     use {TextOfContainer as _, TextOfDisplay as _, TextOfError as _};
-    ///     Sent::Text((&&ErrorText(&failure)).text())
+    /// fn output_text(error: &dyn Any) -> ShownError {
+    ///     use {TextOfContainer as _, TextOfDisplay as _, TextOfError as _, TextOfNothing as _};
+    ///     (&&&ErrorsOf::<io::Result<u8>>::new()).text(error)
     /// }
     /// ```
-    fn text(&self, method: &str, outcome: &str) -> TokenStream {
-        let (first, _) = self.place_of_result();
-        let private = self.private_at(first);
-        let [method, outcome] = [method, outcome].map(|name| Ident::new(name, first));
-        let failure = Ident::new("failure", Span::mixed_site());
-        let text = &self.private;
-        quote_spanned! {first=>
-            fn #method(#failure: #private::RawFailure<Self::#outcome>) -> #private::SentBy<Self::#outcome> {
+    fn text(&self, method: &str, result: impl ToTokens) -> TokenStream {
+        let private = &self.private;
+        let method = Ident::new(method, Span::call_site());
+        let error = Ident::new("error", Span::mixed_site());
+        quote! {
+            fn #method(#error: &dyn ::core::any::Any) -> #private::ShownError {
                 #[allow(unused_imports)]
-                use #text::{TextOfContainer as _, TextOfDisplay as _, TextOfError as _};
-                #private::Sent::Text((&&#private::ErrorText(&#failure)).text())
+                use #private::{
+                    TextOfContainer as _, TextOfDisplay as _, TextOfError as _, TextOfNothing as _,
+                };
+                (&&&#private::ErrorsOf::<#result>::new()).text(#error)
             }
         }
     }

@@ -20,7 +20,7 @@ use crate::function::arguments::decode;
 use crate::function::context::Context;
 use crate::function::execution_policy::ExecutionPolicy;
 use crate::function::item_writer::{ItemWriter, put_fault, put_value};
-use crate::function::outcome::{Outcome, RawFailure};
+use crate::function::outcome::{Outcome, Sent};
 use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
 use crate::function::states::{State, StateType, States};
 use crate::function::upload::{RawUpload, Upload, Uploaded};
@@ -182,8 +182,12 @@ impl fmt::Debug for Handler {
 }
 
 type Raw<O> = <O as Outcome>::Raw;
-type SetupFailure<F> = RawFailure<<F as RemoteStream>::Setup>;
+type SetupFailure<F> = <<F as RemoteStream>::Setup as Outcome>::RawFailure;
 type RawItem<F> = <<F as RemoteStream>::Item as Outcome>::Raw;
+type SentItem<F> = Result<
+    <<F as RemoteStream>::Item as Outcome>::Value,
+    Sent<<<F as RemoteStream>::Item as Outcome>::Failure>,
+>;
 
 /// A sync function.
 #[must_use]
@@ -314,7 +318,7 @@ fn answer<F: RemoteUnary>(request: &Request, raw: Raw<F::Output>) -> Reply {
             }
         }
         Err(failure) => {
-            let failure = F::sent(failure);
+            let failure = F::Output::sent(failure, F::output_text);
             put_fault(&mut reply, &request.context, form, types.failure, failure);
         }
     }
@@ -338,7 +342,7 @@ impl<F: RemoteStream> StreamSink<F> {
             Ok(iterator) => iterator,
             Err(failure) => {
                 let of = F::signature().setup_failure;
-                return block_on(outbox.fault(of, F::setup_sent(failure)));
+                return block_on(outbox.fault(of, F::Setup::sent(failure, F::setup_text)));
             }
         };
         outbox.open();
@@ -347,7 +351,7 @@ impl<F: RemoteStream> StreamSink<F> {
         }
         let types = F::signature();
         for raw in iterator.take(self.limit) {
-            if let Err(error) = outbox.item(types, &F::Item::split(raw).map_err(F::item_sent)) {
+            if let Err(error) = outbox.item(types, &sent_item::<F>(raw)) {
                 return block_on(outbox.fail(&error));
             }
             if block_on(outbox.flush()).is_err() {
@@ -367,10 +371,15 @@ impl<F: RemoteStream> StreamSink<F> {
             Ok(stream) => pour::<F, _>(stream.take(self.limit), self.outbox).boxed(),
             Err(failure) => {
                 let of = F::signature().setup_failure;
-                self.outbox.fault(of, F::setup_sent(failure)).boxed()
+                self.outbox.fault(of, F::Setup::sent(failure, F::setup_text)).boxed()
             }
         }
     }
+}
+
+/// One item, as it travels.
+fn sent_item<F: RemoteStream>(raw: RawItem<F>) -> SentItem<F> {
+    F::Item::split(raw).map_err(|failure| F::Item::sent(failure, F::item_text))
 }
 
 async fn pour<F, S>(stream: S, mut outbox: ItemWriter)
@@ -393,7 +402,7 @@ where
             },
         };
         let Some(raw) = item else { return outbox.end().await };
-        if let Err(error) = outbox.item(types, &F::Item::split(raw).map_err(F::item_sent)) {
+        if let Err(error) = outbox.item(types, &sent_item::<F>(raw)) {
             return outbox.fail(&error).await;
         }
         // At once: the next item may be long in coming although the stream is never pending.

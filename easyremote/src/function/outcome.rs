@@ -3,6 +3,7 @@
 //! A plain value gives `Result<T, Error>` at the caller, a `Result<T, E>` gives
 //! `Result<T, CallError<E>>`. The split goes by trait, so aliases of `Result` work.
 
+use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -17,7 +18,10 @@ use crate::error::{CallError, Error, StreamError};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross the network as an argument of a #[remote] function",
     label = "not `Serialize + DeserializeOwned + Send + 'static`",
-    note = "derive it: #[derive(serde::Serialize, serde::Deserialize)]"
+    note = "a type of your own: #[derive(serde::Serialize, serde::Deserialize)]",
+    note = "an array of more than 32 elements: a `Vec`, or a struct of your own that holds it with \
+            `serde_big_array`, or bytes with `serde_bytes`",
+    note = "an `Instant`, which means nothing elsewhere: a `SystemTime`, or a `Duration`"
 )]
 pub trait Argument: Serialize + DeserializeOwned + Send + 'static {}
 
@@ -30,7 +34,10 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Argument for T {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross the network as a result of a #[remote] function",
     label = "not `Serialize + DeserializeOwned + Send + 'static`",
-    note = "derive it: #[derive(serde::Serialize, serde::Deserialize)]"
+    note = "a type of your own: #[derive(serde::Serialize, serde::Deserialize)]",
+    note = "an array of more than 32 elements: a `Vec`, or a struct of your own that holds it with \
+            `serde_big_array`, or bytes with `serde_bytes`",
+    note = "an `Instant`, which means nothing elsewhere: a `SystemTime`, or a `Duration`"
 )]
 pub trait Value: Serialize + DeserializeOwned + Send + 'static {}
 
@@ -89,8 +96,9 @@ pub trait Outcome: 'static {
     /// The function's own failure.
     fn split(raw: Self::Raw) -> Result<Self::Value, Self::RawFailure>;
 
-    /// In which form the function's own failure travels.
-    fn sent(failure: Self::RawFailure) -> Sent<Self::Failure>;
+    /// In which form the function's own failure travels; `text` shows it, if it travels as text.
+    fn sent(failure: Self::RawFailure, text: fn(&dyn Any) -> Option<String>)
+    -> Sent<Self::Failure>;
 
     /// The caller's view of the function's own failure.
     fn function_error(failure: Self::Failure) -> Self::Error;
@@ -101,12 +109,6 @@ pub trait Outcome: 'static {
     /// The error, if it is not the function's own.
     fn own_failure(error: Self::Error) -> Result<Self::Failure, Error>;
 }
-
-/// What a function returns when it fails.
-pub type RawFailure<O> = <O as Outcome>::RawFailure;
-
-/// That on its way to the caller.
-pub type SentBy<O> = Sent<<O as Outcome>::Failure>;
 
 /// A function's own failure on its way to the caller.
 #[derive(Debug)]
@@ -131,7 +133,7 @@ impl<T: Value> Outcome for Plain<T> {
         Ok(raw)
     }
 
-    fn sent(failure: Never) -> Sent<Never> {
+    fn sent(failure: Never, _: fn(&dyn Any) -> Option<String>) -> Sent<Never> {
         match failure {}
     }
 
@@ -155,7 +157,7 @@ impl<T: Value, E: Failure> Outcome for Result<T, E> {
         raw
     }
 
-    fn sent(failure: E) -> Sent<E> {
+    fn sent(failure: E, _: fn(&dyn Any) -> Option<String>) -> Sent<E> {
         Sent::Value(failure)
     }
 

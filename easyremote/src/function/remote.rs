@@ -1,9 +1,12 @@
 //! The traits that `#[remote]` implements for a function's stub.
 
+use std::any::Any;
+
 use crate::function::arguments::Arguments;
 use crate::function::descriptor::Descriptor;
-use crate::function::outcome::{Outcome, RawFailure, SentBy, Stages};
+use crate::function::outcome::{Outcome, Stages};
 use crate::function::signature::Signature;
+use crate::function::text::ShownError;
 use crate::function::upload::Uploaded;
 
 /// A remote function, as its callers and its nodes know it.
@@ -37,9 +40,9 @@ pub trait RemoteUnary: Remote {
     /// What it returns.
     type Output: Outcome<Error: Send>;
 
-    /// In which form the function's own failure travels.
-    fn sent(failure: RawFailure<Self::Output>) -> SentBy<Self::Output> {
-        Self::Output::sent(failure)
+    /// The text of the function's own failure, if it travels as text.
+    fn output_text(_: &dyn Any) -> ShownError {
+        None
     }
 }
 
@@ -56,13 +59,13 @@ pub trait RemoteStream: Remote {
     /// What one item is.
     type Item: Outcome<Error: Send>;
 
-    /// In which form the failure of the set-up travels.
-    fn setup_sent(failure: RawFailure<Self::Setup>) -> SentBy<Self::Setup> {
-        Self::Setup::sent(failure)
+    /// The text of a failure of the set-up, if it travels as text.
+    fn setup_text(_: &dyn Any) -> ShownError {
+        None
     }
 
-    /// In which form the failure of one item travels.
-    fn item_sent(failure: RawFailure<Self::Item>) -> SentBy<Self::Item> {
-        Self::Item::sent(failure)
+    /// The text of the failure of one item, if it travels as text.
+    fn item_text(_: &dyn Any) -> ShownError {
+        None
     }
 }

@@ -1,5 +1,6 @@
 //! Errors that travel as text: the functions with `err = "display"`.
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -56,55 +57,85 @@ impl<T: Value, E: Shown> Fallible for Result<T, E> {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Text {}
 
-/// A function's own error, to be shown with its causes.
+/// Shows the errors of a function that returns `R`, with their causes.
 ///
-/// Generated code knows the error's type, and calls `(&&ErrorText(&error)).text()` with the three
-/// traits below in scope: the compiler takes the first that the type allows.
-#[derive(Debug)]
-pub struct ErrorText<'a, E>(pub &'a E);
+/// Generated code knows the type, and calls `(&&&ErrorsOf::<R>::new()).text(error)` with the four
+/// traits below in scope: the compiler takes the first that the type of the error allows. What is
+/// wrong with the type is not said here.
+pub struct ErrorsOf<R>(PhantomData<fn() -> R>);
 
-impl<E> Clone for ErrorText<'_, E> {
+/// The text of an error; `None` if it cannot be shown.
+pub type ShownError = Option<String>;
+
+impl<R> ErrorsOf<R> {
+    /// Shows errors of `R`.
+    #[must_use]
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<R> Clone for ErrorsOf<R> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<E> Copy for ErrorText<'_, E> {}
+impl<R> Copy for ErrorsOf<R> {}
 
 /// Shows an [`Error`](StdError) with its sources.
 pub trait TextOfError {
     /// The text of `{:#}`, which is the whole chain where the type shows that, and all sources that
     /// are not in it.
-    fn text(self) -> String;
+    fn text(self, error: &dyn Any) -> ShownError;
 }
 
-impl<E: StdError> TextOfError for &&ErrorText<'_, E> {
-    fn text(self) -> String {
-        with_causes(format!("{:#}", self.0), self.0.source())
+impl<T, E: StdError + 'static> TextOfError for &&&ErrorsOf<Result<T, E>> {
+    fn text(self, error: &dyn Any) -> ShownError {
+        let error: &E = error.downcast_ref()?;
+        Some(with_causes(format!("{error:#}"), error.source()))
     }
 }
 
 /// Shows what contains an [`Error`](StdError) without being one, such as `Box<dyn Error>`.
 pub trait TextOfContainer {
     /// As [`TextOfError::text`].
-    fn text(self) -> String;
+    fn text(self, error: &dyn Any) -> ShownError;
 }
 
-impl<E: Display + Deref<Target: StdError>> TextOfContainer for &ErrorText<'_, E> {
-    fn text(self) -> String {
-        with_causes(format!("{:#}", self.0), self.0.deref().source())
+impl<T, E> TextOfContainer for &&ErrorsOf<Result<T, E>>
+where
+    E: Display + Deref<Target: StdError> + 'static,
+{
+    fn text(self, error: &dyn Any) -> ShownError {
+        let error: &E = error.downcast_ref()?;
+        Some(with_causes(format!("{error:#}"), error.deref().source()))
     }
 }
 
 /// Shows whatever else can be shown.
 pub trait TextOfDisplay {
     /// The text of `{:#}`.
-    fn text(self) -> String;
+    fn text(self, error: &dyn Any) -> ShownError;
 }
 
-impl<E: Display> TextOfDisplay for ErrorText<'_, E> {
-    fn text(self) -> String {
-        format!("{:#}", self.0)
+impl<T, E: Display + 'static> TextOfDisplay for &ErrorsOf<Result<T, E>> {
+    fn text(self, error: &dyn Any) -> ShownError {
+        let error: &E = error.downcast_ref()?;
+        Some(format!("{error:#}"))
+    }
+}
+
+/// Shows nothing: the bounds of [`Displayed`] say what is wrong.
+pub trait TextOfNothing {
+    /// `None`.
+    fn text(self, error: &dyn Any) -> ShownError;
+}
+
+impl<R> TextOfNothing for ErrorsOf<R> {
+    fn text(self, _: &dyn Any) -> ShownError {
+        None
     }
 }
 
@@ -122,9 +153,8 @@ impl<R: Fallible> Outcome for Displayed<R> {
         raw.into_result()
     }
 
-    /// Without the sources: what the stub writes in its place knows them.
-    fn sent(failure: R::Failure) -> Sent<Text> {
-        Sent::Text(format!("{failure:#}"))
+    fn sent(failure: R::Failure, text: fn(&dyn Any) -> ShownError) -> Sent<Text> {
+        Sent::Text(text(&failure).unwrap_or_else(|| format!("{failure:#}")))
     }
 
     fn function_error(failure: Text) -> Error {

@@ -24,7 +24,10 @@ use crate::wire::value::ValueType;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross the network as an item of a client stream",
     label = "not `Serialize + DeserializeOwned + Send + 'static`",
-    note = "derive it: #[derive(serde::Serialize, serde::Deserialize)]"
+    note = "a type of your own: #[derive(serde::Serialize, serde::Deserialize)]",
+    note = "an array of more than 32 elements: a `Vec`, or a struct of your own that holds it with \
+            `serde_big_array`, or bytes with `serde_bytes`",
+    note = "an `Instant`, which means nothing elsewhere: a `SystemTime`, or a `Duration`"
 )]
 pub trait Uploaded: Sized + 'static {
     /// Appends the item, which is of this type.
