@@ -189,6 +189,14 @@ mod types;
 /// `timeout` and `idempotent` to its declaration, if it has one. `stream`, `plain` and `err` say how
 /// a signature is read, and are written at both.
 ///
+/// **`stub`** is for a function next to a module or a type of its name, where the compiler finds "the
+/// name `add` defined multiple times" (E0428): `#[remote(stub = Add)]` calls the stub `Add`, and the
+/// function keeps its name.
+///
+/// **Lints.** `#[allow(..)]`, `#[expect(..)]`, `#[warn(..)]` and `#[deny(..)]` on the item hold for what
+/// is generated from it as well. A public function may have private types, as in plain Rust, where the
+/// compiler warns of it (`private_interfaces`); its stub can be named where they can.
+///
 /// **`detached`** is for functions with one result. Neither a dropped call nor a deadline ends the
 /// function, and `Context::is_cancelled` stays `false`; what it gives is then dropped. It keeps its
 /// place among the calls of its node until it ends. A call that still waits for a place has not

@@ -12,6 +12,7 @@ use syn::{
 use crate::parameters::{Parameter, helpers, is_helper};
 
 pub(crate) mod block;
+pub(crate) mod lints;
 pub(crate) mod method;
 pub(crate) mod owner;
 pub(crate) mod service;

@@ -5,7 +5,7 @@ use syn::{GenericParam, Type};
 use crate::args::Options;
 use crate::check::crossing::Crossing;
 use crate::check::method::expose_all;
-use crate::check::owner;
+use crate::check::{async_trait, owner};
 use crate::mistakes::Mistakes;
 use crate::model::block::Block;
 use crate::model::method::Exposed;
@@ -20,6 +20,10 @@ pub(crate) fn check(
     mistakes: &mut Mistakes,
 ) -> Vec<Exposed> {
     let ty = &block.header.self_ty;
+    let signatures = block.methods().map(|method| &method.written.signature);
+    if async_trait::check(&block.header.attrs, signatures, mistakes) {
+        return Vec::new();
+    }
     if let Some((path, _)) = &block.header.trait_ {
         let name = path.segments.last().map(|it| it.ident.to_string()).unwrap_or_default();
         let message = format!(

@@ -38,7 +38,8 @@ fn expose(method: &Method, owner: &Owner, mistakes: &mut Mistakes) -> Option<Exp
         return None;
     }
     let mut replaced = Vec::new();
-    let Some(mut function) = method.exposed(&owner.named, &owner.cfgs, &mut replaced) else {
+    let common = [&owner.cfgs[..], &owner.lints[..]].concat();
+    let Some(mut function) = method.exposed(&owner.named, &common, &mut replaced) else {
         without_receiver(method, owner, mistakes);
         return None;
     };

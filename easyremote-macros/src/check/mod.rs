@@ -7,6 +7,7 @@ use crate::args::Options;
 use crate::mistakes::Mistakes;
 use crate::model::Function;
 
+pub(crate) mod async_trait;
 pub(crate) mod block;
 mod crossing;
 mod declared;

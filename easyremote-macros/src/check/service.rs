@@ -6,7 +6,7 @@ use syn::{Attribute, Error, Token};
 
 use crate::args::Options;
 use crate::check::method::expose_all;
-use crate::check::owner;
+use crate::check::{async_trait, owner};
 use crate::mistakes::Mistakes;
 use crate::model::method::{Exposed, Item};
 use crate::model::owner::Owner;
@@ -19,6 +19,10 @@ pub(crate) fn check(
     options: &Options,
     mistakes: &mut Mistakes,
 ) -> Vec<Exposed> {
+    let signatures = service.methods().map(|method| &method.written.signature);
+    if async_trait::check(&service.header.attrs, signatures, mistakes) {
+        return Vec::new();
+    }
     owner::once(&service.header.attrs, mistakes);
     owner::options(owner, options, mistakes);
     header(service, mistakes);

@@ -77,11 +77,12 @@ pub(super) fn private(owner: &Owner) -> TokenStream {
 /// ```
 fn way_to_handle(block: &Block, handle: &Handle<'_>) -> TokenStream {
     let Handle { owner, private, .. } = handle;
-    let Owner { cfgs, handle: ident, .. } = owner;
+    let Owner { cfgs, lints, handle: ident, .. } = owner;
     let ty = &block.header.self_ty;
     let visibility = handle.visibility();
     quote! {
         #(#cfgs)*
+        #(#lints)*
         impl #ty {
             /// Calls the remote methods of the value that nodes keep.
             #[allow(dead_code)]
@@ -105,11 +106,12 @@ fn way_to_handle(block: &Block, handle: &Handle<'_>) -> TokenStream {
 /// submit!(<Model as Listed>::functions);
 /// ```
 fn listed(block: &Block, owner: &Owner, stubs: &[Stub<'_>], private: &TokenStream) -> TokenStream {
-    let cfgs = &owner.cfgs;
+    let Owner { cfgs, lints, .. } = owner;
     let ty = &block.header.self_ty;
     let body = list(stubs, private, &quote!(Listed));
     quote! {
         #(#cfgs)*
+        #(#lints)*
         impl #private::Listed for #ty {
             fn functions() -> #private::Functions { #body }
         }

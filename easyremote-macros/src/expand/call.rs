@@ -26,7 +26,7 @@ impl Stub<'_> {
     /// }
     /// ```
     pub(super) fn call(&self) -> TokenStream {
-        let Self { ident, private, cfgs, .. } = self;
+        let Self { ident, private, cfgs, lints, .. } = self;
         let visibility = &self.function.visibility;
         let deprecated = self.function.attributes_named("deprecated");
         let parameters = self.parameters.iter().filter_map(|it| self.call_parameter(it));
@@ -49,11 +49,12 @@ impl Stub<'_> {
         let client = Ident::new("client", Span::mixed_site());
         quote! {
             #(#cfgs)*
+            #(#lints)*
             #[allow(deprecated)]
             impl #ident {
                 #(#[doc = #doc])*
                 #(#deprecated)*
-                #[allow(dead_code, clippy::too_many_arguments)]
+                #[allow(dead_code, private_interfaces, clippy::too_many_arguments)]
                 #visibility fn call(#client: &#private::Client, #(#parameters),*) -> #private::#returned<Self> {
                     #private::#make(#client, (#(#names,)*) #(, #upload)*)
                 }
@@ -109,7 +110,7 @@ impl Stub<'_> {
         Some(quote! {
             #[doc = #doc]
             #(#deprecated)*
-            #[allow(dead_code)]
+            #[allow(dead_code, private_interfaces, private_bounds)]
             #visibility fn map<#items>(#client: &#private::Client, #inputs: #items) -> #open #close
             where
                 #items: ::core::iter::IntoIterator<Item = #item>,

@@ -31,9 +31,10 @@ impl Stub<'_> {
         if types.is_empty() {
             return TokenStream::new();
         }
-        let cfgs = &self.cfgs;
+        let Self { cfgs, lints, .. } = self;
         quote! {
             #(#cfgs)*
+            #(#lints)*
             #[allow(dead_code, deprecated)]
             const _: () = {
                 fn written(#(_: #types),*) {}

@@ -33,7 +33,7 @@ impl Handle<'_> {
     /// ```
     pub(super) fn expand(&self) -> TokenStream {
         let Self { owner, private, stubs } = self;
-        let Owner { cfgs, handle, .. } = owner;
+        let Owner { cfgs, lints, handle, .. } = owner;
         let visibility = self.visibility();
         let name = owner.text();
         let doc = match owner.kind {
@@ -46,6 +46,7 @@ impl Handle<'_> {
             #[doc = #doc]
             ///
             /// Cheap to clone. It has the options of the client that it was made with.
+            #(#lints)*
             #[allow(dead_code)]
             #[derive(::core::clone::Clone, ::core::fmt::Debug)]
             #visibility struct #handle {
@@ -53,6 +54,7 @@ impl Handle<'_> {
             }
 
             #(#cfgs)*
+            #(#lints)*
             impl #handle {
                 /// Calls the value that nodes keep as their state.
                 #[allow(dead_code)]
@@ -119,7 +121,7 @@ impl Stub<'_> {
     /// }
     /// ```
     fn handle_method(&self) -> TokenStream {
-        let Self { ident, private, cfgs, .. } = self;
+        let Self { ident, private, cfgs, lints, .. } = self;
         let visibility = &self.function.visibility;
         let name = &self.function.signature.ident;
         let docs: Vec<_> = self.function.attributes_named("doc").collect();
@@ -145,6 +147,7 @@ impl Stub<'_> {
             #(#[doc = #doc])*
             #(#docs)*
             #(#deprecated)*
+            #(#lints)*
             #[allow(dead_code, deprecated, private_interfaces, clippy::too_many_arguments)]
             #visibility fn #name(&self, #(#parameters),*) -> #private::#returned<#ident> {
                 #private::Instance::#make(&self.instance, (#(#names,)*) #(, #upload)*)

@@ -22,13 +22,14 @@ impl Stub<'_> {
     /// }
     /// ```
     pub(super) fn local(&self) -> TokenStream {
-        let Self { ident, private, cfgs, .. } = self;
+        let Self { ident, private, cfgs, lints, .. } = self;
         let handler = self.handler();
         let needs = self.needs();
         let terms = self.terms();
         let (generics, offers) = self.offers();
         quote! {
             #(#cfgs)*
+            #(#lints)*
             #[allow(deprecated)]
             impl #generics #private::#offers for #ident {
                 fn handler() -> #private::Handler { #handler #needs #terms }

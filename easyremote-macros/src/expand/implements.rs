@@ -58,7 +58,7 @@ impl Stub<'_> {
         let Some(declaration) = &self.options.implements else {
             return TokenStream::new();
         };
-        let Self { ident, private, cfgs, .. } = self;
+        let Self { ident, private, cfgs, lints, .. } = self;
         let parentheses = self.function.signature.paren_token.span;
         let arguments = (parentheses.open(), parentheses.close());
         let upload = self.parameters.iter().find_map(|parameter| match parameter.origin {
@@ -89,6 +89,7 @@ impl Stub<'_> {
         };
         quote! {
             #(#cfgs)*
+            #(#lints)*
             #[allow(deprecated)]
             impl #private::Implements for #ident {
                 type Arguments = #arguments;

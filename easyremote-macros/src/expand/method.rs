@@ -4,7 +4,7 @@ use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 
-use crate::expand::stub::{Stub, is_hidden};
+use crate::expand::stub::{Stub, generated, is_hidden};
 use crate::model::method::Exposed;
 use crate::model::owner::{Kind, Owner};
 
@@ -39,29 +39,22 @@ impl<'a> Stub<'a> {
     ///
     /// // Output:
     /// /// Remote stub of `Model::embed`.
-    /// pub struct Model_embed<__Model = Model>(PhantomData<fn() -> __Model>);
+    /// pub struct Model_embed<__Signature = fn(Model, String) -> Vec<f32>> { signature: PhantomData<fn() -> __Signature> }
     /// /// Remote stub of `Embedder::embed`.
     /// struct Embedder_embed {}
     /// ```
     fn method_declaration(&self) -> TokenStream {
-        let Self { ident, cfgs, owner, .. } = self;
+        let Self { cfgs, lints, owner, .. } = self;
         let Some(owner) = owner else { return TokenStream::new() };
-        let visibility = &self.function.visibility;
         let hidden = self.function.attributes_named("doc").filter(|doc| is_hidden(doc));
         let doc = format!(" Remote stub of `{}::{}`.", owner.text(), self.function.name());
-        let body = match &owner.kind {
-            // A public method of a private type may take private types. The stub's traits may name
-            // them if the type is a part of the stub.
-            Kind::Type(ty) => {
-                let name = format_ident!("__{}", owner.text());
-                quote!(<#name = #ty>(::core::marker::PhantomData<fn() -> #name>);)
-            }
-            Kind::Trait(_) => quote!({}),
-        };
+        let body = self.struct_body();
+        let (visibility, ident) = (generated(&self.function.visibility), generated(&self.ident));
         quote! {
             #(#cfgs)*
             #[doc = #doc]
             #(#hidden)*
+            #(#lints)*
             #[allow(non_camel_case_types, dead_code, private_interfaces, deprecated)]
             #visibility struct #ident #body
         }

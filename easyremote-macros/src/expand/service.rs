@@ -14,7 +14,7 @@ use crate::expand::block::{list, private};
 use crate::expand::handle::Handle;
 use crate::expand::method::{implementation, implementation_ident};
 use crate::expand::outcome::ends;
-use crate::expand::stub::Stub;
+use crate::expand::stub::{Stub, generated};
 use crate::mistakes::Mistakes;
 use crate::model::Function;
 use crate::model::method::Method;
@@ -188,9 +188,10 @@ fn server(
     stubs: &[Stub<'_>],
     private: &TokenStream,
 ) -> TokenStream {
-    let cfgs = &owner.cfgs;
+    let Owner { cfgs, lints, .. } = owner;
     let visibility = &service.header.vis;
     let ident = format_ident!("{}Server", owner.ident.unraw(), span = owner.ident.span());
+    let (declared_visibility, declared) = (generated(visibility), generated(&ident));
     let (name, generics) = (implementation_ident(), implementation(owner, private));
     let body = list(stubs, private, &quote!(Served<#name>));
     let of = &owner.ident;
@@ -204,10 +205,12 @@ fn server(
     quote! {
         #(#cfgs)*
         #(#[doc = #doc])*
+        #(#lints)*
         #[allow(dead_code)]
-        #visibility struct #ident<#name: #of>(::core::marker::PhantomData<fn() -> #name>);
+        #declared_visibility struct #declared<#name: #of>(::core::marker::PhantomData<fn() -> #name>);
 
         #(#cfgs)*
+        #(#lints)*
         impl<#generics> #private::Listed for #ident<#name> {
             fn functions() -> #private::Functions { #body }
         }

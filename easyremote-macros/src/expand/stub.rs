@@ -1,12 +1,13 @@
 //! The stub of a function: its parts, and the items that they are written as.
 
-use proc_macro2::{Delimiter, Group, Ident, Literal, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
-use syn::{Attribute, Type};
+use syn::{Attribute, Type, Visibility};
 
 use crate::args::Options;
 use crate::model::Function;
+use crate::model::lints::lints;
 use crate::model::owner::Owner;
 use crate::parameters::{Named, Origin, Parameter};
 use crate::returns::Returns;
@@ -23,6 +24,8 @@ pub(super) struct Stub<'a> {
     pub(super) private: TokenStream,
     /// The function's `#[cfg(..)]`, for every generated item.
     pub(super) cfgs: Vec<&'a Attribute>,
+    /// The levels of lints that are written on the function, for every generated item.
+    pub(super) lints: Vec<Attribute>,
     pub(super) parameters: Vec<Parameter<'a>>,
     /// Those that are sent at once.
     pub(super) arguments: Vec<Named<'a>>,
@@ -51,6 +54,7 @@ impl<'a> Stub<'a> {
             ident: ident.clone(),
             private,
             cfgs: function.attributes_named("cfg").collect(),
+            lints: lints(&function.attributes),
             arguments: arguments.filter_map(Parameter::named).collect(),
             parameters,
             returns: Returns::of(&function.signature.output),
@@ -80,11 +84,12 @@ impl<'a> Stub<'a> {
     /// /// Remote stub of [`fn@add`].
     /// ///
     /// /// Adds two numbers.
-    /// pub struct add {}
+    /// pub struct add<__Signature = fn(i64, i64) -> i64> { signature: PhantomData<fn() -> __Signature> }
     /// ```
     pub(super) fn declaration(&self) -> TokenStream {
-        let Self { ident, cfgs, .. } = self;
-        let visibility = &self.function.visibility;
+        let Self { cfgs, lints, .. } = self;
+        let body = self.struct_body();
+        let (visibility, ident) = (generated(&self.function.visibility), generated(&self.ident));
         let hidden = self.function.attributes_named("doc").filter(|doc| is_hidden(doc));
         let function = self.function.name();
         let mut doc = vec![match self.function.is_declaration() {
@@ -101,9 +106,46 @@ impl<'a> Stub<'a> {
             #(#cfgs)*
             #(#[doc = #doc])*
             #(#hidden)*
-            #[allow(non_camel_case_types, dead_code)]
-            #visibility struct #ident {}
+            #(#lints)*
+            #[allow(non_camel_case_types, dead_code, private_interfaces, deprecated)]
+            #visibility struct #ident #body
         }
+    }
+
+    /// What follows the name of the stub. Whatever is in the signature is a part of the stub's type:
+    /// so the traits of the stub of a public function may name private types, of which the compiler
+    /// warns at the function itself.
+    ///
+    /// ```text
+    /// // Input:                                     // Output:
+    /// fn add(a: i64, b: i64) -> i64                 {}
+    /// pub fn add(a: i64, b: i64) -> i64             <__Signature = fn(i64, i64) -> i64> { signature: PhantomData<fn() -> __Signature> }
+    /// impl Model { pub fn embed(&self, text: String) } <__Signature = fn(Model, String)> { signature: PhantomData<fn() -> __Signature> }
+    /// ```
+    pub(super) fn struct_body(&self) -> TokenStream {
+        let receiver = self.owner.and_then(Owner::ty);
+        if receiver.is_none() && matches!(self.function.visibility, Visibility::Inherited) {
+            return quote!({});
+        }
+        let arguments = self.arguments.iter().map(|argument| argument.ty);
+        let inputs = receiver.into_iter().chain(arguments).chain(self.upload());
+        let outputs: Vec<TokenStream> = match &self.returns {
+            Returns::Nothing => Vec::new(),
+            Returns::Value(ty) => vec![ty.to_token_stream()],
+            Returns::Stream(stream) => {
+                let setup = stream.setup.as_ref().map(ToTokens::to_token_stream);
+                setup.into_iter().chain(stream.item.map(ToTokens::to_token_stream)).collect()
+            }
+        };
+        // A type of the user's is hardly called that.
+        let name = Ident::new("__Signature", Span::call_site());
+        let returned = match &outputs[..] {
+            [] => None,
+            [output] => Some(quote!(-> #output)),
+            outputs => Some(quote!(-> (#(#outputs),*))),
+        };
+        let types = quote!(fn(#(#inputs),*) #returned);
+        quote!(<#name = #types> { signature: ::core::marker::PhantomData<fn() -> #name> })
     }
 
     /// ```text
@@ -128,7 +170,7 @@ impl<'a> Stub<'a> {
     /// }
     /// ```
     pub(super) fn remote(&self) -> TokenStream {
-        let Self { ident, private, cfgs, .. } = self;
+        let Self { ident, private, cfgs, lints, .. } = self;
         let (descriptor, signature) = match &self.options.implements {
             Some(declaration) => self.declared(declaration),
             None => (self.descriptor(), self.signature()),
@@ -137,6 +179,7 @@ impl<'a> Stub<'a> {
         let upload = self.upload_type();
         quote! {
             #(#cfgs)*
+            #(#lints)*
             #[allow(deprecated)]
             impl #private::Remote for #ident {
                 const DESCRIPTOR: #private::Descriptor = #descriptor;
@@ -213,6 +256,21 @@ impl<'a> Stub<'a> {
         tuple.set_span(self.function.signature.paren_token.span.join());
         tuple.into()
     }
+}
+
+/// `tokens`, where they stand, as if the attribute had written them: then the compiler takes the item
+/// that begins with them for a generated one, also inside `macro_rules!`, and asks it for no `Debug`.
+pub(super) fn generated(tokens: impl ToTokens) -> TokenStream {
+    let ours = tokens.into_token_stream().into_iter().map(|mut token| {
+        if let TokenTree::Group(group) = &token {
+            let mut inside = Group::new(group.delimiter(), generated(group.stream()));
+            inside.set_span(group.span());
+            token = inside.into();
+        }
+        token.set_span(token.span().resolved_at(Span::call_site()));
+        token
+    });
+    ours.collect()
 }
 
 /// The first paragraph of a doc comment.

@@ -36,8 +36,10 @@ pub fn add(a: i64, mut b: i64) -> i64 {
 /// Remote stub of [`fn@add`].
 ///
 /// Adds two numbers.
-#[allow(non_camel_case_types, dead_code)]
-pub struct add {}
+#[allow(non_camel_case_types, dead_code, private_interfaces, deprecated)]
+pub struct add<__Signature = fn(i64, i64) -> i64> {
+    signature: ::core::marker::PhantomData<fn() -> __Signature>,
+}
 #[allow(deprecated)]
 impl P::Remote for add {
     const DESCRIPTOR: P::Descriptor = P::Descriptor::new(
@@ -65,12 +67,12 @@ impl add {
     /// Calls [`fn@add`] on a node: `add::call(&client, a, b).await`.
     ///
     /// Options such as `.timeout(..)` are set before the `.await`, and nothing is sent before it. Dropping the call cancels it.
-    #[allow(dead_code, clippy::too_many_arguments)]
+    #[allow(dead_code, private_interfaces, clippy::too_many_arguments)]
     pub fn call(client: &P::Client, a: i64, b: i64) -> P::Call<Self> {
         P::call(client, (a, b))
     }
     /// Calls [`fn@add`] with each of `inputs`, on all nodes that offer it: `add::map(&client, inputs).concurrency(64)` is a stream of the results.
-    #[allow(dead_code)]
+    #[allow(dead_code, private_interfaces, private_bounds)]
     pub fn map<__Inputs>(
         client: &P::Client,
         inputs: __Inputs,
@@ -132,7 +134,7 @@ impl tail {
     /// Calls [`fn@tail`] on a node: `tail::call(&client, id)` is a stream of its items.
     ///
     /// Options such as `.timeout(..)` are set before the first item is asked for, and nothing is sent before that. `.open().await` waits until the stream is set up, which may fail. Dropping the stream cancels the call.
-    #[allow(dead_code, clippy::too_many_arguments)]
+    #[allow(dead_code, private_interfaces, clippy::too_many_arguments)]
     fn call(client: &P::Client, id: u64) -> P::StreamCall<Self> {
         P::stream_call(client, (id,))
     }
@@ -187,6 +189,52 @@ fn outcomes() {
 }
 
 #[test]
+fn levels_of_lints_are_those_of_the_item() {
+    let levels = |text: &str| {
+        let file = syn::parse_file(text).unwrap();
+        let generated = file.items.iter().filter(|item| !matches!(item, syn::Item::Macro(_)));
+        let levels: Vec<String> = generated
+            .map(|item| {
+                let (syn::Item::Fn(syn::ItemFn { attrs, .. })
+                | syn::Item::Struct(syn::ItemStruct { attrs, .. })
+                | syn::Item::Trait(syn::ItemTrait { attrs, .. })
+                | syn::Item::Const(syn::ItemConst { attrs, .. })
+                | syn::Item::Impl(syn::ItemImpl { attrs, .. })) = item
+                else {
+                    panic!("{}", quote!(#item))
+                };
+                quote!(#(#attrs)*).to_string().replace(' ', "")
+            })
+            .collect();
+        levels
+    };
+    let function = quote! {
+        #[expect(non_snake_case, reason = "r")]
+        #[deny(x::y)]
+        pub async fn Odd(A: impl Stream<Item = u8>) -> u8;
+    };
+    let block = quote! {
+        #[expect(non_snake_case, reason = "r")]
+        #[deny(x::y)]
+        impl Model { fn Odd(&self, A: u8) {} }
+    };
+    let service = quote! {
+        #[expect(non_snake_case, reason = "r")]
+        #[deny(x::y)]
+        trait Model { fn Odd(&self, A: u8); }
+    };
+    for (item, kept) in [(function, 0), (block, 1), (service, 1)] {
+        let text = expansion(quote!(), item);
+        let levels = levels(&text);
+        assert!(levels.len() > 4, "{text}");
+        for generated in &levels[kept..] {
+            let expected = r#"#[allow(non_snake_case,reason="r")]#[deny(x::y)]"#;
+            assert!(generated.contains(expected), "{generated}: {text}");
+        }
+    }
+}
+
+#[test]
 fn what_is_not_an_argument_is_not_sent() {
     let expected = r#"async fn generate(llm: &Llm, #[allow(unused)] ctx: &Context, prompt: String) -> Answer {
     llm.answer(prompt)
@@ -212,12 +260,12 @@ impl generate {
     /// Calls [`fn@generate`] on a node: `generate::call(&client, prompt).await`.
     ///
     /// Options such as `.timeout(..)` are set before the `.await`, and nothing is sent before it. Dropping the call cancels it.
-    #[allow(dead_code, clippy::too_many_arguments)]
+    #[allow(dead_code, private_interfaces, clippy::too_many_arguments)]
     fn call(client: &P::Client, prompt: String) -> P::Call<Self> {
         P::call(client, (prompt,))
     }
     /// Calls [`fn@generate`] with each of `inputs`, on all nodes that offer it: `generate::map(&client, inputs).concurrency(64)` is a stream of the results.
-    #[allow(dead_code)]
+    #[allow(dead_code, private_interfaces, private_bounds)]
     fn map<__Inputs>(
         client: &P::Client,
         inputs: __Inputs,
@@ -265,7 +313,7 @@ impl upload {
     /// Calls [`fn@upload`] on a node: `upload::call(&client, name, chunks, size).await`.
     ///
     /// Options such as `.timeout(..)` are set before the `.await`, and nothing is sent before it. Dropping the call cancels it.
-    #[allow(dead_code, clippy::too_many_arguments)]
+    #[allow(dead_code, private_interfaces, clippy::too_many_arguments)]
     fn call(
         client: &P::Client,
         name: String,

@@ -82,11 +82,11 @@ impl Method {
     }
 
     /// The method as its callers see it, or `None` if it has no `self`. It has also what is in
-    /// `cfgs`. `Self` is called `name`, and the places where it stood are added to `replaced`.
+    /// `common`. `Self` is called `name`, and the places where it stood are added to `replaced`.
     pub(crate) fn exposed(
         &self,
         name: &TokenStream,
-        cfgs: &[Attribute],
+        common: &[Attribute],
         replaced: &mut Vec<Span>,
     ) -> Option<Function> {
         let tokens = call_self(self.written.signature.to_token_stream(), name, replaced);
@@ -99,7 +99,7 @@ impl Method {
         };
         signature.inputs = inputs.collect();
         Some(Function {
-            attributes: cfgs.iter().chain(&self.written.attributes).cloned().collect(),
+            attributes: common.iter().chain(&self.written.attributes).cloned().collect(),
             visibility: self.written.visibility.clone(),
             signature,
             receiver: Some(receiver),

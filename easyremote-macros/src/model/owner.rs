@@ -7,6 +7,7 @@ use syn::{Attribute, Path, Type, Visibility};
 
 use crate::args::Options;
 use crate::model::block::Block;
+use crate::model::lints::lints;
 use crate::model::service::Service;
 use crate::types::last_segment;
 
@@ -23,6 +24,8 @@ pub(crate) struct Owner {
     pub(crate) kind: Kind,
     /// Its `#[cfg(..)]`.
     pub(crate) cfgs: Vec<Attribute>,
+    /// The levels of lints that are written on it.
+    pub(crate) lints: Vec<Attribute>,
     /// `crate = path`
     pub(crate) krate: Option<Path>,
 }
@@ -68,6 +71,7 @@ impl Owner {
             },
             handle: options.stub.clone().unwrap_or(handle),
             cfgs: cfgs.cloned().collect(),
+            lints: lints(attributes),
             krate: options.krate.clone(),
             ident,
             named,
@@ -78,6 +82,14 @@ impl Owner {
     /// `Model`, without an `r#`.
     pub(crate) fn text(&self) -> String {
         self.ident.unraw().to_string()
+    }
+
+    /// The type, if it is one.
+    pub(crate) fn ty(&self) -> Option<&Type> {
+        match &self.kind {
+            Kind::Type(ty) => Some(ty),
+            Kind::Trait(_) => None,
+        }
     }
 
     pub(crate) fn is_trait(&self) -> bool {

@@ -172,3 +172,21 @@ fn remote_traits_have_methods_only() {
         refuses("", item, &[part]);
     }
 }
+
+#[test]
+fn async_trait_is_refused_in_one_message_before_and_after_it_is_expanded() {
+    // As `async_trait` 0.1 writes it.
+    let expanded = "fn f<'life0, 'async_trait>(&'life0 self, a: String)
+        -> ::core::pin::Pin<Box<dyn ::core::future::Future<Output = u8> + ::core::marker::Send + 'async_trait>>
+        where 'life0: 'async_trait, Self: ::core::marker::Sync + 'async_trait";
+    for item in [
+        "#[async_trait] trait E { async fn f(&self, a: String) -> u8; }",
+        "#[async_trait::async_trait] trait E { async fn f(&self); async fn g(&mut self, a: &str); }",
+        "#[async_trait(?Send)] impl E for Model { async fn f(&self, a: String) -> u8 { 1 } }",
+        &format!("trait E {{ {expanded}; fn g(&self); }}"),
+        &format!("impl E for Model {{ fn g(&self) {{}} {expanded} {{ x }} }}"),
+        &format!("impl Model {{ {expanded} {{ x }} }}"),
+    ] {
+        refuses("", item, &["drop it here and on what implements the trait"]);
+    }
+}

@@ -24,7 +24,11 @@ impl a::Model {
 #[cfg(unix)]
 /// Remote stub of `Model::embed`.
 #[allow(non_camel_case_types, dead_code, private_interfaces, deprecated)]
-pub struct Model_embed<__Model = a::Model>(::core::marker::PhantomData<fn() -> __Model>);
+pub struct Model_embed<
+    __Signature = fn(a::Model, [String; <a::Model>::N]) -> Vec<a::Model>,
+> {
+    signature: ::core::marker::PhantomData<fn() -> __Signature>,
+}
 #[cfg(unix)]
 #[allow(deprecated)]
 impl P::Remote for Model_embed {
@@ -147,7 +151,9 @@ fn a_block() {
 
 const A_STREAM_OF_A_BLOCK: &str = r#"/// Remote stub of `Model::tokens`.
 #[allow(non_camel_case_types, dead_code, private_interfaces, deprecated)]
-pub(super) struct Tokens<__Model = Model>(::core::marker::PhantomData<fn() -> __Model>);
+pub(super) struct Tokens<__Signature = fn(Model, u8, Model) -> u8> {
+    signature: ::core::marker::PhantomData<fn() -> __Signature>,
+}
 #[allow(deprecated)]
 impl P::Local for Tokens {
     fn handler() -> P::Handler {

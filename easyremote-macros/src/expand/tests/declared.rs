@@ -15,8 +15,10 @@ fn a_declaration_is_its_stub_and_nothing_else() {
     let expected = r#"/// The remote function `embed`; its implementation is elsewhere.
 ///
 /// Embeds.
-#[allow(non_camel_case_types, dead_code)]
-pub struct embed {}
+#[allow(non_camel_case_types, dead_code, private_interfaces, deprecated)]
+pub struct embed<__Signature = fn(String) -> Vec<f32>> {
+    signature: ::core::marker::PhantomData<fn() -> __Signature>,
+}
 #[allow(deprecated)]
 impl P::Remote for embed {
     const DESCRIPTOR: P::Descriptor = P::Descriptor::new(
@@ -44,12 +46,12 @@ impl embed {
     /// Calls `embed` on a node: `embed::call(&client, text).await`.
     ///
     /// Options such as `.timeout(..)` are set before the `.await`, and nothing is sent before it. Dropping the call cancels it.
-    #[allow(dead_code, clippy::too_many_arguments)]
+    #[allow(dead_code, private_interfaces, clippy::too_many_arguments)]
     pub fn call(client: &P::Client, text: String) -> P::Call<Self> {
         P::call(client, (text,))
     }
     /// Calls `embed` with each of `inputs`, on all nodes that offer it: `embed::map(&client, inputs).concurrency(64)` is a stream of the results.
-    #[allow(dead_code)]
+    #[allow(dead_code, private_interfaces, private_bounds)]
     pub fn map<__Inputs>(
         client: &P::Client,
         inputs: __Inputs,

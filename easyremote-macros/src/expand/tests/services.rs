@@ -14,7 +14,9 @@ pub trait Embedder: Display + ::core::marker::Send + ::core::marker::Sync + 'sta
 }
 /// Remote stub of `Embedder::embed`.
 #[allow(non_camel_case_types, dead_code, private_interfaces, deprecated)]
-pub struct Embedder_embed {}
+pub struct Embedder_embed<__Signature = fn(String) -> Vec<f32>> {
+    signature: ::core::marker::PhantomData<fn() -> __Signature>,
+}
 #[allow(deprecated)]
 impl P::Remote for Embedder_embed {
     const DESCRIPTOR: P::Descriptor = P::Descriptor::new(
