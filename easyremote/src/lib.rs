@@ -181,6 +181,10 @@
 //! sent again by itself, and what is declared `idempotent`: see [`Retry`]. A node refuses what has
 //! started there lately, in case that somebody on the way sends it again all the same.
 //!
+//! The program's own mistakes are [`InvalidInput`](ErrorKind::InvalidInput): addresses, tickets, ids,
+//! tags, names, rules, limits, options, and values that cannot be encoded. They are found before
+//! anything is sent.
+//!
 //! # When something breaks
 //!
 //! | what | a call that waits | a call that runs | a stream | noticed |

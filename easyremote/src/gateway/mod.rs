@@ -185,7 +185,8 @@ impl GatewayBuilder {
     /// Keeps the gateway's key, and what was [revoked](Gateway::revoke), in `directory` instead of
     /// the state directory of the user, which is `~/.local/state/easyremote` on Linux.
     ///
-    /// Nodes and clients that are to find it by itself on loopback need the same option.
+    /// Nodes and clients that are to find it by itself on loopback need the same option. Whoever can
+    /// read it may be any role; that only its owner can is checked on Unix only.
     pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.state_dir = Some(directory.as_ref().to_owned());
         self
@@ -312,7 +313,7 @@ fn admit(
         Ok(handshake) => Some((handshake, visitor)),
         Err(error) => {
             if let Some(left_out) = shared.log.of_stranger(peer.ip(), LineKind::Unfinished) {
-                tracing::debug!(%peer, error = %Brief(error.chain()), left_out, "handshake failed");
+                tracing::debug!(%peer, error = %Brief(error), left_out, "handshake failed");
             }
             None
         }

@@ -207,7 +207,8 @@ impl NodeBuilder {
     }
 
     /// Finds the local identity in `directory` instead of the state directory of the user. Only of
-    /// use for gateways on this machine that were given the same directory.
+    /// use for gateways on this machine that were given the same directory. Whoever can read it may be
+    /// any role of this user there; that nobody else can is checked on Unix only.
     pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.tls.state_dir = Some(directory.as_ref().to_owned());
         self
