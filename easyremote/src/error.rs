@@ -1,6 +1,7 @@
 //! What can go wrong with a call, and whether the function may have run.
 
 mod chain;
+pub(crate) mod printable;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -9,15 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use crate::error::chain::with_causes;
+use crate::error::printable::one_line;
 
 /// Why a call, a stream, or the set-up of a role failed.
 ///
 /// One opaque type for everything that is not the function's own error (that one is
 /// [`CallError::Function`]). Ask [`kind`](Error::kind) what happened and
 /// [`executed`](Error::executed) whether the function may have run; the text says what, where,
-/// and what to do. `Display` shows the error itself; what caused it is its
-/// [`source`](StdError::source), and not repeated. An error that came over the network has its causes
-/// in its text.
+/// and what to do. It is one line without control characters, whoever has written it. `Display`
+/// shows the error itself; what caused it is its [`source`](StdError::source), and not repeated. An
+/// error that came over the network has its causes in its text.
 #[derive(Clone)]
 pub struct Error {
     // Boxed: a call's `Result` stays one pointer wide on the path that succeeds.
@@ -35,13 +37,17 @@ struct ErrorParts {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
+/// Longest text of an error, in bytes. A signature of 4 KiB may be a part of it, and another.
+const MAX_MESSAGE: usize = 16 << 10;
+
 impl Error {
+    /// Whatever a peer may have written in `message` is made fit to be shown.
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             inner: Box::new(ErrorParts {
                 kind,
                 executed: Executed::No,
-                message: message.into(),
+                message: shown(message.into()),
                 node: None,
                 delivered: 0,
                 retry_after: None,
@@ -52,7 +58,7 @@ impl Error {
 
     /// Adds what else happened to the text.
     pub(crate) fn with_more(mut self, more: fmt::Arguments<'_>) -> Self {
-        self.inner.message = format!("{}; {more}", self.inner.message).into();
+        self.inner.message = shown(format!("{}; {more}", self.inner.message).into());
         self
     }
 
@@ -62,7 +68,11 @@ impl Error {
     }
 
     pub(crate) fn with_node(mut self, node: impl Into<Arc<str>>) -> Self {
-        self.inner.node = Some(node.into());
+        let node = node.into();
+        self.inner.node = Some(match one_line(&node, MAX_MESSAGE) {
+            Cow::Borrowed(_) => node,
+            Cow::Owned(shown) => shown.into(),
+        });
         self
     }
 
@@ -127,6 +137,14 @@ impl Error {
                     | ErrorKind::ConnectionLost
                     | ErrorKind::Draining
             )
+    }
+}
+
+/// A message that is fit to be shown.
+fn shown(message: Cow<'static, str>) -> Cow<'static, str> {
+    match one_line(&message, MAX_MESSAGE) {
+        Cow::Borrowed(_) => message,
+        Cow::Owned(shown) => shown.into(),
     }
 }
 

@@ -49,8 +49,9 @@ impl Client {
             CallError::Function(_) => Error::new(ErrorKind::Protocol, "the gateway has no answer"),
         })?;
         serde_json::from_value(answer).map_err(|error| {
-            let text = format!("the gateway's answer to `{question}` makes no sense here");
-            Error::new(ErrorKind::BadResponse, text).with_source(error)
+            // Not a source: it may quote what the gateway has written.
+            let text = format!("the gateway's answer to `{question}` makes no sense here: {error}");
+            Error::new(ErrorKind::BadResponse, text)
         })
     }
 }

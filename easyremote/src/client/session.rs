@@ -149,7 +149,7 @@ async fn stay(dialled: &mut Dialled, stop: &CancellationToken) -> SessionEnd {
             () = stop.cancelled() => return SessionEnd::Stopped,
             message = dialled.control.next() => match message {
                 Ok(Control::Draining) => return SessionEnd::Draining,
-                Ok(message) => debug!(?message, "unexpected control message"),
+                Ok(message) => debug!(said = message.name(), "unexpected control message"),
                 Err(error) => return SessionEnd::Lost(error),
             },
         }
@@ -169,7 +169,7 @@ async fn leave(
             () = unused.wait() => break,
             // The heartbeat goes on.
             message = dialled.control.next() => match message {
-                Ok(message) => debug!(?message, "unexpected control message"),
+                Ok(message) => debug!(said = message.name(), "unexpected control message"),
                 Err(error) => {
                     debug!(error = %error.chain(), "a gateway that drains has left");
                     break;

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::error::printable::is_printable;
 use crate::error::{Error, ErrorKind, not_zero};
 use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
@@ -283,8 +284,11 @@ impl NodeBuilder {
 
 fn check_id(id: Option<String>) -> Result<String, Error> {
     match id {
-        Some(id) if id.is_empty() || id.len() > MAX_NAME || id.contains(char::is_control) => {
-            let text = format!("a node's id has 1 to {MAX_NAME} bytes and no control characters");
+        Some(id) if !(1..=MAX_NAME).contains(&id.len()) || !is_printable(&id) => {
+            let text = format!(
+                "a node's id has 1 to {MAX_NAME} bytes, without control characters and invisible \
+                 ones"
+            );
             Err(Error::new(ErrorKind::InvalidInput, text))
         }
         Some(id) => Ok(id),

@@ -226,7 +226,7 @@ impl Dialogue<'_> {
             Control::Drained => self.drained = true,
             Control::Retagged(number) => self.tags.are(number),
             Control::Abandoned { stream } => calls.abandon_stream(stream),
-            message => debug!(?message, "unexpected control message"),
+            message => debug!(said = message.name(), "unexpected control message"),
         }
     }
 

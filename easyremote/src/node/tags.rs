@@ -2,6 +2,7 @@
 
 use tokio::sync::watch;
 
+use crate::error::printable::is_printable;
 use crate::error::{Error, ErrorKind};
 use crate::wire::control::Retag;
 use crate::wire::limits::{MAX_LIST, MAX_NAME};
@@ -102,8 +103,12 @@ impl Drop for TagSync<'_> {
 /// # Errors
 /// `InvalidInput` if not.
 pub(super) fn check(tags: &[String]) -> Result<(), Error> {
-    if tags.len() > MAX_LIST || tags.iter().any(|tag| tag.is_empty() || tag.len() > MAX_NAME) {
-        let text = format!("a node has at most {MAX_LIST} tags of 1 to {MAX_NAME} bytes");
+    let is_fine = |tag: &String| (1..=MAX_NAME).contains(&tag.len()) && is_printable(tag);
+    if tags.len() > MAX_LIST || !tags.iter().all(is_fine) {
+        let text = format!(
+            "a node has at most {MAX_LIST} tags of 1 to {MAX_NAME} bytes, without control \
+             characters and invisible ones"
+        );
         return Err(Error::new(ErrorKind::InvalidInput, text));
     }
     Ok(())

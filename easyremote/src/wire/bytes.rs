@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::error::printable::cut;
 use crate::error::{Error, ErrorKind};
 
 /// A layout that does not say what it should; the text names the field.
@@ -95,15 +96,6 @@ pub(crate) fn varint_length(value: u64) -> usize {
 /// The bytes that `value` takes with its length in front of it.
 pub(crate) fn string_length(value: &str) -> usize {
     varint_length(value.len() as u64) + value.len()
-}
-
-/// The longest beginning of `value` of at most `limit` bytes that ends between two characters.
-pub(crate) fn cut(value: &str, limit: usize) -> &str {
-    let mut end = limit.min(value.len());
-    while !value.is_char_boundary(end) {
-        end -= 1;
-    }
-    &value[..end]
 }
 
 /// Reads from the front of a slice.

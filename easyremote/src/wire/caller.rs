@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::error::printable::one_line;
 use crate::wire::bytes::{Malformed, Reader, WriteBytes};
 use crate::wire::control::Role;
 use crate::wire::limits::MAX_NAME;
@@ -76,11 +77,12 @@ impl Caller {
         let mut reader = Reader::new(value);
         let role = Role::from_code(reader.u8("caller")?)
             .ok_or_else(|| Malformed::new("the caller has an unknown role"))?;
-        let id = reader.str(MAX_NAME, "caller")?.to_owned();
+        let name = |text: &str| one_line(text, MAX_NAME).into_owned();
+        let id = name(reader.str(MAX_NAME, "caller")?);
         let address = reader.str(MAX_NAME, "caller")?;
         let address =
             address.parse().map_err(|_| Malformed::new("the caller's address is none"))?;
-        let identity = reader.str(MAX_NAME, "caller")?.to_owned();
+        let identity = name(reader.str(MAX_NAME, "caller")?);
         Ok(Self { role, id, identity, address })
     }
 }

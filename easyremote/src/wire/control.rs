@@ -221,9 +221,9 @@ pub(crate) struct Offer {
     #[serde(with = "fields::names")]
     pub(crate) parameters: Vec<String>,
     /// The types as people read them: `(a: i64, b: i64) -> i64`.
-    #[serde(with = "fields::text")]
+    #[serde(with = "fields::line")]
     pub(crate) signature: String,
-    #[serde(with = "fields::text")]
+    #[serde(with = "fields::lines")]
     pub(crate) doc: String,
     /// The tags that a node must have to run it.
     #[serde(with = "fields::names")]

@@ -1,7 +1,9 @@
 //! What a gateway answers about itself, as JSON: the reserved functions and their results.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::error::printable;
+use crate::wire::fields::MAX_TEXT;
 use crate::wire::kind::Kind;
 use crate::wire::load::NodeLoad;
 
@@ -83,10 +85,13 @@ pub struct LimitHits {
 #[non_exhaustive]
 pub struct NodeInfo {
     /// Its id.
+    #[serde(deserialize_with = "line")]
     pub id: String,
     /// Its tags.
+    #[serde(deserialize_with = "names")]
     pub tags: Vec<String>,
     /// The names of the functions that it offers.
+    #[serde(deserialize_with = "names")]
     pub functions: Vec<String>,
     /// Calls and streams that it is running or has waiting, from this gateway.
     pub in_flight: u64,
@@ -95,7 +100,7 @@ pub struct NodeInfo {
     pub load: Option<NodeLoad>,
     /// The names of the functions for which the gateway avoids it now, because its calls of them
     /// fail more often than those of other nodes; see [`OutlierOptions`](crate::OutlierOptions).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "names")]
     pub avoided_for: Vec<String>,
 }
 
@@ -104,18 +109,39 @@ pub struct NodeInfo {
 #[non_exhaustive]
 pub struct FunctionInfo {
     /// Its name on the wire.
+    #[serde(deserialize_with = "line")]
     pub name: String,
     /// Whether it gives one result or a stream.
     pub kind: Kind,
     /// The names of its arguments, in order.
+    #[serde(deserialize_with = "names")]
     pub parameters: Vec<String>,
     /// Its types as serde sees them, such as `(a: i64, b: i64) -> i64`.
+    #[serde(deserialize_with = "line")]
     pub signature: String,
-    /// Its doc comment.
+    /// Its doc comment, in lines that end with `\n`.
+    #[serde(deserialize_with = "lines")]
     pub doc: String,
     /// The tags that a node must have to run it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "names")]
     pub needs: Vec<String>,
     /// The ids of the nodes that offer it and have all the tags that it needs.
+    #[serde(deserialize_with = "names")]
     pub nodes: Vec<String>,
+}
+
+/// A text of one line. A client makes it fit to be shown for itself, on no gateway's word.
+fn line<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(printable::one_line(&String::deserialize(from)?, MAX_TEXT).into_owned())
+}
+
+/// [`line`], for a text of several lines.
+fn lines<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(printable::lines(&String::deserialize(from)?, MAX_TEXT).into_owned())
+}
+
+/// [`line`], for a list of names.
+fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    Ok(names.iter().map(|name| printable::one_line(name, MAX_TEXT).into_owned()).collect())
 }

@@ -1,6 +1,5 @@
 //! The body of an `Error` and of an `ItemError` frame.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Executed};
@@ -47,7 +46,7 @@ pub(crate) fn put_error_fields(out: &mut Vec<u8>, error: &Error) {
     out.put_varint(error.delivered());
     out.put_varint(error.retry_after().map_or(0, |wait| wait.as_millis() as u64 + 1));
     out.put_str(error.node().unwrap_or_default(), MAX_NAME);
-    out.put_str(&printable(&error.chain().to_string()), MAX_TEXT);
+    out.put_str(&error.chain().to_string(), MAX_TEXT);
 }
 
 /// Decodes the body of an `Error` or an `ItemError` frame, or of a `Refused` message.
@@ -60,7 +59,8 @@ pub(crate) fn read_error(body: &[u8]) -> Result<Error, Malformed> {
     let delivered = reader.varint("delivered")?;
     let retry_after = reader.varint("retry after")?;
     let node = reader.str(MAX_NAME, "node")?;
-    let text = printable(reader.str(MAX_ERROR, "text")?).into_owned();
+    let text = reader.str(MAX_ERROR, "text")?.to_owned();
+    // Which makes both fit to be shown, here as where it comes from.
     let mut error = Error::new(kind, text).with_executed(executed).with_delivered(delivered);
     if !node.is_empty() {
         error = error.with_node(node);
@@ -69,16 +69,6 @@ pub(crate) fn read_error(body: &[u8]) -> Result<Error, Malformed> {
         error = error.with_retry_after(Duration::from_millis(millis));
     }
     Ok(error)
-}
-
-/// A text, parts of which a peer may have written, without the characters that control a terminal.
-/// It may have several lines.
-fn printable(text: &str) -> Cow<'_, str> {
-    let is_fine = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
-    match text.chars().all(is_fine) {
-        true => Cow::Borrowed(text),
-        false => Cow::Owned(text.chars().filter(|&c| is_fine(c)).collect()),
-    }
 }
 
 #[cfg(test)]
@@ -122,8 +112,15 @@ mod tests {
 
     #[test]
     fn no_text_makes_a_terminal_do_things() {
+        let mut body = Vec::new();
+        put_error_fields(&mut body, &Error::new(ErrorKind::Failed, ""));
+        body.truncate(body.len() - 2);
+        body.put_str("node\r\n\u{202e}1", MAX_NAME);
+        body.put_str("text\r\n\u{202e}\x1b[2J", MAX_TEXT);
+        let read = read_error(&body).unwrap();
+        assert_eq!((read.node(), read.to_string().as_str()), (Some("node 1"), "text [2J"));
         let back = round_trip(&Error::new(ErrorKind::Failed, "one\n\ttwo\x1b[2J\u{9b}31m\x07"));
-        assert_eq!(back.to_string(), "one\n\ttwo[2J31m");
+        assert_eq!(back.to_string(), "one two[2J31m");
     }
 
     #[test]

@@ -6,10 +6,13 @@
 //!
 //! | module        | field                              | limit                                      |
 //! |---------------|------------------------------------|--------------------------------------------|
-//! | [`name`]      | an id, a tag, a function           | [`MAX_NAME`] bytes, no control characters  |
+//! | [`name`]      | an id, a tag, a function           | [`MAX_NAME`] bytes, all of them printable  |
 //! | [`names`]     | a list of names                    | [`MAX_LIST`]                               |
-//! | [`text`]      | a signature, documentation         | [`MAX_TEXT`] bytes                         |
+//! | [`line`]      | a signature                        | [`MAX_TEXT`] bytes                         |
+//! | [`lines`]     | documentation                      | [`MAX_TEXT`] bytes                         |
 //! | [`functions`] | the functions of a node            | [`MAX_FUNCTIONS`]                          |
+//!
+//! What is not printable in a text is left out: see [`error::printable`](crate::error::printable).
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,7 +21,8 @@ use serde::de::{DeserializeOwned, Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::decode::Budget;
-use crate::wire::bytes::{Malformed, cut};
+use crate::error::printable::{self, cut, is_printable, one_line};
+use crate::wire::bytes::Malformed;
 use crate::wire::codec::{Codec, from_bincode};
 use crate::wire::limits::{MAX_FUNCTIONS, MAX_LIST, MAX_NAME};
 
@@ -69,8 +73,9 @@ pub(crate) mod name {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
         let name = within("name", MAX_NAME, <&str>::deserialize(from)?)?;
-        if name.chars().any(char::is_control) {
-            let text = format_args!("the name {name:?} has control characters");
+        if !is_printable(name) {
+            let of = if name.contains(char::is_control) { "control" } else { "invisible" };
+            let text = format_args!("the name {name:?} has {of} characters");
             return Err(D::Error::custom(text));
         }
         Ok(name.to_owned())
@@ -97,16 +102,31 @@ pub(crate) mod names {
     }
 }
 
-/// A text for people, which may have several lines.
-pub(crate) mod text {
+/// A text for people, of one line.
+pub(crate) mod line {
     use super::*;
 
     pub(crate) fn serialize<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(cut(text, MAX_TEXT))
+        serializer.serialize_str(&one_line(text, MAX_TEXT))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-        within("text", MAX_TEXT, <&str>::deserialize(from)?).map(str::to_owned)
+        within("text", MAX_TEXT, <&str>::deserialize(from)?)
+            .map(|text| one_line(text, MAX_TEXT).into_owned())
+    }
+}
+
+/// A text for people, which may have several lines.
+pub(crate) mod lines {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&printable::lines(text, MAX_TEXT))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+        within("text", MAX_TEXT, <&str>::deserialize(from)?)
+            .map(|text| printable::lines(text, MAX_TEXT).into_owned())
     }
 }
 

@@ -3,6 +3,7 @@
 use quinn::VarInt;
 
 use crate::call::executed::Evidence;
+use crate::error::printable::one_line;
 use crate::error::{Error, ErrorKind, Executed};
 
 /// The code that stands for `kind` in RESET_STREAM, STOP_SENDING and CONNECTION_CLOSE. It proves
@@ -38,14 +39,18 @@ pub(crate) fn read(code: VarInt) -> (ErrorKind, Executed) {
     }
 }
 
-/// Why a connection ended, as an error of `kind` if the peer did not say better.
+/// Why a connection ended, as an error of `kind` if the peer did not say better. What it said is
+/// quoted: nobody knows yet whether it is to be believed.
 pub(crate) fn connection_error(cause: quinn::ConnectionError, kind: ErrorKind) -> Error {
     use quinn::ConnectionError as Cause;
     match cause {
         Cause::ApplicationClosed(close) => {
             let (said, _) = read(close.error_code);
-            let text = peer_text(&close.reason);
-            Error::new(said, if text.is_empty() { "closed by the peer".to_owned() } else { text })
+            Error::new(said, closed_by_peer(&close.reason))
+        }
+        Cause::ConnectionClosed(close) => {
+            let text = closed_by_peer(&close.reason);
+            Error::new(kind, format!("{text} ({})", close.error_code))
         }
         Cause::TimedOut => Error::new(kind, "the peer has fallen silent"),
         Cause::Reset => Error::new(kind, "the peer has been restarted"),
@@ -58,14 +63,15 @@ pub(crate) fn connection_error(cause: quinn::ConnectionError, kind: ErrorKind) -
     }
 }
 
-/// Text from a peer for logs and errors: short, and without control characters.
-pub(crate) fn peer_text(bytes: &[u8]) -> String {
+/// That the peer has closed the connection, and what it says about it.
+fn closed_by_peer(reason: &[u8]) -> String {
     /// Enough for every text of ours.
     const MAX_REASON: usize = 512;
-    String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_REASON)])
-        .chars()
-        .filter(|c| !c.is_control())
-        .collect()
+    let reason = String::from_utf8_lossy(&reason[..reason.len().min(MAX_REASON)]);
+    match one_line(&reason, MAX_REASON) {
+        text if text.is_empty() => "closed by the peer".to_owned(),
+        text => format!("closed by the peer: {text:?}"),
+    }
 }
 
 #[cfg(test)]
@@ -84,8 +90,19 @@ mod tests {
     }
 
     #[test]
-    fn text_from_a_peer_is_short_and_printable() {
-        assert_eq!(peer_text(b"a\x1b[31mb\nc"), "a[31mbc");
-        assert_eq!(peer_text(&[b'x'; 10_000]).len(), 512);
+    fn what_a_peer_says_is_short_and_quoted() {
+        let error = |reason: Vec<u8>| {
+            let (error_code, reason) = (code(ErrorKind::Draining), reason.into());
+            let close = quinn::ApplicationClose { error_code, reason };
+            connection_error(
+                quinn::ConnectionError::ApplicationClosed(close),
+                ErrorKind::ConnectionLost,
+            )
+        };
+        let said = error(b"a\x1b[31mb\r\n\xe2\x80\xaec \"d\"\xff".to_vec());
+        assert_eq!(said.to_string(), "closed by the peer: \"a[31mb c \\\"d\\\"\u{fffd}\"");
+        assert_eq!(said.kind(), ErrorKind::Draining);
+        assert_eq!(error(Vec::new()).to_string(), "closed by the peer");
+        assert!(error(vec![b'x'; 10_000]).to_string().len() < 600);
     }
 }
