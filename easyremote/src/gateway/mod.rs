@@ -311,9 +311,10 @@ fn admit(
     let peer = incoming.remote_address();
     match listener.accept(incoming) {
         Ok(handshake) => Some((handshake, visitor)),
-        Err(error) => {
+        Err(cause) => {
             if let Some(left_out) = shared.log.of_stranger(peer.ip(), LineKind::Unfinished) {
-                tracing::debug!(%peer, error = %Brief(error), left_out, "handshake failed");
+                let error = reset::connection_error(cause, ErrorKind::ConnectionLost);
+                tracing::debug!(%peer, error = %Brief(error.chain()), left_out, "handshake failed");
             }
             None
         }

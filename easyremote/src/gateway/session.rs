@@ -127,7 +127,7 @@ async fn serve_peer(
     hello: &Hello,
     admission: &Admitted,
     state: &Arc<GatewayState>,
-) {
+        Ok(Err(cause)) => unfinished(&stranger_left(cause)),
     let (peer, identity) = (connection.remote_address(), &*admission.identity);
     let result = match hello.role {
         Role::Client | Role::Admin => {
@@ -196,10 +196,7 @@ async fn authenticate(
     connection: &quinn::Connection,
     state: &GatewayState,
 ) -> Result<(ControlStream, Hello, Admitted), RefusedPeer> {
-    let stream = connection
-        .accept_bi()
-        .await
-        .map_err(|cause| (None, reset::connection_error(cause, ErrorKind::ConnectionLost)))?;
+    let stream = connection.accept_bi().await.map_err(|cause| (None, stranger_left(cause)))?;
     let mut control = ControlStream::with_stranger(connection, stream);
     match control.next().await {
         Ok(Control::Hello(hello)) => match state.tokens.admit(connection, &hello) {
@@ -207,8 +204,17 @@ async fn authenticate(
             Err(error) => Err((Some(control), error)),
         },
         Ok(_) => Err((Some(control), Error::new(ErrorKind::Protocol, "no hello"))),
-        Err(error) => Err((Some(control), error)),
+        Err(error) => Err(match connection.close_reason() {
+            Some(cause) => (None, stranger_left(cause)),
+            None => (Some(control), error),
+        }),
     }
+}
+
+/// The error of a stranger that has closed its connection: it has left, whatever it says.
+fn stranger_left(cause: quinn::ConnectionError) -> Error {
+    let said = reset::connection_error(cause, ErrorKind::ConnectionLost);
+    Error::new(ErrorKind::ConnectionLost, said.to_string())
 }
 
 fn welcome(control: &mut ControlStream, state: &GatewayState) -> Result<(), Error> {
