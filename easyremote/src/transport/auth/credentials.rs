@@ -4,22 +4,24 @@ use std::fmt;
 
 use ring::hmac;
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind};
 use crate::wire::control::{Proof, Role, TokenId};
 
-/// Bytes that must not be seen: not in logs, not in `Debug`.
+/// Bytes that must not be seen: not in logs, not in `Debug`, nor in memory once they are of no use.
 #[derive(Clone)]
-pub(crate) struct Secret([u8; 32]);
+pub(crate) struct Secret(Zeroizing<[u8; 32]>);
 
 impl Secret {
     pub(crate) fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        Self(Zeroizing::new(bytes))
     }
 
-    /// Another secret, that says nothing about this one.
-    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
-        tag(self, ["easyremote ", purpose].concat().as_bytes())
+    /// Another secret, that says nothing about this one: HMAC-SHA-256 of its purpose, which is the
+    /// first block of what HKDF expands a key to (RFC 5869, section 2.3), without its counter.
+    pub(crate) fn derive(&self, purpose: &str) -> Self {
+        Self::new(tag(self, ["easyremote ", purpose].concat().as_bytes()))
     }
 
     /// The bytes; for files and tickets only.
@@ -37,7 +39,7 @@ impl fmt::Debug for Secret {
 /// In constant time: how long it takes says nothing about where two secrets differ.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.expose().ct_eq(other.expose()).into()
     }
 }
 
@@ -56,12 +58,12 @@ impl Token {
     ///
     /// No role's name has a space, so that no two tokens have the same purpose.
     pub(crate) fn derive(secret: &Secret, role: Role, name: &str) -> Self {
-        Self::new(secret.derive(&["token ", role.name(), " ", name].concat()))
+        Self(secret.derive(&["token ", role.name(), " ", name].concat()))
     }
 
     /// The token of those peers that can read the secret themselves.
     pub(crate) fn local(secret: &Secret, role: Role) -> Self {
-        Self::new(secret.derive(&["local ", role.name()].concat()))
+        Self(secret.derive(&["local ", role.name()].concat()))
     }
 
     pub(crate) fn expose(&self) -> &[u8; 32] {
@@ -70,7 +72,7 @@ impl Token {
 
     /// What says which token a proof is of, and nothing about the token.
     pub(crate) fn id(&self) -> TokenId {
-        let [a, b, c, d, e, f, g, h, ..] = self.0.derive("token id");
+        let [a, b, c, d, e, f, g, h, ..] = *self.0.derive("token id").expose();
         [a, b, c, d, e, f, g, h]
     }
 

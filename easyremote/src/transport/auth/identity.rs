@@ -1,7 +1,7 @@
 //! The gateway's identity: a key that peers pin, and the secret that tokens come from.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -11,15 +11,18 @@ use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use ring::digest;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{Error, ErrorKind};
 use crate::transport::auth::credentials::{Secret, Token};
+use crate::transport::auth::private_file;
 use crate::wire::control::Role;
 
 /// SHA-256 of a certificate's SubjectPublicKeyInfo: what peers pin (RFC 7469, section 2.4).
 pub(crate) type Pin = [u8; 32];
 
-/// An Ed25519 key and a secret, kept in one file that only its owner can read.
+/// An Ed25519 key and a secret, kept in one file that only its owner can read. Both are wiped from
+/// memory when this is dropped; what TLS makes of the key is its own.
 ///
 /// On loopback, gateway, node and client of one user of the operating system find the same file:
 /// whoever can read it may be any of them.
@@ -30,6 +33,8 @@ pub(crate) struct Identity {
 }
 
 const FILE_NAME: &str = "identity";
+/// What it is called in errors.
+const WHAT: &str = "identity file";
 const FIRST_LINE: &str = "easyremote identity 1";
 /// More than any identity file has.
 const MAX_FILE: u64 = 4 << 10;
@@ -43,27 +48,21 @@ impl Identity {
     ///
     /// # Errors
     /// `Unavailable` if there is no such directory or it cannot be used; `Unauthenticated` if
-    /// other users can read the file.
+    /// other users can read the file, or could have put it there.
     pub(crate) fn load_or_create(directory: Option<&Path>) -> Result<Self, Error> {
         let directory = match directory {
             Some(directory) => directory.to_owned(),
             None => default_directory()?,
         };
         let path = directory.join(FILE_NAME);
-        let failed = |error: io::Error| {
-            let text = format!("cannot use the identity file `{}`", path.display());
-            Error::new(ErrorKind::Unavailable, text).with_source(error)
-        };
-        match File::open(&path) {
-            Ok(file) => Self::read(file, &path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                create_directory(&directory).map_err(failed)?;
-                Self::generate()?.publish(&path).map_err(failed)?;
-                // Read back, not kept: another process may have been first.
-                Self::read(File::open(&path).map_err(failed)?, &path)
-            }
-            Err(error) => Err(failed(error)),
+        if let Some(found) = Self::read(&path)? {
+            return Ok(found);
         }
+        private_file::prepare_directory(&directory, WHAT)?;
+        let failed = |error: io::Error| private_file::unusable(WHAT, &path, &error);
+        Self::generate()?.publish(&path).map_err(failed)?;
+        // Read back, not kept: another process may have been first.
+        Self::read(&path)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
     }
 
     pub(crate) fn generate() -> Result<Self, Error> {
@@ -72,22 +71,12 @@ impl Identity {
         Ok(Self { key, secret: Secret::new(random::<32>()?) })
     }
 
-    fn read(file: File, path: &Path) -> Result<Self, Error> {
-        if others_can_read(&file) {
-            let text = format!(
-                "the identity file `{}` can be read by other users; run `chmod 600` on it, or \
-                 delete it to get a new one",
-                path.display()
-            );
-            return Err(Error::new(ErrorKind::Unauthenticated, text));
-        }
-        let mut text = String::new();
-        let read = file.take(MAX_FILE).read_to_string(&mut text);
-        read.ok().and_then(|_| Self::parse(&text)).ok_or_else(|| {
-            let text = format!(
-                "the identity file `{}` is damaged; delete it to get a new one",
-                path.display()
-            );
+    /// The identity in the file at `path`, if there is one.
+    fn read(path: &Path) -> Result<Option<Self>, Error> {
+        let Some(text) = private_file::read(path, MAX_FILE, WHAT)? else { return Ok(None) };
+        Self::parse(&text).map(Some).ok_or_else(|| {
+            let text =
+                format!("the {WHAT} `{}` is damaged; delete it to get a new one", path.display());
             Error::new(ErrorKind::Unavailable, text)
         })
     }
@@ -97,11 +86,13 @@ impl Identity {
         if lines.next() != Some(FIRST_LINE) {
             return None;
         }
-        let key = BASE64.decode(lines.next()?.strip_prefix("key ")?).ok()?;
-        let secret = BASE64.decode(lines.next()?.strip_prefix("secret ")?).ok()?;
-        let key = PrivatePkcs8KeyDer::from(key);
+        let decode = |line: &str| BASE64.decode(line).ok().map(Zeroizing::new);
+        let key = decode(lines.next()?.strip_prefix("key ")?)?;
+        let secret = decode(lines.next()?.strip_prefix("secret ")?)?;
+        let secret = Secret::new(secret.as_slice().try_into().ok()?);
+        let key = PrivatePkcs8KeyDer::from(key.as_slice());
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_ED25519).ok()?;
-        Some(Self { key, secret: Secret::new(secret.try_into().ok()?) })
+        Some(Self { key, secret })
     }
 
     /// Writes the identity at `path`, unless there is one by then.
@@ -111,10 +102,10 @@ impl Identity {
     fn publish(&self, path: &Path) -> io::Result<()> {
         let unique = random::<8>().map_err(io::Error::other)?;
         let beside = path.with_extension(format!("{:016x}", u64::from_be_bytes(unique)));
-        let written = private_file(&beside).and_then(|mut file| {
-            let key = BASE64.encode(self.key.serialized_der());
-            let secret = BASE64.encode(self.secret.expose());
-            write!(file, "{FIRST_LINE}\nkey {key}\nsecret {secret}\n")?;
+        let written = private_file::create(&beside).and_then(|mut file| {
+            let key = Zeroizing::new(BASE64.encode(self.key.serialized_der()));
+            let secret = Zeroizing::new(BASE64.encode(self.secret.expose()));
+            write!(file, "{FIRST_LINE}\nkey {}\nsecret {}\n", *key, *secret)?;
             file.sync_all()
         });
         let linked = written.and_then(|()| match fs::hard_link(&beside, path) {
@@ -142,7 +133,7 @@ impl Identity {
     }
 
     /// A key for another purpose, the same each time.
-    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
+    pub(crate) fn derive(&self, purpose: &str) -> Secret {
         self.secret.derive(purpose)
     }
 
@@ -196,38 +187,9 @@ pub(crate) fn default_directory() -> Result<PathBuf, Error> {
         })
 }
 
-#[cfg(unix)]
-fn create_directory(directory: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
-}
-
-#[cfg(not(unix))]
-fn create_directory(directory: &Path) -> io::Result<()> {
-    fs::create_dir_all(directory)
-}
-
-fn private_file(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-/// Whether others than the owner may read. Where there are no such modes, the user's own
-/// directory is private by the system's rules.
-fn others_can_read(file: &File) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        // A file whose mode cannot be read is not trusted.
-        file.metadata().map_or(true, |metadata| metadata.mode() & 0o077 != 0)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = file;
-        false
+impl Drop for Identity {
+    fn drop(&mut self) {
+        self.key.zeroize();
     }
 }
 
@@ -273,6 +235,114 @@ mod tests {
         }
     }
 
+    /// What became of the file `identity` in a directory, and what is said of it.
+    #[cfg(unix)]
+    fn refusal(directory: &Path) -> (ErrorKind, String) {
+        let error = Identity::load_or_create(Some(directory)).unwrap_err();
+        (error.kind(), error.to_string())
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_that_others_can_write_to_is_refused_unless_it_is_sticky() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let set = |mode| fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+        // Whether there is a file yet, or not.
+        for made in [false, true] {
+            for mode in [0o777, 0o770, 0o722, 0o702, 0o720] {
+                set(mode);
+                let (kind, text) = refusal(directory.path());
+                assert_eq!(kind, ErrorKind::Unauthenticated, "{made} {mode:o}: {text}");
+                assert!(text.contains("chmod go-w"), "{text}");
+                assert_eq!(fs::read_dir(&directory).unwrap().count(), usize::from(made));
+            }
+            for mode in [0o755, 0o1777, 0o700] {
+                set(mode);
+                Identity::load_or_create(Some(directory.path())).unwrap();
+                if !made {
+                    fs::remove_file(directory.path().join(FILE_NAME)).unwrap();
+                }
+            }
+            Identity::load_or_create(Some(directory.path())).unwrap();
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_refused_at_once() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE_NAME);
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let (kind, text) = refusal(directory.path());
+        assert_eq!(kind, ErrorKind::Unavailable);
+        assert!(text.ends_with("is not a regular file"), "{text}");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(refusal(directory.path()).0, ErrorKind::Unavailable);
+        fs::remove_dir(&path).unwrap();
+        for device in ["/dev/zero", "/dev/null"] {
+            std::os::unix::fs::symlink(device, &path).unwrap();
+            let (_, text) = refusal(directory.path());
+            assert!(text.contains("is not a regular file"), "{text}");
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_followed_to_where_nobody_else_can_write() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let made = Identity::load_or_create(Some(there.path())).unwrap();
+        symlink(there.path().join(FILE_NAME), here.path().join(FILE_NAME)).unwrap();
+        let found = Identity::load_or_create(Some(here.path())).unwrap();
+        assert_eq!(made.pin(), found.pin());
+        fs::set_permissions(&there, fs::Permissions::from_mode(0o777)).unwrap();
+        let (kind, text) = refusal(here.path());
+        assert_eq!(kind, ErrorKind::Unauthenticated, "{text}");
+        fs::remove_file(there.path().join(FILE_NAME)).unwrap();
+        let (kind, text) = refusal(here.path());
+        assert_eq!(kind, ErrorKind::Unavailable, "a link to nothing: {text}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_belongs_to_another_user_is_refused() {
+        use std::os::unix::fs::{chown, symlink};
+        const NOBODY: u32 = 65_534;
+        let (directory, linked) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        Identity::load_or_create(Some(directory.path())).unwrap();
+        let path = directory.path().join(FILE_NAME);
+        if chown(&path, Some(NOBODY), None).is_err() {
+            // Only root can give files away.
+            return;
+        }
+        symlink(&path, linked.path().join(FILE_NAME)).unwrap();
+        for place in [&directory, &linked] {
+            let (kind, text) = refusal(place.path());
+            assert_eq!(kind, ErrorKind::Unauthenticated);
+            assert!(text.contains("belongs to another user (uid 65534)"), "{text}");
+        }
+        chown(&path, Some(0), None).unwrap();
+        chown(directory.path(), Some(NOBODY), None).unwrap();
+        for place in [&directory, &linked] {
+            assert_eq!(refusal(place.path()).0, ErrorKind::Unauthenticated);
+        }
+    }
+
+    #[test]
+    fn the_reason_is_in_the_text() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        // A directory below a file: the same for root, whom no mode stops.
+        let error = Identity::load_or_create(Some(&file.join("below"))).unwrap_err();
+        let cause = fs::create_dir(file.join("below")).unwrap_err().to_string();
+        assert!(error.to_string().ends_with(&cause), "{error}");
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_directory_that_is_made_for_it_is_the_users_alone() {
@@ -287,7 +357,7 @@ mod tests {
     fn a_damaged_file_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(FILE_NAME);
-        private_file(&path).unwrap().write_all(b"easyremote identity 1\nkey x\n").unwrap();
+        private_file::create(&path).unwrap().write_all(b"easyremote identity 1\nkey x\n").unwrap();
         let error = Identity::load_or_create(Some(directory.path())).unwrap_err();
         assert!(error.to_string().contains("damaged"), "{error}");
     }

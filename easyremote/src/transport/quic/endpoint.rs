@@ -8,6 +8,7 @@ use quinn::{EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
 use ring::hmac;
 use rustls::sign::CertifiedKey;
 use socket2::{Domain, Protocol, Socket, Type};
+use sysinfo::System;
 
 use crate::error::{Error, ErrorKind};
 use crate::transport::auth::certificates::ServerCertResolver;
@@ -71,10 +72,11 @@ impl Listener {
         let mut local = config.clone();
         local.transport_config(Arc::new(listening_transport(Path::Local)));
         config.transport_config(Arc::new(listening_transport(Path::Network)));
-        let mut own = stable_config(identity);
+        let failed = |error| error_at(&format!("cannot listen on `{address}`"), error);
+        let socket = bind(address).map_err(failed)?;
+        let mut own = stable_config(identity, socket.local_addr().map_err(failed)?);
         accept_packets(&mut own, Path::Local);
-        let endpoint = endpoint(address, own, Some(config))
-            .map_err(|error| error_at(&format!("cannot listen on `{address}`"), error))?;
+        let endpoint = endpoint(socket, own, Some(config)).map_err(failed)?;
         Ok(Self { endpoint, local: Arc::new(local) })
     }
 
@@ -139,7 +141,8 @@ pub(crate) fn dialling(
     let path = Path::to(remote);
     let mut config = EndpointConfig::default();
     accept_packets(&mut config, path);
-    let mut endpoint = endpoint(unspecified(remote), config, None)
+    let mut endpoint = bind(unspecified(remote))
+        .and_then(|socket| endpoint(socket, config, None))
         .map_err(|error| error_at("cannot open a UDP socket", error))?;
     let mut config = quinn::ClientConfig::new(tls::client(expected, own)?);
     config.transport_config(Arc::new(dialling_transport(path, streams)));
@@ -264,21 +267,37 @@ fn accept_packets(config: &mut EndpointConfig, path: Path) {
     }
 }
 
-/// Keys that a gateway keeps over restarts. A peer that was connected to an earlier process then
-/// gets a stateless reset (RFC 9000, section 10.3) for its next packet: the new process recognises
-/// the connection id as one of its own making, and can make the token that the peer expects.
-fn stable_config(identity: &Identity) -> EndpointConfig {
-    let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &identity.derive("stateless reset"));
+/// Keys that a gateway at `address` keeps over restarts. A peer that was connected to an earlier
+/// process then gets a stateless reset (RFC 9000, section 10.3) for its next packet: the new process
+/// recognises the connection id as one of its own making, and can make the token that the peer
+/// expects.
+///
+/// Gateways with one identity file have different keys, as section 21.11 asks for: otherwise one
+/// would tell everybody the tokens of the other's connections, which end them.
+fn stable_config(identity: &Identity, address: SocketAddr) -> EndpointConfig {
+    let place = place(address);
+    let reset_key = identity.derive(&format!("stateless reset {place}"));
+    let reset_key = hmac::Key::new(hmac::HMAC_SHA256, reset_key.expose());
     let mut config = EndpointConfig::new(Arc::new(reset_key));
-    let id_key = identity.derive("connection ids");
-    config.cid_generator(move || Box::new(StableIds::new(&id_key)));
+    let id_key = identity.derive(&format!("connection ids {place}"));
+    config.cid_generator(move || Box::new(StableIds::new(id_key.expose())));
     // Many peers may have to be told; quinn's default is one each 20 ms.
     config.min_reset_interval(Duration::from_millis(1));
     config
 }
 
+/// What no other gateway has that listens at the same time: its address, and, where that is any
+/// address, the name of its machine. A machine that is given another name between two processes
+/// costs the quick word, and nothing else.
+fn place(address: SocketAddr) -> String {
+    match address.ip().is_unspecified() {
+        true => format!("{address} {}", System::host_name().unwrap_or_default()),
+        false => address.to_string(),
+    }
+}
+
 fn endpoint(
-    local: SocketAddr,
+    socket: UdpSocket,
     config: EndpointConfig,
     server: Option<quinn::ServerConfig>,
 ) -> std::io::Result<quinn::Endpoint> {
@@ -286,7 +305,7 @@ fn endpoint(
     let runtime = crate::transport::quinn_ext::socket::Runtime;
     #[cfg(not(unix))]
     let runtime = quinn::TokioRuntime;
-    quinn::Endpoint::new(config, server, bind(local)?, Arc::new(runtime))
+    quinn::Endpoint::new(config, server, socket, Arc::new(runtime))
 }
 
 fn bind(local: SocketAddr) -> std::io::Result<UdpSocket> {
@@ -343,6 +362,26 @@ mod tests {
         assert_eq!(path("2001:db8::1", "2001:db8::2"), Path::Network);
         assert_eq!(Path::between(None, Ipv6Addr::LOCALHOST.into()), Path::Local);
         assert_eq!(Path::to((Ipv4Addr::LOCALHOST, 1).into()), Path::Local);
+    }
+
+    /// What a gateway answers to a packet of a connection that it does not know.
+    fn token(identity: &Identity, address: &str, id: &[u8]) -> [u8; 32] {
+        let key = identity.derive(&format!("stateless reset {}", place(address.parse().unwrap())));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
+        hmac::sign(&key, id).as_ref().try_into().unwrap()
+    }
+
+    #[test]
+    fn gateways_with_one_identity_have_keys_of_their_own() {
+        let (one, two) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let mut tokens = std::collections::HashSet::new();
+        for address in
+            ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.2:1", "[::1]:1", "0.0.0.0:1", "[::]:1"]
+        {
+            assert!(tokens.insert(token(&one, address, b"id")), "{address}");
+            assert!(tokens.insert(token(&two, address, b"id")), "{address}");
+            assert_eq!(token(&one, address, b"id"), token(&one, address, b"id"));
+        }
     }
 
     #[tokio::test]
