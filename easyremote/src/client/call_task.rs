@@ -1,5 +1,6 @@
 //! What happens to a call on the client's I/O thread.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +45,6 @@ pub(super) struct CallTask {
     past: AttemptHistory,
 }
 
-#[derive(Debug)]
 struct CallRequest {
     header: CallHeader,
     /// The arguments, as a `Body` frame; empty once they have been sent and are not kept.
@@ -52,6 +52,13 @@ struct CallRequest {
     signature: &'static str,
     /// The caller's stream, as frames.
     upload: Option<ByteReceiver<()>>,
+}
+
+/// Nothing of its arguments, which may be secrets.
+impl fmt::Debug for CallRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CallRequest({:?})", self.header)
+    }
 }
 
 /// What comes back for a call of one result.

@@ -1,5 +1,6 @@
 //! Options of calls: of one, or of all that are made with one handle.
 
+use std::fmt;
 use std::time::Duration;
 
 use ring::digest;
@@ -7,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::client::retry::Retry;
 use crate::error::{Error, ErrorKind};
+use crate::wire::header::MetadataKeys;
 use crate::wire::limits::{MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
 use crate::wire::routing_options::RoutingOptions;
 
@@ -25,13 +27,25 @@ use crate::wire::routing_options::RoutingOptions;
 ///     client.with(Options::new().tag("gpu").timeout(Duration::from_secs(30)))
 /// }
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[must_use = "options do nothing until they are given to `Client::with`"]
 pub struct Options {
     pub(super) until: DeadlineSpec,
     pub(super) routing: RoutingOptions,
     pub(super) metadata: Vec<(String, String)>,
     pub(super) retry: Option<Retry>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { until, routing, metadata, retry } = self;
+        f.debug_struct("Options")
+            .field("until", until)
+            .field("routing", routing)
+            .field("metadata", &MetadataKeys(metadata))
+            .field("retry", retry)
+            .finish()
+    }
 }
 
 /// When a call's time is over.

@@ -1,5 +1,6 @@
 //! A call that is ready to be sent, and the options that can still be set on it.
 
+use std::fmt;
 use std::time::Duration;
 
 use futures::Stream;
@@ -23,7 +24,6 @@ use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_HEADER, MAX_NAME};
 
 /// A call before its first poll.
-#[derive(Debug)]
 pub(super) struct PendingCall {
     pub(super) client: Client,
     pub(super) header: CallHeader,
@@ -147,6 +147,13 @@ impl PendingCall {
     {
         self.upload = Some(UploadSender::new(stream, self.client.link.limits));
         self
+    }
+}
+
+/// Nothing of its arguments and its metadata, which may be secrets.
+impl fmt::Debug for PendingCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PendingCall({})", self.header.function)
     }
 }
 

@@ -282,15 +282,15 @@ impl GatewayBuilder {
 }
 
 async fn listen(address: &str, shared: &GatewayState) -> Result<(Listener, SocketAddr), Error> {
+    if host_and_port(address).is_none() {
+        // Not shown: it may be a ticket.
+        let text = "the address to listen on is none; write `host:port`";
+        return Err(Error::new(ErrorKind::InvalidInput, text));
+    }
     let failed = |error: std::io::Error| {
         let text = format!("cannot listen on `{address}`");
         Error::new(ErrorKind::Unavailable, text).with_source(error)
     };
-    if host_and_port(address).is_none() {
-        let text =
-            format!("`{}` is no address to listen on; write `host:port`", address.escape_debug());
-        return Err(Error::new(ErrorKind::InvalidInput, text));
-    }
     let resolved = tokio::net::lookup_host(address).await.map_err(failed)?.next();
     let address = resolved.ok_or_else(|| {
         Error::new(ErrorKind::Unavailable, format!("`{address}` stands for no address"))

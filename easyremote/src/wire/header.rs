@@ -2,6 +2,7 @@
 
 mod options;
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::wire::bytes::{Malformed, Reader, WriteBytes};
@@ -31,7 +32,7 @@ pub(crate) type CallId = [u8; 16];
 /// The deadline travels as remaining time, so that no two clocks have to agree. It is rounded up at
 /// each of the two hops, so it grows by less than 2 ms in all. Microseconds would take 4 bytes
 /// instead of 2 for most deadlines, and a network does not deliver calls that exactly.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct CallHeader {
     pub(crate) id: CallId,
     pub(crate) attempt: u64,
@@ -51,6 +52,37 @@ pub(crate) struct CallHeader {
     pub(crate) held: Duration,
     /// Who calls; the gateway's word, which it puts in place of what the caller may have said.
     pub(crate) caller: Option<KnownCaller>,
+}
+
+/// Metadata as they are shown: their values may be secrets, such as a user's token.
+pub(crate) struct MetadataKeys<'a>(pub(crate) &'a [(String, String)]);
+
+impl fmt::Debug for MetadataKeys<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(key, _)| key)).finish()
+    }
+}
+
+impl fmt::Debug for CallHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, attempt, kind, codec, fingerprint, timeout, function, routing, .. } = self;
+        let Self { metadata, limit, traced, held, caller, .. } = self;
+        f.debug_struct("CallHeader")
+            .field("id", id)
+            .field("attempt", attempt)
+            .field("kind", kind)
+            .field("codec", codec)
+            .field("fingerprint", fingerprint)
+            .field("timeout", timeout)
+            .field("function", function)
+            .field("routing", routing)
+            .field("metadata", &MetadataKeys(metadata))
+            .field("limit", limit)
+            .field("traced", traced)
+            .field("held", held)
+            .field("caller", caller)
+            .finish()
+    }
 }
 
 /// What a client leaves of [`MAX_HEADER`] to the gateway, which adds to the header.

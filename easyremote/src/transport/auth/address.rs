@@ -76,18 +76,23 @@ pub trait IntoGateways: sealed::Sealed {
 
 impl IntoGateways for &str {
     fn into_gateways(self) -> Result<Gateways, Error> {
-        let targets = self.split(',').map(|part| target(part.trim())).collect::<Result<_, _>>()?;
-        Ok(Gateways { targets })
+        let n = self.split(',').count();
+        let targets = self.split(',').enumerate().map(|(i, part)| target(part.trim(), (i + 1, n)));
+        Ok(Gateways { targets: targets.collect::<Result<_, _>>()? })
     }
 }
 
-fn target(text: &str) -> Result<Target, Error> {
+/// Reads the address that is the first of two, or so. What is none is not shown: it may be a part
+/// of a ticket, or one with a typo.
+fn target(text: &str, (i, n): (usize, usize)) -> Result<Target, Error> {
     if text.starts_with(SCHEME) {
         let Address { host, port, pin, token } = text.parse()?;
         return Ok(Target { host, port, known_by: known_by(pin), token });
     }
     let (host, port) = host_and_port(text).ok_or_else(|| {
-        let text = format!("`{text}` is no gateway address; write `host:port` or a ticket");
+        let which = if n == 1 { String::new() } else { format!(" number {i} of {n}") };
+        let wrong = if text.is_empty() { "is empty" } else { "is none" };
+        let text = format!("the gateway address{which} {wrong}; write `host:port` or a ticket");
         Error::new(ErrorKind::InvalidInput, text)
     })?;
     Ok(Target { host, port, known_by: ServerAuth::IdentityFile, token: None })
@@ -212,11 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_with_the_text() {
+    fn what_is_no_address_is_refused_and_not_shown() {
         for bad in ["", "gw", "gw:", ":80", "gw:70000", "::1:80", "a:1,", "http://gw:80"] {
             let error = bad.into_gateways().unwrap_err();
             assert!(error.to_string().contains("write `host:port`"), "{bad}: {error}");
+            assert!(bad.is_empty() || !error.to_string().contains(bad), "{error}");
         }
+        let error = "a:1,b".into_gateways().unwrap_err();
+        assert!(error.to_string().starts_with("the gateway address number 2 of 2"), "{error}");
         assert!(Vec::<String>::new().into_gateways().is_err());
     }
 

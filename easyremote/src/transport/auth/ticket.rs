@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 use crate::error::{Error, ErrorKind};
@@ -47,7 +48,8 @@ impl Ticket {
     /// [`ErrorKind::InvalidInput`] if `address` is none.
     pub fn at(mut self, address: &str) -> Result<Self, Error> {
         (self.host, self.port) = host_and_port(address).ok_or_else(|| {
-            let text = format!("`{address}` is no address for a ticket; write `host:port`");
+            // Not shown: it may be a ticket.
+            let text = "this is no address for a ticket; write `host:port`";
             Error::new(ErrorKind::InvalidInput, text)
         })?;
         Ok(self)
@@ -71,7 +73,9 @@ impl fmt::Display for Ticket {
         if let Some(pin) = self.pin {
             write!(f, "pin={}&", BASE64.encode(pin))?;
         }
-        write!(f, "token={}{}", prefix(self.role), BASE64.encode(self.token.expose()))
+        // Written piece by piece: no copy of it stays behind.
+        let token = Base64Display::new(self.token.expose(), &BASE64);
+        write!(f, "token={}{token}", prefix(self.role))
     }
 }
 
@@ -156,12 +160,15 @@ fn decode(text: &str) -> Option<[u8; 32]> {
     BASE64.decode(text).ok()?.try_into().ok()
 }
 
-/// Splits `host:port`, `1.2.3.4:port` or `[::1]:port`; the brackets stay with the host.
+/// Splits `host:port`, `1.2.3.4:port` or `[::1]:port`; the brackets stay with the host. Nothing of
+/// what this refuses is to be shown: a host appears in errors, and a token must not.
 pub(crate) fn host_and_port(text: &str) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     // Whatever else is there, such as the rest of a ticket, would be shown as a host's name.
     let is_name = |text: &str| {
-        !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-._".contains(c))
+        !text.is_empty()
+            && text.chars().all(|c| c.is_alphanumeric() || "-._".contains(c))
+            && !Role::ALL.iter().any(|role| text.contains(prefix(*role)))
     };
     let fine = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(v6) => {
@@ -222,6 +229,8 @@ mod tests {
             "a?token=x",
             "[::1?pin=x]",
             "[::1%&token=x]",
+            "erc_AgIC",
+            "host.ern_AgIC",
             "[::1%]",
         ] {
             assert_eq!(host_and_port(&format!("{odd}:80")), None, "{odd}");
@@ -232,6 +241,76 @@ mod tests {
     fn debug_hides_the_token() {
         let text = format!("{:?}", sample());
         assert!(!text.contains(&BASE64.encode([2; 32])), "{text}");
+    }
+
+    /// Tickets with a typo of each kind at each place.
+    fn typos(good: &str) -> Vec<String> {
+        let mut typos = Vec::new();
+        for (at, c) in good.char_indices() {
+            let (before, after) = (&good[..at], &good[at + c.len_utf8()..]);
+            typos.push(format!("{before}{after}"));
+            typos.push(format!("{before}{c}{c}{after}"));
+            typos.push(before.to_owned());
+            typos.push(format!("{c}{after}"));
+            for other in "aZ0 :/?&=,.-_#@%[]\\\"'\n\0é".chars() {
+                typos.push(format!("{before}{other}{after}"));
+                typos.push(format!("{before}{other}{c}{after}"));
+            }
+            if let Some(next) = after.chars().next() {
+                typos.push(format!("{before}{next}{c}{}", &after[next.len_utf8()..]));
+            }
+        }
+        let whole = [
+            good.replace("://", ":"),
+            good.replace("easyremote://", ""),
+            good.replace("easyremote", "https"),
+            good.replace("token=", ""),
+            good.replace("&token", "?token"),
+            good.replace('?', "/?"),
+            good.to_uppercase(),
+            format!("\"{good}\""),
+            format!("{good} "),
+            format!("EASYREMOTE_GATEWAY={good}"),
+            format!("{good}:8080"),
+            format!("{good},{good}x"),
+        ];
+        typos.extend(whole);
+        typos
+    }
+
+    #[test]
+    fn no_error_shows_anything_of_a_token() {
+        use crate::transport::auth::address::IntoGateways;
+        let token = [0x5a, 0xc3, 0x99, 0x1e, 0x77, 0xd0, 0x42, 0xb8].repeat(4);
+        let token = Token::new(token.try_into().unwrap());
+        let secret = BASE64.encode(token.expose());
+        let good = Ticket { token, ..sample() };
+        let parts: Vec<_> = secret.as_bytes().windows(6).collect();
+        let hides = |shown: &str, typo: &str| {
+            let shows = parts.iter().any(|part| shown.as_bytes().windows(6).any(|w| w == *part));
+            assert!(!shows, "{typo:?}: {shown}");
+        };
+        for typo in typos(&good.to_string()) {
+            let read = [
+                typo.parse::<Ticket>().map(|ticket| format!("{ticket:?}")),
+                typo.into_gateways_shown(),
+                sample().at(&typo).map(|ticket| format!("{ticket:?}")),
+            ];
+            for read in read {
+                let shown = read.unwrap_or_else(|error| format!("{error} {error:?} {error:#?}"));
+                hides(&shown, &typo);
+            }
+        }
+
+        trait Shown {
+            fn into_gateways_shown(&self) -> Result<String, Error>;
+        }
+
+        impl Shown for String {
+            fn into_gateways_shown(&self) -> Result<String, Error> {
+                self.into_gateways().map(|gateways| format!("{gateways:?} {gateways:#?}"))
+            }
+        }
     }
 
     #[test]
