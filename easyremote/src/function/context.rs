@@ -103,6 +103,11 @@ impl Context {
         u128::from_be_bytes(self.inner.header.id)
     }
 
+    /// What nobody's call has but the same caller's, if it has the same id.
+    pub(crate) fn mark(&self) -> u128 {
+        self.call_id() ^ self.inner.caller.mark()
+    }
+
     /// Who makes the call.
     #[must_use]
     pub fn caller(&self) -> &Caller {

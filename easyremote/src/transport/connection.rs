@@ -47,10 +47,6 @@ pub(crate) struct ManagedConnection {
     pub(super) tally: CallStats,
     /// Connections that were made after the first one; its keeper counts them.
     pub(crate) reconnects: Arc<AtomicU64>,
-    /// First half of every call id: no two links share it.
-    id: [u8; 8],
-    /// Second half of the next one.
-    next: AtomicU64,
 }
 
 /// Whether there is a connection.
@@ -129,6 +125,8 @@ impl ManagedConnection {
         connect_timeout: Duration,
         limits: MessageLimits,
     ) -> Result<Self, Error> {
+        // The generators of threads get their seeds from the same place, and panic without.
+        let _: [u8; 16] = random()?;
         Ok(Self {
             io,
             state,
@@ -141,17 +139,13 @@ impl ManagedConnection {
             parked_bytes: Arc::default(),
             tally: CallStats::default(),
             reconnects: Arc::default(),
-            id: random()?,
-            next: AtomicU64::new(0),
         })
     }
 
-    /// An id for a call that no other call has.
+    /// An id for a call that no other call has, and that nobody can foretell who has seen others:
+    /// a node refuses an id that has been used. It costs less than a counter that threads share.
     pub(crate) fn next_call_id(&self) -> CallId {
-        let mut id = [0; 16];
-        id[..8].copy_from_slice(&self.id);
-        id[8..].copy_from_slice(&self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes());
-        id
+        rand::random::<u128>().to_be_bytes()
     }
 
     /// Runs `task` on the thread of the connection.

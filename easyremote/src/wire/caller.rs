@@ -1,8 +1,9 @@
 //! Who calls.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::error::printable::one_line;
 use crate::wire::bytes::{Malformed, Reader, WriteBytes};
@@ -35,6 +36,7 @@ pub(crate) struct KnownCaller(Arc<EncodedCaller>);
 struct EncodedCaller {
     caller: Caller,
     encoded: Vec<u8>,
+    mark: u128,
 }
 
 impl KnownCaller {
@@ -43,11 +45,22 @@ impl KnownCaller {
         encoded.put_str(&caller.id, MAX_NAME);
         encoded.put_str(&caller.address.to_string(), MAX_NAME);
         encoded.put_str(&caller.identity, MAX_NAME);
-        Self(Arc::new(EncodedCaller { caller, encoded }))
+        Self::of(caller, encoded)
+    }
+
+    fn of(caller: Caller, encoded: Vec<u8>) -> Self {
+        let mark = caller.mark();
+        Self(Arc::new(EncodedCaller { caller, encoded, mark }))
     }
 
     pub(crate) fn encoded(&self) -> &[u8] {
         &self.0.encoded
+    }
+
+    /// A number that other callers have with a probability of nothing, whatever they call
+    /// themselves: nobody outside of this process knows how it is made.
+    pub(crate) fn mark(&self) -> u128 {
+        self.0.mark
     }
 
     /// Reads a caller, unless it is the one that was read last.
@@ -58,8 +71,7 @@ impl KnownCaller {
         if let Some(last) = last.as_ref().filter(|last| last.0.encoded == encoded) {
             return Ok(last.clone());
         }
-        let (caller, encoded) = (Caller::read(encoded)?, encoded.to_vec());
-        let read = Self(Arc::new(EncodedCaller { caller, encoded }));
+        let read = Self::of(Caller::read(encoded)?, encoded.to_vec());
         Ok(last.insert(read).clone())
     }
 }
@@ -73,6 +85,15 @@ impl Deref for KnownCaller {
 }
 
 impl Caller {
+    /// See [`KnownCaller::mark`]. Not of its address, which changes when it connects anew.
+    fn mark(&self) -> u128 {
+        static KEY: OnceLock<[RandomState; 2]> = OnceLock::new();
+        let keys = KEY.get_or_init(Default::default);
+        let who = (self.role.code(), &self.id, &self.identity);
+        let [high, low] = keys.each_ref().map(|key| u128::from(key.hash_one(who)));
+        high << 64 | low
+    }
+
     fn read(value: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(value);
         let role = Role::from_code(reader.u8("caller")?)
@@ -90,6 +111,21 @@ impl Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_caller_has_a_mark_wherever_it_calls_from() {
+        let mark = |role, id: &str, identity: &str, address: &str| {
+            let (id, identity) = (id.to_owned(), identity.to_owned());
+            let address = address.parse().unwrap();
+            KnownCaller::new(Caller { role, id, identity, address }).mark()
+        };
+        let one = mark(Role::Client, "a", "x", "[::1]:1");
+        assert_eq!(one, mark(Role::Client, "a", "x", "127.0.0.1:2"));
+        let others = [(Role::Node, "a", "x"), (Role::Client, "ax", ""), (Role::Client, "", "ax")];
+        for (role, id, identity) in others {
+            assert_ne!(one, mark(role, id, identity, "[::1]:1"), "{id} {identity}");
+        }
+    }
 
     #[test]
     fn each_caller_is_read_as_it_is() {

@@ -13,7 +13,8 @@ use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_HEADER, MAX_NAME, MAX_TIMEOUT};
 use crate::wire::routing_options::RoutingOptions;
 
-/// Identifies one call for its whole life, over every retry: random, so that no two are the same.
+/// Identifies one call for its whole life, over every retry: random, so that no two are the same,
+/// and nobody knows one that has not been sent.
 pub(crate) type CallId = [u8; 16];
 
 /// What the gateway needs to route a call, and the node to run it.

@@ -19,8 +19,11 @@ use crate::error::{Error, ErrorKind};
 use crate::function::context::Context;
 use crate::function::registry::Function;
 
-/// The ids of the calls that have started lately: of the last minute at least, but of no more than
+/// The ids of the calls that have started lately, each with its caller, whose
+/// [`mark`](Context::mark) they are remembered by: of the last minute at least, but of no more than
 /// the last [`MAX_OF_AGE`] to twice that.
+///
+/// A caller that uses up ids of others so uses up its own only.
 #[derive(Debug, Default)]
 pub(in crate::node) struct DedupCache(Mutex<Generations>);
 
@@ -58,7 +61,7 @@ impl DedupCache {
         context: &Context,
         repeats: &AtomicU64,
     ) -> Result<Start<'_>, Error> {
-        let id = context.call_id();
+        let id = context.mark();
         if function.descriptor.idempotent {
             return Ok(Start { started: self, id: None });
         }
@@ -67,10 +70,11 @@ impl DedupCache {
         }
         repeats.fetch_add(1, Ordering::Relaxed);
         let (node, name, caller) = (context.node(), &*function.name, context.caller());
+        let call_id = context.call_id();
         tracing::warn!(%node, function = name, ?caller, "a call came twice");
         let text = format!(
             "this call of `{name}` has started at node `{node}` before, and is not started again, \
-             since the function is not `idempotent`; its id is {id:032x}"
+             since the function is not `idempotent`; its id is {call_id:032x}"
         );
         Err(Error::new(ErrorKind::Protocol, text).with_evidence(Evidence::Sent).with_node(node))
     }

@@ -230,10 +230,18 @@ async fn answer(mut recv: RecvHalf) -> Answer {
 }
 
 fn header(function: &str, id: u8, attempt: u64) -> CallHeader {
+    header_of((Role::Client, "client-1", "ci"), function, id, attempt)
+}
+
+fn header_of(
+    (role, caller, identity): (Role, &str, &str),
+    function: &str,
+    id: u8,
+    attempt: u64,
+) -> CallHeader {
     let kind = if ["numbers", "streamed"].contains(&function) { Kind::Stream } else { Kind::Unary };
     let address = "127.0.0.1:1".parse().unwrap();
-    let (id_of_caller, identity) = ("client-1".into(), "ci".into());
-    let caller = Caller { role: Role::Client, id: id_of_caller, identity, address };
+    let caller = Caller { role, id: caller.into(), identity: identity.into(), address };
     CallHeader {
         attempt,
         caller: Some(KnownCaller::new(caller)),
@@ -257,6 +265,29 @@ async fn a_call_that_has_started_does_not_start_again() {
     }
     assert_eq!(node.stats().repeats, 16);
     assert_eq!(gateways[1].call(header("once", 100, 0)).await, BODY);
+}
+
+#[tokio::test]
+async fn nobody_uses_up_the_ids_of_another() {
+    let (node, gateways, doings, _state) = world(2).await;
+    let callers = [
+        (Role::Client, "client-1", "ci"),
+        (Role::Client, "client-2", "ci"),
+        (Role::Client, "client-1", "other"),
+        (Role::Node, "client-1", "ci"),
+        (Role::Admin, "client-1", "ci"),
+    ];
+    for (id, function) in (0..).zip(["once", "blocking", "numbers", "streamed"]) {
+        let before = doings.n_starts();
+        for (i, caller) in callers.into_iter().enumerate() {
+            let header = header_of(caller, function, id, 0);
+            let answer = gateways[i % 2].call(header.clone()).await;
+            assert!(matches!(answer, Answer::Frame(_)), "{function} {caller:?}: {answer:?}");
+            assert_eq!(gateways[1 - i % 2].call(header).await, REPEATED, "{function} {caller:?}");
+        }
+        assert_eq!(doings.n_starts(), before + callers.len(), "{function}");
+    }
+    assert_eq!(node.stats().repeats, 4 * callers.len() as u64);
 }
 
 #[tokio::test]
