@@ -17,8 +17,21 @@
 //! no word of its own proves nothing, and counts as `Sent`.
 //!
 //! A call with several attempts has the strongest evidence of all of them: [`Executed::or`].
+//!
+//! **What a node says of itself.** The second fact is the node's: nobody else sees whether it has
+//! kept to it. Its `No` is passed on all the same, since it gives the node nothing that it does not
+//! have: one that runs a function and denies it, so that the call goes to another one, could as well
+//! have run it twice. But it is a word about the node's own start, and counts for that only:
+//!
+//! - not once anything has come of the function: the third fact is seen, and not said;
+//! - not in an error that a function which has run ends with, such as `Panicked`, nor in one that
+//!   only a gateway can know, such as `NodeLost`: [`node_may_refuse`].
+//!
+//! The gateway, which knows what comes from a node, makes `Maybe` or `Yes` of such a `No`
+//! (`FrameScanner::false_no`). Callers do the same with what nobody can say ([`may_refuse`]); for
+//! the rest they rely on their gateway, which could run their calls as often as it likes.
 
-use crate::error::{Error, Executed};
+use crate::error::{Error, ErrorKind, Executed};
 
 /// What is known about whether the function of a call runs, in the order in which it becomes known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +72,29 @@ impl Evidence {
     }
 }
 
+/// Whether anybody can say of an error of this kind that its function did not start.
+pub(crate) const fn may_refuse(kind: ErrorKind) -> bool {
+    use ErrorKind::{BadResponse, Failed, Panicked, SlowConsumer};
+    // Each of them is what became of a function that ran.
+    !matches!(kind, BadResponse | Failed | Panicked | SlowConsumer)
+}
+
+/// Whether a node can.
+pub(crate) const fn node_may_refuse(kind: ErrorKind) -> bool {
+    use ErrorKind::{ConnectionLost, NoNode, NodeLost, Unauthenticated};
+    // A node that is lost says nothing, and it knows of no others.
+    may_refuse(kind) && !matches!(kind, ConnectionLost | NoNode | NodeLost | Unauthenticated)
+}
+
 impl Error {
+    /// An error that has come from a peer: not more is believed than it can know.
+    pub(crate) fn weighed(self) -> Self {
+        match self.executed() {
+            Executed::No if !may_refuse(self.kind()) => self.with_evidence(Evidence::Sent),
+            _ => self,
+        }
+    }
+
     /// Says whether the function may have run, from what is known.
     pub(crate) fn with_evidence(self, evidence: Evidence) -> Self {
         self.with_executed(evidence.executed())

@@ -336,7 +336,7 @@ impl CallTask {
     fn refused(&self, frame: &Frame) -> Error {
         read_error(&frame.body).map_or_else(
             |cause| self.with_evidence(Error::new(ErrorKind::Protocol, cause.to_string())),
-            |error| with_signature(error, self.request.signature),
+            |error| with_signature(error.weighed(), self.request.signature),
         )
     }
 

@@ -296,7 +296,8 @@ impl RawStream {
             FrameKind::ItemError => Some(match read_error(&frame.body) {
                 Ok(error) => {
                     self.items += 1;
-                    Ok(Next::ItemError(error))
+                    // Whatever it says: it is an item of the function.
+                    Ok(Next::ItemError(error.with_evidence(Evidence::Answered)))
                 }
                 Err(cause) => Err(self.protocol(&cause.text)),
             }),
@@ -410,6 +411,7 @@ impl RawStream {
     fn refused(&mut self, frame: &Frame) -> Error {
         match read_error(&frame.body) {
             Ok(error) => {
+                let error = error.weighed();
                 let executed = error.executed();
                 let error = self.fail(with_signature(error, self.signature));
                 // The peer's word is a proof where it says so, and this side's where it does.

@@ -1,6 +1,7 @@
 //! Following frames that pass by.
 
-use crate::error::ErrorKind;
+use crate::call::executed::{Evidence, node_may_refuse};
+use crate::error::{ErrorKind, Executed};
 use crate::wire::bytes::Malformed;
 use crate::wire::frame::{FRAME_HEADER, FrameKind, read_header};
 use crate::wire::kind::Kind;
@@ -20,8 +21,14 @@ pub(crate) struct FrameScanner {
     body: bool,
     /// Another frame than an `Error` has begun to pass.
     answered: bool,
+    /// Another frame than an `Error` and a `Trace` has begun to pass.
+    begun: bool,
     /// The kind of the error that an `Error` frame carries, if that has begun to pass.
     error: Option<ErrorKind>,
+    /// See [`false_no`](FrameScanner::false_no).
+    false_no: Option<(usize, u8)>,
+    /// The length of the present frame.
+    length: usize,
     max_message: usize,
 }
 
@@ -58,7 +65,10 @@ impl FrameScanner {
             items: 0,
             body: false,
             answered: false,
+            begun: false,
             error: None,
+            false_no: None,
+            length: 0,
             max_message,
         }
     }
@@ -81,13 +91,12 @@ impl FrameScanner {
     /// # Errors
     /// What passes is not made of frames.
     pub(crate) fn pass(&mut self, mut bytes: &[u8]) -> Result<(), Malformed> {
+        let all = bytes.len();
         while !bytes.is_empty() {
             if self.rest > 0 {
                 let n = self.rest.min(bytes.len());
-                if self.kind == Some(FrameKind::Error) && self.error.is_none() {
-                    // A kind of an error is a number below 128, so that its varint is one byte.
-                    let kind = ErrorKind::from_code(u64::from(bytes[0]));
-                    self.error = Some(kind.unwrap_or(ErrorKind::Protocol));
+                if self.kind == Some(FrameKind::Error) {
+                    self.pass_error(&bytes[..n], all - bytes.len());
                 }
                 self.rest -= n;
                 bytes = &bytes[n..];
@@ -104,15 +113,41 @@ impl FrameScanner {
                 self.filled = 0;
                 let (kind, length) = read_header(self.header, self.max_message)?;
                 self.kind = Some(kind);
-                self.rest = length;
+                (self.length, self.rest) = (length, length);
                 self.body |= kind == FrameKind::Body;
                 self.answered |= kind != FrameKind::Error;
+                self.begun |= !matches!(kind, FrameKind::Error | FrameKind::Trace);
                 if matches!(kind, FrameKind::Item | FrameKind::ItemFault | FrameKind::ItemError) {
                     self.items += 1;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Looks at a piece of the body of an `Error` frame, which is `at` so many bytes.
+    fn pass_error(&mut self, piece: &[u8], at: usize) {
+        let passed = self.length - self.rest;
+        for (i, &byte) in piece.iter().enumerate().take(2_usize.saturating_sub(passed)) {
+            if passed + i == 0 {
+                // A kind of an error is a number below 64, so that its varint is one byte.
+                let kind = ErrorKind::from_code(u64::from(byte));
+                self.error = Some(kind.unwrap_or(ErrorKind::Protocol));
+            } else if let Some(kind) = self.error
+                && self.direction == Direction::Answer
+                && Executed::from_code(byte) == Executed::No
+                && (self.begun || !node_may_refuse(kind))
+            {
+                let evidence = Evidence::Sent.or_answered(self.begun);
+                self.false_no = Some((at + i, evidence.executed().code()));
+            }
+        }
+    }
+
+    /// Where in the bytes that have passed last a node denies that its function has started, which
+    /// it cannot know or has shown already, and what is to be there instead: see `call::executed`.
+    pub(crate) fn false_no(&mut self) -> Option<(usize, u8)> {
+        self.false_no.take()
     }
 
     /// Whether a frame has begun to pass that only a function that has started can have caused.
@@ -193,6 +228,56 @@ mod tests {
         let mut scanner = FrameScanner::answer(1_000);
         scanner.pass(&bytes).unwrap();
         assert!(scanner.is_complete() && !scanner.shows_execution());
+    }
+
+    /// An answer, with every false `No` of it put right.
+    fn put_right(answer: &[u8], size: usize) -> Vec<u8> {
+        let (mut scanner, mut out) = (FrameScanner::answer(1_000), Vec::new());
+        for piece in answer.chunks(size) {
+            let mut piece = piece.to_vec();
+            scanner.pass(&piece).unwrap();
+            if let Some((at, code)) = scanner.false_no() {
+                piece[at] = code;
+            }
+            out.extend(piece);
+        }
+        out
+    }
+
+    #[test]
+    fn a_node_denies_what_it_knows_and_nothing_else() {
+        let mut open = Vec::new();
+        put(&mut open, FrameKind::Open, b"");
+        let mut item = open.clone();
+        put(&mut item, FrameKind::Item, b"one");
+        let mut trace = Vec::new();
+        put(&mut trace, FrameKind::Trace, b"times");
+        for kind in ErrorKind::ALL {
+            for said in [Executed::No, Executed::Maybe, Executed::Yes] {
+                for (before, began) in
+                    [(&[][..], false), (&trace, false), (&open, true), (&item, true)]
+                {
+                    let error = |executed: Executed| {
+                        let mut frames = before.to_vec();
+                        put(
+                            &mut frames,
+                            FrameKind::Error,
+                            &[kind.code() as u8, executed.code(), 7],
+                        );
+                        frames
+                    };
+                    let right = match (said, began) {
+                        (Executed::No, true) => Executed::Yes,
+                        (Executed::No, false) if !node_may_refuse(*kind) => Executed::Maybe,
+                        _ => said,
+                    };
+                    let answer = error(said);
+                    for size in 1..=answer.len() {
+                        assert_eq!(put_right(&answer, size), error(right), "{kind:?} {said:?}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

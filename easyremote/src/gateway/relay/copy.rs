@@ -165,9 +165,14 @@ pub(super) async fn copy(
         match read {
             Ok(Some(mut chunks)) => {
                 let mut n = 0;
-                for chunk in chunks.iter() {
+                for chunk in &mut chunks {
                     if let Err(cause) = passed.pass(chunk) {
                         return CopyEnd::Malformed(cause.text);
+                    }
+                    if let Some((at, code)) = passed.false_no() {
+                        let mut right = chunk.to_vec();
+                        right[at] = code;
+                        *chunk = right.into();
                     }
                     n += chunk.len();
                 }

@@ -33,7 +33,12 @@ impl PlacedCall {
         let cause = match answer.pass(frames) {
             Ok(()) if answer.is_complete() => {
                 record_answer(&self.permit, &answer);
-                return self.origin.answer(self.id, frames);
+                let Some((at, code)) = answer.false_no() else {
+                    return self.origin.answer(self.id, frames);
+                };
+                let mut right = frames.to_vec();
+                right[at] = code;
+                return self.origin.answer(self.id, &right);
             }
             Ok(()) => "it has no end".to_owned(),
             Err(cause) => cause.text,

@@ -81,9 +81,13 @@ impl PartialResponse {
     }
 
     fn pass(&mut self, bytes: &[u8]) {
+        let start = self.frames.len();
         self.frames.extend_from_slice(bytes);
         if let Err(cause) = self.answer.pass(bytes) {
             self.end = Some(CopyEnd::Malformed(cause.text));
+        }
+        if let Some((at, code)) = self.answer.false_no() {
+            self.frames[start + at] = code;
         }
     }
 

@@ -44,7 +44,7 @@ impl Broken {
                     ErrorKind::NodeLost => "the node was lost in the middle of a message",
                     _ => "the peer reset the call",
                 };
-                Error::new(said, text).with_executed(executed)
+                Error::new(said, text).with_executed(executed).weighed()
             }
             Self::Connection(cause) => reset::connection_error(cause, kind),
             Self::Local => Error::new(kind, "the stream was closed by this side"),
