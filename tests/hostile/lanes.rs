@@ -16,7 +16,7 @@ use crate::target::{OVERLOADED, PROTOCOL, TOO_LARGE, Target, add, never};
 use crate::wire;
 
 /// A message of a lane.
-fn message(id: u64, frames: &[u8]) -> Vec<u8> {
+pub(crate) fn message(id: u64, frames: &[u8]) -> Vec<u8> {
     let length = (frames.len() + 8) as u32;
     [&length.to_be_bytes()[..], &id.to_be_bytes(), frames].concat()
 }

@@ -14,4 +14,5 @@ mod registrations;
 mod rules;
 mod siege;
 mod target;
+mod texts;
 mod wire;

@@ -1,12 +1,15 @@
 //! Hostile nodes, and what becomes of the callers that meet them.
 
 use common::{soon, until};
-use easyremote::{CallError, Error, ErrorKind, Executed, GatewayLimits, Role};
+use easyremote::{
+    CallError, Client, Error, ErrorKind, Executed, GatewayLimits, Options, Retry, Role,
+};
 use futures::StreamExt;
 use quinn::{RecvStream, SendStream};
 use serde_json::{Value, json};
 
 use crate::attacker::{Insider, close_of};
+use crate::lanes;
 use crate::target::{Target, add};
 use crate::wire;
 
@@ -138,4 +141,68 @@ async fn answers_to_nothing() {
     let answer = soon(wire::read(&mut recv)).await.unwrap();
     assert_eq!(wire::kind_of(&answer), crate::target::PROTOCOL);
     target.serves().await;
+}
+
+/// The kinds of errors that a node may refuse a call with before it starts; the others are what
+/// becomes of a function that has run, or what only a gateway can know.
+const REFUSALS: [u64; 11] = [1, 2, 4, 6, 7, 8, 9, 11, 12, 16, 19];
+
+/// An error of this kind, of which the node says that its function has not started.
+fn denial(kind: u64) -> Vec<u8> {
+    wire::frame(wire::ERROR, &[&wire::varint(kind)[..], &[0, 0, 0, 0, 0]].concat())
+}
+
+fn believed(kind: u64) -> Executed {
+    if REFUSALS.contains(&kind) { Executed::No } else { Executed::Maybe }
+}
+
+#[tokio::test]
+async fn functions_that_have_run_and_are_denied() {
+    let (target, node) = world().await;
+    let client = target.client.with(Options::new().retry(Retry::never()));
+    for kind in 1..=19 {
+        for arguments in [1, 64 << 10] {
+            let calling = client.call_json("answer", json!(["x".repeat(arguments)]));
+            let calling = tokio::spawn(calling);
+            let (mut send, _recv) = next_call(&node).await;
+            send.write_all(&denial(kind)).await.unwrap();
+            send.finish().unwrap();
+            let error = remote(soon(calling).await.unwrap().unwrap_err());
+            assert_eq!(error.executed(), believed(kind), "{kind}: {error:?}");
+        }
+        // After an item nothing can be denied, in one piece or in many.
+        for pieces in [1, 3] {
+            let items = client.stream_json("items", json!([]));
+            let reading = tokio::spawn(items.collect::<Vec<_>>());
+            let (mut send, _recv) = next_call(&node).await;
+            let begun = [wire::frame(wire::OPEN, b""), wire::frame(wire::ITEM, b"7")].concat();
+            let answer = [begun, denial(kind)].concat();
+            for piece in answer.chunks(answer.len().div_ceil(pieces)) {
+                send.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            send.finish().unwrap();
+            let error = remote(soon(reading).await.unwrap().pop().unwrap().unwrap_err());
+            assert_eq!((error.executed(), error.delivered()), (Executed::Yes, 1), "{error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn functions_that_have_run_and_are_denied_on_a_lane() {
+    let (target, node) = world().await;
+    let client = soon(Client::connect(target.gateway.ticket(Role::Client))).await.unwrap();
+    let client = client.with(Options::new().retry(Retry::never()));
+    let mut lane = None;
+    for kind in 1..=19 {
+        let calling = tokio::spawn(client.call_json("answer", json!([])));
+        if lane.is_none() {
+            lane = Some(lanes::accept(&node.connection).await);
+        }
+        let (send, recv) = lane.as_mut().unwrap();
+        let (id, _) = soon(lanes::read(recv)).await.unwrap();
+        send.write_all(&lanes::message(id, &denial(kind))).await.unwrap();
+        let error = remote(soon(calling).await.unwrap().unwrap_err());
+        assert_eq!(error.executed(), believed(kind), "{kind}: {error:?}");
+    }
 }
