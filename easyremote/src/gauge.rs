@@ -1,7 +1,12 @@
 //! Counting what is there now.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 /// Counts something for as long as it lives.
 #[derive(Debug)]
@@ -11,6 +16,25 @@ impl<'a> Gauge<'a> {
     pub(crate) fn up(gauge: &'a AtomicU64) -> Self {
         gauge.fetch_add(1, Ordering::Relaxed);
         Self(gauge)
+    }
+}
+
+/// Lets something be told of once a second, and counts how often there was something to tell. For
+/// lines of the log that a peer can cause as often as it likes.
+#[derive(Debug, Default)]
+pub(crate) struct OncePerSecond(Mutex<(Option<Instant>, u64)>);
+
+impl OncePerSecond {
+    /// Whether it may be told of now; then gives how often it was not since the last time.
+    pub(crate) fn next(&self) -> Option<u64> {
+        let (told, left_out) = &mut *self.0.lock();
+        let now = Instant::now();
+        if told.is_some_and(|told| now.duration_since(told) < Duration::from_secs(1)) {
+            *left_out += 1;
+            return None;
+        }
+        *told = Some(now);
+        Some(std::mem::take(left_out))
     }
 }
 
@@ -39,11 +63,112 @@ impl MemoryCharge {
         self.bytes >= bytes as u64 || self.grow_to(bytes)
     }
 
+    /// Charges `bytes` more, if the budget allows it, and nothing otherwise. Says which.
+    pub(crate) fn try_add(&mut self, bytes: u64) -> bool {
+        let fits = self.budget.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit;
+        match fits {
+            true => self.bytes += bytes,
+            false => drop(self.budget.fetch_sub(bytes, Ordering::Relaxed)),
+        }
+        fits
+    }
+
+    /// The bytes that are charged.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Charges `bytes` in all. Says whether the budget allows that.
     pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
         let more = (bytes as u64).saturating_sub(self.bytes);
         self.bytes += more;
         self.budget.fetch_add(more, Ordering::Relaxed) + more <= self.limit
+    }
+}
+
+/// Memory that several share who do not fail when there is none left, but wait.
+#[derive(Debug)]
+pub(crate) struct SharedRoom {
+    taken: AtomicU64,
+    limit: u64,
+    /// How many wait.
+    waiting: AtomicU64,
+    /// Notified when something is given back for which somebody waits.
+    given_back: Notify,
+}
+
+impl SharedRoom {
+    pub(crate) fn new(limit: u64) -> Arc<Self> {
+        let (taken, waiting, given_back) = (AtomicU64::new(0), AtomicU64::new(0), Notify::new());
+        Arc::new(Self { taken, limit, waiting, given_back })
+    }
+
+    /// Whether more is taken than there is.
+    pub(crate) fn is_full(&self) -> bool {
+        // In one order with `waiting`: either the one who waits sees what is given back, or the one
+        // who gives it back sees that somebody waits.
+        self.taken.load(Ordering::SeqCst) > self.limit
+    }
+
+    /// Whether somebody waits for what others have.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Waits until it is not full. Cancel safe.
+    pub(crate) async fn wait(&self) {
+        let _waits = Gauge(&self.waiting);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        loop {
+            let mut given_back = pin!(self.given_back.notified());
+            given_back.as_mut().enable();
+            if !self.is_full() {
+                return;
+            }
+            given_back.await;
+        }
+    }
+}
+
+/// What one of them has of a [`SharedRoom`]; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct RoomShare {
+    room: Arc<SharedRoom>,
+    bytes: u64,
+}
+
+impl RoomShare {
+    /// Nothing yet.
+    pub(crate) fn of(room: &Arc<SharedRoom>) -> Self {
+        Self { room: room.clone(), bytes: 0 }
+    }
+
+    pub(crate) fn room(&self) -> &Arc<SharedRoom> {
+        &self.room
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Takes so much in all, whether or not there is as much.
+    pub(crate) fn set_to(&mut self, bytes: u64) {
+        let SharedRoom { taken, waiting, given_back, .. } = &*self.room;
+        if bytes > self.bytes {
+            taken.fetch_add(bytes - self.bytes, Ordering::SeqCst);
+        } else if bytes < self.bytes {
+            taken.fetch_sub(self.bytes - bytes, Ordering::SeqCst);
+            if waiting.load(Ordering::SeqCst) > 0 {
+                given_back.notify_waiters();
+            }
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for RoomShare {
+    fn drop(&mut self) {
+        self.set_to(0);
     }
 }
 
@@ -56,5 +181,22 @@ impl Drop for MemoryCharge {
 impl Drop for Gauge<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_a_second_is_told_and_the_others_are_counted() {
+        let lines = OncePerSecond::default();
+        assert_eq!(lines.next(), Some(0));
+        // In how many seconds ever.
+        let told: Vec<_> = (0..1_000).filter_map(|_| lines.next()).collect();
+        assert!(told.len() < 100, "{told:?}");
+        let so_far: u64 = told.iter().sum();
+        lines.0.lock().0 = None;
+        assert_eq!(lines.next(), Some(1_000 - told.len() as u64 - so_far));
     }
 }

@@ -5,6 +5,7 @@ mod attacker;
 mod costs;
 mod floods;
 mod gateways;
+mod hoards;
 mod impostor;
 mod lanes;
 mod limits;

@@ -97,7 +97,7 @@ impl<F: RemoteUnary + Local> Direct<F> {
         let (codec, link) = (header.codec, self.client.link.clone());
         let context =
             Context::new(self.node.clone(), header, self.caller.clone(), scope, false, link);
-        let body = Body { bytes: body.body, _charge: None };
+        let body = Body { bytes: body.body, charge: None };
         let request = Request { codec, body, limits: LIMITS, context: context.clone() };
         let inputs = Inputs { states: self.states.clone(), context, upload: None };
         let reply = match &self.handler.run {

@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer};
 
-pub(crate) use self::budget::{Budget, DecodeCost};
+pub(crate) use self::budget::{Budget, DecodeCost, UNCHARGED};
 pub(crate) use self::deserializer::Bounded;
 
 /// Decodes a `T` within a budget, for functions that take a seed and not a deserializer.

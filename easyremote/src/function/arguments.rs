@@ -1,9 +1,12 @@
 //! The arguments of a function: a tuple, each element of which is encoded for itself.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::decode::{Budget, DecodeCost};
+use crate::error::{Error, ErrorKind};
 use crate::function::json_list::list;
 use crate::function::outcome::Argument;
 use crate::wire::codec::{Codec, from_json, unwinding};
@@ -37,8 +40,7 @@ pub trait Arguments: Sized + Send + 'static {
 #[derive(Debug)]
 pub struct TypeSchemas(pub(crate) Vec<&'static ValueType>);
 
-/// Decodes the arguments in `body`, which are of these types, with at most `max_decoded` bytes of
-/// memory.
+/// Decodes the arguments in `body`, which are of these types, within `budget`.
 ///
 /// # Errors
 /// What is wrong with them, naming the argument where that is known.
@@ -47,13 +49,13 @@ pub(crate) fn decode<A: Arguments>(
     body: &Bytes,
     parameters: &'static [&'static str],
     types: &[&'static ValueType],
-    max_decoded: usize,
+    budget: &mut Budget,
 ) -> Result<A, String> {
     let mut source = ArgumentSource {
         parameters,
         types,
         next: 0,
-        budget: Budget::for_message(body.len(), max_decoded),
+        budget,
         rest: match codec {
             Codec::Bincode => Rest::Bincode(body),
             Codec::Json => Rest::Json(list(body, parameters)?),
@@ -68,13 +70,23 @@ pub(crate) fn decode<A: Arguments>(
     }
 }
 
+/// The error of a call whose arguments find no room at their node.
+pub(crate) fn no_room() -> Error {
+    let text = "the node holds all the arguments that it has room for; try again, or send less at \
+                a time";
+    Error::new(ErrorKind::Overloaded, text).with_retry_after(RETRY_AFTER)
+}
+
+/// Pause that a node asks for before another attempt at what found no room.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(100);
+
 /// Where arguments are decoded from, one after the other.
 #[derive(Debug)]
 pub struct ArgumentSource<'a> {
     parameters: &'static [&'static str],
     types: &'a [&'static ValueType],
     next: usize,
-    budget: Budget,
+    budget: &'a mut Budget,
     rest: Rest<'a>,
 }
 
@@ -90,14 +102,14 @@ impl ArgumentSource<'_> {
         self.next += 1;
         let decoded = match &mut self.rest {
             Rest::Bincode(rest) => match self.types.get(index) {
-                Some(of) => of.read(rest, &mut self.budget).map(|(value, length)| {
+                Some(of) => of.read(rest, self.budget).map(|(value, length)| {
                     *rest = &rest[length..];
                     value
                 }),
                 None => Err("one too many".to_owned()),
             },
             Rest::Json(values) => match values.get(index) {
-                Some(value) => from_json(value.get().as_bytes(), &mut self.budget),
+                Some(value) => from_json(value.get().as_bytes(), self.budget),
                 None => Err("missing".to_owned()),
             },
         };
@@ -159,7 +171,8 @@ mod tests {
     const MAX_DECODED: usize = 1 << 20;
 
     fn json(text: &'static str) -> Result<(i64, String), String> {
-        decode(Codec::Json, &Bytes::from_static(text.as_bytes()), NAMES, &[], MAX_DECODED)
+        let body = Bytes::from_static(text.as_bytes());
+        decode(Codec::Json, &body, NAMES, &[], &mut Budget::for_message(body.len(), MAX_DECODED))
     }
 
     fn encoded<A: Arguments>(arguments: &A) -> Vec<u8> {
@@ -169,7 +182,8 @@ mod tests {
     }
 
     fn decoded<A: Arguments>(bytes: Vec<u8>) -> Result<A, String> {
-        decode(Codec::Bincode, &bytes.into(), NAMES, &A::schemas().0, MAX_DECODED)
+        let mut budget = Budget::for_message(bytes.len(), MAX_DECODED);
+        decode(Codec::Bincode, &bytes.into(), NAMES, &A::schemas().0, &mut budget)
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::decode::Budget;
 use crate::error::Error;
 use crate::function::arguments::{self, Arguments};
 use crate::function::item_writer::put_value;
@@ -64,7 +65,8 @@ impl Format {
     /// What is wrong with them.
     pub fn decode<T: Argument>(self, body: &Bytes) -> Result<T, String> {
         let types = <(T,)>::schemas();
-        arguments::decode::<(T,)>(self.codec(), body, &["value"], &types.0, DEFAULT_MAX_DECODED)
-            .map(|(value,)| value)
+        let mut budget = Budget::for_message(body.len(), DEFAULT_MAX_DECODED);
+        let decoded = arguments::decode(self.codec(), body, &["value"], &types.0, &mut budget);
+        decoded.map(|(value,)| value)
     }
 }

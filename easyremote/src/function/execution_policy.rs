@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
+use crate::function::item_writer::ItemSizeEstimate;
 use crate::function::poll_time::PollTimeEstimate;
 
 /// On which terms a node runs a function.
@@ -18,6 +19,8 @@ pub(crate) struct ExecutionPolicy {
     pub(crate) concurrency: u32,
     /// How long it takes before it first waits.
     pub(crate) poll_time: Arc<PollTimeEstimate>,
+    /// How long its items are.
+    pub(crate) item_sizes: Arc<ItemSizeEstimate>,
     semaphore: Option<Arc<Semaphore>>,
 }
 
@@ -33,6 +36,7 @@ impl ExecutionPolicy {
     pub(crate) fn renew(&mut self) {
         self.semaphore = semaphore(self.concurrency);
         self.poll_time = Arc::default();
+        self.item_sizes = Arc::default();
     }
 
     /// Lets at most `calls` run at a time.

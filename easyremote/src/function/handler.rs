@@ -15,8 +15,9 @@ use futures::{FutureExt, Stream, StreamExt};
 use pollster::block_on;
 
 use crate::call::executed::Evidence;
+use crate::decode::Budget;
 use crate::error::{Error, ErrorKind};
-use crate::function::arguments::decode;
+use crate::function::arguments::{decode, no_room};
 use crate::function::context::Context;
 use crate::function::execution_policy::ExecutionPolicy;
 use crate::function::item_writer::{ItemWriter, put_fault, put_value};
@@ -34,18 +35,19 @@ use crate::wire::limits::MessageLimits;
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) codec: Codec,
-    /// Taken, and its memory freed, when it is decoded.
+    /// Its bytes are taken, and their memory freed, when they are decoded.
     pub(crate) body: Body,
     /// Of the arguments, of the answer, and of each item.
     pub(crate) limits: MessageLimits,
     pub(crate) context: Context,
 }
 
-/// Encoded arguments, and what their memory is charged to.
+/// Encoded arguments, and what their memory is charged to: at first their own, and once they are
+/// decoded that of the values, until the function has ended.
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     pub(crate) bytes: Bytes,
-    pub(crate) _charge: Option<MemoryCharge>,
+    pub(crate) charge: Option<MemoryCharge>,
 }
 
 /// The frames that answer a call.
@@ -296,15 +298,28 @@ where
 
 /// Decodes a call's arguments, or makes the frame that refuses it.
 pub(crate) fn arguments<F: Remote>(request: &mut Request) -> Result<F::Arguments, Reply> {
-    let body = std::mem::take(&mut request.body);
-    let (types, max) = (&F::signature().arguments, request.limits.max_decoded);
-    decode(request.codec, &body.bytes, F::DESCRIPTOR.parameters, types, max).map_err(|text| {
-        let text = format!("`{}` cannot be called like this: {text}", F::DESCRIPTOR.name);
+    let Body { bytes, charge } = std::mem::take(&mut request.body);
+    // What is charged for the message is good for values that take no more, which most do not.
+    let free = bytes.len() as u64;
+    let budget = Budget::for_message(bytes.len(), request.limits.max_decoded);
+    let mut budget = budget.charged_to(charge, free);
+    let (parameters, types) = (F::DESCRIPTOR.parameters, &F::signature().arguments);
+    let decoded = decode(request.codec, &bytes, parameters, types, &mut budget);
+    drop(bytes);
+    let arguments = decoded.map_err(|text| {
+        let error = match budget.is_crowded() {
+            true => no_room(),
+            false => {
+                let text = format!("`{}` cannot be called like this: {text}", F::DESCRIPTOR.name);
+                Error::new(ErrorKind::BadArguments, text)
+            }
+        };
         let mut reply = Vec::new();
-        let error = Error::new(ErrorKind::BadArguments, text);
         put_error(&mut reply, &error.with_node(request.context.node()));
         reply
-    })
+    })?;
+    request.body.charge = budget.into_charge();
+    Ok(arguments)
 }
 
 /// Encodes what a function returned.
@@ -396,10 +411,13 @@ where
     loop {
         let item = match stream.next().now_or_never() {
             Some(item) => item,
-            None => match select(stream.next(), pin!(outbox.closed())).await {
-                Either::Left((item, _)) => item,
-                Either::Right(_) => return,
-            },
+            None => {
+                outbox.unreserve();
+                match select(stream.next(), pin!(outbox.closed())).await {
+                    Either::Left((item, _)) => item,
+                    Either::Right(_) => return,
+                }
+            }
         };
         let Some(raw) = item else { return outbox.end().await };
         if let Err(error) = outbox.item(types, &sent_item::<F>(raw)) {

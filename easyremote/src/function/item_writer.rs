@@ -1,12 +1,16 @@
 //! Where a stream's items go: encoded here, on the thread of the user's code, and handed over in
 //! batches.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
+use crate::function::arguments::RETRY_AFTER;
 use crate::function::context::Context;
 use crate::function::outcome::{Failure, Sent, Value};
 use crate::function::signature::Signature;
-use crate::transport::byte_channel::{ByteSender, Closed};
+use crate::transport::byte_channel::{ByteSender, Closed, UNSHARED};
 use crate::wire::codec::Codec;
 use crate::wire::error::{put_error, put_item_error};
 use crate::wire::frame::{self, FrameKind};
@@ -21,20 +25,64 @@ pub(crate) struct ItemWriter {
     /// Length of the frames that are whole; behind it is one that is being encoded.
     whole: usize,
     items: u64,
+    /// How long the next item may be, in bytes.
+    expected: usize,
+    /// Whether room for it has been reserved that nothing has come into.
+    reserved: bool,
+    sizes: Arc<ItemSizeEstimate>,
     codec: Codec,
     limits: MessageLimits,
     context: Context,
 }
 
+/// How long the items of a function are: the longest of late, which shorter ones make less of. 0 as
+/// long as all of them have been short.
+#[derive(Debug, Default)]
+pub(crate) struct ItemSizeEstimate(AtomicUsize);
+
+impl ItemSizeEstimate {
+    fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Notes that there has been one of `length` bytes.
+    fn note(&self, length: usize) {
+        let before = self.get();
+        if length > UNSHARED || before > 0 {
+            // Of two at the same time one may be lost, which is no matter.
+            self.0.store(length.max(before - before.div_ceil(8)), Ordering::Relaxed);
+        }
+    }
+}
+
 impl ItemWriter {
-    /// One that sends to `sender`: items within `limits`, of the call that `context` tells of.
+    /// One that sends to `sender`: items within `limits`, of the call that `context` tells of, and
+    /// of a function whose items have had these `sizes`. Room for one is reserved.
     pub(crate) fn new(
-        sender: ByteSender<()>,
+        mut sender: ByteSender<()>,
         codec: Codec,
         limits: MessageLimits,
         context: Context,
+        sizes: Arc<ItemSizeEstimate>,
     ) -> Self {
-        Self { sender, frames: Vec::new(), whole: 0, items: 0, codec, limits, context }
+        let expected = sizes.get();
+        let reserved = expected > 0;
+        if reserved {
+            sender.reserve(expected);
+        }
+        let (frames, whole, items) = (Vec::new(), 0, 0);
+        Self {
+            sender,
+            frames,
+            whole,
+            items,
+            expected,
+            reserved,
+            sizes,
+            codec,
+            limits,
+            context,
+        }
     }
 
     /// Adds the frame that says that the stream is set up.
@@ -63,19 +111,39 @@ impl ItemWriter {
             }
         }
         .map_err(|error| error.with_delivered(self.items).with_node(self.context.node()))?;
+        self.expected = self.frames.len() - self.whole;
+        self.sizes.note(self.expected);
         self.whole = self.frames.len();
         self.items += 1;
         Ok(())
     }
 
-    /// Hands over what is gathered; waits while the caller is slow.
+    /// Hands over what is gathered; waits while the caller is slow, and then while the node has no
+    /// room for another item beside it.
     ///
     /// # Cancel safety
     /// Nothing is lost.
     pub(crate) async fn flush(&mut self) -> Result<(), Closed> {
+        self.hand_over().await?;
+        if self.items > 0 {
+            self.unreserve();
+        }
+        // What is reserved is there.
+        let next = if self.reserved { 0 } else { self.expected };
+        self.sender.has_room_for(next).await
+    }
+
+    async fn hand_over(&mut self) -> Result<(), Closed> {
         self.sender.send(&mut self.frames).await?;
         self.whole = 0;
         Ok(())
+    }
+
+    /// Gives the room back that is reserved for an item: it is here, or nobody knows when it comes.
+    pub(crate) fn unreserve(&mut self) {
+        if std::mem::take(&mut self.reserved) {
+            self.sender.reserve(0);
+        }
     }
 
     /// Resolves when nobody wants the items any more.
@@ -110,7 +178,7 @@ impl ItemWriter {
 
     async fn close(mut self) {
         // If nobody wants the end, nobody has to get it.
-        if self.flush().await.is_ok() {
+        if self.hand_over().await.is_ok() {
             self.sender.end(());
         }
     }
@@ -139,6 +207,13 @@ pub(crate) fn put_fault<E: Failure>(
     if let Err(error) = put {
         put_error(out, &error.with_node(context.node()));
     }
+}
+
+/// The error of a stream for which there is no room at its node.
+pub(crate) fn no_room() -> Error {
+    let text = "the node holds all the items that it has room for, since nobody reads them; try \
+                again, or read fewer streams of large items at a time";
+    Error::new(ErrorKind::Overloaded, text).with_retry_after(RETRY_AFTER)
 }
 
 /// The error of a function whose own error travels as text.

@@ -8,6 +8,7 @@ use futures::Stream;
 use tokio::sync::oneshot;
 
 use crate::call::executed::Evidence;
+use crate::decode::{Budget, UNCHARGED};
 use crate::error::{Error, ErrorKind};
 use crate::function::outcome::Argument;
 use crate::gauge::MemoryCharge;
@@ -43,12 +44,12 @@ pub trait Uploaded: Sized + 'static {
         max_decoded: usize,
     ) -> Result<(), String>;
 
-    /// Reads an item, which is of this type, with at most `max_decoded` bytes of memory.
+    /// Reads an item.
     ///
     /// # Errors
     /// What is wrong with it.
     #[doc(hidden)]
-    fn decode(of: &'static ValueType, bytes: &Bytes, max_decoded: usize) -> Result<Self, String>;
+    fn decode(source: ItemSource<'_>) -> Result<Self, String>;
 
     /// Its type as serde sees it.
     #[doc(hidden)]
@@ -66,13 +67,21 @@ impl<T: Argument> Uploaded for T {
         of.encode(Codec::Bincode, self, out, max_decoded)
     }
 
-    fn decode(of: &'static ValueType, bytes: &Bytes, max_decoded: usize) -> Result<Self, String> {
-        of.decode(bytes, max_decoded)
+    fn decode(ItemSource { of, bytes, budget }: ItemSource<'_>) -> Result<Self, String> {
+        of.decode_within(bytes, budget)
     }
 
     fn schema() -> &'static ValueType {
         ValueType::of::<T>()
     }
+}
+
+/// What an item is decoded from.
+#[derive(Debug)]
+pub struct ItemSource<'a> {
+    of: &'static ValueType,
+    bytes: &'a Bytes,
+    budget: &'a mut Budget,
 }
 
 /// The items that a caller sends, before their type is known.
@@ -96,14 +105,16 @@ pub(crate) struct RawUpload {
 pub struct Upload<T> {
     receiver: ByteReceiver<()>,
     frames: FrameBuffer,
-    room: MemoryCharge,
+    /// What an unfinished item takes, or the last one, until the function asks for another. There
+    /// always is one, but while an item is decoded.
+    room: Option<MemoryCharge>,
     items: u64,
     ended: bool,
     failed: Option<oneshot::Sender<Error>>,
     of: &'static ValueType,
     max_decoded: usize,
     // Kept here, so that being a stream asks nothing of `T`.
-    decode: fn(&'static ValueType, &Bytes, usize) -> Result<T, String>,
+    decode: fn(ItemSource<'_>) -> Result<T, String>,
 }
 
 impl<T: Uploaded> Upload<T> {
@@ -111,7 +122,7 @@ impl<T: Uploaded> Upload<T> {
         Self {
             receiver: raw.receiver,
             frames: FrameBuffer::new(raw.limits.max_message),
-            room: raw.room,
+            room: Some(raw.room),
             items: 0,
             ended: false,
             failed: Some(raw.failed),
@@ -133,6 +144,8 @@ impl<T> Upload<T> {
     }
 }
 
+const NO_ROOM: &str = "the node holds all the items that it has room for";
+
 impl<T> Stream for Upload<T> {
     type Item = T;
 
@@ -151,17 +164,23 @@ impl<T> Stream for Upload<T> {
             };
             // What is whole is on its way to the function.
             let unfinished = if frame.is_none() { this.frames.unfinished() } else { 0 };
-            if !this.room.set_to(unfinished) {
-                let text = "the node holds all the items that it has room for";
-                return this.fail(ErrorKind::Overloaded, text.to_owned());
+            if this.room.as_mut().is_some_and(|room| !room.set_to(unfinished)) {
+                return this.fail(ErrorKind::Overloaded, NO_ROOM.to_owned());
             }
             match frame {
                 Some(frame) if frame.kind == FrameKind::Item => {
-                    return match (this.decode)(this.of, &frame.body, this.max_decoded) {
+                    let budget = Budget::for_message(frame.body.len(), this.max_decoded);
+                    let mut budget = budget.charged_to(this.room.take(), UNCHARGED);
+                    let source = ItemSource { of: this.of, bytes: &frame.body, budget: &mut budget };
+                    let decoded = (this.decode)(source);
+                    let crowded = budget.is_crowded();
+                    this.room = budget.into_charge();
+                    return match decoded {
                         Ok(item) => {
                             this.items += 1;
                             Poll::Ready(Some(item))
                         }
+                        Err(_) if crowded => this.fail(ErrorKind::Overloaded, NO_ROOM.to_owned()),
                         Err(text) => this.fail(ErrorKind::BadArguments, text),
                     };
                 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::decode::Budget;
 use crate::function::arguments::{self, Arguments};
 use crate::wire::codec::Codec;
 use crate::wire::value::ValueType;
@@ -81,7 +82,8 @@ pub fn decode(data: &[u8]) {
 
 /// Arguments of these names in JSON.
 fn in_json<A: Arguments>(bytes: &Bytes, names: &'static [&'static str]) -> Result<A, String> {
-    arguments::decode(Codec::Json, bytes, names, &[], MAX_DECODED)
+    let mut budget = Budget::for_message(bytes.len(), MAX_DECODED);
+    arguments::decode(Codec::Json, bytes, names, &[], &mut budget)
 }
 
 /// Arguments in JSON, as an array or as an object.

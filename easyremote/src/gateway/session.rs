@@ -112,7 +112,7 @@ async fn shake_hands(
     };
     match handshake {
         Ok(Ok(connection)) => Some(connection),
-        Ok(Err(error)) => unfinished(&error),
+        Ok(Err(cause)) => unfinished(&stranger_left(cause)),
         Err(_) => {
             hit(&state.hits.handshake_timeouts);
             unfinished(&"it took too long")
@@ -127,7 +127,7 @@ async fn serve_peer(
     hello: &Hello,
     admission: &Admitted,
     state: &Arc<GatewayState>,
-        Ok(Err(cause)) => unfinished(&stranger_left(cause)),
+) {
     let (peer, identity) = (connection.remote_address(), &*admission.identity);
     let result = match hello.role {
         Role::Client | Role::Admin => {

@@ -13,6 +13,7 @@ use crate::error::printable::is_printable;
 use crate::error::{Error, ErrorKind, not_zero};
 use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
+use crate::gauge::SharedRoom;
 use crate::node::exec::dedup::DedupCache;
 use crate::node::state::{NodeCounters, NodeState};
 use crate::node::tags::{self, Tags};
@@ -170,9 +171,19 @@ impl NodeBuilder {
         self
     }
 
-    /// Most bytes of arguments that the node holds at a time, received and not yet decoded; calls
-    /// beyond that fail with [`ErrorKind::Overloaded`]. 256 MiB unless set, and at least
-    /// [`max_message`](Self::max_message).
+    /// Most bytes of arguments that the node holds at a time, and half as many of items that nobody
+    /// has read; 512 MiB unless set, and at least twice [`max_message`](Self::max_message).
+    ///
+    /// Arguments count from their first byte until their function has ended: what has been received,
+    /// and then the values, by the sizes of their types and the lengths of their texts and lists,
+    /// which may be 16 times as much. A call whose arguments find no room fails with
+    /// [`ErrorKind::Overloaded`], [`Executed::No`](crate::Executed::No).
+    ///
+    /// Items count from when they are made until they are sent on, but for the first 16 KiB of each
+    /// stream, so that small ones wait for nobody. Where they are more than that, new streams fail in
+    /// the same way, and those that there are make no more until others have been read. A stream of
+    /// which nobody reads anything for 60 s while others wait ends with
+    /// [`ErrorKind::SlowConsumer`].
     pub fn max_unfinished(mut self, bytes: u64) -> Self {
         self.max_unfinished = bytes;
         self
@@ -249,6 +260,7 @@ impl NodeBuilder {
                     .map(|dialler| dialler.with_max_message(self.max_message))
             })
             .collect::<Result<Vec<_>, _>>()?;
+        let max_unfinished = self.max_unfinished.max(2 * self.max_message as u64);
         let shared = Arc::new(NodeState {
             id: id.into(),
             tags,
@@ -259,7 +271,8 @@ impl NodeBuilder {
             concurrency: self.concurrency,
             blocking: Arc::new(Semaphore::new(self.blocking_threads)),
             unfinished: Arc::default(),
-            max_unfinished: self.max_unfinished.max(self.max_message as u64),
+            max_unfinished,
+            unread: SharedRoom::new(max_unfinished / 2),
             limits: MessageLimits { max_message: self.max_message, max_decoded: self.max_decoded },
             connect_timeout: self.connect_timeout,
             counters: NodeCounters::default(),

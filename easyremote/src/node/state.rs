@@ -13,6 +13,7 @@ use crate::call::executed::Evidence;
 use crate::error::Error;
 use crate::function::registry::Registry;
 use crate::function::states::States;
+use crate::gauge::SharedRoom;
 use crate::node::exec::dedup::DedupCache;
 use crate::node::tags::Tags;
 use crate::transport::connection::ManagedConnection;
@@ -34,9 +35,11 @@ pub(super) struct NodeState {
     pub(super) concurrency: usize,
     /// Sync functions that may run at a time.
     pub(super) blocking: Arc<Semaphore>,
-    /// Bytes of arguments that are here and not decoded yet, of at most `max_unfinished`.
+    /// Bytes of arguments that are here, received or decoded, of at most `max_unfinished`.
     pub(super) unfinished: Arc<AtomicU64>,
     pub(super) max_unfinished: u64,
+    /// What items take that nobody has read yet, as much again.
+    pub(super) unread: Arc<SharedRoom>,
     /// Of calls that the functions make.
     pub(super) limits: MessageLimits,
     pub(super) connect_timeout: Duration,

@@ -15,24 +15,46 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
+use futures::future::{Either, select};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::timeout;
+
+use crate::gauge::{RoomShare, SharedRoom};
 
 /// Connects a sender to a receiver, with about `limit` bytes between them: a feed waits until less
 /// than that is pending, and then goes in whole.
 pub(crate) fn byte_channel<E>(limit: usize) -> (ByteSender<E>, ByteReceiver<E>) {
+    channel(limit, None)
+}
+
+/// [`byte_channel`], whose bytes are also a part of a room that several share: those that wait to be
+/// fed, those that are pending, and the batch that was taken last, but for [`UNSHARED`] of them. Or
+/// as many as are [reserved](ByteSender::reserve), if that is more.
+pub(crate) fn byte_channel_in<E>(
+    room: &Arc<SharedRoom>,
+    limit: usize,
+) -> (ByteSender<E>, ByteReceiver<E>) {
+    channel(limit, Some(RoomShare::of(room)))
+}
+
+fn channel<E>(limit: usize, share: Option<RoomShare>) -> (ByteSender<E>, ByteReceiver<E>) {
     let state = ChannelState {
         pending: Vec::new(),
         tail: Vec::new(),
         bytes: 0,
+        offered: 0,
+        taken: 0,
+        reserved: 0,
+        share,
         end: None,
         ended: false,
         closed: false,
         sender: None,
         receiver: None,
     };
+    let room = state.share.as_ref().map(|share| share.room().clone());
     let shared = Arc::new(Channel { state: Mutex::new(state), limit, asked: AtomicU64::new(0) });
-    (ByteSender { shared: shared.clone() }, ByteReceiver { shared })
+    (ByteSender { shared: shared.clone(), room, crowded: false }, ByteReceiver { shared })
 }
 
 #[derive(Debug)]
@@ -50,6 +72,14 @@ struct ChannelState<E> {
     tail: Vec<u8>,
     /// Bytes in `pending` and `tail`.
     bytes: usize,
+    /// Bytes that wait to be fed.
+    offered: usize,
+    /// Bytes of the batch that was taken last, until another one is asked for.
+    taken: usize,
+    /// Bytes that are expected.
+    reserved: usize,
+    /// What all these take of the room that is shared.
+    share: Option<RoomShare>,
     /// How the sender ended; comes after all that is pending.
     end: Option<E>,
     /// The sender is gone.
@@ -72,7 +102,20 @@ impl<E> Channel<E> {
 /// Pieces shorter than this are copied together; longer ones are handed over as they are.
 const SMALL: usize = 4 << 10;
 
+/// Bytes of a channel that do not count: streams of small items pay nothing for the room of large
+/// ones, and are not held up by them.
+pub(crate) const UNSHARED: usize = 16 << 10;
+
 impl<E> ChannelState<E> {
+    /// Counts what is here now. Says whether it is a part of the room.
+    fn recount(&mut self) -> bool {
+        let held = (self.offered + self.bytes + self.taken).max(self.reserved);
+        self.share.as_mut().is_some_and(|share| {
+            share.set_to(held.saturating_sub(UNSHARED) as u64);
+            !share.is_empty()
+        })
+    }
+
     fn put(&mut self, bytes: &mut Vec<u8>) {
         self.bytes += bytes.len();
         if bytes.len() < SMALL {
@@ -119,6 +162,10 @@ pub(crate) struct Closed;
 #[derive(Debug)]
 pub(crate) struct ByteSender<E> {
     shared: Arc<Channel<E>>,
+    /// What this shares with others.
+    room: Option<Arc<SharedRoom>>,
+    /// Whether the last feed is, or was, a part of it.
+    crowded: bool,
 }
 
 impl<E> ByteSender<E> {
@@ -128,13 +175,40 @@ impl<E> ByteSender<E> {
     /// # Cancel safety
     /// Either everything was handed over, or nothing.
     pub(crate) async fn send(&mut self, bytes: &mut Vec<u8>) -> Result<(), Closed> {
-        self.send_with(|state| state.put(bytes)).await
+        let length = bytes.len();
+        self.send_with(length, |state| state.put(bytes)).await
+    }
+
+    /// Waits until the room is not full, if there is to be a feed of `length` bytes that is a part of
+    /// it, or has been one that may still be here.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    pub(crate) async fn has_room_for(&mut self, length: usize) -> Result<(), Closed> {
+        let Some(room) = &self.room else { return Ok(()) };
+        if !room.is_full() || (length <= UNSHARED && !self.crowded) {
+            return Ok(());
+        }
+        let room = room.clone();
+        let waiting = pin!(room.wait());
+        match select(waiting, pin!(self.closed())).await {
+            Either::Left(_) => Ok(()),
+            Either::Right(_) => Err(Closed),
+        }
+    }
+
+    /// Counts a feed of `length` bytes as a part of the room that is expected.
+    pub(crate) fn reserve(&mut self, length: usize) {
+        let mut state = self.shared.lock();
+        state.reserved = length;
+        state.recount();
     }
 
     /// [`send`](Self::send) for what is in shared buffers already; copies nothing.
     pub(crate) async fn send_chunks(&mut self, chunks: &[Bytes]) -> Result<(), Closed> {
-        self.send_with(|state| {
-            state.bytes += chunks.iter().map(Bytes::len).sum::<usize>();
+        let length = chunks.iter().map(Bytes::len).sum::<usize>();
+        self.send_with(length, |state| {
+            state.bytes += length;
             state.close_tail();
             state.pending.extend_from_slice(chunks);
         })
@@ -147,18 +221,24 @@ impl<E> ByteSender<E> {
         context: &mut Context<'_>,
         bytes: &mut Vec<u8>,
     ) -> Poll<Result<(), Closed>> {
+        let length = bytes.len();
         let mut put = Some(|state: &mut ChannelState<E>| state.put(bytes));
-        self.poll_send_with(context, &mut put)
+        self.poll_send_with(context, length, &mut put)
     }
 
-    async fn send_with(&mut self, put: impl FnOnce(&mut ChannelState<E>)) -> Result<(), Closed> {
+    async fn send_with(
+        &mut self,
+        length: usize,
+        put: impl FnOnce(&mut ChannelState<E>),
+    ) -> Result<(), Closed> {
         let mut put = Some(put);
-        poll_fn(|context| self.poll_send_with(context, &mut put)).await
+        poll_fn(|context| self.poll_send_with(context, length, &mut put)).await
     }
 
     fn poll_send_with(
         &mut self,
         context: &mut Context<'_>,
+        length: usize,
         put: &mut Option<impl FnOnce(&mut ChannelState<E>)>,
     ) -> Poll<Result<(), Closed>> {
         let mut state = self.shared.lock();
@@ -167,11 +247,15 @@ impl<E> ByteSender<E> {
         }
         if state.bytes >= self.shared.limit {
             wait(&mut state.sender, context);
+            state.offered = length;
+            state.recount();
             return Poll::Pending;
         }
         if let Some(put) = put.take() {
             put(&mut state);
         }
+        state.offered = 0;
+        self.crowded = state.recount();
         release(state, |state| &mut state.receiver);
         Poll::Ready(Ok(()))
     }
@@ -181,6 +265,7 @@ impl<E> ByteSender<E> {
         let mut state = self.shared.lock();
         if !state.closed && !bytes.is_empty() {
             state.put(bytes);
+            state.recount();
             release(state, |state| &mut state.receiver);
         }
     }
@@ -240,6 +325,8 @@ impl<E> Drop for ByteSender<E> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.ended = true;
+        (state.offered, state.reserved) = (0, 0);
+        state.recount();
         release(state, |state| &mut state.receiver);
     }
 }
@@ -275,8 +362,10 @@ impl<E> ByteReceiver<E> {
     /// [`receive`](Self::receive), for hand-written futures.
     pub(crate) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Received<E>> {
         let mut state = self.shared.lock();
-        if state.bytes > 0 {
-            state.bytes = 0;
+        // The batch before is gone, or kept by somebody who counts it.
+        state.taken = std::mem::take(&mut state.bytes);
+        state.recount();
+        if state.taken > 0 {
             state.close_tail();
             let batch = std::mem::take(&mut state.pending);
             release(state, |state| &mut state.sender);
@@ -296,6 +385,8 @@ impl<E> Drop for ByteReceiver<E> {
         state.closed = true;
         // Nobody will take it.
         let pending = std::mem::take(&mut state.pending);
+        (state.bytes, state.taken) = (0, 0);
+        state.recount();
         release(state, |state| &mut state.sender);
         drop(pending);
     }

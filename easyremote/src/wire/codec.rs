@@ -66,10 +66,21 @@ impl Codec {
         bytes: &Bytes,
         max_decoded: usize,
     ) -> Result<T, String> {
-        let mut budget = Budget::for_message(bytes.len(), max_decoded);
+        self.decode_within(bytes, &mut Budget::for_message(bytes.len(), max_decoded))
+    }
+
+    /// [`decode`](Self::decode), within `budget`.
+    ///
+    /// # Errors
+    /// As for [`decode`](Self::decode).
+    pub(crate) fn decode_within<T: DeserializeOwned + 'static>(
+        self,
+        bytes: &Bytes,
+        budget: &mut Budget,
+    ) -> Result<T, String> {
         unwinding(|| match self {
             Self::Bincode => {
-                let (value, length) = from_bincode(bytes, &mut budget)?;
+                let (value, length) = from_bincode(bytes, budget)?;
                 if length != bytes.len() {
                     return Err(format!(
                         "{} bytes are left over after the value",
@@ -78,7 +89,7 @@ impl Codec {
                 }
                 Ok(value)
             }
-            Self::Json => from_json(bytes, &mut budget),
+            Self::Json => from_json(bytes, budget),
         })
     }
 }

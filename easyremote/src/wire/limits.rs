@@ -24,9 +24,9 @@ pub(crate) struct MessageLimits {
     pub(crate) max_decoded: usize,
 }
 
-/// Most bytes of arguments that a node holds at a time, received and not yet decoded: 256 MiB, and
-/// at least one message.
-pub(crate) const MAX_UNFINISHED: u64 = 256 << 20;
+/// Most bytes of arguments that a node holds at a time, received or decoded, and twice as many as of
+/// items that nobody has read: 512 MiB, and at least two messages.
+pub(crate) const MAX_UNFINISHED: u64 = 512 << 20;
 
 /// Most bytes of answers that a client has begun to receive, and as many of items. An answer or
 /// item of up to [`SMALL_MESSAGE`] bytes does not count: how many of these there are is limited.

@@ -1,7 +1,6 @@
 //! What holds for every call at a node before it runs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -82,11 +81,4 @@ impl AdmittedCall<'_> {
         let job = Job { key, function: function.clone(), inputs, request, items: None };
         (call, job)
     }
-}
-
-/// The error of a call whose arguments find no room.
-pub(super) fn no_room() -> Error {
-    let text = "the node holds all the arguments that it has room for; try again, or send less at \
-                a time";
-    Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100))
 }

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind};
+use crate::function::arguments::no_room;
 use crate::function::handler::Body;
 use crate::gauge::MemoryCharge;
-use crate::node::exec::admission::{self, admit};
+use crate::node::exec::admission::admit;
 use crate::node::exec::calls::NodeCalls;
 use crate::node::exec::table::{CallKey, Responder};
 use crate::transport::mux::driver::{OpenMux, disconnect};
@@ -84,9 +85,9 @@ fn begin(calls: &Arc<NodeCalls>, id: MuxId, mut frames: Bytes) -> Result<(), Err
     let admitted = admit(node, header)?;
     let mut charge = MemoryCharge::new(&node.unfinished, node.max_unfinished);
     if !charge.grow_to(body.body.len()) {
-        return Err(admission::no_room());
+        return Err(no_room());
     }
-    let body = Body { bytes: body.body, _charge: Some(charge) };
+    let body = Body { bytes: body.body, charge: Some(charge) };
     let cancelled = CancellationToken::new();
     let key = CallKey::Mux(id);
     let (call, job) = admitted.prepare(&calls.session, key, Responder::Mux, cancelled, body);

@@ -1,9 +1,11 @@
 //! Calls on streams of their own: reading them, and sending what their functions return.
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -11,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
+use crate::function::arguments::no_room;
 use crate::function::handler::{Body, Reply, Request};
-use crate::function::item_writer::ItemWriter;
+use crate::function::item_writer::{self, ItemWriter};
 use crate::function::upload::RawUpload;
 use crate::gauge::{Gauge, MemoryCharge};
-use crate::node::exec::admission::{admit, no_room};
+use crate::node::exec::admission::admit;
 use crate::node::exec::call_guards::{CallGuards, Interrupt};
 use crate::node::exec::calls::{NodeCalls, error_frames};
 use crate::node::exec::job::Job;
@@ -23,13 +26,13 @@ use crate::node::exec::mux;
 use crate::node::exec::receive::receive;
 use crate::node::exec::table::{CallKey, Responder, RunningCall};
 use crate::node::state::NodeState;
-use crate::transport::byte_channel::{ByteReceiver, Received, byte_channel};
+use crate::transport::byte_channel::{ByteReceiver, Received, byte_channel, byte_channel_in};
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::{FrameError, RecvHalf, SendHalf};
 use crate::wire::bytes::Malformed;
 use crate::wire::frame::{Frame, FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
-use crate::wire::limits::HEADER_TIMEOUT;
+use crate::wire::limits::{HEADER_TIMEOUT, STALL_TIMEOUT};
 
 /// Bytes of a stream that may wait between the user's code and the I/O thread.
 const CHANNEL_BYTES: usize = 96 << 10;
@@ -112,6 +115,9 @@ impl StreamedCall<'_> {
         let node = self.node;
         let admitted = admit(node, header)?;
         self.guards.deadline = admitted.deadline;
+        if admitted.header.kind.gives_stream() && node.unread.is_full() {
+            return Err(item_writer::no_room().into());
+        }
         buffer.allow(limits.max_message);
         let mut charge = MemoryCharge::new(&node.unfinished, node.max_unfinished);
         let reading = recv.frame_if(&mut buffer, |bytes| charge.grow_to(bytes));
@@ -123,7 +129,7 @@ impl StreamedCall<'_> {
                 return Err(node.late(&admitted.function.name, Evidence::NotStarted).into());
             }
         };
-        let body = Body { bytes, _charge: Some(charge) };
+        let body = Body { bytes, charge: Some(charge) };
         let kind = admitted.header.kind;
         let upload = kind.takes_stream().then(|| {
             let (sender, receiver) = byte_channel(CHANNEL_BYTES);
@@ -140,9 +146,11 @@ impl StreamedCall<'_> {
         let (call, mut job) = admitted.prepare(session, self.key, responder, cancelled, body);
         job.inputs.upload = upload;
         let items = kind.gives_stream().then(|| {
-            let (sender, receiver) = byte_channel(CHANNEL_BYTES);
+            let (sender, receiver) = byte_channel_in(&node.unread, CHANNEL_BYTES);
             let Request { codec, limits, context, .. } = &job.request;
-            job.items = Some(ItemWriter::new(sender, *codec, *limits, context.clone()));
+            let sizes = call.function.handler.policy.item_sizes.clone();
+            let (codec, limits, context) = (*codec, *limits, context.clone());
+            job.items = Some(ItemWriter::new(sender, codec, limits, context, sizes));
             receiver
         });
         Ok(ReadCall { call, job, ended, items })
@@ -204,10 +212,18 @@ impl StreamedCall<'_> {
                     return self.break_off(function, interrupt, ended).await;
                 }
             };
-            let writing = self.send.write_chunks(&mut batch);
+            let writing = write_items(&mut self.send, &mut batch, &self.calls);
             match self.guards.select(writing).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(Interrupt::Gone) => return self.calls.give_up(self.key),
+                Ok(Err(Unwritten::InTheWay)) => {
+                    self.calls.give_up(self.key);
+                    let error = Error::new(ErrorKind::SlowConsumer, "nobody has read the stream");
+                    let error = error.with_evidence(Evidence::Answered);
+                    return self.send.reset(reset::code_of(&error));
+                }
+                Ok(Err(Unwritten::Gone)) | Err(Interrupt::Gone) => {
+                    return self.calls.give_up(self.key);
+                }
                 // A frame may be half written, which leaves no room for an error frame.
                 Err(Interrupt::Late) => {
                     self.calls.give_up(self.key);
@@ -274,6 +290,41 @@ impl StreamedCall<'_> {
         }
         self.calls.give_up(self.key);
         false
+    }
+}
+
+/// Why items have not been written.
+enum Unwritten {
+    /// The caller has left.
+    Gone,
+    /// Nobody reads them, and others wait for the room that they take.
+    InTheWay,
+}
+
+/// Writes items, until nobody has read of the stream for [`STALL_TIMEOUT`] while others wait for the
+/// room that they take. A client of this library has given the stream up by then.
+async fn write_items(
+    send: &mut SendHalf,
+    batch: &mut [Bytes],
+    calls: &NodeCalls,
+) -> Result<(), Unwritten> {
+    let (stream, windows) = (send.id(), &calls.session.windows);
+    let mut writing = pin!(send.write_chunks(batch));
+    // As a rule there is room at once, and no need of a clock.
+    if let Some(written) = writing.as_mut().now_or_never() {
+        return written.map_err(|_| Unwritten::Gone);
+    }
+    let mut allowed = windows.allowed(stream);
+    loop {
+        match timeout(STALL_TIMEOUT, writing.as_mut()).await {
+            Ok(written) => return written.map_err(|_| Unwritten::Gone),
+            Err(_) => {
+                let before = std::mem::replace(&mut allowed, windows.allowed(stream));
+                if allowed == before && calls.node().unread.is_awaited() {
+                    return Err(Unwritten::InTheWay);
+                }
+            }
+        }
     }
 }
 

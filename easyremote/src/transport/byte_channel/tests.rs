@@ -115,3 +115,49 @@ async fn patience_is_for_those_who_ask() {
     drop(receiver);
     assert_eq!(sender.send_patiently(&chunks, patience).await, Some(Err(Closed)));
 }
+
+#[tokio::test]
+async fn channels_share_a_room_and_wait_for_each_other() {
+    const PIECE: usize = 60 << 10;
+    let room = SharedRoom::new(100 << 10);
+    let channel = || byte_channel_in::<()>(&room, 1 << 10);
+    let (mut one, mut first) = channel();
+    let (mut two, second) = channel();
+    // Small ones take nothing of it.
+    one.send(&mut vec![0; UNSHARED]).await.unwrap();
+    assert!(one.has_room_for(PIECE).now_or_never().is_some() && !room.is_full());
+    drop(first.receive().await);
+    assert!(first.receive().now_or_never().is_none());
+    one.send(&mut vec![0; PIECE]).await.unwrap();
+    two.send(&mut vec![0; PIECE]).await.unwrap();
+    assert!(two.has_room_for(PIECE).now_or_never().is_some(), "44 KiB each of 100");
+    // What waits to be fed counts too, and what was taken until more is asked for.
+    let mut waiting = vec![0; PIECE];
+    let mut feeding = Box::pin(two.send(&mut waiting));
+    assert!(feeding.as_mut().now_or_never().is_none() && room.is_full());
+    drop(first.receive().await);
+    assert!(room.is_full());
+    assert!(first.receive().now_or_never().is_none());
+    assert!(room.is_full(), "two pieces of one channel are more than there is");
+    drop(feeding);
+    // One with nothing waits if it is to have a large one; then others make room.
+    let (mut three, third) = channel();
+    assert!(three.has_room_for(UNSHARED).now_or_never().is_some());
+    let mut blocked = Box::pin(three.has_room_for(PIECE));
+    assert!(blocked.as_mut().now_or_never().is_none() && room.is_awaited());
+    drop((two, second));
+    assert_eq!(blocked.await, Ok(()));
+    assert!(!room.is_awaited() && !room.is_full());
+    // What is expected counts, until it is there.
+    three.reserve(2 * PIECE);
+    assert!(room.is_full());
+    three.send(&mut vec![0; PIECE]).await.unwrap();
+    assert!(room.is_full());
+    three.reserve(0);
+    assert!(!room.is_full());
+    drop(third);
+    three.reserve(3 * PIECE);
+    assert_eq!(three.has_room_for(PIECE).await, Err(Closed));
+    drop((one, first, three));
+    assert_eq!((room.is_full(), Arc::strong_count(&room)), (false, 1));
+}

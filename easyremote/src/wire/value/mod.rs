@@ -187,8 +187,18 @@ impl ValueType {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        let mut budget = Budget::for_message(bytes.len(), max_decoded);
-        let (value, length) = unwinding(|| self.read(bytes, &mut budget))?;
+        self.decode_within(bytes, &mut Budget::for_message(bytes.len(), max_decoded))
+    }
+
+    /// Reads a value of this type that takes up all of `bytes`, within a budget.
+    ///
+    /// # Errors
+    /// As for [`decode`](Self::decode).
+    pub(crate) fn decode_within<T>(&self, bytes: &[u8], budget: &mut Budget) -> Result<T, String>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let (value, length) = unwinding(|| self.read(bytes, budget))?;
         match bytes.len() - length {
             0 => Ok(value),
             left => Err(format!("{left} bytes are left over after the value")),
