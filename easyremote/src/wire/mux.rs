@@ -13,6 +13,8 @@
 //! `Overflow`, with the id. A mux breaks as a whole: whoever breaks its rules is not to be trusted
 //! with the other calls on it.
 
+use std::ops::Range;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::wire::bytes::Malformed;
@@ -51,10 +53,22 @@ pub(crate) fn undo(out: &mut Vec<u8>, start: usize) {
 }
 
 /// Puts messages together from what arrives, in whatever pieces; holds nothing more.
+///
+/// A message may be kept for long, and must not keep what came with it, which nobody counts: each is
+/// copied out of what has arrived. The memory for those of up to [`SHORT`] bytes is made for many at
+/// a time, so that a small call allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct MuxBuffer {
     buffered: BytesMut,
+    /// Room for short messages.
+    shorts: BytesMut,
 }
+
+/// Longest message whose memory is made together with that of others, in bytes.
+const SHORT: usize = 1 << 10;
+
+/// Bytes that are made at a time for short messages: the most that one of them keeps.
+const SHORTS: usize = 8 << 10;
 
 impl MuxBuffer {
     /// Adds bytes that follow all bytes added before.
@@ -77,9 +91,22 @@ impl MuxBuffer {
         if self.buffered.len() < length + 4 {
             return Ok(None);
         }
-        self.buffered.advance(MUX_HEADER);
-        let frames = self.buffered.split_to(length + 4 - MUX_HEADER).freeze();
+        let frames = self.copied(MUX_HEADER..length + 4);
+        self.buffered.advance(length + 4);
         Ok(Some((MuxId::from_be_bytes(id), frames)))
+    }
+
+    /// A part of what has arrived, in memory of its own.
+    fn copied(&mut self, part: Range<usize>) -> Bytes {
+        let part = &self.buffered[part];
+        if part.len() > SHORT {
+            return Bytes::copy_from_slice(part);
+        }
+        if self.shorts.capacity() < part.len() {
+            self.shorts = BytesMut::with_capacity(SHORTS);
+        }
+        self.shorts.extend_from_slice(part);
+        self.shorts.split().freeze()
     }
 }
 
@@ -140,6 +167,38 @@ mod tests {
             }
             let got: Vec<_> = got.iter().map(|(id, frames)| (*id, &frames[..])).collect();
             assert_eq!(got, sent);
+        }
+    }
+
+    /// How many bytes are kept that `message` is a part of.
+    fn kept(message: Bytes) -> usize {
+        // Nobody else has the memory, so that all of it is given.
+        message.try_into_mut().map_or(0, |whole| whole.capacity())
+    }
+
+    #[test]
+    fn a_message_keeps_little_of_what_came_with_it() {
+        let long = vec![1; MAX_MUX_BODY];
+        for length in [1, 100, SHORT, SHORT + 1, 3_000, MAX_MUX_BODY] {
+            let (mut buffer, mut kept_in_all, mut all) = (MuxBuffer::default(), Vec::new(), 0);
+            for id in 0..900 {
+                let mut bytes = Vec::new();
+                message(&mut bytes, id, &vec![2; length]);
+                for _ in 0..3 {
+                    message(&mut bytes, id, &long);
+                }
+                buffer.push(&bytes);
+                while let Some((_, frames)) = buffer.next().unwrap() {
+                    if frames.len() == length && frames[0] == 2 {
+                        kept_in_all.push(frames);
+                        all += length;
+                    }
+                }
+            }
+            assert_eq!(kept_in_all.len(), 900);
+            drop(buffer);
+            let kept: usize = kept_in_all.into_iter().map(kept).sum();
+            assert!(kept <= all + 2 * SHORTS, "{length}: {kept} of {all}");
         }
     }
 

@@ -11,6 +11,13 @@
 //! reader's side holds for it, and has room for the narrow windows of the streams that there are,
 //! for what these have grown by, and for [`AHEAD`] streams that are about to come. It moves on with
 //! them.
+//!
+//! It becomes no narrower again, so that after many streams a peer may send ahead on few what it
+//! might have sent on all of them, up to QUIC's own window of each, which is within what a connection
+//! is documented to cost. quinn could make it narrower, but takes the difference from what is read
+//! later, and does not say how much of that is still owed. Growing again before it is paid would
+//! widen the window by the difference, time after time, for a peer that opens and closes streams and
+//! sends nothing on them.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -100,6 +107,12 @@ impl StreamWindows {
             limit.bytes = limit.bytes.max(bytes);
             limit.waker.take().into_iter().for_each(Waker::wake);
         }
+    }
+
+    /// What the reader of a stream that this side sends on has allowed in all; `None` if it is not
+    /// known yet, or not any more.
+    pub(crate) fn allowed(&self, stream: u64) -> Option<u64> {
+        self.state().limits.get(&stream).map(|limit| limit.bytes)
     }
 
     /// Waits for news for the peer: streams, and what may be sent on each in all. Cancel safe.
