@@ -51,8 +51,8 @@ pub struct NodeStats {
     /// Calls and streams begun since the start.
     pub calls: u64,
     /// Those of them that were refused because a call of the same id had started before. No caller
-    /// of this library and no gateway sends one; each is logged, with what the gateway says of its
-    /// caller.
+    /// of this library and no gateway sends one; one a second is logged, with what the gateway says
+    /// of its caller.
     pub repeats: u64,
 }
 

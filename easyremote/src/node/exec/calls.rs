@@ -17,7 +17,7 @@ use crate::call::deadline::{DeadlinePassed, has_passed, watch, within};
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::handler::{Reply, Run};
-use crate::gauge::Gauge;
+use crate::gauge::{Gauge, OncePerSecond};
 use crate::node::exec::job::{Job, JobPermits};
 use crate::node::exec::table::{Begin, CallKey, CallTable, Responder, RunningCall};
 use crate::node::exec::task_pool::TaskPool;
@@ -39,6 +39,8 @@ pub(in crate::node) struct NodeCalls {
     pub(super) writer: MuxWriter,
     pub(super) pool: TaskPool,
     table: Mutex<CallTable>,
+    /// Of iterators for which there was no thread.
+    unstarted: OncePerSecond,
     /// Notified when a deadline was added that is the next one.
     sooner: Notify,
     /// Who made the last call on the multiplexed stream: as a rule also the next one.
@@ -102,6 +104,7 @@ impl NodeCalls {
             writer: MuxWriter::default(),
             pool: TaskPool::default(),
             table: Mutex::default(),
+            unstarted: OncePerSecond::default(),
             sooner: Notify::new(),
             caller: Mutex::default(),
             released: Mutex::default(),
@@ -197,8 +200,12 @@ impl NodeCalls {
             }
         });
         // The guard has gone with the closure, and has ended the call; only the cause is missing.
-        if let Err(error) = spawned {
-            tracing::warn!(node = %self.node().id, error = %error.chain(), "an iterator was not started");
+        if let Err(error) = spawned
+            && let Some(left_out) = self.unstarted.next()
+        {
+            let node = &self.node().id;
+            let error = error.chain();
+            tracing::warn!(%node, %error, left_out, "an iterator was not started");
         }
     }
 

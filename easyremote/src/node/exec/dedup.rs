@@ -18,6 +18,7 @@ use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::context::Context;
 use crate::function::registry::Function;
+use crate::gauge::OncePerSecond;
 
 /// The ids of the calls that have started lately, each with its caller, whose
 /// [`mark`](Context::mark) they are remembered by: of the last minute at least, but of no more than
@@ -25,7 +26,10 @@ use crate::function::registry::Function;
 ///
 /// A caller that uses up ids of others so uses up its own only.
 #[derive(Debug, Default)]
-pub(in crate::node) struct DedupCache(Mutex<Generations>);
+pub(in crate::node) struct DedupCache {
+    ages: Mutex<Generations>,
+    log: OncePerSecond,
+}
 
 /// Ids in two lots: the older one is forgotten as a whole when the younger one, which takes its
 /// place, is old or full. So there is no time to keep for each.
@@ -71,7 +75,9 @@ impl DedupCache {
         repeats.fetch_add(1, Ordering::Relaxed);
         let (node, name, caller) = (context.node(), &*function.name, context.caller());
         let call_id = context.call_id();
-        tracing::warn!(%node, function = name, ?caller, "a call came twice");
+        if let Some(left_out) = self.log.next() {
+            tracing::warn!(%node, function = name, ?caller, left_out, "a call came twice");
+        }
         let text = format!(
             "this call of `{name}` has started at node `{node}` before, and is not started again, \
              since the function is not `idempotent`; its id is {call_id:032x}"
@@ -91,7 +97,7 @@ impl DedupCache {
 
     fn ages(&self) -> MutexGuard<'_, Generations> {
         // Every section leaves it whole.
-        self.0.lock()
+        self.ages.lock()
     }
 }
 
