@@ -8,8 +8,11 @@ use std::time::Instant;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use common::{soon, until};
-use easyremote::{Client, ErrorKind, Gateway, Node, Role, Ticket, functions, remote};
+use easyremote::{
+    Client, ErrorKind, Gateway, IntoGateways, Node, Options, Role, Ticket, functions, remote,
+};
 use futures::future::join_all;
+use serde_json::json;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span};
 
@@ -130,6 +133,20 @@ fn forged(ticket: &Ticket) -> String {
     split(ticket).0 + &"A".repeat(43)
 }
 
+/// A ticket with a typo of each kind at each place.
+fn typos(good: &str) -> Vec<String> {
+    let mut typos = vec![format!("{good}A"), good.replace("easyremote:", "https:")];
+    for at in 0..good.len() {
+        let (before, after) = good.split_at(at);
+        typos.extend([before.to_owned(), after.to_owned(), format!("{before}{}", &after[1..])]);
+        typos.extend(
+            [" ", ",", ":", "?", "/", "=", "."].map(|typo| format!("{before}{typo}{after}")),
+        );
+        typos.extend(["_", "&", "%"].map(|typo| format!("{before}{typo}{}", &after[1..])));
+    }
+    typos
+}
+
 #[tokio::test]
 async fn tokens_and_keys_are_in_no_log_and_in_no_debug_output() {
     let _turn = TURN.lock().await;
@@ -149,10 +166,22 @@ async fn tokens_and_keys_are_in_no_log_and_in_no_debug_output() {
     assert_eq!(soon(add::call(&client, 1, 2)).await.unwrap(), 3);
     let error = soon(Client::connect(forged(&for_client))).await.unwrap_err();
     write!(shown, "{error:?} {node:?} {client:?} {admin:?} {local:?}").unwrap();
-    // Damaged tickets, too.
-    let damaged = for_client.to_string() + "A";
-    let error = soon(Client::connect(damaged)).await.unwrap_err();
-    write!(shown, "{error:?} {error}").unwrap();
+    // Damaged tickets, too, and tickets in the place of something else.
+    let good = for_client.to_string();
+    let mut read = String::new();
+    for typo in typos(&good) {
+        write!(read, "{:?} {:?}", typo.as_str().into_gateways(), typo.parse::<Ticket>()).unwrap();
+        write!(read, "{:?}", for_node.clone().at(&typo)).unwrap();
+    }
+    let error = soon(Gateway::serve(&good)).await.unwrap_err();
+    let options = Options::new().metadata("authorization", &good);
+    let with_secrets = client.with(options.clone());
+    let calls = (add::call(&with_secrets, 1, 2), with_secrets.call_json("add", json!([good])));
+    write!(read, "{error:?} {error} {options:?} {with_secrets:?} {calls:?}").unwrap();
+    let token = split(&for_client).1;
+    for part in token.as_bytes().windows(8).map(|part| std::str::from_utf8(part).unwrap()) {
+        assert!(!read.contains(part), "a part of the token: {part}");
+    }
     gateway.revoke(Role::Client, "ci#1");
     let error = soon(async {
         loop {

@@ -12,6 +12,7 @@ mod limits;
 mod memory;
 mod nodes;
 mod registrations;
+mod resets;
 mod rules;
 mod siege;
 mod target;
