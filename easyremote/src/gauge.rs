@@ -110,11 +110,6 @@ impl SharedRoom {
         self.taken.load(Ordering::SeqCst) > self.limit
     }
 
-    /// Whether somebody waits for what others have.
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
-    }
-
     /// Waits until it is not full. Cancel safe.
     pub(crate) async fn wait(&self) {
         let _waits = Gauge(&self.waiting);

@@ -11,6 +11,10 @@ use easyremote::{
 use futures::future::join_all;
 use futures::{FutureExt, Stream, StreamExt, stream};
 
+use crate::attacker::Insider;
+use crate::target::OVERLOADED;
+use crate::wire;
+
 const TICKET: &str = "HOARD_TEST_TICKET";
 
 /// What the node may hold, by `max_unfinished`.
@@ -70,6 +74,11 @@ fn blobs_thread(bytes: usize) -> impl Iterator<Item = Vec<u8>> {
     std::iter::repeat_with(move || vec![7; bytes])
 }
 
+#[remote]
+async fn blob(bytes: usize) -> String {
+    "x".repeat(bytes)
+}
+
 /// The node: this file's tests again. Among the tests it does nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn node_process() {
@@ -81,6 +90,7 @@ async fn node_process() {
         keep_iterator,
         keep_upload,
         small,
+        blob,
         blobs,
         blobs_thread
     ];
@@ -278,6 +288,49 @@ async fn items_that_nobody_reads_of_streams_that_begin_together() {
     assert!(rise <= (ROOM as u64 >> 10) * 3 / 2 + SLACK, "{rise} KiB");
     for error in opened.into_iter().filter_map(Result::err) {
         assert_eq!((error.kind(), error.executed()), (ErrorKind::Overloaded, Executed::No));
+    }
+    hoard.until_in_flight(0).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(target_os = "linux"), ignore)]
+async fn answers_that_nobody_reads() {
+    const SIZE: usize = 4 << 20;
+    let mut hoard = Hoard::start().await;
+    let ticket = hoard.world.gateway.ticket(Role::Client).to_string();
+    let insider = Insider::that_reads(hoard.world.gateway.local_addr(), &ticket, 1_024).await;
+    let body = wire::frame(wire::BODY, format!("[{SIZE}]").as_bytes());
+    for _ in 0..2 {
+        let before = hoard.memory();
+        let (mut unread, mut refused) = (Vec::new(), 0);
+        for _ in 0..60 {
+            let call = [&wire::call("blob", wire::UNARY)[..], &body].concat();
+            let (mut send, mut recv) = insider.open(&call).await;
+            send.finish().unwrap();
+            let mut header = [0; 5];
+            soon(recv.read_exact(&mut header)).await.unwrap();
+            if header[0] == wire::ERROR {
+                let error = soon(recv.read_to_end(8 << 10)).await.unwrap();
+                let text = String::from_utf8_lossy(&error);
+                assert_eq!(error[..2], [OVERLOADED as u8, 0], "not executed: {text}");
+                refused += 1;
+            } else {
+                unread.push((send, recv));
+            }
+        }
+        let rise = hoard.memory().saturating_sub(before);
+        println!("{} answers are not read, {refused} are refused, {rise} KiB more", unread.len());
+        assert!(unread.len() > 3 && refused > 30, "{refused}");
+        assert!(rise <= (ROOM as u64 >> 10) * 3 / 2 + SLACK, "{rise} KiB");
+        // What gives little goes on.
+        hoard.serves().await;
+        drop(unread);
+        let again = || async { soon(blob::call(&hoard.client, SIZE)).await.map(|blob| blob.len()) };
+        let begun = std::time::Instant::now();
+        while again().await.is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            tokio::task::yield_now().await;
+        }
     }
     hoard.until_in_flight(0).await;
 }

@@ -35,8 +35,8 @@ pub(crate) struct ItemWriter {
     context: Context,
 }
 
-/// How long the items of a function are: the longest of late, which shorter ones make less of. 0 as
-/// long as all of them have been short.
+/// How long the items of a function are, or its results: the longest of late, which shorter ones
+/// make less of. 0 as long as all of them have been short.
 #[derive(Debug, Default)]
 pub(crate) struct ItemSizeEstimate(AtomicUsize);
 
@@ -45,8 +45,13 @@ impl ItemSizeEstimate {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Whether there are long ones.
+    pub(crate) fn is_long(&self) -> bool {
+        self.get() > UNSHARED
+    }
+
     /// Notes that there has been one of `length` bytes.
-    fn note(&self, length: usize) {
+    pub(crate) fn note(&self, length: usize) {
         let before = self.get();
         if length > UNSHARED || before > 0 {
             // Of two at the same time one may be lost, which is no matter.
@@ -209,10 +214,10 @@ pub(crate) fn put_fault<E: Failure>(
     }
 }
 
-/// The error of a stream for which there is no room at its node.
+/// The error of a call for whose items or answer there is no room at its node.
 pub(crate) fn no_room() -> Error {
-    let text = "the node holds all the items that it has room for, since nobody reads them; try \
-                again, or read fewer streams of large items at a time";
+    let text = "the node holds all the items and answers that it has room for, since nobody reads \
+                them; try again, or ask for less at a time";
     Error::new(ErrorKind::Overloaded, text).with_retry_after(RETRY_AFTER)
 }
 

@@ -11,11 +11,13 @@ use tokio_util::sync::CancellationToken;
 use crate::call::deadline::late;
 use crate::call::executed::Evidence;
 use crate::error::Error;
-use crate::function::registry::Registry;
+use crate::function::item_writer::no_room;
+use crate::function::registry::{Function, Registry};
 use crate::function::states::States;
-use crate::gauge::SharedRoom;
+use crate::gauge::{RoomShare, SharedRoom};
 use crate::node::exec::dedup::DedupCache;
 use crate::node::tags::Tags;
+use crate::transport::byte_channel::UNSHARED;
 use crate::transport::connection::ManagedConnection;
 use crate::transport::quic::windows::StreamWindows;
 use crate::wire::limits::MessageLimits;
@@ -38,7 +40,7 @@ pub(super) struct NodeState {
     /// Bytes of arguments that are here, received or decoded, of at most `max_unfinished`.
     pub(super) unfinished: Arc<AtomicU64>,
     pub(super) max_unfinished: u64,
-    /// What items take that nobody has read yet, as much again.
+    /// What items and long answers take that nobody has read yet, as much again.
     pub(super) unread: Arc<SharedRoom>,
     /// Of calls that the functions make.
     pub(super) limits: MessageLimits,
@@ -90,6 +92,23 @@ impl NodeState {
                  is fails when it is sent"
             );
         }
+    }
+
+    /// Whether there is room for what a function is likely to give.
+    ///
+    /// # Errors
+    /// `Overloaded` if not.
+    pub(super) fn check_unread(&self, function: &Function) -> Result<(), Error> {
+        let gives_much =
+            function.descriptor.kind.gives_stream() || function.handler.policy.item_sizes.is_long();
+        if gives_much && self.unread.is_full() { Err(no_room()) } else { Ok(()) }
+    }
+
+    /// Counts an answer for as long as it is not written.
+    pub(super) fn hold_answer(&self, answer: &[u8]) -> RoomShare {
+        let mut share = RoomShare::of(&self.unread);
+        share.set_to(answer.len().saturating_sub(UNSHARED) as u64);
+        share
     }
 
     /// Says which functions get no calls with these tags.

@@ -21,6 +21,7 @@ use crate::gauge::{Gauge, OncePerSecond};
 use crate::node::exec::job::{Job, JobPermits};
 use crate::node::exec::table::{Begin, CallKey, CallTable, Responder, RunningCall};
 use crate::node::exec::task_pool::TaskPool;
+use crate::node::exec::unread::{Unwritten, unread, written};
 use crate::node::exec::work::{Died, own_thread};
 use crate::node::state::{NodeState, Session};
 use crate::transport::mux::overflow;
@@ -291,6 +292,9 @@ impl NodeCalls {
             };
         }
         let reply = self.outcome(&mut call, ended).unwrap_or_else(|error| error_frames(&error));
+        if !call.function.descriptor.kind.gives_stream() {
+            call.function.handler.policy.item_sizes.note(reply.len());
+        }
         match (key, call.responder) {
             (CallKey::Mux(id), _) if reply.len() <= MAX_RESPONSE => queue(&self.writer, id, &reply),
             (CallKey::Mux(id), _) => {
@@ -331,17 +335,22 @@ impl NodeCalls {
         deadline: Option<Instant>,
     ) {
         let calls = self.clone();
+        let held = self.node().hold_answer(&reply);
         drop(self.session.link.spawn(async move {
+            let _held = held;
             let session = &calls.session;
             let opened = overflow::open(&session.connection, &session.windows).await;
             // If the gateway is gone, nobody needs it.
             let Ok(mut send) = opened else { return };
-            let mut stopped = send.stopped();
+            let (stream, mut stopped) = (send.id(), send.stopped());
             let first = overflow::first_bytes(id, &[]);
-            let writing = within(deadline, async {
-                send.write(&first).await?;
-                send.write(&reply).await
-            });
+            let writing = within(
+                deadline,
+                written(&calls, stream, async {
+                    send.write(&first).await?;
+                    send.write(&reply).await
+                }),
+            );
             let written = tokio::select! {
                 biased;
                 written = writing => written,
@@ -349,7 +358,13 @@ impl NodeCalls {
             };
             match written {
                 Ok(Ok(())) => send.finish(),
-                Ok(Err(_)) => {}
+                Ok(Err(Unwritten::Gone)) => {}
+                // Here too.
+                Ok(Err(Unwritten::InTheWay)) => {
+                    let error = unread().with_node(&*calls.node().id);
+                    send.reset(reset::code_of(&error));
+                    calls.send_error(id, &error);
+                }
                 Err(DeadlinePassed) => {
                     send.reset(reset::code(ErrorKind::DeadlineExceeded));
                     // A reset may overtake the id of the call, which then waits for ever.

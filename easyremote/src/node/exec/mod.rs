@@ -17,4 +17,5 @@ mod receive;
 pub(super) mod streams;
 mod table;
 mod task_pool;
+mod unread;
 mod work;

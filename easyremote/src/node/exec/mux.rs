@@ -83,6 +83,7 @@ fn begin(calls: &Arc<NodeCalls>, id: MuxId, mut frames: Bytes) -> Result<(), Err
     }
     let node = calls.node();
     let admitted = admit(node, header)?;
+    node.check_unread(admitted.function)?;
     let mut charge = MemoryCharge::new(&node.unfinished, node.max_unfinished);
     if !charge.grow_to(body.body.len()) {
         return Err(no_room());

@@ -1,11 +1,9 @@
 //! Calls on streams of their own: reading them, and sending what their functions return.
 
 use std::borrow::Cow;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use futures::FutureExt;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -15,7 +13,7 @@ use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::arguments::no_room;
 use crate::function::handler::{Body, Reply, Request};
-use crate::function::item_writer::{self, ItemWriter};
+use crate::function::item_writer::ItemWriter;
 use crate::function::upload::RawUpload;
 use crate::gauge::{Gauge, MemoryCharge};
 use crate::node::exec::admission::admit;
@@ -25,6 +23,7 @@ use crate::node::exec::job::Job;
 use crate::node::exec::mux;
 use crate::node::exec::receive::receive;
 use crate::node::exec::table::{CallKey, Responder, RunningCall};
+use crate::node::exec::unread::{Unwritten, unread, written};
 use crate::node::state::NodeState;
 use crate::transport::byte_channel::{ByteReceiver, Received, byte_channel, byte_channel_in};
 use crate::transport::quic::reset;
@@ -32,7 +31,7 @@ use crate::transport::quic::stream::{FrameError, RecvHalf, SendHalf};
 use crate::wire::bytes::Malformed;
 use crate::wire::frame::{Frame, FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
-use crate::wire::limits::{HEADER_TIMEOUT, STALL_TIMEOUT};
+use crate::wire::limits::HEADER_TIMEOUT;
 
 /// Bytes of a stream that may wait between the user's code and the I/O thread.
 const CHANNEL_BYTES: usize = 96 << 10;
@@ -115,9 +114,7 @@ impl StreamedCall<'_> {
         let node = self.node;
         let admitted = admit(node, header)?;
         self.guards.deadline = admitted.deadline;
-        if admitted.header.kind.gives_stream() && node.unread.is_full() {
-            return Err(item_writer::no_room().into());
-        }
+        node.check_unread(admitted.function)?;
         buffer.allow(limits.max_message);
         let mut charge = MemoryCharge::new(&node.unfinished, node.max_unfinished);
         let reading = recv.frame_if(&mut buffer, |bytes| charge.grow_to(bytes));
@@ -175,6 +172,7 @@ impl StreamedCall<'_> {
                 reply = &mut ended => {
                     // An error says that nobody wants the response any more.
                     if let Ok(reply) = reply {
+                        let _held = self.node.hold_answer(&reply);
                         self.send_last(&reply).await;
                     }
                     return;
@@ -212,14 +210,13 @@ impl StreamedCall<'_> {
                     return self.break_off(function, interrupt, ended).await;
                 }
             };
-            let writing = write_items(&mut self.send, &mut batch, &self.calls);
+            let stream = self.send.id();
+            let writing = written(&self.calls, stream, self.send.write_chunks(&mut batch));
             match self.guards.select(writing).await {
                 Ok(Ok(())) => {}
                 Ok(Err(Unwritten::InTheWay)) => {
                     self.calls.give_up(self.key);
-                    let error = Error::new(ErrorKind::SlowConsumer, "nobody has read the stream");
-                    let error = error.with_evidence(Evidence::Answered);
-                    return self.send.reset(reset::code_of(&error));
+                    return self.send.reset(reset::code_of(&unread()));
                 }
                 Ok(Err(Unwritten::Gone)) | Err(Interrupt::Gone) => {
                     return self.calls.give_up(self.key);
@@ -282,49 +279,17 @@ impl StreamedCall<'_> {
 
     /// Writes frames; returns whether all of them have been.
     async fn write(&mut self, frames: &[u8]) -> bool {
-        match self.guards.select(self.send.write(frames)).await {
+        let stream = self.send.id();
+        let writing = written(&self.calls, stream, self.send.write(frames));
+        match self.guards.select(writing).await {
             Ok(Ok(())) => return true,
             // A caller that has left needs nothing.
-            Ok(Err(_)) | Err(Interrupt::Gone | Interrupt::Failed(_)) => {}
+            Ok(Err(Unwritten::Gone)) | Err(Interrupt::Gone | Interrupt::Failed(_)) => {}
+            Ok(Err(Unwritten::InTheWay)) => self.send.reset(reset::code_of(&unread())),
             Err(Interrupt::Late) => self.send.reset(reset::code(ErrorKind::DeadlineExceeded)),
         }
         self.calls.give_up(self.key);
         false
-    }
-}
-
-/// Why items have not been written.
-enum Unwritten {
-    /// The caller has left.
-    Gone,
-    /// Nobody reads them, and others wait for the room that they take.
-    InTheWay,
-}
-
-/// Writes items, until nobody has read of the stream for [`STALL_TIMEOUT`] while others wait for the
-/// room that they take. A client of this library has given the stream up by then.
-async fn write_items(
-    send: &mut SendHalf,
-    batch: &mut [Bytes],
-    calls: &NodeCalls,
-) -> Result<(), Unwritten> {
-    let (stream, windows) = (send.id(), &calls.session.windows);
-    let mut writing = pin!(send.write_chunks(batch));
-    // As a rule there is room at once, and no need of a clock.
-    if let Some(written) = writing.as_mut().now_or_never() {
-        return written.map_err(|_| Unwritten::Gone);
-    }
-    let mut allowed = windows.allowed(stream);
-    loop {
-        match timeout(STALL_TIMEOUT, writing.as_mut()).await {
-            Ok(written) => return written.map_err(|_| Unwritten::Gone),
-            Err(_) => {
-                let before = std::mem::replace(&mut allowed, windows.allowed(stream));
-                if allowed == before && calls.node().unread.is_awaited() {
-                    return Err(Unwritten::InTheWay);
-                }
-            }
-        }
     }
 }
 
