@@ -171,18 +171,19 @@ impl NodeBuilder {
         self
     }
 
-    /// Most bytes of arguments that the node holds at a time, and half as many of items that nobody
-    /// has read; 512 MiB unless set, and at least twice [`max_message`](Self::max_message).
+    /// Most bytes of arguments that the node holds at a time, and half as many of items and answers
+    /// that nobody has read; 512 MiB unless set, and at least twice [`max_message`](Self::max_message).
     ///
     /// Arguments count from their first byte until their function has ended: what has been received,
     /// and then the values, by the sizes of their types and the lengths of their texts and lists,
     /// which may be 16 times as much. A call whose arguments find no room fails with
     /// [`ErrorKind::Overloaded`], [`Executed::No`](crate::Executed::No).
     ///
-    /// Items count from when they are made until they are sent on, but for the first 16 KiB of each
-    /// stream, so that small ones wait for nobody. Where they are more than that, new streams fail in
-    /// the same way, and those that there are make no more until others have been read. A stream of
-    /// which nobody reads anything for 60 s while others wait ends with
+    /// Items and answers count from when they are made until they are sent on, but for the first
+    /// 16 KiB of each stream and answer, so that small ones wait for nobody. Where they are more than
+    /// that, new streams and calls of functions whose answers are long fail in the same way, and the
+    /// streams that there are make no more items until others have been read, but for one that they
+    /// may be waiting for. What nobody reads anything of for 60 s meanwhile ends with
     /// [`ErrorKind::SlowConsumer`].
     pub fn max_unfinished(mut self, bytes: u64) -> Self {
         self.max_unfinished = bytes;
