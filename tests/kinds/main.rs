@@ -13,6 +13,7 @@ mod loss;
 mod missed;
 mod outage;
 mod places;
+mod revoked;
 mod traced;
 mod waiting;
 

@@ -33,7 +33,12 @@ pub(crate) fn let_through(connection: &quinn::Connection) {
 }
 
 /// Closes `connection`, and lets the peer know although its congestion window may be full.
+///
+/// One that has ended stays as it has: to close it again would hide from its streams why it has.
 pub(crate) fn close(connection: &quinn::Connection, code: VarInt, reason: &[u8]) {
+    if connection.close_reason().is_some() {
+        return;
+    }
     let_through(connection);
     connection.close(code, reason);
 }
