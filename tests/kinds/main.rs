@@ -4,6 +4,7 @@
 //! With `KINDS_LONG=1` the runs that need time to show something are as long as those in which it
 //! was seen first.
 
+mod clock;
 mod deadlines;
 mod ended;
 mod failing;

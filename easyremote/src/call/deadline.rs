@@ -16,6 +16,12 @@ use crate::error::{Error, ErrorKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DeadlinePassed;
 
+/// The time now, by the clock of the I/O threads, which see to all deadlines. A test may have paused
+/// the clock of the runtime from which it calls; theirs goes on.
+pub(crate) fn now() -> Instant {
+    Instant::from_std(std::time::Instant::now())
+}
+
 /// Waits for `future` until `deadline`, or without limit if there is none.
 ///
 /// A future that is ready counts, also at a time after the deadline.
@@ -62,7 +68,7 @@ fn rounded(limit: Duration) -> Duration {
 /// Whether `deadline` has passed.
 pub(crate) fn has_passed(deadline: Option<Instant>) -> bool {
     // Most calls have none, and need no clock.
-    deadline.is_some_and(|deadline| deadline <= Instant::now())
+    deadline.is_some_and(|deadline| deadline <= now())
 }
 
 /// The deadlines of many calls, by key. A call that ends before its deadline need not be removed.

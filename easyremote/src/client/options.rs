@@ -6,6 +6,7 @@ use std::time::Duration;
 use ring::digest;
 use tokio::time::Instant;
 
+use crate::call::deadline::now;
 use crate::client::retry::Retry;
 use crate::error::{Error, ErrorKind};
 use crate::wire::header::MetadataKeys;
@@ -65,7 +66,7 @@ impl DeadlineSpec {
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
             Self::Done => None,
-            Self::After(timeout) => Some(Instant::now() + timeout.min(MAX_TIMEOUT)),
+            Self::After(timeout) => Some(now() + timeout.min(MAX_TIMEOUT)),
             Self::At(deadline) => Some(deadline),
         }
     }
@@ -143,7 +144,8 @@ macro_rules! options {
             /// Ends the call with [`ErrorKind::DeadlineExceeded`](crate::ErrorKind) if it is not
             /// over so long after the first poll. The node is told, and stops too.
             ///
-            /// Unlimited unless set here or by `#[remote(timeout = "..")]`.
+            /// Unlimited unless set here or by `#[remote(timeout = "..")]`. The clock is that of the
+            /// machine, also for a caller whose test has paused tokio's.
             pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.set(|options| {
                     options.until = $crate::client::options::DeadlineSpec::After(timeout);

@@ -7,6 +7,7 @@ use futures::Stream;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::call::deadline::now;
 use crate::client::errors::closed;
 use crate::client::expired::Expired;
 use crate::client::handle::Client;
@@ -123,7 +124,7 @@ impl PendingCall {
             return Err(closed());
         }
         self.limit =
-            self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            self.deadline.map(|deadline| deadline.saturating_duration_since(now()));
         let expired = Expired::check(self.deadline, scope);
         expired.map_err(|expired| expired.error(&self.header.function, self.limit))
     }
@@ -186,7 +187,7 @@ pub(super) fn put_request(
     body: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
-    header.timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    header.timeout = deadline.map(|deadline| deadline.saturating_duration_since(now()));
     put_header(header, out)?;
     out.extend_from_slice(body);
     Ok(())

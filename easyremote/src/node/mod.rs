@@ -160,8 +160,12 @@ impl Node {
     /// not apply any more.
     pub async fn drain(&self, grace: Duration) {
         self.shared.draining.cancel();
-        if tokio::time::timeout(grace.min(MAX_TIMEOUT), self.closed()).await.is_err() {
-            tracing::warn!(id = %self.shared.id, ?grace, "calls are cut off: the grace is over");
+        tokio::select! {
+            biased;
+            () = self.closed() => {}
+            () = self.io.sleep(grace.min(MAX_TIMEOUT)) => {
+                tracing::warn!(id = %self.shared.id, ?grace, "calls are cut off: the grace is over");
+            }
         }
         self.shutdown().await;
     }

@@ -293,22 +293,12 @@ mod tests {
         for typo in typos(&good.to_string()) {
             let read = [
                 typo.parse::<Ticket>().map(|ticket| format!("{ticket:?}")),
-                typo.into_gateways_shown(),
+                typo.as_str().into_gateways().map(|gateways| format!("{gateways:?} {gateways:#?}")),
                 sample().at(&typo).map(|ticket| format!("{ticket:?}")),
             ];
             for read in read {
                 let shown = read.unwrap_or_else(|error| format!("{error} {error:?} {error:#?}"));
                 hides(&shown, &typo);
-            }
-        }
-
-        trait Shown {
-            fn into_gateways_shown(&self) -> Result<String, Error>;
-        }
-
-        impl Shown for String {
-            fn into_gateways_shown(&self) -> Result<String, Error> {
-                self.into_gateways().map(|gateways| format!("{gateways:?} {gateways:#?}"))
             }
         }
     }

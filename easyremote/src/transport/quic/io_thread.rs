@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{Error, ErrorKind};
 
@@ -77,6 +78,15 @@ impl IoThread {
     /// To run tasks on the thread.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// Resolves after `time` by the clock of the thread, which no test has paused; at once if the
+    /// thread has ended. Cancel safe.
+    pub(crate) async fn sleep(&self, time: Duration) {
+        // Begun there: a timer belongs to the runtime on which it is made.
+        let sleep = self.handle.spawn(async move { tokio::time::sleep(time).await });
+        // An error says that the thread has ended.
+        let _ = AbortOnDropHandle::new(sleep).await;
     }
 
     /// Asks the role to end.
