@@ -16,6 +16,7 @@ mod outage;
 mod places;
 mod revoked;
 mod traced;
+mod update;
 mod waiting;
 
 use std::sync::LazyLock;

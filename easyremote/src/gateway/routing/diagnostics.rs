@@ -35,27 +35,42 @@ impl<H> Diagnosis<'_, H> {
             let text = format!("no node offers `{name}`; {}", self.summary(header));
             return Error::new(kind, text);
         };
-        if !routes.iter().any(|route| route.matches(header)) {
-            return mismatch(header, any);
+        let asked_for: Vec<&Route<H>> = routes.iter().filter(|it| it.node.fits(header)).collect();
+        let Some(first) = asked_for.first() else {
+            return self.not_asked_for(header, routes);
+        };
+        let matching: Vec<&Route<H>> =
+            asked_for.iter().copied().filter(|route| route.matches(header)).collect();
+        if matching.is_empty() {
+            let other = routes.iter().find(|route| route.matches(header));
+            return mismatch(header, first, other);
         }
-        if let Some(first) = routes.iter().find(|route| route.fits(header)) {
+        if let Some(first) = matching.iter().find(|route| route.can_run()) {
             let id = first.node.id();
-            let (kind, what) = match first.node.is_draining() {
-                true => (ErrorKind::Draining, "is shutting down"),
-                false => (ErrorKind::NodeLost, "has just been lost"),
+            let (kind, what) = match () {
+                () if first.node.is_draining() => (ErrorKind::Draining, "is shutting down"),
+                () => (ErrorKind::NodeLost, "has just been lost"),
             };
             let text = format!("node `{id}` {what}, and no other offers `{name}`");
             return Error::new(kind, text);
         }
-        if let Some(error) = lacking_tags(header, routes) {
-            return error;
-        }
-        let ids = routes.iter().map(|route| route.node.id());
-        let text = format!(
-            "`{name}` is offered by {}, but not by a node that the call asks for: {}",
-            list(ids),
-            requirements(header)
-        );
+        lacking_tags(header, &matching)
+    }
+
+    /// The error of a call that asks for nodes of which none offers the function, although others do.
+    fn not_asked_for(&self, header: &CallHeader, routes: &[Route<H>]) -> Error {
+        let name = &header.function;
+        let ids = list(routes.iter().map(|route| route.node.id()));
+        let asks = requirements(header);
+        let why = header.routing.on.as_ref().map(|id| match self.table.node(id) {
+            None => format!("node `{id}` is not connected"),
+            Some(node) if node.offer_index(name).is_some() => {
+                format!("node `{id}` offers it, and lacks a tag that the call asks for")
+            }
+            Some(_) => format!("node `{id}` does not offer it"),
+        });
+        let why = why.unwrap_or_else(|| "none of them has all the tags".to_owned());
+        let text = format!("`{name}` is offered by {ids}, and the call asks for {asks}: {why}");
         Error::new(ErrorKind::NoNode, text)
     }
 
@@ -104,8 +119,11 @@ pub(crate) fn no_room(function: &str) -> Error {
     Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100))
 }
 
-fn mismatch<H>(header: &CallHeader, route: &Route<H>) -> Error {
+/// The error of a call for which `route` has the function in another shape; `other` has it in the
+/// right one, and is not asked for.
+fn mismatch<H>(header: &CallHeader, route: &Route<H>, other: Option<&Route<H>>) -> Error {
     let (name, offer) = (&header.function, route.offer());
+    let id = route.node.id();
     if offer.kind != header.kind {
         let hint = match offer.kind {
             Kind::Unary => "gives one result: call it with `call`, or `call_json`",
@@ -116,24 +134,26 @@ fn mismatch<H>(header: &CallHeader, route: &Route<H>) -> Error {
             0 => ErrorKind::BadArguments,
             _ => ErrorKind::SignatureMismatch,
         };
-        return Error::new(kind, format!("`{name}` {hint}"));
+        let at = match other {
+            Some(_) => format!(" at node `{id}`, which the call asks for,"),
+            None => String::new(),
+        };
+        return Error::new(kind, format!("`{name}`{at} {hint}"));
     }
-    let text = format!(
-        "the types of `{name}` differ: node `{}` has `{}`",
-        route.node.id(),
-        offer.signature
-    );
+    let at = match other {
+        Some(other) => format!(
+            " at node `{id}`, which the call asks for, and node `{}` has those of the caller",
+            other.node.id()
+        ),
+        None => String::new(),
+    };
+    let text = format!("the types of `{name}` differ{at}: node `{id}` has `{}`", offer.signature);
     Error::new(ErrorKind::SignatureMismatch, text)
 }
 
 /// The error of a call for which there would be nodes, if only they had the tags that the function
-/// needs; `None` if that is not what is missing.
-fn lacking_tags<H>(header: &CallHeader, routes: &[Route<H>]) -> Option<Error> {
-    let asked_for = |route: &&Route<H>| route.matches(header) && route.node.fits(header);
-    let routes: Vec<&Route<H>> = routes.iter().filter(asked_for).collect();
-    if routes.is_empty() {
-        return None;
-    }
+/// needs.
+fn lacking_tags<H>(header: &CallHeader, routes: &[&Route<H>]) -> Error {
     let lack = |route: &&Route<H>| {
         let (tags, needs) = (route.node.tags(), route.offer().needs.iter());
         let lacking: Vec<_> = needs.filter(|tag| !tags.contains(tag)).map(String::as_str).collect();
@@ -146,7 +166,7 @@ fn lacking_tags<H>(header: &CallHeader, routes: &[Route<H>]) -> Option<Error> {
         header.function,
         routes.iter().take(SHOWN).map(lack).collect::<Vec<_>>().join(", ")
     );
-    Some(Error::new(ErrorKind::NoNode, text))
+    Error::new(ErrorKind::NoNode, text)
 }
 
 fn requirements(header: &CallHeader) -> String {

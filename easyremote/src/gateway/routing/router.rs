@@ -275,8 +275,9 @@ impl<H: NodeHandle> Router<H> {
     }
 }
 
-/// Whether another node may turn up for which the call can wait.
+/// Whether another node may turn up for which the call can wait: one that is there, or one whose
+/// function is of the caller's types and kind, as while all nodes are replaced one by one.
 fn can_pass(kind: ErrorKind) -> bool {
-    use ErrorKind::{Draining, NoNode, NoSuchFunction, NodeLost};
-    matches!(kind, NoSuchFunction | NoNode | Draining | NodeLost)
+    use ErrorKind::{BadArguments, Draining, NoNode, NoSuchFunction, NodeLost, SignatureMismatch};
+    matches!(kind, NoSuchFunction | NoNode | Draining | NodeLost | SignatureMismatch | BadArguments)
 }

@@ -1,5 +1,6 @@
 //! Routing with plain values: no connection, and time that a test advances.
 
+mod explaining;
 mod model;
 mod outliers;
 mod registering;

@@ -77,7 +77,7 @@ fn errors_say_what_there_is_instead() {
     let mut header = call("f");
     header.routing.on = Some("b".to_owned());
     let (kind, text) = error(header);
-    assert!(kind == ErrorKind::NoNode && text.ends_with("asks for: node `b`"), "{text}");
+    assert!(kind == ErrorKind::NoNode && text.ends_with("`b` is not connected"), "{text}");
     node.node().close();
     assert_eq!(error(call("f")).0, ErrorKind::NodeLost);
     assert!(node.node().drain() && !node.node().drain());

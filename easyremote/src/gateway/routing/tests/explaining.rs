@@ -1,0 +1,162 @@
+//! Why calls cannot run, for every mixture of nodes and every way to ask for them.
+
+use futures::FutureExt;
+
+use super::{register, router, strings};
+use crate::error::{Error, ErrorKind};
+use crate::gateway::routing::sample::{Sample, call, offer};
+use crate::wire::control::Offer;
+use crate::wire::header::CallHeader;
+use crate::wire::kind::Kind;
+
+/// What a node has of the function, compared with what its caller means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Has {
+    Nothing,
+    Same,
+    OtherTypes,
+    OtherKind,
+    /// It lacks a tag that the function needs.
+    Unfit,
+}
+
+const ALL: [Has; 5] = [Has::Nothing, Has::Same, Has::OtherTypes, Has::OtherKind, Has::Unfit];
+
+fn offers(has: Has) -> Vec<Offer> {
+    let same = Offer { signature: "() -> new".into(), ..offer("f") };
+    vec![match has {
+        Has::Nothing => offer("g"),
+        Has::Same => same,
+        Has::OtherTypes => Offer { fingerprint: 8, signature: "() -> old".into(), ..same },
+        Has::OtherKind => Offer { kind: Kind::Stream, ..same },
+        Has::Unfit => Offer { needs: strings(&["big"]), ..same },
+    }]
+}
+
+/// Whom a call asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    ForAny,
+    For(&'static str),
+    /// The first node has it.
+    ForTag,
+    ForTagNobodyHas,
+}
+
+impl Asks {
+    const EVERY: [Self; 6] = [
+        Self::ForAny,
+        Self::For("a"),
+        Self::For("b"),
+        Self::For("nobody"),
+        Self::ForTag,
+        Self::ForTagNobodyHas,
+    ];
+
+    fn header(self) -> CallHeader {
+        let mut header = call("f");
+        match self {
+            Self::ForAny => {}
+            Self::For(id) => header.routing.on = Some(id.to_owned()),
+            Self::ForTag => header.routing.tags = strings(&["gpu"]),
+            Self::ForTagNobodyHas => header.routing.tags = strings(&["none"]),
+        }
+        header
+    }
+
+    /// Which of the two nodes may run the call.
+    fn of(self, fleet: [Has; 2]) -> Vec<(&'static str, Has)> {
+        let nodes = [("a", fleet[0]), ("b", fleet[1])];
+        let fits = |id: &str| match self {
+            Self::ForAny => true,
+            Self::For(only) => id == only,
+            Self::ForTag => id == "a",
+            Self::ForTagNobodyHas => false,
+        };
+        nodes.into_iter().filter(|(id, _)| fits(id)).collect()
+    }
+}
+
+/// What the error has to be; `None` if the call can run.
+fn expected(fleet: [Has; 2], asks: Asks) -> Option<ErrorKind> {
+    use ErrorKind::{NoNode, NoSuchFunction, SignatureMismatch};
+    if fleet == [Has::Nothing; 2] {
+        return Some(NoSuchFunction);
+    }
+    let asked_for = asks.of(fleet);
+    let has = |what: &[Has]| asked_for.iter().any(|(_, has)| what.contains(has));
+    match () {
+        () if has(&[Has::Same]) => None,
+        () if has(&[Has::Unfit]) => Some(NoNode),
+        () if has(&[Has::OtherTypes, Has::OtherKind]) => Some(SignatureMismatch),
+        () => Some(NoNode),
+    }
+}
+
+fn assert_true_to(error: &Error, fleet: [Has; 2], asks: Asks) {
+    let (row, text) = (format!("{fleet:?}, {asks:?}: {error}"), error.to_string());
+    let asked_for = asks.of(fleet);
+    match error.kind() {
+        ErrorKind::SignatureMismatch => {
+            let id = error.node().unwrap_or_else(|| {
+                let (id, _) = asked_for.iter().find(|(_, has)| *has == Has::OtherKind).expect(&row);
+                id
+            });
+            let (_, has) = *asked_for.iter().find(|(other, _)| *other == id).expect(&row);
+            let what = if has == Has::OtherTypes { "has `() -> old`" } else { "gives a stream" };
+            assert!(text.contains(what), "{row}");
+            let other = fleet.iter().any(|has| matches!(has, Has::Same | Has::Unfit));
+            assert_eq!(text.contains("which the call asks for"), other, "{row}");
+        }
+        ErrorKind::NoNode => {
+            let unfit = asked_for.iter().any(|(_, has)| *has == Has::Unfit);
+            assert_eq!(text.contains("lacks the tag `big`"), unfit, "{row}");
+            if let (Asks::For(id), false) = (asks, unfit) {
+                let why = if id == "nobody" { "is not connected" } else { "does not offer it" };
+                assert!(text.ends_with(&format!("node `{id}` {why}")), "{row}");
+            }
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn errors_are_true_and_a_call_that_waits_gets_the_node_that_it_waits_for() {
+    for a in ALL {
+        for b in ALL {
+            for asks in Asks::EVERY {
+                let (fleet, router) = ([a, b], router());
+                let (functions, tags) = (offers(a), strings(&["gpu"]));
+                let node_a = register(&router, Sample { functions, tags, ..Sample::new("a") });
+                let _b = register(&router, Sample { functions: offers(b), ..Sample::new("b") });
+                let row = format!("{fleet:?}, {asks:?}");
+                let kind = match router.try_acquire(&asks.header()) {
+                    Some(Ok(_)) => None,
+                    Some(Err(error)) => {
+                        assert_true_to(&error, fleet, asks);
+                        Some(error.kind())
+                    }
+                    None => panic!("{row}: it waits"),
+                };
+                assert_eq!(kind, expected(fleet, asks), "{row}");
+                if kind.is_none() || asks == Asks::ForTagNobodyHas || asks == Asks::For("b") {
+                    continue;
+                }
+                let mut header = asks.header();
+                header.routing.wait = true;
+                assert!(router.try_acquire(&header).is_none(), "{row}: it does not wait");
+                let acquiring = router.acquire(&header, 1);
+                tokio::pin!(acquiring);
+                assert!((&mut acquiring).now_or_never().is_none(), "{row}");
+                drop(node_a);
+                assert!((&mut acquiring).now_or_never().is_none(), "{row}: without `a`");
+                let id = if asks == Asks::For("nobody") { "nobody" } else { "a" };
+                let functions = offers(Has::Same);
+                let tags = strings(&["gpu"]);
+                let _right = register(&router, Sample { functions, tags, ..Sample::new(id) });
+                let permit = acquiring.now_or_never().expect(&row).expect(&row);
+                assert_eq!(permit.node().id(), id, "{row}");
+            }
+        }
+    }
+}
