@@ -9,6 +9,7 @@ mod deadlines;
 mod ended;
 mod failing;
 mod gate;
+mod gateways;
 mod given_up;
 mod loss;
 mod missed;

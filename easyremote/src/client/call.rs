@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorKind};
 use crate::function::outcome::Outcome;
 use crate::function::remote::RemoteUnary;
 use crate::transport::call_stats::CallGuard;
-use crate::transport::connection::LiveConnection;
+use crate::transport::live_connection::LiveConnection;
 use crate::transport::mux::client::{MuxEnd, MuxWaiter};
 use crate::transport::mux::in_flight::Declined;
 use crate::wire::frame::{FRAME_HEADER, Frame, FrameKind};
@@ -257,7 +257,7 @@ impl MuxCall {
         let (ended, ending) = oneshot::channel();
         let waiter = MuxWaiter { ended, deadline: pending.deadline };
         let request = &mut *pending;
-        request.header.routing.patience = live.others_may_take(request.client.link.connect_timeout);
+        request.prepare(&live);
         let sent = mux.submit(waiter, request.deadline, |_, out| {
             put_request(&mut request.header, request.deadline, &request.body, out)
         });
@@ -288,7 +288,7 @@ impl MuxCall {
         let pending = self.pending.take().expect("a call was polled after its end");
         let mut task = Box::new(CallTask::new(*pending).0);
         Poll::Ready(match ended {
-            Some(Ok(end)) => task.ended(end).map_err(|error| (task, error)),
+            Some(Ok(end)) => task.ended(end, &self.live).map_err(|error| (task, error)),
             // The I/O thread ended in the middle of the answer.
             Some(Err(_)) => Err((task, thread_ended())),
             None => {

@@ -8,6 +8,7 @@ use futures::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::call::executed::Evidence;
+use crate::client::detour::{Detour, RoundEnd, is_refusal};
 use crate::client::errors::{connection_broke, with_signature};
 use crate::client::expired::{Expired, unless_expired};
 use crate::client::pending_call::{PendingCall, put_request};
@@ -17,7 +18,8 @@ use crate::client::upload::{Sending, UploadSender};
 use crate::error::{Error, ErrorKind};
 use crate::function::context::Scope;
 use crate::transport::byte_channel::{ByteReceiver, ByteSender};
-use crate::transport::connection::{LiveConnection, ManagedConnection};
+use crate::transport::connection::{ConnectionNeed, ManagedConnection};
+use crate::transport::live_connection::LiveConnection;
 use crate::transport::mux::client::MuxEnd;
 use crate::transport::quic::stream::{Broken, FrameError, RecvHalf, halves};
 use crate::wire::error::read_error;
@@ -27,6 +29,10 @@ use crate::wire::response::Response;
 
 /// Arguments of up to so many bytes are copied behind the header, to be written as one.
 const SHORT: usize = 16 << 10;
+
+/// Longest wait for a connection to another gateway. One that is far away answers within a second;
+/// one that is gone is not to keep a call for long.
+const REACHED: Duration = Duration::from_secs(2);
 
 /// A call on its way: what is left of [`PendingCall`] once it runs.
 #[derive(Debug)]
@@ -42,7 +48,12 @@ pub(super) struct CallTask {
     limit: Option<Duration>,
     /// What is known of the present attempt.
     evidence: Evidence,
+    /// The number of its gateway.
+    gateway: usize,
+    /// Whether its error is a gateway's, or a node's.
+    refused: bool,
     past: AttemptHistory,
+    detour: Detour,
 }
 
 struct CallRequest {
@@ -73,8 +84,9 @@ pub(super) struct UnaryAnswer {
 impl CallTask {
     /// Gives the caller's stream back, which is polled with the call.
     pub(super) fn new(prepared: PendingCall) -> (Self, Option<UploadSender>) {
-        let PendingCall { client, header, body, signature, options, .. } = prepared;
-        let PendingCall { idempotent, upload, deadline, limit, .. } = prepared;
+        let policy = prepared.policy();
+        let PendingCall { client, header, body, signature, upload, deadline, .. } = prepared;
+        let PendingCall { limit, waits, .. } = prepared;
         let (upload, frames) = upload.unzip();
         let exchange = Self {
             link: client.link,
@@ -82,9 +94,12 @@ impl CallTask {
             limit,
             scope: client.scope,
             request: CallRequest { header, body, signature, upload: frames },
-            policy: Policy { retry: options.retry, idempotent },
+            policy,
             evidence: Evidence::NotSent,
+            gateway: 0,
+            refused: false,
             past: AttemptHistory::default(),
+            detour: Detour::new(waits),
         };
         (exchange, upload)
     }
@@ -145,14 +160,24 @@ impl CallTask {
     /// # Errors
     /// `error`, if there is to be no other.
     pub(super) fn prepare_again(&mut self, error: Error) -> Result<Duration, Error> {
-        let attempt = self.request.header.attempt;
         // What is not kept cannot be sent again, and what has been opened is not begun anew.
         let kept = !self.request.body.is_empty() && self.evidence != Evidence::Answered;
+        let error = match self.reroute(error, kept && self.policy.repeats()) {
+            Ok(pause) => {
+                self.evidence = Evidence::NotSent;
+                return Ok(pause);
+            }
+            Err(error) => error,
+        };
+        let attempt = self.request.header.attempt - self.detour.attempts();
         let verdict = if kept { self.policy.judge(&error, attempt) } else { Verdict::Final };
+        let retries = &self.link.retries;
         let pause = match verdict {
             Verdict::Free(pause) => pause,
-            Verdict::Budgeted(pause) if self.link.retries.take() => pause,
-            Verdict::Budgeted(_) | Verdict::Final => return Err(self.past.conclude(error)),
+            Verdict::Budgeted(pause) if retries.take() => pause,
+            Verdict::Budgeted(_) | Verdict::Final => {
+                return Err(self.past.conclude(error));
+            }
         };
         self.link.note_retry(&error, pause);
         // Before the pause, in which the call may be over: then this is what is known of it.
@@ -160,6 +185,81 @@ impl CallTask {
         self.evidence = Evidence::NotSent;
         self.request.header.attempt += 1;
         Ok(pause)
+    }
+
+    /// Finds another way for a call that a gateway has refused, if it `may` be made again; gives the
+    /// pause before it is tried.
+    ///
+    /// # Errors
+    /// `error`, or what tells more of why, if there is none.
+    fn reroute(&mut self, error: Error, may: bool) -> Result<Duration, Error> {
+        if !std::mem::take(&mut self.refused) || !is_refusal(&error) {
+            return Err(error);
+        }
+        let Some(gateways) = &self.link.gateways else { return Err(error) };
+        if !may {
+            // For those that come after it.
+            gateways.ask();
+            return Err(error);
+        }
+        self.detour.note_refusal(self.gateway, error);
+        if gateways.has_other(self.detour.tried()) {
+            self.detour.go_elsewhere();
+            return Ok(Duration::ZERO);
+        }
+        self.end_round()
+    }
+
+    /// Goes on when no gateway can be asked any more: with the first one again, after the pause that
+    /// this gives, if the call waits for a node.
+    ///
+    /// # Errors
+    /// Why the gateways have refused it, if it does not.
+    fn end_round(&mut self) -> Result<Duration, Error> {
+        match self.detour.end_round() {
+            RoundEnd::Next => {
+                self.note_detour();
+                Ok(self.policy.pause(self.detour.rounds()))
+            }
+            RoundEnd::Refused(error) => Err(error),
+        }
+    }
+
+    /// Counts an attempt that is made because a gateway has refused the call.
+    fn note_detour(&mut self) {
+        self.request.header.attempt += 1;
+        self.detour.note_attempt();
+    }
+
+    /// The connection for the next attempt.
+    async fn route(&mut self) -> Result<Arc<LiveConnection>, Error> {
+        if self.detour.goes_elsewhere()
+            && let Some(gateways) = &self.link.gateways
+        {
+            let limit = self.link.connect_timeout.min(REACHED);
+            match gateways.elsewhere(self.detour.tried(), limit).await {
+                Some(live) => {
+                    self.note_detour();
+                    return Ok(live);
+                }
+                None => sleep(self.end_round()?).await,
+            }
+        }
+        let bytes = self.request.body.len();
+        let need = ConnectionNeed { bytes };
+        self.link.connection(need).await.map_err(|error| self.with_evidence(error))
+    }
+
+    /// Prepares the attempt that is made on `live`.
+    fn begin_attempt(&mut self, live: &LiveConnection) {
+        self.gateway = live.gateway;
+        let patience = self.past.patience(live, self.link.connect_timeout);
+        self.request.header.routing.patience = match self.link.gateways {
+            Some(_) => self.detour.share(patience),
+            None => patience,
+        };
+        // When no gateway has a better node, a suspect one will do.
+        self.request.header.routing.sound &= !self.detour.has_asked_all();
     }
 
     /// One attempt on a stream of its own.
@@ -176,15 +276,23 @@ impl CallTask {
         // The FIN has come with the last frame as a rule. Reading it spares telling the gateway to
         // stop.
         let _ = recv.read().now_or_never();
-        response.map_err(|error| self.broken(error)).and_then(|response| self.answer(response))
+        response
+            .map_err(|error| self.broken(error))
+            .and_then(|response| self.answer(response, &live))
     }
 
     /// What an attempt on the multiplexed stream came to.
-    pub(super) fn ended(&mut self, end: MuxEnd) -> Result<UnaryAnswer, Error> {
+    pub(super) fn ended(
+        &mut self,
+        end: MuxEnd,
+        live: &LiveConnection,
+    ) -> Result<UnaryAnswer, Error> {
         self.evidence = Evidence::Sent;
+        self.gateway = live.gateway;
+        self.detour.wait_for_others(live.others_may_take(self.link.connect_timeout));
         match end {
             MuxEnd::Response(response) => {
-                let answer = self.answer(response);
+                let answer = self.answer(response, live);
                 if answer.is_ok() {
                     self.link.retries.refund();
                 }
@@ -199,10 +307,15 @@ impl CallTask {
         }
     }
 
-    fn answer(&mut self, Response { trace, frame }: Response) -> Result<UnaryAnswer, Error> {
+    fn answer(
+        &mut self,
+        Response { trace, frame }: Response,
+        live: &LiveConnection,
+    ) -> Result<UnaryAnswer, Error> {
         if frame.kind == FrameKind::Error {
-            return Err(self.refused(&frame));
+            return Err(self.refused(&frame, live));
         }
+        live.note_served();
         let header = &self.request.header;
         let trace = header.traced.then(|| Box::new(Trace::new(trace, header.attempt + 1)));
         Ok(UnaryAnswer { frame, trace })
@@ -210,14 +323,14 @@ impl CallTask {
 
     async fn pump(&mut self, sender: &mut ByteSender<Error>) -> Result<(), Error> {
         let sending = self.send();
-        let (_live, mut sending, mut recv) = tokio::select! {
+        let (live, mut sending, mut recv) = tokio::select! {
             biased;
             sent = sending => sent?,
             () = sender.closed() => return Ok(()),
         };
         tokio::select! {
             biased;
-            received = self.receive(&mut recv, sender) => received,
+            received = self.receive(&mut recv, sender, &live) => received,
             never = sending.rest() => match never {},
         }
     }
@@ -226,6 +339,7 @@ impl CallTask {
         &mut self,
         recv: &mut RecvHalf,
         sender: &mut ByteSender<Error>,
+        live: &LiveConnection,
     ) -> Result<(), Error> {
         loop {
             let read = tokio::select! {
@@ -249,12 +363,13 @@ impl CallTask {
                     let mut buffer = FrameBuffer::new(0);
                     chunks.iter().for_each(|chunk| buffer.push(chunk));
                     return Err(match recv.frame(&mut buffer).await {
-                        Ok(Some(frame)) => self.refused(&frame),
+                        Ok(Some(frame)) => self.refused(&frame, live),
                         Ok(None) => self.protocol_error("an error without a text".into()),
                         Err(error) => self.broken(error),
                     });
                 }
                 self.evidence = Evidence::Answered;
+                live.note_served();
             }
             // Waits while the consumer is slow; unread data then fills the window, and QUIC makes
             // the producer wait.
@@ -269,14 +384,13 @@ impl CallTask {
     /// Sends the call, but for the caller's stream. Gives what sends that, where the answer comes
     /// from, and the connection that both are on.
     async fn send(&mut self) -> Result<(Arc<LiveConnection>, Sending, RecvHalf), Error> {
-        let kept = self.request.body.len();
         // An attempt that is made again, or that waited for a connection, may have no time left.
         let in_time = |task: &Self| {
             let expired = Expired::check(task.deadline, task.scope.as_ref());
             expired.map_err(|expired| task.expired(expired, Evidence::NotSent))
         };
         in_time(self)?;
-        let live = self.link.connection(kept).await.map_err(|error| self.with_evidence(error))?;
+        let live = self.route().await?;
         let (connection, max_message) = (&live.connection, live.max_message);
         let length = self.request.body.len() - FRAME_HEADER;
         if length > max_message {
@@ -287,7 +401,7 @@ impl CallTask {
             return Err(Error::new(ErrorKind::TooLarge, text));
         }
         let limit = self.link.connect_timeout;
-        self.request.header.routing.patience = self.past.patience(&live, limit);
+        self.begin_attempt(&live);
         let stream = match timeout(limit, connection.open_bi()).await {
             Ok(opened) => opened.map_err(|cause| self.lost(Broken::Connection(cause)))?,
             Err(_) => {
@@ -332,12 +446,19 @@ impl CallTask {
         Ok(first)
     }
 
-    /// The error in an `Error` frame.
-    fn refused(&self, frame: &Frame) -> Error {
-        read_error(&frame.body).map_or_else(
+    /// The error in an `Error` frame that has come on `live`.
+    fn refused(&mut self, frame: &Frame, live: &LiveConnection) -> Error {
+        let error = read_error(&frame.body).map_or_else(
             |cause| self.with_evidence(Error::new(ErrorKind::Protocol, cause.to_string())),
             |error| with_signature(error.weighed(), self.request.signature),
-        )
+        );
+        self.refused = true;
+        if is_refusal(&error) {
+            live.note_refused();
+        } else {
+            live.note_served();
+        }
+        error
     }
 
     /// The error of an answer that cannot be read on.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+use crate::client::keeper::Keeper;
 use crate::client::options::Options;
-use crate::client::session::keep;
 use crate::error::{Error, ErrorKind, not_zero};
 use crate::function::context::Scope;
 use crate::transport::auth::address::{Gateways, IntoGateways};
@@ -15,6 +15,7 @@ use crate::transport::auth::certificates::KeyFiles;
 use crate::transport::auth::tls_options::TlsOptions;
 use crate::transport::connection::{ConnectionState, ManagedConnection};
 use crate::transport::dial::Dialler;
+use crate::transport::gateway_board::GatewayBoard;
 use crate::transport::quic::io_thread::IoThread;
 use crate::transport::reassembly::ReassemblyBudget;
 use crate::wire::limits::{
@@ -72,7 +73,10 @@ impl Client {
         Self::builder(gateway).connect().await
     }
 
-    /// Options for a client of `gateway`, or of whichever of several gateways can be reached.
+    /// Options for a client of `gateway`, or of several gateways, of which it uses the first that can
+    /// be reached. It goes to another one when that one is lost, drains, or has no node for one call
+    /// after the other; a call for which it has none is made through the next. Calls and streams
+    /// under way stay where they are.
     pub fn builder(gateway: impl IntoGateways) -> ClientBuilder {
         ClientBuilder {
             gateways: gateway.into_gateways(),
@@ -134,7 +138,7 @@ impl ClientBuilder {
     /// be sent. 15 s unless set.
     ///
     /// A call waits while the connection is down: at most 1,024 calls with 8 MiB of arguments do,
-    /// and further ones fail with [`ErrorKind::Overloaded`] at once. It also waits while the client
+    /// and further ones fail with [`ErrorKind::Overloaded`] at once. A call also waits while the client
     /// has as many open as it may: 1,024 calls and streams, and 1,024 small calls beside them. For
     /// the same time after a connection has come back, or a node or gateway was lost, calls wait at
     /// the gateway for a node that can run them.
@@ -232,10 +236,11 @@ impl ClientBuilder {
             .collect::<Result<Vec<_>, _>>()?;
         let (first, connecting) = oneshot::channel();
         let (publish, state) = watch::channel(ConnectionState::Connecting);
-        let reconnects = Arc::default();
+        let (reconnects, board) = (Arc::default(), Arc::new(GatewayBoard::new(diallers.len())));
+        let has_several = diallers.len() > 1;
         let io = IoThread::start("easyremote-client", |stop, guard| {
-            let counter = Arc::clone(&reconnects);
-            keep(diallers, self.connect_timeout, first, publish, counter, (stop, guard))
+            let keeper = Keeper::new(board.clone(), publish, Arc::clone(&reconnects));
+            keeper.run(diallers, self.connect_timeout, first, (stop, guard))
         })?;
         let ended = |_| Error::new(ErrorKind::Unavailable, "the client's thread has ended");
         connecting.await.map_err(ended)??;
@@ -248,6 +253,7 @@ impl ClientBuilder {
         link.stall_timeout = self.stall_timeout;
         link.reconnects = reconnects;
         link.room = room;
+        link.gateways = has_several.then_some(board);
         Ok(Client {
             link: Arc::new(link),
             owned: Some(Arc::new(io)),

@@ -4,12 +4,14 @@
 pub(crate) mod bench;
 mod call;
 mod call_task;
+mod detour;
 mod directory;
 mod errors;
 mod expired;
 mod handle;
 mod instance;
 mod json;
+mod keeper;
 mod map;
 mod nested;
 mod options;

@@ -210,7 +210,8 @@ macro_rules! options {
             /// Waits for a node if none can run the call now, until the deadline if there is one,
             /// instead of failing with [`ErrorKind::NoSuchFunction`](crate::ErrorKind),
             /// [`ErrorKind::NoNode`](crate::ErrorKind) or, where all nodes that are there have the
-            /// function with other types, [`ErrorKind::SignatureMismatch`](crate::ErrorKind).
+            /// function with other types, [`ErrorKind::SignatureMismatch`](crate::ErrorKind). It
+            /// waits at all gateways of its client in turn.
             pub fn wait_for_node(mut self) -> Self {
                 self.set(|options| options.routing.wait = true);
                 self

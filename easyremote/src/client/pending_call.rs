@@ -8,16 +8,19 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::call::deadline::now;
+use crate::client::detour::share;
 use crate::client::errors::closed;
 use crate::client::expired::Expired;
 use crate::client::handle::Client;
 use crate::client::options::{DeadlineSpec, Options};
+use crate::client::retry::{MAX_KEPT, Policy};
 use crate::client::upload::UploadSender;
 use crate::error::{Error, ErrorKind};
 use crate::function::arguments::Arguments;
 use crate::function::remote::Remote;
 use crate::function::upload::Uploaded;
 use crate::transport::byte_channel::ByteReceiver;
+use crate::transport::live_connection::LiveConnection;
 use crate::wire::codec::Codec;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
@@ -41,6 +44,8 @@ pub(super) struct PendingCall {
     pub(super) deadline: Option<Instant>,
     /// The time that was left then.
     pub(super) limit: Option<Duration>,
+    /// It waits for a node, and asks one gateway after the other meanwhile.
+    pub(super) waits: bool,
 }
 
 impl PendingCall {
@@ -79,6 +84,7 @@ impl PendingCall {
             upload: None,
             deadline: None,
             limit: None,
+            waits: false,
         })
     }
 
@@ -104,6 +110,7 @@ impl PendingCall {
             upload: None,
             deadline: None,
             limit: None,
+            waits: false,
         })
     }
 
@@ -116,6 +123,10 @@ impl PendingCall {
         self.options.check(&self.header.function)?;
         self.header.routing = std::mem::take(&mut self.options.routing);
         self.header.metadata = std::mem::take(&mut self.options.metadata);
+        if self.client.link.gateways.is_some() && self.is_repeatable() {
+            self.header.routing.sound = true;
+            self.waits = std::mem::take(&mut self.header.routing.wait);
+        }
         self.check_header()?;
         let scope = self.client.scope.as_ref();
         let inherited = scope.and_then(|scope| scope.deadline).map(Instant::from_std);
@@ -139,6 +150,26 @@ impl PendingCall {
             return Ok(());
         }
         put_header(&self.header, &mut Vec::new())
+    }
+
+    /// Whether there can be a second attempt.
+    fn is_repeatable(&self) -> bool {
+        self.upload.is_none() && self.body.len() <= MAX_KEPT && self.policy().repeats()
+    }
+
+    /// What holds for attempts after the first.
+    pub(super) fn policy(&self) -> Policy {
+        Policy { retry: self.options.retry, idempotent: self.idempotent }
+    }
+
+    /// Prepares the first attempt, on `live`.
+    pub(super) fn prepare(&mut self, live: &LiveConnection) {
+        let link = &self.client.link;
+        let patience = live.others_may_take(link.connect_timeout);
+        self.header.routing.patience = match link.gateways {
+            Some(_) => share(self.waits, patience, 0),
+            None => patience,
+        };
     }
 
     /// Adds the caller's stream.

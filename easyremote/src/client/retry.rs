@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::call::backoff::ExponentialBackoff;
 use crate::error::{Error, ErrorKind, Executed};
-use crate::transport::connection::LiveConnection;
+use crate::transport::live_connection::LiveConnection;
 
 /// How often, and after what pauses, a call is made again that failed.
 ///
@@ -29,6 +29,10 @@ use crate::transport::connection::LiveConnection;
 /// tokens for calls that may have run or found no room; each takes one, each success gives a tenth
 /// back, and with 5 or less none is repeated (the retry throttling of gRPC, proposal A6).
 ///
+/// A client of several gateways asks the next one when a gateway has no node for a call, or no
+/// room (`Executed::No`), each once. These attempts are made at once, take no token, and do not
+/// count among those of the policy; with [`never`](Self::never) there are none. A gateway that
+/// refuses one call after the other is left for one that does not.
 /// ```
 /// # use easyremote::{Client, Retry, remote};
 /// # use std::time::Duration;
@@ -113,6 +117,11 @@ pub(super) enum Verdict {
 }
 
 impl Policy {
+    /// The pause after so many attempts, or rounds of them.
+    pub(super) fn pause(&self, attempts: u32) -> Duration {
+        self.retry.unwrap_or_default().pause(attempts.into())
+    }
+
     /// Whether there is ever a second attempt, so that the arguments have to be kept.
     pub(super) fn repeats(&self) -> bool {
         self.retry.is_none_or(|retry| retry.attempts > 1)

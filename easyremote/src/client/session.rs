@@ -1,135 +1,43 @@
-//! A client's connection to a gateway: kept up for as long as the client lives.
+//! A client's connection to one of its gateways: made when it is wanted, and kept up for as long.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
-use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::error::{Error, ErrorKind};
-use crate::transport::connection::{ConnectionState, IdleSignal};
 use crate::transport::dial::{Dialled, Dialler};
+use crate::transport::gateway_board::{GatewayBoard, GatewayStatus};
+use crate::transport::live_connection::IdleSignal;
 use crate::transport::quic::goodbye::ClosedEndpoint;
 use crate::transport::quic::io_thread::GoodbyeGuard;
 use crate::transport::quic::reset;
 use crate::wire::control::Control;
 
-/// Keeps a connection to one of the gateways until told to stop.
-///
-/// The first attempt is limited by `patience`, and its outcome goes to `first`; if it fails, that
-/// is the end.
-pub(super) async fn keep(
-    mut diallers: Vec<Dialler>,
-    patience: Duration,
-    first: oneshot::Sender<Result<(), Error>>,
-    publish: watch::Sender<ConnectionState>,
-    reconnects: Arc<AtomicU64>,
-    (stop, guard): (CancellationToken, GoodbyeGuard),
-) {
-    let mut first = Some(first);
-    // Connections to gateways that drain, until their last calls have ended.
-    let mut leaving = JoinSet::new();
-    loop {
-        let limit = first.is_some().then_some(patience);
-        let dialled = tokio::select! {
-            () = stop.cancelled() => break,
-            dialled = dial_any(&mut diallers, limit, &publish) => dialled,
-        };
-        let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
-        let again = first.is_none();
-        let connected = dialled.as_ref().ok();
-        let unused =
-            connected.map(|(_, dialled)| publish_live(dialled, again, &publish, &reconnects));
-        if let Some(first) = first.take() {
-            // Nobody waits any more if connecting was given up, and then `stop` follows.
-            let _ = first.send(outcome);
-        }
-        let (Ok((which, mut dialled)), Some(unused)) = (dialled, unused) else { break };
-        let left = stay(&mut dialled, &stop).await;
-        match left {
-            SessionEnd::Stopped => {
-                leaving.spawn(goodbye(dialled).await.drained());
-                break;
-            }
-            SessionEnd::Lost(error) => {
-                let expelled = error.kind() == ErrorKind::Unauthenticated;
-                publish.send_replace(match expelled && diallers.len() == 1 {
-                    true => ConnectionState::Refused(error.clone()),
-                    false => ConnectionState::Connecting,
-                });
-                warn!(error = %error.chain(), "connection to the gateway lost");
-                if expelled {
-                    diallers[which].expelled();
-                }
-                // QUIC sees to the rest of it on its own.
-                drop(goodbye(dialled).await);
-            }
-            SessionEnd::Draining => {
-                publish.send_replace(ConnectionState::Connecting);
-                info!("the gateway drains; looking for it, or another one, anew");
-                leaving.spawn(leave(dialled, unused, stop.clone(), guard.clone()));
-            }
-        }
-        while leaving.try_join_next().is_some() {}
-    }
-    publish.send_replace(ConnectionState::Closed);
-    drop(guard);
-    while leaving.join_next().await.is_some() {}
+/// Whether a connection to a gateway is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ConnectionWanted {
+    No,
+    /// `again` says that it takes the place of one that was lost.
+    Yes {
+        again: bool,
+    },
 }
 
-/// Lets calls use a connection. What is returned tells when none does any more.
-fn publish_live(
-    dialled: &Dialled,
-    again: bool,
-    publish: &watch::Sender<ConnectionState>,
-    reconnects: &AtomicU64,
-) -> IdleSignal {
-    // Counted before anyone uses it.
-    reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
-    let (live, unused) = dialled.live(again);
-    publish.send_replace(ConnectionState::Connected(Arc::new(live)));
-    unused
-}
-
-/// Dials all gateways at once; the first that answers is taken. Publishes it if all have refused.
-async fn dial_any(
-    diallers: &mut [Dialler],
-    patience: Option<Duration>,
-    publish: &watch::Sender<ConnectionState>,
-) -> Result<(usize, Dialled), Error> {
-    let refused = Mutex::new(vec![false; diallers.len()]);
-    let failed = |which: usize, error: &Error, refusal: bool| {
-        // Nothing panics in between.
-        let mut refused = refused.lock();
-        refused[which] = refusal;
-        publish.send_replace(match refused.iter().all(|refused| *refused) {
-            true => ConnectionState::Refused(error.clone()),
-            false => ConnectionState::Connecting,
-        });
-    };
-    let failed = &failed;
-    let mut dialling: FuturesUnordered<_> = diallers
-        .iter_mut()
-        .enumerate()
-        .map(|(which, dialler)| async move {
-            let dialled = dialler.dial(patience, |error, refusal| failed(which, error, refusal));
-            Ok((which, dialled.await?))
-        })
-        .collect();
-    let mut outcome = Err(Error::new(ErrorKind::Unavailable, "there is no gateway to dial"));
-    while let Some(dialled) = dialling.next().await {
-        outcome = dialled;
-        if outcome.is_ok() {
-            break;
-        }
-    }
-    outcome
+/// The connection to one gateway.
+#[derive(Debug)]
+pub(super) struct GatewaySession {
+    /// The number of the gateway.
+    pub(super) gateway: usize,
+    pub(super) dialler: Dialler,
+    pub(super) board: Arc<GatewayBoard>,
+    pub(super) wanted: watch::Receiver<ConnectionWanted>,
+    pub(super) stop: CancellationToken,
+    /// Held until every gateway has been told that the client leaves.
+    pub(super) guard: GoodbyeGuard,
 }
 
 /// Why a connection is not used any more.
@@ -138,25 +46,124 @@ enum SessionEnd {
     Stopped,
     /// It broke.
     Lost(Error),
-    /// The gateway takes no new calls, and finishes those that it has.
-    Draining,
+    /// Nobody wants it.
+    Unwanted,
+    /// The gateway is about to end, and takes no new calls.
+    SentAway,
 }
 
-/// Stays connected for as long as the connection is to be used.
-async fn stay(dialled: &mut Dialled, stop: &CancellationToken) -> SessionEnd {
-    loop {
+impl GatewaySession {
+    /// Keeps a connection up whenever one is wanted, until told to stop.
+    ///
+    /// The first attempt is limited by `patience`; if it fails, `given_up` hears why.
+    pub(super) async fn keep(mut self, patience: Duration, given_up: mpsc::Sender<Error>) {
+        // Connections that are left, until their last calls have ended.
+        let mut leaving = JoinSet::new();
+        let mut patience = Some(patience);
+        while self.is_wanted().await {
+            match self.dial(patience.take()).await {
+                Some(Ok(dialled)) => self.serve(dialled, &mut leaving).await,
+                Some(Err(error)) => {
+                    // If nobody listens, another gateway has been reached.
+                    let _ = given_up.send(error).await;
+                }
+                None => {}
+            }
+            while leaving.try_join_next().is_some() {}
+        }
+        drop(self);
+        while leaving.join_next().await.is_some() {}
+    }
+
+    /// Waits until a connection is wanted; `false` if none will be.
+    async fn is_wanted(&mut self) -> bool {
+        let wanted = self.wanted.wait_for(|wanted| *wanted != ConnectionWanted::No);
         tokio::select! {
-            () = stop.cancelled() => return SessionEnd::Stopped,
-            message = dialled.control.next() => match message {
-                Ok(Control::Draining) => return SessionEnd::Draining,
-                Ok(message) => debug!(said = message.name(), "unexpected control message"),
-                Err(error) => return SessionEnd::Lost(error),
-            },
+            biased;
+            () = self.stop.cancelled() => false,
+            wanted = wanted => wanted.is_ok(),
+        }
+    }
+
+    /// Dials for as long as a connection is wanted; `None` if it is not any more.
+    async fn dial(&mut self, patience: Option<Duration>) -> Option<Result<Dialled, Error>> {
+        let Self { gateway, dialler, board, wanted, stop, .. } = self;
+        board.set_dialling(*gateway);
+        let failed = |error: &Error, refused: bool| {
+            board.set(*gateway, GatewayStatus::Down { error: error.clone(), refused });
+        };
+        tokio::select! {
+            () = stop.cancelled() => None,
+            // An error says that the keeper is gone.
+            _ = wanted.wait_for(|wanted| *wanted == ConnectionWanted::No) => {
+                board.set(*gateway, GatewayStatus::Unwanted);
+                None
+            }
+            dialled = dialler.dial(patience, failed) => Some(dialled),
+        }
+    }
+
+    /// Lets calls use a connection for as long as it is to be used.
+    async fn serve(&mut self, mut dialled: Dialled, leaving: &mut JoinSet<()>) {
+        let again = *self.wanted.borrow() == ConnectionWanted::Yes { again: true };
+        let (live, unused) = dialled.live(self.gateway, again);
+        let live = Arc::new(live);
+        self.board.set(self.gateway, GatewayStatus::Up(live.clone()));
+        drop(live);
+        let end = self.stay(&mut dialled).await;
+        match end {
+            SessionEnd::Stopped => {
+                leaving.spawn(goodbye(dialled).await.drained());
+            }
+            SessionEnd::Unwanted => {
+                self.board.set(self.gateway, GatewayStatus::Unwanted);
+                leaving.spawn(leave(dialled, unused, self.stop.clone(), self.guard.clone()));
+            }
+            SessionEnd::SentAway => {
+                info!(gateway = %self.dialler.target(), "the gateway drains; looking for it, or another one, anew");
+                self.board.set(self.gateway, draining());
+                leaving.spawn(leave(dialled, unused, self.stop.clone(), self.guard.clone()));
+            }
+            SessionEnd::Lost(error) => {
+                let refused = error.kind() == ErrorKind::Unauthenticated;
+                warn!(gateway = %self.dialler.target(), error = %error.chain(), "connection to the gateway lost");
+                if refused {
+                    self.dialler.expelled();
+                } else if error.kind() == ErrorKind::Draining {
+                }
+                self.board.set(self.gateway, GatewayStatus::Down { error, refused });
+                // QUIC sees to the rest of it on its own.
+                drop(goodbye(dialled).await);
+            }
+        }
+    }
+
+    /// Stays connected for as long as the connection is to be used.
+    async fn stay(&mut self, dialled: &mut Dialled) -> SessionEnd {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return SessionEnd::Stopped,
+                // An error says that the keeper is gone.
+                _ = self.wanted.wait_for(|wanted| *wanted == ConnectionWanted::No) => {
+                    return SessionEnd::Unwanted;
+                }
+                message = dialled.control.next() => match message {
+                    Ok(Control::Draining) => return SessionEnd::SentAway,
+                    Ok(message) => debug!(said = message.name(), "unexpected control message"),
+                    Err(error) => return SessionEnd::Lost(error),
+                },
+            }
         }
     }
 }
 
-/// Leaves a gateway that drains, after the last call on its connection.
+/// The status of a gateway that drains, and is left.
+fn draining() -> GatewayStatus {
+    let error = Error::new(ErrorKind::Draining, "the gateway drains");
+    GatewayStatus::Down { error, refused: false }
+}
+
+/// Leaves a gateway after the last call on its connection.
 async fn leave(
     mut dialled: Dialled,
     mut unused: IdleSignal,
@@ -169,9 +176,11 @@ async fn leave(
             () = unused.wait() => break,
             // The heartbeat goes on.
             message = dialled.control.next() => match message {
+                // Which it is about to do.
+                Ok(Control::Draining) => {}
                 Ok(message) => debug!(said = message.name(), "unexpected control message"),
                 Err(error) => {
-                    debug!(error = %error.chain(), "a gateway that drains has left");
+                    debug!(error = %error.chain(), "a gateway that is left is gone");
                     break;
                 }
             },

@@ -27,8 +27,8 @@ pub struct ClientStats {
     pub calls: u64,
     /// How often one of them was made again since the start: see [`Retry`](crate::Retry).
     pub retries: u64,
-    /// Connections since the start that took the place of one that was lost, or whose gateway
-    /// drains.
+    /// Connections since the start that took the place of one that was lost, or whose gateway drains
+    /// or has no nodes.
     pub reconnects: u64,
 }
 

@@ -67,7 +67,7 @@ pub(super) async fn keep(
         let Ok(dialled) = dialled else { continue };
         info!(gateway = %dialler.target(), id = %node.id, "registered");
         // Hears `stop` by itself, and says goodbye before it returns.
-        let (live, _) = dialled.live(again);
+        let (live, _) = dialled.live(gateway, again);
         link.reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
         again = true;
         publish.send_replace(ConnectionState::Connected(Arc::new(live)));

@@ -1,15 +1,14 @@
 //! A connection to a gateway that is kept up, as those see it who open calls on it.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::call::executed::Evidence;
 use crate::call::retry_budget::RetryBudget;
@@ -17,9 +16,8 @@ use crate::error::{Error, ErrorKind};
 use crate::gauge::{Gauge, MemoryCharge};
 use crate::transport::auth::identity::random;
 use crate::transport::call_stats::CallStats;
-use crate::transport::mux;
-use crate::transport::mux::client::ClientMux;
-use crate::transport::quic::windows::StreamWindows;
+use crate::transport::gateway_board::GatewayBoard;
+use crate::transport::live_connection::LiveConnection;
 use crate::transport::reassembly::ReassemblyBudget;
 use crate::wire::header::CallId;
 use crate::wire::limits::{
@@ -47,6 +45,8 @@ pub(crate) struct ManagedConnection {
     pub(super) tally: CallStats,
     /// Connections that were made after the first one; its keeper counts them.
     pub(crate) reconnects: Arc<AtomicU64>,
+    /// The gateways, if there are several.
+    pub(crate) gateways: Option<Arc<GatewayBoard>>,
 }
 
 /// Whether there is a connection.
@@ -64,54 +64,11 @@ pub(crate) enum ConnectionState {
     Closed,
 }
 
-/// A connection that is up.
-#[derive(Debug)]
-pub(crate) struct LiveConnection {
-    pub(crate) connection: quinn::Connection,
-    pub(crate) windows: Arc<StreamWindows>,
-    /// Longest message that both sides allow, in bytes.
-    pub(crate) max_message: usize,
-    /// For small calls, unless each is to have a stream of its own.
-    pub(crate) mux: Option<Arc<ClientMux>>,
-    /// Since when it has been up, if it follows another one.
-    follows: Option<Instant>,
-    /// Dropped with the last user.
-    _used: mpsc::Sender<Infallible>,
-}
-
-/// Resolves when nobody uses a connection any more.
-#[derive(Debug)]
-pub(crate) struct IdleSignal(mpsc::Receiver<Infallible>);
-
-impl LiveConnection {
-    /// `mux` is for small calls that share a stream, and what their long answers have room in. To
-    /// be called on the I/O thread.
-    pub(crate) fn new(
-        connection: quinn::Connection,
-        windows: Arc<StreamWindows>,
-        max_message: usize,
-        muxes: Option<Arc<ReassemblyBudget>>,
-        again: bool,
-    ) -> (Self, IdleSignal) {
-        let (_used, unused) = mpsc::channel(1);
-        let follows = again.then(Instant::now);
-        let mux = muxes
-            .map(|room| mux::client::open(connection.clone(), windows.clone(), max_message, room));
-        (Self { connection, windows, max_message, mux, follows, _used }, IdleSignal(unused))
-    }
-
-    /// How much longer than this side others may take to come back, if all take at most `limit`:
-    /// what has cut this connection's predecessor may have cut theirs.
-    pub(crate) fn others_may_take(&self, limit: Duration) -> Duration {
-        self.follows.map_or(Duration::ZERO, |since| limit.saturating_sub(since.elapsed()))
-    }
-}
-
-impl IdleSignal {
-    /// Waits until the [`LiveConnection`] is dropped. Cancel safe.
-    pub(crate) async fn wait(&mut self) {
-        self.0.recv().await;
-    }
+/// What a call wants of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionNeed {
+    /// What the call holds while it waits.
+    pub(crate) bytes: usize,
 }
 
 impl ManagedConnection {
@@ -139,6 +96,7 @@ impl ManagedConnection {
             parked_bytes: Arc::default(),
             tally: CallStats::default(),
             reconnects: Arc::default(),
+            gateways: None,
         })
     }
 
@@ -184,18 +142,21 @@ impl ManagedConnection {
         }
     }
 
-    /// Waits for a connection, for as long as connecting may take; `bytes` is how much the caller
-    /// holds meanwhile.
+    /// Waits for a connection, for as long as connecting may take.
     ///
     /// # Errors
     /// `Overloaded` if too many wait already, `Unavailable` if there is no connection in time,
     /// `ConnectionLost` if there will be none; what the gateway said if it refuses this peer.
-    pub(crate) async fn connection(&self, bytes: usize) -> Result<Arc<LiveConnection>, Error> {
+    pub(crate) async fn connection(
+        &self,
+        need: ConnectionNeed,
+    ) -> Result<Arc<LiveConnection>, Error> {
         let closed = || Error::new(ErrorKind::ConnectionLost, "the client has been closed");
+        // One that has broken is as good as none, before its keeper has noticed as well.
+        let is_up = |live: &LiveConnection| live.connection.close_reason().is_none();
         let usable = |state: &ConnectionState| match state {
             ConnectionState::Connecting => false,
-            // One that has broken is as good as none, before its keeper has noticed as well.
-            ConnectionState::Connected(live) => live.connection.close_reason().is_none(),
+            ConnectionState::Connected(live) => is_up(live),
             ConnectionState::Refused(_) | ConnectionState::Closed => true,
         };
         let live = |state: &ConnectionState| match state {
@@ -209,7 +170,7 @@ impl ManagedConnection {
                 return live(&now);
             }
         }
-        let _parked = self.park(bytes)?;
+        let _parked = self.park(need)?;
         let mut state = self.state.clone();
         let limit = self.connect_timeout;
         match timeout(limit, state.wait_for(usable)).await {
@@ -223,10 +184,10 @@ impl ManagedConnection {
     }
 
     /// A place for a call that waits, and for its arguments.
-    fn park(&self, bytes: usize) -> Result<(Gauge<'_>, MemoryCharge), Error> {
+    fn park(&self, need: ConnectionNeed) -> Result<(Gauge<'_>, MemoryCharge), Error> {
         let place = Gauge::up(&self.parked);
         let mut charge = MemoryCharge::new(&self.parked_bytes, MAX_PARKED_BYTES);
-        let (fits, parked) = (charge.grow_to(bytes), self.parked.load(Ordering::Relaxed));
+        let (fits, parked) = (charge.grow_to(need.bytes), self.parked.load(Ordering::Relaxed));
         // One may always wait, however long its arguments.
         if parked == 1 || (fits && parked <= MAX_PARKED) {
             return Ok((place, charge));

@@ -14,8 +14,8 @@ use crate::transport::auth::address::{ServerAuth, Target};
 use crate::transport::auth::identity::random;
 use crate::transport::auth::tls_options::{Credential, TlsOptions, TlsTarget};
 use crate::transport::backoff::ReconnectBackoff;
-use crate::transport::connection::{IdleSignal, LiveConnection};
 use crate::transport::control_stream::ControlStream;
+use crate::transport::live_connection::{IdleSignal, LiveConnection};
 use crate::transport::quic::endpoint;
 use crate::transport::quic::reset;
 use crate::transport::reassembly::ReassemblyBudget;
@@ -57,11 +57,12 @@ pub(crate) struct Dialled {
 }
 
 impl Dialled {
-    /// What those get who open calls on it, and what tells when they have all ended. `again` says
-    /// that there was a connection before it.
-    pub(crate) fn live(&self, again: bool) -> (LiveConnection, IdleSignal) {
+    /// What those get who open calls on it, and what tells when they have all ended. `gateway` is
+    /// the number of the gateway, and `again` says that there was a connection before.
+    pub(crate) fn live(&self, gateway: usize, again: bool) -> (LiveConnection, IdleSignal) {
         let (connection, windows) = (self.connection.clone(), self.control.windows().clone());
-        LiveConnection::new(connection, windows, self.max_message, self.muxes.clone(), again)
+        let muxes = self.muxes.clone();
+        LiveConnection::new(connection, windows, self.max_message, muxes, gateway, again)
     }
 }
 

@@ -10,6 +10,8 @@ pub(crate) mod call_stats;
 pub(crate) mod connection;
 pub(crate) mod control_stream;
 pub(crate) mod dial;
+pub(crate) mod gateway_board;
+pub(crate) mod live_connection;
 pub(crate) mod log_limit;
 pub(crate) mod mux;
 pub(crate) mod quic;

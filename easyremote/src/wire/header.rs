@@ -199,6 +199,7 @@ mod tests {
                 strategy: Some(Strategy::Fastest),
                 wait: true,
                 patience: Duration::from_secs(15),
+                sound: true,
             },
             metadata: vec![("tenant".into(), "a".into()), ("empty".into(), String::new())],
             limit: Some(3),

@@ -59,4 +59,6 @@ pub(crate) struct RoutingOptions {
     pub(crate) wait: bool,
     /// The same, for so long: nodes may be about to come back. In whole milliseconds.
     pub(crate) patience: Duration,
+    /// No node that is suspect may run it: its caller can ask another gateway.
+    pub(crate) sound: bool,
 }

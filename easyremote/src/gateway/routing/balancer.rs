@@ -30,6 +30,8 @@ use crate::wire::routing_options::Strategy;
 /// 3. those that are suspect: such a node may be lost, or it may be the only one left;
 /// 4. those that are avoided as outliers, but only if no other node can run the call even later:
 ///    a call rather waits for a node that works than runs at one that fails.
+///
+/// A call whose caller can ask another gateway does not go to suspect nodes.
 #[derive(Debug)]
 pub(crate) struct LoadBalancer<'a, H> {
     table: &'a RoutingTable<H>,
@@ -76,6 +78,9 @@ impl<'a, H> LoadBalancer<'a, H> {
     pub(crate) fn acquire(&mut self) -> Option<Chosen<H>> {
         if let Some(id) = &self.header.routing.on {
             let route = self.table.route_to(id, self.header)?;
+            if self.is_unsound(&route) {
+                return None;
+            }
             return self.count(&route).then_some(Chosen { route, is_probe: false });
         }
         let function = self.table.function(&self.header.function)?;
@@ -116,12 +121,22 @@ impl<'a, H> LoadBalancer<'a, H> {
     pub(crate) fn is_routable(&self) -> bool {
         if let Some(id) = &self.header.routing.on {
             let route = self.table.route_to(id, self.header);
-            return route.is_some_and(|route| !route.node.is_leaving());
+            return route.is_some_and(|route| self.may_run(&route));
         }
         let function = self.table.function(&self.header.function);
         let able = function.and_then(|function| function.able(self.header));
         let members = able.and_then(|able| self.members(able, &[]));
-        members.is_some_and(|members| members.iter().any(|route| !route.node.is_leaving()))
+        members.is_some_and(|members| members.iter().any(|route| self.may_run(route)))
+    }
+
+    /// Returns whether a node that fits the call can run it, now or later.
+    fn may_run(&self, route: &Route<H>) -> bool {
+        !route.node.is_leaving() && !self.is_unsound(route)
+    }
+
+    /// Returns whether a node is suspect, and the call not for such nodes.
+    fn is_unsound(&self, route: &Route<H>) -> bool {
+        self.header.routing.sound && route.node.is_suspect()
     }
 
     /// Returns the nodes at which a waiting call may have overlooked room.
@@ -270,7 +285,7 @@ impl<'a, H> LoadBalancer<'a, H> {
     }
 
     fn is_good(&self, function: &FunctionTable<H>, route: &Route<H>, quality: Quality) -> bool {
-        if !route.has_room() {
+        if !route.has_room() || self.is_unsound(route) {
             return false;
         }
         let avoided = || has_ejected(function) && self.standing(route) == Standing::Avoided;

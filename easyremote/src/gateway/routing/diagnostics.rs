@@ -27,14 +27,14 @@ impl<H> Diagnosis<'_, H> {
         let name = &header.function;
         let function = self.table.function(name);
         let routes = function.map_or(&[][..], |function| &function.routes);
-        let Some(any) = routes.first() else {
+        if routes.is_empty() {
             let kind = match self.is_known {
                 true => ErrorKind::NoNode,
                 false => ErrorKind::NoSuchFunction,
             };
             let text = format!("no node offers `{name}`; {}", self.summary(header));
             return Error::new(kind, text);
-        };
+        }
         let asked_for: Vec<&Route<H>> = routes.iter().filter(|it| it.node.fits(header)).collect();
         let Some(first) = asked_for.first() else {
             return self.not_asked_for(header, routes);
@@ -49,7 +49,8 @@ impl<H> Diagnosis<'_, H> {
             let id = first.node.id();
             let (kind, what) = match () {
                 () if first.node.is_draining() => (ErrorKind::Draining, "is shutting down"),
-                () => (ErrorKind::NodeLost, "has just been lost"),
+                () if first.node.is_leaving() => (ErrorKind::NodeLost, "has just been lost"),
+                () => (ErrorKind::NodeLost, "has fallen silent"),
             };
             let text = format!("node `{id}` {what}, and no other offers `{name}`");
             return Error::new(kind, text);

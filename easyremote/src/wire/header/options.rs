@@ -39,6 +39,7 @@ use crate::wire::routing_options::Strategy;
 /// | 16  | trace context      | reserved: W3C `traceparent` as 25 bytes (trace id 16, parent id 8, |
 /// |     |                    | flags 1, without the version), then `tracestate` to the end        |
 /// | 17  | key                | reserved: the caller's own deduplication key                       |
+/// | 18  | sound              | empty: not at a node that is suspect; the caller has other gateways |
 /// | 19  | job                | reserved: the call runs without its caller                         |
 mod tag {
     pub(super) const ON: u64 = 1;
@@ -53,6 +54,7 @@ mod tag {
     pub(super) const STRATEGY: u64 = 10;
     pub(super) const TRACED: u64 = 12;
     pub(super) const HELD: u64 = 14;
+    pub(super) const SOUND: u64 = 18;
 }
 
 /// Tags with a meaning that this version neither sends nor reads. They are treated like unknown
@@ -89,6 +91,9 @@ pub(super) fn put(header: &CallHeader, out: &mut Vec<u8>) {
     }
     if routing.wait {
         put_option(out, tag::WAIT, b"");
+    }
+    if routing.sound {
+        put_option(out, tag::SOUND, b"");
     }
     let patience = routing.patience.min(MAX_TIMEOUT).as_millis() as u64;
     if patience > 0 {
@@ -144,6 +149,7 @@ pub(super) fn read(
                 routing.strategy = Strategy::from_code(Reader::new(value).u8("strategy")?);
             }
             tag::TRACED => header.traced = true,
+            tag::SOUND => routing.sound = true,
             tag::HELD => {
                 header.held = Duration::from_micros(Reader::new(value).varint("held")?);
             }

@@ -1,13 +1,16 @@
 //! Why calls cannot run, for every mixture of nodes and every way to ask for them.
 
+use std::sync::atomic::Ordering;
+
 use futures::FutureExt;
 
-use super::{register, router, strings};
+use super::{acquire, register, router, strings};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::routing::sample::{Sample, call, offer};
 use crate::wire::control::Offer;
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
+use crate::wire::limits::SUSPECT_MISSES;
 
 /// What a node has of the function, compared with what its caller means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +160,39 @@ async fn errors_are_true_and_a_call_that_waits_gets_the_node_that_it_waits_for()
                 let permit = acquiring.now_or_never().expect(&row).expect(&row);
                 assert_eq!(permit.node().id(), id, "{row}");
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_can_ask_another_gateway_gets_no_node_that_has_fallen_silent() {
+    let router = router();
+    let sample = Sample { functions: offers(Has::Same), ..Sample::new("a") };
+    let misses = sample.misses.clone();
+    let _a = register(&router, sample);
+    let headers = [Asks::ForAny, Asks::For("a")].map(Asks::header);
+    for header in headers {
+        let elsewhere = || {
+            let mut header = header.clone();
+            header.routing.sound = true;
+            header
+        };
+        misses.store(0, Ordering::Relaxed);
+        drop(acquire(&router, &elsewhere()));
+        misses.store(SUSPECT_MISSES, Ordering::Relaxed);
+        let refused = router.try_acquire(&elsewhere()).unwrap().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::NodeLost, "{refused}");
+        assert!(refused.to_string().contains("`a` has fallen silent"), "{refused}");
+        drop(acquire(&router, &header));
+        // It comes back, or another one is there.
+        let mut waits = elsewhere();
+        waits.routing.wait = true;
+        let acquiring = router.acquire(&waits, 1);
+        tokio::pin!(acquiring);
+        assert!((&mut acquiring).now_or_never().is_none());
+        if header.routing.on.is_none() {
+            let _b = register(&router, Sample { functions: offers(Has::Same), ..Sample::new("b") });
+            assert_eq!(acquiring.now_or_never().unwrap().unwrap().node().id(), "b");
         }
     }
 }
