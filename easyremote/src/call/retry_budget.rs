@@ -1,38 +1,88 @@
 //! A budget for attempts at calls that may add load to a system that is failing.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Limits the load that retries add while calls fail. The budget has 10 tokens. A retry takes one,
-/// and a success returns a tenth of one. While 5 tokens or fewer are left, nothing is retried.
+/// Limits the load that retries add while calls fail. The budget has a number of tokens, 10 unless
+/// set. A retry takes one, and a success returns a tenth of one. While half of them or fewer are
+/// left, nothing is retried.
 ///
-/// The numbers are those of gRPC's retry throttling (gRPC proposal A6, its example).
+/// The numbers are those of gRPC's retry throttling (gRPC proposal A6, its example), which is meant
+/// against overload. A connection that is lost is no overload, and fails everything that is under
+/// way on it at one instant: one token pays for all the attempts that had begun by then. Losses
+/// that follow each other without any success between them still use the budget up.
 #[derive(Debug)]
-pub(crate) struct RetryBudget(AtomicU32);
+pub(crate) struct RetryBudget {
+    /// In tenths of tokens.
+    tenths: AtomicU64,
+    full: u64,
+    /// How many losses have been paid for.
+    losses: AtomicU64,
+}
+
+/// How many losses had been paid for when an attempt began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PaidLosses(u64);
 
 impl Default for RetryBudget {
     fn default() -> Self {
-        Self(AtomicU32::new(Self::FULL))
+        Self::new(Self::TOKENS)
     }
 }
 
 impl RetryBudget {
-    /// In tenths of tokens.
-    const FULL: u32 = 100;
-    const TOKEN: u32 = 10;
+    /// Tokens unless set otherwise.
+    pub(crate) const TOKENS: u32 = 10;
+    /// In tenths.
+    const TOKEN: u64 = 10;
+
+    pub(crate) fn new(tokens: u32) -> Self {
+        let full = u64::from(tokens) * Self::TOKEN;
+        Self { tenths: AtomicU64::new(full), full, losses: AtomicU64::new(0) }
+    }
+
+    /// To be noted when an attempt begins.
+    pub(crate) fn paid_losses(&self) -> PaidLosses {
+        PaidLosses(self.losses.load(Ordering::Relaxed))
+    }
 
     /// Takes a token for one more attempt. Says whether there may be one.
     pub(crate) fn take(&self) -> bool {
-        let taken = |tenths: u32| (tenths > Self::FULL / 2).then(|| tenths - Self::TOKEN);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()
+        let taken = |tenths: u64| {
+            (tenths > self.full / 2).then(|| tenths.checked_sub(Self::TOKEN)).flatten()
+        };
+        self.tenths.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()
+    }
+
+    /// Pays for the loss of an attempt that began when `paid` losses had been paid for, unless a
+    /// payment since then covers it. Says whether there may be another attempt.
+    pub(crate) fn take_for_loss(&self, paid: PaidLosses) -> bool {
+        let PaidLosses(paid) = paid;
+        if self.losses.load(Ordering::Relaxed) > paid {
+            return true;
+        }
+        if !self.take() {
+            return false;
+        }
+        let won =
+            self.losses.compare_exchange(paid, paid + 1, Ordering::Relaxed, Ordering::Relaxed);
+        if won.is_err() {
+            // Another attempt has paid for the same loss meanwhile.
+            self.add(Self::TOKEN);
+        }
+        true
     }
 
     /// Notes that an attempt has succeeded.
     pub(crate) fn refund(&self) {
         // A full budget is the rule, and is not written to.
-        if self.0.load(Ordering::Relaxed) < Self::FULL {
-            let more = |tenths: u32| Some((tenths + 1).min(Self::FULL));
-            let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        if self.tenths.load(Ordering::Relaxed) < self.full {
+            self.add(1);
         }
+    }
+
+    fn add(&self, tenths: u64) {
+        let more = |now: u64| Some((now + tenths).min(self.full));
+        let _ = self.tenths.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 }
 
@@ -40,14 +90,44 @@ impl RetryBudget {
 mod tests {
     use super::*;
 
+    fn runs_out(budget: &RetryBudget) -> usize {
+        (0..100).filter(|_| budget.take()).count()
+    }
+
     #[test]
     fn a_retry_budget_runs_out_and_comes_back_with_successes() {
         let budget = RetryBudget::default();
-        assert_eq!((0..100).filter(|_| budget.take()).count(), 5);
+        assert_eq!(runs_out(&budget), 5);
         (0..9).for_each(|_| budget.refund());
         assert!(budget.take(), "a bit more than half is left");
         assert!(!budget.take());
         (0..1_000).for_each(|_| budget.refund());
-        assert_eq!((0..100).filter(|_| budget.take()).count(), 5);
+        assert_eq!(runs_out(&budget), 5);
+    }
+
+    #[test]
+    fn a_loss_takes_one_token_however_much_was_under_way() {
+        let budget = RetryBudget::default();
+        for loss in 0..5 {
+            let began = budget.paid_losses();
+            for attempt in 0..10_000 {
+                assert!(budget.take_for_loss(began), "loss {loss}, attempt {attempt}");
+            }
+        }
+        let began = budget.paid_losses();
+        assert!(!budget.take_for_loss(began), "five losses without a success");
+        (0..10).for_each(|_| budget.refund());
+        assert!(budget.take_for_loss(began) && budget.take_for_loss(began));
+        assert!(!budget.take_for_loss(budget.paid_losses()));
+    }
+
+    #[test]
+    fn the_number_of_tokens_can_be_set() {
+        for (tokens, retries) in [(0, 0), (1, 1), (2, 1), (10, 5), (100, 50)] {
+            assert_eq!(runs_out(&RetryBudget::new(tokens)), retries, "{tokens}");
+        }
+        let budget = RetryBudget::new(u32::MAX);
+        assert_eq!(runs_out(&budget), 100);
+        budget.refund();
     }
 }

@@ -8,6 +8,7 @@ use futures::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::call::executed::Evidence;
+use crate::call::retry_budget::PaidLosses;
 use crate::client::detour::{Detour, RoundEnd, is_refusal};
 use crate::client::errors::{connection_broke, with_signature};
 use crate::client::expired::{Expired, unless_expired};
@@ -48,6 +49,8 @@ pub(super) struct CallTask {
     limit: Option<Duration>,
     /// What is known of the present attempt.
     evidence: Evidence,
+    /// Which losses had been paid for when it began.
+    paid: PaidLosses,
     /// The number of its gateway.
     gateway: usize,
     /// Whether its error is a gateway's, or a node's.
@@ -86,7 +89,7 @@ impl CallTask {
     pub(super) fn new(prepared: PendingCall) -> (Self, Option<UploadSender>) {
         let policy = prepared.policy();
         let PendingCall { client, header, body, signature, upload, deadline, .. } = prepared;
-        let PendingCall { limit, waits, .. } = prepared;
+        let PendingCall { limit, waits, paid, .. } = prepared;
         let (upload, frames) = upload.unzip();
         let exchange = Self {
             link: client.link,
@@ -96,6 +99,7 @@ impl CallTask {
             request: CallRequest { header, body, signature, upload: frames },
             policy,
             evidence: Evidence::NotSent,
+            paid,
             gateway: 0,
             refused: false,
             past: AttemptHistory::default(),
@@ -175,7 +179,8 @@ impl CallTask {
         let pause = match verdict {
             Verdict::Free(pause) => pause,
             Verdict::Budgeted(pause) if retries.take() => pause,
-            Verdict::Budgeted(_) | Verdict::Final => {
+            Verdict::Lost(pause) if retries.take_for_loss(self.paid) => pause,
+            Verdict::Budgeted(_) | Verdict::Lost(_) | Verdict::Final => {
                 return Err(self.past.conclude(error));
             }
         };
@@ -246,13 +251,15 @@ impl CallTask {
             }
         }
         let bytes = self.request.body.len();
-        let need = ConnectionNeed { bytes };
+        let again = self.request.header.attempt > 0;
+        let need = ConnectionNeed { bytes, again };
         self.link.connection(need).await.map_err(|error| self.with_evidence(error))
     }
 
     /// Prepares the attempt that is made on `live`.
     fn begin_attempt(&mut self, live: &LiveConnection) {
         self.gateway = live.gateway;
+        self.paid = self.link.retries.paid_losses();
         let patience = self.past.patience(live, self.link.connect_timeout);
         self.request.header.routing.patience = match self.link.gateways {
             Some(_) => self.detour.share(patience),

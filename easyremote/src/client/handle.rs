@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+use crate::call::retry_budget::RetryBudget;
 use crate::client::keeper::Keeper;
 use crate::client::options::Options;
 use crate::error::{Error, ErrorKind, not_zero};
@@ -52,6 +53,7 @@ pub struct ClientBuilder {
     tls: TlsOptions,
     admin: bool,
     max_unfinished: u64,
+    retry_tokens: u32,
 }
 
 /// Default of [`ClientBuilder::connect_timeout`].
@@ -88,6 +90,7 @@ impl Client {
             tls: TlsOptions::default(),
             admin: false,
             max_unfinished: MAX_UNFINISHED_ANSWERS,
+            retry_tokens: RetryBudget::TOKENS,
         }
     }
 
@@ -138,7 +141,8 @@ impl ClientBuilder {
     /// be sent. 15 s unless set.
     ///
     /// A call waits while the connection is down: at most 1,024 calls with 8 MiB of arguments do,
-    /// and further ones fail with [`ErrorKind::Overloaded`] at once. A call also waits while the client
+    /// and further ones fail with [`ErrorKind::Overloaded`] at once; calls that were under way, and
+    /// are made again, wait in any number. A call also waits while the client
     /// has as many open as it may: 1,024 calls and streams, and 1,024 small calls beside them. For
     /// the same time after a connection has come back, or a node or gateway was lost, calls wait at
     /// the gateway for a node that can run them.
@@ -198,6 +202,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Tokens for making calls again while others fail: see [`Retry`](crate::Retry). With the
+    /// 10 that hold unless set, five retries, or retries after five losses, can follow each other
+    /// without a success. 0 for none; [`u32::MAX`] for as many as the calls' own policies allow.
+    pub fn retry_tokens(mut self, tokens: u32) -> Self {
+        self.retry_tokens = tokens;
+        self
+    }
+
     /// Finds the local identity in `directory` instead of the state directory of the user. Only of
     /// use for gateways on this machine that were given the same directory. Whoever can read it may be
     /// any role of this user there; that nobody else can is checked on Unix only.
@@ -253,6 +265,7 @@ impl ClientBuilder {
         link.stall_timeout = self.stall_timeout;
         link.reconnects = reconnects;
         link.room = room;
+        link.retries = RetryBudget::new(self.retry_tokens);
         link.gateways = has_several.then_some(board);
         Ok(Client {
             link: Arc::new(link),

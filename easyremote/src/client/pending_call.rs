@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::call::deadline::now;
+use crate::call::retry_budget::PaidLosses;
 use crate::client::detour::share;
 use crate::client::errors::closed;
 use crate::client::expired::Expired;
@@ -46,6 +47,8 @@ pub(super) struct PendingCall {
     pub(super) limit: Option<Duration>,
     /// It waits for a node, and asks one gateway after the other meanwhile.
     pub(super) waits: bool,
+    /// For the first attempt.
+    pub(super) paid: PaidLosses,
 }
 
 impl PendingCall {
@@ -85,6 +88,7 @@ impl PendingCall {
             deadline: None,
             limit: None,
             waits: false,
+            paid: PaidLosses::default(),
         })
     }
 
@@ -111,6 +115,7 @@ impl PendingCall {
             deadline: None,
             limit: None,
             waits: false,
+            paid: PaidLosses::default(),
         })
     }
 
@@ -165,6 +170,7 @@ impl PendingCall {
     /// Prepares the first attempt, on `live`.
     pub(super) fn prepare(&mut self, live: &LiveConnection) {
         let link = &self.client.link;
+        self.paid = link.retries.paid_losses();
         let patience = live.others_may_take(link.connect_timeout);
         self.header.routing.patience = match link.gateways {
             Some(_) => share(self.waits, patience, 0),

@@ -25,9 +25,14 @@ use crate::transport::live_connection::LiveConnection;
 /// | ended in any other way | not again | not again |
 ///
 /// A call that takes a client stream, or whose arguments are longer than 1 MiB, is not made again,
-/// nor is a stream that has been opened. Where many calls fail, fewer are repeated: a client has 10
-/// tokens for calls that may have run or found no room; each takes one, each success gives a tenth
-/// back, and with 5 or less none is repeated (the retry throttling of gRPC, proposal A6).
+/// nor is a stream that has been opened.
+///
+/// Where calls go on failing, fewer are repeated. A client has 10 tokens unless
+/// [set](crate::ClientBuilder::retry_tokens) otherwise, each success gives a tenth of one back, and
+/// with half of them or fewer none is repeated (the retry throttling of gRPC, proposal A6). A call
+/// that found no room, gateway or node takes one. For calls that may have run, each loss of a node
+/// or connection takes one, however many calls it has ended: one loss does not keep any of them
+/// from being made again, one after the other does.
 ///
 /// A client of several gateways asks the next one when a gateway has no node for a call, or no
 /// room (`Executed::No`), each once. These attempts are made at once, take no token, and do not
@@ -114,6 +119,8 @@ pub(super) enum Verdict {
     Free(Duration),
     /// One more attempt after this pause, if the budget has a token for it.
     Budgeted(Duration),
+    /// The same, if the loss that ended it is paid for.
+    Lost(Duration),
 }
 
 impl Policy {
@@ -148,7 +155,7 @@ impl Policy {
             Executed::Maybe | Executed::Yes
                 if self.idempotent && (lost || error.kind() == ErrorKind::Cancelled) =>
             {
-                Verdict::Budgeted(pause)
+                Verdict::Lost(pause)
             }
             _ => Verdict::Final,
         }

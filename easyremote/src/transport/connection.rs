@@ -69,6 +69,8 @@ pub(crate) enum ConnectionState {
 pub(crate) struct ConnectionNeed {
     /// What the call holds while it waits.
     pub(crate) bytes: usize,
+    /// It was under way before.
+    pub(crate) again: bool,
 }
 
 impl ManagedConnection {
@@ -186,10 +188,12 @@ impl ManagedConnection {
     /// A place for a call that waits, and for its arguments.
     fn park(&self, need: ConnectionNeed) -> Result<(Gauge<'_>, MemoryCharge), Error> {
         let place = Gauge::up(&self.parked);
-        let mut charge = MemoryCharge::new(&self.parked_bytes, MAX_PARKED_BYTES);
+        let limit = if need.again { u64::MAX } else { MAX_PARKED_BYTES };
+        let mut charge = MemoryCharge::new(&self.parked_bytes, limit);
         let (fits, parked) = (charge.grow_to(need.bytes), self.parked.load(Ordering::Relaxed));
-        // One may always wait, however long its arguments.
-        if parked == 1 || (fits && parked <= MAX_PARKED) {
+        // One may always wait, however long its arguments; and so may those that were under way,
+        // of which there are only so many.
+        if need.again || parked == 1 || (fits && parked <= MAX_PARKED) {
             return Ok((place, charge));
         }
         let text = format!(
