@@ -1,15 +1,19 @@
 //! Nodes and gateways that leave on purpose: no call fails.
 
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Probe, SayOnDrop, World, say, soon, until};
 use easyremote::{
     Client, Context, ErrorKind, Executed, Gateway, Node, Options, Retry, functions, remote,
 };
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
+use tempfile::TempDir;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 const GRACE: Duration = Duration::from_secs(60);
 
@@ -190,48 +194,173 @@ async fn two_gateways_are_drained_in_turn_and_no_call_fails() {
     }
 }
 
-#[tokio::test]
-async fn one_gateway_is_drained_and_started_again_and_no_call_fails() {
-    let state = tempfile::tempdir().unwrap();
-    let serve = |address: String| Gateway::builder(address).state_dir(state.path()).serve();
-    let gateway = soon(serve("127.0.0.1:0".into())).await.unwrap();
-    let address = gateway.local_addr();
-    let go = Arc::new(Notify::new());
-    let node = Node::builder(address).state_dir(state.path()).state(go.clone());
-    let _node = soon(node.functions(functions![add, wait]).serve()).await.unwrap();
-    let builder = Client::builder(address).state_dir(state.path());
-    let client = soon(builder.connect_timeout(GRACE).connect()).await.unwrap();
+/// The only gateway of a client, and what there is to it.
+struct OnlyGateway {
+    state: TempDir,
+    address: SocketAddr,
+    gateway: Arc<Gateway>,
+    _node: Node,
+    client: Client,
+    go: Arc<Notify>,
+}
+
+impl OnlyGateway {
+    /// Calls wait so long for a connection.
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    async fn start(lanes: bool) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let gateway = Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve();
+        let gateway = soon(gateway).await.unwrap();
+        let (address, go) = (gateway.local_addr(), Arc::new(Notify::new()));
+        let node = Node::builder(address).state_dir(state.path()).state(go.clone());
+        let node = node.functions(functions![add, wait, count, soon_over]);
+        let node = soon(node.serve()).await.unwrap();
+        let client = Client::builder(address).state_dir(state.path()).lanes(lanes);
+        let client = soon(client.connect_timeout(Self::PATIENCE).connect()).await.unwrap();
+        Self { state, address, gateway: Arc::new(gateway), _node: node, client, go }
+    }
+
+    fn drain(&self, grace: Duration) -> JoinHandle<()> {
+        let gateway = self.gateway.clone();
+        tokio::spawn(async move { gateway.drain(grace).await })
+    }
+
+    async fn again(&mut self) {
+        let gateway = Gateway::builder(self.address.to_string()).state_dir(self.state.path());
+        self.gateway = Arc::new(soon(gateway.serve()).await.unwrap());
+    }
+}
+
+/// Takes long enough for a gateway to know it as slow.
+#[remote]
+async fn soon_over() {
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+}
+
+async fn is_drained_and_started_again(lanes: bool) {
+    let mut only = OnlyGateway::start(lanes).await;
+    let client = only.client.clone();
     let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let callers: Vec<_> =
         (0..8).map(|_| caller(client.clone(), stop.clone(), made.clone())).collect();
     let mut probe = Probe::new();
     let long = tokio::spawn(wait::call(&client, probe.key));
     assert_eq!(probe.next().await, "started");
+    let mut numbers = count::call(&client, probe.key);
+    assert_eq!(soon(numbers.next()).await.unwrap().unwrap(), 0);
 
-    let gateway = Arc::new(gateway);
-    let draining = tokio::spawn({
-        let gateway = gateway.clone();
-        async move { gateway.drain(GRACE).await }
-    });
-    // The long call keeps the old gateway until it is over; the others wait for the next one.
-    let seen = AtomicU64::new(0);
-    until(|| {
-        let calls = gateway.stats().calls;
-        let quiet = calls == seen.swap(calls, Ordering::Relaxed);
-        quiet && gateway.stats().in_flight == 1
-    })
-    .await;
+    let draining = only.drain(GRACE);
+    // Longer than a call waits for a connection: what is long under way makes nobody wait.
+    let begun = Instant::now();
+    while begun.elapsed() < OnlyGateway::PATIENCE + Duration::from_secs(2) {
+        let before = made.load(Ordering::Relaxed);
+        until(|| made.load(Ordering::Relaxed) > before + 10).await;
+    }
     assert!(!draining.is_finished());
-    go.notify_waiters();
+    // A stream that the gateway would have to wait for waits for its successor instead.
+    let late = tokio::spawn(count::call(&client, probe.key).take(3).try_collect::<Vec<_>>());
+    // Whoever comes is let in as long as there is something to wait for.
+    let newcomer = Client::builder(only.address).state_dir(only.state.path()).connect();
+    assert_eq!(soon(add::call(&soon(newcomer).await.unwrap(), 1, 2)).await.unwrap(), 3);
+    assert!(!late.is_finished());
+    only.go.notify_waiters();
     assert_eq!(soon(long).await.unwrap().unwrap(), probe.key);
+    for n in 1..=3 {
+        assert_eq!(soon(numbers.next()).await.unwrap().unwrap(), n);
+    }
+    assert!(soon(numbers.next()).await.is_none());
     soon(draining).await.unwrap();
-    let _gateway = soon(serve(address.to_string())).await.unwrap();
+    only.again().await;
     let before = made.load(Ordering::Relaxed);
     until(|| made.load(Ordering::Relaxed) > before + 50).await;
+    assert_eq!(soon(late).await.unwrap().unwrap(), [0, 1, 2]);
     stop.store(true, Ordering::Relaxed);
     for caller in callers {
         soon(caller).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn one_gateway_is_drained_and_started_again_and_no_call_fails() {
+    is_drained_and_started_again(true).await;
+}
+
+#[tokio::test]
+async fn one_gateway_without_lanes_is_drained_and_started_again_and_no_call_fails() {
+    is_drained_and_started_again(false).await;
+}
+
+#[tokio::test]
+async fn slow_calls_that_come_all_the_time_do_not_keep_a_gateway() {
+    for lanes in [true, false] {
+        let mut only = OnlyGateway::start(lanes).await;
+        let (stop, client) = (Arc::new(AtomicBool::new(false)), only.client.clone());
+        let slow: Vec<_> = (0..10)
+            .map(|n| {
+                let (client, stop) = (client.clone(), stop.clone());
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(120 * n)).await;
+                    let mut made = 0;
+                    while !stop.load(Ordering::Relaxed) {
+                        soon_over::call(&client).await.unwrap();
+                        made += 1;
+                    }
+                    made
+                })
+            })
+            .collect();
+        // The gateway knows how long they take.
+        soon(soon_over::call(&client)).await.unwrap();
+        soon(only.drain(GRACE)).await.unwrap();
+        only.again().await;
+        soon(soon_over::call(&client)).await.unwrap();
+        stop.store(true, Ordering::Relaxed);
+        for calls in slow {
+            assert!(soon(calls).await.unwrap() > 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_outlasts_a_gateways_grace_is_cut_off_and_nothing_else() {
+    for lanes in [true, false] {
+        let mut only = OnlyGateway::start(lanes).await;
+        let client = only.client.clone();
+        let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let callers: Vec<_> =
+            (0..4).map(|_| caller(client.clone(), stop.clone(), made.clone())).collect();
+        let mut probe = Probe::new();
+        let long = tokio::spawn(wait::call(&client, probe.key));
+        assert_eq!(probe.next().await, "started");
+        let mut numbers = count::call(&client, probe.key);
+        for n in 0..3 {
+            assert_eq!(soon(numbers.next()).await.unwrap().unwrap(), n);
+        }
+        soon(only.drain(Duration::from_secs(2))).await.unwrap();
+        let error = soon(long).await.unwrap().unwrap_err();
+        let seen = (error.kind(), error.executed());
+        assert_eq!(seen, (ErrorKind::ConnectionLost, Executed::Maybe), "{error}");
+        let error = soon(numbers.next()).await.unwrap().unwrap_err();
+        let seen = (error.kind(), error.executed(), error.delivered());
+        assert_eq!(seen, (ErrorKind::ConnectionLost, Executed::Yes, 3), "{error}");
+        only.again().await;
+        let before = made.load(Ordering::Relaxed);
+        until(|| made.load(Ordering::Relaxed) > before + 50).await;
+        stop.store(true, Ordering::Relaxed);
+        for caller in callers {
+            soon(caller).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_drain_goes_on_without_whoever_has_asked_for_it() {
+    let only = OnlyGateway::start(true).await;
+    assert!(futures::poll!(pin!(only.gateway.drain(GRACE))).is_pending());
+    soon(only.gateway.closed()).await;
+    // One that has ended drains at once.
+    soon(only.gateway.drain(GRACE)).await;
 }
 
 #[tokio::test]

@@ -36,6 +36,22 @@ pub(crate) fn count(n: u64) -> impl Stream<Item = u64> {
     })
 }
 
+/// So many tenths of a second.
+#[remote(stream)]
+pub(crate) fn tenths(n: u64) -> impl Stream<Item = u64> {
+    stream::unfold(0, move |i| async move {
+        sleep(Duration::from_millis(100)).await;
+        (i < n).then_some((i, i + 1))
+    })
+}
+
+/// As long, with one result.
+#[remote]
+pub(crate) async fn rest(tenths: u64) -> u64 {
+    sleep(Duration::from_millis(100 * tenths)).await;
+    tenths
+}
+
 #[remote(stream)]
 pub(crate) fn endless() -> impl Stream<Item = u64> {
     stream::iter(0..)
@@ -48,7 +64,7 @@ pub(crate) fn bulk(length: usize) -> impl Stream<Item = Bytes> {
 }
 
 pub(crate) fn functions() -> Functions {
-    functions![double, count, endless, bulk]
+    functions![double, count, tenths, rest, endless, bulk]
 }
 
 /// A gateway's process, and what others need to find it.

@@ -250,8 +250,10 @@ impl MuxCall {
     fn submit(mut pending: Box<PendingCall>) -> Result<Self, Box<PendingCall>> {
         let unary = pending.header.kind == Kind::Unary;
         let length = pending.body.len() - FRAME_HEADER;
-        let fits =
-            |live: &Arc<LiveConnection>| unary && length <= MAX_MUX_BODY.min(live.max_message);
+        let function = &pending.header.function;
+        let fits = |live: &Arc<LiveConnection>| {
+            unary && length <= MAX_MUX_BODY.min(live.max_message) && !live.holds_back(function)
+        };
         let Some(live) = pending.client.link.live().filter(fits) else { return Err(pending) };
         let Some(mux) = &live.mux else { return Err(pending) };
         let (ended, ending) = oneshot::channel();

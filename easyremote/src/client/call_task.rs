@@ -26,6 +26,7 @@ use crate::transport::quic::stream::{Broken, FrameError, RecvHalf, halves};
 use crate::wire::error::read_error;
 use crate::wire::frame::{FRAME_HEADER, Frame, FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
+use crate::wire::kind::Kind;
 use crate::wire::response::Response;
 
 /// Arguments of up to so many bytes are copied behind the header, to be written as one.
@@ -55,6 +56,8 @@ pub(super) struct CallTask {
     gateway: usize,
     /// Whether its error is a gateway's, or a node's.
     refused: bool,
+    /// Whether it is not for a gateway that drains.
+    lasting: bool,
     past: AttemptHistory,
     detour: Detour,
 }
@@ -91,6 +94,7 @@ impl CallTask {
         let PendingCall { client, header, body, signature, upload, deadline, .. } = prepared;
         let PendingCall { limit, waits, paid, .. } = prepared;
         let (upload, frames) = upload.unzip();
+        let lasting = header.kind != Kind::Unary;
         let exchange = Self {
             link: client.link,
             deadline,
@@ -102,6 +106,7 @@ impl CallTask {
             paid,
             gateway: 0,
             refused: false,
+            lasting,
             past: AttemptHistory::default(),
             detour: Detour::new(waits),
         };
@@ -252,8 +257,15 @@ impl CallTask {
         }
         let bytes = self.request.body.len();
         let again = self.request.header.attempt > 0;
-        let need = ConnectionNeed { bytes, again };
-        self.link.connection(need).await.map_err(|error| self.with_evidence(error))
+        loop {
+            let need = ConnectionNeed { bytes, again, lasting: self.lasting };
+            let live = self.link.connection(need).await;
+            let live = live.map_err(|error| self.with_evidence(error))?;
+            if self.lasting || !live.holds_back(&self.request.header.function) {
+                return Ok(live);
+            }
+            self.lasting = true;
+        }
     }
 
     /// Prepares the attempt that is made on `live`.

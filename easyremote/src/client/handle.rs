@@ -142,7 +142,9 @@ impl ClientBuilder {
     ///
     /// A call waits while the connection is down: at most 1,024 calls with 8 MiB of arguments do,
     /// and further ones fail with [`ErrorKind::Overloaded`] at once; calls that were under way, and
-    /// are made again, wait in any number. A call also waits while the client
+    /// are made again, wait in any number. While a gateway [drains](crate::Gateway::drain) and there
+    /// is no other, streams and calls of slow functions wait until it has ended, and the time begins
+    /// then. A call also waits while the client
     /// has as many open as it may: 1,024 calls and streams, and 1,024 small calls beside them. For
     /// the same time after a connection has come back, or a node or gateway was lost, calls wait at
     /// the gateway for a node that can run them.

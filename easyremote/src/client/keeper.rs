@@ -1,12 +1,13 @@
 //! Which of its gateways a client uses, and when it goes to another one.
 //!
 //! A client has one gateway for its calls, the *home*: the first that answers. Connections to the
-//! others are made when the home is lost or has refused a call (`Executed::No`), and are
+//! others are made when the home is lost, drains, or has refused a call (`Executed::No`), and are
 //! given up when nobody has asked for them for a while. The home moves
 //!
 //! | from a gateway that | to one that |
 //! |---|---|
-//! | is lost, or drains | is reached first; all are dialled |
+//! | is lost | is reached first; all are dialled |
+//! | drains | does not, once it is reached |
 //! | has refused several calls in a row | does not, once it is reached |
 //!
 //! Calls and streams that are under way stay where they are: a connection that is not wanted any
@@ -35,6 +36,9 @@ use crate::transport::quic::io_thread::GoodbyeGuard;
 /// How long connections to other gateways than the home are kept that nobody asks for.
 const KEPT: Duration = Duration::from_secs(30);
 
+/// How long a gateway is not dialled that was left because it drains, unless there is no other.
+const AVOIDED: Duration = Duration::from_secs(5);
+
 /// Decides which gateway a client uses.
 #[derive(Debug)]
 pub(super) struct Keeper {
@@ -46,8 +50,12 @@ pub(super) struct Keeper {
     home: Option<Arc<LiveConnection>>,
     /// Whether there has been a home.
     had_home: bool,
+    /// What is published of the home: its gateway's draining is news too.
+    home_drains: bool,
     /// Until when connections to the others are kept.
     others_until: Option<Instant>,
+    /// Until when each gateway is not dialled beside the home.
+    avoided: Vec<Option<Instant>>,
 }
 
 impl Keeper {
@@ -64,7 +72,9 @@ impl Keeper {
             reconnects,
             home: None,
             had_home: false,
+            home_drains: false,
             others_until: None,
+            avoided: Vec::new(),
         }
     }
 
@@ -87,6 +97,7 @@ impl Keeper {
             let session = GatewaySession { gateway, dialler, board, wanted: is_wanted, stop, guard };
             sessions.spawn(session.keep(patience, give_up.clone()));
             self.wanted.push(wanted);
+            self.avoided.push(None);
         }
         let (mut first, mut failed) = (Some(first), 0);
         let mut changes = self.board.subscribe();
@@ -104,7 +115,7 @@ impl Keeper {
                 // The sender is in `self`.
                 _ = changes.changed() => {}
                 () = self.board.asked() => self.others_until = Some(Instant::now() + KEPT),
-                () = passes(self.others_until) => {}
+                () = passes(self.next_change()) => {}
                 Some(error) = given_up.recv(), if first.is_some() => {
                     failed += 1;
                     if failed == n
@@ -124,20 +135,29 @@ impl Keeper {
         while sessions.join_next().await.is_some() {}
     }
 
+    /// When something changes by itself.
+    fn next_change(&self) -> Option<Instant> {
+        self.avoided.iter().flatten().copied().chain(self.others_until).min()
+    }
+
     /// Acts on what is known now.
     fn settle(&mut self) {
         let now = Instant::now();
         self.others_until.take_if(|until| *until <= now);
+        for avoided in &mut self.avoided {
+            avoided.take_if(|until| *until <= now);
+        }
         let statuses = self.board.subscribe().borrow().clone();
         // Before the home changes: a connection that is made from now on follows a lost one.
         let home = self.choose(&statuses);
         self.publish(home, &statuses);
-        self.want();
+        self.want(&statuses, now);
     }
 
     /// The best home there is: the one that there was, if it is as good as any.
     fn choose(&self, statuses: &[GatewayStatus]) -> Option<Arc<LiveConnection>> {
-        let worse = |live: &&Arc<LiveConnection>| (live.refuses(), !self.is_home(live));
+        let worse =
+            |live: &&Arc<LiveConnection>| (live.drains(), live.refuses(), !self.is_home(live));
         statuses.iter().filter_map(GatewayStatus::live).min_by_key(worse).cloned()
     }
 
@@ -148,31 +168,39 @@ impl Keeper {
     /// Lets calls use `home`, or know that there is none.
     fn publish(&mut self, home: Option<Arc<LiveConnection>>, statuses: &[GatewayStatus]) {
         let Some(home) = home else {
-            self.home = None;
+            (self.home, self.home_drains) = (None, false);
             self.publish.send_replace(unconnected(statuses));
             return;
         };
-        if self.is_home(&home) {
+        let drains = home.drains();
+        if self.is_home(&home) && self.home_drains == drains {
             return;
         }
-        // Counted before anyone uses it.
-        self.reconnects.fetch_add(u64::from(self.had_home), Ordering::Relaxed);
-        if self.home.is_some() {
-            info!(gateway = home.gateway, "calls go to another gateway of the list");
+        if !self.is_home(&home) {
+            // Counted before anyone uses it.
+            self.reconnects.fetch_add(u64::from(self.had_home), Ordering::Relaxed);
+            if self.home.is_some() {
+                info!(gateway = home.gateway, "calls go to another gateway of the list");
+            }
         }
-        self.had_home = true;
+        (self.had_home, self.home_drains) = (true, drains);
         self.home = Some(home.clone());
         self.publish.send_replace(ConnectionState::Connected(home));
     }
 
     /// Says which connections are wanted.
-    fn want(&mut self) {
-        let others = self.others_until.is_some();
-        for gateway in 0..self.wanted.len() {
+    fn want(&mut self, statuses: &[GatewayStatus], now: Instant) {
+        let others = self.others_until.is_some() || self.home_drains;
+        for (gateway, status) in statuses.iter().enumerate() {
             let wanted = match &self.home {
                 None => true,
                 Some(home) if home.gateway == gateway => true,
-                Some(_) => others,
+                Some(_) => {
+                    if status.live().is_some_and(|live| live.drains()) {
+                        self.avoided[gateway] = Some(now + AVOIDED);
+                    }
+                    others && self.avoided[gateway].is_none()
+                }
             };
             let again = self.home.is_none() && self.had_home;
             let wanted =

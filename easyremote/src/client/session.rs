@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use crate::error::{Error, ErrorKind};
 use crate::transport::dial::{Dialled, Dialler};
 use crate::transport::gateway_board::{GatewayBoard, GatewayStatus};
-use crate::transport::live_connection::IdleSignal;
+use crate::transport::live_connection::{IdleSignal, LiveConnection};
 use crate::transport::quic::goodbye::ClosedEndpoint;
 use crate::transport::quic::io_thread::GoodbyeGuard;
 use crate::transport::quic::reset;
@@ -109,18 +109,21 @@ impl GatewaySession {
         let (live, unused) = dialled.live(self.gateway, again);
         let live = Arc::new(live);
         self.board.set(self.gateway, GatewayStatus::Up(live.clone()));
+        let end = self.stay(&mut dialled, &live).await;
+        let drains = live.drains();
         drop(live);
-        let end = self.stay(&mut dialled).await;
         match end {
             SessionEnd::Stopped => {
                 leaving.spawn(goodbye(dialled).await.drained());
             }
             SessionEnd::Unwanted => {
-                self.board.set(self.gateway, GatewayStatus::Unwanted);
+                let status = if drains { draining() } else { GatewayStatus::Unwanted };
+                self.board.set(self.gateway, status);
                 leaving.spawn(leave(dialled, unused, self.stop.clone(), self.guard.clone()));
             }
             SessionEnd::SentAway => {
-                info!(gateway = %self.dialler.target(), "the gateway drains; looking for it, or another one, anew");
+                info!(gateway = %self.dialler.target(), "the gateway ends; looking for its successor");
+                self.dialler.expect_back(dialled.connection.rtt());
                 self.board.set(self.gateway, draining());
                 leaving.spawn(leave(dialled, unused, self.stop.clone(), self.guard.clone()));
             }
@@ -130,6 +133,7 @@ impl GatewaySession {
                 if refused {
                     self.dialler.expelled();
                 } else if error.kind() == ErrorKind::Draining {
+                    self.dialler.expect_back(dialled.connection.rtt());
                 }
                 self.board.set(self.gateway, GatewayStatus::Down { error, refused });
                 // QUIC sees to the rest of it on its own.
@@ -139,7 +143,7 @@ impl GatewaySession {
     }
 
     /// Stays connected for as long as the connection is to be used.
-    async fn stay(&mut self, dialled: &mut Dialled) -> SessionEnd {
+    async fn stay(&mut self, dialled: &mut Dialled, live: &LiveConnection) -> SessionEnd {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return SessionEnd::Stopped,
@@ -148,7 +152,13 @@ impl GatewaySession {
                     return SessionEnd::Unwanted;
                 }
                 message = dialled.control.next() => match message {
-                    Ok(Control::Draining) => return SessionEnd::SentAway,
+                    Ok(Control::Draining) => {
+                        info!(gateway = %self.dialler.target(), "the gateway drains");
+                        live.set_draining();
+                        self.board.touch();
+                    }
+                    Ok(Control::Slow(slow)) => live.set_slow(slow.names),
+                    Ok(Control::Leave) => return SessionEnd::SentAway,
                     Ok(message) => debug!(said = message.name(), "unexpected control message"),
                     Err(error) => return SessionEnd::Lost(error),
                 },
@@ -177,7 +187,7 @@ async fn leave(
             // The heartbeat goes on.
             message = dialled.control.next() => match message {
                 // Which it is about to do.
-                Ok(Control::Draining) => {}
+                Ok(Control::Draining | Control::Slow(_) | Control::Leave) => {}
                 Ok(message) => debug!(said = message.name(), "unexpected control message"),
                 Err(error) => {
                     debug!(error = %error.chain(), "a gateway that is left is gone");

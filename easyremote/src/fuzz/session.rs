@@ -175,7 +175,7 @@ fn stay(dialled: Dialled) -> (quinn::Endpoint, quinn::Connection) {
     tokio::spawn(async move {
         while let Ok(message) = control.next().await {
             match message {
-                Control::Draining | Control::Drained => {}
+                Control::Draining | Control::Drained | Control::Leave | Control::Slow(_) => {}
                 // It runs nothing, so the place of every call is free.
                 Control::Abandoned { stream } => {
                     control.queue(&Control::Released { stream }).expect("the queue is short");

@@ -3,6 +3,7 @@
 mod admission;
 mod connections;
 mod directory;
+mod drain;
 mod limits;
 mod peer_log;
 pub(crate) mod policy;
@@ -19,13 +20,14 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use crate::call::deadline::now;
 use crate::error::{Error, ErrorKind, not_zero};
 use crate::gateway::admission::reject_log::RejectLog;
 use crate::gateway::admission::{Admission, ConnectionSlot};
 use crate::gateway::connections::Connections;
 use crate::gateway::directory::Directory;
+use crate::gateway::drain::DrainStage;
 use crate::gateway::limits::Hits;
 use crate::gateway::peer_log::LineKind;
 use crate::gateway::policy::config::PolicyOptions;
@@ -137,32 +139,29 @@ impl Gateway {
         self.shared.stats()
     }
 
-    /// Sends the clients away, finishes the calls that they have made, for at most `grace`, and
-    /// ends.
+    /// Ends without failing a call: sends the clients away, finishes the calls that there are, for at
+    /// most `grace`, and ends.
     ///
-    /// No call fails. Clients make their next calls through another of their gateways, or wait
-    /// until one takes their connection again, for as long as their
-    /// [`connect_timeout`](crate::ClientBuilder::connect_timeout); so a gateway that is started
-    /// again at its address in that time costs them nothing but the wait. Nodes stay until the end,
-    /// and then dial again. Calls that are still under way after `grace` end as with
-    /// [`shutdown`](Self::shutdown). 30 s is a usual grace.
+    /// Clients that have another gateway go there. For the others this one goes on, until the calls
+    /// that are under way are over; only then are they sent away, and wait for the gateway that is
+    /// started again at its address. So a call waits for the restart, and not for what is long under
+    /// way. Streams, client streams, and calls of functions that usually take more than 1 s are not
+    /// begun meanwhile: they wait from the beginning on.
+    ///
+    /// Calls that are waiting when the gateway ends wait for its successor as long as their client's
+    /// [`connect_timeout`](crate::ClientBuilder::connect_timeout), and then for their nodes. Nodes
+    /// stay until the end, and look for the successor at once, as clients do.
+    ///
+    /// What is still under way after `grace` is cut off, as with [`shutdown`](Self::shutdown): for a
+    /// call [`ConnectionLost`](crate::ErrorKind::ConnectionLost), `Maybe` or `Yes`. 1 s before, or a
+    /// quarter of a shorter `grace`, clients are sent away in any case, so that this concerns no
+    /// call that is a short one. 30 s is a usual grace. The last call of `drain` sets it.
     ///
     /// # Cancel safety
-    /// Once polled, the clients are sent away and no new peer is let in; the gateway then runs on
-    /// until it is drained again, shut down or dropped.
+    /// Once polled, the gateway drains and ends whether or not this is waited for.
     pub async fn drain(&self, grace: Duration) {
-        self.shared.draining.cancel();
-        self.shared.busy.close();
-        let drained = async {
-            tokio::select! {
-                () = self.shared.busy.wait() => {}
-                () = self.closed() => {}
-            }
-        };
-        if tokio::time::timeout(grace.min(MAX_TIMEOUT), drained).await.is_err() {
-            tracing::warn!(?grace, "calls are cut off: the grace is over");
-        }
-        self.shutdown().await;
+        self.shared.drain.begin(grace.min(MAX_TIMEOUT), now());
+        self.closed().await;
     }
 
     /// Closes all connections and waits until the gateway has ended. Calls under way fail with
@@ -255,8 +254,7 @@ impl GatewayBuilder {
             log: Arc::default(),
             directory: Directory::default(),
             table_work: BackgroundWorker::default(),
-            draining: CancellationToken::new(),
-            busy: TaskTracker::new(),
+            drain: Arc::default(),
         });
         let (bound, binding) = oneshot::channel();
         let io = IoThread::start("easyremote-gateway", |stop, guard| {
@@ -330,12 +328,15 @@ async fn run(
 ) {
     let endpoint = listener.endpoint();
     let mut sessions = tokio::task::JoinSet::new();
+    let drained = shared.drain.run(|| shared.slow_functions());
+    tokio::pin!(drained);
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
+            () = &mut drained => break,
             incoming = endpoint.accept() => match incoming {
                 // Not `ignore`: the peer is to look for another gateway at once.
-                Some(incoming) if shared.draining.is_cancelled() => incoming.refuse(),
+                Some(incoming) if shared.drain.stage() == DrainStage::Leaving => incoming.refuse(),
                 Some(incoming) => {
                     if let Some((handshake, visitor)) = admit(incoming, listener, shared) {
                         sessions.spawn(session::serve(handshake, visitor, shared.clone()));
@@ -350,8 +351,12 @@ async fn run(
             Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
         }
     }
-    let code = reset::code(ErrorKind::ConnectionLost);
-    let reason = b"the gateway has shut down";
+    let (kind, reason): (_, &[u8]) = match shared.drain.stage() {
+        DrainStage::Serving => (ErrorKind::ConnectionLost, b"the gateway has shut down"),
+        // Its peers expect a successor.
+        _ => (ErrorKind::Draining, b"the gateway has drained"),
+    };
+    let code = reset::code(kind);
     let closed = shared.connections.close_all(code, reason);
     // Those whose handshake is not over.
     endpoint.close(code, reason);

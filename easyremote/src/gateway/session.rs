@@ -8,13 +8,14 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span};
 
 use crate::error::{Error, ErrorKind};
 use crate::gateway::admission::ConnectionSlot;
+use crate::gateway::drain::{DrainNews, DrainStage};
 use crate::gateway::limits::hit;
 use crate::gateway::peer_log::LineKind;
 use crate::gateway::policy::tokens::Admitted;
@@ -35,9 +36,9 @@ use crate::transport::quic::stream::halves;
 use crate::transport::quic::windows::StreamWindows;
 use crate::transport::quinn_ext::congestion;
 use crate::wire::caller::Caller;
-use crate::wire::control::{Control, Hello, Register, Role, Welcome};
+use crate::wire::control::{Control, Hello, Register, Role, SlowFunctions, Welcome};
 use crate::wire::directory::RESERVED;
-use crate::wire::limits::MAX_NAME;
+use crate::wire::limits::{MAX_LIST, MAX_NAME};
 
 /// Longest wait for a refused peer to read why.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -229,20 +230,66 @@ async fn serve_client(
     state: &Arc<GatewayState>,
 ) -> Result<(), Error> {
     let _gauge = Gauge::up(&state.counters.clients);
-    let _busy = state.busy.token();
+    let _open = state.drain.client();
     let allowance = admit_client(connection, state.limits.calls_per_peer);
     welcome(control, state)?;
+    let mut ends = EndTold::new(caller.clone(), state);
     let mut calls = Calls::new(connection, control.windows(), allowance, caller, state);
-    let mut told = false;
     loop {
         tokio::select! {
-            () = state.draining.cancelled(), if !told => {
-                told = true;
-                control.queue(&Control::Draining)?;
-            }
+            news = ends.news() => ends.tell(news, control)?,
             error = calls.relay() => return Err(error),
             message = control.next() => return Err(unexpected(&message?)),
         }
+    }
+}
+
+/// What a client has been told of the gateway's end.
+struct EndTold<'a> {
+    client: Caller,
+    state: &'a GatewayState,
+    news: watch::Receiver<DrainNews>,
+    stage: DrainStage,
+}
+
+impl<'a> EndTold<'a> {
+    fn new(client: Caller, state: &'a GatewayState) -> Self {
+        let mut news = state.drain.news();
+        // What there is to tell a client that comes during a drain is news to it.
+        news.mark_changed();
+        Self { client, state, news, stage: DrainStage::Serving }
+    }
+
+    /// What there is to tell. Cancel safe.
+    async fn news(&mut self) -> DrainNews {
+        loop {
+            // The sender is in the state.
+            if self.news.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            let news = self.news.borrow_and_update().clone();
+            if news.stage != DrainStage::Serving {
+                return news;
+            }
+        }
+    }
+
+    fn tell(&mut self, news: DrainNews, control: &mut ControlStream) -> Result<(), Error> {
+        let Self { client, state, stage, .. } = self;
+        if news.stage == DrainStage::Draining {
+            let may_call = |name: &&String| state.access.may_call(client, name);
+            let names = news.slow.iter().filter(may_call).take(MAX_LIST).cloned().collect();
+            // Before the word that it is for.
+            control.queue(&Control::Slow(SlowFunctions { names }))?;
+        }
+        if news.stage > *stage {
+            *stage = news.stage;
+            control.queue(match news.stage {
+                DrainStage::Leaving => &Control::Leave,
+                _ => &Control::Draining,
+            })?;
+        }
+        Ok(())
     }
 }
 

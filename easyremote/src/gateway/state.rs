@@ -3,19 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
 use crate::gateway::admission::Admission;
 use crate::gateway::admission::reject_log::RejectLog;
 use crate::gateway::connections::Connections;
 use crate::gateway::directory::Directory;
+use crate::gateway::drain::{Drain, SHORT};
 use crate::gateway::limits::{GatewayLimits, Hits};
 use crate::gateway::peer_log::PeerLog;
 use crate::gateway::policy::access::Access;
 use crate::gateway::policy::tokens::Tokens;
 use crate::gateway::relay::dispatch::Dispatcher;
 use crate::gateway::worker::BackgroundWorker;
+use crate::gateway::relay::node_link::NodeLink;
 use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::Identity;
 use crate::wire::directory::GatewayStats;
@@ -40,13 +39,17 @@ pub(super) struct GatewayState {
     pub(super) directory: Directory,
     /// Changes of the routing table.
     pub(super) table_work: BackgroundWorker,
-    /// Cancelled when clients are to go elsewhere.
-    pub(super) draining: CancellationToken,
-    /// Clients and calls.
-    pub(super) busy: TaskTracker,
+    /// How far its end has come.
+    pub(super) drain: Arc<Drain>,
 }
 
 impl GatewayState {
+    /// The functions whose calls take longer than those that a gateway that drains waits for.
+    pub(super) fn slow_functions(&self) -> Arc<[String]> {
+        let add = |node: &NodeLink, slow: &mut _| node.add_slow(SHORT, slow);
+        self.dispatcher.router.slow_functions(add).into_iter().collect()
+    }
+
     /// What the gateway is doing, and has done.
     pub(super) fn stats(&self) -> GatewayStats {
         let counters = &self.counters;

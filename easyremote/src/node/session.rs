@@ -71,7 +71,10 @@ pub(super) async fn keep(
         link.reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
         again = true;
         publish.send_replace(ConnectionState::Connected(Arc::new(live)));
+        let connection = dialled.connection.clone();
         let (error, closed) = serve(dialled, &node, tags, &link, &stop).await;
+        let rtt = connection.rtt();
+        drop(connection);
         if stop.is_cancelled() || node.draining.is_cancelled() {
             publish.send_replace(ConnectionState::Closed);
             drop(guard);
@@ -80,6 +83,8 @@ pub(super) async fn keep(
         let expelled = error.kind() == ErrorKind::Unauthenticated;
         if expelled {
             dialler.expelled();
+        } else if error.kind() == ErrorKind::Draining {
+            dialler.expect_back(rtt);
         }
         publish.send_replace(unconnected(&error, expelled));
         warn!(gateway = %dialler.target(), error = %error.chain(), "connection lost");

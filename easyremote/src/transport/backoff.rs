@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::call::backoff::ExponentialBackoff;
+use crate::wire::limits::HANDSHAKE_TIMEOUT;
 
 /// Pauses between attempts: 250 ms, growing by 1.6 to 10 s, each between half and all of that, so
 /// that many peers of a gateway that comes back do not arrive at once.
@@ -16,6 +17,18 @@ pub(super) struct ReconnectBackoff {
     connected: Option<Instant>,
     /// The pause after the last attempt, which nobody has made because nobody waited any longer.
     owed: Option<Duration>,
+    /// The gateway has left on purpose.
+    expected: Option<ExpectedReturn>,
+}
+
+/// A gateway that has left on purpose, and is to be found soon after it is back.
+#[derive(Debug)]
+struct ExpectedReturn {
+    /// From then on it is one that is lost like any other.
+    until: Instant,
+    /// How far away it was.
+    rtt: Duration,
+    attempts: u32,
 }
 
 impl ReconnectBackoff {
@@ -35,9 +48,49 @@ impl ReconnectBackoff {
     /// A connection that held this long counts as a success. One that is accepted and closed again
     /// and again does not, so it is not retried in a hot loop.
     const HEALTHY: Duration = Duration::from_secs(10);
+    /// So long a restart may take; calls wait no longer unless asked to.
+    const RETURN: Duration = Duration::from_secs(15);
+    /// While it may be under way.
+    const RETURNING: ExponentialBackoff = ExponentialBackoff {
+        first: Duration::from_millis(250),
+        longest: Duration::from_millis(500),
+        factor: 1.6,
+        jitter: (0.5, 1.0),
+    };
+    /// How long an attempt takes meanwhile, beside four round trips: QUIC sends its first packet
+    /// again only after 1 s and 3 s (RFC 9002, section 6.2.2), and the gateway may be back long
+    /// before.
+    const RETURNING_ATTEMPT: ExponentialBackoff = ExponentialBackoff {
+        first: Duration::from_millis(500),
+        longest: HANDSHAKE_TIMEOUT,
+        factor: 1.5,
+        jitter: (1.0, 1.0),
+    };
 
     pub(super) fn connected(&mut self) {
         self.connected = Some(Instant::now());
+        self.expected = None;
+    }
+
+    /// Notes that the gateway has left on purpose, `rtt` away, to be started again.
+    pub(super) fn expect_back(&mut self, rtt: Duration) {
+        let until = Instant::now() + Self::RETURN;
+        self.expected = Some(ExpectedReturn { until, rtt, attempts: 0 });
+        // Nothing was wrong with the connection, however short it was.
+        self.connected = None;
+    }
+
+    /// Whether the gateway may be back at any time.
+    fn returning(&mut self) -> Option<&mut ExpectedReturn> {
+        self.expected.take_if(|expected| expected.until <= Instant::now());
+        self.expected.as_mut()
+    }
+
+    /// How long the next attempt may take.
+    pub(super) fn attempt_limit(&mut self) -> Duration {
+        let Some(expected) = self.returning() else { return HANDSHAKE_TIMEOUT };
+        let limit = Self::RETURNING_ATTEMPT.pause(expected.attempts) + expected.rtt * 4;
+        limit.min(HANDSHAKE_TIMEOUT)
     }
 
     /// Notes that whoever dials has been told of a failed attempt instead of waiting for another.
@@ -52,6 +105,9 @@ impl ReconnectBackoff {
         if let Some(owed) = self.owed.take() {
             return Some(owed);
         }
+        if self.returning().is_some() {
+            return Some(Self::RETURNING.pause(0));
+        }
         let connected = self.connected.take()?;
         if std::mem::take(&mut self.expelled) {
             return Some(self.refused());
@@ -64,6 +120,10 @@ impl ReconnectBackoff {
     }
 
     pub(super) fn pause(&mut self) -> Duration {
+        if let Some(expected) = self.returning() {
+            expected.attempts = expected.attempts.saturating_add(1);
+            return Self::RETURNING.pause(expected.attempts);
+        }
         let pause = Self::CONNECT.pause(self.failures);
         self.failures = self.failures.saturating_add(1);
         pause
@@ -96,6 +156,31 @@ mod tests {
         tokio::time::advance(ReconnectBackoff::HEALTHY).await;
         assert!(backoff.after_loss().unwrap() <= ReconnectBackoff::CONNECT.first);
         assert!(backoff.pause() <= ReconnectBackoff::CONNECT.first);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_that_has_left_on_purpose_is_looked_for_often_and_not_for_ever() {
+        let mut backoff = ReconnectBackoff { failures: 50, ..ReconnectBackoff::default() };
+        assert_eq!(backoff.attempt_limit(), HANDSHAKE_TIMEOUT);
+        backoff.connected();
+        backoff.expect_back(Duration::from_millis(100));
+        assert!(backoff.after_loss().unwrap() <= Duration::from_millis(250));
+        assert_eq!(backoff.attempt_limit(), Duration::from_millis(900));
+        let mut limit = Duration::ZERO;
+        for _ in 0..20 {
+            assert!(backoff.pause() <= Duration::from_millis(500));
+            // One that is too short for a slow gateway is followed by a longer one.
+            assert!(backoff.attempt_limit() >= limit);
+            limit = backoff.attempt_limit();
+        }
+        assert_eq!(limit, HANDSHAKE_TIMEOUT);
+        tokio::time::advance(ReconnectBackoff::RETURN).await;
+        assert!(backoff.pause() >= ReconnectBackoff::CONNECT.longest / 2);
+        assert_eq!(backoff.after_loss(), None);
+        // Who is there again and is lost has not left on purpose.
+        backoff.expect_back(Duration::from_secs(1));
+        backoff.connected();
+        assert!(backoff.after_loss().unwrap() >= ReconnectBackoff::CONNECT.longest / 2);
     }
 
     #[test]

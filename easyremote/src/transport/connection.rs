@@ -71,6 +71,8 @@ pub(crate) struct ConnectionNeed {
     pub(crate) bytes: usize,
     /// It was under way before.
     pub(crate) again: bool,
+    /// It may take long: a gateway that drains would have to wait for it.
+    pub(crate) lasting: bool,
 }
 
 impl ManagedConnection {
@@ -144,7 +146,8 @@ impl ManagedConnection {
         }
     }
 
-    /// Waits for a connection, for as long as connecting may take.
+    /// Waits for a connection, for as long as connecting may take. While a gateway drains that takes
+    /// other calls, the time does not count: that gateway limits it.
     ///
     /// # Errors
     /// `Overloaded` if too many wait already, `Unavailable` if there is no connection in time,
@@ -158,8 +161,12 @@ impl ManagedConnection {
         let is_up = |live: &LiveConnection| live.connection.close_reason().is_none();
         let usable = |state: &ConnectionState| match state {
             ConnectionState::Connecting => false,
-            ConnectionState::Connected(live) => is_up(live),
+            ConnectionState::Connected(live) => is_up(live) && !(need.lasting && live.drains()),
             ConnectionState::Refused(_) | ConnectionState::Closed => true,
+        };
+        let drains = |state: &ConnectionState| match state {
+            ConnectionState::Connected(live) => is_up(live) && live.drains(),
+            _ => false,
         };
         let live = |state: &ConnectionState| match state {
             ConnectionState::Connected(live) => Ok(live.clone()),
@@ -174,6 +181,10 @@ impl ManagedConnection {
         }
         let _parked = self.park(need)?;
         let mut state = self.state.clone();
+        if need.lasting {
+            // An error says that the keeper is gone, as the next wait does.
+            let _ = state.wait_for(|state| !drains(state)).await;
+        }
         let limit = self.connect_timeout;
         match timeout(limit, state.wait_for(usable)).await {
             Ok(Ok(state)) => live(&state),

@@ -151,6 +151,12 @@ impl Dialler {
         self.backoff.expelled();
     }
 
+    /// Notes that the gateway has left on purpose, and is expected back: for a while it is looked
+    /// for more often. `rtt` is how far away it was.
+    pub(crate) fn expect_back(&mut self, rtt: Duration) {
+        self.backoff.expect_back(rtt);
+    }
+
     /// Dials until it works, with growing pauses. `failed` hears of each attempt that failed and is
     /// followed by another, and whether the gateway has refused it.
     ///
@@ -171,7 +177,7 @@ impl Dialler {
         }
         loop {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            let limit = left.unwrap_or(HANDSHAKE_TIMEOUT).min(HANDSHAKE_TIMEOUT);
+            let limit = left.unwrap_or(HANDSHAKE_TIMEOUT).min(self.backoff.attempt_limit());
             let error = match self.attempt(limit).await {
                 Ok(dialled) => {
                     self.epoch += 1;

@@ -73,6 +73,11 @@ impl GatewayBoard {
         });
     }
 
+    /// Has everybody look at the connections again, one of which has changed.
+    pub(crate) fn touch(&self) {
+        self.statuses.send_modify(|_| {});
+    }
+
     /// Notes that there will be no connections any more.
     pub(crate) fn close(&self, error: &Error) {
         let down = GatewayStatus::Down { error: error.clone(), refused: false };
@@ -94,8 +99,8 @@ impl GatewayBoard {
         (0..self.statuses.borrow().len()).any(|gateway| !tried.contains(&gateway))
     }
 
-    /// A connection to the next gateway, in the order of the list, that is not among those
-    /// `tried`. Waits for one that is dialled, for at most `limit`; one that cannot be
+    /// A connection to the next gateway, in the order of the list, that is not among those `tried`
+    /// and does not drain. Waits for one that is dialled, for at most `limit`; one that cannot be
     /// reached is not waited for.
     pub(crate) async fn elsewhere(
         &self,
@@ -125,7 +130,7 @@ fn others<'a>(
 }
 
 fn is_fit(status: &GatewayStatus) -> bool {
-    status.live().is_some()
+    status.live().is_some_and(|live| !live.drains())
 }
 
 fn may_be_up_soon(status: &GatewayStatus) -> bool {

@@ -2,9 +2,10 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -26,6 +27,10 @@ pub(crate) struct LiveConnection {
     pub(crate) gateway: usize,
     /// Since when it has been up, if it follows another one.
     follows: Option<Instant>,
+    /// Whether its gateway drains.
+    drains: AtomicBool,
+    /// The functions that are not to be called while it does.
+    slow: Mutex<Vec<String>>,
     /// Calls in a row for which its gateway had no node.
     refusals: AtomicU32,
     /// Dropped with the last user.
@@ -51,10 +56,41 @@ impl LiveConnection {
         let follows = again.then(Instant::now);
         let mux = muxes
             .map(|room| mux::client::open(connection.clone(), windows.clone(), max_message, room));
-        let refusals = AtomicU32::new(0);
-        let live =
-            Self { connection, windows, max_message, mux, gateway, follows, refusals, _used };
+        let (drains, slow, refusals) = Default::default();
+        let live = Self {
+            connection,
+            windows,
+            max_message,
+            mux,
+            gateway,
+            follows,
+            drains,
+            slow,
+            refusals,
+            _used,
+        };
         (live, IdleSignal(unused))
+    }
+
+    /// Whether its gateway drains: it is to be left for another one, and if there is none, it takes
+    /// calls that are soon over.
+    pub(crate) fn drains(&self) -> bool {
+        self.drains.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_draining(&self) {
+        self.drains.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes which functions are not to be called while its gateway drains.
+    pub(crate) fn set_slow(&self, functions: Vec<String>) {
+        *self.slow.lock() = functions;
+    }
+
+    /// Whether calls of `function` are not for this connection: its gateway drains, and would have
+    /// to wait for them.
+    pub(crate) fn holds_back(&self, function: &str) -> bool {
+        self.drains() && self.slow.lock().iter().any(|slow| slow == function)
     }
 
     /// Whether its gateway has refused one call after the other lately.

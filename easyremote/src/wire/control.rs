@@ -4,8 +4,11 @@
 //! [`Welcome`] (and `Registered`) or `Refused`. After that both sides send `Ping` every two seconds
 //! and echo it as `Pong`.
 //!
-//! A gateway that drains tells its clients with `Draining`: they make no new calls on this
-//! connection, and close it after the last one. A node that drains says `Draining` to its gateways:
+//! A gateway that drains tells its clients with `Draining`: those that can go elsewhere do, and
+//! close this connection after their last call on it. The others begin nothing that lasts: no
+//! stream, and no call of the functions that `Slow` has named last, if any. When the gateway is
+//! about to end it says `Leave`: they make no new calls on this connection, and close it after
+//! the last one. A node that drains says `Draining` to its gateways:
 //! they give it no more calls, and say `Drained` after the last one.
 //!
 //! A node says `Released` when the place of a call is free again, which may be after its answer or
@@ -32,7 +35,9 @@
 //! | 12  | `Credit`     | both    | [`Credit`]                                                     |
 //! | 13  | `Released`   | node    | the id of a QUIC stream                                        |
 //! | 14  | `Abandoned`  | gateway | the id of a QUIC stream                                        |
+//! | 15  | `Leave`      | gateway |                                                                |
 //! | 128 | `Load`       | node    | [`NodeLoad`]                                                   |
+//! | 129 | `Slow`       | gateway | [`SlowFunctions`]                                              |
 //!
 //! Messages whose tag is 128 or more are notes: a peer that does not know one skips it, and refuses
 //! any other message that it does not know. What follows the fields of a known message is ignored,
@@ -136,8 +141,12 @@ pub(crate) enum Control {
         /// QUIC's id of the stream, at the node's connection.
         stream: u64,
     },
+    /// A gateway's: it is about to end.
+    Leave,
     /// A node's, from time to time.
     Load(NodeLoad),
+    /// A gateway's, while it drains: what is not to be called then.
+    Slow(SlowFunctions),
     /// A note that this version does not know; its tag.
     Unknown(u8),
 }
@@ -209,6 +218,13 @@ pub(crate) struct Retag {
     pub(crate) number: u64,
     #[serde(with = "fields::names")]
     pub(crate) tags: Vec<String>,
+}
+
+/// Functions whose calls usually take long.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SlowFunctions {
+    #[serde(with = "fields::names")]
+    pub(crate) names: Vec<String>,
 }
 
 /// One function that a node offers.
@@ -320,7 +336,9 @@ messages! {
     12 Credit(credit),
     13 Released { stream },
     14 Abandoned { stream },
+    15 Leave,
     128 Load(load),
+    129 Slow(functions),
 }
 
 impl Control {

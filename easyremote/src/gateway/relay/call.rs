@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::call::deadline::{has_passed, late};
 use crate::error::Error;
+use crate::gateway::drain::DrainToken;
 use crate::gauge::MemoryCharge;
 use crate::wire::header::CallHeader;
 
@@ -34,13 +35,13 @@ impl Drop for CountedCall {
 #[derive(Debug)]
 pub(super) struct OpenCall {
     counted: CountedCall,
-    _busy: TaskTrackerToken,
+    _open: DrainToken,
 }
 
 impl OpenCall {
-    /// Counts a call in `in_flight`; `busy` keeps a gateway that drains from ending before it.
-    pub(super) fn new(in_flight: &Arc<AtomicU64>, busy: TaskTrackerToken) -> Self {
-        Self { counted: CountedCall::new(in_flight), _busy: busy }
+    /// Counts a call in `in_flight`; `open` keeps a gateway that drains from ending before it.
+    pub(super) fn new(in_flight: &Arc<AtomicU64>, open: DrainToken) -> Self {
+        Self { counted: CountedCall::new(in_flight), _open: open }
     }
 }
 
@@ -91,6 +92,11 @@ impl Dispatch {
         let limit = self.deadline.map(|deadline| deadline.saturating_duration_since(self.received));
         let function = &self.header.function;
         late(format_args!("the deadline of `{function}` passed at the gateway"), limit)
+    }
+
+    /// How long ago it arrived.
+    pub(super) fn age(&self) -> Duration {
+        self.received.elapsed()
     }
 
     /// What is kept of the call when its caller has left.

@@ -75,7 +75,7 @@ impl CallerSession {
 
     /// Counts a call that has begun.
     pub(super) fn open_call(&self) -> OpenCall {
-        OpenCall::new(&self.state.counters.in_flight, self.state.busy.token())
+        OpenCall::new(&self.state.counters.in_flight, self.state.drain.call())
     }
 
     /// Reads the header of a call.

@@ -7,8 +7,9 @@
 //! does that on the multiplexed stream with a message without frames, and for a call on a stream of
 //! its own with `Released`, for which the gateway asks with `Abandoned`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -121,6 +122,17 @@ impl NodeLink {
 
     pub(super) fn mux(&self) -> Option<Arc<NodeMux>> {
         self.mux.get().cloned()
+    }
+
+    /// Adds the functions of the small calls that have been here for longer than `time`.
+    pub(in crate::gateway) fn add_slow(&self, time: Duration, functions: &mut BTreeSet<String>) {
+        let Some(mux) = self.mux.get() else { return };
+        mux.each_waiting(|placed| {
+            let dispatch = &placed.call.dispatch;
+            if dispatch.age() > time && !functions.contains(&dispatch.header.function) {
+                functions.insert(dispatch.header.function.clone());
+            }
+        });
     }
 
     /// Sends small calls by `mux` from now on.

@@ -30,6 +30,7 @@ mod latency;
 mod names;
 mod node;
 mod outlier;
+mod pace;
 mod queue;
 mod registry;
 mod rendezvous;

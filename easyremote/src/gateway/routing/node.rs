@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::gateway::routing::latency::LatencyEstimate;
 use crate::gateway::routing::outlier::EjectionState;
+use crate::gateway::routing::pace::UsualPace;
 use crate::gateway::routing::rendezvous;
 use crate::wire::control::{Hello, Offer, Register};
 use crate::wire::directory::NodeInfo;
@@ -65,6 +66,7 @@ pub(crate) struct RoutedNode<H> {
 pub(crate) struct NodeOffer {
     pub(crate) offer: Offer,
     pub(crate) latency: LatencyEstimate,
+    pub(crate) pace: UsualPace,
     pub(crate) ejection: EjectionState,
     /// Calls in flight, counted only if [`Offer::concurrency`] limits them.
     in_flight: AtomicU64,
@@ -360,6 +362,7 @@ impl NodeOffer {
         Self {
             offer,
             latency: LatencyEstimate::default(),
+            pace: UsualPace::default(),
             ejection: EjectionState::default(),
             in_flight: AtomicU64::new(0),
         }

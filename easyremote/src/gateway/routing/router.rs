@@ -5,6 +5,7 @@ mod permit;
 mod registration;
 mod waiting;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,7 +19,7 @@ use crate::gateway::routing::balancer::{Chosen, LoadBalancer};
 use crate::gateway::routing::clock::RouterClock;
 use crate::gateway::routing::diagnostics::Diagnosis;
 use crate::gateway::routing::names::FunctionNames;
-use crate::gateway::routing::node::{NodeHandle, RoutedNode};
+use crate::gateway::routing::node::{NodeHandle, NodeOffer, RoutedNode};
 use crate::gateway::routing::outlier::OutlierOptions;
 use crate::gateway::routing::queue::WaitQueues;
 use crate::gateway::routing::registry::NodeRegistry;
@@ -130,6 +131,26 @@ impl<H: NodeHandle> Router<H> {
     /// Returns the current snapshot.
     pub(crate) fn table(&self) -> Arc<RoutingTable<H>> {
         self.table.load_full()
+    }
+
+    /// Returns the functions whose calls usually take long. Of those that have never returned at a
+    /// node, `under_way` adds those of which it has had a call for long.
+    pub(crate) fn slow_functions(
+        &self,
+        under_way: impl Fn(&H, &mut BTreeSet<String>),
+    ) -> BTreeSet<String> {
+        let (table, mut slow) = (self.table.load(), BTreeSet::new());
+        for node in table.nodes() {
+            let mut long = BTreeSet::new();
+            under_way(node.handle(), &mut long);
+            let is_slow = |offered: &&NodeOffer| {
+                let usually = offered.pace.is_slow();
+                usually.unwrap_or_else(|| long.contains(&offered.offer.name))
+            };
+            let offers = node.offers().iter().filter(is_slow);
+            slow.extend(offers.map(|offered| offered.offer.name.clone()));
+        }
+        slow
     }
 
     /// Returns the number of calls that wait for room.

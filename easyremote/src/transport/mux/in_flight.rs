@@ -166,6 +166,12 @@ impl<C, R> InFlightCalls<C, R> {
         Some(taken)
     }
 
+    /// Looks at each call that waits.
+    pub(crate) fn each_waiting(&self, look: impl FnMut(&C)) {
+        let slots = self.slots.lock();
+        slots.calls.iter().filter_map(|(_, slot)| slot.waiting.as_ref()).for_each(look);
+    }
+
     /// Closes the stream, and returns the calls that still wait.
     pub(crate) fn close(&self) -> Vec<CutOff<C>> {
         self.writer.close();

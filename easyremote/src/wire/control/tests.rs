@@ -77,8 +77,10 @@ fn samples() -> Vec<Control> {
         Control::Credit(Credit { stream: 300, limit: 1 << 40 }),
         Control::Released { stream: 4 },
         Control::Abandoned { stream: u64::MAX },
+        Control::Leave,
         Control::Load(NodeLoad::new((0, 0), None, (0, 0))),
         Control::Load(NodeLoad::new((2, 1), Some(50), (1 << 30, 4 << 30))),
+        Control::Slow(SlowFunctions { names: vec!["train".into()] }),
         Control::Unknown(255),
     ]
 }
@@ -229,8 +231,8 @@ fn only_notes_may_be_unknown() {
     for tag in 0..=255 {
         let read = Control::read(&[tag, 0xff, 1, 2, 3]);
         match tag {
-            3 | 5 | 8 | 9 => {}
-            129.. => assert!(matches!(read, Ok(Control::Unknown(same)) if same == tag)),
+            3 | 5 | 8 | 9 | 15 => {}
+            130.. => assert!(matches!(read, Ok(Control::Unknown(same)) if same == tag)),
             _ => assert!(read.is_err(), "{tag}: {read:?}"),
         }
     }

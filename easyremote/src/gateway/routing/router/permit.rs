@@ -50,7 +50,9 @@ impl<H: NodeHandle> CallPermit<H> {
     pub(crate) fn answered(&self) {
         if self.recorded.fetch_or(ANSWERED, Ordering::Relaxed) & ANSWERED == 0 {
             let now = self.router.clock().now();
-            self.route.offered().latency.record(now.saturating_sub(self.acquired), now);
+            let (offered, took) = (self.route.offered(), now.saturating_sub(self.acquired));
+            offered.latency.record(took, now);
+            offered.pace.record(took);
         }
     }
 
