@@ -61,7 +61,7 @@ impl PendingCall {
         let signature = F::signature();
         if let Some(why) = signature.refused(descriptor.parameters) {
             let text = format!("`{}` cannot be called: {why}", descriptor.name);
-            return Err(Error::new(ErrorKind::BadArguments, text));
+            return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         let max_decoded = client.link.limits.max_decoded;
         let body = body(client, descriptor.name, |out| {

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::error::Error;
 use crate::transport::connection::ManagedConnection;
+use crate::transport::log_limit::Brief;
 use crate::wire::kind::Kind;
 
 /// What is counted of the calls that are made over a [`ManagedConnection`].
@@ -74,6 +75,6 @@ impl ManagedConnection {
     /// Notes that a call is made again, `pause` after it failed with `error`.
     pub(crate) fn note_retry(&self, error: &Error, pause: Duration) {
         self.tally.retries.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(error = %error.chain(), ?pause, "call is made again");
+        tracing::debug!(error = %Brief(error.chain()), ?pause, "call is made again");
     }
 }

@@ -16,6 +16,7 @@ use crate::transport::auth::tls_options::{Credential, TlsOptions, TlsTarget};
 use crate::transport::backoff::ReconnectBackoff;
 use crate::transport::control_stream::ControlStream;
 use crate::transport::live_connection::{IdleSignal, LiveConnection};
+use crate::transport::log_limit::Brief;
 use crate::transport::quic::endpoint;
 use crate::transport::quic::reset;
 use crate::transport::reassembly::ReassemblyBudget;
@@ -194,10 +195,11 @@ impl Dialler {
                 self.backoff.gave_up(pause);
                 return Err(given_up(error, refused, patience.unwrap_or_default()));
             }
+            let told = Brief(error.chain());
             if refused {
-                tracing::warn!(gateway = %self.target, error = %error.chain(), ?pause, "refused");
+                tracing::warn!(gateway = %self.target, error = %told, ?pause, "refused");
             } else {
-                tracing::debug!(gateway = %self.target, error = %error.chain(), ?pause, "dialling failed");
+                tracing::debug!(gateway = %self.target, error = %told, ?pause, "dialling failed");
             }
             failed(&error, refused);
             sleep(pause).await;
