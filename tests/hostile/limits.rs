@@ -295,6 +295,38 @@ async fn answers_that_nobody_reads() {
 }
 
 #[tokio::test]
+async fn answers_to_many_questions() {
+    const BYTES: u64 = 64 << 10;
+    let target = Target::start(GatewayLimits::new().answers(BYTES, BYTES)).await;
+    // Each counts as 4 KiB and its answer, which is some hundred bytes.
+    for _ in 0..10 {
+        soon(target.client.functions()).await.unwrap();
+    }
+    assert_eq!(target.gateway.stats().hits.questions, 0);
+    for _ in 0..20 {
+        soon(target.client.functions()).await.unwrap();
+        assert!(!soon(target.client.nodes()).await.unwrap().is_empty());
+    }
+    assert!(target.gateway.stats().hits.questions > 0, "slower, and all of them");
+    // Others have their own, and calls are no questions.
+    let other = soon(Client::connect(target.gateway.ticket(Role::Client))).await.unwrap();
+    let hits = target.gateway.stats().hits.questions;
+    soon(other.functions()).await.unwrap();
+    assert_eq!(target.gateway.stats().hits.questions, hits);
+    target.serves().await;
+}
+
+#[tokio::test]
+async fn who_asks_now_and_then_does_not_wait() {
+    let target = Target::start(GatewayLimits::new()).await;
+    for _ in 0..500 {
+        soon(target.client.functions()).await.unwrap();
+        soon(target.client.nodes()).await.unwrap();
+    }
+    assert_eq!(target.gateway.stats().hits.questions, 0);
+}
+
+#[tokio::test]
 async fn calls_that_are_given_up() {
     const BURST: u32 = 50;
     let target = Target::start(GatewayLimits::new().cancels(1, BURST)).await;
