@@ -94,7 +94,8 @@ impl Keeper {
         for (gateway, dialler) in diallers.into_iter().enumerate() {
             let (wanted, is_wanted) = watch::channel(ConnectionWanted::Yes { again: false });
             let (board, stop, guard) = (self.board.clone(), stop.clone(), guard.clone());
-            let session = GatewaySession { gateway, dialler, board, wanted: is_wanted, stop, guard };
+            let session =
+                GatewaySession { gateway, dialler, board, wanted: is_wanted, stop, guard };
             sessions.spawn(session.keep(patience, give_up.clone()));
             self.wanted.push(wanted);
             self.avoided.push(None);

@@ -139,8 +139,7 @@ impl PendingCall {
         if self.client.link.is_closed() {
             return Err(closed());
         }
-        self.limit =
-            self.deadline.map(|deadline| deadline.saturating_duration_since(now()));
+        self.limit = self.deadline.map(|deadline| deadline.saturating_duration_since(now()));
         let expired = Expired::check(self.deadline, scope);
         expired.map_err(|expired| expired.error(&self.header.function, self.limit))
     }

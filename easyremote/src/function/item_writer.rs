@@ -76,18 +76,7 @@ impl ItemWriter {
             sender.reserve(expected);
         }
         let (frames, whole, items) = (Vec::new(), 0, 0);
-        Self {
-            sender,
-            frames,
-            whole,
-            items,
-            expected,
-            reserved,
-            sizes,
-            codec,
-            limits,
-            context,
-        }
+        Self { sender, frames, whole, items, expected, reserved, sizes, codec, limits, context }
     }
 
     /// Adds the frame that says that the stream is set up.

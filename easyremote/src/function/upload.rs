@@ -171,7 +171,8 @@ impl<T> Stream for Upload<T> {
                 Some(frame) if frame.kind == FrameKind::Item => {
                     let budget = Budget::for_message(frame.body.len(), this.max_decoded);
                     let mut budget = budget.charged_to(this.room.take(), UNCHARGED);
-                    let source = ItemSource { of: this.of, bytes: &frame.body, budget: &mut budget };
+                    let source =
+                        ItemSource { of: this.of, bytes: &frame.body, budget: &mut budget };
                     let decoded = (this.decode)(source);
                     let crowded = budget.is_crowded();
                     this.room = budget.into_charge();

@@ -75,8 +75,8 @@ pub struct Mock {
 #[derive(Debug)]
 struct Refusals {
     coming: mpsc::UnboundedReceiver<Refusal>,
-    /// By the call's id: one that is retried has been made once.
-    known: BTreeMap<[u8; 16], Refusal>,
+    /// In the order in which they came. A call that is retried has been made once.
+    known: Vec<Refusal>,
 }
 
 impl Mock {
@@ -90,7 +90,7 @@ impl Mock {
         scripts: BTreeMap<&'static str, Arc<Script>>,
         refused: mpsc::UnboundedReceiver<Refusal>,
     ) -> Self {
-        let refusals = Refusals { coming: refused, known: BTreeMap::new() };
+        let refusals = Refusals { coming: refused, known: Vec::new() };
         Self { world, scripts, refusals: Mutex::new(refusals) }
     }
 
@@ -144,10 +144,13 @@ impl Mock {
             self.scripts.values().flat_map(|script| script.complaints()).collect();
         let mut refusals = self.refusals.lock();
         while let Ok(refusal) = refusals.coming.try_recv() {
-            refusals.known.entry(refusal.call).or_insert(refusal);
+            // Each attempt of one call has the same id.
+            if !refusals.known.iter().any(|known| known.call == refusal.call) {
+                refusals.known.push(refusal);
+            }
         }
         complaints.extend(
-            refusals.known.values().map(|refusal| {
+            refusals.known.iter().map(|refusal| {
                 format!("`{}(..)`: refused call: {}", refusal.function, refusal.error)
             }),
         );

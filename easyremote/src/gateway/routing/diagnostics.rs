@@ -62,16 +62,17 @@ impl<H> Diagnosis<'_, H> {
     fn not_asked_for(&self, header: &CallHeader, routes: &[Route<H>]) -> Error {
         let name = &header.function;
         let ids = list(routes.iter().map(|route| route.node.id()));
-        let asks = requirements(header);
-        let why = header.routing.on.as_ref().map(|id| match self.table.node(id) {
-            None => format!("node `{id}` is not connected"),
-            Some(node) if node.offer_index(name).is_some() => {
-                format!("node `{id}` offers it, and lacks a tag that the call asks for")
-            }
-            Some(_) => format!("node `{id}` does not offer it"),
-        });
-        let why = why.unwrap_or_else(|| "none of them has all the tags".to_owned());
-        let text = format!("`{name}` is offered by {ids}, and the call asks for {asks}: {why}");
+        let why = match &header.routing.on {
+            None => format!("{}: none of them has all the tags", requirements(header)),
+            Some(id) => match self.table.node(id) {
+                None => format!("another: node `{id}` is not connected"),
+                Some(node) if node.offer_index(name).is_some() => {
+                    format!("others: node `{id}` offers it, and lacks a tag that the call asks for")
+                }
+                Some(_) => format!("another: node `{id}` does not offer it"),
+            },
+        };
+        let text = format!("`{name}` is offered by {ids}, and the call asks for {why}");
         Error::new(ErrorKind::NoNode, text)
     }
 

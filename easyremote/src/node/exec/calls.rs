@@ -346,7 +346,7 @@ impl NodeCalls {
             let first = overflow::first_bytes(id, &[]);
             let writing = within(
                 deadline,
-                written(&calls, stream, async {
+                written(session, stream, async {
                     send.write(&first).await?;
                     send.write(&reply).await
                 }),

@@ -211,7 +211,7 @@ impl StreamedCall<'_> {
                 }
             };
             let stream = self.send.id();
-            let writing = written(&self.calls, stream, self.send.write_chunks(&mut batch));
+            let writing = written(&self.calls.session, stream, self.send.write_chunks(&mut batch));
             match self.guards.select(writing).await {
                 Ok(Ok(())) => {}
                 Ok(Err(Unwritten::InTheWay)) => {
@@ -280,7 +280,7 @@ impl StreamedCall<'_> {
     /// Writes frames; returns whether all of them have been.
     async fn write(&mut self, frames: &[u8]) -> bool {
         let stream = self.send.id();
-        let writing = written(&self.calls, stream, self.send.write(frames));
+        let writing = written(&self.calls.session, stream, self.send.write(frames));
         match self.guards.select(writing).await {
             Ok(Ok(())) => return true,
             // A caller that has left needs nothing.

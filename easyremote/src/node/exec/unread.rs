@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
-use crate::node::exec::calls::NodeCalls;
+use crate::node::state::Session;
 use crate::transport::quic::stream::Broken;
 use crate::wire::limits::STALL_TIMEOUT;
 
@@ -23,11 +23,11 @@ pub(super) enum Unwritten {
 /// Waits for `writing` on a stream, until nobody has read of it for [`STALL_TIMEOUT`] while there is
 /// no room for others. A client of this library has given the call up by then.
 pub(super) async fn written(
-    calls: &NodeCalls,
+    session: &Session,
     stream: u64,
     writing: impl Future<Output = Result<(), Broken>>,
 ) -> Result<(), Unwritten> {
-    let windows = &calls.session.windows;
+    let windows = &session.windows;
     let mut writing = pin!(writing);
     // As a rule there is room at once, and no need of a clock.
     if let Some(written) = writing.as_mut().now_or_never() {
@@ -39,7 +39,7 @@ pub(super) async fn written(
             Ok(written) => return written.map_err(|_| Unwritten::Gone),
             Err(_) => {
                 let before = std::mem::replace(&mut allowed, windows.allowed(stream));
-                if allowed == before && calls.session.node.unread.is_full() {
+                if allowed == before && session.node.unread.is_full() {
                     return Err(Unwritten::InTheWay);
                 }
             }

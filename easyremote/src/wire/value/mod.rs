@@ -84,9 +84,14 @@ impl ValueType {
 
     fn find<T: Serialize + DeserializeOwned + 'static>() -> Self {
         let name = type_name::<T>();
-        let Traced { schema, layout, samples, .. } = trace::<T>(false);
-        let people = trace::<T>(true);
+        let Traced { schema, layout, mut samples, .. } = trace::<T>(false);
+        let mut people = trace::<T>(true);
         let text = people.schema.to_string();
+        // A value that cannot be serialized at all says nothing about others, unless none can.
+        samples.retain(|sample| complaint(sample, false).is_none());
+        if people.samples.iter().any(|sample| complaint(sample, true).is_none()) {
+            people.samples.retain(|sample| complaint(sample, true).is_none());
+        }
         if let Ok(layout) = layout
             && samples.iter().all(|sample| comes_back(&layout, sample).is_ok())
         {
@@ -227,6 +232,11 @@ where
         if length == bytes.len() { Ok(()) } else { Err("bytes are left over".to_owned()) }
     };
     tried(there_and_back)
+}
+
+/// What the `Serialize` of a sample complains about.
+fn complaint<T: Serialize>(sample: &T, human: bool) -> Option<String> {
+    tried(|| digest(sample, human).map(drop).map_err(|complaint| complaint.0)).err()
 }
 
 /// What `try_sample` says of a sample. One that panics says nothing: its values fail by themselves.
