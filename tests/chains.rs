@@ -107,7 +107,11 @@ async fn what_keeps_a_role_from_starting_is_said_once() {
     says(&error, Unavailable, &["cannot resolve `nobody.invalid:1`", "tried for 300ms"]);
     let error = client(world.gateway.local_addr().to_string()).await.unwrap_err();
     says(&error, Unauthenticated, &["not the gateway that was expected"]);
-    says(&client("gw".into()).await.unwrap_err(), InvalidInput, &["`gw`"]);
+    says(
+        &client("gw".into()).await.unwrap_err(),
+        InvalidInput,
+        &["gateway address", "write `host:port`"],
+    );
     let forged = world.gateway.ticket(Role::Client).to_string();
     let (rest, _) = forged.split_once("erc_").unwrap();
     let forged = format!("{rest}erc_{}", "A".repeat(43));

@@ -56,6 +56,8 @@ async fn uploads(values: impl Stream<Item = Moody>) -> usize {
     values.count().await
 }
 
+// The node's value is a `String`.
+#[allow(clippy::ptr_arg)]
 #[remote]
 fn stateful(#[state] text: &String) -> usize {
     text.len()
@@ -173,7 +175,7 @@ async fn a_gateway_that_cannot_be_is_refused() {
     let state = tempfile::tempdir().unwrap();
     for address in ["", "nonsense", "localhost", ":0", "localhost:70000", "a b:0", "::1:0"] {
         let gateway = Gateway::builder(address).state_dir(state.path());
-        is_mistake(&soon(gateway.serve()).await.unwrap_err(), "is no address to listen on");
+        is_mistake(&soon(gateway.serve()).await.unwrap_err(), "the address to listen on is none");
     }
     type Wrong = fn(GatewayBuilder) -> GatewayBuilder;
     fn limits(gateway: GatewayBuilder, limits: GatewayLimits) -> GatewayBuilder {

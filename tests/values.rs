@@ -103,10 +103,8 @@ async fn what_would_be_misread_is_refused_and_an_alias_is_not() {
 
     let currency = Currency("EUR".to_owned());
     let price = caller::Price { currency: currency.clone(), cents: 100 };
-    let text = no(
-        &caller::book::call(&client, price).await.unwrap_err(),
-        ErrorKind::SignatureMismatch,
-    );
+    let text =
+        no(&caller::book::call(&client, price).await.unwrap_err(), ErrorKind::SignatureMismatch);
     assert!(text.contains("cents: u64") && text.contains("cents: i64"), "{text}");
     assert_eq!(book::call(&client, Price { currency, cents: -100 }).await.unwrap(), -100);
 
@@ -200,10 +198,8 @@ async fn a_value_that_would_arrive_changed_is_an_error_at_its_sender() {
     for value in [Ambiguous::Narrow(5), Ambiguous::Wide(u64::MAX)] {
         assert_eq!(echo::call(&client, value.clone()).await.unwrap(), value);
     }
-    let text = no(
-        &echo::call(&client, Ambiguous::Wide(5)).await.unwrap_err(),
-        ErrorKind::InvalidInput,
-    );
+    let text =
+        no(&echo::call(&client, Ambiguous::Wide(5)).await.unwrap_err(), ErrorKind::InvalidInput);
     assert!(text.contains("Ambiguous") && text.contains("another value"), "{text}");
     // Signatures are for those who call by name.
     let listed = client.functions().await.unwrap();

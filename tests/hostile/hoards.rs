@@ -17,7 +17,7 @@ use crate::wire;
 
 const TICKET: &str = "HOARD_TEST_TICKET";
 
-/// What the node may hold, by `max_unfinished`.
+/// What the node may hold of arguments, by `max_unfinished`, and half as much of items and answers.
 const ROOM: usize = 64 << 20;
 /// What a process takes beside what is counted: that of the allocator, and of other calls.
 const SLACK: u64 = 40 << 10;
@@ -247,7 +247,7 @@ async fn items_that_nobody_reads() {
         }
         let rise = hoard.memory().saturating_sub(before);
         println!("{} streams run, {refusals} are refused, {rise} KiB more", running.len());
-        assert!(refusals > 0 && running.len() > 3);
+        assert!(refusals > 0 && running.len() > 1, "{}", running.len());
         assert!(rise <= (ROOM as u64 >> 10) * 3 / 2 + SLACK, "{rise} KiB");
         hoard.serves().await;
         // Small items wait for nobody, and each stream goes on when it is read.

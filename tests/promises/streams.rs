@@ -30,7 +30,8 @@ pub(crate) async fn be_client() {
             }
             "hold" => {
                 for _ in 0..number {
-                    held.push(bulk::call(&client, 1 << 20).open().await.unwrap());
+                    // Longer items of so many streams would be more than the node holds unread.
+                    held.push(bulk::call(&client, 64 << 10).open().await.unwrap());
                 }
             }
             "call" => {

@@ -141,7 +141,7 @@ pub(crate) fn repeated_sources(facts: &Facts) -> Vec<String> {
             let shows = |text: &&str| {
                 [format!("{{{source}}}"), format!("{{{source}:")].iter().any(|it| text.contains(it))
             };
-            if lines[first..=line].iter().any(|text| shows(text)) {
+            if lines[first..=line].iter().any(shows) {
                 found.push(format!("{}:{}: `{source}`", file.path, line + 1));
             }
         }

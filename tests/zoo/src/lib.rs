@@ -12,14 +12,28 @@ mod subject;
 
 use crate::subject::{Outcome, World};
 
+/// Which types are refused, by their names here.
 #[cfg(test)]
-/// Which types are refused, by their names here. All others work.
 const REFUSED: &[&str] = &[
     // serde cannot read back what these write, in any format.
+    "deny_unknown+skip_deserializing",
     "none+skip_deserializing_without_default",
     "none+skipped_without_default",
     "none+renamed_one_way_by_name",
     "crates/flattened_u128",
+];
+
+/// Which types have values that cannot be told from others, by their names here. All others work.
+#[cfg(test)]
+const AMBIGUOUS: &[&str] = &[
+    // What is written has another name than what is read, and may be missing.
+    "tagged+renamed_one_way",
+    // An option around nothing at all.
+    "untagged+plain",
+    "untagged+renamed",
+    "untagged+alias",
+    "untagged+renamed_fields",
+    "crates/json_value",
 ];
 
 #[cfg(test)]
@@ -35,8 +49,13 @@ async fn values_arrive_as_they_were_sent_or_their_function_is_refused() {
     let unlike: Vec<_> = table
         .iter()
         .filter(|(subject, outcome)| {
-            let refused = REFUSED.contains(&subject.name.as_str());
-            !matches!((refused, outcome), (true, Outcome::Refused(_)) | (false, Outcome::Arrived))
+            let is_in = |list: &[&str]| list.contains(&subject.name.as_str());
+            match outcome {
+                Outcome::Arrived => is_in(REFUSED) || is_in(AMBIGUOUS),
+                Outcome::Refused(_) => !is_in(REFUSED),
+                Outcome::Partly => !is_in(AMBIGUOUS),
+                Outcome::Lost(_) => true,
+            }
         })
         .map(|(subject, outcome)| format!("{}: {outcome:?}", subject.name))
         .collect();
