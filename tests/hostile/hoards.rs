@@ -16,8 +16,10 @@ use crate::target::OVERLOADED;
 use crate::wire;
 
 const TICKET: &str = "HOARD_TEST_TICKET";
+/// The node's `max_unfinished`.
+const UNFINISHED: &str = "EASYREMOTE_TEST_UNFINISHED";
 
-/// What the node may hold of arguments, by `max_unfinished`, and half as much of items and answers.
+/// What the node may hold of what is tested.
 const ROOM: usize = 64 << 20;
 /// What a process takes beside what is counted: that of the allocator, and of other calls.
 const SLACK: u64 = 40 << 10;
@@ -95,7 +97,8 @@ async fn node_process() {
         blobs_thread
     ];
     let node = Node::builder(&*ticket).functions(functions).max_message(32 << 20);
-    let node = node.max_unfinished(ROOM as u64).serve().await.unwrap();
+    let room = std::env::var(UNFINISHED).unwrap().parse().unwrap();
+    let node = node.max_unfinished(room).serve().await.unwrap();
     println!("\nserving");
     while let Some(asked) = question().await {
         match &*asked {
@@ -113,10 +116,13 @@ struct Hoard {
 }
 
 impl Hoard {
-    async fn start() -> Self {
+    /// With room for so many bytes of arguments, and half as many of items and answers.
+    async fn start(unfinished: usize) -> Self {
         let world = World::start().await;
         let ticket = world.gateway.ticket(Role::Node).to_string();
-        let mut node = Process::start("hoards::node_process", [(TICKET, &*ticket)]);
+        let room = unfinished.to_string();
+        let environment = [(TICKET, &*ticket), (UNFINISHED, &*room)];
+        let mut node = Process::start("hoards::node_process", environment);
         node.line("serving");
         let client = world.client().await.with(Options::new().retry(Retry::never()));
         let hoard = Self { world, node, client };
@@ -160,8 +166,8 @@ async fn refused(
     .await;
     let rise = hoard.memory().saturating_sub(before);
     println!("{running} of {n} calls run, and the node has {rise} KiB more");
-    // While a list grows it is there twice.
-    assert!(rise <= (ROOM as u64 >> 10) * 3 / 2 + SLACK, "{rise} KiB");
+    // While a list grows it is there twice, and so is a short text beside its allocator's own.
+    assert!(rise <= (ROOM as u64 >> 10) * 2 + SLACK, "{rise} KiB");
     hoard.serves().await;
     for call in calls {
         match call.is_finished() {
@@ -181,7 +187,7 @@ async fn refused(
 #[tokio::test]
 #[cfg_attr(not(target_os = "linux"), ignore)]
 async fn arguments_that_are_larger_than_they_look() {
-    let mut hoard = Hoard::start().await;
+    let mut hoard = Hoard::start(ROOM).await;
     let client = hoard.client.clone();
     for name in ["async", "thread", "stream", "iterator", "upload"] {
         let call = || {
@@ -225,7 +231,7 @@ async fn arguments_that_are_larger_than_they_look() {
 #[tokio::test]
 #[cfg_attr(not(target_os = "linux"), ignore)]
 async fn items_that_nobody_reads() {
-    let mut hoard = Hoard::start().await;
+    let mut hoard = Hoard::start(2 * ROOM).await;
     for (name, size) in [("async", 1 << 20), ("thread", 1 << 20), ("async", 8 << 20)] {
         let before = hoard.memory();
         let client = hoard.client.clone();
@@ -247,7 +253,7 @@ async fn items_that_nobody_reads() {
         }
         let rise = hoard.memory().saturating_sub(before);
         println!("{} streams run, {refusals} are refused, {rise} KiB more", running.len());
-        assert!(refusals > 0 && running.len() > 1, "{}", running.len());
+        assert!(refusals > 0 && running.len() > 3, "{}", running.len());
         assert!(rise <= (ROOM as u64 >> 10) * 3 / 2 + SLACK, "{rise} KiB");
         hoard.serves().await;
         // Small items wait for nobody, and each stream goes on when it is read.
@@ -270,7 +276,7 @@ async fn items_that_nobody_reads() {
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(target_os = "linux"), ignore)]
 async fn items_that_nobody_reads_of_streams_that_begin_together() {
-    let mut hoard = Hoard::start().await;
+    let mut hoard = Hoard::start(2 * ROOM).await;
     let before = hoard.memory();
     let opening = (0..100).map(|_| blobs::call(&hoard.client, 1 << 20).open());
     let opened = soon(join_all(opening)).await;
@@ -296,7 +302,7 @@ async fn items_that_nobody_reads_of_streams_that_begin_together() {
 #[cfg_attr(not(target_os = "linux"), ignore)]
 async fn answers_that_nobody_reads() {
     const SIZE: usize = 4 << 20;
-    let mut hoard = Hoard::start().await;
+    let mut hoard = Hoard::start(2 * ROOM).await;
     let ticket = hoard.world.gateway.ticket(Role::Client).to_string();
     let insider = Insider::that_reads(hoard.world.gateway.local_addr(), &ticket, 1_024).await;
     let body = wire::frame(wire::BODY, format!("[{SIZE}]").as_bytes());
