@@ -59,7 +59,7 @@ impl PendingCall {
     ) -> Result<Self, Error> {
         let descriptor = F::DESCRIPTOR;
         let signature = F::signature();
-        if let Some(why) = signature.refused(descriptor.parameters) {
+        if let Some(why) = &signature.refused {
             let text = format!("`{}` cannot be called: {why}", descriptor.name);
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }

@@ -109,7 +109,7 @@ impl Registry {
         let mut by_name = BTreeMap::<String, Arc<Function>>::new();
         for function in &functions.list {
             let (name, signature) = (&function.name, function.signature);
-            if let Some(why) = signature.refused(function.descriptor.parameters) {
+            if let Some(why) = &signature.refused {
                 return Err(refuse(format!("`{name}` cannot be offered: {why}")));
             }
         }
@@ -145,11 +145,10 @@ impl Registry {
 
     /// The types of which not one value could be made to try: each function with what of it, and
     /// the type.
-    pub(crate) fn untried(&self) -> impl Iterator<Item = (&'static str, String, &'static str)> {
+    pub(crate) fn untried(&self) -> impl Iterator<Item = (&'static str, &str, &'static str)> {
         self.functions.values().flat_map(|function| {
-            let name = function.descriptor.name;
-            let untried = function.signature.untried(function.descriptor.parameters);
-            untried.into_iter().map(move |(what, of)| (name, what, of))
+            let untried = function.signature.untried.iter();
+            untried.map(|(what, of)| (function.descriptor.name, &**what, *of))
         })
     }
 

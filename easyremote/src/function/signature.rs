@@ -21,34 +21,32 @@ pub struct Signature {
     pub(crate) value: &'static ValueType,
     /// Of what the function, or an item, fails with.
     pub(crate) failure: &'static ValueType,
+    /// Why the function can neither be called nor offered, if that is so: which type, and what to do
+    /// about it.
+    pub(crate) refused: Option<String>,
+    /// The types of which not one value could be made to try, each with what it is of.
+    pub(crate) untried: Vec<(String, &'static str)>,
 }
 
 impl Signature {
-    /// The types whose values cross the network, each with what it is of.
-    fn types<'a>(
-        &'a self,
-        parameters: &'a [&'static str],
-    ) -> impl Iterator<Item = (String, &'static ValueType)> + 'a {
+    /// What is to be known of the types, whose parameters have these names, beside how their values
+    /// are written.
+    pub(crate) fn with_remarks(mut self, parameters: &[&'static str]) -> Self {
         let argument = |(name, of): (&&str, _)| (format!("argument `{name}`"), of);
         let arguments = parameters.iter().zip(self.arguments.iter().copied()).map(argument);
-        let others = [
+        let others: [(&str, &'static ValueType); 4] = [
             ("the caller's stream", self.upload),
             ("the result", self.value),
             ("the error", self.failure),
             ("the error of the set-up", self.setup_failure),
         ];
-        arguments.chain(others.map(|(what, of)| (what.to_owned(), of)))
-    }
-
-    /// Why the function, whose parameters have these names, can neither be called nor offered, if
-    /// that is so: which type, and what to do about it.
-    pub(crate) fn refused(&self, parameters: &[&'static str]) -> Option<String> {
-        self.types(parameters).find_map(|(what, of)| Some(format!("{what}: {}", of.refused()?)))
-    }
-
-    /// The types of which not one value could be made to try, each with what it is of.
-    pub(crate) fn untried(&self, parameters: &[&'static str]) -> Vec<(String, &'static str)> {
-        self.types(parameters).filter_map(|(what, of)| Some((what, of.untried()?))).collect()
+        for (what, of) in arguments.chain(others.map(|(what, of)| (what.to_owned(), of))) {
+            if self.refused.is_none() {
+                self.refused = of.refused().map(|why| format!("{what}: {why}"));
+            }
+            self.untried.extend(of.untried().map(|name| (what, name)));
+        }
+        self
     }
 }
 

@@ -94,5 +94,8 @@ fn signature<F: Remote>(
         setup_failure,
         value: types.value,
         failure: types.failure,
+        refused: None,
+        untried: Vec::new(),
     }
+    .with_remarks(F::DESCRIPTOR.parameters)
 }

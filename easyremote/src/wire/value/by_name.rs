@@ -41,9 +41,8 @@ where
     let mut budget = Budget::for_message(bytes.len(), max_decoded);
     let back: T = unwinding(|| parse(bytes, &mut budget)).map_err(|text| changed::<T>(&text))?;
     cost.add_cost(budget.charged());
-    same(value, &back, true).map_err(|text| changed::<T>(&text))?;
+    let digest = same(value, &back, true).map_err(|text| changed::<T>(&text))?;
     let length = u32::try_from(bytes.len()).map_err(|_| "longer than 4 GiB".to_owned())?;
-    let digest = digest(value, true).map_err(|complaint| complaint.0)?;
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
     out[start + 4..start + HEAD].copy_from_slice(&digest.to_le_bytes());
     Ok(())

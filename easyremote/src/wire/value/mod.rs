@@ -244,13 +244,11 @@ fn tried(try_sample: impl FnOnce() -> Result<(), String>) -> Result<(), String> 
     catch_unwind(AssertUnwindSafe(try_sample)).unwrap_or(Ok(()))
 }
 
-/// Whether two values serialize alike.
-fn same<T: Serialize>(one: &T, two: &T, human: bool) -> Result<(), String> {
+/// The digest of two values that serialize alike.
+fn same<T: Serialize>(one: &T, two: &T, human: bool) -> Result<u64, String> {
     let digest = |value| digest(value, human).map_err(|complaint| complaint.0);
-    match digest(one)? == digest(two)? {
-        true => Ok(()),
-        false => Err("it comes back as another value".to_owned()),
-    }
+    let (one, two) = (digest(one)?, digest(two)?);
+    if one == two { Ok(one) } else { Err("it comes back as another value".to_owned()) }
 }
 
 /// Why no value of the type `name` can be sent.

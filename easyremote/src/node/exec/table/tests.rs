@@ -20,6 +20,8 @@ fn function(detached: bool) -> Arc<Function> {
             setup_failure: unit,
             value: unit,
             failure: unit,
+            refused: None,
+            untried: Vec::new(),
         }
     });
     let handler = Handler::new(Run::Blocking(Arc::new(|_, _| Reply::new())));
