@@ -67,7 +67,8 @@ impl<H> Diagnosis<'_, H> {
             Some(id) => match self.table.node(id) {
                 None => format!("another: node `{id}` is not connected"),
                 Some(node) if node.offer_index(name).is_some() => {
-                    format!("others: node `{id}` offers it, and lacks a tag that the call asks for")
+                    let asks = requirements(header);
+                    format!("{asks}: node `{id}` offers it, and lacks a tag that the call asks for")
                 }
                 Some(_) => format!("another: node `{id}` does not offer it"),
             },
