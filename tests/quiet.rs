@@ -268,7 +268,9 @@ pub mod written {
         }
     }
 
+    // Nobody calls it, which later compilers say of methods of traits too.
     #[remote]
+    #[allow(dead_code)]
     trait PrivateTrait {
         fn unused(&self, private: Private) -> Private;
     }
@@ -512,7 +514,9 @@ macro_rules! items {
                 }
             }
 
+            // Nobody calls it, which later compilers say of methods of traits too.
             #[remote]
+            #[allow(dead_code)]
             trait PrivateTrait {
                 fn unused(&self, private: Private) -> Private;
             }
