@@ -112,9 +112,9 @@ impl<'a> Stub<'a> {
         }
     }
 
-    /// What follows the name of the stub. Whatever is in the signature is a part of the stub's type:
-    /// so the traits of the stub of a public function may name private types, of which the compiler
-    /// warns at the function itself.
+    /// What follows the name of the stub. The function's signature is a part of the stub's type, so
+    /// the traits of a public function's stub may name private types. The compiler warns about these
+    /// at the function itself.
     ///
     /// ```text
     /// // Input:                                     // Output:

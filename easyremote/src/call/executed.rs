@@ -18,18 +18,17 @@
 //!
 //! A call with several attempts has the strongest evidence of all of them: [`Executed::or`].
 //!
-//! **What a node says of itself.** The second fact is the node's: nobody else sees whether it has
-//! kept to it. Its `No` is passed on all the same, since it gives the node nothing that it does not
-//! have: one that runs a function and denies it, so that the call goes to another one, could as well
-//! have run it twice. But it is a word about the node's own start, and counts for that only:
+//! **What a node reports.** Only the node can see whether it keeps the second fact. Its `No` is
+//! passed on all the same: a node that runs a function and denies it makes the call run twice, and
+//! it could do that without lying too. A node's `No` does not count
 //!
-//! - not once anything has come of the function: the third fact is seen, and not said;
-//! - not in an error that a function which has run ends with, such as `Panicked`, nor in one that
-//!   only a gateway can know, such as `NodeLost`: [`node_may_refuse`].
+//! - after any output of the function has arrived, which proves the third fact;
+//! - in an error of a function that has run, such as `Panicked`, or in one that only a gateway can
+//!   report, such as `NodeLost`: [`node_may_refuse`].
 //!
-//! The gateway, which knows what comes from a node, makes `Maybe` or `Yes` of such a `No`
-//! (`FrameScanner::false_no`). Callers do the same with what nobody can say ([`may_refuse`]); for
-//! the rest they rely on their gateway, which could run their calls as often as it likes.
+//! The gateway turns such a `No` into `Maybe` or `Yes` (`FrameScanner::false_no`). Callers do the
+//! same for errors that always mean that the function ran ([`may_refuse`]). For the rest they trust
+//! their gateway.
 
 use crate::error::{Error, ErrorKind, Executed};
 
@@ -72,14 +71,14 @@ impl Evidence {
     }
 }
 
-/// Whether anybody can say of an error of this kind that its function did not start.
+/// Whether an error of this kind can occur before the function has started.
 pub(crate) const fn may_refuse(kind: ErrorKind) -> bool {
     use ErrorKind::{BadResponse, Failed, Panicked, SlowConsumer};
     // Each of them is what became of a function that ran.
     !matches!(kind, BadResponse | Failed | Panicked | SlowConsumer)
 }
 
-/// Whether a node can.
+/// Whether a node can report an error of this kind before it has started the function.
 pub(crate) const fn node_may_refuse(kind: ErrorKind) -> bool {
     use ErrorKind::{ConnectionLost, NoNode, NodeLost, Unauthenticated};
     // A node that is lost says nothing, and it knows of no others.

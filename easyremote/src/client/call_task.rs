@@ -197,8 +197,8 @@ impl CallTask {
         Ok(pause)
     }
 
-    /// Finds another way for a call that a gateway has refused, if it `may` be made again; gives the
-    /// pause before it is tried.
+    /// Chooses another gateway for a call that one has refused, if the call `may` be made again.
+    /// Returns the pause before the next attempt.
     ///
     /// # Errors
     /// `error`, or what tells more of why, if there is none.
@@ -220,8 +220,8 @@ impl CallTask {
         self.end_round()
     }
 
-    /// Goes on when no gateway can be asked any more: with the first one again, after the pause that
-    /// this gives, if the call waits for a node.
+    /// Ends a round in which every gateway has been asked. If the call waits for a node, the next
+    /// round begins after the pause that is returned.
     ///
     /// # Errors
     /// Why the gateways have refused it, if it does not.

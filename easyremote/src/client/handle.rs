@@ -28,7 +28,8 @@ use crate::wire::limits::{
 ///
 /// Cheap to clone: all clones share one connection, which is dialled again when it breaks. It is
 /// closed when the last clone, call and stream is dropped. That drop tells the gateway, also if the
-/// program ends right after it; it takes some microseconds, and 100 ms at most. I/O runs on a thread of its own; calls can be awaited on any runtime.
+/// program ends right after it; it takes some microseconds, and 100 ms at most. I/O runs on a thread
+/// of its own; calls can be awaited on any runtime.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(super) link: Arc<ManagedConnection>,
@@ -75,10 +76,10 @@ impl Client {
         Self::builder(gateway).connect().await
     }
 
-    /// Options for a client of `gateway`, or of several gateways, of which it uses the first that can
-    /// be reached. It goes to another one when that one is lost, drains, or has no node for one call
-    /// after the other; a call for which it has none is made through the next. Calls and streams
-    /// under way stay where they are.
+    /// Options for a client of `gateway`, which may be a list of gateways. The client uses the first
+    /// that it reaches. It changes to another when that one is lost, drains, or refuses several calls
+    /// in a row because it has no node for them. A call that one gateway has no node for is sent
+    /// through the next. Running calls and streams stay where they are.
     pub fn builder(gateway: impl IntoGateways) -> ClientBuilder {
         ClientBuilder {
             gateways: gateway.into_gateways(),
@@ -213,8 +214,8 @@ impl ClientBuilder {
     }
 
     /// Finds the local identity in `directory` instead of the state directory of the user. Only of
-    /// use for gateways on this machine that were given the same directory. Whoever can read it may be
-    /// any role of this user there; that nobody else can is checked on Unix only.
+    /// use for gateways on this machine that were given the same directory. Whoever can read it can
+    /// take any role of this user there. On Unix a file that others can read is refused.
     pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.tls.state_dir = Some(directory.as_ref().to_owned());
         self

@@ -1,8 +1,8 @@
 //! Which of its gateways a client uses, and when it goes to another one.
 //!
-//! A client has one gateway for its calls, the *home*: the first that answers. Connections to the
-//! others are made when the home is lost, drains, or has refused a call (`Executed::No`), and are
-//! given up when nobody has asked for them for a while. The home moves
+//! A client sends its calls to one gateway, its *home*: the first that answers. It connects to the
+//! others when the home is lost, drains, or has refused a call (`Executed::No`), and closes these
+//! connections after [`KEPT`] without use. The home changes
 //!
 //! | from a gateway that | to one that |
 //! |---|---|
@@ -33,7 +33,7 @@ use crate::transport::gateway_board::{GatewayBoard, GatewayStatus};
 use crate::transport::live_connection::LiveConnection;
 use crate::transport::quic::io_thread::GoodbyeGuard;
 
-/// How long connections to other gateways than the home are kept that nobody asks for.
+/// How long an unused connection to a gateway other than the home is kept.
 const KEPT: Duration = Duration::from_secs(30);
 
 /// How long a gateway is not dialled that was left because it drains, unless there is no other.
