@@ -1,7 +1,7 @@
 //! What has been revoked, in a file beside the gateway's key, so that it survives a restart.
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, ErrorKind};
 use crate::gateway::policy::tokens::is_name;
+use crate::transport::auth::private_file;
 use crate::wire::control::Role;
 
 /// A role, and the name of a token or in certificates.
@@ -78,14 +79,21 @@ impl RevocationFile {
     }
 
     fn text(&self) -> io::Result<String> {
-        match fs::symlink_metadata(&self.path) {
-            Ok(metadata) if metadata.is_file() => {}
-            Ok(_) => return Err(io::Error::other("it is not a regular file")),
+        let file = match private_file::open(&self.path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
             Err(error) => return Err(error),
+        };
+        // Of what is open, so that nothing can take its place in between.
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        if metadata.len() > MAX_FILE {
+            return Err(io::Error::other("it is longer than 256 MiB"));
         }
         let mut text = String::new();
-        File::open(&self.path)?.take(MAX_FILE).read_to_string(&mut text)?;
+        file.take(MAX_FILE).read_to_string(&mut text)?;
         Ok(text)
     }
 }
@@ -127,6 +135,8 @@ fn entry(line: &str) -> Option<(bool, NameOfRole)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn names(revoked: &[(Role, &str)]) -> HashSet<NameOfRole> {

@@ -5,7 +5,7 @@ pub(crate) mod authorities;
 pub(crate) mod certificates;
 pub(crate) mod credentials;
 pub(crate) mod identity;
-mod private_file;
+pub(crate) mod private_file;
 mod provider;
 pub(crate) mod ticket;
 pub(crate) mod tls;

@@ -99,8 +99,9 @@ fn check_directory(directory: &Path, what: &str) -> Result<(), Error> {
     }
 }
 
-/// Opens a file for reading.
-fn open(path: &Path) -> io::Result<File> {
+/// Opens a file for reading, which may turn out to be no regular one. A link is not followed, and
+/// neither a pipe nor a device is waited for.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
