@@ -3,9 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// Counts something for as long as it lives.
@@ -16,25 +14,6 @@ impl<'a> Gauge<'a> {
     pub(crate) fn up(gauge: &'a AtomicU64) -> Self {
         gauge.fetch_add(1, Ordering::Relaxed);
         Self(gauge)
-    }
-}
-
-/// Lets something be told of once a second, and counts how often there was something to tell. For
-/// lines of the log that a peer can cause as often as it likes.
-#[derive(Debug, Default)]
-pub(crate) struct OncePerSecond(Mutex<(Option<Instant>, u64)>);
-
-impl OncePerSecond {
-    /// Whether it may be told of now; then gives how often it was not since the last time.
-    pub(crate) fn next(&self) -> Option<u64> {
-        let (told, left_out) = &mut *self.0.lock();
-        let now = Instant::now();
-        if told.is_some_and(|told| now.duration_since(told) < Duration::from_secs(1)) {
-            *left_out += 1;
-            return None;
-        }
-        *told = Some(now);
-        Some(std::mem::take(left_out))
     }
 }
 
@@ -176,22 +155,5 @@ impl Drop for MemoryCharge {
 impl Drop for Gauge<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_a_second_is_told_and_the_others_are_counted() {
-        let lines = OncePerSecond::default();
-        assert_eq!(lines.next(), Some(0));
-        // In how many seconds ever.
-        let told: Vec<_> = (0..1_000).filter_map(|_| lines.next()).collect();
-        assert!(told.len() < 100, "{told:?}");
-        let so_far: u64 = told.iter().sum();
-        lines.0.lock().0 = None;
-        assert_eq!(lines.next(), Some(1_000 - told.len() as u64 - so_far));
     }
 }

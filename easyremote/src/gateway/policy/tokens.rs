@@ -242,10 +242,10 @@ impl TokenList {
 
     fn add(&mut self, identity: &Identity, role: Role, name: &str) -> Result<(), Error> {
         if !is_name(name) {
+            // Not shown: it may be a ticket.
             let text = format!(
-                "`{}` is no name for a token: 1 to {MAX_NAME} of `A-Z a-z 0-9 _ . : / - @`, and \
-                 `#` with what tells it from other tokens of the same identity",
-                name.escape_debug()
+                "this is no name for a token: 1 to {MAX_NAME} of `A-Z a-z 0-9 _ . : / - @`, and \
+                 `#` with what tells it from other tokens of the same identity"
             );
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }

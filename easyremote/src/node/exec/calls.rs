@@ -17,13 +17,14 @@ use crate::call::deadline::{DeadlinePassed, has_passed, watch, within};
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::handler::{Reply, Run};
-use crate::gauge::{Gauge, OncePerSecond};
+use crate::gauge::Gauge;
 use crate::node::exec::job::{Job, JobPermits};
 use crate::node::exec::table::{Begin, CallKey, CallTable, Responder, RunningCall};
 use crate::node::exec::task_pool::TaskPool;
 use crate::node::exec::unread::{Unwritten, unread, written};
 use crate::node::exec::work::{Died, own_thread};
 use crate::node::state::{NodeState, Session};
+use crate::transport::log_limit::LogLimiter;
 use crate::transport::mux::overflow;
 use crate::transport::mux::writer::MuxWriter;
 use crate::transport::quic::reset;
@@ -41,7 +42,7 @@ pub(in crate::node) struct NodeCalls {
     pub(super) pool: TaskPool,
     table: Mutex<CallTable>,
     /// Of iterators for which there was no thread.
-    unstarted: OncePerSecond,
+    unstarted: LogLimiter<()>,
     /// Notified when a deadline was added that is the next one.
     sooner: Notify,
     /// Who made the last call on the multiplexed stream: as a rule also the next one.
@@ -105,7 +106,7 @@ impl NodeCalls {
             writer: MuxWriter::default(),
             pool: TaskPool::default(),
             table: Mutex::default(),
-            unstarted: OncePerSecond::default(),
+            unstarted: LogLimiter::default(),
             sooner: Notify::new(),
             caller: Mutex::default(),
             released: Mutex::default(),
@@ -202,7 +203,7 @@ impl NodeCalls {
         });
         // The guard has gone with the closure, and has ended the call; only the cause is missing.
         if let Err(error) = spawned
-            && let Some(left_out) = self.unstarted.next()
+            && let Some(left_out) = self.unstarted.next(())
         {
             let node = &self.node().id;
             let error = error.chain();

@@ -18,7 +18,7 @@ use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::context::Context;
 use crate::function::registry::Function;
-use crate::gauge::OncePerSecond;
+use crate::transport::log_limit::LogLimiter;
 
 /// The ids of the calls that have started lately, each with its caller, whose
 /// [`mark`](Context::mark) they are remembered by: of the last minute at least, but of no more than
@@ -28,7 +28,7 @@ use crate::gauge::OncePerSecond;
 #[derive(Debug, Default)]
 pub(in crate::node) struct DedupCache {
     ages: Mutex<Generations>,
-    log: OncePerSecond,
+    log: LogLimiter<()>,
 }
 
 /// Ids in two lots: the older one is forgotten as a whole when the younger one, which takes its
@@ -75,7 +75,7 @@ impl DedupCache {
         repeats.fetch_add(1, Ordering::Relaxed);
         let (node, name, caller) = (context.node(), &*function.name, context.caller());
         let call_id = context.call_id();
-        if let Some(left_out) = self.log.next() {
+        if let Some(left_out) = self.log.next(()) {
             tracing::warn!(%node, function = name, ?caller, left_out, "a call came twice");
         }
         let text = format!(
