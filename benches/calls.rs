@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::trio::{Trio, role};
-use easyremote::{Client, Functions, functions, remote};
+use easyremote::node::Functions;
+use easyremote::{Client, functions, remote};
 use futures::{StreamExt, stream};
 
 #[remote]

@@ -7,8 +7,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::World;
 use common::proxy::{Faults, Proxy};
+use common::{World, found_in};
 use easyremote::{Client, functions, remote};
 use futures::{Stream, StreamExt, stream};
 
@@ -47,7 +47,7 @@ fn print_rate(what: &str, bytes: usize, took: Duration) {
 }
 
 async fn calls(world: &World, proxy: &Proxy) -> Client {
-    let builder = Client::builder(proxy.address()).state_dir(world.state_dir());
+    let builder = Client::builder(proxy.address()).dial(found_in(world.state_dir()));
     let begun = Instant::now();
     let client = builder.connect().await.unwrap();
     print("connect", begun.elapsed());

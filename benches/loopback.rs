@@ -58,7 +58,7 @@ impl Roles {
     }
 
     fn client(&self, lanes: bool) -> Client {
-        let connecting = self.world.client_builder().lanes(lanes).connect();
+        let connecting = self.world.client_builder().multiplex(lanes).connect();
         self.runtime.block_on(connecting).unwrap()
     }
 

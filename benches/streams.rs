@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::trio::{Trio, role};
-use easyremote::{Client, Functions, functions, remote};
+use easyremote::node::Functions;
+use easyremote::{Client, functions, remote};
 use futures::{Stream, StreamExt, stream};
 
 const ITEMS: u64 = 1_000;

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use easyremote::{CallError, Client, JsonError};
+use easyremote::client::JsonError;
+use easyremote::{CallError, Client};
 use futures::StreamExt;
 use serde_json::json;
 

@@ -21,26 +21,11 @@ async fn main() -> Result<(), easyremote::Error> {
     println!("ticket for nodes:   {}", gateway.ticket(Role::Node));
     println!("ticket for clients: {}", gateway.ticket(Role::Client));
     tokio::select! {
-        () = asked_to_end() => println!("finishing what is running"),
+        () = easyremote::shutdown_signal() => println!("finishing what is running"),
         () = nobody_there(&gateway) => println!("nobody is here"),
     }
     gateway.drain(Duration::from_secs(30)).await;
     Ok(())
-}
-
-/// Resolves with Ctrl-C, or when the system asks the process to end.
-async fn asked_to_end() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).expect("signals can be listened for");
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// Resolves when nobody has been connected for a while.

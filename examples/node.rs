@@ -30,26 +30,11 @@ async fn main() -> Result<(), easyremote::Error> {
     let node = Node::serve("127.0.0.1:8080", functions![count_words, count_down]).await?;
     println!("{} is registered", node.id());
     tokio::select! {
-        () = asked_to_end() => println!("finishing what is running"),
+        () = easyremote::shutdown_signal() => println!("finishing what is running"),
         () = nothing_to_do(&node) => println!("nobody calls"),
     }
     node.drain(Duration::from_secs(30)).await;
     Ok(())
-}
-
-/// Resolves with Ctrl-C, or when the system asks the process to end.
-async fn asked_to_end() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).expect("signals can be listened for");
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// Resolves when nobody has called for a while.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use common::authority::Authority;
 use common::{Probe, SayOnDrop, soon};
-use easyremote::{
-    Client, ClientBuilder, ErrorKind, Gateway, Node, Role, Ticket, functions, remote,
-};
+use easyremote::auth::DialOptions;
+use easyremote::client::ClientBuilder;
+use easyremote::{Client, ErrorKind, Gateway, Node, Role, Ticket, functions, remote};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose};
 use tempfile::TempDir;
 
@@ -36,14 +36,16 @@ fn by_name(gateway: &Gateway, role: Role) -> Ticket {
 }
 
 fn client(gateway: &Gateway, authority: &Authority) -> ClientBuilder {
-    Client::builder(by_name(gateway, Role::Client)).authority(authority.file())
+    Client::builder(by_name(gateway, Role::Client))
+        .dial(DialOptions::new().authority(authority.file()))
 }
 
 #[tokio::test]
 async fn a_gateway_is_known_by_its_name_or_by_its_pin() {
     let authority = Authority::new("one");
     let (gateway, _state) = gateway(&authority.sign_name("localhost", "gw")).await;
-    let node = Node::builder(by_name(&gateway, Role::Node)).authority(authority.file());
+    let node = Node::builder(by_name(&gateway, Role::Node))
+        .dial(DialOptions::new().authority(authority.file()));
     let _node = soon(node.functions(functions![add]).serve()).await.unwrap();
     let named = soon(client(&gateway, &authority).connect()).await.unwrap();
     assert_eq!(soon(add::call(&named, 1, 2)).await.unwrap(), 3);
@@ -52,7 +54,9 @@ async fn a_gateway_is_known_by_its_name_or_by_its_pin() {
     // As text, too.
     let text = by_name(&gateway, Role::Client).to_string();
     assert!(!text.contains("pin"), "{text}");
-    soon(Client::builder(text).authority(authority.file()).connect()).await.unwrap();
+    soon(Client::builder(text).dial(DialOptions::new().authority(authority.file())).connect())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -142,7 +146,7 @@ async fn files_that_cannot_be_used_are_named_when_the_role_starts() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let silent = format!("localhost:{}", socket.local_addr().unwrap().port());
     let ticket = by_name(&gateway, Role::Client).at(&silent).unwrap();
-    let client = Client::builder(ticket).authority("/nowhere.pem");
+    let client = Client::builder(ticket).dial(DialOptions::new().authority("/nowhere.pem"));
     let error = soon(client.connect()).await.unwrap_err();
     assert!(error.to_string().starts_with("`/nowhere.pem` cannot be read"), "{error}");
 }

@@ -4,7 +4,9 @@ use std::error::Error as StdError;
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use common::{Probe, World, say, soon, until};
+use common::{Probe, World, found_in, patient, say, soon, until};
+use easyremote::client::ClientLimits;
+use easyremote::node::NodeLimits;
 use easyremote::{Client, Error, ErrorKind, Executed, Gateway, Role, functions, remote};
 use futures::{Stream, StreamExt, stream};
 use tokio::runtime::Builder;
@@ -99,8 +101,8 @@ async fn what_keeps_a_role_from_starting_is_said_once() {
     is_said_once(&error);
 
     let limit = Duration::from_millis(300);
-    let client = |address: String| Client::builder(address).state_dir(state.path());
-    let client = |address: String| soon(client(address).connect_timeout(limit).connect());
+    let client = |address: String| Client::builder(address).dial(found_in(state.path()));
+    let client = |address: String| soon(client(address).dial(patient(limit)).connect());
     let error = client(silent.local_addr().unwrap().to_string()).await.unwrap_err();
     says(&error, Unavailable, &["no answer from", "tried for 300ms"]);
     let error = client("nobody.invalid:1".into()).await.unwrap_err();
@@ -123,9 +125,9 @@ async fn what_ends_a_call_at_its_node_is_said_once() {
     use ErrorKind::{BadArguments, NoNode, NoSuchFunction, Panicked, SignatureMismatch, TooLarge};
     let world = World::start().await;
     let node = world.node_builder().id("n").functions(functions![add, panics, long, wait]);
-    let node = soon(node.max_message(100_000).serve()).await.unwrap();
+    let node = soon(node.limits(NodeLimits::new().max_message(100_000)).serve()).await.unwrap();
     for lanes in [true, false] {
-        let client = soon(world.client_builder().lanes(lanes).connect()).await.unwrap();
+        let client = soon(world.client_builder().multiplex(lanes).connect()).await.unwrap();
         let by_name = |name: &str, arguments| soon(client.call_json(name, arguments));
         let error = soon(panics::call(&client)).await.unwrap_err();
         says(&error, Panicked, &["`panics` panicked", "ouch"]);
@@ -156,7 +158,14 @@ async fn what_ends_a_call_at_its_node_is_said_once() {
             says(&error, kind, &[part]);
             assert_eq!((error.executed(), error.node()), (Executed::No, None), "{error}");
         }
-        let small = soon(world.client_builder().lanes(lanes).max_message(1_000).connect()).await;
+        let small = soon(
+            world
+                .client_builder()
+                .multiplex(lanes)
+                .limits(ClientLimits::new().max_message(1_000))
+                .connect(),
+        )
+        .await;
         let error = client_side(&small.unwrap()).await;
         says(&error, TooLarge, &["a message may have 1000", "client stream", "`max_message`"]);
     }
@@ -179,7 +188,7 @@ async fn a_deadline_says_how_long_there_was() {
     for lanes in [true, false] {
         let client = match lanes {
             true => client.clone(),
-            false => soon(_world.client_builder().lanes(false).connect()).await.unwrap(),
+            false => soon(_world.client_builder().multiplex(false).connect()).await.unwrap(),
         };
         for (millis, text) in
             [(30, "after 30ms"), (1_100, "after 1.1s"), (0, "before it could begin")]
@@ -221,7 +230,7 @@ async fn a_party_that_leaves_is_named_and_nobody_else_says_that_it_closed() {
     use ErrorKind::{ConnectionLost, NodeLost};
     for lanes in [true, false] {
         let world = World::start().await;
-        let client = soon(world.client_builder().lanes(lanes).connect()).await.unwrap();
+        let client = soon(world.client_builder().multiplex(lanes).connect()).await.unwrap();
         let functions = || functions![wait, waits];
         let node = soon(world.node_builder().id("n").functions(functions()).serve()).await.unwrap();
         for error in under_way(&client, node.shutdown()).await {

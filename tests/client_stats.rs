@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use common::{Probe, SayOnDrop, World, soon, until};
-use easyremote::{
-    Client, ClientStats, Context, ErrorKind, Gateway, Node, Retry, functions, remote,
-};
+use common::{Probe, SayOnDrop, World, found_in, soon, until};
+use easyremote::client::ClientStats;
+use easyremote::{Client, Context, ErrorKind, Gateway, Node, Retry, functions, remote};
 use futures::{Stream, StreamExt};
 
 #[remote]
@@ -84,9 +83,10 @@ async fn parked_calls_count_with_their_arguments_and_so_do_reconnects() {
     let start = |address: String| soon(Gateway::builder(address).state_dir(state.path()).serve());
     let gateway = start("127.0.0.1:0".into()).await.unwrap();
     let address = gateway.local_addr();
-    let node = Node::builder(address).state_dir(state.path()).functions(functions![length]);
+    let node = Node::builder(address).dial(found_in(state.path())).functions(functions![length]);
     let _node = soon(node.serve()).await.unwrap();
-    let client = soon(Client::builder(address).state_dir(state.path()).connect()).await.unwrap();
+    let client =
+        soon(Client::builder(address).dial(found_in(state.path())).connect()).await.unwrap();
     soon(gateway.shutdown()).await;
     drop(gateway);
     until(|| !client.stats().connected).await;

@@ -4,7 +4,8 @@ use std::fmt;
 
 use common::{World, soon};
 use easyremote::__private::Remote;
-use easyremote::{CallError, ErrorKind, StreamError, functions};
+use easyremote::error::StreamError;
+use easyremote::{CallError, ErrorKind, functions};
 use futures::{StreamExt, TryStreamExt, stream};
 
 /// What clients and nodes share.
@@ -87,7 +88,7 @@ mod node {
     }
 }
 
-fn all() -> easyremote::Functions {
+fn all() -> easyremote::node::Functions {
     functions![node::add, node::Divide, node::count, node::total, node::doubled, node::parse]
 }
 

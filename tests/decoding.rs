@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use common::World;
 use easyremote::__bench::ControlMessage;
+use easyremote::node::NodeLimits;
 use easyremote::{Role, functions, remote};
 use peakmem_alloc::{INSTRUMENTED_SYSTEM, PeakMemAlloc, PeakMemAllocTrait};
 use serde::{Deserialize, Serialize};
@@ -98,7 +99,7 @@ async fn no_message_takes_much_more_memory_than_it_has_bytes() {
     const N: usize = 4 * MIB;
     let world = World::start().await;
     let first = functions![units, vectors, sparse, boxes, trees, maps, text, two];
-    let node = world.node_builder().functions(first).max_decoded(4 * MIB);
+    let node = world.node_builder().functions(first).limits(NodeLimits::new().max_decoded(4 * MIB));
     let _node = node.serve().await.unwrap();
     let ticket = world.gateway.ticket(Role::Client).to_string();
     let insider = Insider::client(world.gateway.local_addr(), &ticket).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Probe, SayOnDrop, World, say, soon, until};
+use common::{Probe, SayOnDrop, World, found_in, patient, say, soon, until};
 use easyremote::{
     Client, Context, ErrorKind, Executed, Gateway, Node, Options, Retry, functions, remote,
 };
@@ -172,9 +172,9 @@ async fn two_gateways_are_drained_in_turn_and_no_call_fails() {
         gateways.push(soon(serve("127.0.0.1:0".into())).await.unwrap());
     }
     let addresses: Vec<_> = gateways.iter().map(Gateway::local_addr).collect();
-    let node = Node::builder(addresses.clone()).state_dir(state.path());
+    let node = Node::builder(addresses.clone()).dial(found_in(state.path()));
     let _node = soon(node.functions(functions![add]).serve()).await.unwrap();
-    let client = Client::builder(addresses.clone()).state_dir(state.path()).connect();
+    let client = Client::builder(addresses.clone()).dial(found_in(state.path())).connect();
     let client = soon(client).await.unwrap();
     let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let callers: Vec<_> =
@@ -213,11 +213,11 @@ impl OnlyGateway {
         let gateway = Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve();
         let gateway = soon(gateway).await.unwrap();
         let (address, go) = (gateway.local_addr(), Arc::new(Notify::new()));
-        let node = Node::builder(address).state_dir(state.path()).state(go.clone());
+        let node = Node::builder(address).dial(found_in(state.path())).state(go.clone());
         let node = node.functions(functions![add, wait, count, soon_over]);
         let node = soon(node.serve()).await.unwrap();
-        let client = Client::builder(address).state_dir(state.path()).lanes(lanes);
-        let client = soon(client.connect_timeout(Self::PATIENCE).connect()).await.unwrap();
+        let client = Client::builder(address).dial(found_in(state.path())).multiplex(lanes);
+        let client = soon(client.dial(patient(Self::PATIENCE)).connect()).await.unwrap();
         Self { state, address, gateway: Arc::new(gateway), _node: node, client, go }
     }
 
@@ -261,7 +261,7 @@ async fn is_drained_and_started_again(lanes: bool) {
     // A stream that the gateway would have to wait for waits for its successor instead.
     let late = tokio::spawn(count::call(&client, probe.key).take(3).try_collect::<Vec<_>>());
     // Whoever comes is let in as long as there is something to wait for.
-    let newcomer = Client::builder(only.address).state_dir(only.state.path()).connect();
+    let newcomer = Client::builder(only.address).dial(found_in(only.state.path())).connect();
     assert_eq!(soon(add::call(&soon(newcomer).await.unwrap(), 1, 2)).await.unwrap(), 3);
     assert!(!late.is_finished());
     only.go.notify_waiters();
@@ -370,10 +370,11 @@ async fn whoever_is_back_before_the_nodes_waits_for_them() {
     let serve = |address: String| Gateway::builder(address).state_dir(state.path()).serve();
     let gateway = soon(serve("127.0.0.1:0".into())).await.unwrap();
     let address = gateway.local_addr();
-    let node = || Node::builder(address).state_dir(state.path()).functions(functions![add]).serve();
+    let node =
+        || Node::builder(address).dial(found_in(state.path())).functions(functions![add]).serve();
     let first = soon(node()).await.unwrap();
-    let builder = Client::builder(address).state_dir(state.path());
-    let client = soon(builder.connect_timeout(LIMIT).connect()).await.unwrap();
+    let builder = Client::builder(address).dial(found_in(state.path()));
+    let client = soon(builder.dial(patient(LIMIT)).connect()).await.unwrap();
     assert_eq!(soon(add::call(&client, 1, 2)).await.unwrap(), 3);
     soon(first.shutdown()).await;
     soon(gateway.shutdown()).await;

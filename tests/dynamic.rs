@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use common::{World, soon};
-use easyremote::{CallError, ErrorKind, Executed, JsonError, Kind, NodeInfo, functions, remote};
+use easyremote::client::{JsonError, Kind, NodeInfo};
+use easyremote::{CallError, ErrorKind, Executed, functions, remote};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use common::{Probe, World, say, soon, until};
+use common::{Probe, World, found_in, patient, say, soon, until};
+use easyremote::gateway::GatewayLimits;
 use easyremote::{CallError, Client, ErrorKind, Executed, Gateway, Node, Role, functions, remote};
 use futures::{Stream, StreamExt, stream};
 
@@ -151,12 +152,16 @@ async fn a_gateway_that_shuts_down_ends_every_call_at_once() {
 #[tokio::test]
 async fn a_message_above_the_limit_is_refused_at_its_sender() {
     let state = tempfile::tempdir().unwrap();
-    let gateway = Gateway::builder("127.0.0.1:0").state_dir(state.path()).max_message(100_000);
+    let gateway = Gateway::builder("127.0.0.1:0")
+        .state_dir(state.path())
+        .limits(GatewayLimits::new().max_message(100_000));
     let gateway = soon(gateway.serve()).await.unwrap();
     let address = gateway.local_addr();
-    let node = Node::builder(address).state_dir(state.path()).functions(functions![big, big_items]);
+    let node =
+        Node::builder(address).dial(found_in(state.path())).functions(functions![big, big_items]);
     let _node = soon(node.serve()).await.unwrap();
-    let client = soon(Client::builder(address).state_dir(state.path()).connect()).await.unwrap();
+    let client =
+        soon(Client::builder(address).dial(found_in(state.path())).connect()).await.unwrap();
 
     // The encoded length counts: four bytes in front of so many.
     soon(big::call(&client, 99_000)).await.unwrap();
@@ -187,12 +192,13 @@ async fn no_gateway_is_said_so_in_time() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     let limit = Duration::from_millis(300);
-    let client = Client::builder(address).state_dir(state.path()).connect_timeout(limit).connect();
+    let client =
+        Client::builder(address).dial(found_in(state.path())).dial(patient(limit)).connect();
     let error = soon(client).await.unwrap_err();
     assert_eq!((error.kind(), error.executed()), (ErrorKind::Unavailable, Executed::No));
     assert!(error.to_string().contains("does UDP get through"), "{error}");
-    let node = Node::builder(address).state_dir(state.path()).functions(functions![add]);
-    let error = soon(node.connect_timeout(limit).serve()).await.unwrap_err();
+    let node = Node::builder(address).dial(found_in(state.path())).functions(functions![add]);
+    let error = soon(node.dial(patient(limit)).serve()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
@@ -201,7 +207,7 @@ async fn another_users_gateway_is_not_trusted_and_does_not_let_in() {
     let world = World::start().await;
     let mallory = tempfile::tempdir().unwrap();
     let address = world.gateway.local_addr();
-    let error = soon(Client::builder(address).state_dir(mallory.path()).connect()).await;
+    let error = soon(Client::builder(address).dial(found_in(mallory.path())).connect()).await;
     let error = error.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     assert!(error.to_string().contains("not the gateway that was expected"), "{error}");

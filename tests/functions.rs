@@ -1,7 +1,8 @@
 //! `functions!()`: all functions of the calling crate, and none of its dependencies.
 
 use common::{World, offered, soon};
-use easyremote::{Context, Functions, functions, remote};
+use easyremote::node::Functions;
+use easyremote::{Context, functions, remote};
 
 /// Not listed: it has no body.
 #[remote]

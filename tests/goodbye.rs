@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use common::process::{Process, tell};
-use common::{World, soon, until};
+use common::{World, found_in, soon, until};
 use easyremote::{Client, Error, ErrorKind, Gateway, Node, functions, remote};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -161,11 +161,11 @@ async fn program() {
 async fn ends_itself(part: &str, address: &str, state: &str) -> Result<(), Error> {
     match part {
         "client" => {
-            let client = Client::builder(address).state_dir(state).connect().await?;
+            let client = Client::builder(address).dial(found_in(state)).connect().await?;
             add::call(&client, 1, 2).await?;
         }
         "node" => {
-            let node = Node::builder(address).state_dir(state).functions(functions![add]);
+            let node = Node::builder(address).dial(found_in(state)).functions(functions![add]);
             let _node = node.serve().await?;
             tell("there");
             common::process::question().await;
@@ -213,7 +213,7 @@ async fn a_gateways_program_that_ends_has_told_its_peers() {
     for _ in 0..5 {
         let mut program = start("gateway", "127.0.0.1:0", state.path());
         let address = program.line("there ");
-        let client = Client::builder(&*address).state_dir(state.path()).connect();
+        let client = Client::builder(&*address).dial(found_in(state.path())).connect();
         let client = soon(client).await.unwrap();
         program.tell("end");
         until(|| program.has_ended()).await;

@@ -430,7 +430,7 @@ fn every_kind_can_be_listed() {
     let listed = [functions, beside_arguments, renamed, options, blocks];
     let listed: ::core::primitive::usize = listed.iter().map(|list| list.names().count()).sum();
     assert_eq!(framework::remoting::functions!().names().count(), listed);
-    let _: ::easyremote::Functions = ::easyremote::functions![
+    let _: ::easyremote::node::Functions = ::easyremote::functions![
         methods::Instance_add,
         methods::ListedServer<methods::Instance>,
         methods::renamed::EmbedderServer<methods::renamed::Model>,

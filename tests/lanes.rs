@@ -4,6 +4,7 @@ use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use common::{Probe, SayOnDrop, World, say, soon, until};
+use easyremote::client::ClientLimits;
 use easyremote::{CallError, Client, Context, ErrorKind, Executed, Node, functions, remote};
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, future};
@@ -116,7 +117,7 @@ async fn both() -> (World, Node, [Client; 2]) {
             one_at_a_time
         ])
         .await;
-    let client = |lanes| world.client_builder().lanes(lanes).connect();
+    let client = |lanes| world.client_builder().multiplex(lanes).connect();
     let clients = [soon(client(true)).await.unwrap(), soon(client(false)).await.unwrap()];
     (world, node, clients)
 }
@@ -216,7 +217,11 @@ async fn what_is_too_long_for_a_lane_goes_another_way() {
 #[tokio::test]
 async fn an_answer_longer_than_the_client_takes_is_named_as_such() {
     let (world, _node, _) = both().await;
-    let client = world.client_builder().max_message(50_000).lanes(true).connect();
+    let client = world
+        .client_builder()
+        .limits(ClientLimits::new().max_message(50_000))
+        .multiplex(true)
+        .connect();
     let client = soon(client).await.unwrap();
     let error = soon(bytes::call(&client, 50_001, 1)).await.unwrap_err();
     assert_eq!((error.kind(), error.executed()), (ErrorKind::TooLarge, Executed::Yes));

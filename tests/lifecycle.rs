@@ -4,7 +4,10 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use common::{Probe, SayOnDrop, World, say, soon, until};
+use common::{Probe, SayOnDrop, World, found_in, patient, say, soon, until};
+use easyremote::client::ClientLimits;
+use easyremote::gateway::GatewayLimits;
+use easyremote::node::NodeLimits;
 use easyremote::{Client, ErrorKind, Executed, Gateway, Node, functions, remote};
 use futures::future::join_all;
 use futures::{Stream, StreamExt, stream};
@@ -201,9 +204,12 @@ async fn a_stream_that_is_open_may_be_opened() {
 #[tokio::test]
 async fn each_partys_limit_for_a_message_is_named_as_such() {
     let world = World::start().await;
-    let node = world.node_builder().max_message(100_000).functions(functions![length, zeros]);
+    let node = world
+        .node_builder()
+        .limits(NodeLimits::new().max_message(100_000))
+        .functions(functions![length, zeros]);
     let _node = soon(node.serve()).await.unwrap();
-    let client = world.client_builder().max_message(50_000).connect();
+    let client = world.client_builder().limits(ClientLimits::new().max_message(50_000)).connect();
     let (small, large) = (soon(client).await.unwrap(), world.client().await);
 
     assert_eq!(soon(length::call(&large, vec![0; 90_000])).await.unwrap(), 90_000);
@@ -218,10 +224,12 @@ async fn each_partys_limit_for_a_message_is_named_as_such() {
 #[tokio::test]
 async fn a_gateway_with_a_lower_limit_is_named_before_anything_is_sent() {
     let state = tempfile::tempdir().unwrap();
-    let gateway = Gateway::builder("127.0.0.1:0").state_dir(state.path()).max_message(10_000);
+    let gateway = Gateway::builder("127.0.0.1:0")
+        .state_dir(state.path())
+        .limits(GatewayLimits::new().max_message(10_000));
     let gateway = soon(gateway.serve()).await.unwrap();
     let address = gateway.local_addr();
-    let client = Client::builder(address).state_dir(state.path()).connect();
+    let client = Client::builder(address).dial(found_in(state.path())).connect();
     let client = soon(client).await.unwrap();
     let error = soon(length::call(&client, vec![0; 10_001])).await.unwrap_err();
     assert_eq!((error.kind(), error.executed()), (ErrorKind::TooLarge, Executed::No));
@@ -231,7 +239,7 @@ async fn a_gateway_with_a_lower_limit_is_named_before_anything_is_sent() {
 #[tokio::test]
 async fn a_client_that_has_everything_open_says_so() {
     let (world, node, client) = World::with(functions![wait_for_ever, add]).await;
-    let limited = world.client_builder().connect_timeout(Duration::from_secs(3)).connect();
+    let limited = world.client_builder().dial(patient(Duration::from_secs(3))).connect();
     let limited = soon(limited).await.unwrap();
     // 1,024 on its lane, and as many and a few more on streams of their own.
     let waiting: Vec<_> = (0..2_250).map(|_| tokio::spawn(wait_for_ever::call(&limited))).collect();
@@ -250,8 +258,9 @@ async fn arguments_beyond_a_nodes_room_are_refused_and_leave_nothing() {
     let world = World::start().await;
     let (open, gate) = Gate::new();
     let functions = functions![length, block];
-    let node = world.node_builder().state(gate).blocking_threads(1).functions(functions);
-    let node = node.max_message(1 << 20).max_unfinished(8 << 20);
+    let node = world.node_builder().state(gate).functions(functions);
+    let node = node
+        .limits(NodeLimits::new().blocking_threads(1).max_message(1 << 20).max_unfinished(8 << 20));
     let _node = soon(node.serve()).await.unwrap();
     let client = world.client().await;
     let mut probe = Probe::new();
@@ -282,9 +291,9 @@ async fn arguments_beyond_a_nodes_room_are_refused_and_leave_nothing() {
 #[tokio::test]
 async fn a_timeout_without_end_is_no_mistake() {
     let world = World::start().await;
-    let node = world.node_builder().connect_timeout(Duration::MAX).functions(functions![add]);
+    let node = world.node_builder().dial(patient(Duration::MAX)).functions(functions![add]);
     let _node = soon(node.serve()).await.unwrap();
-    let client = soon(world.client_builder().connect_timeout(Duration::MAX).connect());
+    let client = soon(world.client_builder().dial(patient(Duration::MAX)).connect());
     let client = client.await.unwrap();
     let call = add::call(&client, 1, 2).timeout(Duration::MAX);
     assert_eq!(soon(call).await.unwrap(), 3);

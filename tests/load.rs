@@ -3,8 +3,11 @@
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-use common::{World, soon, until};
-use easyremote::{Client, Gateway, Node, NodeInfo, NodeLoad, functions, remote};
+use common::{World, found_in, soon, until};
+use easyremote::client::NodeInfo;
+use easyremote::client::NodeLoad;
+use easyremote::node::NodeLimits;
+use easyremote::{Client, Gateway, Node, functions, remote};
 
 static OPEN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
@@ -29,7 +32,10 @@ fn load(nodes: &[NodeInfo]) -> Option<NodeLoad> {
 #[tokio::test]
 async fn a_node_tells_what_it_runs_and_what_waits() {
     let world = World::start().await;
-    let node = world.node_builder().blocking_threads(1).functions(functions![wait_at_the_door]);
+    let node = world
+        .node_builder()
+        .limits(NodeLimits::new().blocking_threads(1))
+        .functions(functions![wait_at_the_door]);
     let node = soon(node.serve()).await.unwrap();
     let client = world.client().await;
     let calls: Vec<_> =
@@ -75,6 +81,7 @@ async fn every_gateway_hears_it_and_a_new_one_soon() {
     let again = Gateway::builder(address).state_dir(two.state_dir()).serve();
     let again = soon(again).await.unwrap();
     until(|| !again.nodes().is_empty() && load(&again.nodes()).is_some()).await;
-    let client = soon(Client::builder(address).state_dir(two.state_dir()).connect()).await.unwrap();
+    let client =
+        soon(Client::builder(address).dial(found_in(two.state_dir())).connect()).await.unwrap();
     assert!(load(&soon(client.nodes()).await.unwrap()).is_some());
 }

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::{World, soon};
-use easyremote::{Call, CallError, Client, Context, ErrorKind, Executed, Kind, functions, remote};
+use easyremote::client::Kind;
+use easyremote::{Call, CallError, Client, Context, ErrorKind, Executed, functions, remote};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde_json::json;
 

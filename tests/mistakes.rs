@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use common::{World, soon};
+use common::{World, patient, soon};
+use easyremote::client::ClientLimits;
+use easyremote::gateway::{GatewayBuilder, GatewayLimits};
+use easyremote::node::NodeBuilder;
+use easyremote::node::NodeLimits;
 use easyremote::{
-    CallError, Client, Error, ErrorKind, Executed, Gateway, GatewayBuilder, GatewayLimits, Node,
-    NodeBuilder, Options, Role, Ticket, functions, remote,
+    CallError, Client, Error, ErrorKind, Executed, Gateway, Node, Options, Role, Ticket, functions,
+    remote,
 };
 use futures::{Stream, StreamExt, stream};
 use serde::de::{Deserialize, Deserializer};
@@ -109,7 +113,7 @@ async fn what_is_no_address_or_ticket_is_refused_without_dialling() {
     for text in bad {
         let error = text.parse::<Ticket>().unwrap_err();
         is_mistake(&error, "the ticket's ");
-        let client = Client::builder(&*text).connect_timeout(Duration::MAX).connect();
+        let client = Client::builder(&*text).dial(patient(Duration::MAX)).connect();
         is_mistake(&soon(client).await.unwrap_err(), "");
         is_mistake(&soon(Node::serve(&*text, functions![gives])).await.unwrap_err(), "");
     }
@@ -148,8 +152,8 @@ async fn a_node_that_cannot_be_is_refused_without_dialling() {
         (|node| node.functions(functions![Model]).instance("a.b", Model), "`a.b` has a `.`"),
         (|node| node.functions(functions![Model]).instance("", Model), "is empty"),
         (|node| node.concurrency(0), "`concurrency` is 0"),
-        (|node| node.blocking_threads(0), "`blocking_threads` is 0"),
-        (|node| node.max_message(0), "`max_message` is 0"),
+        (|node| node.limits(NodeLimits::new().blocking_threads(0)), "`blocking_threads` is 0"),
+        (|node| node.limits(NodeLimits::new().max_message(0)), "`max_message` is 0"),
         (|node| node.concurrency(0).id(""), "a node's id has"),
         (|node| node.functions(functions![Model]).instance(long(128), Model), "128 are allowed"),
     ];
@@ -158,7 +162,7 @@ async fn a_node_that_cannot_be_is_refused_without_dialling() {
         is_mistake(&soon(node.serve()).await.unwrap_err(), part);
     }
     is_mistake(&soon(world.node_builder().serve()).await.unwrap_err(), "offers no functions");
-    let client = world.client_builder().max_message(0).connect();
+    let client = world.client_builder().limits(ClientLimits::new().max_message(0)).connect();
     is_mistake(&soon(client).await.unwrap_err(), "`max_message` is 0");
     let node = world.node(functions![gives]).await;
     for tags in [vec![String::new()], vec![long(129)], vec!["x".to_owned(); 65]] {
@@ -166,7 +170,9 @@ async fn a_node_that_cannot_be_is_refused_without_dialling() {
     }
     // What has no end is no mistake.
     let node = world.node_builder().id("b").functions(functions![gives]);
-    let node = node.concurrency(usize::MAX).blocking_threads(usize::MAX).max_message(usize::MAX);
+    let node = node
+        .concurrency(usize::MAX)
+        .limits(NodeLimits::new().blocking_threads(usize::MAX).max_message(usize::MAX));
     soon(node.serve()).await.unwrap();
 }
 
@@ -188,7 +194,7 @@ async fn a_gateway_that_cannot_be_is_refused() {
         (|gateway| gateway.token(Role::Node, "a").token(Role::Node, "a"), "a token `a` for a node"),
         (|gateway| gateway.may_call("a*b", ["f"]), "`a*b` in a rule"),
         (|gateway| gateway.may_offer("a", ["*f"]), "`*f` in a rule"),
-        (|gateway| gateway.max_message(0), "`max_message` is 0"),
+        (|gateway| gateway.limits(GatewayLimits::new().max_message(0)), "`max_message` is 0"),
         (|it| limits(it, GatewayLimits::new().connections(0)), "`connections` is 0"),
         (
             |it| limits(it, GatewayLimits::new().connections_per_address(0)),
@@ -245,7 +251,7 @@ async fn options_beyond_their_limits_are_refused_before_anything_is_sent() {
     let world = World::start().await;
     let _node = world.node(functions![gives, streams, uploads]).await;
     for lanes in [true, false] {
-        let client = soon(world.client_builder().lanes(lanes).connect()).await.unwrap();
+        let client = soon(world.client_builder().multiplex(lanes).connect()).await.unwrap();
         for (options, part) in options() {
             let client = client.with(options);
             is_mistake(&soon(gives::call(&client, false)).await.unwrap_err(), part);
@@ -288,7 +294,7 @@ async fn a_value_that_cannot_be_encoded_is_the_mistake_of_whoever_has_it() {
     let world = World::start().await;
     let node = world.node(functions![takes, gives, fails, streams, uploads]).await;
     for lanes in [true, false] {
-        let client = soon(world.client_builder().lanes(lanes).connect()).await.unwrap();
+        let client = soon(world.client_builder().multiplex(lanes).connect()).await.unwrap();
         let calls = world.gateway.stats().calls;
         let error = soon(takes::call(&client, 1, Moody(true))).await.unwrap_err();
         is_mistake(&error, "the arguments of `takes` cannot be encoded");

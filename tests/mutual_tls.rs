@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use common::authority::Authority;
-use common::{soon, until};
+use common::{found_in, soon, until};
+use easyremote::auth::DialOptions;
+use easyremote::client::ClientBuilder;
 use easyremote::{
-    Client, ClientBuilder, Context, Error, ErrorKind, Executed, Gateway, Node, Role, functions,
-    remote,
+    Client, Context, Error, ErrorKind, Executed, Gateway, Node, Role, functions, remote,
 };
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, SanType};
 use tempfile::TempDir;
@@ -63,11 +64,11 @@ impl World {
     }
 
     fn client(&self, (chain, key): (PathBuf, PathBuf)) -> ClientBuilder {
-        Client::builder(self.address()).certificate(chain, key)
+        Client::builder(self.address()).dial(DialOptions::new().certificate(chain, key))
     }
 
     async fn node(&self, (chain, key): (PathBuf, PathBuf)) -> Result<Node, Error> {
-        let node = Node::builder(self.address()).certificate(chain, key);
+        let node = Node::builder(self.address()).dial(DialOptions::new().certificate(chain, key));
         soon(node.functions(functions![caller, of_node]).serve()).await
     }
 }
@@ -155,8 +156,9 @@ async fn who_has_neither_token_nor_certificate_is_told_what_to_do() {
     let plain = Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve();
     let plain = soon(plain).await.unwrap();
     let (chain, key) = world.clients.sign_name("a.test", "a");
-    let client = Client::builder(plain.local_addr()).state_dir(state.path());
-    let error = soon(client.certificate(chain, key).connect()).await.unwrap_err();
+    let client = Client::builder(plain.local_addr()).dial(found_in(state.path()));
+    let error =
+        soon(client.dial(DialOptions::new().certificate(chain, key)).connect()).await.unwrap_err();
     is_refused(&error, "takes no certificate for a client");
 }
 

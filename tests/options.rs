@@ -27,7 +27,7 @@ impl Gate {
 type Shared = std::sync::Arc<Gate>;
 
 async fn start(
-    functions: easyremote::Functions,
+    functions: easyremote::node::Functions,
     concurrency: usize,
 ) -> (World, easyremote::Node, easyremote::Client, Shared) {
     let world = World::start().await;
@@ -195,7 +195,7 @@ mod concurrency {
         7
     }
 
-    fn all() -> easyremote::Functions {
+    fn all() -> easyremote::node::Functions {
         functions![two, one_sync, one_stream, one_iterator, one_upload, other]
     }
 

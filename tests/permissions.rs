@@ -1,9 +1,10 @@
 //! Who may offer and who may call what.
 
-use common::{soon, until};
+use common::{found_in, soon, until};
+use easyremote::gateway::GatewayBuilder;
+use easyremote::node::Functions;
 use easyremote::{
-    CallError, Client, Context, Error, ErrorKind, Executed, Functions, Gateway, GatewayBuilder,
-    Node, Role, functions, remote,
+    CallError, Client, Context, Error, ErrorKind, Executed, Gateway, Node, Role, functions, remote,
 };
 use futures::StreamExt;
 use serde_json::json;
@@ -173,7 +174,7 @@ async fn nodes_without_names_of_their_own_share_functions() {
     let state = tempfile::tempdir().unwrap();
     let gateway = Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve();
     let gateway = soon(gateway).await.unwrap();
-    let local = Node::builder(gateway.local_addr()).state_dir(state.path());
+    let local = Node::builder(gateway.local_addr()).dial(found_in(state.path()));
     let _local = soon(local.functions(functions![add]).serve()).await.unwrap();
     let _far = soon(Node::serve(gateway.ticket(Role::Node), functions![add])).await.unwrap();
     assert_eq!(gateway.nodes().len(), 2);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Probe, World, say, soon, until};
+use common::{Probe, World, patient, say, soon, until};
 use easyremote::{Client, ErrorKind, Executed, Node, functions, remote};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -118,7 +118,7 @@ async fn who_waits_for_a_node_that_leaves_is_told() {
     let (world, go, mut probe) = (World::start().await, gate(), Probe::new());
     let leaving = node(&world, "a", 1, &go).await;
     // So long it waits for another one.
-    let client = world.client_builder().connect_timeout(Duration::from_secs(3)).connect();
+    let client = world.client_builder().dial(patient(Duration::from_secs(3))).connect();
     let client = soon(client).await.unwrap();
     let first = enqueue(&world, &client, &probe, "first", 0).await;
     assert_eq!(probe.next().await, "first");

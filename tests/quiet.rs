@@ -243,7 +243,7 @@ pub mod written {
 
     /// Lists some of them.
     #[must_use]
-    pub fn list() -> easyremote::Functions {
+    pub fn list() -> easyremote::node::Functions {
         easyremote::functions![add, hidden, hidden_stream, Model_add, Model_hidden]
     }
 
@@ -489,7 +489,7 @@ macro_rules! items {
 
             /// Lists some of them.
             #[must_use]
-            pub fn list() -> easyremote::Functions {
+            pub fn list() -> easyremote::node::Functions {
                 easyremote::functions![add, hidden, hidden_stream, Model_add, Model_hidden]
             }
 

@@ -7,10 +7,9 @@ use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use common::{soon, until};
-use easyremote::{
-    Client, ErrorKind, Gateway, IntoGateways, Node, Options, Role, Ticket, functions, remote,
-};
+use common::{found_in, soon, until};
+use easyremote::auth::IntoGateways;
+use easyremote::{Client, ErrorKind, Gateway, Node, Options, Role, Ticket, functions, remote};
 use futures::future::join_all;
 use serde_json::json;
 use tracing::field::{Field, Visit};
@@ -161,7 +160,7 @@ async fn tokens_and_keys_are_in_no_log_and_in_no_debug_output() {
     write!(shown, "{builder:?}").unwrap();
     let client = soon(builder.connect()).await.unwrap();
     let admin = soon(Client::connect(for_admin)).await.unwrap();
-    let local = Client::builder(gateway.local_addr()).state_dir(state.path()).connect();
+    let local = Client::builder(gateway.local_addr()).dial(found_in(state.path())).connect();
     let local = soon(local).await.unwrap();
     assert_eq!(soon(add::call(&client, 1, 2)).await.unwrap(), 3);
     let error = soon(Client::connect(forged(&for_client))).await.unwrap_err();

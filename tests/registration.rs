@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::{World, soon, until};
+use common::{World, found_in, patient, soon, until};
 use easyremote::{Client, ErrorKind, Gateway, Node, functions, remote};
 
 #[remote]
@@ -56,8 +56,9 @@ async fn roles_may_start_in_any_order() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     drop(socket);
-    let client = Client::builder(address).state_dir(state.path()).connect();
-    let node = Node::builder(address).state_dir(state.path()).functions(functions![add]).serve();
+    let client = Client::builder(address).dial(found_in(state.path())).connect();
+    let node =
+        Node::builder(address).dial(found_in(state.path())).functions(functions![add]).serve();
     let (client, node) = (tokio::spawn(client), tokio::spawn(node));
     let gateway = Gateway::builder(address).state_dir(state.path()).serve();
     let _gateway = soon(gateway).await.unwrap();
@@ -85,9 +86,11 @@ async fn node_and_client_come_back_to_a_gateway_that_was_restarted() {
     let start = |address: String| soon(Gateway::builder(address).state_dir(state.path()).serve());
     let gateway = start("127.0.0.1:0".into()).await.unwrap();
     let address = gateway.local_addr();
-    let node = Node::builder(address).state_dir(state.path()).functions(functions![add]).serve();
+    let node =
+        Node::builder(address).dial(found_in(state.path())).functions(functions![add]).serve();
     let _node = soon(node).await.unwrap();
-    let client = soon(Client::builder(address).state_dir(state.path()).connect()).await.unwrap();
+    let client =
+        soon(Client::builder(address).dial(found_in(state.path())).connect()).await.unwrap();
     soon(gateway.shutdown()).await;
     drop(gateway);
 
@@ -144,7 +147,7 @@ async fn a_bad_id_or_tag_is_refused_at_once() {
         world.node_builder().tag(""),
         world.node_builder().tag("x".repeat(129)),
     ] {
-        let error = builder.functions(functions![add]).connect_timeout(Duration::from_secs(1));
+        let error = builder.functions(functions![add]).dial(patient(Duration::from_secs(1)));
         assert_eq!(soon(error.serve()).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 }
@@ -176,7 +179,7 @@ async fn a_gateway_that_is_missing_at_first_is_dialled_on() {
     drop(late);
     let tickets = vec![there.gateway.ticket(easyremote::Role::Node), ticket];
     let node = Node::builder(tickets).functions(functions![add]);
-    let node = soon(node.connect_timeout(Duration::from_secs(3)).serve()).await.unwrap();
+    let node = soon(node.dial(patient(Duration::from_secs(3))).serve()).await.unwrap();
     assert_eq!(node.stats().gateways, 1);
     let _late = soon(Gateway::builder(address).state_dir(state.path()).serve()).await.unwrap();
     until(|| node.stats().gateways == 2).await;

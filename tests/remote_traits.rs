@@ -1,7 +1,8 @@
 //! Methods of a trait, and what implements it on nodes.
 
 use common::{World, soon};
-use easyremote::{CallError, Kind, functions, remote};
+use easyremote::client::Kind;
+use easyremote::{CallError, functions, remote};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde_json::json;
 

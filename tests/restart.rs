@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use common::{Probe, say, soon, until};
+use common::{Probe, found_in, say, soon, until};
 use easyremote::{
     Client, Context, Error, ErrorKind, Executed, Gateway, Node, Retry, functions, remote,
 };
@@ -78,9 +78,10 @@ async fn peers_of_a_killed_gateway_learn_of_its_successor_with_their_next_packet
     let state = tempfile::tempdir().unwrap();
     let mut first = GatewayProcess::start("127.0.0.1:0".parse().unwrap(), state.path());
     let address = first.address;
-    let node = Node::builder(address).state_dir(state.path()).functions(functions![wait, add]);
+    let node = Node::builder(address).dial(found_in(state.path())).functions(functions![wait, add]);
     let node = soon(node.serve()).await.unwrap();
-    let client = soon(Client::builder(address).state_dir(state.path()).connect()).await.unwrap();
+    let client =
+        soon(Client::builder(address).dial(found_in(state.path())).connect()).await.unwrap();
     let mut probe = Probe::new();
     let call = tokio::spawn(wait::call(&client, probe.key));
     assert_eq!(probe.next().await, "started");
@@ -148,14 +149,14 @@ async fn all_are_made_again(what: What, n: u64, lanes: bool) {
     let mut gateway = GatewayProcess::start("127.0.0.1:0".parse().unwrap(), state.path());
     let address = gateway.address;
     let node = |id: &str| {
-        let node = Node::builder(address).state_dir(state.path()).id(id);
+        let node = Node::builder(address).dial(found_in(state.path())).id(id);
         node.functions(functions![again, below_again, add]).serve()
     };
     let mut nodes = vec![soon(node("a")).await.unwrap()];
     if what == What::OneOfTwoNodes {
         nodes.push(soon(node("b")).await.unwrap());
     }
-    let client = Client::builder(address).state_dir(state.path()).lanes(lanes);
+    let client = Client::builder(address).dial(found_in(state.path())).multiplex(lanes);
     let client = soon(client.connect()).await.unwrap();
     for loss in 0..3 {
         // Whatever the policy is: it has more than one attempt.
@@ -211,9 +212,9 @@ async fn a_budget_without_tokens_makes_nothing_again() {
     let state = tempfile::tempdir().unwrap();
     let mut gateway = GatewayProcess::start("127.0.0.1:0".parse().unwrap(), state.path());
     let address = gateway.address;
-    let node = Node::builder(address).state_dir(state.path()).functions(functions![again]);
+    let node = Node::builder(address).dial(found_in(state.path())).functions(functions![again]);
     let node = soon(node.serve()).await.unwrap();
-    let builder = Client::builder(address).state_dir(state.path());
+    let builder = Client::builder(address).dial(found_in(state.path()));
     let client = soon(builder.retry_tokens(0).connect()).await.unwrap();
     let call = tokio::spawn(again::call(&client, 1));
     until(|| node.stats().in_flight == 1).await;

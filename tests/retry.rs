@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::{Probe, World, say, soon, until};
+use common::{Probe, World, patient, say, soon, until};
 use easyremote::{Client, Context, ErrorKind, Executed, Node, Retry, functions, remote};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
@@ -125,7 +125,7 @@ async fn never_means_never() {
 async fn an_attempt_that_did_not_start_does_not_hide_one_that_may_have() {
     let (world, nodes, _) = world().await;
     // Another attempt waits so long for a node.
-    let client = world.client_builder().connect_timeout(Duration::from_secs(3)).connect();
+    let client = world.client_builder().dial(patient(Duration::from_secs(3))).connect();
     let client = soon(client).await.unwrap();
     let mut probe = Probe::new();
     let call = tokio::spawn(always_hangs::call(&client, probe.key));

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{World, soon};
-use easyremote::{CallError, ErrorKind, Executed, StreamError, functions, remote};
+use easyremote::error::StreamError;
+use easyremote::{CallError, ErrorKind, Executed, functions, remote};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};

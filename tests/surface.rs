@@ -7,10 +7,11 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::{World, soon};
+use common::{World, found_in, soon};
+use easyremote::node::Functions;
 use easyremote::{
-    Call, CallError, Client, Context, Error, ErrorKind, Executed, Functions, Gateway, Node,
-    Options, Retry, Role, Strategy, StreamCall, functions, remote,
+    Call, CallError, Client, Context, Error, ErrorKind, Executed, Gateway, Node, Options, Retry,
+    Role, Strategy, StreamCall, functions, remote,
 };
 use futures::future::join_all;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -115,7 +116,7 @@ mod node_crate {
         vec![m.0 as f32; text.len()]
     }
 
-    pub fn functions() -> easyremote::Functions {
+    pub fn functions() -> easyremote::node::Functions {
         easyremote::functions![embed]
     }
 }
@@ -199,11 +200,11 @@ async fn roles() -> Result<(), Error> {
     let gateway = Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve().await?;
     let gateway_addr = gateway.local_addr();
     let _ = (gateway.ticket(Role::Node), gateway.nodes(), gateway.stats());
-    let builder = Node::builder(gateway_addr).state_dir(state.path());
+    let builder = Node::builder(gateway_addr).dial(found_in(state.path()));
     let node = builder.id("gpu-1").tag("gpu").functions(all()).state(Llm(1)).state(Model);
     let node = node.concurrency(8).serve().await?;
     let _ = (node.id(), node.stats());
-    let client = Client::builder(gateway_addr).state_dir(state.path()).connect().await?;
+    let client = Client::builder(gateway_addr).dial(found_in(state.path())).connect().await?;
     let names: Vec<String> = client.functions().await?.into_iter().map(|it| it.name).collect();
     for name in ["Model.embed", "Embedder.dimensions", "embed", "options.all", "sync_add"] {
         assert!(names.iter().any(|known| known == name), "{name} is not among {names:?}");
@@ -238,7 +239,7 @@ async fn addresses() -> Result<(), Error> {
     soon(Client::connect(vec![ticket.to_string()])).await?;
     soon(Client::connect(format!("{ticket},{ticket}"))).await?;
     for builder in [Client::builder(text.as_str()), Client::builder(gateway_addr)] {
-        soon(builder.state_dir(world.state_dir()).connect()).await?;
+        soon(builder.dial(found_in(world.state_dir())).connect()).await?;
     }
     let missing = easyremote::from_env().map(drop).unwrap_err();
     assert!(missing.to_string().contains("EASYREMOTE_GATEWAY"), "{missing}");

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::{Probe, SayOnDrop, World, soon, until};
-use easyremote::{
-    Client, ErrorKind, Executed, Gateway, Node, NodeBuilder, Role, functions, remote,
-};
+use common::{Probe, SayOnDrop, World, found_in, soon, until};
+use easyremote::node::NodeBuilder;
+use easyremote::{Client, ErrorKind, Executed, Gateway, Node, Role, functions, remote};
 use futures::future::join_all;
 
 #[remote]
@@ -169,7 +168,8 @@ async fn every_gateway_has_them_also_one_that_was_away() {
     })
     .await;
     assert_eq!(seen.unwrap(), ["newer"]);
-    let client = soon(Client::builder(address).state_dir(two.state_dir()).connect()).await.unwrap();
+    let client =
+        soon(Client::builder(address).dial(found_in(two.state_dir())).connect()).await.unwrap();
     assert_eq!(soon(whoami::call(&client).tag("newer")).await.unwrap(), "one");
 }
 

@@ -3,9 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use common::{Probe, SayOnDrop, say, soon};
+use common::{Probe, SayOnDrop, found_in, patient, say, soon};
+use easyremote::gateway::GatewayLimits;
+use easyremote::node::Functions;
 use easyremote::testing::World;
-use easyremote::{Client, ErrorKind, Executed, Functions, Role, functions, remote};
+use easyremote::{Client, ErrorKind, Executed, Role, functions, remote};
 use futures::TryStreamExt;
 
 #[remote]
@@ -52,7 +54,7 @@ async fn worlds_have_nothing_in_common() {
     assert_ne!(one.state_dir(), two.state_dir());
     let error = soon(add::call(two.client(), 1, 2)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSuchFunction);
-    let stranger = Client::builder(one.address()).state_dir(two.state_dir()).connect();
+    let stranger = Client::builder(one.address()).dial(found_in(two.state_dir())).connect();
     assert_eq!(soon(stranger).await.unwrap_err().kind(), ErrorKind::Unauthenticated);
     drop(two);
     assert_eq!(soon(add::call(one.client(), 1, 2)).await.unwrap(), 3);
@@ -86,8 +88,8 @@ async fn code_under_test_may_connect_by_itself() {
 #[tokio::test]
 async fn the_roles_of_a_world_have_the_options_that_it_was_given() {
     let world = World::builder()
-        .gateway(|gateway| gateway.max_message(10_000))
-        .client(|client| client.connect_timeout(Duration::from_secs(2)))
+        .gateway(|gateway| gateway.limits(GatewayLimits::new().max_message(10_000)))
+        .client(|client| client.dial(patient(Duration::from_secs(2))))
         .node(|node| node.functions(functions![add]))
         .node(|node| node.id("gpu-1").tag("gpu").functions(functions![add]))
         .node(|node| node.functions(functions![count]));

@@ -4,8 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use common::{Probe, SayOnDrop, say, soon, until};
+use easyremote::client::JsonError;
+use easyremote::error::StreamError;
 use easyremote::testing::{self, Mock, MockBuilder};
-use easyremote::{CallError, Error, ErrorKind, Executed, JsonError, StreamError, remote};
+use easyremote::{CallError, Error, ErrorKind, Executed, remote};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;

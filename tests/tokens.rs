@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::proxy::{Faults, Proxy, Way};
-use common::{Probe, SayOnDrop, World, say, soon, until};
+use common::{Probe, SayOnDrop, World, found_in, say, soon, until};
 use easyremote::{
     CallError, Client, Context, Error, ErrorKind, Executed, Gateway, Node, Role, functions, remote,
 };
@@ -87,7 +87,7 @@ async fn naming_a_token_takes_the_place_of_the_default_one() {
     let second = soon(builder.serve()).await.unwrap();
     refused(soon(Client::connect(default)).await.unwrap_err()).await;
     // Those of the gateway's own user need none.
-    let local = Client::builder(address).state_dir(state.path()).connect();
+    let local = Client::builder(address).dial(found_in(state.path())).connect();
     soon(local).await.unwrap();
     assert_eq!(second.tokens(Role::Node), ["default"]);
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Probe, SayOnDrop, World, say, soon, until};
-use easyremote::{CallError, ErrorKind, Executed, Kind, functions, remote};
+use easyremote::client::Kind;
+use easyremote::node::NodeLimits;
+use easyremote::{CallError, ErrorKind, Executed, functions, remote};
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
@@ -141,7 +143,10 @@ async fn an_upload_that_breaks_off_is_never_taken_for_a_whole_one() {
 #[tokio::test]
 async fn an_item_that_the_node_does_not_take_ends_the_call_with_the_reason() {
     let world = World::start().await;
-    let node = world.node_builder().max_message(10_000).functions(functions![length, echo]);
+    let node = world
+        .node_builder()
+        .limits(NodeLimits::new().max_message(10_000))
+        .functions(functions![length, echo]);
     let node = soon(node.serve()).await.unwrap();
     let client = world.client().await;
     let chunks = || stream::iter([1, 20_000, 1]).map(|n| Bytes::from(vec![7; n]));

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::World;
+use easyremote::client::ClientLimits;
 use easyremote::{Error, ErrorKind, Executed, Node, functions, remote};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -244,7 +245,12 @@ async fn sparse_data_arrives_and_what_is_too_large_is_not_sent() {
         assert_eq!(items.collect::<Vec<_>>().await, [n, n]);
     }
     // 64 bytes each, and three on the wire.
-    let small = world.client_builder().max_decoded(1 << 20).connect().await.unwrap();
+    let small = world
+        .client_builder()
+        .limits(ClientLimits::new().max_decoded(1 << 20))
+        .connect()
+        .await
+        .unwrap();
     assert_eq!(count::call(&small, vec![Row::default(); 16_000]).await.unwrap(), 16_000);
     let refused = count::call(&small, vec![Row::default(); 50_000]).await.unwrap_err();
     let text = no(&refused, ErrorKind::InvalidInput);

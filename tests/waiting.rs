@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Probe, SayOnDrop, World, soon, until};
+use common::{Probe, SayOnDrop, World, patient, soon, until};
+use easyremote::client::ClientLimits;
 use easyremote::{ErrorKind, Executed, functions, remote};
 use futures::{Stream, StreamExt, stream};
 
@@ -24,7 +25,10 @@ fn length(bytes: Bytes) -> usize {
 #[tokio::test]
 async fn a_stream_that_nobody_reads_ends_after_a_while() {
     let (world, _node, _) = World::with(functions![endless]).await;
-    let client = world.client_builder().stall_timeout(Duration::from_millis(200)).connect();
+    let client = world
+        .client_builder()
+        .limits(ClientLimits::new().stall_timeout(Duration::from_millis(200)))
+        .connect();
     let client = soon(client).await.unwrap();
     let mut probe = Probe::new();
     let mut items = endless::call(&client, probe.key, 10_000);
@@ -51,7 +55,10 @@ async fn a_stream_that_nobody_reads_ends_after_a_while() {
 async fn a_stream_that_is_read_slowly_goes_on() {
     let (world, _node, _) = World::with(functions![endless]).await;
     // An item of the batch that has come is enough, however long the next batch waits.
-    let client = world.client_builder().stall_timeout(Duration::from_secs(4)).connect();
+    let client = world
+        .client_builder()
+        .limits(ClientLimits::new().stall_timeout(Duration::from_secs(4)))
+        .connect();
     let client = soon(client).await.unwrap();
     let mut probe = Probe::new();
     let mut items = endless::call(&client, probe.key, 100);
@@ -67,7 +74,7 @@ async fn a_stream_that_is_read_slowly_goes_on() {
 async fn so_many_calls_wait_for_a_connection_and_no_more() {
     let (world, _node, _) = World::with(functions![length]).await;
     // So long they wait: all have to be there before the first gives up.
-    let builder = world.client_builder().connect_timeout(Duration::from_secs(6));
+    let builder = world.client_builder().dial(patient(Duration::from_secs(6)));
     let client = soon(builder.connect()).await.unwrap();
     assert_eq!(soon(length::call(&client, Bytes::new())).await.unwrap(), 0);
     soon(world.gateway.shutdown()).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::proxy::{Faults, Proxy, Way};
-use common::{World, soon, until};
+use common::{World, found_in, soon, until};
 use easyremote::{functions, remote};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
@@ -54,7 +54,7 @@ async fn a_distant_consumer_that_keeps_up_has_more_on_its_way() {
     let world = World::start().await;
     let _node = world.node(functions![endless]).await;
     let proxy = far(&world);
-    let builder = easyremote::Client::builder(proxy.address()).state_dir(world.state_dir());
+    let builder = easyremote::Client::builder(proxy.address()).dial(found_in(world.state_dir()));
     let client = soon(builder.connect()).await.unwrap();
     let mut items = endless::call(&client, 0);
     let mut read = 0;
@@ -72,8 +72,8 @@ async fn most_of_an_answer_under_way(lanes: bool) -> u64 {
     let world = World::start().await;
     let _node = world.node(functions![blob]).await;
     let proxy = far(&world);
-    let builder = easyremote::Client::builder(proxy.address()).state_dir(world.state_dir());
-    let client = soon(builder.lanes(lanes).connect()).await.unwrap();
+    let builder = easyremote::Client::builder(proxy.address()).dial(found_in(world.state_dir()));
+    let client = soon(builder.multiplex(lanes).connect()).await.unwrap();
     assert_eq!(soon(blob::call(&client, LENGTH)).await.unwrap().len(), LENGTH);
     proxy.counts(Way::FromGateway).most_held
 }
@@ -98,7 +98,7 @@ async fn an_upload_to_a_distant_node_that_keeps_up_arrives_whole() {
     const N: u64 = 400;
     let world = World::start().await;
     let proxy = far(&world);
-    let builder = easyremote::Node::builder(proxy.address()).state_dir(world.state_dir());
+    let builder = easyremote::Node::builder(proxy.address()).dial(found_in(world.state_dir()));
     let _node = soon(builder.functions(functions![sum]).serve()).await.unwrap();
     let client = world.client().await;
     let chunk = Bytes::from(vec![7; ITEM as usize]);

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::process::{question, tell};
-use easyremote::{Client, Gateway, Node, NodeBuilder, StreamCall, functions, remote};
+use easyremote::auth::DialOptions;
+use easyremote::node::NodeBuilder;
+use easyremote::{Client, Gateway, Node, StreamCall, functions, remote};
 use futures::{Stream, StreamExt, stream};
 use tokio::task::JoinSet;
 
@@ -72,8 +74,13 @@ struct Place {
 
 impl Place {
     async fn client(&self) -> Client {
-        let builder = Client::builder(&*self.address).state_dir(&self.directory);
-        builder.connect_timeout(Duration::from_secs(60)).connect().await.unwrap()
+        let builder =
+            Client::builder(&*self.address).dial(DialOptions::new().state_dir(&self.directory));
+        builder
+            .dial(DialOptions::new().connect_timeout(Duration::from_secs(60)))
+            .connect()
+            .await
+            .unwrap()
     }
 
     /// A node with the functions that are called.
@@ -88,8 +95,9 @@ impl Place {
     }
 
     fn builder(&self) -> NodeBuilder {
-        let builder = Node::builder(&*self.address).state_dir(&self.directory);
-        builder.connect_timeout(Duration::from_secs(60))
+        let builder =
+            Node::builder(&*self.address).dial(DialOptions::new().state_dir(&self.directory));
+        builder.dial(DialOptions::new().connect_timeout(Duration::from_secs(60)))
     }
 }
 

@@ -64,8 +64,8 @@
 //! # Methods and traits
 //!
 //! [`#[remote]`](macro@remote) on an `impl` block makes its methods remote: a node keeps the value
-//! that `&self` is, and clients have a handle with the same methods. [`NodeBuilder::state`] gives
-//! the node one value of the type, and [`NodeBuilder::instance`] several with names.
+//! that `&self` is, and clients have a handle with the same methods. [`NodeBuilder::state`](node::NodeBuilder::state) gives
+//! the node one value of the type, and [`NodeBuilder::instance`](node::NodeBuilder::instance) several with names.
 //!
 //! On a trait it makes remote whatever implements the trait: the crate that clients and nodes share
 //! then holds the trait and no more. Implementations write `async fn` as in the trait; futures and
@@ -133,7 +133,7 @@
 //! ([`metadata`](Call::metadata)) and what it wants to know ([`traced`](Call::traced)).
 //! [`Client::with`] sets them for all calls of a handle.
 //!
-//! A stub's `map` calls the function with each of many arguments, on all nodes: see [`Map`].
+//! A stub's `map` calls the function with each of many arguments, on all nodes: see [`Map`](client::Map).
 //!
 //! While all nodes that offer a function have as many calls as they take, further ones wait at the
 //! gateway: callers take turns, at most 1,024 calls of a function wait, and one more is
@@ -190,7 +190,7 @@
 //! | what | a call that waits | a call that runs | a stream | noticed |
 //! |------|-------------------|------------------|----------|---------|
 //! | its node is lost | goes to another, or [`NoNode`](ErrorKind::NoNode), `No` | [`NodeLost`](ErrorKind::NodeLost), `Maybe` | its items, then `NodeLost`, `Yes` | at once if it says goodbye or comes back, otherwise after 8 to 10 s |
-//! | the gateway is lost | waits for it, or another one: 15 s unless [set](ClientBuilder::connect_timeout) | [`ConnectionLost`](ErrorKind::ConnectionLost), `Maybe` | its items, then `ConnectionLost`, `Yes` | the same |
+//! | the gateway is lost | waits for it, or another one: 15 s unless [set](auth::DialOptions::connect_timeout) | [`ConnectionLost`](ErrorKind::ConnectionLost), `Maybe` | its items, then `ConnectionLost`, `Yes` | the same |
 //! | the caller is lost | | dropped by the node | dropped by the node | the same |
 //! | an outage of up to 6 s, another address | goes on | goes on | goes on | |
 //! | node or gateway drains | goes elsewhere, or [`Draining`](ErrorKind::Draining), `No` | goes on | goes on | |
@@ -217,19 +217,19 @@
 //! All traffic is TLS 1.3, and nothing turns verification off. Peers on the loopback interface of
 //! one user of the operating system find each other's identity in a file that only this user can
 //! read; all others need a [`Ticket`] from the gateway, with the hash of its key and a token.
-//! Tokens have [names](GatewayBuilder::token), which functions see as [`Caller::identity`], and are
+//! Tokens have [names](gateway::GatewayBuilder::token), which functions see as [`Caller::identity`](auth::Caller::identity), and are
 //! [added](Gateway::add_token) and [revoked](Gateway::revoke) while the gateway runs.
 //!
-//! A gateway may be known by a [certificate](GatewayBuilder::certificate) instead of its key, and
-//! so may [peers](GatewayBuilder::authority) instead of a token. [`GatewayBuilder::may_call`] and
-//! [`GatewayBuilder::may_offer`] say who may call and who may offer what.
+//! A gateway may be known by a [certificate](gateway::GatewayBuilder::certificate) instead of its key, and
+//! so may [peers](gateway::GatewayBuilder::authority) instead of a token. [`GatewayBuilder::may_call`](gateway::GatewayBuilder::may_call) and
+//! [`GatewayBuilder::may_offer`](gateway::GatewayBuilder::may_offer) say who may call and who may offer what.
 //!
 //! A gateway could see what it relays: run it on a machine that you trust.
 //!
 //! # Features
 //!
 //! None is on by default. `public-ca` has gateways that are dialled by name verified by the public
-//! authorities that browsers trust, unless [others](ClientBuilder::authority) are named.
+//! authorities that browsers trust, unless [others](auth::DialOptions::authority) are named.
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -248,39 +248,31 @@ pub mod __bench {
     pub use crate::gateway::bench::{Pool, Wanted};
     pub use crate::wire::bench::{ControlMessage, Header};
 }
+pub mod auth;
 mod call;
-mod client;
+pub mod client;
 mod decode;
-mod error;
+pub mod error;
 mod function;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzz;
-mod gateway;
+pub mod gateway;
 mod gauge;
-mod node;
+pub mod node;
 mod schema;
+mod shutdown_signal;
+pub mod stream;
 pub mod testing;
 mod transport;
 mod wire;
 
-pub use crate::client::{
-    Call, Client, ClientBuilder, ClientStats, JsonCall, JsonError, JsonStream, Map, OpenStream,
-    Options, Retry, StreamCall, Trace, TracedCall,
-};
-pub use crate::error::{CallError, Error, ErrorKind, Executed, StreamError};
-pub use crate::function::context::Context;
-pub use crate::function::registry::Functions;
-pub use crate::gateway::{Gateway, GatewayBuilder, GatewayLimits, OutlierOptions, Peers};
-pub use crate::node::{Node, NodeBuilder, NodeStats};
-pub use crate::transport::auth::address::{Gateways, IntoGateways, from_env};
-pub use crate::transport::auth::ticket::Ticket;
-pub use crate::wire::caller::Caller;
-pub use crate::wire::control::Role;
-pub use crate::wire::directory::{FunctionInfo, GatewayStats, LimitHits, NodeInfo};
-pub use crate::wire::kind::Kind;
-pub use crate::wire::load::{Memory, NodeLoad};
-pub use crate::wire::routing_options::Strategy;
+pub use crate::auth::{Role, Ticket, from_env};
+pub use crate::client::{Call, Client, Options, Retry, Strategy, StreamCall};
+pub use crate::error::{CallError, Error, ErrorKind, Executed};
+pub use crate::gateway::Gateway;
+pub use crate::node::{Context, Node};
+pub use crate::shutdown_signal::shutdown_signal;
 pub use easyremote_macros::remote;
 
 /// Lists functions for a node to offer: `functions![sync_add, lines]`, or all with `functions!()`.
@@ -289,13 +281,13 @@ pub use easyremote_macros::remote;
 /// `EmbedderServer<Model>` for those of the trait `Embedder` as `Model` implements them:
 /// `functions![sync_add, Model, EmbedderServer<Model>]`.
 ///
-/// Gives [`Functions`]. A name that is not a [`#[remote]`](macro@remote) function with a body, nor
+/// Returns [`Functions`](node::Functions). A name that is not a [`#[remote]`](macro@remote) function with a body, nor
 /// one of these, does not compile.
 ///
 /// Without names it lists every `#[remote]` function with a body of the crate that it is written
 /// in, wherever in the crate, in the order of files and lines, and none of its dependencies: a
 /// dependency that offers functions gives them with a `functions!()` of its own, to be added with
-/// [`Functions::extend`]. A library and a binary of one package are two crates. Nothing is run or
+/// [`Functions::extend`](node::Functions::extend). A library and a binary of one package are two crates. Nothing is run or
 /// allocated for it before it is called.
 ///
 /// It finds them by constructors that the linker gathers (the crate `inventory`), so on a platform
@@ -307,7 +299,7 @@ macro_rules! functions {
         $crate::__private::functions_of($crate::__private::home!())
     };
     ($($function:ty),+ $(,)?) => {
-        <$crate::Functions as ::core::convert::From<_>>::from([
+        <$crate::node::Functions as ::core::convert::From<_>>::from([
             $(<$function as $crate::__private::Listed>::functions()),+
         ])
     };

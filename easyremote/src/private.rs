@@ -3,9 +3,11 @@
 pub use futures::Stream;
 pub use inventory;
 
-pub use crate::client::{
-    Call, Client, Instance, Map, StreamCall, call, call_with, map, stream_call, stream_call_with,
-};
+pub use crate::client::Client;
+pub use crate::client::call::{Call, call, call_with};
+pub use crate::client::instance::Instance;
+pub use crate::client::map::{Map, map};
+pub use crate::client::stream::{StreamCall, stream_call, stream_call_with};
 pub use crate::function::context::Context;
 pub use crate::function::declared::{
     Implements, TheseArguments, ThisResult, ThisStream, ThisUpload,

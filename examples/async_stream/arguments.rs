@@ -1,6 +1,6 @@
 //! Arguments as a person writes them, made into those that a function takes.
 
-use easyremote::FunctionInfo;
+use easyremote::client::FunctionInfo;
 use serde_json::{Map, Value};
 
 use crate::Failure;

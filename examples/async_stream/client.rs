@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
-use easyremote::{CallError, Client, FunctionInfo, JsonError, Kind};
+use easyremote::client::{FunctionInfo, JsonError, Kind};
+use easyremote::{CallError, Client};
 use futures::StreamExt;
 use serde_json::{Value, json};
 

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use easyremote::{Context, Functions, functions, remote};
+use easyremote::node::Functions;
+use easyremote::{Context, functions, remote};
 use futures::{Stream, StreamExt};
 use tokio::time::sleep;
 

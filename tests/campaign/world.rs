@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::process::{Process, question, tell};
 use common::proxy::Proxy;
-use common::{soon, until};
+use common::{found_in, patient, soon, until};
 use easyremote::{Client, Gateway, Node};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,9 +50,9 @@ impl World {
             .collect();
         let mut clients = Vec::new();
         for (n, link) in links[NODES..].iter().enumerate() {
-            let client = Client::builder(link.address()).state_dir(state.path());
+            let client = Client::builder(link.address()).dial(found_in(state.path()));
             // Every other one gives each call a stream of its own.
-            clients.push(soon(client.lanes(n % 2 == 0).connect()).await.unwrap());
+            clients.push(soon(client.multiplex(n % 2 == 0).connect()).await.unwrap());
         }
         let mut world = Self {
             state,
@@ -209,8 +209,8 @@ pub(crate) async fn be_node() {
     note_panics(Path::new(&state));
     let log = Log::open(Path::new(&std::env::var(LOG).unwrap()));
     let builder = Node::builder(std::env::var(ADDRESS).unwrap());
-    let builder = builder.state_dir(state).id(id).state(log);
-    let builder = builder.connect_timeout(Duration::MAX).concurrency(CONCURRENCY);
+    let builder = builder.dial(found_in(state)).id(id).state(log);
+    let builder = builder.dial(patient(Duration::MAX)).concurrency(CONCURRENCY);
     let node = tokio::select! {
         node = builder.functions(functions::all()).serve() => node.unwrap(),
         _ = terminated.recv() => return,

@@ -16,7 +16,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
-use easyremote::{Client, ClientBuilder, Functions, Gateway, Node, NodeBuilder};
+use easyremote::auth::DialOptions;
+use easyremote::client::ClientBuilder;
+use easyremote::node::{Functions, NodeBuilder};
+use easyremote::{Client, Gateway, Node};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -39,7 +42,7 @@ impl World {
     }
 
     pub fn node_builder(&self) -> NodeBuilder {
-        Node::builder(self.gateway.local_addr()).state_dir(self.state.path())
+        Node::builder(self.gateway.local_addr()).dial(found_in(self.state.path()))
     }
 
     pub async fn node(&self, functions: Functions) -> Node {
@@ -47,8 +50,8 @@ impl World {
     }
 
     pub fn client_builder(&self) -> ClientBuilder {
-        let client = Client::builder(self.gateway.local_addr()).state_dir(self.state.path());
-        client.lanes(lanes())
+        let client = Client::builder(self.gateway.local_addr()).dial(found_in(self.state.path()));
+        client.multiplex(lanes())
     }
 
     pub async fn client(&self) -> Client {
@@ -69,10 +72,20 @@ impl World {
     }
 }
 
-/// Whether small calls share a stream, unless a test says otherwise; with `TEST_LANES=off` each has
+/// Whether small calls share a stream, unless a test says otherwise; with `TEST_MULTIPLEX=off` each has
 /// one of its own.
 pub fn lanes() -> bool {
-    std::env::var_os("TEST_LANES").is_none_or(|lanes| lanes != "off")
+    std::env::var_os("TEST_MULTIPLEX").is_none_or(|lanes| lanes != "off")
+}
+
+/// Options for peers that find the identity of their gateway in `directory`.
+pub fn found_in(directory: impl AsRef<Path>) -> DialOptions {
+    DialOptions::new().state_dir(directory)
+}
+
+/// Options for peers that dial for `timeout`.
+pub fn patient(timeout: Duration) -> DialOptions {
+    DialOptions::new().connect_timeout(timeout)
 }
 
 /// Waits for what has to happen soon; panics if it does not.

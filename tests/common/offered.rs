@@ -1,6 +1,7 @@
 //! Remote functions of a dependency: those of this library are none of the tests that use it.
 
-use easyremote::{Functions, functions, remote};
+use easyremote::node::Functions;
+use easyremote::{functions, remote};
 
 /// Offered by this library, if a program asks it to.
 #[remote]

@@ -7,7 +7,11 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use easyremote::{Client, Functions, Gateway, Node};
+use easyremote::client::ClientLimits;
+use easyremote::gateway::GatewayLimits;
+use easyremote::node::Functions;
+use easyremote::node::NodeLimits;
+use easyremote::{Client, Gateway, Node};
 use tempfile::TempDir;
 
 const ROLE: &str = "TRIO_ROLE";
@@ -114,7 +118,9 @@ where
         let state = std::env::var(STATE).unwrap();
         match role.as_str() {
             "gateway" => {
-                let gateway = Gateway::builder(address).state_dir(state).max_message(MAX_MESSAGE);
+                let gateway = Gateway::builder(address)
+                    .state_dir(state)
+                    .limits(GatewayLimits::new().max_message(MAX_MESSAGE));
                 let gateway = gateway.serve().await.unwrap();
                 say(gateway.local_addr());
                 while let Some(question) = next_line().await {
@@ -122,7 +128,9 @@ where
                 }
             }
             "node" => {
-                let node = Node::builder(address).state_dir(state).max_message(MAX_MESSAGE);
+                let node = Node::builder(address)
+                    .dial(crate::found_in(state))
+                    .limits(NodeLimits::new().max_message(MAX_MESSAGE));
                 let _node = node.functions(functions()).serve().await.unwrap();
                 say("ready");
                 while let Some(question) = next_line().await {
@@ -130,7 +138,9 @@ where
                 }
             }
             part => {
-                let builder = Client::builder(address).state_dir(state).max_message(MAX_MESSAGE);
+                let builder = Client::builder(address)
+                    .dial(crate::found_in(state))
+                    .limits(ClientLimits::new().max_message(MAX_MESSAGE));
                 let connected = builder.connect().await.unwrap();
                 say("ready");
                 while let Some(question) = next_line().await {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::proxy::{Faults, Way};
-use common::{Probe, soon, until};
+use common::{Probe, found_in, patient, soon, until};
 use easyremote::{Client, ErrorKind, Executed};
 use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -165,8 +165,8 @@ async fn a_path_that_takes_no_quic_is_no_path() {
     let narrow = Faults { mtu: Some(1_100), ..Faults::default() };
     path.proxy(Hop::ClientToGateway).set_both(narrow);
     let address = path.proxy(Hop::ClientToGateway).address();
-    let client = Client::builder(address).state_dir(path.world.state_dir());
-    let connecting = client.connect_timeout(Duration::from_secs(2)).connect();
+    let client = Client::builder(address).dial(found_in(path.world.state_dir()));
+    let connecting = client.dial(patient(Duration::from_secs(2))).connect();
     let error = soon(connecting).await.unwrap_err();
     assert_eq!((error.kind(), error.executed()), (ErrorKind::Unavailable, Executed::No));
     assert!(path.proxy(Hop::ClientToGateway).counts(Way::ToGateway).too_long > 0);

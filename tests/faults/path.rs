@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use common::proxy::{Faults, Proxy};
-use common::{SayOnDrop, World, soon};
-use easyremote::{Client, Functions, Node, functions, remote};
+use common::{SayOnDrop, World, found_in, soon};
+use easyremote::node::Functions;
+use easyremote::{Client, Node, functions, remote};
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -148,9 +149,9 @@ impl Path {
         let proxies = [1, 2].map(|seed| Proxy::start(world.gateway.local_addr(), seed));
         proxies.iter().for_each(|proxy| proxy.set_both(faults));
         let (near, far) = (proxies[0].address(), proxies[1].address());
-        let node = Node::builder(far).state_dir(world.state_dir()).functions(functions());
+        let node = Node::builder(far).dial(found_in(world.state_dir())).functions(functions());
         let node = soon(node.serve()).await.unwrap();
-        let client = Client::builder(near).state_dir(world.state_dir()).connect();
+        let client = Client::builder(near).dial(found_in(world.state_dir())).connect();
         let client = soon(client).await.unwrap();
         Self { world, client, node, proxies }
     }

@@ -1,7 +1,7 @@
 //! Node processes that are killed, and such that stop for a time.
 
 use common::process::{Process, question, tell};
-use common::{World, soon, until};
+use common::{World, found_in, soon, until};
 use easyremote::{Client, Error, ErrorKind, Executed, Node, functions, remote};
 use futures::{Stream, StreamExt, stream};
 use tokio::task::JoinHandle;
@@ -44,7 +44,7 @@ async fn process_id() -> u32 {
 #[tokio::test]
 async fn node_process() {
     let Ok(address) = std::env::var(ADDRESS) else { return };
-    let node = Node::builder(address).state_dir(std::env::var(STATE).unwrap()).id("a");
+    let node = Node::builder(address).dial(found_in(std::env::var(STATE).unwrap())).id("a");
     // Room for the call and the stream, so that the next call waits at the gateway.
     let node = node.concurrency(2).functions(functions![run, three, process_id]);
     let _node = node.serve().await.unwrap();

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use common::{soon, until};
-use easyremote::{Client, ClientBuilder, ErrorKind, Executed, Node, functions, remote};
+use easyremote::client::ClientBuilder;
+use easyremote::client::ClientLimits;
+use easyremote::node::NodeLimits;
+use easyremote::{Client, ErrorKind, Executed, Node, functions, remote};
 use futures::future::join_all;
 use futures::{FutureExt, Stream, StreamExt, stream};
 
@@ -35,7 +38,7 @@ async fn connect(impostor: &Impostor, builder: ClientBuilder) -> (Client, quinn:
 }
 
 async fn client(impostor: &Impostor) -> (Client, quinn::Connection) {
-    connect(impostor, Client::builder(&*impostor.ticket("erc_")).lanes(false)).await
+    connect(impostor, Client::builder(&*impostor.ticket("erc_")).multiplex(false)).await
 }
 
 #[tokio::test]
@@ -170,8 +173,12 @@ fn most_of_a_long_answer() -> Vec<u8> {
 #[tokio::test]
 async fn answers_that_never_end_have_limited_room() {
     let impostor = Impostor::start();
-    let builder = Client::builder(&*impostor.ticket("erc_")).max_message(LONG).lanes(false);
-    let (client, connection) = connect(&impostor, builder.max_unfinished(2 * LONG as u64)).await;
+    let builder = Client::builder(&*impostor.ticket("erc_")).multiplex(false);
+    let (client, connection) = connect(
+        &impostor,
+        builder.limits(ClientLimits::new().max_message(LONG).max_unfinished(2 * LONG as u64)),
+    )
+    .await;
     let calls = join_all((0..3).map(|_| tokio::spawn(blob::call(&client)))).boxed();
     let calls = tokio::spawn(calls);
     let mut streams = Vec::new();
@@ -209,8 +216,12 @@ async fn answers_that_never_end_have_limited_room() {
 #[tokio::test]
 async fn items_that_never_end_have_limited_room() {
     let impostor = Impostor::start();
-    let builder = Client::builder(&*impostor.ticket("erc_")).max_message(MIB).lanes(false);
-    let (client, connection) = connect(&impostor, builder.max_unfinished(2 * MIB as u64)).await;
+    let builder = Client::builder(&*impostor.ticket("erc_")).multiplex(false);
+    let (client, connection) = connect(
+        &impostor,
+        builder.limits(ClientLimits::new().max_message(MIB).max_unfinished(2 * MIB as u64)),
+    )
+    .await;
     let item = [
         &wire::frame(wire::OPEN, b"")[..],
         &wire::begun(wire::ITEM, MIB as u32),
@@ -234,8 +245,10 @@ async fn items_that_never_end_have_limited_room() {
 #[tokio::test]
 async fn a_node_is_called_with_nonsense() {
     let impostor = Impostor::start();
-    let node = Node::builder(&*impostor.ticket("ern_")).max_message(MIB);
-    let node = node.functions(functions![add, largest]).max_unfinished(2 * MIB as u64);
+    let node = Node::builder(&*impostor.ticket("ern_"));
+    let node = node
+        .functions(functions![add, largest])
+        .limits(NodeLimits::new().max_message(MIB).max_unfinished(2 * MIB as u64));
     let (node, connection) = soon(async { tokio::join!(node.serve(), impostor.register()) }).await;
     let node = node.unwrap();
     let header = wire::call("add", wire::UNARY);
@@ -293,8 +306,10 @@ async fn a_gateway_opens_as_many_streams_as_its_peer_allows() {
 #[tokio::test]
 async fn a_node_has_limited_room_for_items() {
     let impostor = Impostor::start();
-    let node = Node::builder(&*impostor.ticket("ern_")).max_message(MIB);
-    let node = node.functions(functions![largest]).max_unfinished(2 * MIB as u64);
+    let node = Node::builder(&*impostor.ticket("ern_"));
+    let node = node
+        .functions(functions![largest])
+        .limits(NodeLimits::new().max_message(MIB).max_unfinished(2 * MIB as u64));
     let (node, connection) = soon(async { tokio::join!(node.serve(), impostor.register()) }).await;
     let _node = node.unwrap();
     let most = [wire::begun(wire::ITEM, MIB as u32), vec![0; MIB - 1]].concat();

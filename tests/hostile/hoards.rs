@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use common::process::{Process, question, tell};
 use common::{World, soon, until};
+use easyremote::node::NodeLimits;
 use easyremote::{
     Client, Error, ErrorKind, Executed, Node, Options, Retry, Role, functions, remote,
 };
@@ -96,9 +97,13 @@ async fn node_process() {
         blobs,
         blobs_thread
     ];
-    let node = Node::builder(&*ticket).functions(functions).max_message(32 << 20);
+    let node = Node::builder(&*ticket).functions(functions);
     let room = std::env::var(UNFINISHED).unwrap().parse().unwrap();
-    let node = node.max_unfinished(room).serve().await.unwrap();
+    let node = node
+        .limits(NodeLimits::new().max_message(32 << 20).max_unfinished(room))
+        .serve()
+        .await
+        .unwrap();
     println!("\nserving");
     while let Some(asked) = question().await {
         match &*asked {

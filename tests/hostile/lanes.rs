@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use common::{soon, until};
-use easyremote::{Client, ErrorKind, Executed, GatewayLimits, Node, Role, functions};
+use easyremote::client::ClientLimits;
+use easyremote::gateway::GatewayLimits;
+use easyremote::node::NodeLimits;
+use easyremote::{Client, ErrorKind, Executed, Node, Role, functions};
 use futures::future::join_all;
 use quinn::{Connection, RecvStream, SendStream};
 use serde_json::json;
@@ -255,7 +258,8 @@ async fn a_node_that_answers_nonsense_on_its_lane() {
 #[tokio::test]
 async fn a_gateway_that_answers_nonsense_on_a_lane() {
     let impostor = Impostor::start();
-    let builder = Client::builder(&*impostor.ticket("erc_")).max_message(1 << 20);
+    let builder =
+        Client::builder(&*impostor.ticket("erc_")).limits(ClientLimits::new().max_message(1 << 20));
     let (client, connection) = tokio::join!(builder.connect(), impostor.welcome());
     let client = client.unwrap();
     let calling = tokio::spawn(add::call(&client, 1, 2));
@@ -320,8 +324,11 @@ fn passed_on(id: u64, function: &str, arguments: &str) -> Vec<u8> {
 async fn a_node_has_limited_room_for_arguments_on_a_lane() {
     let impostor = Impostor::start();
     // Room for one long message, such as that of a call that waits until another one has ended.
-    let node = Node::builder(&*impostor.ticket("ern_")).max_message(16 << 10);
-    let node = node.max_unfinished(20 << 10).concurrency(1).functions(functions![add, never]);
+    let node = Node::builder(&*impostor.ticket("ern_"));
+    let node = node
+        .limits(NodeLimits::new().max_message(16 << 10).max_unfinished(20 << 10))
+        .concurrency(1)
+        .functions(functions![add, never]);
     let serving = tokio::spawn(node.serve());
     let connection = impostor.register().await;
     let _node = soon(serving).await.unwrap().unwrap();

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use common::{soon, until};
-use easyremote::{CallError, Client, ErrorKind, Executed, GatewayLimits, Role};
+use easyremote::gateway::GatewayLimits;
+use easyremote::{CallError, Client, ErrorKind, Executed, Role};
 use futures::{FutureExt, SinkExt};
 use quinn::{ConnectionError, TransportConfig};
 
@@ -44,7 +45,7 @@ async fn connections_in_all() {
     // More than once if its first packet had to be sent again.
     assert!(target.gateway.stats().hits.connections > 0);
     // An honest peer hears what it can do something about.
-    let late = Client::builder(target.gateway.ticket(Role::Client)).connect_timeout(SHORT);
+    let late = Client::builder(target.gateway.ticket(Role::Client)).dial(common::patient(SHORT));
     assert_eq!(soon(late.connect()).await.unwrap_err().kind(), ErrorKind::Unavailable);
     first.connection.close(0u32.into(), b"");
     until(|| target.gateway.stats().connections == 3).await;
@@ -267,7 +268,7 @@ async fn calls_of_one_peer() {
 async fn answers_that_nobody_reads() {
     const MAX_MESSAGE: usize = 2_000;
     let limits = GatewayLimits::new().buffered_per_peer(0);
-    let target = Target::of(|it| it.limits(limits).max_message(MAX_MESSAGE)).await;
+    let target = Target::of(|it| it.limits(limits.max_message(MAX_MESSAGE))).await;
     let insider = Insider::that_reads(target.address(), &target.client_ticket(), 10).await;
     let (_, list) = insider.call("easyremote.functions", "[]").await.unwrap();
     let room = (MAX_MESSAGE + 5) / (list.len() + 5);

@@ -1,9 +1,8 @@
 //! Hostile nodes, and what becomes of the callers that meet them.
 
 use common::{soon, until};
-use easyremote::{
-    CallError, Client, Error, ErrorKind, Executed, GatewayLimits, Options, Retry, Role,
-};
+use easyremote::gateway::GatewayLimits;
+use easyremote::{CallError, Client, Error, ErrorKind, Executed, Options, Retry, Role};
 use futures::StreamExt;
 use quinn::{RecvStream, SendStream};
 use serde_json::{Value, json};

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use common::{soon, until};
-use easyremote::{GatewayBuilder, GatewayLimits, Node, Role, functions, remote};
+use easyremote::gateway::{GatewayBuilder, GatewayLimits};
+use easyremote::{Node, Role, functions, remote};
 use futures::FutureExt;
 
 use crate::attacker::{Attacker, Insider, token};

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use common::process::{Process, question, tell};
 use common::{soon, until};
-use easyremote::{Client, Gateway, GatewayLimits, Node, Role};
+use easyremote::gateway::GatewayLimits;
+use easyremote::{Client, Gateway, Node, Role};
 use tempfile::TempDir;
 
 use crate::target::{add, all};

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use common::soon;
-use easyremote::{
-    Client, Functions, Gateway, GatewayBuilder, GatewayLimits, Node, Role, functions, remote,
-};
+use easyremote::gateway::{GatewayBuilder, GatewayLimits};
+use easyremote::node::Functions;
+use easyremote::{Client, Gateway, Node, Role, functions, remote};
 use futures::{Stream, StreamExt};
 use tempfile::TempDir;
 
@@ -61,7 +61,7 @@ impl Target {
         let gateway = soon(gateway.serve()).await.unwrap();
         let node = Node::builder(gateway.ticket(Role::Node)).id("honest").functions(all());
         let node = soon(node.serve()).await.unwrap();
-        let client = Client::builder(gateway.ticket(Role::Client)).lanes(false).connect();
+        let client = Client::builder(gateway.ticket(Role::Client)).multiplex(false).connect();
         let client = soon(client).await.unwrap();
         Self { gateway, node, client, _state: state }
     }

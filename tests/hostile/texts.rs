@@ -1,7 +1,8 @@
 //! Texts that are written for logs and terminals of others.
 
 use common::{soon, until};
-use easyremote::{Client, GatewayLimits, Node, Role};
+use easyremote::gateway::GatewayLimits;
+use easyremote::{Client, Node, Role};
 use futures::FutureExt;
 use serde_json::{Value, json};
 
@@ -164,7 +165,7 @@ async fn errors_of_a_node() {
 async fn what_a_gateway_tells_of_others() {
     let impostor = Impostor::start();
     let ticket = impostor.ticket("erc_");
-    let connecting = Client::builder(&*ticket).lanes(false).connect();
+    let connecting = Client::builder(&*ticket).multiplex(false).connect();
     let (client, connection) = soon(async { tokio::join!(connecting, impostor.welcome()) }).await;
     let client = client.unwrap();
     let text = evil();

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use common::{World, soon, until};
-use easyremote::{
-    Client, ErrorKind, Gateway, GatewayLimits, Node, Options, OutlierOptions, Retry, functions,
-    remote,
-};
+use common::{World, found_in, patient, soon, until};
+use easyremote::client::ClientLimits;
+use easyremote::gateway::{GatewayLimits, OutlierOptions};
+use easyremote::{Client, ErrorKind, Gateway, Node, Options, Retry, functions, remote};
 use futures::StreamExt;
 use futures::{Stream, stream};
 
@@ -42,10 +41,11 @@ async fn no_time_that_can_be_set_overflows() {
     let outliers = OutlierOptions::new().base_ejection(LONG).max_ejection(LONG);
     let gateway = Gateway::builder("127.0.0.1:0").state_dir(state.path()).limits(limits);
     let gateway = soon(gateway.outliers(outliers).serve()).await.unwrap();
-    let node = Node::builder(gateway.local_addr()).state_dir(state.path()).connect_timeout(LONG);
+    let node = Node::builder(gateway.local_addr()).dial(found_in(state.path())).dial(patient(LONG));
     let node = serve(node.functions(functions![wait, below])).await.unwrap();
-    let client = Client::builder(gateway.local_addr()).state_dir(state.path());
-    let client = client.connect_timeout(LONG).stall_timeout(LONG).connect();
+    let client = Client::builder(gateway.local_addr()).dial(found_in(state.path()));
+    let client =
+        client.dial(patient(LONG)).limits(ClientLimits::new().stall_timeout(LONG)).connect();
     let client = soon(client).await.unwrap();
     assert_eq!(soon(wait::call(&client, OPEN).timeout(LONG)).await.unwrap(), OPEN);
     assert_eq!(soon(below::call(&client, 3).timeout(LONG).count()).await, 3);
@@ -92,7 +92,7 @@ async fn timeouts_are_real(lanes: bool) {
     let world = World::start().await;
     let node = world.node_builder().functions(functions![wait, below]);
     let node = node.serve().await.unwrap();
-    let client = world.client_builder().lanes(lanes).connect().await.unwrap();
+    let client = world.client_builder().multiplex(lanes).connect().await.unwrap();
     let gate = Gate::closed();
     tokio::time::pause();
     // The test's clock falls behind, and then runs ahead.

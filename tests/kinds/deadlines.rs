@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{World, soon, until};
-use easyremote::{
-    Client, Context, ErrorKind, Executed, Functions, Node, Options, functions, remote,
-};
+use common::{World, patient, soon, until};
+use easyremote::node::Functions;
+use easyremote::{Client, Context, ErrorKind, Executed, Node, Options, functions, remote};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt, stream};
 use serde_json::json;
@@ -226,7 +225,7 @@ async fn start(lanes: bool) -> (World, Node, Client, Runs) {
     let (heard, _) = mpsc::unbounded_channel::<Said>();
     let node = world.node_builder().state(runs.clone()).state(heard).functions(all());
     let node = soon(node.serve()).await.unwrap();
-    let client = soon(world.client_builder().lanes(lanes).connect()).await.unwrap();
+    let client = soon(world.client_builder().multiplex(lanes).connect()).await.unwrap();
     (world, node, client, runs)
 }
 
@@ -258,7 +257,7 @@ async fn a_deadline_that_has_passed_sends_and_starts_nothing() {
 async fn a_deadline_that_has_passed_waits_for_no_node() {
     for lanes in [true, false] {
         let world = World::start().await;
-        let client = soon(world.client_builder().lanes(lanes).connect()).await.unwrap();
+        let client = soon(world.client_builder().multiplex(lanes).connect()).await.unwrap();
         for waits in [false, true] {
             let wrong = wrong(&client, waits).await;
             assert!(wrong.is_empty(), "lanes {lanes}, waits {waits}: {wrong:#?}");
@@ -272,7 +271,8 @@ async fn a_deadline_that_has_passed_waits_for_no_gateway() {
     for lanes in [true, false] {
         let world = World::start().await;
         // Longer than any test waits.
-        let client = world.client_builder().lanes(lanes).connect_timeout(Duration::from_secs(600));
+        let client =
+            world.client_builder().multiplex(lanes).dial(patient(Duration::from_secs(600)));
         let client = soon(client.connect()).await.unwrap();
         soon(world.gateway.shutdown()).await;
         until(|| !client.stats().connected).await;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{World, soon};
-use easyremote::{Client, Functions, Node, Strategy, functions, remote};
+use easyremote::node::Functions;
+use easyremote::{Client, Node, Strategy, functions, remote};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use serde_json::json;
@@ -115,7 +116,7 @@ async fn spread(
         let node = world.node_builder().concurrency(64).functions(all()).state(state.clone());
         nodes.push(soon(node.serve()).await.unwrap());
     }
-    let client = soon(world.client_builder().lanes(lanes).connect()).await.unwrap();
+    let client = soon(world.client_builder().multiplex(lanes).connect()).await.unwrap();
     let calls = stream::iter(0..CALLS).map(|_| call(&client, strategy));
     let ended = calls.buffer_unordered(at_a_time);
     let good = soon(ended.filter(|ended| std::future::ready(ended.is_ok())).count()).await;

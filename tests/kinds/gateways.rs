@@ -4,10 +4,13 @@
 use std::time::Duration;
 
 use common::proxy::Proxy;
-use common::{soon, until};
+use common::{found_in, soon, until};
+use easyremote::client::JsonCall;
+use easyremote::gateway::GatewayLimits;
+use easyremote::node::Functions;
 use easyremote::{
-    Call, Client, Context, Error, ErrorKind, Executed, Functions, Gateway, GatewayLimits, JsonCall,
-    Node, Options, Retry, functions, remote,
+    Call, Client, Context, Error, ErrorKind, Executed, Gateway, Node, Options, Retry, functions,
+    remote,
 };
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt, Stream, StreamExt, TryFutureExt, TryStreamExt, stream};
@@ -94,14 +97,15 @@ impl Pair {
         let proxy = Proxy::start(second.local_addr(), 1);
         proxy.block_for(Duration::from_secs(3_600));
         let client = Client::builder([first.local_addr(), proxy.address()]);
-        let client = client.state_dir(state.path()).lanes(lanes).connect();
+        let client = client.dial(found_in(state.path())).multiplex(lanes).connect();
         let client = soon(client).await.unwrap();
         proxy.heal();
         Self { state, gateways: [first, second], client, _proxy: proxy }
     }
 
     async fn node(&self, gateway: usize, functions: Functions) -> Node {
-        let node = Node::builder(self.gateways[gateway].local_addr()).state_dir(self.state.path());
+        let node =
+            Node::builder(self.gateways[gateway].local_addr()).dial(found_in(self.state.path()));
         serve(node.functions(functions)).await.unwrap()
     }
 }
@@ -110,7 +114,7 @@ impl Pair {
 fn calls(client: &Client) -> Vec<(&'static str, BoxFuture<'static, Result<(), Error>>)> {
     let json = client.call_json("twice", json!([4]));
     let streamed = client.stream_json("below", json!([3])).try_collect::<Vec<_>>();
-    let remote = |error: easyremote::CallError<easyremote::JsonError>| match error {
+    let remote = |error: easyremote::CallError<easyremote::client::JsonError>| match error {
         easyremote::CallError::Remote(error) => error,
         easyremote::CallError::Function(error) => panic!("{error}"),
     };
@@ -288,7 +292,7 @@ async fn cut_off(lanes: bool, waits: bool) {
     let mut nodes = Vec::new();
     for id in ["a", "b"] {
         let node = Node::builder([proxy.address(), pair.gateways[1].local_addr()]);
-        let node = node.state_dir(pair.state.path()).id(id).functions(all());
+        let node = node.dial(found_in(pair.state.path())).id(id).functions(all());
         nodes.push(serve(node).await.unwrap());
     }
     let options = if waits { Options::new().wait_for_node() } else { Options::new() };
@@ -332,8 +336,9 @@ async fn is_back_first(lanes: bool) {
     let address = gateway.local_addr();
     let nowhere = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let client = Client::builder([address, nowhere.local_addr().unwrap()]);
-    let client = soon(client.state_dir(state.path()).lanes(lanes).connect()).await.unwrap();
-    let node = || serve(Node::builder(address).state_dir(state.path()).functions(all()));
+    let client =
+        soon(client.dial(found_in(state.path())).multiplex(lanes).connect()).await.unwrap();
+    let node = || serve(Node::builder(address).dial(found_in(state.path())).functions(all()));
     let first = node().await.unwrap();
     assert_eq!(soon(twice::call(&client, 1)).await.unwrap(), 2);
     soon(first.shutdown()).await;

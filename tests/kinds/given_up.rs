@@ -4,11 +4,10 @@ use std::collections::VecDeque;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use common::{World, soon, until};
-use easyremote::{
-    Client, Context, ErrorKind, Executed, Gateway, GatewayLimits, Node, NodeBuilder, Options,
-    functions, remote,
-};
+use common::{World, found_in, soon, until};
+use easyremote::gateway::GatewayLimits;
+use easyremote::node::NodeBuilder;
+use easyremote::{Client, Context, ErrorKind, Executed, Gateway, Node, Options, functions, remote};
 use fastrand::Rng;
 use futures::future::{join_all, try_join_all};
 use futures::{Stream, StreamExt, poll, stream};
@@ -134,12 +133,12 @@ async fn start(world: &World) -> Gateway {
 }
 
 fn node(world: &World, gateway: &Gateway) -> NodeBuilder {
-    Node::builder(gateway.local_addr()).state_dir(world.state_dir())
+    Node::builder(gateway.local_addr()).dial(found_in(world.state_dir()))
 }
 
 async fn client(world: &World, gateway: &Gateway, lanes: bool) -> Client {
-    let client = Client::builder(gateway.local_addr()).state_dir(world.state_dir());
-    soon(client.lanes(lanes).connect()).await.unwrap()
+    let client = Client::builder(gateway.local_addr()).dial(found_in(world.state_dir()));
+    soon(client.multiplex(lanes).connect()).await.unwrap()
 }
 
 /// All is as it was, on the connections of the beginning.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::proxy::{Faults, Proxy, Way};
-use common::{World, soon};
+use common::{World, found_in, soon};
 use easyremote::{Client, Node, functions, remote};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -38,10 +38,10 @@ impl Load {
     async fn start() -> Self {
         let world = World::start().await;
         let proxies = [1, 2].map(|seed| Proxy::start(world.gateway.local_addr(), seed));
-        let node = Node::builder(proxies[1].address()).state_dir(world.state_dir());
+        let node = Node::builder(proxies[1].address()).dial(found_in(world.state_dir()));
         let node = serve(node.functions(functions![add])).await.unwrap();
-        let client = Client::builder(proxies[0].address()).state_dir(world.state_dir());
-        let client = soon(client.lanes(true).connect()).await.unwrap();
+        let client = Client::builder(proxies[0].address()).dial(found_in(world.state_dir()));
+        let client = soon(client.multiplex(true).connect()).await.unwrap();
         let (calls, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let mut callers = JoinSet::new();
         for n in 0..CALLERS {

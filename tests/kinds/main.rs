@@ -22,7 +22,8 @@ mod waiting;
 
 use std::sync::LazyLock;
 
-use easyremote::{Error, Node, NodeBuilder};
+use easyremote::node::NodeBuilder;
+use easyremote::{Error, Node};
 use tokio::runtime::{Builder, Runtime};
 
 /// The threads that functions may block, other than those on which a test waits for them.

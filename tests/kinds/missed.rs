@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use common::proxy::{Faults, Proxy};
-use common::{Probe, SayOnDrop, World, soon, until};
-use easyremote::{Client, ErrorKind, Gateway, GatewayLimits, Node, functions, remote};
+use common::{Probe, SayOnDrop, World, found_in, soon, until};
+use easyremote::gateway::GatewayLimits;
+use easyremote::{Client, ErrorKind, Gateway, Node, functions, remote};
 use futures::future::join_all;
 use futures::{StreamExt, stream};
 use tokio::time::{Instant, timeout};
@@ -50,8 +51,8 @@ impl Stage {
             proxy.set_both(Faults { delay, ..Faults::default() });
             proxy
         });
-        let client = Client::builder(proxies[0].address()).state_dir(world.state_dir());
-        let client = soon(client.lanes(lanes).connect()).await.unwrap();
+        let client = Client::builder(proxies[0].address()).dial(found_in(world.state_dir()));
+        let client = soon(client.multiplex(lanes).connect()).await.unwrap();
         let mut stage = Self { gateway, node: None, client, world, _proxies: proxies };
         stage.replace_node().await;
         stage
@@ -61,7 +62,7 @@ impl Stage {
         if let Some(node) = self.node.take() {
             soon(node.shutdown()).await;
         }
-        let node = Node::builder(self._proxies[1].address()).state_dir(self.world.state_dir());
+        let node = Node::builder(self._proxies[1].address()).dial(found_in(self.world.state_dir()));
         let functions = functions![nap, hang, zeros];
         self.node = Some(serve(node.concurrency(4_096).functions(functions)).await.unwrap());
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use common::proxy::{Faults, Proxy, Way};
-use common::{Probe, World, say, soon, until};
+use common::{Probe, World, found_in, say, soon, until};
 use easyremote::{Client, Error, ErrorKind, Executed, Node, functions, remote};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
@@ -58,11 +58,11 @@ async fn outage(hop: usize, what: What, lanes: bool) -> Vec<String> {
     let row = format!("{what:?}, hop {hop}, lanes {lanes}");
     let world = World::start().await;
     let proxies = [1, 2].map(|seed| Proxy::start(world.gateway.local_addr(), seed));
-    let node = Node::builder(proxies[1].address()).state_dir(world.state_dir());
+    let node = Node::builder(proxies[1].address()).dial(found_in(world.state_dir()));
     let functions = functions![zeros, zeros_again, length, length_again];
     let node = serve(node.functions(functions)).await.unwrap();
-    let client = Client::builder(proxies[0].address()).state_dir(world.state_dir());
-    let client = soon(client.lanes(lanes).connect()).await.unwrap();
+    let client = Client::builder(proxies[0].address()).dial(found_in(world.state_dir()));
+    let client = soon(client.multiplex(lanes).connect()).await.unwrap();
     let far = Faults { delay: DELAY, ..Faults::default() };
     let proxy = &proxies[hop];
     proxy.set_both(far);

@@ -4,10 +4,8 @@
 use std::time::Duration;
 
 use common::{Probe, SayOnDrop, World, say, soon, until};
-use easyremote::{
-    CallError, Client, Context, Error, ErrorKind, Functions, Node, NodeBuilder, Options, functions,
-    remote,
-};
+use easyremote::node::{Functions, NodeBuilder};
+use easyremote::{CallError, Client, Context, Error, ErrorKind, Node, Options, functions, remote};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt, stream};
 use serde_json::{Value, json};
@@ -210,7 +208,7 @@ impl Stage {
             serve(limited(node))
         };
         let nodes = [node("a").await.unwrap(), node("b").await.unwrap()];
-        let client = soon(world.client_builder().lanes(lanes).connect()).await.unwrap();
+        let client = soon(world.client_builder().multiplex(lanes).connect()).await.unwrap();
         let (gate, mut probe) = (Gate::closed(), Probe::new());
         let on_a = Options::new().on("a");
         match given_up {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::{soon, until};
+use common::{patient, soon, until};
 use easyremote::{Client, ErrorKind, Executed, Gateway, Node, Role, functions, remote};
 use futures::future::join_all;
 use futures::{Stream, StreamExt, stream};
@@ -33,7 +33,7 @@ async fn everything_open_hears_of_it(lanes: bool, streams: usize) {
     for round in 0..4 {
         let row = format!("lanes {lanes}, {streams} streams, round {round}");
         let ticket = gateway.add_token(Role::Client, &format!("web#{round}")).unwrap();
-        let client = Client::builder(ticket).lanes(lanes).connect_timeout(Duration::from_secs(5));
+        let client = Client::builder(ticket).multiplex(lanes).dial(patient(Duration::from_secs(5)));
         let client = soon(client.connect()).await.unwrap();
         let mut open = Vec::new();
         for _ in 0..streams {

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use common::{Probe, SayOnDrop, World, soon, until};
+use easyremote::client::ClientLimits;
+use easyremote::node::NodeLimits;
 use easyremote::{Client, Context, ErrorKind, Executed, Node, Options, Retry, functions, remote};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt, stream};
@@ -85,10 +87,13 @@ macro_rules! end {
 impl Stage {
     async fn start(lanes: bool, traced: bool) -> Self {
         let world = World::start().await;
-        let node = world.node_builder().id("a").max_message(1 << 20);
+        let node = world.node_builder().id("a").limits(NodeLimits::new().max_message(1 << 20));
         let functions = functions![double, panics, zeros, length, sum, hang, block, attempt];
         let node = soon(node.functions(functions).serve()).await.unwrap();
-        let client = world.client_builder().lanes(lanes).max_message(4 << 20);
+        let client = world
+            .client_builder()
+            .multiplex(lanes)
+            .limits(ClientLimits::new().max_message(4 << 20));
         let client = soon(client.connect()).await.unwrap();
         Self { world, node, client, traced }
     }

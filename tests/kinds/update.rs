@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use common::{World, soon, until};
-use easyremote::{Client, Error, ErrorKind, Executed, Functions, Node, Options, functions, remote};
+use easyremote::node::Functions;
+use easyremote::{Client, Error, ErrorKind, Executed, Node, Options, functions, remote};
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt, Stream, StreamExt, TryFutureExt, TryStreamExt, stream};
 use tokio::task::JoinHandle;
@@ -81,7 +82,7 @@ fn new_calls(client: &Client) -> Vec<(&'static str, Outcome)> {
 async fn waits_for_its_version(lanes: bool, on: Option<&str>) {
     let world = World::start().await;
     let _old = node(&world, "old1", of_old()).await;
-    let client = soon(world.client_builder().lanes(lanes).connect()).await.unwrap();
+    let client = soon(world.client_builder().multiplex(lanes).connect()).await.unwrap();
     let mut options = Options::new().wait_for_node();
     if let Some(id) = on {
         options = options.on(id);

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{Probe, World, say, soon, until};
-use easyremote::{Client, Functions, NodeBuilder, Options, functions, remote};
+use easyremote::node::NodeLimits;
+use easyremote::node::{Functions, NodeBuilder};
+use easyremote::{Client, Options, functions, remote};
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt, Stream, StreamExt, stream};
 use serde_json::json;
@@ -141,11 +143,11 @@ async fn late_calls_never_start(scarce: Scarce, lanes: bool) {
     };
     let limit = |node: NodeBuilder| match scarce {
         Scarce::Places => node.concurrency(1),
-        Scarce::Threads => node.blocking_threads(1),
+        Scarce::Threads => node.limits(NodeLimits::new().blocking_threads(1)),
         Scarce::OfFunction => node,
     };
     let node = serve(limit(node).functions(functions)).await.unwrap();
-    let client = soon(world.client_builder().lanes(lanes).connect()).await.unwrap();
+    let client = soon(world.client_builder().multiplex(lanes).connect()).await.unwrap();
     // What needs no thread does not wait for one.
     let needs_thread = |name| ["sync", "traced", "json", "detached sync"].contains(&name);
     let ways = ways.into_iter().filter(|(name, _)| scarce != Scarce::Threads || needs_thread(name));

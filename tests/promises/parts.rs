@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::process::{Process, question, tell};
-use common::soon;
-use easyremote::{Client, Functions, Gateway, Node, functions, remote};
+use common::{found_in, soon};
+use easyremote::client::ClientLimits;
+use easyremote::node::Functions;
+use easyremote::{Client, Gateway, Node, functions, remote};
 use futures::{Stream, stream};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
@@ -96,7 +98,9 @@ impl Parts {
     }
 
     pub(crate) async fn client(&self) -> Client {
-        soon(Client::builder(&*self.address).state_dir(self.state.path()).connect()).await.unwrap()
+        soon(Client::builder(&*self.address).dial(found_in(self.state.path())).connect())
+            .await
+            .unwrap()
     }
 }
 
@@ -114,8 +118,9 @@ pub(crate) fn part(role: &str) -> Option<HashMap<String, String>> {
 /// What a client's process connects with.
 pub(crate) async fn connect(part: &HashMap<String, String>) -> Client {
     // On a slow machine too, nothing that is not read is given up before the test is over.
-    let builder = Client::builder(&*part[ADDRESS]).stall_timeout(Duration::from_secs(600));
-    builder.state_dir(&part[STATE]).connect().await.unwrap()
+    let builder = Client::builder(&*part[ADDRESS])
+        .limits(ClientLimits::new().stall_timeout(Duration::from_secs(600)));
+    builder.dial(found_in(&part[STATE])).connect().await.unwrap()
 }
 
 pub(crate) async fn be_gateway() {
@@ -138,7 +143,7 @@ pub(crate) async fn be_gateway() {
 pub(crate) async fn be_node() {
     let Some(part) = part("node") else { return };
     let mut terminated = signal(SignalKind::terminate()).unwrap();
-    let node = Node::builder(&*part[ADDRESS]).state_dir(&part[STATE]).id(&*part[ID]);
+    let node = Node::builder(&*part[ADDRESS]).dial(found_in(&part[STATE])).id(&*part[ID]);
     let node = node.functions(functions()).serve().await.unwrap();
     tell("ready ");
     let answers = answer(|| {

@@ -5,7 +5,8 @@ use std::future::pending;
 use std::pin::pin;
 
 use common::{SayOnDrop, say};
-use easyremote::{CallError, Client, ErrorKind, Functions, functions, remote};
+use easyremote::node::Functions;
+use easyremote::{CallError, Client, ErrorKind, functions, remote};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, Stream, StreamExt, TryFutureExt, TryStreamExt};
 use serde::{Deserialize, Serialize};

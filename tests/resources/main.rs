@@ -7,7 +7,7 @@ use std::future::pending;
 use std::time::{Duration, Instant};
 
 use common::process::Process;
-use common::{Probe, World, soon, until};
+use common::{Probe, World, found_in, soon, until};
 use easyremote::{Client, ErrorKind, Gateway, Node, Options};
 use futures::{StreamExt, stream};
 
@@ -217,9 +217,10 @@ async fn by_a_gateway_that_is_killed() {
     let directory = state.path().to_str().unwrap();
     let mut gateway = Process::start("gateway_process", [(STATE, directory)]);
     let address = gateway.line("listening ");
-    let node = Node::builder(&*address).state_dir(directory).functions(kinds::all()).serve();
+    let node = Node::builder(&*address).dial(found_in(directory)).functions(kinds::all()).serve();
     let node = soon(node).await.unwrap();
-    let client = soon(Client::builder(&*address).state_dir(directory).connect()).await.unwrap();
+    let client =
+        soon(Client::builder(&*address).dial(found_in(directory)).connect()).await.unwrap();
     let runs = all_running(&client).await;
     gateway.kill();
     all_end(runs, ErrorKind::ConnectionLost).await;
@@ -261,7 +262,7 @@ async fn by_a_client_that_is_killed() {
 async fn client_process() {
     let Ok(keys) = std::env::var(KEYS) else { return };
     let (address, state) = (std::env::var(ADDRESS).unwrap(), std::env::var(STATE).unwrap());
-    let client = Client::builder(address).state_dir(state).connect().await.unwrap();
+    let client = Client::builder(address).dial(found_in(state)).connect().await.unwrap();
     let keys = keys.split(',').map(|key| key.parse().unwrap());
     let calls = keys.zip(RUNNING).map(async |(key, (kind, plan))| {
         let mut items = begin(kind, &client, Script { key, plan }, numbers(u64::MAX));

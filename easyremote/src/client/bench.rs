@@ -3,6 +3,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::call::result;
-use crate::client::handle::{CONNECT_TIMEOUT, Client};
+use crate::client::handle::Client;
 use crate::client::pending_call::{PendingCall, put_request};
 use crate::error::{Error, ErrorKind};
 use crate::function::context::{Context, Scope};
@@ -60,7 +61,7 @@ impl<F: RemoteUnary + Local> Direct<F> {
     pub fn unconnected() -> Self {
         let runtime = Builder::new_current_thread().build().expect("a runtime can be built");
         let (_, state) = watch::channel(ConnectionState::Connecting);
-        let link = ManagedConnection::new(runtime.handle().clone(), state, CONNECT_TIMEOUT, LIMITS);
+        let link = ManagedConnection::new(runtime.handle().clone(), state, Duration::ZERO, LIMITS);
         let link = Arc::new(link.expect("there are random numbers"));
         Self {
             client: Client { link, owned: None, options: Arc::default(), scope: None },

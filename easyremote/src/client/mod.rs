@@ -1,37 +1,46 @@
 //! The client: calls functions through a gateway.
+//!
+//! A [`Client`] is connected by [`Client::connect`], or by a [`ClientBuilder`] with options. What a
+//! stub's `call` returns is a [`Call`] or a [`StreamCall`]; [`Options`] are shared by all calls of a
+//! handle. [`Client::call_json`] calls a function by its name.
 
 #[cfg(feature = "__bench")]
 pub(crate) mod bench;
-mod call;
+pub(crate) mod call;
 mod call_task;
 mod detour;
 mod directory;
 mod errors;
 mod expired;
 mod handle;
-mod instance;
+pub(crate) mod instance;
 mod json;
 mod keeper;
-mod map;
+mod limits;
+pub(crate) mod map;
 mod nested;
 mod options;
 mod pending_call;
 mod retry;
 mod session;
 mod stats;
-mod stream;
+pub(crate) mod stream;
 mod trace;
 mod traced_call;
 mod upload;
 
-pub use crate::client::call::{Call, call, call_with};
+pub use crate::client::call::Call;
 pub use crate::client::handle::{Client, ClientBuilder};
-pub use crate::client::instance::Instance;
 pub use crate::client::json::{JsonCall, JsonError, JsonStream};
-pub use crate::client::map::{Map, map};
+pub use crate::client::limits::ClientLimits;
+pub use crate::client::map::Map;
 pub use crate::client::options::Options;
 pub use crate::client::retry::Retry;
 pub use crate::client::stats::ClientStats;
-pub use crate::client::stream::{OpenStream, StreamCall, stream_call, stream_call_with};
+pub use crate::client::stream::{OpenStream, StreamCall};
 pub use crate::client::trace::Trace;
 pub use crate::client::traced_call::TracedCall;
+pub use crate::wire::directory::{FunctionInfo, NodeInfo};
+pub use crate::wire::kind::Kind;
+pub use crate::wire::load::{Memory, NodeLoad};
+pub use crate::wire::routing_options::Strategy;

@@ -15,7 +15,7 @@ impl Context {
     /// does, or a [`Client`] of the program's own.
     ///
     /// A node that is full of functions that wait for functions of the same node waits for ever:
-    /// give such functions room with [`concurrency`](crate::NodeBuilder::concurrency), or nodes of
+    /// give such functions room with [`concurrency`](crate::node::NodeBuilder::concurrency), or nodes of
     /// their own.
     ///
     /// ```

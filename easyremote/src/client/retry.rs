@@ -14,7 +14,7 @@ use crate::transport::live_connection::LiveConnection;
 ///
 /// Where node or connection was lost, or the party is draining, another attempt waits for a node
 /// that can run it, for as long as the client's
-/// [`connect_timeout`](crate::ClientBuilder::connect_timeout). If none comes, the call ends with
+/// [`connect_timeout`](crate::auth::DialOptions::connect_timeout). If none comes, the call ends with
 /// the error of the attempt that was lost: that is what has happened to it.
 ///
 /// | a call that | without `.retry(..)` | with it |
@@ -28,7 +28,7 @@ use crate::transport::live_connection::LiveConnection;
 /// nor is a stream that has been opened.
 ///
 /// Where calls go on failing, fewer are repeated. A client has 10 tokens unless
-/// [set](crate::ClientBuilder::retry_tokens) otherwise, each success gives a tenth of one back, and
+/// [set](crate::client::ClientBuilder::retry_tokens) otherwise, each success gives a tenth of one back, and
 /// with half of them or fewer none is repeated (the retry throttling of gRPC, proposal A6). A call
 /// that found no room, gateway or node takes one. For calls that may have run, each loss of a node
 /// or connection takes one, however many calls it has ended: one loss does not keep any of them

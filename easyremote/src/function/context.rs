@@ -90,7 +90,7 @@ impl Context {
         &self.inner.header.function
     }
 
-    /// The name of the [instance](crate::NodeBuilder::instance) that the caller has named, in a
+    /// The name of the [instance](crate::node::NodeBuilder::instance) that the caller has named, in a
     /// method that is called on one.
     #[must_use]
     pub fn instance(&self) -> Option<&str> {

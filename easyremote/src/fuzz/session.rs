@@ -11,9 +11,9 @@ use crate::client::Client;
 use crate::error::ErrorKind;
 use crate::gateway::Gateway;
 use crate::transport::auth::address::IntoGateways;
+use crate::transport::auth::dial_options::DialOptions;
 use crate::transport::auth::identity::SERVER_NAME;
 use crate::transport::auth::tls::Expected;
-use crate::transport::auth::tls_options::TlsOptions;
 use crate::transport::dial::{Dialled, Dialler};
 use crate::transport::quic::endpoint;
 use crate::transport::quic::reset;
@@ -64,11 +64,11 @@ impl FuzzWorld {
             let honest = Client::connect(gateway.ticket(Role::Client)).await.unwrap();
             let target = |role| gateway.ticket(role).into_gateways().unwrap().targets.remove(0);
             let mut client =
-                Dialler::client(target(Role::Client), TlsOptions::default(), false).unwrap();
+                Dialler::client(target(Role::Client), DialOptions::default(), false).unwrap();
             let client = client.dial(None, |_, _| ()).await;
             let offers = [Kind::Unary, Kind::Stream, Kind::Upload, Kind::Duplex].map(offer);
             let register = Register { tags: Vec::new(), capacity: 4_096, functions: offers.into() };
-            let (id, trust) = ("fuzz".to_owned(), TlsOptions::default());
+            let (id, trust) = ("fuzz".to_owned(), DialOptions::default());
             // Its tags never change.
             let tags = watch::Sender::new(Retag { number: 0, tags: Vec::new() }).subscribe();
             let node = Dialler::node(target(Role::Node), id, trust, 4_096, register, tags);

@@ -104,7 +104,7 @@ impl Directory {
         state: &Arc<GatewayState>,
     ) -> Result<Bytes, Error> {
         let kind = match question {
-            Question::Statistics => return body(&state.stats(), state.max_message),
+            Question::Statistics => return body(&state.stats(), state.limits.max_message),
             Question::List(kind) => kind,
         };
         let (key, asked, directory) = ((kind, scope.clone()), Instant::now(), &state.directory);
@@ -167,10 +167,10 @@ impl MadeList {
         let table = state.dispatcher.router.table();
         let may_call = |name: &str| state.access.is_within(scope, name);
         let frames = match kind {
-            ListKind::Functions => functions(&table, may_call, state.max_message)
-                .and_then(|infos| body(&infos, state.max_message)),
-            ListKind::Nodes => nodes(&table, may_call, state.max_message)
-                .and_then(|infos| body(&infos, state.max_message)),
+            ListKind::Functions => functions(&table, may_call, state.limits.max_message)
+                .and_then(|infos| body(&infos, state.limits.max_message)),
+            ListKind::Nodes => nodes(&table, may_call, state.limits.max_message)
+                .and_then(|infos| body(&infos, state.limits.max_message)),
         };
         Self { frames, begun, version: table.version() }
     }

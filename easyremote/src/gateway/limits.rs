@@ -6,17 +6,19 @@ use std::time::Duration;
 use crate::error::{Error, not_zero};
 use crate::wire::directory::LimitHits;
 use crate::wire::limits::{
-    AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT, MAX_CLIENT_STREAMS, MAX_TIMEOUT,
+    AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT, MAX_CLIENT_STREAMS, MAX_MAX_MESSAGE,
+    MAX_MESSAGE, MAX_TIMEOUT,
 };
 
-/// What a gateway allows its peers, for [`GatewayBuilder::limits`](crate::GatewayBuilder::limits).
+/// What a gateway allows its peers, for [`GatewayBuilder::limits`](crate::gateway::GatewayBuilder::limits).
 ///
 /// The defaults are for a host of the open internet with a gigabyte or more of memory. How often
-/// each limit was hit is in [`GatewayStats::hits`](crate::GatewayStats::hits).
+/// each limit was hit is in [`GatewayStats::hits`](crate::gateway::GatewayStats::hits).
 ///
 /// ```
 /// use std::time::Duration;
-/// use easyremote::{Gateway, GatewayLimits};
+/// use easyremote::gateway::GatewayLimits;
+/// use easyremote::Gateway;
 ///
 /// let limits = GatewayLimits::new().connections(500).header_timeout(Duration::from_secs(2));
 /// let builder = Gateway::builder("0.0.0.0:8080").limits(limits);
@@ -25,6 +27,7 @@ use crate::wire::limits::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "limits do nothing until they are given to a gateway"]
 pub struct GatewayLimits {
+    pub(super) max_message: usize,
     pub(super) connections: usize,
     pub(super) connections_per_address: usize,
     pub(super) unauthenticated: usize,
@@ -45,6 +48,7 @@ pub struct GatewayLimits {
 impl Default for GatewayLimits {
     fn default() -> Self {
         Self {
+            max_message: MAX_MESSAGE,
             connections: 8_192,
             // Half of all: one address cannot shut the others out.
             connections_per_address: 4_096,
@@ -68,6 +72,13 @@ impl GatewayLimits {
     /// The default limits.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Longest arguments, answer or item that the gateway relays, in bytes; 64 MiB unless set, at
+    /// most 1 GiB, and not 0. Nodes and clients have limits of their own.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes.min(MAX_MAX_MESSAGE);
+        self
     }
 
     /// Most connections, of whatever kind. 8,192 unless set, and not 0. A further peer is refused,
@@ -190,6 +201,7 @@ impl GatewayLimits {
     pub(super) fn check(&self) -> Result<(), Error> {
         let Self { calls_per_peer, cancels_per_second, cancel_burst, .. } = *self;
         for (name, limit) in [
+            ("max_message", self.max_message as u64),
             ("connections", self.connections as u64),
             ("connections_per_address", self.connections_per_address as u64),
             ("unauthenticated", self.unauthenticated as u64),

@@ -1,4 +1,6 @@
-//! The gateway: the one party that listens. It routes calls; it never looks into them.
+//! The gateway: the one party that listens. It routes calls and never decodes what they carry.
+//!
+//! A [`Gateway`] is started by [`Gateway::serve`], or by a [`GatewayBuilder`] with options.
 
 mod admission;
 mod connections;
@@ -22,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::call::deadline::now;
-use crate::error::{Error, ErrorKind, not_zero};
+use crate::error::{Error, ErrorKind};
 use crate::gateway::admission::reject_log::RejectLog;
 use crate::gateway::admission::{Admission, ConnectionSlot};
 use crate::gateway::connections::Connections;
@@ -45,8 +47,7 @@ use crate::transport::log_limit::Brief;
 use crate::transport::quic::endpoint::Listener;
 use crate::transport::quic::io_thread::{GoodbyeGuard, IoThread};
 use crate::transport::quic::{goodbye, reset};
-use crate::wire::directory::{GatewayStats, NodeInfo};
-use crate::wire::limits::{MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_TIMEOUT};
+use crate::wire::limits::MAX_TIMEOUT;
 
 pub use crate::gateway::limits::GatewayLimits;
 pub use crate::gateway::policy::access::Peers;
@@ -54,6 +55,8 @@ pub(crate) use crate::gateway::relay::dispatch::Refusal;
 pub use crate::gateway::routing::OutlierOptions;
 #[cfg(feature = "__bench")]
 pub(crate) use crate::gateway::routing::bench;
+pub use crate::wire::directory::{FunctionInfo, GatewayStats, LimitHits, NodeInfo};
+pub use crate::wire::load::{Memory, NodeLoad};
 
 /// A running gateway.
 ///
@@ -84,7 +87,6 @@ pub struct Gateway {
 pub struct GatewayBuilder {
     address: String,
     state_dir: Option<PathBuf>,
-    max_message: usize,
     limits: GatewayLimits,
     outliers: OutlierOptions,
     refusals: Option<mpsc::UnboundedSender<Refusal>>,
@@ -113,7 +115,6 @@ impl Gateway {
         GatewayBuilder {
             address: address.to_string(),
             state_dir: None,
-            max_message: MAX_MESSAGE,
             limits: GatewayLimits::default(),
             outliers: OutlierOptions::default(),
             refusals: None,
@@ -149,7 +150,7 @@ impl Gateway {
     /// begun meanwhile: they wait from the beginning on.
     ///
     /// Calls that are waiting when the gateway ends wait for its successor as long as their client's
-    /// [`connect_timeout`](crate::ClientBuilder::connect_timeout), and then for their nodes. Nodes
+    /// [`connect_timeout`](crate::auth::DialOptions::connect_timeout), and then for their nodes. Nodes
     /// stay until the end, and look for the successor at once, as clients do.
     ///
     /// What is still under way after `grace` is cut off, as with [`shutdown`](Self::shutdown): for a
@@ -191,13 +192,6 @@ impl GatewayBuilder {
         self
     }
 
-    /// Longest arguments, answer or item that the gateway relays, in bytes; 64 MiB unless set, at
-    /// most 1 GiB, and not 0. Nodes and clients have limits of their own.
-    pub fn max_message(mut self, bytes: usize) -> Self {
-        self.max_message = bytes.min(MAX_MAX_MESSAGE);
-        self
-    }
-
     /// What the gateway allows its peers, instead of the defaults.
     pub fn limits(mut self, limits: GatewayLimits) -> Self {
         self.limits = limits;
@@ -224,7 +218,6 @@ impl GatewayBuilder {
     /// # Cancel safety
     /// As for [`Gateway::serve`].
     pub async fn serve(self) -> Result<Gateway, Error> {
-        not_zero("max_message", self.max_message as u64)?;
         self.limits.check()?;
         self.trust.access.check()?;
         let identity = Identity::load_or_create(self.state_dir.as_deref())?;
@@ -244,7 +237,6 @@ impl GatewayBuilder {
                 refusals: self.refusals,
             },
             access,
-            max_message: self.max_message,
             admission: Admission::new(self.limits.clone()),
             limits: self.limits,
             connections: Connections::default(),

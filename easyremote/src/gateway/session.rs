@@ -219,7 +219,7 @@ fn stranger_left(cause: quinn::ConnectionError) -> Error {
 }
 
 fn welcome(control: &mut ControlStream, state: &GatewayState) -> Result<(), Error> {
-    control.queue(&Control::Welcome(Welcome { max_message: state.max_message as u64 }))
+    control.queue(&Control::Welcome(Welcome { max_message: state.limits.max_message as u64 }))
 }
 
 /// Relays a client's calls until it leaves.
@@ -309,7 +309,7 @@ async fn serve_node(
     let registration = register(link, control, hello, &caller, state).await?;
     let node = registration.registered.node();
     control.queue(&Control::Registered)?;
-    node.handle().set_mux(open_mux(connection.clone(), windows, state.max_message));
+    node.handle().set_mux(open_mux(connection.clone(), windows, state.limits.max_message));
     if let Some(left_out) = state.log.of_peer(node.identity(), LineKind::Joined) {
         info!(left_out, "node registered");
     }

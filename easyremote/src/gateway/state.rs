@@ -27,7 +27,6 @@ pub(super) struct GatewayState {
     pub(super) shown: Arc<ServerCertResolver>,
     pub(super) access: Arc<Access>,
     pub(super) dispatcher: Dispatcher,
-    pub(super) max_message: usize,
     pub(super) limits: GatewayLimits,
     pub(super) admission: Arc<Admission>,
     pub(super) connections: Connections,

@@ -1,9 +1,7 @@
 //! Options of a node.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -15,20 +13,17 @@ use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
 use crate::gauge::SharedRoom;
 use crate::node::exec::dedup::DedupCache;
+use crate::node::limits::NodeLimits;
 use crate::node::state::{NodeCounters, NodeState};
 use crate::node::tags::{self, Tags};
 use crate::node::{Node, run};
 use crate::transport::auth::address::Gateways;
-use crate::transport::auth::certificates::KeyFiles;
+use crate::transport::auth::dial_options::DialOptions;
 use crate::transport::auth::identity::random;
-use crate::transport::auth::tls_options::TlsOptions;
 use crate::transport::dial::Dialler;
 use crate::transport::quic::io_thread::IoThread;
 use crate::wire::control::Register;
-use crate::wire::limits::{
-    DEFAULT_MAX_DECODED, MAX_MAX_DECODED, MAX_MAX_MESSAGE, MAX_MESSAGE, MAX_NAME, MAX_NODE_STREAMS,
-    MAX_TIMEOUT, MAX_UNFINISHED, MessageLimits,
-};
+use crate::wire::limits::{MAX_NAME, MAX_NODE_STREAMS};
 
 /// Options of a node, from [`Node::builder`].
 #[derive(Debug)]
@@ -40,20 +35,9 @@ pub struct NodeBuilder {
     functions: Functions,
     states: States,
     concurrency: usize,
-    blocking_threads: usize,
-    max_unfinished: u64,
-    max_message: usize,
-    max_decoded: usize,
-    connect_timeout: Duration,
-    tls: TlsOptions,
+    limits: NodeLimits,
+    dial: DialOptions,
 }
-
-/// Sync functions that run at a time unless set otherwise. tokio's blocking threads are 512 by
-/// default, and the program has other uses for them.
-const BLOCKING_THREADS: usize = 256;
-
-/// Longest time that a role tries to reach its gateway before it gives up, unless set otherwise.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl NodeBuilder {
     pub(super) fn new(gateways: Result<Gateways, Error>) -> Self {
@@ -64,12 +48,8 @@ impl NodeBuilder {
             functions: Functions::default(),
             states: States::default(),
             concurrency: MAX_NODE_STREAMS as usize,
-            blocking_threads: BLOCKING_THREADS,
-            max_unfinished: MAX_UNFINISHED,
-            max_message: MAX_MESSAGE,
-            max_decoded: DEFAULT_MAX_DECODED,
-            connect_timeout: CONNECT_TIMEOUT,
-            tls: TlsOptions::default(),
+            limits: NodeLimits::default(),
+            dial: DialOptions::default(),
         }
     }
 
@@ -78,7 +58,7 @@ impl NodeBuilder {
     ///
     /// A gateway has one node of an id at a time. A node that is started with the id of another one
     /// takes its place, as after a restart: the newest has it, and the older one is refused when it
-    /// comes back. A node of another [identity](crate::GatewayBuilder::token) never does; it is
+    /// comes back. A node of another [identity](crate::gateway::GatewayBuilder::token) never does; it is
     /// refused with [`ErrorKind::PermissionDenied`].
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
@@ -144,86 +124,17 @@ impl NodeBuilder {
         self
     }
 
-    /// Most sync functions that run at a time, each on a blocking thread of the runtime; further
-    /// ones wait. 256 unless set, and not 0. Iterators have threads of their own and do not count.
-    pub fn blocking_threads(mut self, threads: usize) -> Self {
-        self.blocking_threads = threads.min(Semaphore::MAX_PERMITS);
+    /// How much the node holds and runs, instead of the defaults.
+    pub fn limits(mut self, limits: NodeLimits) -> Self {
+        self.limits = limits;
         self
     }
 
-    /// Longest arguments that the node accepts, and longest answer or item that it gives, in bytes;
-    /// 64 MiB unless set, at most 1 GiB, and not 0. The gateway has a limit of its own.
-    pub fn max_message(mut self, bytes: usize) -> Self {
-        self.max_message = bytes.min(MAX_MAX_MESSAGE);
-        self
-    }
-
-    /// Memory that decoding the arguments of one call, or one item of a caller's stream, may take,
-    /// in bytes; 1 GiB unless set, at most 16 GiB. A message may always take 16 times its length.
-    ///
-    /// Sparse values take much more than their bytes: a `None`, an empty `String` and an empty
-    /// `Vec` are one byte each on the wire. The sender counts as the receiver does, with its own
-    /// limit, so that a value that is too large is an error where it is sent: raise the limit of
-    /// [`ClientBuilder::max_decoded`](crate::ClientBuilder::max_decoded) with this one. The node
-    /// counts its results and items by this limit.
-    pub fn max_decoded(mut self, bytes: usize) -> Self {
-        self.max_decoded = bytes.min(MAX_MAX_DECODED);
-        self
-    }
-
-    /// Most bytes of arguments that the node holds at a time, and half as many of items and answers
-    /// that nobody has read; 512 MiB unless set, and at least twice [`max_message`](Self::max_message).
-    ///
-    /// Arguments count from their first byte until their function has ended: what has been received,
-    /// and then the values, by the sizes of their types and the lengths of their texts and lists,
-    /// which may be 16 times as much. A call whose arguments find no room fails with
-    /// [`ErrorKind::Overloaded`], [`Executed::No`](crate::Executed::No).
-    ///
-    /// Items and answers count from when they are made until they are sent on, but for the first
-    /// 16 KiB of each stream and answer, so that small ones wait for nobody. Where they are more than
-    /// that, new streams and calls of functions whose answers are long fail in the same way, and the
-    /// streams that there are make no more items until others have been read, but for one that they
-    /// may be waiting for. What nobody reads anything of for 60 s meanwhile ends with
-    /// [`ErrorKind::SlowConsumer`].
-    pub fn max_unfinished(mut self, bytes: u64) -> Self {
-        self.max_unfinished = bytes;
-        self
-    }
-
-    /// How long [`serve`](Self::serve) tries to reach a gateway, and how long a call that a
-    /// function makes waits to be sent; 15 s unless set.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout.min(MAX_TIMEOUT);
-        self
-    }
-
-    /// Verifies gateways that are dialled by name, whose address has no pin, by the authorities in
-    /// a PEM file, and by no others. It is read for each connection. Unless set, and with this
-    /// crate's feature `public-ca`, the public authorities that browsers trust are asked.
-    pub fn authority(mut self, file: impl AsRef<Path>) -> Self {
-        self.tls.authority = Some(file.as_ref().to_owned());
-        self
-    }
-
-    /// Shows the certificate in the PEM file `chain`, with those of its issuers behind it, to
-    /// gateways whose address has no token: see
-    /// [`GatewayBuilder::authority`](crate::GatewayBuilder::authority). `key` is the PEM file of
-    /// its private key. Both are read for each connection, so that a renewed certificate needs no
-    /// restart.
-    ///
-    /// An address without token is a ticket that lacks it, `easyremote://host:port?pin=..`, or,
-    /// where the gateway is known by its own certificate, `easyremote://host:port`; or that of a
-    /// gateway on this machine.
-    pub fn certificate(mut self, chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
-        self.tls.certificate = Some(KeyFiles::new(chain.as_ref(), key.as_ref()));
-        self
-    }
-
-    /// Finds the local identity in `directory` instead of the state directory of the user. Only of
-    /// use for gateways on this machine that were given the same directory. Whoever can read it may be
-    /// any role of this user there; that nobody else can is checked on Unix only.
-    pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        self.tls.state_dir = Some(directory.as_ref().to_owned());
+    /// How the node reaches its gateways: how long it dials, what it trusts, and what it shows.
+    /// Sets what `options` sets, and keeps what earlier calls have set. The connect timeout is also
+    /// how long a call that a function makes waits to be sent.
+    pub fn dial(mut self, options: DialOptions) -> Self {
+        self.dial = self.dial.and(options);
         self
     }
 
@@ -241,8 +152,8 @@ impl NodeBuilder {
     pub async fn serve(self) -> Result<Node, Error> {
         let id = check_id(self.id)?;
         not_zero("concurrency", self.concurrency as u64)?;
-        not_zero("blocking_threads", self.blocking_threads as u64)?;
-        not_zero("max_message", self.max_message as u64)?;
+        let limits = self.limits;
+        limits.check()?;
         tags::check(&self.tags)?;
         let registry = Registry::new(self.functions, &self.states)?;
         let register = Register {
@@ -255,13 +166,14 @@ impl NodeBuilder {
         let diallers = targets
             .into_iter()
             .map(|target| {
-                let (id, tls) = (id.clone(), self.tls.clone());
+                let (id, dial) = (id.clone(), self.dial.clone());
                 let (register, tags) = (register.clone(), tags.subscribe());
-                Dialler::node(target, id, tls, MAX_NODE_STREAMS, register, tags)
-                    .map(|dialler| dialler.with_max_message(self.max_message))
+                Dialler::node(target, id, dial, MAX_NODE_STREAMS, register, tags)
+                    .map(|dialler| dialler.with_max_message(limits.messages.max_message))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let max_unfinished = self.max_unfinished.max(2 * self.max_message as u64);
+        let connect_timeout = self.dial.timeout();
+        let max_unfinished = limits.max_unfinished.max(2 * limits.messages.max_message as u64);
         let shared = Arc::new(NodeState {
             id: id.into(),
             tags,
@@ -270,12 +182,12 @@ impl NodeBuilder {
             runtime: Handle::current(),
             running: Arc::new(Semaphore::new(self.concurrency)),
             concurrency: self.concurrency,
-            blocking: Arc::new(Semaphore::new(self.blocking_threads)),
+            blocking: Arc::new(Semaphore::new(limits.blocking_threads)),
             unfinished: Arc::default(),
             max_unfinished,
             unread: SharedRoom::new(max_unfinished / 2),
-            limits: MessageLimits { max_message: self.max_message, max_decoded: self.max_decoded },
-            connect_timeout: self.connect_timeout,
+            limits: limits.messages,
+            connect_timeout,
             counters: NodeCounters::default(),
             started: DedupCache::default(),
             load: watch::Sender::new(None),
@@ -286,7 +198,7 @@ impl NodeBuilder {
         shared.tell_untried();
         let (first, mut firsts) = mpsc::channel(diallers.len());
         let io = IoThread::start("easyremote-node", |stop, guard| {
-            run(shared.clone(), diallers, self.connect_timeout, first, (stop, guard))
+            run(shared.clone(), diallers, connect_timeout, first, (stop, guard))
         })?;
         let mut outcome = Err(Error::new(ErrorKind::Unavailable, "the node's thread has ended"));
         while let Some(result) = firsts.recv().await {

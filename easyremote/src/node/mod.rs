@@ -1,7 +1,11 @@
 //! The node: offers functions to gateways, and runs them.
+//!
+//! A [`Node`] is started by [`Node::serve`], or by a [`NodeBuilder`] with options. It dials out to
+//! its gateways, and needs no open port.
 
 mod builder;
 mod exec;
+mod limits;
 mod load;
 mod session;
 mod state;
@@ -15,14 +19,16 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
-use crate::function::registry::Functions;
 use crate::node::state::NodeState;
 use crate::transport::auth::address::IntoGateways;
 use crate::transport::dial::Dialler;
 use crate::transport::quic::io_thread::{GoodbyeGuard, IoThread};
 use crate::wire::limits::MAX_TIMEOUT;
 
+pub use crate::function::context::Context;
+pub use crate::function::registry::Functions;
 pub use crate::node::builder::NodeBuilder;
+pub use crate::node::limits::NodeLimits;
 
 /// A running node.
 ///

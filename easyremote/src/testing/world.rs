@@ -19,6 +19,7 @@ use crate::testing::state_dir::StateDir;
 use crate::testing::world_builder::{
     ConfigureClient, ConfigureGateway, WorldBuilder, start_gateway, start_node,
 };
+use crate::transport::auth::dial_options::DialOptions;
 use crate::transport::auth::ticket::Ticket;
 use crate::wire::control::Role;
 
@@ -144,7 +145,8 @@ impl World {
     /// # Cancel safety
     /// As for [`Client::connect`].
     pub async fn connect(&self) -> Result<Client, Error> {
-        let client = Client::builder(self.address).state_dir(self.state_dir());
+        let client =
+            Client::builder(self.address).dial(DialOptions::new().state_dir(self.state_dir()));
         (self.configure_client)(client).connect().await
     }
 

@@ -10,6 +10,7 @@ use crate::gateway::{Gateway, GatewayBuilder};
 use crate::node::{Node, NodeBuilder};
 use crate::testing::state_dir::StateDir;
 use crate::testing::world::World;
+use crate::transport::auth::dial_options::DialOptions;
 
 /// What a [`World`] is to consist of, from [`World::builder`].
 #[must_use = "a builder does nothing until `serve` is called"]
@@ -79,7 +80,7 @@ impl WorldBuilder {
         for (number, configure) in (1..).zip(self.nodes) {
             nodes.push(Arc::new(start_node(address, &state, number, configure).await?));
         }
-        let client = Client::builder(address).state_dir(state.path());
+        let client = Client::builder(address).dial(DialOptions::new().state_dir(state.path()));
         let client = (self.client)(client).connect().await?;
         Ok(World::new(client, nodes, gateway, (self.gateway, self.client), state))
     }
@@ -99,7 +100,9 @@ pub(super) async fn start_node(
     number: usize,
     configure: impl FnOnce(NodeBuilder) -> NodeBuilder,
 ) -> Result<Node, Error> {
-    let node = Node::builder(gateway).state_dir(state.path()).id(format!("node-{number}"));
+    let node = Node::builder(gateway)
+        .dial(DialOptions::new().state_dir(state.path()))
+        .id(format!("node-{number}"));
     configure(node).serve().await
 }
 

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::{Error, ErrorKind};
 use crate::transport::auth::address::{ServerAuth, Target};
+use crate::transport::auth::dial_options::{Credential, DialOptions, TlsTarget};
 use crate::transport::auth::identity::random;
-use crate::transport::auth::tls_options::{Credential, TlsOptions, TlsTarget};
 use crate::transport::backoff::ReconnectBackoff;
 use crate::transport::control_stream::ControlStream;
 use crate::transport::live_connection::{IdleSignal, LiveConnection};
@@ -33,7 +33,7 @@ pub(crate) struct Dialler {
     id: String,
     boot: [u8; 16],
     epoch: u64,
-    trust: TlsOptions,
+    trust: DialOptions,
     /// Calls that the gateway may open at this end.
     streams: u32,
     /// What to register, if this is a node; its tags are those that it has then.
@@ -74,7 +74,7 @@ impl Dialler {
     /// # Errors
     /// `InvalidInput` if the ticket is for another role; `Unavailable` if a file is unusable, or
     /// the system gives no random numbers.
-    pub(crate) fn client(target: Target, trust: TlsOptions, admin: bool) -> Result<Self, Error> {
+    pub(crate) fn client(target: Target, trust: DialOptions, admin: bool) -> Result<Self, Error> {
         let for_admin = matches!(target.token, Some((Role::Admin, _)));
         let role = if admin || for_admin { Role::Admin } else { Role::Client };
         Self::new(target, role, String::new(), trust, 0, None)
@@ -88,7 +88,7 @@ impl Dialler {
     pub(crate) fn node(
         target: Target,
         id: String,
-        trust: TlsOptions,
+        trust: DialOptions,
         streams: u32,
         register: Register,
         tags: watch::Receiver<Retag>,
@@ -100,7 +100,7 @@ impl Dialler {
         target: Target,
         role: Role,
         id: String,
-        trust: TlsOptions,
+        trust: DialOptions,
         streams: u32,
         register: Option<(Register, watch::Receiver<Retag>)>,
     ) -> Result<Self, Error> {

@@ -19,8 +19,8 @@ pub struct Caller {
     /// A node's id; of a client `client-`, of an admin `admin-`, and a number that is random for
     /// each process. A name to tell callers apart: what is proven are role and identity.
     pub id: String,
-    /// Who it is: what its [token](crate::GatewayBuilder::token) is called, up to a `#`, or the
-    /// name in its [certificate](crate::GatewayBuilder::authority). Peers whose token has no name
+    /// Who it is: what its [token](crate::gateway::GatewayBuilder::token) is called, up to a `#`, or the
+    /// name in its [certificate](crate::gateway::GatewayBuilder::authority). Peers whose token has no name
     /// of its own, and those of the gateway's own user, are `default`.
     pub identity: String,
     /// The address that the gateway sees it at.

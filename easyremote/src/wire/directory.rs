@@ -43,14 +43,14 @@ pub struct GatewayStats {
     /// what they came for.
     pub refused: u64,
     /// How often a node was avoided since the start, because its calls of a function failed more
-    /// often than those of other nodes; see [`OutlierOptions`](crate::OutlierOptions).
+    /// often than those of other nodes; see [`OutlierOptions`](crate::gateway::OutlierOptions).
     pub ejections: u64,
     /// How often each limit was hit since the start.
     pub hits: LimitHits,
 }
 
 /// How often each limit of a gateway was hit since its start; see
-/// [`GatewayLimits`](crate::GatewayLimits).
+/// [`GatewayLimits`](crate::gateway::GatewayLimits).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -99,7 +99,7 @@ pub struct NodeInfo {
     #[serde(default)]
     pub load: Option<NodeLoad>,
     /// The names of the functions for which the gateway avoids it now, because its calls of them
-    /// fail more often than those of other nodes; see [`OutlierOptions`](crate::OutlierOptions).
+    /// fail more often than those of other nodes; see [`OutlierOptions`](crate::gateway::OutlierOptions).
     #[serde(default, deserialize_with = "names")]
     pub avoided_for: Vec<String>,
 }

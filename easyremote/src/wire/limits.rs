@@ -24,6 +24,12 @@ pub(crate) struct MessageLimits {
     pub(crate) max_decoded: usize,
 }
 
+impl Default for MessageLimits {
+    fn default() -> Self {
+        Self { max_message: MAX_MESSAGE, max_decoded: DEFAULT_MAX_DECODED }
+    }
+}
+
 /// Most bytes of arguments that a node holds at a time, received or decoded, and twice as many as of
 /// items that nobody has read: 512 MiB, and at least two messages.
 pub(crate) const MAX_UNFINISHED: u64 = 512 << 20;

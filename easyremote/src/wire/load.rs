@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How busy a node is, in [`NodeInfo::load`](crate::NodeInfo::load): what it said last, which it
+/// How busy a node is, in [`NodeInfo::load`](crate::client::NodeInfo::load): what it said last, which it
 /// does every two seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -10,8 +10,8 @@ pub struct NodeLoad {
     /// Calls and streams that it is running or has waiting, from all of its gateways.
     pub in_flight: u64,
     /// Those of them that wait at the node: for one of its places
-    /// ([`concurrency`](crate::NodeBuilder::concurrency), of the node or of the function), or for a
-    /// [thread](crate::NodeBuilder::blocking_threads).
+    /// ([`concurrency`](crate::node::NodeBuilder::concurrency), of the node or of the function), or for a
+    /// [thread](crate::node::NodeLimits::blocking_threads).
     pub waiting: u64,
     /// How much of its machine's processors was in use over the last two seconds, by all programs,
     /// in percent of all of them: 0 to 100. `None` in a node's first report, and if its operating

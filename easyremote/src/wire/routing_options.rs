@@ -7,7 +7,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum Strategy {
     /// Of two nodes chosen at random, the one with fewer calls in relation to its
-    /// [`concurrency`](crate::NodeBuilder::concurrency) ("the power of two choices": Mitzenmacher,
+    /// [`concurrency`](crate::node::NodeBuilder::concurrency) ("the power of two choices": Mitzenmacher,
     /// 2001). The default.
     #[default]
     LeastBusy,

@@ -16,7 +16,8 @@ mod untagged;
 
 use std::time::{Duration, SystemTime};
 
-use easyremote::{Functions, functions};
+use easyremote::functions;
+use easyremote::node::Functions;
 use serde_json::{Value, json};
 
 use self::endless::{endless_alive, endless_iterator, endless_stream};

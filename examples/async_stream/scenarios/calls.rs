@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use easyremote::{Client, Kind};
+use easyremote::Client;
+use easyremote::client::Kind;
 use serde_json::{Value, json};
 
 use crate::Failure;

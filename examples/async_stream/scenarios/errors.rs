@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use easyremote::auth::DialOptions;
 use easyremote::{CallError, Client, Error, ErrorKind, Executed, Gateway};
 use serde_json::json;
 
@@ -32,7 +33,11 @@ pub(super) async fn taken_port() -> Outcome {
 /// Where nobody listens, connecting ends at its timeout.
 pub(super) async fn no_gateway() -> Outcome {
     let nobody = free_address()?;
-    match Client::builder(nobody).connect_timeout(Duration::from_millis(300)).connect().await {
+    match Client::builder(nobody)
+        .dial(DialOptions::new().connect_timeout(Duration::from_millis(300)))
+        .connect()
+        .await
+    {
         Err(error) => is(&error, ErrorKind::Unavailable),
         Ok(_) => Err(format!("there is a gateway at {nobody}").into()),
     }

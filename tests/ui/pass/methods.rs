@@ -152,7 +152,7 @@ async fn callers(client: Client) -> Result<(), Error> {
     Ok(())
 }
 
-fn in_a_function() -> easyremote::Functions {
+fn in_a_function() -> easyremote::node::Functions {
     struct Local;
 
     #[remote]

@@ -1,7 +1,8 @@
 //! Remote functions in modules, in functions, in methods and in blocks, with every visibility.
 #![deny(warnings)]
 
-use easyremote::{Client, Error, Functions, functions, remote};
+use easyremote::node::Functions;
+use easyremote::{Client, Error, functions, remote};
 
 mod api {
     use easyremote::remote;
@@ -31,7 +32,7 @@ mod api {
         }
     }
 
-    pub(super) fn functions() -> easyremote::Functions {
+    pub(super) fn functions() -> easyremote::node::Functions {
         easyremote::functions![add, self::subtract, inner::count]
     }
 }

@@ -6,7 +6,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use easyremote::{CallError, Client, Functions, Gateway, Node};
+use easyremote::auth::DialOptions;
+use easyremote::node::Functions;
+use easyremote::{CallError, Client, Gateway, Node};
 use serde::{Deserialize, Serialize};
 
 /// A type, and how to try it.
@@ -69,7 +71,7 @@ impl World {
         let state = tempfile::tempdir().unwrap();
         let gateway = Gateway::builder("127.0.0.1:0").state_dir(state.path());
         let gateway = gateway.serve().await.unwrap();
-        let client = Client::builder(gateway.local_addr()).state_dir(state.path());
+        let client = Client::builder(gateway.local_addr()).dial(DialOptions::new().state_dir(state.path()));
         let client = client.connect().await.unwrap();
         Self { state, gateway, client }
     }
@@ -82,7 +84,7 @@ pub(crate) async fn soon<F: Future>(event: F) -> F::Output {
 
 /// A node that offers functions of one type, or why it does not.
 pub(crate) async fn serve(world: &World, functions: Functions) -> Result<Node, Outcome> {
-    let node = Node::builder(world.gateway.local_addr()).state_dir(world.state.path());
+    let node = Node::builder(world.gateway.local_addr()).dial(DialOptions::new().state_dir(world.state.path()));
     let served = node.functions(functions).serve().await;
     served.map_err(|error| match error.to_string() {
         text if text.contains("cannot cross the network") => Outcome::Refused(text),

@@ -1,6 +1,7 @@
 //! easyremote, through its gateway.
 
 use bytes::Bytes;
+use easyremote::auth::DialOptions;
 use easyremote::{Client, Gateway, Node, functions, remote};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
@@ -31,13 +32,13 @@ impl Rival for Easyremote {
     }
 
     async fn node(place: Place) -> anyhow::Result<Running> {
-        let builder = Node::builder(place.target).state_dir(place.directory);
+        let builder = Node::builder(place.target).dial(DialOptions::new().state_dir(place.directory));
         let node = builder.functions(functions![echo, items]).serve().await?;
         Ok(Running::new(place.target, node))
     }
 
     async fn connect(place: Place) -> anyhow::Result<Client> {
-        Ok(Client::builder(place.target).state_dir(place.directory).connect().await?)
+        Ok(Client::builder(place.target).dial(DialOptions::new().state_dir(place.directory)).connect().await?)
     }
 }
 

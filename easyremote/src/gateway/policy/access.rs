@@ -7,14 +7,15 @@ use crate::wire::caller::Caller;
 use crate::wire::control::Role;
 use crate::wire::directory::{FUNCTIONS, NODES, RESERVED, STATS};
 
-/// Peers of a gateway, in [`GatewayBuilder::may_call`](crate::GatewayBuilder::may_call) and
-/// [`GatewayBuilder::may_offer`](crate::GatewayBuilder::may_offer): a [`Role`], an identity as
+/// Peers of a gateway, in [`GatewayBuilder::may_call`](crate::gateway::GatewayBuilder::may_call) and
+/// [`GatewayBuilder::may_offer`](crate::gateway::GatewayBuilder::may_offer): a [`Role`], an identity as
 /// text, or both.
 ///
 /// An identity that ends with `*` stands for all that begin like it, and `*` alone for all.
 ///
 /// ```
-/// use easyremote::{Peers, Role};
+/// use easyremote::gateway::Peers;
+/// use easyremote::Role;
 ///
 /// let _all_clients = Peers::from(Role::Client);
 /// let _the_same_ci_in_any_role = Peers::from("ci");

@@ -22,7 +22,7 @@ impl GatewayBuilder {
     /// name being left out, or with [`revoke`](Gateway::revoke): then it stays invalid, also if it is
     /// named here when the gateway starts again, until [`allow_again`](Gateway::allow_again).
     ///
-    /// Functions see the name as the caller's [`identity`](crate::Caller::identity), up to a `#` if
+    /// Functions see the name as the caller's [`identity`](crate::auth::Caller::identity), up to a `#` if
     /// there is one: `ci#1` and `ci#2` are two tokens of the identity `ci`. So a token is replaced
     /// without anybody being shut out: add `ci#2`, hand out its ticket, revoke `ci#1`.
     ///
@@ -50,15 +50,14 @@ impl GatewayBuilder {
     /// is to be a client has a certificate from another one than a node.
     ///
     /// Functions see the name in the certificate as the caller's
-    /// [`identity`](crate::Caller::identity): the first DNS name of its subject alternative names,
+    /// [`identity`](crate::auth::Caller::identity): the first DNS name of its subject alternative names,
     /// or the first URI if there is none, of the characters of a [token's](Self::token) name
     /// without `#`, and not `default`. Certificates are for client authentication and not out of
     /// date. They end with their date, with [`revoke`](Gateway::revoke), or with their authority
     /// being taken out of the file, which is read when the gateway starts and with
     /// [`reload_certificates`](Gateway::reload_certificates).
     ///
-    /// Peers show theirs with [`ClientBuilder::certificate`](crate::ClientBuilder::certificate) and
-    /// [`NodeBuilder::certificate`](crate::NodeBuilder::certificate).
+    /// Peers show theirs with [`DialOptions::certificate`](crate::auth::DialOptions::certificate).
     pub fn authority(mut self, role: Role, file: impl AsRef<Path>) -> Self {
         self.trust.authorities.push((role, file.as_ref().to_owned()));
         self
@@ -99,7 +98,7 @@ impl GatewayBuilder {
     /// [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied), and all that are
     /// allowed a function share its calls.
     ///
-    /// While no such rule is given, a function belongs to the [identity](crate::Caller::identity)
+    /// While no such rule is given, a function belongs to the [identity](crate::auth::Caller::identity)
     /// that was the first to offer it, for as long as the gateway runs: any number of nodes of that
     /// identity share its calls, and nodes of another are refused. Once an identity's last token,
     /// or its certificate, is [revoked](Gateway::revoke), others may have its functions. So nodes

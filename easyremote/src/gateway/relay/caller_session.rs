@@ -135,7 +135,7 @@ impl CallerSession {
     /// `Overloaded` if too much is kept already.
     pub(super) fn keep(&self, bytes: usize) -> Result<MemoryCharge, Error> {
         let state = &self.state;
-        let one_message = (state.max_message + FRAME_HEADER) as u64;
+        let one_message = (state.limits.max_message + FRAME_HEADER) as u64;
         let limit = state.limits.buffered_per_peer.max(one_message);
         let mut charge = MemoryCharge::new(&self.buffered, limit);
         if charge.grow_to(bytes) {

@@ -155,7 +155,7 @@ impl CallerMux {
         }
         let header = self.caller.read_header(&header.body)?;
         let body = frames.clone();
-        let limit = MAX_MUX_BODY.min(self.state().max_message);
+        let limit = MAX_MUX_BODY.min(self.state().limits.max_message);
         let arguments = take_frame(&mut frames, limit).map_err(Malformed::into_error)?;
         let fits = header.kind == Kind::Unary && arguments.kind == FrameKind::Body;
         if !fits || !frames.is_empty() {
@@ -336,7 +336,7 @@ async fn dispatch_later(
             }
         };
         let ForwardedCall { dispatch, body, kept } = *call;
-        match dispatch.open(found, &body, mux.state().max_message).await {
+        match dispatch.open(found, &body, mux.state().limits.max_message).await {
             Ok(mut leg) => {
                 leg.send.finish();
                 return forward_leg(leg, mux, id).await;

@@ -52,7 +52,7 @@ impl PartialResponse {
     /// Reads what comes on `recv` after `first`, until it has ended or does not fit into a message.
     async fn begin(recv: &mut RecvHalf, first: &[u8], mux: &CallerMux) -> Self {
         let state = mux.state();
-        let answer = FrameScanner::answer(state.max_message);
+        let answer = FrameScanner::answer(state.limits.max_message);
         let mut response = Self { frames: Vec::new(), answer, end: None };
         response.pass(first);
         let mut progress = ProgressTimer::new(state.limits.progress_timeout);

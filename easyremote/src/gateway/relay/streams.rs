@@ -129,7 +129,7 @@ async fn place(
                 _ = leg.send.stopped() => return Ok(None),
             },
         };
-        call = match call.open(permit, rest, caller.state.max_message).await {
+        call = match call.open(permit, rest, caller.state.limits.max_message).await {
             Ok(node) => return Ok(Some(node)),
             Err((_, Some(error))) => return Err(error),
             Err((call, None)) => call,
@@ -158,7 +158,7 @@ async fn read_header(
 /// something to come back.
 async fn relay(client: &mut CallerLeg, node: &mut NodeLeg, caller: &CallerSession) -> bool {
     let state = &caller.state;
-    let mut answer = FrameScanner::answer(state.max_message);
+    let mut answer = FrameScanner::answer(state.limits.max_message);
     let limit = state.limits.progress_timeout;
     let LegParts { send, recv, request, permit } = node.split();
     let end = tokio::select! {

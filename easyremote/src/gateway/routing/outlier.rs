@@ -41,7 +41,8 @@ pub(crate) use crate::gateway::routing::outlier::window::CallWindow;
 /// ```
 /// use std::time::Duration;
 ///
-/// use easyremote::{Gateway, OutlierOptions};
+/// use easyremote::gateway::OutlierOptions;
+/// use easyremote::Gateway;
 ///
 /// let outliers = OutlierOptions::new().min_calls(10).base_ejection(Duration::from_secs(5));
 /// let _gateway = Gateway::builder("127.0.0.1:0").outliers(outliers);

@@ -56,9 +56,9 @@ impl Ticket {
     }
 
     /// The same ticket for peers that are to know the gateway by a
-    /// [certificate](crate::GatewayBuilder::certificate) for its host name, instead of by the hash
+    /// [certificate](crate::gateway::GatewayBuilder::certificate) for its host name, instead of by the hash
     /// of its key. They verify it by the authorities in
-    /// [`ClientBuilder::authority`](crate::ClientBuilder::authority), or by the public ones with
+    /// [`DialOptions::authority`](crate::auth::DialOptions::authority), or by the public ones with
     /// this crate's feature `public-ca`.
     #[must_use]
     pub fn without_pin(mut self) -> Self {

@@ -9,8 +9,9 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::error::Executed;
-use crate::node::Node;
+use crate::node::{Node, NodeLimits};
 use crate::transport::auth::certificates::ServerCertResolver;
+use crate::transport::auth::dial_options::DialOptions;
 use crate::transport::auth::identity::Identity;
 use crate::transport::control_stream::ControlStream;
 use crate::transport::quic::endpoint::Listener;
@@ -171,10 +172,10 @@ async fn world(n_gateways: usize) -> (Node, Vec<RawGateway>, Shelf, TempDir) {
     let addresses: Vec<_> = endpoints.iter().map(|it| it.local_addr().unwrap()).collect();
     let doings = Arc::new(Doings { starts: watch::Sender::new(0), ends: Semaphore::new(0) });
     let node = Node::builder(addresses)
-        .state_dir(state.path())
+        .dial(DialOptions::new().state_dir(state.path()))
         .state(doings.clone())
         .concurrency(3)
-        .blocking_threads(2)
+        .limits(NodeLimits::new().blocking_threads(2))
         .functions(crate::functions![once, again, hold, hold_thread, blocking, numbers, streamed])
         .serve();
     let gateways = futures::future::join_all(endpoints.into_iter().map(RawGateway::admit));

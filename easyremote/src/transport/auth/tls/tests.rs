@@ -15,9 +15,9 @@ use super::{ALPN, Expected, provider};
 use crate::error::{Error, ErrorKind};
 use crate::transport::auth::address::IntoGateways;
 use crate::transport::auth::certificates::ServerCertResolver;
+use crate::transport::auth::dial_options::DialOptions;
 use crate::transport::auth::identity::{Identity, Pin, SERVER_NAME, pin_of};
 use crate::transport::auth::ticket::Ticket;
-use crate::transport::auth::tls_options::TlsOptions;
 use crate::transport::dial::Dialler;
 use crate::transport::quic::endpoint::{self, Listener};
 use crate::wire::control::Role;
@@ -80,7 +80,7 @@ async fn dial(address: SocketAddr, identity: &Identity) -> Result<(), Error> {
         token: identity.token(Role::Client, "a"),
     };
     let target = ticket.into_gateways().unwrap().targets.remove(0);
-    let mut dialler = Dialler::client(target, TlsOptions::default(), false).unwrap();
+    let mut dialler = Dialler::client(target, DialOptions::default(), false).unwrap();
     dialler.dial(Some(Duration::from_secs(10)), |_, _| ()).await.map(|_| ())
 }
 
