@@ -29,7 +29,7 @@ const LAYERS: &[&[&str]] = &[
     &["function"],
     &["client", "node", "gateway"],
     &["testing"],
-    &["fuzz", "lib", "private"],
+    &["auth", "fuzz", "lib", "private", "shutdown_signal", "stream"],
 ];
 
 /// The longest file, with its tests.
