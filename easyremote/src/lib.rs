@@ -231,6 +231,13 @@
 //! None is on by default. `public-ca` has gateways that are dialled by name verified by the public
 //! authorities that browsers trust, unless [others](auth::DialOptions::authority) are named.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+// The roles share the layers below them, of which each uses a part, and they link to each other in
+// their documentation. Builds with all of them and `testing`, as CI has them, are checked in full.
+#![cfg_attr(
+    not(feature = "testing"),
+    allow(dead_code, unreachable_pub, unused_imports, rustdoc::broken_intra_doc_links)
+)]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 #[doc(hidden)]
@@ -250,28 +257,37 @@ pub mod __bench {
 }
 pub mod auth;
 mod call;
+#[cfg(feature = "client")]
 pub mod client;
 mod decode;
 pub mod error;
 mod function;
-#[cfg(any(fuzzing, test))]
+#[cfg(all(any(fuzzing, test), feature = "client", feature = "node", feature = "gateway"))]
 #[doc(hidden)]
 pub mod fuzz;
+#[cfg(feature = "gateway")]
 pub mod gateway;
 mod gauge;
+#[cfg(feature = "node")]
 pub mod node;
 mod schema;
 mod shutdown_signal;
+#[cfg(feature = "client")]
 pub mod stream;
+#[cfg(feature = "testing")]
 pub mod testing;
 mod transport;
 mod wire;
 
 pub use crate::auth::{Role, Ticket, from_env};
+#[cfg(feature = "client")]
 pub use crate::client::{Call, Client, Options, Retry, Strategy, StreamCall};
 pub use crate::error::{CallError, Error, ErrorKind, Executed};
+pub use crate::function::context::Context;
+#[cfg(feature = "gateway")]
 pub use crate::gateway::Gateway;
-pub use crate::node::{Context, Node};
+#[cfg(feature = "node")]
+pub use crate::node::Node;
 pub use crate::shutdown_signal::shutdown_signal;
 pub use easyremote_macros::remote;
 
@@ -293,6 +309,7 @@ pub use easyremote_macros::remote;
 /// It finds them by constructors that the linker gathers (the crate `inventory`), so on a platform
 /// without them, such as Miri, the list is empty, and the functions have to be named. Doc tests
 /// that rustdoc merges into one program are one crate, unless they are marked `standalone_crate`.
+#[cfg(feature = "node")]
 #[macro_export]
 macro_rules! functions {
     () => {
@@ -305,7 +322,49 @@ macro_rules! functions {
     };
 }
 
+/// Lists functions for a node to offer, which needs this crate's feature `node`.
+#[cfg(not(feature = "node"))]
+#[macro_export]
+macro_rules! functions {
+    ($($function:tt)*) => {
+        ::core::compile_error!("`functions!` needs the feature `node` of easyremote")
+    };
+}
+
+/// What callers need of a function; nothing without the feature `client`. For generated code.
+#[cfg(feature = "client")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __client {
+    ($($items:tt)*) => { $($items)* };
+}
+
+/// What callers need of a function; nothing without the feature `client`. For generated code.
+#[cfg(not(feature = "client"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __client {
+    ($($items:tt)*) => {};
+}
+
+/// What nodes need of a function; nothing without the feature `node`. For generated code.
+#[cfg(feature = "node")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __node {
+    ($($items:tt)*) => { $($items)* };
+}
+
+/// What nodes need of a function; nothing without the feature `node`. For generated code.
+#[cfg(not(feature = "node"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __node {
+    ($($items:tt)*) => {};
+}
+
 /// Which crate this is expanded in; for generated code.
+#[cfg(feature = "node")]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __home {
@@ -324,6 +383,7 @@ macro_rules! __home {
 
 /// Notes functions, a `fn() -> Functions`, for `functions!()` of the crate that this is expanded
 /// in; for generated code.
+#[cfg(feature = "node")]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __submit {

@@ -6,7 +6,7 @@ use quote::quote;
 use crate::args::Options;
 use crate::check;
 use crate::expand::handle::Handle;
-use crate::expand::stub::Stub;
+use crate::expand::stub::{Stub, for_callers, for_nodes};
 use crate::mistakes::Mistakes;
 use crate::model::block::Block;
 use crate::model::owner::Owner;
@@ -56,9 +56,10 @@ pub(super) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
     let handle = Handle { owner: &owner, stubs: &stubs, private: &private };
     let way = way_to_handle(&block, &handle);
     let handle = handle.expand();
-    let listed = listed(&block, &owner, &stubs, &private);
+    let callers = for_callers(&private, &quote!(#handle #way));
+    let listed = for_nodes(&private, &listed(&block, &owner, &stubs, &private));
     let stubs = stubs.iter().map(Stub::expand_method);
-    quote!(#kept #(#stubs)* #handle #way #listed)
+    quote!(#kept #(#stubs)* #callers #listed)
 }
 
 /// `::easyremote::__private`

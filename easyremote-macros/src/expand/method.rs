@@ -4,7 +4,7 @@ use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 
-use crate::expand::stub::{Stub, generated, is_hidden};
+use crate::expand::stub::{Stub, for_nodes, generated, is_hidden};
 use crate::model::method::Exposed;
 use crate::model::owner::{Kind, Owner};
 
@@ -26,7 +26,7 @@ impl<'a> Stub<'a> {
         let declaration = self.method_declaration();
         let remote = self.remote();
         let outcome = self.outcome();
-        let local = self.local();
+        let local = for_nodes(&self.private, &self.local());
         quote!(#declaration #remote #outcome #local)
     }
 

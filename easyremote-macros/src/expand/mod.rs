@@ -69,10 +69,14 @@ pub(crate) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
         Some(function) => function.without_helpers().unwrap_or(item),
         None => item,
     };
-    let added = match (mistakes.into_compile_errors(), &function) {
-        (Some(errors), _) => errors,
-        (None, Some(function)) => Stub::new(function, &options).expand(),
-        (None, None) => TokenStream::new(),
-    };
-    quote!(#kept #added)
+    match (mistakes.into_compile_errors(), &function) {
+        (Some(errors), _) => quote!(#kept #errors),
+        (None, Some(function)) => {
+            let stub = Stub::new(function, &options).expand();
+            // In a build without nodes no one may call it.
+            let used = (!kept.is_empty()).then(|| quote!(#[allow(dead_code)]));
+            quote!(#used #kept #stub)
+        }
+        (None, None) => kept,
+    }
 }

@@ -14,7 +14,7 @@ use crate::expand::block::{list, private};
 use crate::expand::handle::Handle;
 use crate::expand::method::{implementation, implementation_ident};
 use crate::expand::outcome::ends;
-use crate::expand::stub::{Stub, generated};
+use crate::expand::stub::{Stub, for_callers, for_nodes, generated};
 use crate::mistakes::Mistakes;
 use crate::model::Function;
 use crate::model::method::Method;
@@ -65,7 +65,8 @@ pub(super) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
     let stubs: Vec<Stub<'_>> = methods.iter().map(|method| Stub::method(method, &owner)).collect();
     let private = private(&owner);
     let handle = Handle { owner: &owner, stubs: &stubs, private: &private }.expand();
-    let server = server(&service, &owner, &stubs, &private);
+    let handle = for_callers(&private, &handle);
+    let server = for_nodes(&private, &server(&service, &owner, &stubs, &private));
     let kept = kept(&service);
     let stubs = stubs.iter().map(Stub::expand_method);
     quote!(#kept #(#stubs)* #handle #server)
@@ -79,6 +80,8 @@ fn kept(service: &Service) -> TokenStream {
         true => method.kept(),
         false => sendable(&method.written),
     });
+    // In a build without nodes no one may call it.
+    kept.attrs.push(parse_quote!(#[allow(dead_code)]));
     kept.colon_token.get_or_insert_with(Default::default);
     for bound in [
         parse_quote!(::core::marker::Send),

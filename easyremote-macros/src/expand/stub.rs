@@ -34,6 +34,24 @@ pub(super) struct Stub<'a> {
     pub(super) owner: Option<&'a Owner>,
 }
 
+/// `items` if the library has its feature `client`: only it knows, not the user's crate.
+///
+/// ```text
+/// ::easyremote::__private::client! { items }
+/// ```
+pub(super) fn for_callers(private: &TokenStream, items: &TokenStream) -> TokenStream {
+    quote!(#private::client! { #items })
+}
+
+/// `items` if the library has its feature `node`.
+///
+/// ```text
+/// ::easyremote::__private::node! { items }
+/// ```
+pub(super) fn for_nodes(private: &TokenStream, items: &TokenStream) -> TokenStream {
+    quote!(#private::node! { #items })
+}
+
 impl<'a> Stub<'a> {
     pub(super) fn new(function: &'a Function, options: &'a Options) -> Self {
         let private = match &options.krate {
@@ -66,12 +84,16 @@ impl<'a> Stub<'a> {
         let declaration = self.declaration();
         let remote = self.remote();
         let outcome = self.outcome();
-        let call = self.call();
-        let node = match self.function.is_declaration() {
+        let call = for_callers(&self.private, &self.call());
+        let body = match self.function.is_declaration() {
             true => self.written(),
-            false => [self.implements(), self.local(), self.entry()].into_iter().collect(),
+            false => {
+                let (local, entry) = (self.local(), self.entry());
+                let node = for_nodes(&self.private, &quote!(#local #entry));
+                [self.implements(), node].into_iter().collect()
+            }
         };
-        quote!(#declaration #remote #outcome #call #node)
+        quote!(#declaration #remote #outcome #call #body)
     }
 
     /// ```text

@@ -1,5 +1,6 @@
 use proc_macro2::{Delimiter, Group, TokenStream};
 use quote::quote;
+use syn::{Item, ItemMacro};
 
 use crate::expand::remote;
 
@@ -13,7 +14,84 @@ fn expansion(options: TokenStream, item: TokenStream) -> String {
     let expanded = remote(options, item).to_string();
     // Shorter to read; that the names are absolute is pinned in `names_are_absolute`.
     let expanded = expanded.replace(":: easyremote :: __private", "P");
-    prettyplease::unparse(&syn::parse_file(&expanded).unwrap())
+    let mut file = syn::parse_file(&expanded).unwrap();
+    file.items = file.items.into_iter().flat_map(unwrapped).collect();
+    prettyplease::unparse(&file)
+}
+
+/// The items in `P::client! { .. }` and `P::node! { .. }`; any other item itself. Which items these
+/// are is pinned in `each_role_has_its_items`.
+fn unwrapped(item: Item) -> Vec<Item> {
+    match &item {
+        Item::Macro(it) if side(it).is_some() => {
+            syn::parse2::<syn::File>(it.mac.tokens.clone()).unwrap().items
+        }
+        _ => vec![item],
+    }
+}
+
+/// `client` or `node`.
+fn side(item: &ItemMacro) -> Option<String> {
+    let name = item.mac.path.segments.last().unwrap().ident.to_string();
+    ["client", "node"].contains(&name.as_str()).then_some(name)
+}
+
+/// The first line of each item that is in `P::side! { .. }`.
+fn items_of(wanted: &str, options: TokenStream, item: TokenStream) -> Vec<String> {
+    let file: syn::File = syn::parse2(remote(options, item)).unwrap();
+    let items = file.items.into_iter().filter_map(|item| match item {
+        Item::Macro(it) if side(&it).as_deref() == Some(wanted) => Some(Item::Macro(it)),
+        _ => None,
+    });
+    let shown = items.flat_map(unwrapped).map(|mut item| {
+        if let Item::Impl(it) = &mut item {
+            it.items.clear();
+        }
+        let text = quote!(#item).to_string();
+        let text = text.replace(":: easyremote :: __private", "P");
+        let (_, text) = text.split_at(text.rfind("] ").map_or(0, |end| end + 2));
+        text.to_owned()
+    });
+    shown.collect()
+}
+
+#[test]
+fn each_role_has_its_items() {
+    let function = || {
+        quote!(
+            fn add(a: i64) -> i64 {
+                a
+            }
+        )
+    };
+    assert_eq!(items_of("client", quote!(), function()), ["impl add { }"]);
+    let node = ["impl P :: Local for add { }", "P :: submit ! (P :: only :: < add >) ;"];
+    assert_eq!(items_of("node", quote!(), function()), node);
+
+    let block = || quote!(impl Model { fn embed(&self) -> u64 { 0 } });
+    let handle = items_of("client", quote!(), block());
+    assert_eq!(handle[1..], ["impl ModelClient { }", "impl Model { }"]);
+    assert!(handle[0].starts_with("struct ModelClient"), "{handle:?}");
+    let node = items_of("node", quote!(), block());
+    assert_eq!(
+        node[..2],
+        ["impl P :: Local for Model_embed { }", "impl P :: Listed for Model { }"]
+    );
+    assert!(node[2].starts_with("P :: submit ! ("), "{node:?}");
+
+    let service = || {
+        quote!(
+            trait Embedder {
+                fn embed(&self) -> u64;
+            }
+        )
+    };
+    let handle = items_of("client", quote!(), service());
+    assert_eq!(handle[1..], ["impl EmbedderClient { }"]);
+    let node = items_of("node", quote!(), service());
+    assert!(node[0].contains("P :: Served < __Implementation > for Embedder_embed"), "{node:?}");
+    assert!(node[1].starts_with("struct EmbedderServer <"), "{node:?}");
+    assert!(node[2].contains("P :: Listed for EmbedderServer"), "{node:?}");
 }
 
 /// The items called `wanted` in the expansion: those whose first line contains it.
@@ -26,7 +104,8 @@ fn parts(options: TokenStream, item: TokenStream, wanted: &[&str]) -> String {
     items.filter(|text| wanted.iter().any(|wanted| text.contains(wanted))).collect()
 }
 
-const A_SYNC_FUNCTION: &str = r#"/// Adds two numbers.
+const A_SYNC_FUNCTION: &str = r#"#[allow(dead_code)]
+/// Adds two numbers.
 ///
 /// Without overflow.
 #[must_use]
@@ -236,7 +315,8 @@ fn levels_of_lints_are_those_of_the_item() {
 
 #[test]
 fn what_is_not_an_argument_is_not_sent() {
-    let expected = r#"async fn generate(llm: &Llm, #[allow(unused)] ctx: &Context, prompt: String) -> Answer {
+    let expected = r#"#[allow(dead_code)]
+async fn generate(llm: &Llm, #[allow(unused)] ctx: &Context, prompt: String) -> Answer {
     llm.answer(prompt)
 }
 #[allow(deprecated)]

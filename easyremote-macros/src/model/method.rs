@@ -111,10 +111,19 @@ impl Method {
     /// The method for the compiler: without what only `#[remote]` understands.
     pub(crate) fn kept(&self) -> TokenStream {
         let Function { attributes, visibility, signature, no_body, body, .. } = &self.written;
-        match self.written.without_helpers() {
+        let kept = match self.written.without_helpers() {
             Some(kept) => kept,
             None => quote!(#(#attributes)* #visibility #signature #no_body #body),
-        }
+        };
+        // In a build without nodes no one may call it.
+        let used = self.is_remote().then(|| quote!(#[allow(dead_code)]));
+        quote!(#used #kept)
+    }
+
+    /// Whether callers see it.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.written.signature.receiver().is_some()
+            && self.options(&mut Mistakes::default()).skip.is_none()
     }
 }
 

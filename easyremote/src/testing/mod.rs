@@ -145,7 +145,6 @@ mod answer;
 mod mock;
 mod mock_builder;
 mod script;
-mod state_dir;
 mod world;
 mod world_builder;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use parking_lot::{Mutex, MutexGuard};
+use tempfile::TempDir;
 use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use crate::client::Client;
@@ -15,7 +16,6 @@ use crate::error::{Error, ErrorKind};
 use crate::function::registry::Functions;
 use crate::gateway::Gateway;
 use crate::node::{Node, NodeBuilder};
-use crate::testing::state_dir::StateDir;
 use crate::testing::world_builder::{
     ConfigureClient, ConfigureGateway, WorldBuilder, start_gateway, start_node,
 };
@@ -54,7 +54,7 @@ pub struct World {
     configure_gateway: ConfigureGateway,
     configure_client: ConfigureClient,
     // Dropped last: the others find their identity in it.
-    state: StateDir,
+    state: TempDir,
 }
 
 /// What may be lost and replaced.
@@ -121,7 +121,7 @@ impl World {
         nodes: Vec<Arc<Node>>,
         gateway: Gateway,
         configure: (ConfigureGateway, ConfigureClient),
-        state: StateDir,
+        state: TempDir,
     ) -> Self {
         let address = gateway.local_addr();
         let (n_nodes, gateway) = (nodes.len(), Arc::new(gateway));

@@ -4,11 +4,12 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use tempfile::TempDir;
+
 use crate::client::{Client, ClientBuilder};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::gateway::{Gateway, GatewayBuilder};
 use crate::node::{Node, NodeBuilder};
-use crate::testing::state_dir::StateDir;
 use crate::testing::world::World;
 use crate::transport::auth::dial_options::DialOptions;
 
@@ -72,7 +73,7 @@ impl WorldBuilder {
     /// # Panics
     /// As for [`World::serve`].
     pub async fn serve(self) -> Result<World, Error> {
-        let state = StateDir::new()?;
+        let state = state_dir()?;
         let anywhere = (Ipv4Addr::LOCALHOST, 0).into();
         let gateway = start_gateway(anywhere, &state, &self.gateway).await?;
         let address = gateway.local_addr();
@@ -88,7 +89,7 @@ impl WorldBuilder {
 
 pub(super) async fn start_gateway(
     address: SocketAddr,
-    state: &StateDir,
+    state: &TempDir,
     configure: &ConfigureGateway,
 ) -> Result<Gateway, Error> {
     configure(Gateway::builder(address).state_dir(state.path())).serve().await
@@ -96,7 +97,7 @@ pub(super) async fn start_gateway(
 
 pub(super) async fn start_node(
     gateway: SocketAddr,
-    state: &StateDir,
+    state: &TempDir,
     number: usize,
     configure: impl FnOnce(NodeBuilder) -> NodeBuilder,
 ) -> Result<Node, Error> {
@@ -110,4 +111,11 @@ impl fmt::Debug for WorldBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WorldBuilder").field("nodes", &self.nodes.len()).finish_non_exhaustive()
     }
+}
+
+/// A directory for the identity of one world, which only its owner can enter.
+fn state_dir() -> Result<TempDir, Error> {
+    tempfile::Builder::new().prefix("easyremote-").tempdir().map_err(|error| {
+        Error::new(ErrorKind::Unavailable, "cannot create a temporary directory").with_source(error)
+    })
 }

@@ -8,6 +8,7 @@ use crate::expand::tests::{expansion, parts};
 const A_BLOCK: &str = r#"#[cfg(unix)]
 impl a::Model {
     const N: usize = 3;
+    #[allow(dead_code)]
     /// Embeds.
     ///
     /// All of it.
@@ -297,6 +298,7 @@ fn a_wrong_block_or_trait_is_kept_without_our_attributes() {
     let text = remote(quote!(nonsense), item).to_string();
     let kept = quote!(
         impl<T> Model<T> {
+            #[allow(dead_code)]
             fn f(&mut self, a: &Context) {}
         }
     );
@@ -314,6 +316,7 @@ fn a_wrong_block_or_trait_is_kept_without_our_attributes() {
     let kept = quote!(
         trait Embedder {
             type T;
+            #[allow(dead_code)]
             async fn f(&self, a: &Context) -> u8;
         }
     );

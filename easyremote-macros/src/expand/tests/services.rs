@@ -5,6 +5,7 @@ use quote::quote;
 use crate::expand::tests::{expansion, parts};
 
 const A_TRAIT: &str = r#"/// What embeds.
+#[allow(dead_code)]
 pub trait Embedder: Display + ::core::marker::Send + ::core::marker::Sync + 'static {
     /// Embeds.
     fn embed(
@@ -126,7 +127,8 @@ fn a_trait() {
 /// So that a node can run them on any thread, whoever implements them.
 #[test]
 fn futures_and_streams_of_a_trait_are_send() {
-    let expected = r#"trait Embedder: ::core::marker::Send + ::core::marker::Sync + 'static {
+    let expected = r#"#[allow(dead_code)]
+trait Embedder: ::core::marker::Send + ::core::marker::Sync + 'static {
     fn nothing(&self) -> impl ::core::future::Future<Output = ()> + ::core::marker::Send;
     #[allow(clippy::manual_async_fn)]
     fn default(

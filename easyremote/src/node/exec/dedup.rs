@@ -187,5 +187,5 @@ impl Hasher for KeyedHash {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "gateway"))]
 mod tests;

@@ -97,6 +97,7 @@ fn unusable(
 
 /// What a gateway shows: its own key to those who have pinned it, and a certificate from files to
 /// those who ask for the gateway by its name.
+#[cfg(feature = "gateway")]
 #[derive(Debug)]
 pub(crate) struct ServerCertResolver {
     own: Arc<CertifiedKey>,
@@ -104,6 +105,7 @@ pub(crate) struct ServerCertResolver {
     named: RwLock<Option<Arc<CertifiedKey>>>,
 }
 
+#[cfg(feature = "gateway")]
 impl ServerCertResolver {
     /// # Errors
     /// Those of [`KeyFiles::load`].
@@ -129,6 +131,7 @@ impl ServerCertResolver {
     }
 }
 
+#[cfg(feature = "gateway")]
 impl ResolvesServerCert for ServerCertResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         if hello.server_name() == Some(SERVER_NAME) {

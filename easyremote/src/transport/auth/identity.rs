@@ -1,5 +1,6 @@
 //! The gateway's identity: a key that peers pin, and the secret that tokens come from.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,11 +8,18 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use etcetera::BaseStrategy;
-use rcgen::{CertificateParams, KeyPair, PublicKeyData};
+#[cfg(feature = "gateway")]
+use rcgen::{CertificateParams, KeyPair};
 use ring::digest;
 use ring::rand::{SecureRandom, SystemRandom};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use rustls::pki_types::alg_id;
+#[cfg(feature = "gateway")]
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use zeroize::{Zeroize, Zeroizing};
+use rustls::sign::public_key_to_spki;
+#[cfg(feature = "gateway")]
+use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind};
 use crate::transport::auth::credentials::{Secret, Token};
@@ -26,9 +34,10 @@ pub(crate) type Pin = [u8; 32];
 ///
 /// On loopback, gateway, node and client of one user of the operating system find the same file:
 /// whoever can read it may be any of them.
-#[derive(Debug)]
 pub(crate) struct Identity {
-    key: KeyPair,
+    /// In PKCS #8 (RFC 5958).
+    key: Zeroizing<Vec<u8>>,
+    pin: Pin,
     secret: Secret,
 }
 
@@ -67,8 +76,16 @@ impl Identity {
 
     pub(crate) fn generate() -> Result<Self, Error> {
         let failed = || Error::new(ErrorKind::Unavailable, "the system gives no random numbers");
-        let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(|_| failed())?;
-        Ok(Self { key, secret: Secret::new(random::<32>()?) })
+        let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| failed())?;
+        let key = Zeroizing::new(key.as_ref().to_vec());
+        Self::new(key, Secret::new(random::<32>()?)).ok_or_else(failed)
+    }
+
+    /// `None` if `key` is not an Ed25519 key in PKCS #8.
+    fn new(key: Zeroizing<Vec<u8>>, secret: Secret) -> Option<Self> {
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&key).ok()?;
+        let pin = pin_of(&public_key_to_spki(&alg_id::ED25519, pair.public_key()));
+        Some(Self { key, pin, secret })
     }
 
     /// The identity in the file at `path`, if there is one.
@@ -90,9 +107,7 @@ impl Identity {
         let key = decode(lines.next()?.strip_prefix("key ")?)?;
         let secret = decode(lines.next()?.strip_prefix("secret ")?)?;
         let secret = Secret::new(secret.as_slice().try_into().ok()?);
-        let key = PrivatePkcs8KeyDer::from(key.as_slice());
-        let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_ED25519).ok()?;
-        Some(Self { key, secret })
+        Self::new(key, secret)
     }
 
     /// Writes the identity at `path`, unless there is one by then.
@@ -103,7 +118,7 @@ impl Identity {
         let unique = random::<8>().map_err(io::Error::other)?;
         let beside = path.with_extension(format!("{:016x}", u64::from_be_bytes(unique)));
         let written = private_file::create(&beside).and_then(|mut file| {
-            let key = Zeroizing::new(BASE64.encode(self.key.serialized_der()));
+            let key = Zeroizing::new(BASE64.encode(&*self.key));
             let secret = Zeroizing::new(BASE64.encode(self.secret.expose()));
             write!(file, "{FIRST_LINE}\nkey {}\nsecret {}\n", *key, *secret)?;
             file.sync_all()
@@ -119,7 +134,7 @@ impl Identity {
 
     /// What peers pin.
     pub(crate) fn pin(&self) -> Pin {
-        pin_of(&self.key.subject_public_key_info())
+        self.pin
     }
 
     /// The token called `name` of peers that want to be `role`.
@@ -140,16 +155,20 @@ impl Identity {
     /// A fresh certificate for the key, and the key.
     ///
     /// Peers look at the key only, so the certificate's name and dates are of no importance.
+    #[cfg(feature = "gateway")]
     pub(crate) fn certificate(
         &self,
     ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), Error> {
+        let failed = |error: rcgen::Error| {
+            Error::new(ErrorKind::Unavailable, "cannot make a certificate").with_source(error)
+        };
+        let key = PrivatePkcs8KeyDer::from(self.key.to_vec());
+        let mut pair =
+            KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_ED25519).map_err(failed)?;
         let certificate = CertificateParams::new(vec![SERVER_NAME.to_owned()])
-            .and_then(|parameters| parameters.self_signed(&self.key))
-            .map_err(|error| {
-                Error::new(ErrorKind::Unavailable, "cannot make a certificate").with_source(error)
-            })?;
-        let key = PrivatePkcs8KeyDer::from(self.key.serialized_der().to_vec());
-        Ok((certificate.into(), key.into()))
+            .and_then(|parameters| parameters.self_signed(&pair));
+        pair.zeroize();
+        Ok((certificate.map_err(failed)?.into(), key.into()))
     }
 }
 
@@ -187,9 +206,9 @@ pub(crate) fn default_directory() -> Result<PathBuf, Error> {
         })
 }
 
-impl Drop for Identity {
-    fn drop(&mut self) {
-        self.key.zeroize();
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
     }
 }
 
@@ -367,7 +386,7 @@ mod tests {
         let identity = Identity::load_or_create(Some(directory.path())).unwrap();
         let text = format!("{identity:?}");
         // An Ed25519 key in PKCS #8 is 32 bytes after a header of 16 (RFC 8410, section 7).
-        let seed = &identity.key.serialized_der()[16..48];
+        let seed = &identity.key[16..48];
         for bytes in [identity.secret.expose().as_slice(), seed] {
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             for shown in [format!("{bytes:?}"), BASE64.encode(bytes), hex] {

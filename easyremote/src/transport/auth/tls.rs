@@ -14,6 +14,7 @@ use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureSc
 
 use crate::error::{Error, ErrorKind};
 use crate::transport::auth::authorities::Presented;
+#[cfg(feature = "gateway")]
 use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::{Pin, pin_of};
 use crate::transport::auth::provider::{no_tls12, provider};
@@ -35,6 +36,7 @@ pub(crate) enum Expected {
 }
 
 /// The gateway's side; `asks` for certificates of peers.
+#[cfg(feature = "gateway")]
 pub(crate) fn server(
     shown: Arc<ServerCertResolver>,
     asks: bool,
@@ -132,5 +134,5 @@ impl ServerCertVerifier for PinVerifier {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "gateway"))]
 mod tests;

@@ -8,9 +8,11 @@ use quinn::{EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
 use ring::hmac;
 use rustls::sign::CertifiedKey;
 use socket2::{Domain, Protocol, Socket, Type};
+#[cfg(feature = "gateway")]
 use sysinfo::System;
 
 use crate::error::{Error, ErrorKind};
+#[cfg(feature = "gateway")]
 use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::Identity;
 use crate::transport::auth::tls::{self, Expected};
@@ -44,6 +46,7 @@ const LOCAL_MTU: u16 = 16_384 - 48;
 const LOCAL_MTU_STEP: u16 = LOCAL_MTU / 2;
 
 /// The gateway's endpoint.
+#[cfg(feature = "gateway")]
 #[derive(Debug)]
 pub(crate) struct Listener {
     endpoint: quinn::Endpoint,
@@ -51,6 +54,7 @@ pub(crate) struct Listener {
     local: Arc<quinn::ServerConfig>,
 }
 
+#[cfg(feature = "gateway")]
 impl Listener {
     /// Binds it; it `asks` for certificates of peers, or not. To be called on the I/O thread.
     ///
@@ -267,6 +271,7 @@ fn accept_packets(config: &mut EndpointConfig, path: Path) {
     }
 }
 
+#[cfg(feature = "gateway")]
 /// Keys that a gateway at `address` keeps over restarts. A peer that was connected to an earlier
 /// process then gets a stateless reset (RFC 9000, section 10.3) for its next packet: the new process
 /// recognises the connection id as one of its own making, and can make the token that the peer
@@ -286,6 +291,7 @@ fn stable_config(identity: &Identity, address: SocketAddr) -> EndpointConfig {
     config
 }
 
+#[cfg(feature = "gateway")]
 /// What no other gateway has that listens at the same time: its address, and, where that is any
 /// address, the name of its machine. A machine that is given another name between two processes
 /// costs the quick word, and nothing else.
@@ -341,7 +347,7 @@ fn error_at(what: &str, error: std::io::Error) -> Error {
     Error::new(ErrorKind::Unavailable, text).with_source(error)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "gateway"))]
 mod tests {
     use super::*;
     use crate::transport::auth::identity::SERVER_NAME;
