@@ -41,8 +41,20 @@ struct ErrorParts {
 const MAX_MESSAGE: usize = 16 << 10;
 
 impl Error {
-    /// Whatever a peer may have written in `message` is made fit to be shown.
-    pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+    /// An error with which a [middleware](crate::node::NodeBuilder::wrap) refuses a call, and
+    /// [`executed`](Self::executed) `No`.
+    ///
+    /// Control characters and line breaks in `message` are escaped.
+    ///
+    /// ```
+    /// use easyremote::{Error, ErrorKind, Executed};
+    ///
+    /// let error = Error::new(ErrorKind::PermissionDenied, "send the key as metadata");
+    /// assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    /// assert_eq!(error.executed(), Executed::No);
+    /// ```
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             inner: Box::new(ErrorParts {
                 kind,
@@ -81,7 +93,19 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_retry_after(mut self, wait: Duration) -> Self {
+    /// Asks callers to wait before the next attempt: see [`retry_after`](Self::retry_after).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use easyremote::{Error, ErrorKind};
+    ///
+    /// let wait = Duration::from_secs(1);
+    /// let error = Error::new(ErrorKind::Overloaded, "busy").with_retry_after(wait);
+    /// assert_eq!(error.retry_after(), Some(wait));
+    /// ```
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.inner.retry_after = Some(wait);
         self
     }

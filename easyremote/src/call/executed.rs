@@ -80,9 +80,9 @@ pub(crate) const fn may_refuse(kind: ErrorKind) -> bool {
 
 /// Whether a node can report an error of this kind before it has started the function.
 pub(crate) const fn node_may_refuse(kind: ErrorKind) -> bool {
-    use ErrorKind::{ConnectionLost, NoNode, NodeLost, Unauthenticated};
+    use ErrorKind::{ConnectionLost, NoNode, NodeLost};
     // A node that is lost says nothing, and it knows of no others.
-    may_refuse(kind) && !matches!(kind, ConnectionLost | NoNode | NodeLost | Unauthenticated)
+    may_refuse(kind) && !matches!(kind, ConnectionLost | NoNode | NodeLost)
 }
 
 impl Error {

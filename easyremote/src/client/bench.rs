@@ -96,11 +96,18 @@ impl<F: RemoteUnary + Local> Direct<F> {
         let header = CallHeader::read(&header.body).map_err(Malformed::into_error)?;
         let scope = Scope { deadline: None, cancelled: CancellationToken::new() };
         let (codec, link) = (header.codec, self.client.link.clone());
-        let context =
-            Context::new(self.node.clone(), header, self.caller.clone(), scope, false, link);
+        let context = Context::new(
+            self.node.clone(),
+            header,
+            self.caller.clone(),
+            scope,
+            self.states.clone(),
+            false,
+            link,
+        );
         let body = Body { bytes: body.body, charge: None };
         let request = Request { codec, body, limits: LIMITS, context: context.clone() };
-        let inputs = Inputs { states: self.states.clone(), context, upload: None };
+        let inputs = Inputs { context, upload: None };
         let reply = match &self.handler.run {
             Run::Blocking(run) => Some(run(inputs, request)),
             Run::Task(run) => run(inputs, request).now_or_never(),

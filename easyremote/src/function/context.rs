@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::function::end::StreamTally;
+use crate::function::states::States;
 use crate::transport::connection::ManagedConnection;
 use crate::wire::caller::{Caller, KnownCaller};
 use crate::wire::header::CallHeader;
@@ -31,6 +33,8 @@ struct CallContext {
     header: CallHeader,
     caller: KnownCaller,
     scope: Scope,
+    states: Arc<States>,
+    tally: StreamTally,
     /// The function runs on when the call is over.
     detached: bool,
     /// The connection that the call came over.
@@ -51,11 +55,22 @@ impl Context {
         header: CallHeader,
         caller: KnownCaller,
         scope: Scope,
+        states: Arc<States>,
         detached: bool,
         link: Arc<ManagedConnection>,
     ) -> Self {
-        let inner = CallContext { node, header, caller, scope, detached, link };
+        let tally = StreamTally::default();
+        let inner = CallContext { node, header, caller, scope, states, tally, detached, link };
         Self { inner: Arc::new(inner), instance: None }
+    }
+
+    pub(crate) fn states(&self) -> &States {
+        &self.inner.states
+    }
+
+    /// What the call has sent, if it is a stream.
+    pub(crate) fn tally(&self) -> &StreamTally {
+        &self.inner.tally
     }
 
     pub(crate) fn link(&self) -> &Arc<ManagedConnection> {
@@ -95,6 +110,29 @@ impl Context {
     #[must_use]
     pub fn instance(&self) -> Option<&str> {
         self.instance.as_deref()
+    }
+
+    /// The [state](crate::node::NodeBuilder::state) of type `T` that the node keeps, if there is one.
+    ///
+    /// For [middleware](crate::node::NodeBuilder::wrap). A function takes `#[state] value: &T`, which
+    /// is checked when the node starts.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use easyremote::node::{Done, Next};
+    /// use easyremote::{Context, Error};
+    ///
+    /// async fn count(ctx: Context, next: Next) -> Result<Done, Error> {
+    ///     if let Some(calls) = ctx.state::<AtomicU64>() {
+    ///         calls.fetch_add(1, Ordering::Relaxed);
+    ///     }
+    ///     next.run(ctx).await
+    /// }
+    /// ```
+    #[must_use]
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.states().get()
     }
 
     /// Identifies the call: the same wherever it is logged, and never used again.

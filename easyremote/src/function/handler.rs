@@ -23,7 +23,7 @@ use crate::function::execution_policy::ExecutionPolicy;
 use crate::function::item_writer::{ItemWriter, put_fault, put_value};
 use crate::function::outcome::{Outcome, Sent};
 use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
-use crate::function::states::{State, StateType, States};
+use crate::function::states::{State, StateType};
 use crate::function::upload::{RawUpload, Upload, Uploaded};
 use crate::gauge::MemoryCharge;
 use crate::wire::codec::Codec;
@@ -56,7 +56,6 @@ pub(crate) type Reply = Vec<u8>;
 /// What a function gets beside its arguments.
 #[derive(Debug)]
 pub struct Inputs {
-    pub(crate) states: Arc<States>,
     pub(crate) context: Context,
     pub(crate) upload: Option<RawUpload>,
 }
@@ -68,7 +67,7 @@ impl Inputs {
     /// If there is none: a node does not start with a function that needs what it does not have.
     #[must_use]
     pub fn state<T: State>(&self) -> &T {
-        self.states.get().expect("the node was started without the state")
+        self.context.states().get().expect("the node was started without the state")
     }
 
     /// The value that the method is called on: the instance that the caller has named, or the
@@ -78,7 +77,7 @@ impl Inputs {
     /// If there is none: a node offers a method only for the values that it has.
     #[must_use]
     pub fn receiver<T: State>(&self) -> &T {
-        let value = self.states.instance(self.context.instance());
+        let value = self.context.states().instance(self.context.instance());
         value.expect("the node was started without the value")
     }
 
@@ -432,13 +431,14 @@ where
     }
 }
 
+/// What a panic says.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
 /// The error of a function that panicked.
 pub(crate) fn panicked(function: &str, panic: &(dyn std::any::Any + Send)) -> Error {
-    let text = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned());
-    let text = format!("`{function}` panicked: {text}");
+    let text = format!("`{function}` panicked: {}", panic_text(panic));
     Error::new(ErrorKind::Panicked, text).with_evidence(Evidence::Answered)
 }

@@ -8,12 +8,13 @@ use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::arguments::RETRY_AFTER;
 use crate::function::context::Context;
+use crate::function::end::End;
 use crate::function::outcome::{Failure, Sent, Value};
 use crate::function::signature::Signature;
 use crate::transport::byte_channel::{ByteSender, Closed, UNSHARED};
 use crate::wire::codec::Codec;
 use crate::wire::error::{put_error, put_item_error};
-use crate::wire::frame::{self, FrameKind};
+use crate::wire::frame::{self, FRAME_HEADER, FrameKind};
 use crate::wire::limits::MessageLimits;
 use crate::wire::value::ValueType;
 
@@ -109,6 +110,7 @@ impl ItemWriter {
         self.sizes.note(self.expected);
         self.whole = self.frames.len();
         self.items += 1;
+        self.context.tally().note_item(self.expected - FRAME_HEADER);
         Ok(())
     }
 
@@ -148,24 +150,29 @@ impl ItemWriter {
     /// Ends the stream well.
     pub(crate) async fn end(mut self) {
         frame::put_end(&mut self.frames, self.items);
+        self.context.tally().note_end(End::Returned);
         self.close().await;
     }
 
     /// Ends the stream, or the attempt to set it up, with an error that is not the function's own.
     pub(crate) async fn fail(mut self, error: &Error) {
         put_error(&mut self.frames, error);
+        self.context.tally().note_end(End::Error(error.clone()));
         self.close().await;
     }
 
     /// Ends the attempt to set the stream up with the function's own error, which is of this type.
     pub(crate) async fn fault<E: Failure>(mut self, of: &'static ValueType, fault: Sent<E>) {
         let form = (self.codec, self.limits);
+        let start = self.frames.len();
         put_fault(&mut self.frames, &self.context, form, of, fault);
+        self.context.tally().note_end(End::of_frames(&self.frames[start..]).0);
         self.close().await;
     }
 
     /// Ends the attempt to set the stream up with a frame that is encoded already.
     pub(crate) async fn refuse(mut self, mut refusal: Vec<u8>) {
+        self.context.tally().note_end(End::of_frames(&refusal).0);
         self.frames.append(&mut refusal);
         self.close().await;
     }

@@ -6,6 +6,7 @@ pub(crate) mod bench;
 pub(crate) mod context;
 pub(crate) mod declared;
 pub(crate) mod descriptor;
+pub(crate) mod end;
 pub(crate) mod execution_policy;
 pub(crate) mod handler;
 pub(crate) mod item_writer;
@@ -13,6 +14,7 @@ mod json_list;
 pub(crate) mod local;
 pub(crate) mod outcome;
 pub(crate) mod poll_time;
+#[cfg(feature = "node")]
 pub(crate) mod registered;
 pub(crate) mod registry;
 pub(crate) mod remote;

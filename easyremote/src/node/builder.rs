@@ -9,11 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::printable::is_printable;
 use crate::error::{Error, ErrorKind, not_zero};
+use crate::function::context::Context;
 use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
 use crate::gauge::SharedRoom;
 use crate::node::exec::dedup::DedupCache;
 use crate::node::limits::NodeLimits;
+use crate::node::middleware::{Done, Layers, Next};
 use crate::node::state::{NodeCounters, NodeState};
 use crate::node::tags::{self, Tags};
 use crate::node::{Node, run};
@@ -34,6 +36,7 @@ pub struct NodeBuilder {
     tags: Vec<String>,
     functions: Functions,
     states: States,
+    layers: Layers,
     concurrency: usize,
     limits: NodeLimits,
     dial: DialOptions,
@@ -47,6 +50,7 @@ impl NodeBuilder {
             tags: Vec::new(),
             functions: Functions::default(),
             states: States::default(),
+            layers: Layers::default(),
             concurrency: MAX_NODE_STREAMS as usize,
             limits: NodeLimits::default(),
             dial: DialOptions::default(),
@@ -117,6 +121,75 @@ impl NodeBuilder {
         self
     }
 
+    /// Wraps every function of the node in a middleware: an `async fn(Context, Next) -> Result<Done,
+    /// Error>`, or a closure that returns such a future. The first one given is the outermost.
+    ///
+    /// [`Next::run`] runs the inner middlewares and the function, and returns how the call
+    /// [ended](Done), once it has. An `Err` that is returned before that is the error of the call,
+    /// whose function then has not run ([`Executed::No`](crate::Executed::No)). What is returned
+    /// after it changes nothing: the caller has the answer.
+    ///
+    /// Middleware runs on the node's async runtime, for functions of all kinds, while the call holds
+    /// its place: what it waits for counts against [`concurrency`](Self::concurrency). When a call
+    /// ends before its function has started, its middleware is dropped. A panic before `run` fails
+    /// the call with [`Unavailable`](ErrorKind::Unavailable), `No`; a later one is logged. An `Err`
+    /// of a kind that only says something of a function that has run, or of another party, such as
+    /// that of a nested call, arrives as `Unavailable`, with its text.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// use easyremote::node::{Done, Next};
+    /// use easyremote::{Client, Context, Error, ErrorKind, Gateway, Node, functions, remote};
+    ///
+    /// #[remote]
+    /// fn add(a: i64, b: i64) -> i64 {
+    ///     a + b
+    /// }
+    ///
+    /// async fn check(ctx: Context, next: Next) -> Result<Done, Error> {
+    ///     if ctx.metadata("key") != Some("secret") {
+    ///         return Err(Error::new(ErrorKind::PermissionDenied, "send the key as metadata"));
+    ///     }
+    ///     next.run(ctx).await
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let address = gateway.local_addr();
+    /// let node = Node::builder(address)
+    ///     .functions(functions![add])
+    ///     .wrap(|ctx, next| async move {
+    ///         let (function, start) = (ctx.function().to_owned(), Instant::now());
+    ///         let done = next.run(ctx).await;
+    ///         println!("{function} took {:?}: {done:?}", start.elapsed());
+    ///         done
+    ///     })
+    ///     .wrap(check)
+    ///     .serve()
+    ///     .await?;
+    ///
+    /// let client = Client::connect(address).await?;
+    /// assert_eq!(add::call(&client, 1, 2).metadata("key", "secret").await?, 3);
+    /// let error = add::call(&client, 1, 2).await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    /// # drop(node);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "middleware")]
+    #[doc(alias = "layer")]
+    #[doc(alias = "interceptor")]
+    pub fn wrap<F, Fut>(mut self, middleware: F) -> Self
+    where
+        F: Fn(Context, Next) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Done, Error>> + Send + 'static,
+    {
+        self.layers.push(middleware);
+        self
+    }
+
     /// Most calls and streams that run at a time; further ones wait at the node. 4,096 unless set,
     /// not 0, and at most 4,096. A function can have a limit of its own, `#[remote(concurrency = n)]`.
     pub fn concurrency(mut self, calls: usize) -> Self {
@@ -179,6 +252,7 @@ impl NodeBuilder {
             tags,
             registry,
             states: Arc::new(self.states),
+            layers: self.layers,
             runtime: Handle::current(),
             running: Arc::new(Semaphore::new(self.concurrency)),
             concurrency: self.concurrency,

@@ -7,6 +7,7 @@ mod builder;
 mod exec;
 mod limits;
 mod load;
+mod middleware;
 mod session;
 mod state;
 mod tags;
@@ -26,9 +27,11 @@ use crate::transport::quic::io_thread::{GoodbyeGuard, IoThread};
 use crate::wire::limits::MAX_TIMEOUT;
 
 pub use crate::function::context::Context;
+pub use crate::function::end::End;
 pub use crate::function::registry::Functions;
 pub use crate::node::builder::NodeBuilder;
 pub use crate::node::limits::NodeLimits;
+pub use crate::node::middleware::{Done, Next};
 
 /// A running node.
 ///

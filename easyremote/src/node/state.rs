@@ -16,6 +16,7 @@ use crate::function::registry::{Function, Registry};
 use crate::function::states::States;
 use crate::gauge::{RoomShare, SharedRoom};
 use crate::node::exec::dedup::DedupCache;
+use crate::node::middleware::Layers;
 use crate::node::tags::Tags;
 use crate::transport::byte_channel::UNSHARED;
 use crate::transport::connection::ManagedConnection;
@@ -30,6 +31,8 @@ pub(super) struct NodeState {
     pub(super) tags: Tags,
     pub(super) registry: Registry,
     pub(super) states: Arc<States>,
+    /// What runs around each function.
+    pub(super) layers: Layers,
     /// Where the user's code runs.
     pub(super) runtime: Handle,
     /// Calls that may run at a time, `concurrency` of them; the others wait.

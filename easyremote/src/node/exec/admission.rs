@@ -72,11 +72,12 @@ impl AdmittedCall<'_> {
         let scope = Scope { deadline: deadline.map(Instant::into_std), cancelled: heard };
         let codec = header.codec;
         let link = session.link.clone();
-        let context = Context::new(node.id.clone(), header, caller, scope, detached, link)
+        let states = node.states.clone();
+        let context = Context::new(node.id.clone(), header, caller, scope, states, detached, link)
             .at_instance(function.instance.clone());
         let limits = session.limits;
         let request = Request { codec, body, limits, context: context.clone() };
-        let inputs = Inputs { states: node.states.clone(), context, upload: None };
+        let inputs = Inputs { context, upload: None };
         let call = RunningCall::new(function.clone(), responder, deadline, cancelled, clock);
         let job = Job { key, function: function.clone(), inputs, request, items: None };
         (call, job)

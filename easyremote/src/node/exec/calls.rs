@@ -23,6 +23,7 @@ use crate::node::exec::table::{Begin, CallKey, CallTable, Responder, RunningCall
 use crate::node::exec::task_pool::TaskPool;
 use crate::node::exec::unread::{Unwritten, unread, written};
 use crate::node::exec::work::{Died, own_thread};
+use crate::node::exec::wrapped::{Observer, left};
 use crate::node::state::{NodeState, Session};
 use crate::transport::log_limit::LogLimiter;
 use crate::transport::mux::overflow;
@@ -63,18 +64,23 @@ pub(super) struct JobGuard {
 }
 
 impl JobGuard {
-    fn new(calls: &Arc<NodeCalls>, key: CallKey, permits: Option<JobPermits>) -> Self {
+    pub(super) fn new(calls: &Arc<NodeCalls>, key: CallKey, permits: Option<JobPermits>) -> Self {
         Self { calls: calls.clone(), key, permits, armed: true }
     }
 
+    pub(super) fn calls(&self) -> &Arc<NodeCalls> {
+        &self.calls
+    }
+
     /// Ends the call, whose function has `ended` like this.
-    fn finish(mut self, ended: Result<Reply, Died>) {
+    pub(super) fn finish(mut self, ended: Result<Reply, Died>) {
         self.end(ended);
     }
 
-    /// Leaves the call to somebody else.
-    fn disarm(mut self) {
+    /// Leaves the call, and its permits, to others.
+    pub(super) fn release(mut self) -> Option<JobPermits> {
         self.armed = false;
+        self.permits.take()
     }
 
     fn end(&mut self, ended: Result<Reply, Died>) {
@@ -147,7 +153,7 @@ impl NodeCalls {
             let acquired = JobPermits::acquire(calls.node(), &job.function).await;
             let Some(permits) = acquired else { return };
             drop(waits);
-            guard.disarm();
+            guard.release();
             calls.start(permits, job);
             calls.dispatch();
         };
@@ -155,8 +161,16 @@ impl NodeCalls {
         self.table.lock().set_abort(key, abort);
     }
 
-    /// Hands a call to what runs its function, unless it has started at this node before.
+    /// Runs a call that has its permits, inside of the node's middleware if it has any.
     fn start(self: &Arc<Self>, permits: JobPermits, job: Job) {
+        match self.node().layers.is_empty() {
+            true => self.launch(permits, job),
+            false => self.start_wrapped(permits, job),
+        }
+    }
+
+    /// Hands a call to what runs its function, unless it has started at this node before.
+    pub(super) fn launch(self: &Arc<Self>, permits: JobPermits, job: Job) {
         let node = self.node();
         let repeats = &node.counters.repeats;
         match node.started.start(&job.function, &job.inputs.context, repeats) {
@@ -225,7 +239,11 @@ impl NodeCalls {
         });
     }
 
-    fn spawn_abortable(&self, key: CallKey, work: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn_abortable(
+        &self,
+        key: CallKey,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
         let (abort, registration) = AbortHandle::new_pair();
         // Before the task runs: a call that has ended meanwhile is aborted at its first poll.
         self.table.lock().set_abort(key, abort);
@@ -235,6 +253,11 @@ impl NodeCalls {
     /// Decides whether the function of a call starts.
     pub(super) fn begin(&self, key: CallKey) -> Begin {
         self.table.lock().begin(key)
+    }
+
+    /// Has `observer` told how a call ends. What ends it early no longer aborts its task.
+    pub(super) fn observe(&self, key: CallKey, observer: Observer) {
+        self.table.lock().observe(key, observer);
     }
 
     /// Notes that the caller has given a call up.
@@ -285,14 +308,26 @@ impl NodeCalls {
         let Some(mut call) = self.table.lock().remove(key) else { return };
         self.node().counters.in_flight.fetch_sub(1, Ordering::Relaxed);
         call.cancelled.cancel();
+        let observer = call.observer.take();
         if call.given_up {
+            if let Some(observer) = observer {
+                // A caller leaves at its deadline too.
+                let late = has_passed(call.deadline).then(|| {
+                    self.node().late(&call.function.name, Evidence::of_start(call.started))
+                });
+                observer.tell(Err(&late.unwrap_or_else(left)));
+            }
             return match key {
                 CallKey::Mux(id) => queue(&self.writer, id, &[]),
                 CallKey::Stream(stream) if call.release_wanted => self.release(stream),
                 CallKey::Stream(_) => {}
             };
         }
-        let reply = self.outcome(&mut call, ended).unwrap_or_else(|error| error_frames(&error));
+        let outcome = self.outcome(&mut call, ended);
+        if let Some(observer) = observer {
+            observer.tell(outcome.as_ref());
+        }
+        let reply = outcome.unwrap_or_else(|error| error_frames(&error));
         if !call.function.descriptor.kind.gives_stream() {
             call.function.handler.policy.item_sizes.note(reply.len());
         }

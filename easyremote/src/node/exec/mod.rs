@@ -19,3 +19,4 @@ mod table;
 mod task_pool;
 mod unread;
 mod work;
+mod wrapped;

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::function::handler::Reply;
 use crate::function::registry::Function;
 use crate::node::exec::clock::Clock;
+use crate::node::exec::wrapped::Observer;
 use crate::wire::mux::MuxId;
 
 /// Identifies a call of one session, by what carries it.
@@ -77,6 +78,8 @@ pub(super) struct RunningCall {
     pub(super) release_wanted: bool,
     /// Why the call fails, whatever its function returns.
     pub(super) failure: Option<Error>,
+    /// The middleware that waits for its end.
+    pub(super) observer: Option<Observer>,
     /// Stops what is no thread.
     abort: Option<AbortHandle>,
 }
@@ -99,6 +102,7 @@ impl RunningCall {
             given_up: false,
             release_wanted: false,
             failure: None,
+            observer: None,
             abort: None,
         }
     }
@@ -199,6 +203,14 @@ impl CallTable {
                 }
             }
             None => abort.abort(),
+        }
+    }
+
+    /// Keeps who learns how a call ends, and forgets what aborts its task.
+    pub(super) fn observe(&mut self, key: CallKey, observer: Observer) {
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.observer = Some(observer);
+            call.abort = None;
         }
     }
 
