@@ -28,6 +28,40 @@ use tokio::sync::mpsc;
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
+/// Compiles and runs what the pages of the guide show.
+#[cfg(doctest)]
+pub mod guide {
+    #[doc = include_str!("../../docs/calls.md")]
+    pub struct Calls;
+
+    #[doc = include_str!("../../docs/errors.md")]
+    pub struct Errors;
+
+    #[doc = include_str!("../../docs/functions.md")]
+    pub struct Functions;
+
+    #[doc = include_str!("../../docs/internals.md")]
+    pub struct Internals;
+
+    #[doc = include_str!("../../docs/middleware.md")]
+    pub struct Middleware;
+
+    #[doc = include_str!("../../docs/operations.md")]
+    pub struct Operations;
+
+    #[doc = include_str!("../../docs/security.md")]
+    pub struct Security;
+
+    #[doc = include_str!("../../docs/streams.md")]
+    pub struct Streams;
+
+    #[doc = include_str!("../../docs/testing.md")]
+    pub struct Testing;
+
+    #[doc = include_str!("../../docs/types.md")]
+    pub struct Types;
+}
+
 /// A gateway on a free port, with an identity of its own.
 pub struct World {
     pub gateway: Gateway,
