@@ -1,12 +1,12 @@
 //! Turn plain functions into functions that run on other machines.
 //!
-//! Three roles, all in this crate:
+//! A program has one or more of three roles, all in this crate:
 //!
-//! - a [`Gateway`] is the one party that listens. It routes calls and never looks into them;
-//! - a [`Node`] offers functions. It dials out to the gateway, so it may be behind NAT;
-//! - a [`Client`] calls them. It dials the gateway too.
-//!
-//! A process may be any of them, or all at once:
+//! | role | what it does |
+//! |---|---|
+//! | [`Gateway`] | listens on one UDP port and routes calls; it never decodes arguments or results |
+//! | [`Node`] | offers functions; it dials out to the gateway, so it may be behind NAT |
+//! | [`Client`] | calls functions; it dials the gateway too |
 //!
 //! ```
 //! use easyremote::{Client, Gateway, Node, functions, remote};
@@ -41,12 +41,12 @@
 //!
 //! # Functions
 //!
-//! [`#[remote]`](macro@remote) leaves the function as it was and adds a *stub* of the same name,
-//! whose `call` makes the call and which [`functions!`] lists for a node. Arguments, results and
-//! errors are owned types that serde can take apart and put together.
+//! [`#[remote]`](macro@remote) leaves the function as it is and adds a *stub*, a type of the same
+//! name: `add::call` calls the function on a node, and [`functions!`] lists it for a node.
+//! Arguments, results and errors are owned types that implement `Serialize` and `DeserializeOwned`.
 //!
-//! | the function returns | `call` gives |
-//! |----------------------|--------------|
+//! | the function returns | `call` returns |
+//! |----------------------|----------------|
 //! | `T` | a [`Call`]: a future of `Result<T, `[`Error`]`>` |
 //! | `Result<T, E>` | a [`Call`]: a future of `Result<T, `[`CallError`]`<E>>` |
 //! | an iterator or stream of `T` | a [`StreamCall`]: a stream of `Result<T, `[`Error`]`>` |
@@ -54,132 +54,59 @@
 //! | one of these in a `Result<_, S>` | a [`StreamCall`] whose set-up can fail; see [`open`](StreamCall::open) |
 //! | any of these `Result`s, with `err = "display"` | the same with [`Error`], of kind [`Failed`](ErrorKind::Failed), for the error |
 //!
-//! Parameters may be a stream that the caller sends (`impl Stream<Item = T>`, one per function),
-//! what the node keeps for its functions (`#[state] model: &Model`), and what is known of the call
-//! (`#[ctx] ctx: &`[`Context`]); the last two are no part of what the caller gives.
+//! Three kinds of parameters are not arguments:
 //!
-//! A function without a body is a declaration, for a crate that clients share with the nodes that
-//! implement it; see [`#[remote]`](macro@remote#declarations).
+//! - `impl Stream<Item = T>`, one per function, reads a stream that the caller sends;
+//! - `#[state] model: &Model` is a value that the [node keeps](node::NodeBuilder::state);
+//! - `#[ctx] ctx: &`[`Context`] describes the call.
 //!
-//! # Methods and traits
-//!
-//! [`#[remote]`](macro@remote) on an `impl` block makes its methods remote: a node keeps the value
-//! that `&self` is, and clients have a handle with the same methods. [`NodeBuilder::state`](node::NodeBuilder::state) gives
-//! the node one value of the type, and [`NodeBuilder::instance`](node::NodeBuilder::instance) several with names.
-//!
-//! On a trait it makes remote whatever implements the trait: the crate that clients and nodes share
-//! then holds the trait and no more. Implementations write `async fn` as in the trait; futures and
-//! streams are `Send`, and so is what implements it, for a node runs them on any thread.
-//!
-//! ```
-//! use easyremote::{Client, Gateway, Node, functions, remote};
-//! use futures::{Stream, StreamExt, stream};
-//!
-//! struct Model {
-//!     words: Vec<String>,
-//! }
-//!
-//! #[remote]
-//! impl Model {
-//!     pub async fn embed(&self, text: String) -> Vec<f32> {
-//!         vec![self.words.len() as f32; text.len()]
-//!     }
-//!
-//!     #[remote(stream)]
-//!     pub fn tokens(&self, prompt: String) -> impl Stream<Item = String> {
-//!         stream::iter(&self.words).map(move |word| format!("{prompt} {word}"))
-//!     }
-//! }
-//!
-//! #[remote]
-//! trait Greeter {
-//!     async fn greet(&self, name: String) -> String;
-//! }
-//!
-//! impl Greeter for Model {
-//!     async fn greet(&self, name: String) -> String {
-//!         format!("{} {name}", self.words[0])
-//!     }
-//! }
-//!
-//! # #[tokio::main]
-//! # async fn main() -> Result<(), easyremote::Error> {
-//! # let gateway = Gateway::serve("127.0.0.1:0").await?;
-//! # let address = gateway.local_addr();
-//! let model = |word: &str| Model { words: vec![word.to_owned()] };
-//! let _node = Node::builder(address)
-//!     .functions(functions![Model, GreeterServer<Model>])
-//!     .state(model("hello"))
-//!     .instance("german", model("hallo"))
-//!     .serve()
-//!     .await?;
-//!
-//! let client = Client::connect(address).await?;
-//! assert_eq!(Model::remote(&client).embed("abc".into()).await?, [1.0; 3]);
-//! let mut tokens = Model::remote(&client).instance("german").tokens("say".into());
-//! assert_eq!(tokens.next().await.unwrap()?, "say hallo");
-//! assert_eq!(GreeterClient::new(&client).greet("you".into()).await?, "hello you");
-//! # Ok(())
-//! # }
-//! ```
+//! A function without a body is a [declaration](macro@remote#declarations), for a crate that clients
+//! share with the nodes that implement it. On an `impl` block or a trait, the attribute makes the
+//! methods remote: see [methods](macro@remote#methods-of-a-type).
 //!
 //! # Calls
 //!
-//! A call is sent when it is first polled, and takes options until then: how long it may take
-//! ([`timeout`](Call::timeout), [`deadline`](Call::deadline)), which node it is for
+//! A call is sent when it is first polled. Until then it takes options: how long it may take
+//! ([`timeout`](Call::timeout), [`deadline`](Call::deadline)), which node runs it
 //! ([`on`](Call::on), [`tag`](Call::tag), [`prefer_tag`](Call::prefer_tag),
-//! [`sticky`](Call::sticky), [`strategy`](Call::strategy)), what it does if that fails
-//! ([`retry`](Call::retry), [`wait_for_node`](Call::wait_for_node)), what else it says
-//! ([`metadata`](Call::metadata)) and what it wants to know ([`traced`](Call::traced)).
-//! [`Client::with`] sets them for all calls of a handle.
+//! [`sticky`](Call::sticky), [`strategy`](Call::strategy)), what happens if that fails
+//! ([`retry`](Call::retry), [`wait_for_node`](Call::wait_for_node)), and more
+//! ([`metadata`](Call::metadata), [`traced`](Call::traced)). [`Client::with`] sets them for all
+//! calls of a handle. A stub's `map` calls the function for each of many arguments, on all nodes:
+//! see [`Map`](client::Map).
 //!
-//! A stub's `map` calls the function with each of many arguments, on all nodes: see [`Map`](client::Map).
+//! A function calls others with [`Context::client`]; such calls end at the latest when its own call
+//! does. A client without the definitions calls [by name](Client::call_json), with JSON.
 //!
-//! While all nodes that offer a function have as many calls as they take, further ones wait at the
-//! gateway: callers take turns, at most 1,024 calls of a function wait, and one more is
-//! [`Overloaded`](ErrorKind::Overloaded) at once.
-//!
-//! # Functions that call functions
-//!
-//! [`Context::client`] is a client on the connection that the node has anyway. Calls that a
-//! function makes with it are part of its own call: they end when it does, and at its deadline at
-//! the latest.
-//!
-//! # By name
-//!
-//! A client that does not share the definitions calls [by name](Client::call_json), with JSON.
-//!
-//! # Where things run
-//!
-//! Each role does its I/O on a thread of its own, so that neither a blocked runtime nor a busy one
-//! holds up heartbeats. A node runs functions on the tokio runtime that it was started from: async
-//! ones as tasks, sync ones on its blocking threads, iterators on threads of their own. Calls and
-//! streams can be awaited on any runtime.
+//! While all nodes that offer a function are full, further calls wait at the gateway. Callers take
+//! turns. At most 1,024 calls of a function wait; one more fails with
+//! [`Overloaded`](ErrorKind::Overloaded).
 //!
 //! # Streams
 //!
-//! A function returns an iterator or a [`Stream`](futures::Stream). The macro `stream!` of the
-//! crate [`async-stream`](https://docs.rs/async-stream) writes one as an async generator.
+//! A function returns an iterator or a [`Stream`](futures::Stream), which the macro `stream!` of the
+//! crate [`async-stream`](https://docs.rs/async-stream) writes as an async generator. Each item is
+//! sent as soon as it exists. A slow consumer applies back-pressure to the producer, so that a stream
+//! of any length takes about 256 KiB at the gateway and 400 KiB at the client. Where a peer is distant
+//! and fast, the data in flight comes on top: up to 4 MiB per stream and 64 MiB per connection.
 //!
-//! Each item is sent as soon as it exists. A consumer that reads slowly makes the producer wait: a
-//! stream of any length takes about 256 KiB at the gateway, 400 KiB at the client, and no more.
-//! Where a peer is distant and reads fast, it is what is on its way to it, up to 4 MiB a stream and
-//! 64 MiB a connection.
-//! It ends with `None` only if the function has ended it; if anything breaks, an error comes first.
+//! A stream ends with `None` only after its function has ended it. If anything breaks, an error comes
+//! first.
 //!
 //! # Cancellation
 //!
-//! Dropping a [`Call`] or a [`StreamCall`] cancels it on the node: an async function stops at its
-//! next await, an iterator after its current item; a plain sync function runs on, and its result is
-//! dropped. A [`timeout`](Call::timeout) does the same. A function that is `detached` runs on.
+//! Dropping a [`Call`] or a [`StreamCall`] cancels it on the node: an async function is dropped at
+//! its next await, an iterator after its current item. A plain sync function runs on, and its result
+//! is discarded. A [`timeout`](Call::timeout) has the same effect. A function that is `detached` runs
+//! on.
 //!
 //! # Errors
 //!
-//! [`Error::kind`] says what happened and [`Error::executed`] whether the function may have run.
+//! [`Error::kind`] returns what happened, and [`Error::executed`] whether the function may have run.
 //! [`Executed::No`] is a proof. A function starts at most once per call, whatever fails, and not
-//! before the last byte of its arguments has reached the node. Only what certainly did not start is
-//! sent again by itself, and what is declared `idempotent`: see [`Retry`]. A node refuses what has
-//! started there lately, in case that somebody on the way sends it again all the same.
+//! before the last byte of its arguments has reached the node. The library repeats a call by itself
+//! only if it provably did not start, or its function is `idempotent`: see [`Retry`]. As a second line
+//! of defence, a node rejects call ids that it has started recently.
 //!
 //! The program's own mistakes are [`InvalidInput`](ErrorKind::InvalidInput): addresses, tickets, ids,
 //! tags, names, rules, limits, options, and values that cannot be encoded. They are found before
@@ -187,8 +114,8 @@
 //!
 //! # When something breaks
 //!
-//! | what | a call that waits | a call that runs | a stream | noticed |
-//! |------|-------------------|------------------|----------|---------|
+//! | what | a waiting call | a running call | a stream | noticed |
+//! |------|----------------|----------------|----------|---------|
 //! | its node is lost | goes to another, or [`NoNode`](ErrorKind::NoNode), `No` | [`NodeLost`](ErrorKind::NodeLost), `Maybe` | its items, then `NodeLost`, `Yes` | at once if it says goodbye or comes back, otherwise after 8 to 10 s |
 //! | the gateway is lost | waits for it, or another one: 15 s unless [set](auth::DialOptions::connect_timeout) | [`ConnectionLost`](ErrorKind::ConnectionLost), `Maybe` | its items, then `ConnectionLost`, `Yes` | the same |
 //! | the caller is lost | | dropped by the node | dropped by the node | the same |
@@ -196,40 +123,63 @@
 //! | node or gateway drains | goes elsewhere, or [`Draining`](ErrorKind::Draining), `No` | goes on | goes on | |
 //! | the deadline passes | [`DeadlineExceeded`](ErrorKind::DeadlineExceeded) | the same, and dropped by the node | its items, then the same | then |
 //! | the function panics | | [`Panicked`](ErrorKind::Panicked), `Yes` | its items, then the same | at once |
-//! | nobody reads it for 60 s | | | its items, then [`SlowConsumer`](ErrorKind::SlowConsumer), `Yes` | within another 15 s |
+//! | no one reads it for 60 s | | | its items, then [`SlowConsumer`](ErrorKind::SlowConsumer), `Yes` | within another 15 s |
 //!
-//! Calls that are made again after a loss, and all calls in the first 15 s after their client's
-//! connection has come back, wait so long for a node instead of failing at once, like calls with
-//! [`wait_for_node`](Call::wait_for_node): nodes may come back later than clients. So a gateway
-//! that drains and is started again costs calls the wait, and nothing else.
+//! In the first 15 s after a loss or a reconnection, calls wait for a node instead of failing at
+//! once, as with [`wait_for_node`](Call::wait_for_node), since nodes may come back later than clients.
+//! So restarting a drained gateway costs calls the wait, and nothing else.
 //!
-//! # Leaving
+//! # Where things run
 //!
-//! [`Node::drain`] and [`Gateway::drain`] end without a failed call; `shutdown` ends at once, and
-//! so does dropping the handle.
+//! Each role does its I/O on a separate thread, so that neither a blocked runtime nor a busy one
+//! delays heartbeats. A node runs functions on the tokio runtime that it was started from: async ones
+//! as tasks, sync ones on its blocking threads, iterators on separate threads. Calls and streams can
+//! be awaited on any runtime. [Middleware](node::NodeBuilder::wrap) runs around every function.
 //!
-//! # Tests
-//!
-//! [`testing`] has all three roles for the tests of your functions, and a mock for code that calls.
+//! [`Node::drain`] and [`Gateway::drain`] end without a failed call; `shutdown` ends at once, and so
+//! does dropping the handle. [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
 //!
 //! # Trust
 //!
-//! All traffic is TLS 1.3, and nothing turns verification off. Peers on the loopback interface of
-//! one user of the operating system find each other's identity in a file that only this user can
-//! read; all others need a [`Ticket`] from the gateway, with the hash of its key and a token.
-//! Tokens have [names](gateway::GatewayBuilder::token), which functions see as [`Caller::identity`](auth::Caller::identity), and are
-//! [added](Gateway::add_token) and [revoked](Gateway::revoke) while the gateway runs.
+//! All traffic is TLS 1.3, and no option turns verification off. Peers of one user of the operating
+//! system find each other's identity on the loopback interface, in a file that only this user can
+//! read. All others need a [`Ticket`] from the gateway, which holds the hash of its key and a token.
+//! Tokens have [names](gateway::GatewayBuilder::token), which functions see as the caller's
+//! [identity](auth::Caller::identity), and are [added](Gateway::add_token) and
+//! [revoked](Gateway::revoke) while the gateway runs.
 //!
-//! A gateway may be known by a [certificate](gateway::GatewayBuilder::certificate) instead of its key, and
-//! so may [peers](gateway::GatewayBuilder::authority) instead of a token. [`GatewayBuilder::may_call`](gateway::GatewayBuilder::may_call) and
-//! [`GatewayBuilder::may_offer`](gateway::GatewayBuilder::may_offer) say who may call and who may offer what.
+//! A gateway may be known by a [certificate](gateway::GatewayBuilder::certificate) instead of its key,
+//! and so may [peers](gateway::GatewayBuilder::authority) instead of a token. Rules decide
+//! [who may call](gateway::GatewayBuilder::may_call) and
+//! [who may offer](gateway::GatewayBuilder::may_offer) what. A gateway could read what it forwards:
+//! run it on a machine that you trust.
 //!
-//! A gateway could see what it relays: run it on a machine that you trust.
+//! # Modules
+//!
+//! The root holds what a first program needs. Everything else is in a module:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`client`] | the client's builder and limits, calls by name, what clients learn of nodes |
+//! | [`node`] | the node's builder and limits, lists of functions, middleware |
+//! | [`gateway`] | the gateway's builder and limits, rules, statistics |
+//! | [`auth`] | addresses, tickets, dial options, callers |
+//! | [`error`] | all errors |
+//! | [`stream`] | streams of results |
+//! | [`testing`] | all three roles in one process, and mocks, for your tests |
 //!
 //! # Features
 //!
-//! None is on by default. `public-ca` has gateways that are dialled by name verified by the public
-//! authorities that browsers trust, unless [others](auth::DialOptions::authority) are named.
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `client` | yes | [`Client`] and what calls |
+//! | `node` | yes | [`Node`], [`functions!`] |
+//! | `gateway` | yes | [`Gateway`] |
+//! | `testing` | no | [`testing`]; enables the three roles |
+//! | `public-ca` | no | gateways that are dialled by name are verified by the public certificate authorities that browsers trust, unless [others](auth::DialOptions::authority) are set |
+//!
+//! A crate that only calls needs `default-features = false, features = ["client"]`. `#[remote]`
+//! functions compile with any set of features; the side that is missing is left out.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The roles share the layers below them, of which each uses a part, and they link to each other in
@@ -293,22 +243,35 @@ pub use easyremote_macros::remote;
 
 /// Lists functions for a node to offer: `functions![sync_add, lines]`, or all with `functions!()`.
 ///
-/// A type with a [`#[remote]`](macro@remote) block stands for its remote methods, and
-/// `EmbedderServer<Model>` for those of the trait `Embedder` as `Model` implements them:
-/// `functions![sync_add, Model, EmbedderServer<Model>]`.
+/// Returns [`Functions`](node::Functions). What is listed may be
 ///
-/// Returns [`Functions`](node::Functions). A name that is not a [`#[remote]`](macro@remote) function with a body, nor
-/// one of these, does not compile.
+/// - a [`#[remote]`](macro@remote) function with a body;
+/// - a type with a `#[remote]` block, which stands for its remote methods;
+/// - `EmbedderServer<Model>`, for the methods of the remote trait `Embedder` as `Model` implements
+///   them.
 ///
-/// Without names it lists every `#[remote]` function with a body of the crate that it is written
-/// in, wherever in the crate, in the order of files and lines, and none of its dependencies: a
-/// dependency that offers functions gives them with a `functions!()` of its own, to be added with
-/// [`Functions::extend`](node::Functions::extend). A library and a binary of one package are two crates. Nothing is run or
-/// allocated for it before it is called.
+/// Anything else does not compile.
 ///
-/// It finds them by constructors that the linker gathers (the crate `inventory`), so on a platform
-/// without them, such as Miri, the list is empty, and the functions have to be named. Doc tests
-/// that rustdoc merges into one program are one crate, unless they are marked `standalone_crate`.
+/// Without names it lists every `#[remote]` function with a body of the current crate, in all its
+/// modules, in the order of files and lines. A dependency that offers functions returns them from its
+/// own `functions!()`, for [`Functions::extend`](node::Functions::extend). A library and a binary of
+/// one package are two crates.
+///
+/// The list without names comes from constructors that the linker collects (the crate `inventory`).
+/// On a platform without them, such as Miri, it is empty, and the functions have to be named. Doc
+/// tests that rustdoc merges into one program are one crate, unless they are marked
+/// `standalone_crate`.
+///
+/// ```
+/// use easyremote::{functions, remote};
+///
+/// #[remote]
+/// fn add(a: i64, b: i64) -> i64 {
+///     a + b
+/// }
+///
+/// assert!(functions![add].names().eq(["add"]));
+/// ```
 #[cfg(feature = "node")]
 #[macro_export]
 macro_rules! functions {
