@@ -140,7 +140,7 @@ async fn an_attempt_that_did_not_start_does_not_hide_one_that_may_have() {
     // What has become of the call, and not that nobody was there for it afterwards.
     assert_eq!(error.kind(), ErrorKind::NodeLost, "{error}");
     assert_ne!(error.executed(), Executed::No, "the first attempt has started");
-    assert!(error.to_string().contains("it could not be made again: no node"), "{error}");
+    assert!(error.to_string().contains("the next attempt failed: no node"), "{error}");
 }
 
 #[tokio::test]

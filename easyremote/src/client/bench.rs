@@ -1,5 +1,4 @@
-//! What the bench of the path that `#[remote]` generates sees of it: the stub and the handler, with
-//! no network between.
+//! For benches: the generated stub and handler of a function, without a network between them.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -29,7 +28,7 @@ use crate::wire::header::CallHeader;
 use crate::wire::limits::{DEFAULT_MAX_DECODED, MAX_MESSAGE, MessageLimits};
 use crate::wire::mux::take_frame;
 
-/// A remote function whose stub and handler are in one place.
+/// A remote function whose stub and handler run in one process.
 #[derive(Debug)]
 pub struct Direct<F> {
     client: Client,
@@ -38,31 +37,31 @@ pub struct Direct<F> {
     caller: KnownCaller,
     states: Arc<States>,
     function: PhantomData<fn() -> F>,
-    /// That of the client's link.
+    /// Keeps the runtime of the client's connection alive.
     _runtime: Runtime,
 }
 
-/// Those of a role that sets none.
+/// The default limits of a role.
 const LIMITS: MessageLimits =
     MessageLimits { max_message: MAX_MESSAGE, max_decoded: DEFAULT_MAX_DECODED };
 
-/// What awaiting the call of a function gives.
+/// The output of a function's call.
 pub type CallResult<F> = Result<
     <<F as RemoteUnary>::Output as Outcome>::Value,
     <<F as RemoteUnary>::Output as Outcome>::Error,
 >;
 
 impl<F: RemoteUnary + Local> Direct<F> {
-    /// A client that never connects, and `F` as a node would run it.
+    /// Creates a client that never connects, and `F` as a node would run it.
     ///
     /// # Panics
-    /// If the system has no random numbers, or no files left.
+    /// If the system has no random numbers or no file descriptors left.
     #[must_use]
     pub fn unconnected() -> Self {
         let runtime = Builder::new_current_thread().build().expect("a runtime can be built");
         let (_, state) = watch::channel(ConnectionState::Connecting);
         let link = ManagedConnection::new(runtime.handle().clone(), state, Duration::ZERO, LIMITS);
-        let link = Arc::new(link.expect("there are random numbers"));
+        let link = Arc::new(link.expect("the system has random numbers"));
         Self {
             client: Client { link, owned: None, options: Arc::default(), scope: None },
             handler: F::handler(),
@@ -74,22 +73,22 @@ impl<F: RemoteUnary + Local> Direct<F> {
         }
     }
 
-    /// What the stub sends: header and arguments.
+    /// Encodes what the stub sends: header and arguments.
     ///
     /// # Errors
     /// Those of the stub.
     pub fn request(&self, arguments: &F::Arguments) -> Result<Bytes, Error> {
-        let mut prepared = PendingCall::typed::<F>(&self.client, arguments)?;
-        prepared.freeze()?;
+        let mut pending = PendingCall::typed::<F>(&self.client, arguments)?;
+        pending.freeze()?;
         let mut out = Vec::new();
-        put_request(&mut prepared.header, prepared.deadline, &prepared.body, &mut out)?;
+        put_request(&mut pending.header, pending.deadline, &pending.body, &mut out)?;
         Ok(out.into())
     }
 
-    /// What the node answers, after it has run the function. One that waits is cancelled.
+    /// Runs the function and returns the node's answer. A function that is pending is cancelled.
     ///
     /// # Errors
-    /// The request makes no sense, or the function is not done at once.
+    /// If the request cannot be decoded, or the function is pending.
     pub fn answer(&self, mut request: Bytes) -> Result<Bytes, Error> {
         let header = take_frame(&mut request, 0).map_err(Malformed::into_error)?;
         let body = take_frame(&mut request, MAX_MESSAGE).map_err(Malformed::into_error)?;
@@ -113,11 +112,11 @@ impl<F: RemoteUnary + Local> Direct<F> {
             Run::Task(run) => run(inputs, request).now_or_never(),
             Run::Thread(_) | Run::Stream(_) => None,
         };
-        let waits = || Error::new(ErrorKind::Failed, "the function is not done at once");
+        let waits = || Error::new(ErrorKind::Failed, "the function is not ready at its first poll");
         reply.map(Bytes::from).ok_or_else(waits)
     }
 
-    /// What the stub makes of the answer.
+    /// Decodes the answer as the stub does.
     ///
     /// # Errors
     /// Those of the call.
@@ -126,7 +125,7 @@ impl<F: RemoteUnary + Local> Direct<F> {
         result::<F>(&frame, DEFAULT_MAX_DECODED)
     }
 
-    /// All three, one after the other.
+    /// Runs all three steps.
     ///
     /// # Errors
     /// Those of the call.

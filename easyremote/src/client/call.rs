@@ -1,4 +1,14 @@
-//! Typed calls with one result.
+//! Calls with one result: the typed future [`Call`], and the untyped state machine behind it.
+//!
+//! ```text
+//!   Ready --first poll--> OnMux ---> Done
+//!     |                     | failed, another attempt
+//!     | not a small call    v
+//!     +-----------------> Running ---> Done
+//! ```
+//!
+//! A small call shares the multiplexed stream of its connection, and its caller's task polls it
+//! directly. Every other call, and every further attempt, is a [`CallTask`] on the I/O thread.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -32,49 +42,91 @@ use crate::wire::kind::Kind;
 use crate::wire::limits::MAX_MUX_BODY;
 use crate::wire::mux::MuxId;
 
-/// A call of a remote function: a future of its result, sent when it is first polled.
+/// A call of a remote function with one result: a future that sends the call when it is first
+/// polled. Returned by a stub's `call`.
 ///
-/// The output is `Result<T, Error>` for a function that returns a plain `T`, and
-/// `Result<T, CallError<E>>` for one that returns `Result<T, E>`. Options can be set before the
-/// first poll; later they have no effect.
+/// | the function returns              | awaiting the call returns                              |
+/// |-----------------------------------|--------------------------------------------------------|
+/// | `T`                               | `Result<T, `[`Error`]`>`                               |
+/// | `Result<T, E>`                    | `Result<T, `[`CallError`]`<E>>`                        |
+/// | `Result<T, E>`, `err = "display"` | `Result<T, `[`Error`]`>`; an `E` is of kind [`Failed`] |
+/// | `Result<T, E>`, `plain`           | `Result<Result<T, E>, `[`Error`]`>`                    |
+///
+/// The methods set options. They have to be set before the first poll; later they have no effect.
+/// The future is `Send` and `Unpin`, and runs on any executor.
+///
+/// ```
+/// # use easyremote::{Client, Gateway, Node, functions, remote};
+/// use std::time::Duration;
+///
+/// #[remote]
+/// fn add(a: i64, b: i64) -> i64 {
+///     a + b
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), easyremote::Error> {
+/// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+/// # let _node = Node::serve(gateway.local_addr(), functions![add]).await?;
+/// # let client = Client::connect(gateway.local_addr()).await?;
+/// let sum = add::call(&client, 1, 2).timeout(Duration::from_secs(5)).await?;
+/// assert_eq!(sum, 3);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`Error::kind`] returns what happened, and [`Error::executed`] whether the function may have
+/// run.
 ///
 /// # Cancel safety
-/// Dropping it cancels the call: an async function stops at its next await, a sync one runs on and
-/// its result is dropped. Before the first poll nothing has been sent.
+/// Dropping the call cancels it. An async function stops at its next await; a sync function runs to
+/// its end, and its result is dropped. Before the first poll nothing has been sent.
+///
+/// # Panics
+/// If it is polled after it has returned its result.
+///
+/// [`CallError`]: crate::CallError
+/// [`Failed`]: ErrorKind::Failed
+#[doc(alias = "rpc")]
+#[doc(alias = "invoke")]
+#[doc(alias = "request")]
+#[doc(alias = "cancel")]
+#[doc(alias = "abort")]
 #[must_use = "a call does nothing until it is awaited"]
 pub struct Call<F: RemoteUnary> {
     pub(super) raw: RawCall,
     function: PhantomData<fn() -> F>,
 }
 
-/// Begins a call of `F`; what the stubs do.
+/// Creates a call of `F`. Generated stubs use it.
 pub fn call<F: RemoteUnary>(client: &Client, arguments: F::Arguments) -> Call<F> {
     let raw = RawCall::new(PendingCall::typed::<F>(client, &arguments));
     Call { raw, function: PhantomData }
 }
 
-/// Begins a call of `F` that sends a stream; what the stubs do.
+/// Creates a call of `F` that sends a client stream. Generated stubs use it.
 pub fn call_with<F, S>(client: &Client, arguments: F::Arguments, stream: S) -> Call<F>
 where
     F: RemoteUnary,
     S: Stream<Item = F::Upload> + Send + 'static,
 {
-    let prepared = PendingCall::typed::<F>(client, &arguments);
-    let raw = RawCall::new(prepared.map(|prepared| prepared.with_upload(stream)));
+    let pending = PendingCall::typed::<F>(client, &arguments);
+    let raw = RawCall::new(pending.map(|pending| pending.with_upload(stream)));
     Call { raw, function: PhantomData }
 }
 
 impl<F: RemoteUnary> Call<F> {
     pub(super) fn set(&mut self, change: impl FnOnce(&mut Options)) {
-        self.raw.change(|prepared| change(&mut prepared.options));
+        self.raw.change(|pending| change(&mut pending.options));
     }
 
-    pub(super) fn new(prepared: Result<PendingCall, Error>) -> Self {
-        Self { raw: RawCall::new(prepared), function: PhantomData }
+    pub(super) fn new(pending: Result<PendingCall, Error>) -> Self {
+        Self { raw: RawCall::new(pending), function: PhantomData }
     }
 }
 
-options!(impl<F: RemoteUnary> Call<F>);
+options!("let call = add::call(&client, 1, 2)", impl<F: RemoteUnary> Call<F>);
 
 impl<F: RemoteUnary> Future for Call<F> {
     type Output = Result<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error>;
@@ -85,7 +137,10 @@ impl<F: RemoteUnary> Future for Call<F> {
     }
 }
 
-/// The result of `F` that is in `frame`, for which decoding may take `max_decoded` bytes.
+/// Decodes the result of `F` in `frame`, using at most `max_decoded` bytes of memory.
+///
+/// # Errors
+/// The function's own error, or why the frame cannot be decoded.
 pub(super) fn result<F: RemoteUnary>(
     frame: &Frame,
     max_decoded: usize,
@@ -104,7 +159,7 @@ impl<F: RemoteUnary> std::fmt::Debug for Call<F> {
     }
 }
 
-/// The error of a result that cannot be decoded.
+/// Returns the error of a result that cannot be decoded.
 pub(super) fn undecoded(text: String) -> Error {
     let text = format!("cannot decode the result: {text}");
     Error::new(ErrorKind::BadResponse, text).with_evidence(Evidence::Answered)
@@ -114,7 +169,7 @@ pub(super) fn undecoded(text: String) -> Error {
 #[derive(Debug)]
 pub(super) struct RawCall {
     state: CallState,
-    /// Bytes of memory that decoding the result may take.
+    /// Limit of memory for decoding the result, in bytes.
     pub(super) max_decoded: usize,
 }
 
@@ -125,11 +180,11 @@ enum CallState {
     Failed(Error),
     /// The first attempt, on the multiplexed stream.
     OnMux(MuxCall, Client, CallGuard),
-    /// An attempt on a stream of its own, and all that follow.
+    /// An attempt on a separate stream, and all further attempts.
     Running {
         task: CallHandle,
         upload: Option<UploadSender>,
-        /// Kept for its thread, on which the task runs.
+        /// Keeps the I/O thread alive, on which the task runs.
         client: Client,
     },
     Done,
@@ -190,7 +245,7 @@ impl RawCall {
 }
 
 impl CallState {
-    /// Makes the first attempt.
+    /// Starts the first attempt.
     fn start(mut pending: Box<PendingCall>) -> Result<Self, Error> {
         let client = pending.client.clone();
         pending.freeze()?;
@@ -204,7 +259,7 @@ impl CallState {
         })
     }
 
-    /// Begins an attempt on a stream of its own, after `pause`.
+    /// Starts an attempt on a separate stream after `pause`.
     fn running(
         task: CallTask,
         pause: Duration,
@@ -217,36 +272,40 @@ impl CallState {
     }
 }
 
-/// A call's task on the I/O thread. It is aborted when this is dropped, also while a panic of the
-/// caller's stream unwinds.
+/// Handle of a call's task on the I/O thread. Dropping it aborts the task, also while a panic of
+/// the caller's stream unwinds.
 #[derive(Debug)]
 struct CallHandle(JoinHandle<Result<UnaryAnswer, Error>>);
 
 impl Drop for CallHandle {
     fn drop(&mut self) {
-        // The task's halves of the stream are dropped with it, which tells the gateway.
+        // The task owns both halves of the stream: with them go RESET_STREAM and STOP_SENDING,
+        // which tell the gateway that the call is cancelled.
         self.0.abort();
     }
 }
 
-/// A call on the multiplexed stream. Its caller polls it; no task stands between.
+/// A call on the multiplexed stream. The caller polls it directly, without a task between.
 struct MuxCall {
-    /// The connection counts as used as long as this is held.
+    /// Held so that the connection counts as in use until the call ends.
     live: Arc<LiveConnection>,
     id: MuxId,
     ended: oneshot::Receiver<MuxEnd>,
-    /// Resolves when the call ends for which this one is made.
+    /// Resolves when the enclosing call ends, if this is a nested call.
     cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    /// For another attempt, and for errors. `None` once the call has ended.
+    /// Kept for another attempt and for error texts; `None` once the call has ended.
     pending: Option<Box<PendingCall>>,
 }
 
-/// An attempt that failed: what makes the next one, and why.
+/// A failed attempt: the task that can make the next attempt, and the error.
 type FailedAttempt = (Box<CallTask>, Error);
 
 impl MuxCall {
-    /// Sends the call, if it is a small one and a multiplexed stream takes it; otherwise it is
-    /// given back.
+    /// Queues a small call on the multiplexed stream.
+    ///
+    /// # Errors
+    /// Returns the call if it is not a small one, or if the multiplexed stream does not take it.
+    /// Nothing has been sent then.
     fn submit(mut pending: Box<PendingCall>) -> Result<Self, Box<PendingCall>> {
         let unary = pending.header.kind == Kind::Unary;
         let length = pending.body.len() - FRAME_HEADER;
@@ -265,7 +324,7 @@ impl MuxCall {
         });
         let id = match sent {
             Ok(id) => id,
-            // A header that cannot be written fails in the same way on a stream of its own.
+            // A header that cannot be written fails in the same way on a separate stream.
             Err(Declined::Busy(_) | Declined::Unwritten(..)) => return Err(pending),
         };
         let scope = pending.client.scope.as_ref();
@@ -273,9 +332,13 @@ impl MuxCall {
         Ok(Self { live, id, ended: ending, cancelled, pending: Some(pending) })
     }
 
+    /// Polls for the answer.
+    ///
     /// # Panics
     /// If it is polled after it has ended.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<UnaryAnswer, FailedAttempt>> {
+        // The answer first: a call that has been answered does not count as cancelled, even if the
+        // enclosing call has ended in the same moment.
         let ended = match Pin::new(&mut self.ended).poll(context) {
             Poll::Ready(ended) => Some(ended),
             Poll::Pending => {
@@ -291,7 +354,7 @@ impl MuxCall {
         let mut task = Box::new(CallTask::new(*pending).0);
         Poll::Ready(match ended {
             Some(Ok(end)) => task.ended(end, &self.live).map_err(|error| (task, error)),
-            // The I/O thread ended in the middle of the answer.
+            // The sender was dropped without an end: the I/O thread has ended.
             Some(Err(_)) => Err((task, thread_ended())),
             None => {
                 let error = task.expired(Expired::Cancelled, Evidence::Sent);
@@ -309,6 +372,7 @@ impl MuxCall {
 
 impl Drop for MuxCall {
     fn drop(&mut self) {
+        // If the answer arrives at the same time, its slot is vacant, and abandoning does nothing.
         if self.pending.is_some() {
             self.abandon();
         }

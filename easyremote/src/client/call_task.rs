@@ -1,4 +1,17 @@
-//! What happens to a call on the client's I/O thread.
+//! A call on the client's I/O thread: its attempts, from the first byte sent to its one outcome.
+//!
+//! ```text
+//!            +------------------ again, after a pause ------------------+
+//!            v                                                          |
+//!   route -> begin_attempt -> send -> wait for the answer -> failed -> prepare_again
+//!                                           |                           |
+//!                                           v                           v
+//!                                         answer                  error of the call
+//! ```
+//!
+//! `prepare_again` is the only place that decides on another attempt. A call that a gateway has
+//! refused goes to the next gateway ([`Detour`]); everything else is up to the [`Policy`]. The
+//! deadline and the end of the enclosing call cut all of it off, pauses included.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,73 +42,75 @@ use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 use crate::wire::response::Response;
 
-/// Arguments of up to so many bytes are copied behind the header, to be written as one.
+/// Arguments of up to this many bytes are copied behind the header, and written together with it.
 const SHORT: usize = 16 << 10;
 
-/// Longest wait for a connection to another gateway. One that is far away answers within a second;
-/// one that is gone is not to keep a call for long.
+/// Longest wait for a connection to another gateway. A distant gateway answers within a second; a
+/// lost one must not hold a call up for long.
 const REACHED: Duration = Duration::from_secs(2);
 
-/// A call on its way: what is left of [`PendingCall`] once it runs.
+/// A call that runs: what remains of a [`PendingCall`] after its first poll.
 #[derive(Debug)]
 pub(super) struct CallTask {
-    // Not the whole client: its thread must not be owned by what runs on it.
+    // Not the whole client: it owns the I/O thread, and this task runs on that thread, which could
+    // then never end.
     link: Arc<ManagedConnection>,
-    /// The call that this one is made for.
+    /// The enclosing call, if this is a nested call.
     scope: Option<Scope>,
     request: CallRequest,
     policy: Policy,
     deadline: Option<Instant>,
-    /// The time that the call had.
+    /// The time that the call had until its deadline, for the error text.
     limit: Option<Duration>,
-    /// What is known of the present attempt.
+    /// What is known about the current attempt.
     evidence: Evidence,
-    /// Which losses had been paid for when it began.
+    /// The losses that the retry budget had paid for when the current attempt began.
     paid: PaidLosses,
-    /// The number of its gateway.
+    /// The number of the current attempt's gateway.
     gateway: usize,
-    /// Whether its error is a gateway's, or a node's.
+    /// Whether the current attempt ended with an `Error` frame, from the gateway or the node.
     refused: bool,
-    /// Whether it is not for a gateway that drains.
+    /// Whether the call may take long, so that a draining gateway must not get it.
     lasting: bool,
-    past: AttemptHistory,
+    history: AttemptHistory,
     detour: Detour,
 }
 
 struct CallRequest {
     header: CallHeader,
-    /// The arguments, as a `Body` frame; empty once they have been sent and are not kept.
+    /// The arguments, as a `Body` frame; empty if they have been sent and were not kept.
     body: Vec<u8>,
     signature: &'static str,
-    /// The caller's stream, as frames.
+    /// The client stream, as frames.
     upload: Option<ByteReceiver<()>>,
 }
 
-/// Nothing of its arguments, which may be secrets.
+/// Leaves out the arguments, which may be secrets.
 impl fmt::Debug for CallRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CallRequest({:?})", self.header)
     }
 }
 
-/// What comes back for a call of one result.
+/// The answer to a call with one result.
 #[derive(Debug)]
 pub(super) struct UnaryAnswer {
-    /// `Body` or `Fault`.
+    /// A `Body` frame with the result, or a `Fault` frame with the function's own error.
     pub(super) frame: Frame,
-    /// If it was asked for.
+    /// `Some` if the call was [traced](crate::Call::traced).
     pub(super) trace: Option<Box<Trace>>,
 }
 
 impl CallTask {
-    /// Gives the caller's stream back, which is polled with the call.
-    pub(super) fn new(prepared: PendingCall) -> (Self, Option<UploadSender>) {
-        let policy = prepared.policy();
-        let PendingCall { client, header, body, signature, upload, deadline, .. } = prepared;
-        let PendingCall { limit, waits, paid, .. } = prepared;
+    /// Splits a call into its task, for the I/O thread, and the sender of its client stream, which
+    /// the caller polls.
+    pub(super) fn new(pending: PendingCall) -> (Self, Option<UploadSender>) {
+        let policy = pending.policy();
+        let PendingCall { client, header, body, signature, upload, deadline, .. } = pending;
+        let PendingCall { limit, waits, paid, .. } = pending;
         let (upload, frames) = upload.unzip();
         let lasting = header.kind != Kind::Unary;
-        let exchange = Self {
+        let task = Self {
             link: client.link,
             deadline,
             limit,
@@ -107,13 +122,19 @@ impl CallTask {
             gateway: 0,
             refused: false,
             lasting,
-            past: AttemptHistory::default(),
+            history: AttemptHistory::default(),
             detour: Detour::new(waits),
         };
-        (exchange, upload)
+        (task, upload)
     }
 
-    /// Makes the call and gives what comes back; after a pause, if it is made again.
+    /// Runs attempts until the call has an outcome, the first one after `pause`.
+    ///
+    /// # Errors
+    /// The error of the call.
+    ///
+    /// # Cancel safety
+    /// Dropping the future resets the call's stream, which cancels the call at the node.
     pub(super) async fn unary(mut self, pause: Duration) -> Result<UnaryAnswer, Error> {
         let (deadline, scope) = (self.deadline, self.scope.clone());
         let answer = unless_expired(deadline, scope, async {
@@ -132,11 +153,13 @@ impl CallTask {
         });
         match answer.await {
             Ok(answer) => answer,
+            // The attempt's future has been dropped, with its stream; `evidence` outlives both.
             Err(expired) => Err(self.expired(expired, self.evidence)),
         }
     }
 
-    /// Makes the call and hands over all that comes back, until it ends or nobody wants it.
+    /// Runs attempts, and passes what arrives to `sender`, until the stream ends or its reader is
+    /// dropped.
     pub(super) async fn stream(mut self, mut sender: ByteSender<Error>) {
         let (deadline, scope) = (self.deadline, self.scope.clone());
         let pumped = unless_expired(deadline, scope, async {
@@ -155,21 +178,23 @@ impl CallTask {
         }
     }
 
-    /// Prepares another attempt after one that failed with `error`, and waits for its time.
+    /// Prepares another attempt after one that failed with `error`, and waits until it may start.
     ///
     /// # Errors
-    /// Why the call has failed, if there is to be no other.
+    /// The error of the call, if it is not attempted again.
     async fn again(&mut self, error: Error) -> Result<(), Error> {
         sleep(self.prepare_again(error)?).await;
         Ok(())
     }
 
-    /// Prepares another attempt after one that failed with `error`; gives the pause before it.
+    /// Prepares another attempt after one that failed with `error`, and returns the pause before
+    /// it.
     ///
     /// # Errors
-    /// `error`, if there is to be no other.
+    /// The error of the call, if it is not attempted again.
     pub(super) fn prepare_again(&mut self, error: Error) -> Result<Duration, Error> {
-        // What is not kept cannot be sent again, and what has been opened is not begun anew.
+        // Arguments that were not kept cannot be sent again. Once an answer has begun, or a stream
+        // is open, the function has run, and its reader may have seen items.
         let kept = !self.request.body.is_empty() && self.evidence != Evidence::Answered;
         let error = match self.reroute(error, kept && self.policy.repeats()) {
             Ok(pause) => {
@@ -186,12 +211,13 @@ impl CallTask {
             Verdict::Budgeted(pause) if retries.take() => pause,
             Verdict::Lost(pause) if retries.take_for_loss(self.paid) => pause,
             Verdict::Budgeted(_) | Verdict::Lost(_) | Verdict::Final => {
-                return Err(self.past.conclude(error));
+                return Err(self.history.conclude(error));
             }
         };
         self.link.note_retry(&error, pause);
-        // Before the pause, in which the call may be over: then this is what is known of it.
-        self.past.add(error);
+        // Before the pause: if the call expires during it, its error has to say what the attempts
+        // so far have proven.
+        self.history.add(error);
         self.evidence = Evidence::NotSent;
         self.request.header.attempt += 1;
         Ok(pause)
@@ -201,14 +227,14 @@ impl CallTask {
     /// Returns the pause before the next attempt.
     ///
     /// # Errors
-    /// `error`, or what tells more of why, if there is none.
+    /// `error`, or the most informative refusal, if no other gateway is left.
     fn reroute(&mut self, error: Error, may: bool) -> Result<Duration, Error> {
         if !std::mem::take(&mut self.refused) || !is_refusal(&error) {
             return Err(error);
         }
         let Some(gateways) = &self.link.gateways else { return Err(error) };
         if !may {
-            // For those that come after it.
+            // This call cannot move, but later calls will need a connection to another gateway.
             gateways.ask();
             return Err(error);
         }
@@ -221,10 +247,10 @@ impl CallTask {
     }
 
     /// Ends a round in which every gateway has been asked. If the call waits for a node, the next
-    /// round begins after the pause that is returned.
+    /// round begins after the returned pause.
     ///
     /// # Errors
-    /// Why the gateways have refused it, if it does not.
+    /// The most informative refusal, if the call does not wait.
     fn end_round(&mut self) -> Result<Duration, Error> {
         match self.detour.end_round() {
             RoundEnd::Next => {
@@ -235,13 +261,16 @@ impl CallTask {
         }
     }
 
-    /// Counts an attempt that is made because a gateway has refused the call.
+    /// Counts an attempt that follows a gateway's refusal, and not a failure.
     fn note_detour(&mut self) {
         self.request.header.attempt += 1;
         self.detour.note_attempt();
     }
 
-    /// The connection for the next attempt.
+    /// Returns the connection for the next attempt, waiting for one if necessary.
+    ///
+    /// # Errors
+    /// If no connection is up in time, or the client is closed.
     async fn route(&mut self) -> Result<Arc<LiveConnection>, Error> {
         if self.detour.goes_elsewhere()
             && let Some(gateways) = &self.link.gateways
@@ -264,26 +293,28 @@ impl CallTask {
             if self.lasting || !live.holds_back(&self.request.header.function) {
                 return Ok(live);
             }
+            // The gateway drains, and would have to wait for this function. Wait for another one.
             self.lasting = true;
         }
     }
 
-    /// Prepares the attempt that is made on `live`.
+    /// Prepares an attempt on `live`.
     fn begin_attempt(&mut self, live: &LiveConnection) {
         self.gateway = live.gateway;
+        // Read before the attempt is sent: only a loss that is paid for later can have ended it.
         self.paid = self.link.retries.paid_losses();
-        let patience = self.past.patience(live, self.link.connect_timeout);
+        let patience = self.history.patience(live, self.link.connect_timeout);
         self.request.header.routing.patience = match self.link.gateways {
             Some(_) => self.detour.share(patience),
             None => patience,
         };
-        // When no gateway has a better node, a suspect one will do.
+        // Once every gateway has been asked, a suspect node is better than none.
         self.request.header.routing.sound &= !self.detour.has_asked_all();
     }
 
-    /// One attempt on a stream of its own.
+    /// Makes one attempt on a separate stream.
     async fn exchange(&mut self) -> Result<UnaryAnswer, Error> {
-        // The connection counts as used as long as `live` is held.
+        // The connection counts as in use while `live` is held.
         let (live, mut sending, mut recv) = self.send().await?;
         let mut buffer = FrameBuffer::new(live.max_message);
         let link = self.link.clone();
@@ -292,15 +323,18 @@ impl CallTask {
             response = link.room.response(&mut recv, &mut buffer) => response,
             never = sending.rest() => match never {},
         };
-        // The FIN has come with the last frame as a rule. Reading it spares telling the gateway to
-        // stop.
+        // The FIN usually arrives with the last frame. Reading it here saves a STOP_SENDING to the
+        // gateway when `recv` is dropped.
         let _ = recv.read().now_or_never();
         response
             .map_err(|error| self.broken(error))
             .and_then(|response| self.answer(response, &live))
     }
 
-    /// What an attempt on the multiplexed stream came to.
+    /// Returns the outcome of an attempt on the multiplexed stream.
+    ///
+    /// # Errors
+    /// Why the attempt failed.
     pub(super) fn ended(
         &mut self,
         end: MuxEnd,
@@ -340,8 +374,11 @@ impl CallTask {
         Ok(UnaryAnswer { frame, trace })
     }
 
+    /// Makes one attempt at a stream, and passes what arrives to `sender`. Returns `Ok` if the
+    /// reader is dropped; the end of a stream is in its last frame, which the reader decodes.
     async fn pump(&mut self, sender: &mut ByteSender<Error>) -> Result<(), Error> {
         let sending = self.send();
+        // While the call waits for a connection, only this notices that the reader is dropped.
         let (live, mut sending, mut recv) = tokio::select! {
             biased;
             sent = sending => sent?,
@@ -368,9 +405,10 @@ impl CallTask {
             };
             let chunks = match read {
                 Ok(Some(chunks)) => chunks,
-                // After the end of the stream nobody asks; before it, this is what has happened.
+                // A reader that has had the `End` frame never sees this error. It races with the
+                // drop of that reader, which ends the loop above.
                 Ok(None) => {
-                    let text = "the stream broke off without an end";
+                    let text = "the stream was closed before its `End` frame";
                     return Err(self.with_evidence(Error::new(ErrorKind::Protocol, text)));
                 }
                 Err(broken) => return Err(self.broken(FrameError::Broken(broken))),
@@ -378,20 +416,21 @@ impl CallTask {
             if self.evidence != Evidence::Answered {
                 let first = chunks.iter().find_map(|chunk| chunk.first());
                 if first == Some(&(FrameKind::Error as u8)) {
-                    // Not opened: the call may be made again, or is over.
+                    // Refused before it was opened, so that it may be attempted again. The reader
+                    // does not see this frame.
                     let mut buffer = FrameBuffer::new(0);
                     chunks.iter().for_each(|chunk| buffer.push(chunk));
                     return Err(match recv.frame(&mut buffer).await {
                         Ok(Some(frame)) => self.refused(&frame, live),
-                        Ok(None) => self.protocol_error("an error without a text".into()),
+                        Ok(None) => self.protocol_error("an `Error` frame without content".into()),
                         Err(error) => self.broken(error),
                     });
                 }
                 self.evidence = Evidence::Answered;
                 live.note_served();
             }
-            // Waits while the consumer is slow; unread data then fills the window, and QUIC makes
-            // the producer wait.
+            // Back-pressure: while the consumer is slow, nothing more is read, the flow-control
+            // window fills up, and the producer's writes wait.
             match sender.send_patiently(chunks.as_slice(), self.link.stall_timeout).await {
                 Some(Ok(())) => {}
                 Some(Err(_)) => return Ok(()),
@@ -400,10 +439,14 @@ impl CallTask {
         }
     }
 
-    /// Sends the call, but for the caller's stream. Gives what sends that, where the answer comes
-    /// from, and the connection that both are on.
+    /// Sends the header and the arguments. Returns the connection, what sends the client stream,
+    /// and the half of the stream on which the answer arrives.
+    ///
+    /// # Errors
+    /// Why the call could not be sent, or may have been sent in part.
     async fn send(&mut self) -> Result<(Arc<LiveConnection>, Sending, RecvHalf), Error> {
-        // An attempt that is made again, or that waited for a connection, may have no time left.
+        // Pauses between attempts and waits for a connection or a stream take time: check before
+        // each step that sends something, so that an expired call is never sent.
         let in_time = |task: &Self| {
             let expired = Expired::check(task.deadline, task.scope.as_ref());
             expired.map_err(|expired| task.expired(expired, Evidence::NotSent))
@@ -414,7 +457,8 @@ impl CallTask {
         let length = self.request.body.len() - FRAME_HEADER;
         if length > max_message {
             let text = format!(
-                "the arguments of `{}` have {length} bytes, and the gateway relays {max_message}",
+                "the arguments of `{}` are {length} bytes long, and the gateway relays at most \
+                 {max_message}",
                 self.request.header.function
             );
             return Err(Error::new(ErrorKind::TooLarge, text));
@@ -425,8 +469,8 @@ impl CallTask {
             Ok(opened) => opened.map_err(|cause| self.lost(Broken::Connection(cause)))?,
             Err(_) => {
                 let text = format!(
-                    "this client has all calls and streams open that the gateway allows, and none \
-                     has ended for {limit:?}"
+                    "this client has as many calls and streams open as the gateway allows, and \
+                     none has ended within {limit:?}"
                 );
                 return Err(Error::new(ErrorKind::Overloaded, text));
             }
@@ -440,15 +484,18 @@ impl CallTask {
         }
         match written {
             Ok(()) => {
+                // QUIC has taken the last byte of the arguments: from here on the function may run.
                 self.evidence = Evidence::Sent;
                 if self.request.upload.is_none() {
                     send.finish();
                 }
             }
-            // The gateway or the node has seen enough, and says why in its answer.
+            // The gateway or the node stopped reading, and sends the reason in its answer.
             Err(Broken::Peer(_)) => {}
             Err(broken) => return Err(self.lost(broken)),
         }
+        // Items of a client stream are gone once they are sent, and long arguments are not kept in
+        // memory: an empty body marks a call that cannot be attempted again.
         let upload = self.request.upload.take();
         if upload.is_some() || self.request.body.len() > MAX_KEPT || !self.policy.repeats() {
             self.request.body = Vec::new();
@@ -456,7 +503,7 @@ impl CallTask {
         Ok((live, Sending { send, upload }, recv))
     }
 
-    /// The header, and the arguments as well if they are short.
+    /// Encodes the header, and appends the arguments if they are short.
     fn first(&mut self) -> Result<Vec<u8>, Error> {
         let body = &self.request.body;
         let short = if body.len() <= SHORT { &body[..] } else { &[] };
@@ -465,7 +512,7 @@ impl CallTask {
         Ok(first)
     }
 
-    /// The error in an `Error` frame that has come on `live`.
+    /// Returns the error in an `Error` frame that arrived on `live`.
     fn refused(&mut self, frame: &Frame, live: &LiveConnection) -> Error {
         let error = read_error(&frame.body).map_or_else(
             |cause| self.with_evidence(Error::new(ErrorKind::Protocol, cause.to_string())),
@@ -480,11 +527,11 @@ impl CallTask {
         error
     }
 
-    /// The error of an answer that cannot be read on.
+    /// Returns the error of an answer that cannot be read to its end.
     fn broken(&mut self, error: FrameError) -> Error {
         match error {
             FrameError::Broken(Broken::Peer(code)) => {
-                // The peer knows better than this side whether the function ran.
+                // A reset code says whether the function ran, which this side cannot know.
                 Broken::Peer(code).error(ErrorKind::ConnectionLost)
             }
             FrameError::Broken(broken) => self.lost(broken),
@@ -495,32 +542,33 @@ impl CallTask {
         }
     }
 
+    /// Returns the error of a connection that broke.
     fn lost(&self, broken: Broken) -> Error {
         let cause = broken.error(ErrorKind::ConnectionLost);
         self.with_evidence(connection_broke(cause, &self.request.header.function))
     }
 
-    /// The error of a stream that nobody reads.
+    /// Returns the error of a stream whose consumer has stopped reading.
     fn stalled(&self) -> Error {
         let limit = self.link.stall_timeout;
         let text = format!(
-            "nothing was read of the stream of `{}` for {limit:?} although there was something",
+            "the stream of `{}` was not read for {limit:?} while items were waiting",
             self.request.header.function
         );
         self.with_evidence(Error::new(ErrorKind::SlowConsumer, text))
     }
 
-    /// The error of an answer that breaks the rules.
+    /// Returns the error of an answer that violates the protocol.
     fn protocol_error(&mut self, text: String) -> Error {
         self.evidence = Evidence::Answered;
         self.with_evidence(Error::new(ErrorKind::Protocol, text))
     }
 
-    /// The error of a call that has expired, where `evidence` is what is known of its last attempt.
+    /// Returns the error of a call that has expired, where `evidence` is that of its last attempt.
     pub(super) fn expired(&self, expired: Expired, evidence: Evidence) -> Error {
         let error = expired.error(&self.request.header.function, self.limit);
         let error = error.with_evidence(evidence);
-        let executed = error.executed().or(self.past.executed());
+        let executed = error.executed().or(self.history.executed());
         error.with_executed(executed)
     }
 

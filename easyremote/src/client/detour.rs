@@ -1,5 +1,20 @@
-//! A call's way through the gateways of a client that has several: each that has no node for it is
-//! followed by the next.
+//! Failover of one call between the gateways of a client that has several.
+//!
+//! A *round* asks each gateway once, in the order of the list, until one has a node. What follows a
+//! round in which all of them have refused depends on whether the call waits:
+//!
+//! ```text
+//!   ask the next gateway --refused--> others left? --yes--> ask the next gateway
+//!                                          | no
+//!                                          v
+//!                        waits for a node? --yes--> pause, then another round
+//!                                          | no
+//!                                          v
+//!                                        error
+//! ```
+//!
+//! In the first round no gateway holds the call, so that a node at the last one is found at once.
+//! From the second round on each gateway holds it for a [`share`] of the wait.
 
 use std::time::Duration;
 
@@ -10,46 +25,46 @@ use crate::error::{Error, ErrorKind, Executed};
 /// Which gateways have refused a call, and what comes next.
 #[derive(Debug, Default)]
 pub(super) struct Detour {
-    /// The call waits for a node until its deadline. No gateway is told so: when all have been asked,
-    /// each waits for a while, and then it is the next one's turn.
+    /// Whether the call waits for a node until its deadline. Gateways are not told so: from the
+    /// second round on each of them holds the call for a limited time, then the next one gets it.
     waits: bool,
-    /// How long it waits otherwise, because who was lost may come back.
+    /// Until when it waits otherwise, because a lost node or gateway may come back.
     patient_until: Option<Instant>,
-    /// Those that have refused it in this round, in this order.
+    /// The gateways that have refused it in this round, in this order.
     tried: Vec<usize>,
-    /// What tells most about why.
+    /// The most informative refusal of this round.
     refusal: Option<Error>,
-    /// How often all have refused it, and it has waited for more.
+    /// Rounds that have ended without a node, and were followed by another one.
     rounds: u32,
-    /// Whether all have refused it at some time.
+    /// Whether a whole round has ended without a node.
     asked_all: bool,
-    /// Whether the next attempt goes to another gateway than those that were tried.
+    /// Whether the next attempt goes to a gateway that has not been tried in this round.
     elsewhere: bool,
-    /// Attempts that were made because a gateway had refused the call.
+    /// Attempts that followed a refusal, which do not count as retries.
     attempts: u64,
 }
 
-/// What comes after a round in which all gateways have refused a call.
+/// What follows a round in which all gateways have refused a call.
 #[derive(Debug)]
 pub(super) enum RoundEnd {
     /// Another round.
     Next,
-    /// The end: this is why.
+    /// The call fails with this error.
     Refused(Error),
 }
 
 impl Detour {
-    /// For a call that waits for a node, or does not.
+    /// Creates the detour of a call; `waits` if it waits for a node until its deadline.
     pub(super) fn new(waits: bool) -> Self {
         Self { waits, ..Self::default() }
     }
 
-    /// Attempts that were made because a gateway had refused the call: none of them was a retry.
+    /// Returns the number of attempts that followed a refusal. None of them was a retry.
     pub(super) fn attempts(&self) -> u64 {
         self.attempts
     }
 
-    /// Notes that another attempt is made because a gateway has refused the call.
+    /// Counts another attempt that follows a refusal.
     pub(super) fn note_attempt(&mut self) {
         self.attempts += 1;
     }
@@ -62,25 +77,25 @@ impl Detour {
         self.rounds
     }
 
-    /// Notes that the call waits `patience` from now on for those who may come back, unless that has
-    /// begun before.
+    /// Starts a wait of `patience` for lost nodes and gateways to come back, unless one has begun
+    /// before.
     pub(super) fn wait_for_others(&mut self, patience: Duration) {
         if !patience.is_zero() {
             self.patient_until.get_or_insert(Instant::now() + patience);
         }
     }
 
-    /// How long the next gateway is to wait for a node, where the call would wait `patience` for
-    /// those who may come back.
+    /// Returns how long the next gateway holds the call for a node. `patience` is the wait for lost
+    /// nodes and gateways to come back.
     pub(super) fn share(&mut self, patience: Duration) -> Duration {
         self.wait_for_others(patience);
         share(self.waits, patience, self.rounds)
     }
 
-    /// Notes that `gateway` has refused the call with `error`.
+    /// Records that `gateway` has refused the call with `error`.
     pub(super) fn note_refusal(&mut self, gateway: usize, error: Error) {
         self.tried.push(gateway);
-        // A gateway that never had the function knows least.
+        // `NoSuchFunction` tells least: that gateway has never had a node with the function.
         let better = |old: &Error| {
             old.kind() == ErrorKind::NoSuchFunction && error.kind() != ErrorKind::NoSuchFunction
         };
@@ -98,12 +113,12 @@ impl Detour {
         self.elsewhere = true;
     }
 
-    /// Whether the next attempt goes to another gateway; it is made now.
+    /// Returns whether the next attempt goes to another gateway, and resets that.
     pub(super) fn goes_elsewhere(&mut self) -> bool {
         std::mem::take(&mut self.elsewhere)
     }
 
-    /// Ends a round: no other gateway can be asked.
+    /// Ends a round: no other gateway can be asked. Returns what follows.
     pub(super) fn end_round(&mut self) -> RoundEnd {
         let asked = self.tried.len();
         self.tried.clear();
@@ -115,35 +130,38 @@ impl Detour {
             return RoundEnd::Next;
         }
         RoundEnd::Refused(match asked {
-            0 | 1 => refusal.with_more(format_args!("no other gateway of this client was reached")),
+            0 | 1 => {
+                refusal.with_more(format_args!("no other gateway of this client could be reached"))
+            }
             _ => refusal.with_more(format_args!("{asked} gateways of this client were asked")),
         })
     }
 }
 
-/// How long one gateway is to wait for a node: not at all, until all of them have been asked.
+/// Returns how long one gateway holds a call for a node: not at all in the first round.
 pub(super) fn share(waits: bool, patience: Duration, rounds: u32) -> Duration {
-    /// Short at first: a node that comes to another gateway is to be found soon.
+    /// Short at first, so that a node that registers at another gateway is found soon.
     const SHARE: Duration = Duration::from_secs(1);
-    /// A call that waits long is to cost little.
+    /// Doubles with each round up to 4 s, so that a call that waits long costs little.
     const DOUBLINGS: u32 = 2;
     let Some(again) = rounds.checked_sub(1) else { return Duration::ZERO };
     let share = SHARE * (1 << again.min(DOUBLINGS));
     if waits { share } else { share.min(patience) }
 }
 
-/// Whether a gateway's answer says that it has no node for the call, and another one may have.
+/// Returns whether an error means that a gateway has no node for the call, while another gateway
+/// may have one.
 pub(super) fn is_refusal(error: &Error) -> bool {
     use ErrorKind::{Overloaded, Unavailable};
     let kind = error.kind();
-    // A node that is overloaded would be so at the next gateway too.
+    // An overloaded node is the same node at every gateway.
     let refused = is_waited_for(kind)
         || kind == Unavailable
         || (kind == Overloaded && error.node().is_none());
     refused && error.executed() == Executed::No
 }
 
-/// Whether a gateway that says so may have a node later.
+/// Returns whether a gateway that refuses with this kind may have a node later.
 fn is_waited_for(kind: ErrorKind) -> bool {
     use ErrorKind::{Draining, NoNode, NoSuchFunction, NodeLost, SignatureMismatch};
     matches!(kind, NoSuchFunction | NoNode | SignatureMismatch | Draining | NodeLost)
@@ -167,7 +185,7 @@ mod tests {
             }
             match detour.end_round() {
                 RoundEnd::Refused(error) => (error.kind(), error.to_string()),
-                RoundEnd::Next => panic!("nobody waits"),
+                RoundEnd::Next => panic!("the call does not wait"),
             }
         };
         assert_eq!(ends(&[NoSuchFunction, NoNode]).0, NoNode);
@@ -175,7 +193,7 @@ mod tests {
         assert_eq!(ends(&[NoSuchFunction, SignatureMismatch]).0, SignatureMismatch);
         assert_eq!(ends(&[Overloaded, NoNode]).0, Overloaded);
         assert_eq!(ends(&[NoNode, NoNode]).1, "no; 2 gateways of this client were asked");
-        assert_eq!(ends(&[NoNode]).1, "no; no other gateway of this client was reached");
+        assert_eq!(ends(&[NoNode]).1, "no; no other gateway of this client could be reached");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a client asks its gateway: the functions and nodes there are, and what it is doing.
+//! Queries to the gateway: its functions, its nodes, and its counters.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -8,49 +8,101 @@ use crate::error::{CallError, Error, ErrorKind};
 use crate::wire::directory::{FUNCTIONS, FunctionInfo, GatewayStats, NODES, NodeInfo, STATS};
 
 impl Client {
-    /// The functions that can be called now, by name.
+    /// Returns the functions that this client may call and that nodes offer now, sorted by name. A
+    /// function that nodes offer with different types or tags has an entry for each variant.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 { a + b }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![add]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// for function in client.functions().await? {
+    ///     println!("{}", function.name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Those of a call.
     ///
     /// # Cancel safety
-    /// Dropping the future cancels the question.
+    /// Dropping the future cancels the query.
+    #[doc(alias = "list")]
+    #[doc(alias = "discover")]
     pub async fn functions(&self) -> Result<Vec<FunctionInfo>, Error> {
         self.ask(FUNCTIONS).await
     }
 
-    /// The nodes that are registered at the gateway now, by id.
+    /// Returns the registered nodes that offer a function that this client may call, sorted by id.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 { a + b }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![add]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// for node in client.nodes().await? {
+    ///     println!("{} runs {} calls", node.id, node.in_flight);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Those of a call.
     ///
     /// # Cancel safety
-    /// Dropping the future cancels the question.
+    /// Dropping the future cancels the query.
+    #[doc(alias = "list")]
     pub async fn nodes(&self) -> Result<Vec<NodeInfo>, Error> {
         self.ask(NODES).await
     }
 
-    /// What the gateway is doing, and has done. For [admins](crate::Role::Admin).
+    /// Returns the counters of the gateway. The client has to be an [admin](crate::Role::Admin).
+    ///
+    /// ```
+    /// # use easyremote::{Client, Gateway};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// let client = Client::builder(gateway.local_addr()).admin().connect().await?;
+    /// println!("{:?}", client.gateway_stats().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::PermissionDenied`] if this client is none; otherwise those of a call.
+    /// [`ErrorKind::PermissionDenied`] if the client is not an admin; otherwise those of a call.
     ///
     /// # Cancel safety
-    /// Dropping the future cancels the question.
+    /// Dropping the future cancels the query.
+    #[doc(alias = "metrics")]
     pub async fn gateway_stats(&self) -> Result<GatewayStats, Error> {
         self.ask(STATS).await
     }
 
-    /// Asks the gateway one of its own questions.
+    /// Calls one of the gateway's own functions.
     async fn ask<T: DeserializeOwned>(&self, question: &str) -> Result<T, Error> {
         let answer = self.call_json(question, Value::Array(Vec::new())).await;
         let answer = answer.map_err(|error| match error {
             CallError::Remote(error) => error,
-            CallError::Function(_) => Error::new(ErrorKind::Protocol, "the gateway has no answer"),
+            CallError::Function(_) => Error::new(
+                ErrorKind::Protocol,
+                "the gateway answered a query with a function's error",
+            ),
         })?;
         serde_json::from_value(answer).map_err(|error| {
-            // Not a source: it may quote what the gateway has written.
-            let text = format!("the gateway's answer to `{question}` makes no sense here: {error}");
+            // In the text and not the source: it may quote the gateway, and only the text is made
+            // printable.
+            let text = format!("cannot decode the gateway's answer to `{question}`: {error}");
             Error::new(ErrorKind::BadResponse, text)
         })
     }

@@ -1,14 +1,14 @@
-//! Errors that several kinds of calls have in common.
+//! Errors that all kinds of calls share.
 
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 
-/// The error of what begins after the client was closed.
+/// Returns the error of a call that begins after the client was closed.
 pub(super) fn closed() -> Error {
     Error::new(ErrorKind::ConnectionLost, "the client has been closed")
 }
 
-/// Adds the caller's types to the complaint that the node's differ.
+/// Adds the caller's types to a `SignatureMismatch`, whose text has the node's types.
 pub(super) fn with_signature(error: Error, signature: &str) -> Error {
     if error.kind() != ErrorKind::SignatureMismatch || signature.is_empty() {
         return error;
@@ -21,14 +21,16 @@ pub(super) fn with_signature(error: Error, signature: &str) -> Error {
     }
 }
 
-/// The error of a call whose task was dropped: only closing the client does that.
+/// Returns the error of a call whose task was dropped with the I/O thread: only closing the client
+/// does that.
 pub(super) fn thread_ended() -> Error {
     let text = "the client was closed during the call";
     Error::new(ErrorKind::ConnectionLost, text).with_evidence(Evidence::Sent)
 }
 
-/// The error of a call of `function` whose connection broke. Who is not let in any more has to know
-/// that, and not only that the connection is gone.
+/// Returns the error of a call of `function` whose connection broke. `Unauthenticated` is passed on
+/// as it is: the caller has to learn that the gateway rejects it, and not only that the connection
+/// is lost.
 pub(super) fn connection_broke(cause: Error, function: &str) -> Error {
     if cause.kind() == ErrorKind::Unauthenticated {
         return cause;

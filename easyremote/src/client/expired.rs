@@ -14,15 +14,15 @@ use crate::function::context::Scope;
 pub(super) enum Expired {
     /// Its deadline passed.
     Late,
-    /// It was made for another call, which has ended.
+    /// It is a nested call, and its enclosing call has ended.
     Cancelled,
 }
 
 impl Expired {
-    /// Whether a call with this `deadline`, made for the call of `scope`, has ended already.
+    /// Checks a call with this `deadline`, nested in the call of `scope`, against the clock.
     ///
     /// # Errors
-    /// Why.
+    /// Why the call has expired, if it has.
     pub(super) fn check(deadline: Option<Instant>, scope: Option<&Scope>) -> Result<(), Self> {
         if has_passed(deadline) {
             return Err(Self::Late);
@@ -33,19 +33,24 @@ impl Expired {
         }
     }
 
-    /// What the caller of `function` gets instead of an answer; `limit` is the time that it had.
+    /// Returns the error of an expired call of `function`; `limit` is the time that it had.
     pub(super) fn error(self, function: &str, limit: Option<Duration>) -> Error {
         match self {
             Self::Late => late(format_args!("the deadline of `{function}` passed"), limit),
             Self::Cancelled => {
-                let text = format!("the call for which `{function}` was called is over");
+                let text = format!(
+                    "the call of `{function}` was cancelled: the call that made it has ended"
+                );
                 Error::new(ErrorKind::Cancelled, text)
             }
         }
     }
 }
 
-/// Waits for `future`, unless the deadline passes or the call of `scope` ends before.
+/// Waits for `future` until the deadline passes or the call of `scope` ends.
+///
+/// # Errors
+/// Why the call expired; `future` has been dropped then.
 pub(super) async fn unless_expired<F: Future>(
     deadline: Option<Instant>,
     scope: Option<Scope>,
@@ -53,6 +58,7 @@ pub(super) async fn unless_expired<F: Future>(
 ) -> Result<F::Output, Expired> {
     let in_time = async { within(deadline, future).await.map_err(|DeadlinePassed| Expired::Late) };
     let Some(scope) = scope else { return in_time.await };
+    // The output first: a call whose answer is ready has not been cancelled.
     tokio::select! {
         biased;
         output = in_time => output,

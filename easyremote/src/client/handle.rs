@@ -1,4 +1,4 @@
-//! The client's handle, and the builder that connects it.
+//! The client handle, and the builder that connects it.
 
 use std::sync::Arc;
 
@@ -18,24 +18,62 @@ use crate::transport::gateway_board::GatewayBoard;
 use crate::transport::quic::io_thread::IoThread;
 use crate::transport::reassembly::ReassemblyBudget;
 
-/// A connection to a gateway, through which functions are called.
+/// A client: a connection to a gateway, through which functions are called.
 ///
-/// Cheap to clone: all clones share one connection, which is dialled again when it breaks. It is
-/// closed when the last clone, call and stream is dropped. That drop tells the gateway, also if the
-/// program ends right after it; it takes some microseconds, and 100 ms at most. I/O runs on a thread
-/// of its own; calls can be awaited on any runtime.
+/// Cloning is cheap: all clones share one connection, which reconnects when it breaks. I/O runs on
+/// a separate thread, and calls can be awaited on any runtime.
+///
+/// Dropping the last clone, call and stream closes the connection. That drop blocks until the
+/// gateway has been told, which usually takes some microseconds, and at most 100 ms. So the gateway
+/// learns of it also if the program exits right after.
+///
+/// ```
+/// # use easyremote::{Client, Gateway, Node, functions, remote};
+/// # #[remote]
+/// # fn add(a: i64, b: i64) -> i64 { a + b }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), easyremote::Error> {
+/// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+/// # let _node = Node::serve(gateway.local_addr(), functions![add]).await?;
+/// # let client = Client::connect(gateway.local_addr()).await?;
+/// let client = Client::connect(gateway.local_addr()).await?;
+/// assert_eq!(add::call(&client, 1, 2).await?, 3);
+/// # Ok(())
+/// # }
+/// ```
+#[doc(alias = "connection")]
+#[doc(alias = "channel")]
+#[doc(alias = "stub")]
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(super) link: Arc<ManagedConnection>,
-    /// Its thread; that of a client from [`Context::client`](crate::Context::client) is its node's.
+    /// The I/O thread; `None` for a client from [`Context::client`](crate::Context::client), which
+    /// uses its node's.
     pub(super) owned: Option<Arc<IoThread>>,
-    /// For the calls that are made with this handle.
+    /// The options of all calls of this handle.
     pub(super) options: Arc<Options>,
-    /// The call that its calls are made for.
+    /// The enclosing call, if the calls are nested.
     pub(super) scope: Option<Scope>,
 }
 
-/// Options of a client, from [`Client::builder`].
+/// Options of a client that is not connected yet. Returned by [`Client::builder`].
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use easyremote::auth::DialOptions;
+/// use easyremote::client::ClientLimits;
+/// use easyremote::{Client, from_env};
+///
+/// # async fn example() -> Result<(), easyremote::Error> {
+/// let client = Client::builder(from_env()?)
+///     .dial(DialOptions::new().connect_timeout(Duration::from_secs(60)))
+///     .limits(ClientLimits::new().max_message(256 << 20))
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `connect` is called"]
 pub struct ClientBuilder {
@@ -50,23 +88,51 @@ pub struct ClientBuilder {
 impl Client {
     /// Connects to `gateway` with default options. The connection is up when this returns.
     ///
-    /// The gateway need not be there yet: it is dialled for up to 15 s.
+    /// `gateway` is a [`Ticket`](crate::Ticket), or an address such as `"127.0.0.1:8080"`; for a
+    /// list of them see [`builder`](Self::builder). A gateway that does not answer yet is dialled
+    /// for up to 15 s.
+    ///
+    /// ```no_run
+    /// use easyremote::Client;
+    ///
+    /// # async fn example() -> Result<(), easyremote::Error> {
+    /// let client = Client::connect("127.0.0.1:8080").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] if no gateway can be reached in time,
-    /// [`ErrorKind::Unauthenticated`] if it refuses the client or is not the one expected,
-    /// [`ErrorKind::InvalidInput`] if what is given is no address or no ticket for a client.
+    /// - [`ErrorKind::Unavailable`] if no gateway can be reached in time;
+    /// - [`ErrorKind::Unauthenticated`] if the gateway rejects the client, or is not the expected
+    ///   one;
+    /// - [`ErrorKind::InvalidInput`] if `gateway` is not a valid address, or not a ticket for a
+    ///   client.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves nothing running.
+    /// Dropping the future stops dialling and leaves nothing running.
+    #[doc(alias = "dial")]
+    #[doc(alias = "new")]
     pub async fn connect(gateway: impl IntoGateways) -> Result<Self, Error> {
         Self::builder(gateway).connect().await
     }
 
-    /// Options for a client of `gateway`, which may be a list of gateways. The client uses the first
-    /// that it reaches. It changes to another when that one is lost, drains, or refuses several calls
-    /// in a row because it has no node for them. A call that one gateway has no node for is sent
-    /// through the next. Running calls and streams stay where they are.
+    /// Returns a builder for a client of `gateway`, which may be a list of gateways.
+    ///
+    /// A client of several gateways uses the first that it reaches. It changes to another one when
+    /// that gateway is lost, drains, or refuses several calls in a row because it has no node for
+    /// them. A call that one gateway has no node for is sent to the next. Calls and streams in
+    /// flight stay where they are.
+    ///
+    /// ```no_run
+    /// use easyremote::{Client, Ticket};
+    ///
+    /// # async fn example(here: Ticket, there: Ticket) -> Result<(), easyremote::Error> {
+    /// let client = Client::builder([here, there]).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "failover")]
+    #[doc(alias = "high availability")]
     pub fn builder(gateway: impl IntoGateways) -> ClientBuilder {
         ClientBuilder {
             gateways: gateway.into_gateways(),
@@ -78,7 +144,27 @@ impl Client {
         }
     }
 
-    /// A handle of the same connection whose calls have `options`, over those that this one has.
+    /// Returns a handle of the same connection whose calls have `options`, in addition to those of
+    /// this handle. Where both set an option, `options` wins. Does no I/O.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use easyremote::Options;
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 { a + b }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![add]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let hasty = client.with(Options::new().timeout(Duration::from_secs(5)));
+    /// assert_eq!(add::call(&hasty, 1, 2).await?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "options")]
+    #[doc(alias = "timeout")]
     #[must_use]
     pub fn with(&self, options: Options) -> Self {
         let options = Options::clone(&self.options).and(options);
@@ -89,12 +175,33 @@ impl Client {
         self.link.is_closed()
     }
 
-    /// Closes the connection, for all clones. Calls and streams under way, and later ones, fail
-    /// with [`ErrorKind::ConnectionLost`]. A client from
-    /// [`Context::client`](crate::Context::client) uses its node's connection, and leaves it open.
+    /// Closes the connection, for all clones.
+    ///
+    /// Calls and streams in flight, and later ones, fail with [`ErrorKind::ConnectionLost`]. A
+    /// client from [`Context::client`](crate::Context::client) uses its node's connection, and
+    /// leaves it open.
+    ///
+    /// ```
+    /// # use easyremote::ErrorKind;
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 { a + b }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![add]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// client.close().await;
+    /// let error = add::call(&client, 1, 2).await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::ConnectionLost);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
-    /// Once polled, the connection closes whether or not this is waited for.
+    /// The first poll starts to close the connection; dropping the future does not stop that.
+    #[doc(alias = "disconnect")]
+    #[doc(alias = "shutdown")]
     pub async fn close(&self) {
         if let Some(io) = &self.owned {
             io.stop();
@@ -104,40 +211,93 @@ impl Client {
 }
 
 impl ClientBuilder {
-    /// How the client reaches its gateways: how long it dials, what it trusts, and what it shows.
-    /// Sets what `options` sets, and keeps what earlier calls have set.
+    /// Sets how the client reaches its gateways: how long it dials, which certificates it trusts,
+    /// and which it presents. Overrides what `options` sets, and keeps the rest.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use easyremote::Client;
+    /// use easyremote::auth::DialOptions;
+    ///
+    /// let patient = DialOptions::new().connect_timeout(Duration::from_secs(60));
+    /// let builder = Client::builder("127.0.0.1:8080").dial(patient);
+    /// # let _ = builder;
+    /// ```
+    #[doc(alias = "tls")]
+    #[doc(alias = "certificate")]
+    #[doc(alias = "connect_timeout")]
     pub fn dial(mut self, options: DialOptions) -> Self {
         self.dial = self.dial.and(options);
         self
     }
 
-    /// How much the client sends and holds, instead of the defaults.
+    /// Sets the limits of messages and memory; see [`ClientLimits`] for the defaults.
+    ///
+    /// ```
+    /// use easyremote::Client;
+    /// use easyremote::client::ClientLimits;
+    ///
+    /// let limits = ClientLimits::new().max_message(256 << 20); // 256 MiB
+    /// let builder = Client::builder("127.0.0.1:8080").limits(limits);
+    /// # let _ = builder;
+    /// ```
     pub fn limits(mut self, limits: ClientLimits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Whether calls of one result with arguments of up to 16 KiB share one multiplexed QUIC stream,
-    /// on which everything that is ready is sent together. They do unless set. While packets are
-    /// lost, or much waits to be sent, each call gets a separate stream, so that no call waits for
-    /// the packets of another.
+    /// Sets whether small calls share one multiplexed QUIC stream. Default: `true`.
     ///
-    /// Without it a call costs several times as much processor time; all promises are the same.
+    /// A small call has one result, no client stream, and arguments of up to 16 KiB. Everything
+    /// that is ready on the shared stream is sent together. While packets are lost, or much waits
+    /// to be sent, calls use separate streams, so that no call waits for the packets of another.
+    ///
+    /// With `false` each call has a separate stream, and costs several times as much processor
+    /// time. Semantics are the same.
+    ///
+    /// ```
+    /// use easyremote::Client;
+    ///
+    /// let builder = Client::builder("127.0.0.1:8080").multiplex(false);
+    /// # let _ = builder;
+    /// ```
     pub fn multiplex(mut self, small_calls: bool) -> Self {
         self.multiplex = small_calls;
         self
     }
 
-    /// Tokens for making calls again while others fail: see [`Retry`](crate::Retry). With the
-    /// 10 that hold unless set, five retries, or retries after five losses, can follow each other
-    /// without a success. 0 for none; [`u32::MAX`] for as many as the calls' own policies allow.
+    /// Sets the number of tokens of the retry budget; see [`Retry`](crate::Retry).
+    ///
+    /// Default: 10, with which 5 retries, or retries after 5 losses, can follow each other without
+    /// a success. With 0 no call that needs a token is retried; with [`u32::MAX`] only the policies
+    /// of the calls limit retries.
+    ///
+    /// ```
+    /// use easyremote::Client;
+    ///
+    /// let builder = Client::builder("127.0.0.1:8080").retry_tokens(100);
+    /// # let _ = builder;
+    /// ```
+    #[doc(alias = "throttling")]
     pub fn retry_tokens(mut self, tokens: u32) -> Self {
         self.retry_tokens = tokens;
         self
     }
 
-    /// Connects as an [admin](crate::Role::Admin), to a gateway on this machine. Elsewhere the
-    /// ticket says what the client is, and one for an admin is needed.
+    /// Connects as an [admin](crate::Role::Admin) to a gateway of this user on this machine. For
+    /// any other gateway the ticket decides on the role, and has to be one for an admin.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Gateway};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// let admin = Client::builder(gateway.local_addr()).admin().connect().await?;
+    /// admin.gateway_stats().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn admin(mut self) -> Self {
         self.admin = true;
         self
@@ -145,8 +305,20 @@ impl ClientBuilder {
 
     /// Connects. The connection is up when this returns.
     ///
+    /// ```
+    /// # use easyremote::{Client, Gateway};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// let client = Client::builder(gateway.local_addr()).connect().await?;
+    /// assert!(client.stats().connected);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
-    /// As for [`Client::connect`].
+    /// As for [`Client::connect`], and [`ErrorKind::InvalidInput`] if a limit is 0 that must not
+    /// be.
     ///
     /// # Cancel safety
     /// As for [`Client::connect`].

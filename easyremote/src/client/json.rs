@@ -1,4 +1,4 @@
-//! Calls and streams by name, with JSON for arguments and results.
+//! Calls and streams by name, with JSON arguments and results.
 
 use std::fmt;
 use std::future::Future;
@@ -19,23 +19,70 @@ use crate::wire::frame::FrameKind;
 use crate::wire::kind::Kind;
 
 impl Client {
-    /// Calls a function by its name. `arguments` is an array, by position, or an object, by name.
+    /// Calls a function by its name, with JSON.
     ///
-    /// The node decodes, so neither this program nor the gateway needs to know the types; see
-    /// [`functions`](Self::functions) for what there is.
+    /// `arguments` is an array, by position, or an object, by parameter name. The node decodes
+    /// them, so that this program needs no definition of the function.
+    /// [`functions`](Self::functions) lists the functions, with their parameters and types. Nothing
+    /// is sent before the first poll.
+    ///
+    /// ```
+    /// # use serde_json::json;
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 { a + b }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![add]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// assert_eq!(client.call_json("add", json!([1, 2])).await.unwrap(), json!(3));
+    /// assert_eq!(client.call_json("add", json!({"b": 2, "a": 1})).await.unwrap(), json!(3));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "dynamic")]
+    #[doc(alias = "invoke")]
+    #[doc(alias = "reflection")]
     pub fn call_json(&self, function: impl Into<String>, arguments: Value) -> JsonCall {
         JsonCall::new(PendingCall::json(self, function.into(), Kind::Unary, &arguments))
     }
 
-    /// Reads a function's stream by its name. `arguments` as for [`call_json`](Self::call_json).
+    /// Calls a function that returns a stream by its name, with JSON. `arguments` are those of
+    /// [`call_json`](Self::call_json). Nothing is sent before the first poll.
+    ///
+    /// ```
+    /// # use serde_json::json;
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # use futures::{Stream, StreamExt, stream};
+    /// # #[remote(stream)]
+    /// # fn count(from: u64) -> impl Stream<Item = u64> { stream::iter(from..) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![count]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let mut items = client.stream_json("count", json!([7])).take(1);
+    /// assert_eq!(items.next().await.unwrap().unwrap(), json!(7));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "dynamic")]
     pub fn stream_json(&self, function: impl Into<String>, arguments: Value) -> JsonStream {
         JsonStream::new(PendingCall::json(self, function.into(), Kind::Stream, &arguments))
     }
 }
 
-/// A function's own error, as JSON: the `E` of calls by name.
+/// A function's own error as JSON: the `E` in the [`CallError`] of calls by name.
 ///
-/// `Display` is its JSON text.
+/// `Display` writes its JSON text.
+///
+/// ```
+/// use easyremote::client::JsonError;
+/// use serde_json::json;
+///
+/// assert_eq!(JsonError(json!({"code": 7})).to_string(), r#"{"code":7}"#);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonError(pub Value);
 
@@ -47,12 +94,36 @@ impl fmt::Display for JsonError {
 
 impl std::error::Error for JsonError {}
 
-/// A call by name, from [`Client::call_json`]: a future of its result, or of the function's own
-/// error, as JSON. One that travels as text (`err = "display"`) is a [`CallError::Remote`] of kind
-/// [`Failed`](crate::ErrorKind::Failed).
+/// A call by name: a future of the result as JSON. Returned by [`Client::call_json`].
+///
+/// | the function                     | awaiting the call returns                      |
+/// |----------------------------------|------------------------------------------------|
+/// | returns a value, or `Ok`         | `Ok` with the value as JSON                    |
+/// | returns `Err`                    | [`CallError::Function`] with the error as JSON |
+/// | returns `Err`, `err = "display"` | [`CallError::Remote`] of kind [`Failed`]       |
+/// | cannot be called                 | [`CallError::Remote`]                          |
+///
+/// ```
+/// # use serde_json::json;
+/// # use std::time::Duration;
+/// # use easyremote::{Client, Gateway, Node, functions, remote};
+/// # #[remote]
+/// # fn add(a: i64, b: i64) -> i64 { a + b }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), easyremote::Error> {
+/// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+/// # let _node = Node::serve(gateway.local_addr(), functions![add]).await?;
+/// # let client = Client::connect(gateway.local_addr()).await?;
+/// let call = client.call_json("add", json!([1, 2])).timeout(Duration::from_secs(5));
+/// assert_eq!(call.await.unwrap(), json!(3));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Cancel safety
 /// As for [`Call`](crate::Call).
+///
+/// [`Failed`]: crate::ErrorKind::Failed
 #[derive(Debug)]
 #[must_use = "a call does nothing until it is awaited"]
 pub struct JsonCall {
@@ -60,16 +131,16 @@ pub struct JsonCall {
 }
 
 impl JsonCall {
-    fn new(prepared: Result<PendingCall, Error>) -> Self {
-        Self { raw: RawCall::new(prepared) }
+    fn new(pending: Result<PendingCall, Error>) -> Self {
+        Self { raw: RawCall::new(pending) }
     }
 
     fn set(&mut self, change: impl FnOnce(&mut Options)) {
-        self.raw.change(|prepared| change(&mut prepared.options));
+        self.raw.change(|pending| change(&mut pending.options));
     }
 }
 
-options!(impl JsonCall);
+options!("let call = client.call_json(\"add\", json!([1, 2]))", impl JsonCall);
 
 impl Future for JsonCall {
     type Output = Result<Value, CallError<JsonError>>;
@@ -87,11 +158,29 @@ impl Future for JsonCall {
     }
 }
 
-/// A stream by name, from [`Client::stream_json`]: its items as JSON.
+/// A stream by name: a [`Stream`] of its items as JSON. Returned by [`Client::stream_json`].
 ///
-/// The function's own error, of the set-up or of one item, is [`CallError::Function`], or if it
-/// travels as text a [`CallError::Remote`] of kind [`Failed`](crate::ErrorKind::Failed); after one
-/// of an item the stream goes on.
+/// An error of the set-up, or of one item, is a [`CallError::Function`] with the error as JSON, or,
+/// with `err = "display"`, a [`CallError::Remote`] of kind [`Failed`](crate::ErrorKind::Failed).
+/// After an error of one item the stream goes on. Any other error ends it.
+///
+/// ```
+/// # use serde_json::json;
+/// # use easyremote::{Client, Gateway, Node, functions, remote};
+/// # use futures::{Stream, StreamExt, stream};
+/// # #[remote(stream)]
+/// # fn count(from: u64) -> impl Stream<Item = u64> { stream::iter(from..) }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), easyremote::Error> {
+/// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+/// # let _node = Node::serve(gateway.local_addr(), functions![count]).await?;
+/// # let client = Client::connect(gateway.local_addr()).await?;
+/// let items = client.stream_json("count", json!({"from": 7})).take(3);
+/// let items: Vec<_> = items.map(Result::unwrap).collect().await;
+/// assert_eq!(items, [7, 8, 9]);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Cancel safety
 /// As for [`StreamCall`](crate::StreamCall).
@@ -102,23 +191,41 @@ pub struct JsonStream {
 }
 
 impl JsonStream {
-    fn new(prepared: Result<PendingCall, Error>) -> Self {
-        Self { raw: RawStream::new(prepared) }
+    fn new(pending: Result<PendingCall, Error>) -> Self {
+        Self { raw: RawStream::new(pending) }
     }
 
     /// Ends the stream after `items` further items; see
     /// [`StreamCall::take`](crate::StreamCall::take).
+    ///
+    /// ```
+    /// # use serde_json::json;
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # use futures::{Stream, StreamExt, stream};
+    /// # #[remote(stream)]
+    /// # fn count(from: u64) -> impl Stream<Item = u64> { stream::iter(from..) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![count]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let items = client.stream_json("count", json!([7])).take(2);
+    /// assert_eq!(items.count().await, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "limit")]
     pub fn take(mut self, items: usize) -> Self {
         self.raw.take(items as u64);
         self
     }
 
     fn set(&mut self, change: impl FnOnce(&mut Options)) {
-        self.raw.change(|prepared| change(&mut prepared.options));
+        self.raw.change(|pending| change(&mut pending.options));
     }
 }
 
-options!(impl JsonStream);
+options!("let items = client.stream_json(\"count\", json!([1]))", impl JsonStream);
 
 impl Stream for JsonStream {
     type Item = Result<Value, CallError<JsonError>>;

@@ -1,17 +1,20 @@
-//! Which of its gateways a client uses, and when it goes to another one.
+//! Chooses the gateway that a client uses, and changes to another one.
 //!
 //! A client sends its calls to one gateway, its *home*: the first that answers. It connects to the
 //! others when the home is lost, drains, or has refused a call (`Executed::No`), and closes these
-//! connections after [`KEPT`] without use. The home changes
+//! connections after [`KEPT`] without use. The home changes when
 //!
-//! | from a gateway that | to one that |
-//! |---|---|
-//! | is lost | is reached first; all are dialled |
-//! | drains | does not, once it is reached |
-//! | has refused several calls in a row | does not, once it is reached |
+//! | the home                           | to                                                   |
+//! |------------------------------------|------------------------------------------------------|
+//! | is lost                            | the gateway that is reached first; all are dialled   |
+//! | drains                             | a gateway that does not drain, once it is reached    |
+//! | has refused several calls in a row | a gateway that has not, once it is reached           |
 //!
-//! Calls and streams that are under way stay where they are: a connection that is not wanted any
-//! more is closed after the last of them.
+//! Calls and streams in flight stay where they are: a connection that is no longer wanted is closed
+//! after the last of them.
+//!
+//! The keeper decides, and one [`GatewaySession`] per gateway acts on it. `wanted` carries the
+//! decisions to the sessions, and the [`GatewayBoard`] carries the state of the connections back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,30 +39,32 @@ use crate::transport::quic::io_thread::GoodbyeGuard;
 /// How long an unused connection to a gateway other than the home is kept.
 const KEPT: Duration = Duration::from_secs(30);
 
-/// How long a gateway is not dialled that was left because it drains, unless there is no other.
+/// How long a gateway that drains is not dialled again after it was left, unless the client has no
+/// connection at all.
 const AVOIDED: Duration = Duration::from_secs(5);
 
-/// Decides which gateway a client uses.
+/// Chooses the home among a client's gateways, and publishes the connection to it.
 #[derive(Debug)]
 pub(super) struct Keeper {
     board: Arc<GatewayBoard>,
-    /// One for each gateway.
+    /// The decision for each gateway, read by its session.
     wanted: Vec<watch::Sender<ConnectionWanted>>,
     publish: watch::Sender<ConnectionState>,
     reconnects: Arc<AtomicU64>,
     home: Option<Arc<LiveConnection>>,
     /// Whether there has been a home.
     had_home: bool,
-    /// What is published of the home: its gateway's draining is news too.
+    /// Whether the home was draining when it was published last; a change is published again.
     home_drains: bool,
     /// Until when connections to the others are kept.
     others_until: Option<Instant>,
-    /// Until when each gateway is not dialled beside the home.
+    /// Until when each gateway is not dialled while there is a home.
     avoided: Vec<Option<Instant>>,
 }
 
 impl Keeper {
-    /// `publish` hears of the home, and `reconnects` counts those after the first.
+    /// Creates a keeper that publishes the home to `publish`, and counts every home after the first
+    /// in `reconnects`.
     pub(super) fn new(
         board: Arc<GatewayBoard>,
         publish: watch::Sender<ConnectionState>,
@@ -78,10 +83,10 @@ impl Keeper {
         }
     }
 
-    /// Keeps a connection to one of the gateways until told to stop.
+    /// Keeps a connection to one of the gateways until `stop` is cancelled.
     ///
-    /// The first attempts are limited by `patience`, and their outcome goes to `first`; if all of
-    /// them fail, that is the end.
+    /// The first attempts are limited by `patience`, and their outcome goes to `first`. If all of
+    /// them fail, the keeper ends.
     pub(super) async fn run(
         mut self,
         diallers: Vec<Dialler>,
@@ -103,17 +108,19 @@ impl Keeper {
         let (mut first, mut failed) = (Some(first), 0);
         let mut changes = self.board.subscribe();
         loop {
+            // Marked before the board is read: a change in between only causes another look, where
+            // the reverse order would lose it.
             changes.mark_unchanged();
             self.settle();
             if self.home.is_some()
                 && let Some(first) = first.take()
             {
-                // Nobody waits any more if connecting was given up, and then `stop` follows.
+                // Fails if the future of `connect` was dropped, and then `stop` follows.
                 let _ = first.send(Ok(()));
             }
             tokio::select! {
                 () = stop.cancelled() => break,
-                // The sender is in `self`.
+                // Cannot fail: the sender is in `self`.
                 _ = changes.changed() => {}
                 () = self.board.asked() => self.others_until = Some(Instant::now() + KEPT),
                 () = passes(self.next_change()) => {}
@@ -129,6 +136,9 @@ impl Keeper {
                 }
             }
         }
+        // Drops every reference to the connection, and fails the calls that wait for one. The guard
+        // goes before the join: a drop of the client waits until the gateways have been told, but
+        // not until QUIC has drained the connections.
         self.home = None;
         self.publish.send_replace(ConnectionState::Closed);
         self.board.close(&closed());
@@ -136,12 +146,12 @@ impl Keeper {
         while sessions.join_next().await.is_some() {}
     }
 
-    /// When something changes by itself.
+    /// Returns when the next decision is due without any event.
     fn next_change(&self) -> Option<Instant> {
         self.avoided.iter().flatten().copied().chain(self.others_until).min()
     }
 
-    /// Acts on what is known now.
+    /// Makes all decisions anew, from the current state of the connections.
     fn settle(&mut self) {
         let now = Instant::now();
         self.others_until.take_if(|until| *until <= now);
@@ -149,13 +159,14 @@ impl Keeper {
             avoided.take_if(|until| *until <= now);
         }
         let statuses = self.board.subscribe().borrow().clone();
-        // Before the home changes: a connection that is made from now on follows a lost one.
+        // `want` last: it depends on the home that `publish` has set.
         let home = self.choose(&statuses);
         self.publish(home, &statuses);
         self.want(&statuses, now);
     }
 
-    /// The best home there is: the one that there was, if it is as good as any.
+    /// Returns the best connection, or `None` if no gateway is connected. The current home wins a
+    /// tie, so that calls do not move without a reason.
     fn choose(&self, statuses: &[GatewayStatus]) -> Option<Arc<LiveConnection>> {
         let worse =
             |live: &&Arc<LiveConnection>| (live.drains(), live.refuses(), !self.is_home(live));
@@ -166,7 +177,7 @@ impl Keeper {
         self.home.as_ref().is_some_and(|home| Arc::ptr_eq(home, live))
     }
 
-    /// Lets calls use `home`, or know that there is none.
+    /// Publishes `home` to the calls, or why there is no connection.
     fn publish(&mut self, home: Option<Arc<LiveConnection>>, statuses: &[GatewayStatus]) {
         let Some(home) = home else {
             (self.home, self.home_drains) = (None, false);
@@ -178,7 +189,7 @@ impl Keeper {
             return;
         }
         if !self.is_home(&home) {
-            // Counted before anyone uses it.
+            // Before it is published, so that no call can see the new home and the old count.
             self.reconnects.fetch_add(u64::from(self.had_home), Ordering::Relaxed);
             if self.home.is_some() {
                 info!(gateway = home.gateway, "calls go to another gateway of the list");
@@ -189,7 +200,7 @@ impl Keeper {
         self.publish.send_replace(ConnectionState::Connected(home));
     }
 
-    /// Says which connections are wanted.
+    /// Tells each session whether its connection is wanted.
     fn want(&mut self, statuses: &[GatewayStatus], now: Instant) {
         let others = self.others_until.is_some() || self.home_drains;
         for (gateway, status) in statuses.iter().enumerate() {
@@ -211,7 +222,8 @@ impl Keeper {
     }
 }
 
-/// The state of a client that has no home: calls wait for one, unless no gateway lets it in.
+/// Returns the state of a client without a home: calls wait for one, unless every gateway rejects
+/// the client.
 fn unconnected(statuses: &[GatewayStatus]) -> ConnectionState {
     let refusal = |status: &GatewayStatus| match status {
         GatewayStatus::Down { error, refused: true } => Some(error.clone()),

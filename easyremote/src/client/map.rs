@@ -1,4 +1,4 @@
-//! One function, many arguments, all nodes.
+//! Concurrent calls of one function with many arguments.
 
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -15,13 +15,17 @@ use crate::function::outcome::Outcome;
 use crate::function::remote::{Remote, RemoteUnary};
 use crate::wire::limits::MAX_CLIENT_STREAMS;
 
-/// Calls of one function with each of many arguments, as a [`Stream`] of their results. Returned by
-/// a stub's `map`.
+/// Concurrent calls of one function with each of many arguments: a [`Stream`] of their results.
+/// Returned by a stub's `map`.
 ///
-/// Each call goes to a node of its own choice, so that all nodes that offer the function share the
-/// work. Results come in the order of the arguments, unless [`unordered`](Self::unordered). A call
-/// that fails is one `Err` among the results; the others go on. Arguments are taken from the
-/// iterator as calls are made, so that it may be endless.
+/// - Calls are routed one by one, so that all nodes that offer the function share the work.
+/// - Results come in the order of the arguments, unless [`unordered`](Self::unordered) is set.
+/// - A call that fails is one `Err` among the results; the other calls go on.
+/// - The iterator is advanced as calls are made, so it may be endless.
+///
+/// A function of one argument takes an iterator of values; a function of several takes tuples. The
+/// items are those of [`Call`]: `Result<T, Error>`, or `Result<T, CallError<E>>`. Options hold for
+/// each of the calls that have not been made yet.
 ///
 /// ```
 /// # use easyremote::{Client, Error, remote};
@@ -39,16 +43,21 @@ use crate::wire::limits::MAX_CLIENT_STREAMS;
 /// ```
 ///
 /// # Cancel safety
-/// Dropping it cancels the calls under way. Between two items nothing is lost.
+/// Dropping the stream cancels the calls in flight. Its `next` can be dropped without losing a
+/// result.
 #[must_use = "a stream does nothing until it is polled"]
+#[doc(alias = "batch")]
+#[doc(alias = "scatter")]
+#[doc(alias = "parallel")]
+#[doc(alias = "fan-out")]
 pub struct Map<F: RemoteUnary, I: Iterator> {
     client: Client,
     inputs: I,
-    /// Makes the tuple of arguments.
+    /// Turns an input into the tuple of arguments.
     arguments: fn(I::Item) -> F::Arguments,
     concurrency: usize,
     running: MapCalls<F>,
-    /// There are no more inputs.
+    /// Whether `inputs` has returned `None`.
     exhausted: bool,
     function: PhantomData<fn() -> F>,
 }
@@ -58,10 +67,10 @@ enum MapCalls<F: RemoteUnary> {
     Unordered(FuturesUnordered<Call<F>>),
 }
 
-/// Calls at a time unless set otherwise.
+/// Default of [`Map::concurrency`].
 const CONCURRENCY: usize = 32;
 
-/// Begins calls of `F` with each of `inputs`; what the stubs do.
+/// Creates calls of `F` with each of `inputs`. Generated stubs use it.
 pub fn map<F, I>(
     client: &Client,
     inputs: I,
@@ -83,15 +92,52 @@ where
 }
 
 impl<F: RemoteUnary, I: Iterator> Map<F, I> {
-    /// Most calls at a time; 32 unless set, at least 1 and at most 1,024, which is what a client
-    /// may have open. In order, results that wait for an earlier one count too.
+    /// Sets how many calls run at a time.
+    ///
+    /// Default: 32. The value is clamped to 1 to 1,024, which is as many calls as a client may have
+    /// open. In order, results that wait for an earlier one count too.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # use futures::TryStreamExt;
+    /// # #[remote]
+    /// # fn square(n: u64) -> u64 { n * n }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![square]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let squares: Vec<u64> = square::map(&client, 1..=4).concurrency(2).try_collect().await?;
+    /// assert_eq!(squares, [1, 4, 9, 16]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "parallelism")]
+    #[doc(alias = "limit")]
     pub fn concurrency(mut self, calls: usize) -> Self {
         self.concurrency = calls.clamp(1, MAX_CLIENT_STREAMS as usize);
         self
     }
 
-    /// Gives each result as soon as it is there, in no order. To be set before the first poll;
-    /// later it has no effect.
+    /// Returns each result as soon as it arrives, in any order. Has to be set before the first
+    /// poll; later it has no effect.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # use futures::TryStreamExt;
+    /// # #[remote]
+    /// # fn square(n: u64) -> u64 { n * n }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![square]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let mut squares: Vec<u64> = square::map(&client, 1..=4).unordered().try_collect().await?;
+    /// squares.sort();
+    /// assert_eq!(squares, [1, 4, 9, 16]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unordered(mut self) -> Self {
         if let MapCalls::Ordered(none) = &self.running
             && none.is_empty()
@@ -101,13 +147,16 @@ impl<F: RemoteUnary, I: Iterator> Map<F, I> {
         self
     }
 
-    /// For calls that have not been made yet.
+    /// Changes the options of the calls that have not been made yet.
     fn set(&mut self, change: impl FnOnce(&mut Options)) {
         change(Arc::make_mut(&mut self.client.options));
     }
 }
 
-options!(impl<F: RemoteUnary, I: Iterator> Map<F, I>);
+options!(
+    "let sums = add::map(&client, [(1, 2), (3, 4)])",
+    impl<F: RemoteUnary, I: Iterator> Map<F, I>
+);
 
 // No input is ever pinned in place.
 impl<F: RemoteUnary, I: Iterator> Unpin for Map<F, I> {}
@@ -125,7 +174,7 @@ impl<F: RemoteUnary, I: Iterator> Stream for Map<F, I> {
                 None => this.exhausted = true,
             }
         }
-        // `None` only if nothing is running, and then there was no input.
+        // `None` only if no call is running, and then the inputs are exhausted.
         let result = ready!(match &mut this.running {
             MapCalls::Ordered(calls) => calls.poll_next_unpin(context),
             MapCalls::Unordered(calls) => calls.poll_next_unpin(context),

@@ -1,8 +1,14 @@
 //! The client: calls functions through a gateway.
 //!
-//! A [`Client`] is connected by [`Client::connect`], or by a [`ClientBuilder`] with options. What a
-//! stub's `call` returns is a [`Call`] or a [`StreamCall`]; [`Options`] are shared by all calls of a
-//! handle. [`Client::call_json`] calls a function by its name.
+//! | to                             | use                                                         |
+//! |--------------------------------|-------------------------------------------------------------|
+//! | connect                        | [`Client::connect`]; with options [`Client::builder`]       |
+//! | call a function                | its stub's `call`: a [`Call`] or a [`StreamCall`]           |
+//! | call it with many arguments    | its stub's `map`: a [`Map`]                                 |
+//! | call it by name, with JSON     | [`Client::call_json`], [`Client::stream_json`]              |
+//! | set options of one call        | the methods of [`Call`]                                     |
+//! | set options of all calls       | [`Options`], with [`Client::with`]                          |
+//! | see functions, nodes, counters | [`Client::functions`], [`Client::nodes`], [`Client::stats`] |
 
 #[cfg(feature = "__bench")]
 pub(crate) mod bench;

@@ -1,4 +1,4 @@
-//! Calls that a function on a node makes itself.
+//! Nested calls: calls that a function makes while it runs on a node.
 
 use std::sync::Arc;
 
@@ -6,17 +6,22 @@ use crate::client::handle::Client;
 use crate::function::context::Context;
 
 impl Context {
-    /// A client for calls that the function makes itself, on the connection that its node has to
-    /// the gateway from which this call came.
+    /// Returns a client for nested calls: calls that the function makes while it runs.
     ///
-    /// Its calls are part of this one. They end with [`ErrorKind::Cancelled`] when this call is
-    /// over, for whatever reason, and with [`ErrorKind::DeadlineExceeded`] at its deadline at the
-    /// latest. So what is to outlast the call needs a `detached` function, whose calls go on as it
-    /// does, or a [`Client`] of the program's own.
+    /// It uses the connection of the node to the gateway from which this call came. Nested calls
+    /// are part of the enclosing call:
     ///
-    /// A node that is full of functions that wait for functions of the same node waits for ever:
-    /// give such functions room with [`concurrency`](crate::node::NodeBuilder::concurrency), or nodes of
-    /// their own.
+    /// - they end with [`ErrorKind::Cancelled`] when it ends, for whatever reason;
+    /// - they end with [`ErrorKind::DeadlineExceeded`] at its deadline, or at their own if that is
+    ///   earlier.
+    ///
+    /// Work that must outlast the call belongs into a `detached` function, whose nested calls go on
+    /// with it, or uses a separate [`Client`].
+    ///
+    /// **Deadlock.** If all places of a node are taken by functions that wait for functions of the
+    /// same node, it waits for ever. Raise its
+    /// [`concurrency`](crate::node::NodeBuilder::concurrency), or offer the inner functions on
+    /// other nodes.
     ///
     /// ```
     /// use easyremote::{Context, remote};
@@ -35,6 +40,7 @@ impl Context {
     ///
     /// [`ErrorKind::Cancelled`]: crate::ErrorKind::Cancelled
     /// [`ErrorKind::DeadlineExceeded`]: crate::ErrorKind::DeadlineExceeded
+    #[doc(alias = "nested")]
     #[must_use]
     pub fn client(&self) -> Client {
         Client {

@@ -1,4 +1,7 @@
-//! Options of calls: of one, or of all that are made with one handle.
+//! Call options: set on one call, or on a handle for all its calls.
+//!
+//! The macro `options!` writes the setters once, and implements them for each type that takes them:
+//! [`Options`], [`Call`](crate::Call), [`StreamCall`](crate::StreamCall) and their relatives.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,11 +16,17 @@ use crate::wire::header::MetadataKeys;
 use crate::wire::limits::{MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
 use crate::wire::routing_options::RoutingOptions;
 
-/// Options for all calls and streams that are made with one handle of a client; see
+/// Options for all calls and streams of one client handle; see
 /// [`Client::with`](crate::Client::with).
 ///
-/// They are those of [`Call`](crate::Call). What is set on a call itself goes before them, and they
-/// go before what `#[remote(..)]` says; tags and metadata add up.
+/// The setters are the same as on [`Call`](crate::Call). Where an option is set more than once, the
+/// most specific value wins:
+///
+/// 1. the option of the call itself
+/// 2. the option of the handle
+/// 3. the option of the function, from `#[remote(..)]`
+///
+/// Tags and metadata are lists: those of the call are appended to those of the handle.
 ///
 /// ```
 /// use std::time::Duration;
@@ -49,13 +58,13 @@ impl fmt::Debug for Options {
     }
 }
 
-/// When a call's time is over.
+/// The deadline that a caller has set, before the first poll makes it a point in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum DeadlineSpec {
-    /// Never.
+    /// No deadline.
     #[default]
     Done,
-    /// So long after the first poll.
+    /// This long after the first poll.
     After(Duration),
     /// At this time.
     At(Instant),
@@ -73,7 +82,13 @@ impl DeadlineSpec {
 }
 
 impl Options {
-    /// No options.
+    /// Returns options that set nothing.
+    ///
+    /// ```
+    /// use easyremote::Options;
+    ///
+    /// assert_eq!(Options::new(), Options::default());
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -82,36 +97,36 @@ impl Options {
         change(self);
     }
 
-    /// Whether they keep to the limits of the wire, for a call of `function`. The gateway would
-    /// refuse the call.
+    /// Checks the options of a call of `function` against the limits of the wire, which the gateway
+    /// enforces too.
     ///
     /// # Errors
-    /// `InvalidInput`, with what is beyond its limit.
+    /// `InvalidInput`; the text names the option that exceeds its limit.
     pub(super) fn check(&self, function: &str) -> Result<(), Error> {
         let Self { routing, metadata, .. } = self;
         let is_name = |name: &String| (1..=MAX_NAME).contains(&name.len());
         let bytes = || metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
         let tags = [&routing.tags, &routing.preferred];
         let text = if !routing.on.iter().all(is_name) {
-            format!("`on` takes the id of a node, which has 1 to {MAX_NAME} bytes")
+            format!("`on` takes a node id of 1 to {MAX_NAME} bytes")
         } else if tags.iter().any(|tags| tags.len() > MAX_LIST || !tags.iter().all(is_name)) {
             format!(
-                "a call may ask for {MAX_LIST} tags, and prefer as many, of 1 to {MAX_NAME} bytes"
+                "`tag` and `prefer_tag` take up to {MAX_LIST} tags each, of 1 to {MAX_NAME} bytes"
             )
         } else if metadata.len() > MAX_LIST || metadata.iter().any(|(key, _)| key.len() > MAX_NAME)
         {
             format!(
-                "metadata has at most {MAX_LIST} entries, with keys of at most {MAX_NAME} bytes"
+                "`metadata` takes up to {MAX_LIST} entries, with keys of up to {MAX_NAME} bytes"
             )
         } else if !metadata.is_empty() && bytes() > MAX_METADATA {
-            format!("metadata has {} bytes, and the limit is {MAX_METADATA}", bytes())
+            format!("the metadata is {} bytes long, and the limit is {MAX_METADATA}", bytes())
         } else {
             return Ok(());
         };
         Err(Error::new(ErrorKind::InvalidInput, format!("cannot call `{function}`: {text}")))
     }
 
-    /// These, and `more` over them: lists are put together, of the rest what `more` sets counts.
+    /// Overrides these options with those that `more` sets, and appends its tags and metadata.
     pub(super) fn and(mut self, more: Self) -> Self {
         if more.until != DeadlineSpec::Done {
             self.until = more.until;
@@ -129,23 +144,41 @@ impl Options {
     }
 }
 
-/// What stands on the wire for the key of [`Call::sticky`](crate::Call::sticky): the same in every
-/// process, so that all callers of a key find the same node.
+/// The hash that is sent for the key of [`Call::sticky`](crate::Call::sticky). It is the same in
+/// every process, so that all callers with one key reach the same node.
 pub(super) fn sticky(key: &[u8]) -> u64 {
     let hash = digest::digest(&digest::SHA256, key);
     hash.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-/// Gives a type the options of a call. The type has a method `set(&mut self, impl FnOnce(&mut
-/// Options))`, which does nothing after the first poll or if the call is doomed anyway.
+/// Implements the setters of call options for a type.
+///
+/// The type has a method `set(&mut self, impl FnOnce(&mut Options))`, which does nothing after the
+/// first poll, or if the call has failed already. `$call` is the beginning of the statement that
+/// sets the option in the examples.
 macro_rules! options {
-    ($($head:tt)*) => {
+    ($call:literal, $($head:tt)*) => {
         $($head)* {
-            /// Ends the call with [`ErrorKind::DeadlineExceeded`](crate::ErrorKind) if it is not
-            /// over so long after the first poll. The node is told, and stops too.
+            /// Limits how long the call may take, from its first poll to its end.
             ///
-            /// Unlimited unless set here or by `#[remote(timeout = "..")]`. The clock is that of the
-            /// machine, also for a caller whose test has paused tokio's.
+            /// After that the call ends with
+            /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), and the node
+            /// cancels the function. A stream has to end within this time too. The limit covers all
+            /// [attempts](crate::Retry) together. Once it has passed, no party sends or starts
+            /// anything: a timeout of zero fails before anything is sent, with
+            /// [`Executed::No`](crate::Executed::No).
+            ///
+            /// Default: the function's `#[remote(timeout = "..")]`, otherwise no limit. Values
+            /// above one year count as one year. A later [`deadline`](Self::deadline) replaces it.
+            /// The system's monotonic clock counts, also in a test that has paused tokio's.
+            ///
+            /// ```
+            #[doc = $crate::client::options::example!(
+                $call, ".timeout(Duration::from_secs(5));",
+                "use std::time::Duration;\n\n"
+            )]
+            /// ```
+            #[doc(alias = "time limit")]
             pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.set(|options| {
                     options.until = $crate::client::options::DeadlineSpec::After(timeout);
@@ -153,8 +186,20 @@ macro_rules! options {
                 self
             }
 
-            /// Ends the call with [`ErrorKind::DeadlineExceeded`](crate::ErrorKind) if it is not
-            /// over at `deadline`. The node is told, and stops too.
+            /// Ends the call at `deadline`, like [`timeout`](Self::timeout) after a time.
+            ///
+            /// The call ends with
+            /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), and the node
+            /// cancels the function. A deadline that has passed already sends nothing. Use it to
+            /// give several calls one common limit. A later `timeout` replaces it.
+            ///
+            /// ```
+            #[doc = $crate::client::options::example!(
+                $call, ".deadline(end);",
+                "use std::time::{Duration, Instant};\n\n\
+                 let end = Instant::now() + Duration::from_secs(60);\n"
+            )]
+            /// ```
             pub fn deadline(mut self, deadline: std::time::Instant) -> Self {
                 self.set(|options| {
                     options.until = $crate::client::options::DeadlineSpec::At(deadline.into());
@@ -162,64 +207,132 @@ macro_rules! options {
                 self
             }
 
-            /// Lets only the node with this id run the call.
+            /// Sends the call to the node with this id, and to no other.
+            ///
+            /// Fails with [`ErrorKind::NoNode`](crate::ErrorKind::NoNode) if that node is not
+            /// connected, unless the call [waits for it](Self::wait_for_node). An id is 1 to 128
+            /// bytes long.
+            ///
+            /// ```
+            #[doc = $crate::client::options::example!($call, ".on(\"gpu-1\");", "")]
+            /// ```
+            #[doc(alias = "node")]
             pub fn on(mut self, node: impl Into<String>) -> Self {
                 self.set(|options| options.routing.on = Some(node.into()));
                 self
             }
 
-            /// Lets only nodes with this tag run the call; may be given several times, at most 64.
+            /// Requires a node with this tag.
+            ///
+            /// May be set up to 64 times; the node must have all the tags. A tag is 1 to 128 bytes
+            /// long. Fails with [`ErrorKind::NoNode`](crate::ErrorKind::NoNode) if no connected
+            /// node that offers the function has them.
+            ///
+            /// ```
+            #[doc = $crate::client::options::example!($call, ".tag(\"gpu\").tag(\"eu\");", "")]
+            /// ```
+            #[doc(alias = "label")]
+            #[doc(alias = "require")]
             pub fn tag(mut self, tag: impl Into<String>) -> Self {
                 self.set(|options| options.routing.tags.push(tag.into()));
                 self
             }
 
-            /// Lets a node with this tag run the call if one is there that has room, and any other
-            /// if not; may be given several times, at most 64, and then asks for all of them.
+            /// Prefers a node with this tag if one has room, and uses any other node otherwise.
+            ///
+            /// May be set up to 64 times; a preferred node has all the tags. A tag is 1 to 128
+            /// bytes long.
+            ///
+            /// ```
+            #[doc = $crate::client::options::example!($call, ".prefer_tag(\"same-rack\");", "")]
+            /// ```
+            #[doc(alias = "affinity")]
             pub fn prefer_tag(mut self, tag: impl Into<String>) -> Self {
                 self.set(|options| options.routing.preferred.push(tag.into()));
                 self
             }
 
-            /// Lets calls of one function with an equal key run on the same node, whoever makes
-            /// them: for caches and sessions that live there.
+            /// Routes calls of one function with equal keys to the same node, for all callers: for
+            /// caches and sessions that live there.
             ///
-            /// When a node comes or goes, only the keys that it gets or had move (consistent
-            /// hashing: Karger and others, 1997). A node that has no room is passed over.
+            /// When a node joins or leaves, only the keys that it gets or had move (consistent
+            /// hashing: Karger and others, 1997). A node without room is passed over. The key may
+            /// have any length; only its hash is sent.
+            ///
+            /// ```
+            #[doc = $crate::client::options::example!($call, ".sticky(\"user-17\");", "")]
+            /// ```
+            #[doc(alias = "affinity")]
+            #[doc(alias = "session")]
+            #[doc(alias = "consistent hashing")]
             pub fn sticky(mut self, key: impl AsRef<[u8]>) -> Self {
                 let key = $crate::client::options::sticky(key.as_ref());
                 self.set(|options| options.routing.sticky = Some(key));
                 self
             }
 
-            /// How the gateway chooses among the nodes that fit; [`LeastBusy`] unless set.
+            /// Sets how the gateway chooses among the nodes that fit.
             ///
-            /// [`LeastBusy`]: crate::Strategy::LeastBusy
+            /// Default: [`Strategy::LeastBusy`](crate::Strategy::LeastBusy).
+            ///
+            /// ```
+            #[doc = $crate::client::options::example!(
+                $call, ".strategy(Strategy::Fastest);",
+                "use easyremote::Strategy;\n\n"
+            )]
+            /// ```
+            #[doc(alias = "load balancing")]
             pub fn strategy(mut self, strategy: $crate::wire::routing_options::Strategy) -> Self {
                 self.set(|options| options.routing.strategy = Some(strategy));
                 self
             }
 
-            /// How often the call is made again if it fails; see [`Retry`](crate::Retry), also for
-            /// what holds unless it is set.
+            /// Sets the retry policy; see [`Retry`](crate::Retry), also for the default.
+            ///
+            /// ```
+            #[doc = $crate::client::options::example!(
+                $call, ".retry(Retry::new().attempts(5));",
+                "use easyremote::Retry;\n\n"
+            )]
+            /// ```
+            #[doc(alias = "backoff")]
             pub fn retry(mut self, retry: $crate::client::retry::Retry) -> Self {
                 self.set(|options| options.retry = Some(retry));
                 self
             }
 
-            /// Waits for a node if none can run the call now, until the deadline if there is one,
-            /// instead of failing with [`ErrorKind::NoSuchFunction`](crate::ErrorKind),
-            /// [`ErrorKind::NoNode`](crate::ErrorKind) or, where all nodes that are there have the
-            /// function with other types, [`ErrorKind::SignatureMismatch`](crate::ErrorKind). It
-            /// waits at all gateways of its client in turn.
+            /// Waits for a node that can run the call, instead of failing if none can now.
+            ///
+            /// The call waits until its deadline, or without limit if it has none. It does not fail
+            /// with
+            /// - [`ErrorKind::NoSuchFunction`](crate::ErrorKind::NoSuchFunction);
+            /// - [`ErrorKind::NoNode`](crate::ErrorKind::NoNode);
+            /// - [`ErrorKind::SignatureMismatch`](crate::ErrorKind::SignatureMismatch), where all
+            ///   connected nodes offer the function with other types.
+            ///
+            /// A client of several gateways waits at each of them in turn.
+            ///
+            /// ```
+            #[doc = $crate::client::options::example!($call, ".wait_for_node();", "")]
+            /// ```
             pub fn wait_for_node(mut self) -> Self {
                 self.set(|options| options.routing.wait = true);
                 self
             }
 
-            /// Gives the function a word beside its arguments, which it finds with
-            /// [`Context::metadata`](crate::Context::metadata). At most 64 of them, with keys of
-            /// at most 128 bytes, and 8 KiB in all.
+            /// Adds a key and a value that the function reads with
+            /// [`Context::metadata`](crate::Context::metadata), beside its arguments.
+            ///
+            /// At most 64 entries, with keys of at most 128 bytes, and 8 KiB of keys and values
+            /// together. `Debug` shows the keys only, since values may be secrets.
+            ///
+            /// ```
+            #[doc = $crate::client::options::example!(
+                $call, ".metadata(\"tenant\", \"acme\");",
+                ""
+            )]
+            /// ```
+            #[doc(alias = "header")]
             pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
                 self.set(|options| options.metadata.push((key.into(), value.into())));
                 self
@@ -229,4 +342,22 @@ macro_rules! options {
 }
 pub(super) use options;
 
-options!(impl Options);
+/// The text of an example: `$setup`, then the statement `$call` with `$option` set.
+macro_rules! example {
+    ($call:literal, $option:literal, $setup:literal) => {
+        concat!(
+            "# use easyremote::{Client, Options, remote};\n",
+            "# use serde_json::json;\n",
+            "# #[remote] async fn add(a: i64, b: i64) -> i64;\n",
+            "# #[remote(stream)] async fn count(from: u64) -> impl futures::Stream<Item = u64>;\n",
+            "# fn example(client: Client) {\n",
+            $setup,
+            $call,
+            $option,
+            "\n# }",
+        )
+    };
+}
+pub(super) use example;
+
+options!("let options = Options::new()", impl Options);

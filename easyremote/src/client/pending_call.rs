@@ -1,4 +1,7 @@
-//! A call that is ready to be sent, and the options that can still be set on it.
+//! A call before its first poll: encoded arguments, and options that can still be set.
+//!
+//! Arguments are encoded when the call is created, so that it borrows nothing from its caller. The
+//! first poll [freezes](PendingCall::freeze) the options, and starts the clock of the deadline.
 
 use std::fmt;
 use std::time::Duration;
@@ -34,25 +37,30 @@ pub(super) struct PendingCall {
     pub(super) header: CallHeader,
     /// The arguments, as a `Body` frame.
     pub(super) body: Vec<u8>,
-    /// The caller's types, for people.
+    /// The types of the function as the caller knows them, for error texts.
     pub(super) signature: &'static str,
     pub(super) options: Options,
     /// Whether the function may run more than once.
     pub(super) idempotent: bool,
-    /// The caller's stream, and where its frames come out.
+    /// The sender of the client stream, and the end at which its frames come out.
     pub(super) upload: Option<(UploadSender, ByteReceiver<()>)>,
-    /// Known from the first poll on.
+    /// Set by the first poll.
     pub(super) deadline: Option<Instant>,
-    /// The time that was left then.
+    /// The time from the first poll to the deadline.
     pub(super) limit: Option<Duration>,
-    /// It waits for a node, and asks one gateway after the other meanwhile.
+    /// Whether the client itself waits for a node, by asking its gateways in turn. Otherwise the
+    /// gateway waits.
     pub(super) waits: bool,
-    /// For the first attempt.
+    /// The losses that the retry budget had paid for when the first attempt began.
     pub(super) paid: PaidLosses,
 }
 
 impl PendingCall {
-    /// A call of a function whose types are known.
+    /// Creates a call of a function whose types are known, and encodes its arguments.
+    ///
+    /// # Errors
+    /// `InvalidInput` if a type of the function is unsupported, or the arguments cannot be encoded;
+    /// `TooLarge` if they exceed the limit for one message.
     pub(super) fn typed<F: Remote>(
         client: &Client,
         arguments: &F::Arguments,
@@ -92,7 +100,10 @@ impl PendingCall {
         })
     }
 
-    /// A call by name.
+    /// Creates a call by name, with JSON.
+    ///
+    /// # Errors
+    /// As for [`typed`](Self::typed), and `InvalidInput` if the name is too long.
     pub(super) fn json(
         client: &Client,
         function: String,
@@ -100,7 +111,7 @@ impl PendingCall {
         arguments: &Value,
     ) -> Result<Self, Error> {
         if function.len() > MAX_NAME {
-            let text = format!("a function's name has at most {MAX_NAME} bytes");
+            let text = format!("the name of a function is at most {MAX_NAME} bytes long");
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         let body = body(client, &function, |out| Codec::Json.encode(arguments, out))?;
@@ -119,21 +130,25 @@ impl PendingCall {
         })
     }
 
-    /// Ends the time for options: starts the call's clock and moves the options into its header.
+    /// Checks the options, moves them into the header, and sets the deadline. Later changes to the
+    /// options have no effect.
     ///
     /// # Errors
-    /// An option is beyond its limit, the call has expired already, or its client is closed: nothing
-    /// is to be sent.
+    /// `InvalidInput` if an option exceeds its limit, `ConnectionLost` if the client is closed, and
+    /// the error of the expired call if its time is over. Nothing may be sent then.
     pub(super) fn freeze(&mut self) -> Result<(), Error> {
         self.options.check(&self.header.function)?;
         self.header.routing = std::mem::take(&mut self.options.routing);
         self.header.metadata = std::mem::take(&mut self.options.metadata);
+        // With several gateways no single one may hold the call: each would wait for a node, or use
+        // a suspect one, while another gateway has a sound node.
         if self.client.link.gateways.is_some() && self.is_repeatable() {
             self.header.routing.sound = true;
             self.waits = std::mem::take(&mut self.header.routing.wait);
         }
         self.check_header()?;
         let scope = self.client.scope.as_ref();
+        // A nested call ends no later than its enclosing call.
         let inherited = scope.and_then(|scope| scope.deadline).map(Instant::from_std);
         self.deadline = self.options.until.deadline().into_iter().chain(inherited).min();
         if self.client.link.is_closed() {
@@ -144,29 +159,35 @@ impl PendingCall {
         expired.map_err(|expired| expired.error(&self.header.function, self.limit))
     }
 
-    /// Whether the options fit into the header, all together.
+    /// Checks that all options together fit into the header.
+    ///
+    /// # Errors
+    /// `InvalidInput` if they do not.
     fn check_header(&self) -> Result<(), Error> {
         let CallHeader { routing, metadata, .. } = &self.header;
         let tags = routing.tags.iter().chain(&routing.preferred).map(String::len);
         let metadata = metadata.iter().map(|(key, value)| key.len() + value.len());
-        // Few calls have options that come near it.
+        // Most calls are far below the limit, and need not encode the header twice.
         if tags.chain(metadata).sum::<usize>() < MAX_HEADER / 4 {
             return Ok(());
         }
         put_header(&self.header, &mut Vec::new())
     }
 
-    /// Whether there can be a second attempt.
+    /// Returns whether there can be a second attempt.
     fn is_repeatable(&self) -> bool {
         self.upload.is_none() && self.body.len() <= MAX_KEPT && self.policy().repeats()
     }
 
-    /// What holds for attempts after the first.
+    /// Returns the policy for attempts after the first.
     pub(super) fn policy(&self) -> Policy {
         Policy { retry: self.options.retry, idempotent: self.idempotent }
     }
 
     /// Prepares the first attempt, on `live`.
+    ///
+    /// To be called before the request is written: the losses that have been paid for by now cannot
+    /// be the one that ends this attempt.
     pub(super) fn prepare(&mut self, live: &LiveConnection) {
         let link = &self.client.link;
         self.paid = link.retries.paid_losses();
@@ -177,7 +198,7 @@ impl PendingCall {
         };
     }
 
-    /// Adds the caller's stream.
+    /// Adds a client stream.
     pub(super) fn with_upload<S>(mut self, stream: S) -> Self
     where
         S: Stream<Item: Uploaded> + Send + 'static,
@@ -187,13 +208,17 @@ impl PendingCall {
     }
 }
 
-/// Nothing of its arguments and its metadata, which may be secrets.
+/// Leaves out arguments and metadata, which may be secrets.
 impl fmt::Debug for PendingCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PendingCall({})", self.header.function)
     }
 }
 
+/// Encodes arguments as a `Body` frame.
+///
+/// # Errors
+/// `InvalidInput` if they cannot be encoded, `TooLarge` if they exceed the client's limit.
 fn body(
     client: &Client,
     function: &str,
@@ -208,15 +233,20 @@ fn body(
     let max = client.link.limits.max_message;
     frame::finish(&mut out, start, max).map_err(|length| {
         let text = format!(
-            "the arguments of `{function}` have {length} bytes, and a message may have {max}; send \
-             them in pieces as a client stream, or raise `max_message` of client, gateway and node"
+            "the arguments of `{function}` are {length} bytes long, and the limit for one message \
+             is {max}; send them in pieces as a client stream, or raise `max_message` of client, \
+             gateway and node"
         );
         Error::new(ErrorKind::TooLarge, text)
     })?;
     Ok(out)
 }
 
-/// Appends the header of a call that is sent now, and `body`.
+/// Appends the header of a call that is sent now, followed by `body`. The header has the time that
+/// is left until the deadline.
+///
+/// # Errors
+/// `InvalidInput` if the header is too long.
 pub(super) fn put_request(
     header: &mut CallHeader,
     deadline: Option<Instant>,
@@ -231,7 +261,10 @@ pub(super) fn put_request(
 
 fn put_header(header: &CallHeader, out: &mut Vec<u8>) -> Result<(), Error> {
     header.put(out).map_err(|length| {
-        let text = format!("the call header has {length} bytes; give fewer or shorter options");
+        let text = format!(
+            "the call header is {length} bytes long, and the limit is {MAX_HEADER}; set fewer or \
+             shorter options"
+        );
         Error::new(ErrorKind::InvalidInput, text)
     })
 }

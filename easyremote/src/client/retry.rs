@@ -1,4 +1,4 @@
-//! Making a call again.
+//! Retries: the policy of a call, the verdict on a failed attempt, and what attempts have proven.
 
 use std::time::{Duration, Instant};
 
@@ -6,38 +6,43 @@ use crate::call::backoff::ExponentialBackoff;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::transport::live_connection::LiveConnection;
 
-/// How often, and after what pauses, a call is made again that failed.
+/// Retry policy of a call: number of attempts and back-off.
 ///
-/// What is safe to repeat is not a matter of this policy. A function that is not `idempotent` is
-/// called again only if it is proven that it did not start; one that is, also if it may have. Every
-/// attempt has the same call id, and all of them together the one deadline.
+/// The policy does not decide what is safe to repeat. A function that is not `idempotent` is called
+/// again only if it is proven that it did not start ([`Executed::No`](Executed::No)); an
+/// `idempotent` function also if it may have run. All attempts have the same call id, and share one
+/// deadline.
 ///
-/// Where node or connection was lost, or the party is draining, another attempt waits for a node
-/// that can run it, for as long as the client's
-/// [`connect_timeout`](crate::auth::DialOptions::connect_timeout). If none comes, the call ends with
-/// the error of the attempt that was lost: that is what has happened to it.
-///
-/// | a call that | without `.retry(..)` | with it |
+/// | a call that | without `.retry(..)` | with `.retry(..)` |
 /// |---|---|---|
-/// | did not start: node or connection was lost, or drains | again, the first time at once | same |
-/// | did not start: no node, gateway or room | not again | again, not before [`retry_after`] |
-/// | may have run, because node or connection was lost, and is `idempotent` | again | again |
-/// | ended in any other way | not again | not again |
+/// | did not start: node or connection lost, or draining | retried, first at once | the same |
+/// | did not start: no node, gateway or room | not retried | retried, after [`retry_after`] |
+/// | may have run: the same losses, `idempotent` | retried | retried |
+/// | ended in any other way | not retried | not retried |
 ///
-/// A call that takes a client stream, or whose arguments are longer than 1 MiB, is not made again,
-/// nor is a stream that has been opened.
+/// Never retried are calls with a client stream, calls with arguments of more than 1 MiB, and
+/// streams that have been opened.
 ///
-/// Where calls go on failing, fewer are repeated. A client has 10 tokens unless
-/// [set](crate::client::ClientBuilder::retry_tokens) otherwise, each success gives a tenth of one back, and
-/// with half of them or fewer none is repeated (the retry throttling of gRPC, proposal A6). A call
-/// that found no room, gateway or node takes one. For calls that may have run, each loss of a node
-/// or connection takes one, however many calls it has ended: one loss does not keep any of them
-/// from being made again, one after the other does.
+/// **Waiting for a node.** After a lost node or connection, or a party that drains, the next
+/// attempt waits for a node that can run it, for up to the client's
+/// [`connect_timeout`](crate::auth::DialOptions::connect_timeout). If none comes, the call ends
+/// with /// the error of the lost attempt.
 ///
-/// A client of several gateways asks the next one when a gateway has no node for a call, or no
-/// room (`Executed::No`), each once. These attempts are made at once, take no token, and do not
-/// count among those of the policy; with [`never`](Self::never) there are none. A gateway that
-/// refuses one call after the other is left for one that does not.
+/// **Retry budget.** While calls keep failing, fewer are retried (the retry throttling of gRPC,
+/// proposal A6). A client has 10 tokens unless
+/// [set](crate::client::ClientBuilder::retry_tokens) otherwise. Each success returns a tenth of a
+/// token, and while half of them or fewer are left, no call is retried.
+///
+/// - A retry of a call that found no room, gateway or node takes a token.
+/// - For calls that may have run, each loss of a node or connection takes one token, however many
+///   calls it has ended. So all calls of one loss are retried, and after several losses in a row no
+///   more.
+///
+/// **Several gateways.** When a gateway has no node or no room for a call (`Executed::No`), a
+/// client of several gateways asks each of the others once. These attempts are made at once, take
+/// no token, and do not count among the attempts of the policy; [`never`](Self::never) turns them
+/// off. A gateway that refuses several calls in a row is left for one that does not.
+///
 /// ```
 /// # use easyremote::{Client, Retry, remote};
 /// # use std::time::Duration;
@@ -53,14 +58,17 @@ use crate::transport::live_connection::LiveConnection;
 ///
 /// [`retry_after`]: Error::retry_after
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a policy does nothing until it is given to a call or to `Options`"]
+#[must_use = "a policy does nothing until it is passed to a call or to `Options`"]
+#[doc(alias = "backoff")]
+#[doc(alias = "idempotent")]
+#[doc(alias = "resilience")]
 pub struct Retry {
     attempts: u32,
     first: Duration,
     longest: Duration,
 }
 
-/// Longest arguments that are kept for another attempt, in bytes.
+/// Longest arguments that are kept for another attempt, in bytes: 1 MiB.
 pub(super) const MAX_KEPT: usize = 1 << 20;
 
 impl Default for Retry {
@@ -70,31 +78,71 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// 3 attempts in all, with pauses that double from 100 ms up to 1 s, each varied by a fifth.
+    /// Returns a policy of 3 attempts in total, with pauses that double from 100 ms up to 1 s. Each
+    /// pause is varied at random by up to 20 %.
+    ///
+    /// ```
+    /// use easyremote::{Client, Options, Retry};
+    ///
+    /// fn persistent(client: &Client) -> Client {
+    ///     client.with(Options::new().retry(Retry::new()))
+    /// }
+    /// ```
     pub const fn new() -> Self {
         let (first, longest) = (Duration::from_millis(100), Duration::from_secs(1));
         Self { attempts: 3, first, longest }
     }
 
-    /// One attempt, whatever becomes of it.
+    /// Returns a policy of one attempt: the call is never retried, and no other gateway is asked.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Retry, remote};
+    /// # #[remote]
+    /// # async fn add(a: i64, b: i64) -> i64;
+    /// # async fn example(client: Client) -> Result<(), easyremote::Error> {
+    /// let sum = add::call(&client, 1, 2).retry(Retry::never()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub const fn never() -> Self {
         Self { attempts: 1, ..Self::new() }
     }
 
-    /// Most attempts in all, the first one included; at least 1.
+    /// Sets the largest number of attempts, the first one included. Default: 3; 0 counts as 1.
+    ///
+    /// ```
+    /// use easyremote::Retry;
+    ///
+    /// const PATIENT: Retry = Retry::new().attempts(5);
+    /// assert_eq!(Retry::new().attempts(1), Retry::never());
+    /// ```
     pub const fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = if attempts == 0 { 1 } else { attempts };
         self
     }
 
-    /// The first pause, and the longest one; between them they double.
+    /// Sets the first pause and the longest one; pauses double from one attempt to the next.
+    /// Defaults: 100 ms and 1 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use easyremote::Retry;
+    ///
+    /// // Pauses of about 50 ms, 100 ms, 200 ms and 200 ms.
+    /// let quick = Retry::new()
+    ///     .attempts(5)
+    ///     .backoff(Duration::from_millis(50), Duration::from_millis(200));
+    /// # let _ = quick;
+    /// ```
+    #[doc(alias = "delay")]
     pub const fn backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.first = first;
         self.longest = longest;
         self
     }
 
-    /// The pause after the attempt number `attempt`, counted from 0.
+    /// Returns the pause after attempt number `attempt`, counted from 0.
     fn pause(&self, attempt: u64) -> Duration {
         let Self { first, longest, .. } = *self;
         let backoff = ExponentialBackoff { first, longest, factor: 2.0, jitter: (0.8, 1.2) };
@@ -102,39 +150,40 @@ impl Retry {
     }
 }
 
-/// What holds for one call.
+/// The rules for further attempts at one call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Policy {
-    /// `None` if the caller has not set one.
+    /// The caller's policy; `None` if it has not set one.
     pub(super) retry: Option<Retry>,
     pub(super) idempotent: bool,
 }
 
-/// What becomes of an attempt that failed.
+/// What follows a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// That was it.
+    /// No further attempt.
     Final,
-    /// It did not start: one more attempt after this pause.
+    /// One more attempt after this pause. The function did not start, and no token is needed.
     Free(Duration),
-    /// One more attempt after this pause, if the budget has a token for it.
+    /// One more attempt after this pause, if the retry budget has a token for it.
     Budgeted(Duration),
-    /// The same, if the loss that ended it is paid for.
+    /// One more attempt after this pause, if the retry budget pays for the loss of the node or
+    /// connection.
     Lost(Duration),
 }
 
 impl Policy {
-    /// The pause after so many attempts, or rounds of them.
+    /// Returns the pause after this many attempts, or rounds of attempts.
     pub(super) fn pause(&self, attempts: u32) -> Duration {
         self.retry.unwrap_or_default().pause(attempts.into())
     }
 
-    /// Whether there is ever a second attempt, so that the arguments have to be kept.
+    /// Returns whether there can be a second attempt, so that the arguments have to be kept.
     pub(super) fn repeats(&self) -> bool {
         self.retry.is_none_or(|retry| retry.attempts > 1)
     }
 
-    /// What to do after attempt number `attempt`, counted from 0, failed with `error`.
+    /// Returns what follows attempt number `attempt`, counted from 0, which failed with `error`.
     pub(super) fn judge(&self, error: &Error, attempt: u64) -> Verdict {
         let retry = self.retry.unwrap_or_default();
         if attempt + 1 >= u64::from(retry.attempts) {
@@ -151,7 +200,7 @@ impl Policy {
             Executed::No if error.is_retryable() && self.retry.is_some() => {
                 Verdict::Budgeted(pause)
             }
-            // A node that shuts down cancels what it runs.
+            // `Cancelled` comes from a node that shuts down, which cancels the calls that it runs.
             Executed::Maybe | Executed::Yes
                 if self.idempotent && (lost || error.kind() == ErrorKind::Cancelled) =>
             {
@@ -162,22 +211,23 @@ impl Policy {
     }
 }
 
-/// What is known of the attempts before the present one.
+/// What the earlier attempts at a call have shown: whether one of them may have run, and how it was
+/// lost.
 #[derive(Debug, Default)]
 pub(super) struct AttemptHistory {
-    /// How one of them was lost: the first that may have run, or the first.
+    /// The error of one lost attempt: the first that may have run, otherwise the first.
     lost: Option<Error>,
-    /// When the last one was lost that had been given to somebody.
+    /// When the last attempt that may have run was lost; if none may have run, when the first was.
     since: Option<Instant>,
 }
 
 impl AttemptHistory {
-    /// Whether one of them may have run.
+    /// Returns whether one of the earlier attempts may have run.
     pub(super) fn executed(&self) -> Executed {
         self.lost.as_ref().map_or(Executed::No, Error::executed)
     }
 
-    /// Adds one that failed with `error`.
+    /// Adds an attempt that failed with `error`.
     pub(super) fn add(&mut self, error: Error) {
         use ErrorKind::{Cancelled, ConnectionLost, Draining, NodeLost};
         let executed = error.executed().or(self.executed());
@@ -195,8 +245,8 @@ impl AttemptHistory {
         self.lost = Some(first.with_executed(executed));
     }
 
-    /// How long the next one is to wait for a node, over `live`, where `limit` is the time for a
-    /// connection to come back: who was lost may come back as well.
+    /// Returns how long the next attempt, over `live`, waits for a node: a lost node may come back.
+    /// `limit` is the time that a connection has to come back.
     pub(super) fn patience(&self, live: &LiveConnection, limit: Duration) -> Duration {
         self.since.map_or_else(
             || live.others_may_take(limit),
@@ -204,14 +254,15 @@ impl AttemptHistory {
         )
     }
 
-    /// The error of a call whose last attempt failed with `error`.
+    /// Returns the error of a call whose last attempt failed with `error`.
     pub(super) fn conclude(&mut self, error: Error) -> Error {
         use ErrorKind::{NoNode, NoSuchFunction, Unavailable};
         let executed = error.executed().or(self.executed());
         let error = match self.lost.take() {
-            // That nobody was there for the last one says nothing of what has become of the call.
+            // That the last attempt found no node does not say what happened to the call. The error
+            // of the lost attempt does.
             Some(lost) if matches!(error.kind(), NoNode | NoSuchFunction | Unavailable) => {
-                lost.with_more(format_args!("it could not be made again: {error}"))
+                lost.with_more(format_args!("the next attempt failed: {error}"))
             }
             _ => error,
         };
@@ -260,10 +311,10 @@ mod tests {
         use ErrorKind::*;
         use Executed::{Maybe, No, Yes};
         let ends = |attempts: &[(ErrorKind, Executed)]| {
-            let (mut past, (last, before)) =
+            let (mut history, (last, before)) =
                 (AttemptHistory::default(), attempts.split_last().unwrap());
-            before.iter().for_each(|(kind, executed)| past.add(error(*kind, *executed)));
-            let error = past.conclude(error(last.0, last.1));
+            before.iter().for_each(|(kind, executed)| history.add(error(*kind, *executed)));
+            let error = history.conclude(error(last.0, last.1));
             (error.kind(), error.executed())
         };
         assert_eq!(ends(&[(NoNode, No)]), (NoNode, No));

@@ -1,4 +1,17 @@
-//! A client's connection to one of its gateways: made when it is wanted, and kept up for as long.
+//! A client's connection to one of its gateways: dialled while the keeper wants it, and reconnected
+//! when it breaks.
+//!
+//! ```text
+//!              wanted               reached
+//!   (unwanted) ------> dialling -----------------> up
+//!       ^                ^ ^                       | | |
+//!       |                | +-- lost ---------------+ | |
+//!       |                +---- told to leave --------+ |
+//!       +--------------------- unwanted ---------------+
+//! ```
+//!
+//! A connection that is told to leave, or is unwanted, is closed after its last call, beside the
+//! next one (`leave`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +30,12 @@ use crate::transport::quic::io_thread::GoodbyeGuard;
 use crate::transport::quic::reset;
 use crate::wire::control::Control;
 
-/// Whether a connection to a gateway is wanted.
+/// The keeper's decision about a connection to a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionWanted {
     No,
-    /// `again` says that it takes the place of one that was lost.
     Yes {
+        /// Whether it replaces a connection that was lost.
         again: bool,
     },
 }
@@ -36,46 +49,48 @@ pub(super) struct GatewaySession {
     pub(super) board: Arc<GatewayBoard>,
     pub(super) wanted: watch::Receiver<ConnectionWanted>,
     pub(super) stop: CancellationToken,
-    /// Held until every gateway has been told that the client leaves.
+    /// Held until the gateway has been told that the client leaves; dropping the client waits for
+    /// it.
     pub(super) guard: GoodbyeGuard,
 }
 
-/// Why a connection is not used any more.
+/// Why a connection is no longer used.
 enum SessionEnd {
-    /// The client is to stop.
+    /// The client is closed.
     Stopped,
-    /// It broke.
+    /// The connection broke.
     Lost(Error),
-    /// Nobody wants it.
+    /// The keeper does not want it any more.
     Unwanted,
-    /// The gateway is about to end, and takes no new calls.
+    /// The gateway is about to end, and accepts no new calls.
     SentAway,
 }
 
 impl GatewaySession {
-    /// Keeps a connection up whenever one is wanted, until told to stop.
+    /// Keeps a connection up whenever the keeper wants one, until the client is closed.
     ///
-    /// The first attempt is limited by `patience`; if it fails, `given_up` hears why.
+    /// The first attempt is limited by `patience`; if it fails, the error goes to `given_up`.
     pub(super) async fn keep(mut self, patience: Duration, given_up: mpsc::Sender<Error>) {
-        // Connections that are left, until their last calls have ended.
+        // Tasks of the connections that are being left, until their last calls have ended.
         let mut leaving = JoinSet::new();
         let mut patience = Some(patience);
         while self.is_wanted().await {
             match self.dial(patience.take()).await {
                 Some(Ok(dialled)) => self.serve(dialled, &mut leaving).await,
                 Some(Err(error)) => {
-                    // If nobody listens, another gateway has been reached.
+                    // The receiver is gone once another gateway has been reached.
                     let _ = given_up.send(error).await;
                 }
                 None => {}
             }
             while leaving.try_join_next().is_some() {}
         }
+        // Releases this session's guard. A task that still has to tell its gateway holds a clone.
         drop(self);
         while leaving.join_next().await.is_some() {}
     }
 
-    /// Waits until a connection is wanted; `false` if none will be.
+    /// Waits until a connection is wanted. Returns `false` if the client is closed.
     async fn is_wanted(&mut self) -> bool {
         let wanted = self.wanted.wait_for(|wanted| *wanted != ConnectionWanted::No);
         tokio::select! {
@@ -85,7 +100,7 @@ impl GatewaySession {
         }
     }
 
-    /// Dials for as long as a connection is wanted; `None` if it is not any more.
+    /// Dials while a connection is wanted. Returns `None` if it is not any more.
     async fn dial(&mut self, patience: Option<Duration>) -> Option<Result<Dialled, Error>> {
         let Self { gateway, dialler, board, wanted, stop, .. } = self;
         board.set_dialling(*gateway);
@@ -94,7 +109,7 @@ impl GatewaySession {
         };
         tokio::select! {
             () = stop.cancelled() => None,
-            // An error says that the keeper is gone.
+            // An error means that the keeper has ended.
             _ = wanted.wait_for(|wanted| *wanted == ConnectionWanted::No) => {
                 board.set(*gateway, GatewayStatus::Unwanted);
                 None
@@ -103,7 +118,7 @@ impl GatewaySession {
         }
     }
 
-    /// Lets calls use a connection for as long as it is to be used.
+    /// Publishes a connection for calls, and starts to close it when it is no longer used.
     async fn serve(&mut self, mut dialled: Dialled, leaving: &mut JoinSet<()>) {
         let again = *self.wanted.borrow() == ConnectionWanted::Yes { again: true };
         let (live, unused) = dialled.live(self.gateway, again);
@@ -111,6 +126,8 @@ impl GatewaySession {
         self.board.set(self.gateway, GatewayStatus::Up(live.clone()));
         let end = self.stay(&mut dialled, &live).await;
         let drains = live.drains();
+        // Before `leave`, which waits until the last user has dropped the connection. The copies of
+        // the board and the keeper go with the new status below.
         drop(live);
         match end {
             SessionEnd::Stopped => {
@@ -122,7 +139,7 @@ impl GatewaySession {
                 leaving.spawn(leave(dialled, unused, self.stop.clone(), self.guard.clone()));
             }
             SessionEnd::SentAway => {
-                info!(gateway = %self.dialler.target(), "the gateway ends; looking for its successor");
+                info!(gateway = %self.dialler.target(), "the gateway shuts down; dialling its successor");
                 self.dialler.expect_back(dialled.connection.rtt());
                 self.board.set(self.gateway, draining());
                 leaving.spawn(leave(dialled, unused, self.stop.clone(), self.guard.clone()));
@@ -136,18 +153,19 @@ impl GatewaySession {
                     self.dialler.expect_back(dialled.connection.rtt());
                 }
                 self.board.set(self.gateway, GatewayStatus::Down { error, refused });
-                // QUIC sees to the rest of it on its own.
+                // Not kept until it is drained: the endpoint's driver sees to that in the
+                // background, and the next connection is dialled at once.
                 drop(goodbye(dialled).await);
             }
         }
     }
 
-    /// Stays connected for as long as the connection is to be used.
+    /// Handles control messages while the connection is used. Returns why it is not any more.
     async fn stay(&mut self, dialled: &mut Dialled, live: &LiveConnection) -> SessionEnd {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return SessionEnd::Stopped,
-                // An error says that the keeper is gone.
+                // An error means that the keeper has ended.
                 _ = self.wanted.wait_for(|wanted| *wanted == ConnectionWanted::No) => {
                     return SessionEnd::Unwanted;
                 }
@@ -167,13 +185,13 @@ impl GatewaySession {
     }
 }
 
-/// The status of a gateway that drains, and is left.
+/// Returns the status of a gateway that is left because it drains.
 fn draining() -> GatewayStatus {
     let error = Error::new(ErrorKind::Draining, "the gateway drains");
     GatewayStatus::Down { error, refused: false }
 }
 
-/// Leaves a gateway after the last call on its connection.
+/// Closes a connection after its last call has ended, or when the client is closed.
 async fn leave(
     mut dialled: Dialled,
     mut unused: IdleSignal,
@@ -184,13 +202,14 @@ async fn leave(
         tokio::select! {
             () = stop.cancelled() => break,
             () = unused.wait() => break,
-            // The heartbeat goes on.
+            // Reading control messages keeps the heartbeat going, so that calls on the connection
+            // notice its loss.
             message = dialled.control.next() => match message {
-                // Which it is about to do.
+                // Expected from a gateway that drains; the client is leaving already.
                 Ok(Control::Draining | Control::Slow(_) | Control::Leave) => {}
                 Ok(message) => debug!(said = message.name(), "unexpected control message"),
                 Err(error) => {
-                    debug!(error = %error.chain(), "a gateway that is left is gone");
+                    debug!(error = %error.chain(), "connection lost while leaving the gateway");
                     break;
                 }
             },
@@ -201,8 +220,8 @@ async fn leave(
     closed.drained().await;
 }
 
-/// Closes the connection, and tells the gateway. What this returns is kept for as long as it may be
-/// told again.
+/// Closes the connection, which tells the gateway. The returned endpoint is kept for as long as
+/// QUIC may have to send the close again.
 async fn goodbye(dialled: Dialled) -> ClosedEndpoint {
     let Dialled { endpoint, connection, .. } = dialled;
     let code = reset::code(ErrorKind::ConnectionLost);

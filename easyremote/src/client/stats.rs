@@ -1,40 +1,55 @@
-//! What a client counts.
+//! Counters of a client.
 
 use std::sync::atomic::Ordering;
 
 use crate::client::handle::Client;
 
-/// What a client is doing, and has done: all clones and [handles](Client::with) of it together.
+/// A snapshot of a client's counters, from [`Client::stats`].
 ///
-/// A client from [`Context::client`](crate::Context::client) counts what all functions of its node
-/// call over that connection.
+/// All clones and [handles](Client::with) of a client are counted together. A client from
+/// [`Context::client`](crate::Context::client) counts the nested calls of all functions of its node
+/// over that connection.
+#[doc(alias = "metrics")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientStats {
-    /// Whether there is a connection to a gateway now. One that is lost counts until that is
-    /// noticed, after some 8 s at most.
+    /// Whether a connection to a gateway is up. A lost connection counts until the loss is
+    /// detected, at most about 8 s later.
     pub connected: bool,
-    /// Calls and streams under way, those that wait included. A stream is, until its last item has
-    /// come or it is dropped.
+    /// Calls and streams in flight, including those that wait. A stream is in flight until its last
+    /// item has arrived, or it is dropped.
     pub in_flight: u64,
-    /// Those of them that give a stream.
+    /// Streams in flight.
     pub streams: u64,
-    /// Those of them that wait for a connection.
+    /// Calls and streams in flight that wait for a connection.
     pub parked: u64,
-    /// Bytes of arguments that those hold.
+    /// Bytes of arguments that the waiting calls hold.
     pub parked_bytes: u64,
-    /// Calls and streams begun since the start.
+    /// Calls and streams started since the client connected first.
     pub calls: u64,
-    /// How often one of them was made again since the start: see [`Retry`](crate::Retry).
+    /// Retries since the client connected first; see [`Retry`](crate::Retry).
     pub retries: u64,
-    /// Connections since the start that took the place of one that was lost, or whose gateway drains
-    /// or has no nodes.
+    /// Connections that replaced another one, which was lost, or whose gateway drains or has no
+    /// nodes.
     pub reconnects: u64,
 }
 
 impl Client {
-    /// What the client is doing, and has done. A call that is dropped counts as one under way for
-    /// another moment.
+    /// Returns the current counters. Does no I/O. A dropped call counts as in flight for another
+    /// moment.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Gateway};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// let client = Client::connect(gateway.local_addr()).await?;
+    /// let stats = client.stats();
+    /// assert!(stats.connected && stats.in_flight == 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "metrics")]
     #[must_use]
     pub fn stats(&self) -> ClientStats {
         let (link, tally) = (&self.link, self.link.tally());

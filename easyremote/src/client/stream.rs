@@ -1,4 +1,14 @@
-//! Typed streams.
+//! Calls with a stream of items: the typed streams, and the untyped state machine behind them.
+//!
+//! ```text
+//!   Ready --first poll--> Running --`Open` frame--> opened --`End` frame, or an error--> Done
+//!                            |                                                             ^
+//!                            +----------- error, or `Fault` frame of the set-up -----------+
+//! ```
+//!
+//! The [`CallTask`] on the I/O thread passes on bytes as they arrive, and the consumer's poll cuts
+//! them into frames and decodes items. Between the two wait at most [`HANDOVER`] bytes, which is
+//! where back-pressure crosses the threads.
 
 use std::future::poll_fn;
 use std::marker::PhantomData;
@@ -28,65 +38,159 @@ use crate::wire::frame::{Frame, FrameBuffer, FrameKind, read_end};
 use crate::wire::limits::MessageLimits;
 use crate::wire::value::ValueType;
 
-/// A call of a remote function that gives a stream: a [`Stream`] of its items, opened when it is
-/// first polled.
+/// A call of a remote function that returns a stream: a [`Stream`] of its items, which sends the
+/// call when it is first polled. Returned by a stub's `call`.
 ///
-/// Items come as soon as the node has produced them. Reading slowly makes the producer wait. An
-/// `Err` with the function's own error stands for one item; after any other error, and after a
-/// set-up that failed, the stream is over. It ends with `None` only if the function has ended it.
+/// | the function returns                    | items of the stream                             |
+/// |-----------------------------------------|-------------------------------------------------|
+/// | items of `T`                            | `Result<T, `[`Error`]`>`                        |
+/// | items of `Result<T, E>`                 | `Result<T, `[`CallError`]`<E>>`                 |
+/// | `Result<_, S>`, items of `T`            | `Result<T, `[`CallError`]`<S>>`                 |
+/// | `Result<_, S>`, items of `Result<T, E>` | `Result<T, CallError<`[`StreamError`]`<S, E>>>` |
+///
+/// With `err = "display"` an error of the function is an [`Error`] of kind
+/// [`Failed`](ErrorKind::Failed) instead.
+///
+/// Each item arrives as soon as the node has produced it. Back-pressure is end to end: a consumer
+/// that reads slowly makes the producer wait.
+///
+/// | the stream returns | meaning | afterwards |
+/// |---|---|---|
+/// | `Some(Ok(item))` | an item | it goes on |
+/// | `Some(Err(_))`, the function's error of an item | an item that failed | it goes on |
+/// | `Some(Err(_))`, any other error | the set-up or the stream failed | it has ended |
+/// | `None` | the function has ended the stream | it has ended |
+///
+/// Options have to be set before the first poll; later they have no effect.
+///
+/// ```
+/// # use easyremote::{Client, Gateway, Node, functions, remote};
+/// # use futures::{Stream, StreamExt, stream};
+/// # #[remote(stream)]
+/// # fn count(from: u64) -> impl Stream<Item = u64> { stream::iter(from..) }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), easyremote::Error> {
+/// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+/// # let _node = Node::serve(gateway.local_addr(), functions![count]).await?;
+/// # let client = Client::connect(gateway.local_addr()).await?;
+/// let mut numbers = count::call(&client, 7).take(2);
+/// while let Some(number) = numbers.next().await {
+///     println!("{}", number?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`Error::kind`] returns what happened, [`Error::executed`] whether the function may have run,
+/// and [`Error::delivered`] the number of items before the error.
 ///
 /// # Cancel safety
-/// Dropping it stops the producer on the node: a stream at its next await, an iterator after its
-/// current item. Before the first poll nothing has been sent.
+/// Dropping the stream cancels it at the node: an async stream stops at its next await, an iterator
+/// after its current item. Before the first poll nothing has been sent. Dropping the future of
+/// `next` loses no item.
+///
+/// [`CallError`]: crate::CallError
+/// [`StreamError`]: crate::error::StreamError
+#[doc(alias = "subscribe")]
+#[doc(alias = "generator")]
+#[doc(alias = "cancel")]
+#[doc(alias = "back-pressure")]
 #[must_use = "a stream does nothing until it is polled"]
 pub struct StreamCall<F: RemoteStream> {
     raw: RawStream,
     function: PhantomData<fn() -> F>,
 }
 
-/// Begins a stream of `F`; what the stubs do.
+/// Creates a stream call of `F`. Generated stubs use it.
 pub fn stream_call<F: RemoteStream>(client: &Client, arguments: F::Arguments) -> StreamCall<F> {
     let raw = RawStream::new(PendingCall::typed::<F>(client, &arguments));
     StreamCall { raw, function: PhantomData }
 }
 
-/// Begins a stream of `F` to which a stream is sent; what the stubs do.
+/// Creates a stream call of `F` that sends a client stream. Generated stubs use it.
 pub fn stream_call_with<F, S>(client: &Client, arguments: F::Arguments, stream: S) -> StreamCall<F>
 where
     F: RemoteStream,
     S: Stream<Item = F::Upload> + Send + 'static,
 {
-    let prepared = PendingCall::typed::<F>(client, &arguments);
-    let raw = RawStream::new(prepared.map(|prepared| prepared.with_upload(stream)));
+    let pending = PendingCall::typed::<F>(client, &arguments);
+    let raw = RawStream::new(pending.map(|pending| pending.with_upload(stream)));
     StreamCall { raw, function: PhantomData }
 }
 
 impl<F: RemoteStream> StreamCall<F> {
     fn set(&mut self, change: impl FnOnce(&mut Options)) {
-        self.raw.change(|prepared| change(&mut prepared.options));
+        self.raw.change(|pending| change(&mut pending.options));
     }
 
-    /// Ends the stream after `items` further items, of both kinds. The node is told, so that it
-    /// stops by itself after the last one, which [`StreamExt::take`](futures::StreamExt::take)
-    /// cannot do: that one drops the stream, and what the node has produced ahead of it.
+    /// Ends the stream after `items` further items, errors of items included.
     ///
-    /// The least counts if it is given several times. After the first poll the node is not told.
+    /// The limit is sent to the node, which stops the function after the last item.
+    /// [`StreamExt::take`](futures::StreamExt::take) would drop the stream instead, with the items
+    /// that the node has produced ahead.
+    ///
+    /// If it is set several times, the smallest limit counts. After the first poll the limit holds
+    /// at the client only.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # use futures::{Stream, StreamExt, stream};
+    /// # #[remote(stream)]
+    /// # fn count(from: u64) -> impl Stream<Item = u64> { stream::iter(from..) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![count]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let numbers = count::call(&client, 7).take(3); // the function is endless
+    /// assert_eq!(numbers.count().await, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "limit")]
     pub fn take(mut self, items: usize) -> Self {
         self.raw.take(items as u64);
         self
     }
 
-    pub(super) fn new(prepared: Result<PendingCall, Error>) -> Self {
-        Self { raw: RawStream::new(prepared), function: PhantomData }
+    pub(super) fn new(pending: Result<PendingCall, Error>) -> Self {
+        Self { raw: RawStream::new(pending), function: PhantomData }
     }
 
-    /// Waits until the function has set the stream up.
+    /// Sends the call, and waits until the function has returned its stream.
+    ///
+    /// Separates the error of the set-up from those of the items. Without `open` the first poll of
+    /// the stream sets it up too, and an error of the set-up is its only item.
+    ///
+    /// ```
+    /// # use easyremote::{CallError, Client, Gateway, Node, functions, remote};
+    /// # use futures::{Stream, StreamExt, stream};
+    /// #[remote(stream)]
+    /// async fn tail(id: u64) -> Result<impl Stream<Item = u64>, String> {
+    ///     if id == 0 { Err("not found".into()) } else { Ok(stream::iter(1..=id)) }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![tail]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let error = tail::call(&client, 0).open().await.unwrap_err();
+    /// assert!(matches!(error, CallError::Function(text) if text == "not found"));
+    ///
+    /// let mut rows = tail::call(&client, 2).open().await.unwrap();
+    /// assert_eq!(rows.next().await.unwrap()?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// That of the set-up, or that of the call.
+    /// The function's own error of the set-up, or the error of the call.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the stream.
+    /// Dropping the future drops the stream, which cancels the call.
+    #[doc(alias = "setup")]
     pub async fn open(mut self) -> Result<OpenStream<F>, <F::Setup as Outcome>::Error> {
         match poll_fn(|context| self.raw.poll_open(context)).await? {
             None => Ok(OpenStream { raw: self.raw, function: PhantomData }),
@@ -98,7 +202,7 @@ impl<F: RemoteStream> StreamCall<F> {
     }
 }
 
-options!(impl<F: RemoteStream> StreamCall<F>);
+options!("let items = count::call(&client, 1)", impl<F: RemoteStream> StreamCall<F>);
 
 type ItemResult<F, E> = Result<<<F as RemoteStream>::Item as Outcome>::Value, E>;
 
@@ -127,7 +231,26 @@ impl<F: RemoteStream> std::fmt::Debug for StreamCall<F> {
     }
 }
 
-/// A stream that has been set up, from [`StreamCall::open`].
+/// A stream that has been set up: a [`Stream`] of its items. Returned by [`StreamCall::open`].
+///
+/// Items are `Result<T, `[`Error`]`>`, or `Result<T, `[`CallError`](crate::CallError)`<E>>` if the
+/// items of the function are `Result<T, E>`. Otherwise it behaves like a [`StreamCall`].
+///
+/// ```
+/// # use easyremote::{Client, Gateway, Node, functions, remote};
+/// # use futures::{Stream, StreamExt, stream};
+/// # #[remote(stream)]
+/// # fn count(from: u64) -> impl Stream<Item = u64> { stream::iter(from..) }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), easyremote::Error> {
+/// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+/// # let _node = Node::serve(gateway.local_addr(), functions![count]).await?;
+/// # let client = Client::connect(gateway.local_addr()).await?;
+/// let mut numbers = count::call(&client, 7).open().await?;
+/// assert_eq!(numbers.next().await.unwrap()?, 7);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Cancel safety
 /// As for [`StreamCall`].
@@ -148,8 +271,8 @@ impl<F: RemoteStream> Stream for OpenStream<F> {
                 Err(F::Item::function_error(self.raw.decode(F::signature().failure, &frame)?))
             }
             Next::ItemError(error) => Err(error.into()),
-            // Not after the set-up: `RawStream` sees to that.
-            Next::Fault(_) => Err(self.raw.protocol("a set-up that fails twice").into()),
+            // `RawStream` returns a `Fault` only before the stream is open.
+            Next::Fault(_) => Err(self.raw.protocol("`Fault` frame in an open stream").into()),
         }))
     }
 }
@@ -164,15 +287,15 @@ impl<F: RemoteStream> std::fmt::Debug for OpenStream<F> {
 #[derive(Debug)]
 pub(super) struct RawStream {
     state: StreamState,
-    /// Frames, put together from what has come.
+    /// Cuts the bytes that have arrived into frames.
     frames: FrameBuffer,
-    /// What `frames` takes of the client's room.
+    /// What `frames` takes of the client's memory for unfinished items.
     room: Option<MemoryCharge>,
     items: u64,
-    /// After so many items it is over.
+    /// The stream ends after this many items.
     limit: u64,
     opened: bool,
-    /// Bytes of memory that decoding an item may take.
+    /// Limit of memory for decoding an item, in bytes.
     max_decoded: usize,
     signature: &'static str,
 }
@@ -182,7 +305,7 @@ enum StreamState {
     /// Boxed: it is large, and gone for most of the stream's life.
     Ready(Box<PendingCall>),
     Failed(Error),
-    /// The client is kept for its thread, on which the other end of the hand-over is.
+    /// Keeps the client, and with it the I/O thread, on which the sender of `receiver` runs.
     Running {
         receiver: ByteReceiver<Error>,
         upload: Option<UploadSender>,
@@ -191,13 +314,13 @@ enum StreamState {
     Done,
 }
 
-/// What a stream gives.
+/// What a stream yields.
 pub(super) enum Next {
     Item(Frame),
     ItemFault(Frame),
-    /// An item that is an error; the stream goes on.
+    /// An item whose error travels as text; the stream goes on.
     ItemError(Error),
-    /// The set-up failed; the last thing to come.
+    /// The set-up failed; nothing follows.
     Fault(Frame),
 }
 
@@ -205,14 +328,14 @@ pub(super) enum Next {
 const HANDOVER: usize = 96 << 10;
 
 impl RawStream {
-    pub(super) fn new(prepared: Result<PendingCall, Error>) -> Self {
-        let (limits, signature) = match &prepared {
-            Ok(prepared) => (prepared.client.link.limits, prepared.signature),
+    pub(super) fn new(pending: Result<PendingCall, Error>) -> Self {
+        let (limits, signature) = match &pending {
+            Ok(pending) => (pending.client.link.limits, pending.signature),
             Err(_) => (MessageLimits { max_message: 0, max_decoded: 0 }, ""),
         };
-        let room = prepared.as_ref().ok().map(|prepared| prepared.client.link.room.of_stream());
-        let state = match prepared {
-            Ok(prepared) => StreamState::Ready(Box::new(prepared)),
+        let room = pending.as_ref().ok().map(|pending| pending.client.link.room.of_stream());
+        let state = match pending {
+            Ok(pending) => StreamState::Ready(Box::new(pending)),
             Err(error) => StreamState::Failed(error),
         };
         let frames = FrameBuffer::new(limits.max_message);
@@ -230,8 +353,8 @@ impl RawStream {
     }
 
     pub(super) fn change(&mut self, change: impl FnOnce(&mut PendingCall)) {
-        if let StreamState::Ready(prepared) = &mut self.state {
-            change(prepared);
+        if let StreamState::Ready(pending) = &mut self.state {
+            change(pending);
         }
     }
 
@@ -239,10 +362,10 @@ impl RawStream {
     pub(super) fn take(&mut self, items: u64) {
         self.limit = self.limit.min(self.items.saturating_add(items));
         let limit = self.limit;
-        self.change(|prepared| prepared.header.limit = Some(limit));
+        self.change(|pending| pending.header.limit = Some(limit));
     }
 
-    /// Resolves when the stream is set up (`None`), or with the frame that says that it is not.
+    /// Resolves with `None` when the stream is set up, or with the `Fault` frame of its set-up.
     fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Frame>, Error>> {
         if self.opened {
             return Poll::Ready(Ok(None));
@@ -263,12 +386,14 @@ impl RawStream {
         }))
     }
 
-    /// The next item; `None` after the end, and after an error that ended the stream.
+    /// Polls for the next item. Returns `None` after the end, and after an error that ended the
+    /// stream.
     pub(super) fn poll_next(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Next, Error>>> {
         if self.items >= self.limit {
+            // Drops the receiver: the task on the I/O thread then resets the stream.
             self.state = StreamState::Done;
             return Poll::Ready(None);
         }
@@ -296,7 +421,7 @@ impl RawStream {
             FrameKind::ItemError => Some(match read_error(&frame.body) {
                 Ok(error) => {
                     self.items += 1;
-                    // Whatever it says: it is an item of the function.
+                    // Whatever the frame says, an item proves that the function has run.
                     Ok(Next::ItemError(error.with_evidence(Evidence::Answered)))
                 }
                 Err(cause) => Err(self.protocol(&cause.text)),
@@ -306,25 +431,28 @@ impl RawStream {
                     self.state = StreamState::Done;
                     None
                 }
-                _ => Some(Err(self.protocol("the end does not fit the number of items"))),
+                _ => Some(Err(self.protocol("the item count of the `End` frame is wrong"))),
             },
             other => Some(Err(self.protocol(&format!("{other:?} frame inside a stream")))),
         })
     }
 
-    /// The next frame that is not an error; `None` if the stream is over.
+    /// Polls for the next frame, except `Error` frames, which become errors. Returns `None` if the
+    /// stream has ended.
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
         loop {
             self.start();
             match &mut self.state {
                 StreamState::Running { receiver, upload, .. } => {
+                    // Before anything else: a consumer that polls is not a slow one, also if the
+                    // item that it gets was here before.
                     receiver.ask();
                     let sent = upload.as_mut().map(|upload| upload.poll(context));
                     if let Some(Poll::Ready(Err(error))) = sent {
                         return Poll::Ready(Some(Err(self.fail(error))));
                     }
                     let next = self.frames.next();
-                    // What is whole is on its way to the reader.
+                    // Only unfinished frames count: a whole one goes to the consumer right now.
                     let unfinished = match next {
                         Ok(None) => self.frames.unfinished(),
                         _ => 0,
@@ -368,59 +496,63 @@ impl RawStream {
         }
     }
 
-    /// Sends the call, if that has not been done.
+    /// Sends the call, unless that has happened.
     fn start(&mut self) {
         if let StreamState::Ready(_) = self.state
-            && let StreamState::Ready(mut prepared) =
+            && let StreamState::Ready(mut pending) =
                 std::mem::replace(&mut self.state, StreamState::Done)
         {
             let (sender, receiver) = byte_channel(HANDOVER);
-            let client = prepared.client.clone();
-            if let Err(error) = prepared.freeze() {
+            let client = pending.client.clone();
+            if let Err(error) = pending.freeze() {
                 self.state = StreamState::Failed(error);
                 return;
             }
-            let kind = prepared.header.kind;
-            let (exchange, upload) = CallTask::new(*prepared);
-            CallGuard::new(&client.link, kind).spawn(exchange.stream(sender));
+            let kind = pending.header.kind;
+            let (task, upload) = CallTask::new(*pending);
+            // The handle is not kept: the task ends by itself once `receiver` is dropped.
+            CallGuard::new(&client.link, kind).spawn(task.stream(sender));
             self.state = StreamState::Running { receiver, upload, _client: client };
         }
     }
 
-    /// Decodes an item of this type. One that makes no sense ends the stream.
+    /// Decodes an item of this type. An item that cannot be decoded ends the stream.
     fn decode<T: Value>(&mut self, of: &ValueType, frame: &Frame) -> Result<T, Error> {
         let decoded = of.decode(&frame.body, self.max_decoded);
         self.delivered(decoded)
     }
 
-    /// Decodes an item of JSON. One that makes no sense ends the stream.
+    /// Decodes an item of JSON. An item that cannot be decoded ends the stream.
     pub(super) fn json(&mut self, frame: &Frame) -> Result<serde_json::Value, Error> {
         let decoded = Codec::Json.decode(&frame.body, self.max_decoded);
         self.delivered(decoded)
     }
 
-    /// The item, if it could be decoded.
+    /// Returns a decoded item, or ends the stream with the error of one that cannot be decoded.
     fn delivered<T>(&mut self, decoded: Result<T, String>) -> Result<T, Error> {
         decoded.map_err(|text| {
-            // It did come, but it was not delivered.
+            // It was counted when it arrived, but has not been delivered.
             self.items = self.items.saturating_sub(1);
             self.fail(undecoded(text))
         })
     }
 
+    /// Ends the stream with the error in an `Error` frame.
     fn refused(&mut self, frame: &Frame) -> Error {
         match read_error(&frame.body) {
             Ok(error) => {
                 let error = error.weighed();
                 let executed = error.executed();
                 let error = self.fail(with_signature(error, self.signature));
-                // The peer's word is a proof where it says so, and this side's where it does.
+                // `fail` sets the evidence of an open stream, which has run. Before that the peer
+                // decides.
                 if self.opened { error } else { error.with_executed(executed) }
             }
             Err(cause) => self.protocol(&cause.text),
         }
     }
 
+    /// Ends the stream with a violation of the protocol.
     fn protocol(&mut self, text: &str) -> Error {
         self.fail(Error::new(ErrorKind::Protocol, text.to_owned()).with_evidence(Evidence::Sent))
     }
@@ -429,7 +561,7 @@ impl RawStream {
     fn fail(&mut self, error: Error) -> Error {
         self.state = StreamState::Done;
         let error = error.with_delivered(self.items);
-        // A stream that was open has run, whatever became of it.
+        // A stream that was open has run, whatever the error says.
         if self.opened { error.with_evidence(Evidence::Answered) } else { error }
     }
 }

@@ -1,27 +1,26 @@
-//! How a call went.
+//! The trace of a call: where it ran, and how long that took.
 
 use std::time::Duration;
 
 use crate::wire::trace::NodeTrace;
 
-/// How a call went, from [`Call::traced`](crate::Call::traced).
+/// Where a call ran, and how long it waited and ran, from [`Call::traced`](crate::Call::traced).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Trace {
-    /// The id of the node that ran it.
+    /// The id of the node that ran the call.
     pub node: String,
-    /// How often it was sent, the last and successful time included; see
-    /// [`Retry`](crate::Retry).
+    /// Number of attempts, the successful one included; see [`Retry`](crate::Retry).
     pub attempts: u64,
-    /// How long it waited for a place to run: at the gateway for a node, and at the node.
+    /// How long the call waited to run: at the gateway for a node, and in the queue of the node.
     pub queued: Duration,
-    /// How long the node took from then until it had the answer.
+    /// How long the node took to run it, from the end of the queue until it had the answer.
     pub ran: Duration,
 }
 
 impl Trace {
     pub(super) fn new(node: Option<NodeTrace>, attempts: u64) -> Self {
-        // A node that says nothing breaks no rule that would be worth losing the result for.
+        // A missing trace is no reason to fail a call that has its result.
         let none = NodeTrace { node: String::new(), queued: Duration::ZERO, ran: Duration::ZERO };
         let NodeTrace { node, queued, ran } = node.unwrap_or(none);
         Self { node, attempts, queued, ran }

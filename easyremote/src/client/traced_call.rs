@@ -1,4 +1,4 @@
-//! A call that also tells how it went.
+//! Calls that return a trace with their result.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,8 +12,10 @@ use crate::function::outcome::Outcome;
 use crate::function::remote::RemoteUnary;
 
 impl<F: RemoteUnary> Call<F> {
-    /// Lets the call give a [`Trace`] beside its result: which node ran it, and how long that took.
-    /// To be asked for before the first poll; later nothing is known but zeros.
+    /// Returns a [`Trace`] with the result: which node ran the call, and how long it waited and
+    /// ran.
+    ///
+    /// Has to be set before the first poll. Otherwise the trace has an empty node id, and zeros.
     ///
     /// ```
     /// # use easyremote::{Client, remote};
@@ -25,13 +27,39 @@ impl<F: RemoteUnary> Call<F> {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "profile")]
+    #[doc(alias = "latency")]
     pub fn traced(mut self) -> TracedCall<F> {
-        self.raw.change(|prepared| prepared.header.traced = true);
+        self.raw.change(|pending| pending.header.traced = true);
         TracedCall::new(self)
     }
 }
 
-/// A [`Call`] that gives its result together with a [`Trace`]; from [`Call::traced`].
+/// A [`Call`] that returns its result together with a [`Trace`]. Returned by [`Call::traced`].
+///
+/// | the function returns | awaiting the call returns                      |
+/// |----------------------|------------------------------------------------|
+/// | `T`                  | `Result<(T, `[`Trace`]`), Error>`              |
+/// | `Result<T, E>`       | `Result<(T, `[`Trace`]`), CallError<E>>`       |
+///
+/// A failed call has no trace; [`Error::node`](crate::Error::node) returns the node where it is
+/// known.
+///
+/// ```
+/// # use easyremote::{Client, Gateway, Node, functions, remote};
+/// # #[remote]
+/// # fn add(a: i64, b: i64) -> i64 { a + b }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), easyremote::Error> {
+/// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+/// # let node = Node::builder(gateway.local_addr()).id("node-1").functions(functions![add]);
+/// # let _node = node.serve().await?;
+/// # let client = Client::connect(gateway.local_addr()).await?;
+/// let (sum, trace) = add::call(&client, 1, 2).traced().await?;
+/// assert_eq!((sum, &*trace.node, trace.attempts), (3, "node-1", 1));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Cancel safety
 /// As for [`Call`].
@@ -51,7 +79,7 @@ impl<F: RemoteUnary> TracedCall<F> {
     }
 }
 
-options!(impl<F: RemoteUnary> TracedCall<F>);
+options!("let call = add::call(&client, 1, 2).traced()", impl<F: RemoteUnary> TracedCall<F>);
 
 impl<F: RemoteUnary> Future for TracedCall<F> {
     type Output = Result<(<F::Output as Outcome>::Value, Trace), <F::Output as Outcome>::Error>;

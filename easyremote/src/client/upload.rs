@@ -1,4 +1,4 @@
-//! The caller's stream: polled and encoded with the call, written on the I/O thread.
+//! Client streams: polled and encoded by the caller's task, written by the I/O thread.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,20 +15,20 @@ use crate::wire::frame::{self, FRAME_HEADER, FrameKind};
 use crate::wire::limits::MessageLimits;
 use crate::wire::value::ValueType;
 
-/// Bytes that may wait between the caller and the I/O thread.
+/// Bytes that may wait between the caller's task and the I/O thread.
 const HANDOVER: usize = 32 << 10;
 
-/// Items that are taken before others get their turn; as many as tokio lets a task do.
+/// Items that are polled before the task yields: as many as tokio's cooperative budget allows.
 const ITEMS_PER_POLL: usize = 128;
 
-/// A stream whose items are encoded as they come.
+/// Polls a client stream, and encodes its items as they arrive.
 pub(super) struct UploadSender {
     source: Box<dyn ErasedStream>,
-    /// `None` when nothing more is to be sent.
+    /// `None` once nothing more will be sent.
     sender: Option<ByteSender<()>>,
     frames: Vec<u8>,
     items: u64,
-    /// The stream has ended, and its end is in `frames` or handed over.
+    /// Whether the stream has ended. Its `End` frame is in `frames`, or has been handed over.
     ended: bool,
     max_message: usize,
 }
@@ -39,9 +39,10 @@ impl std::fmt::Debug for UploadSender {
     }
 }
 
-/// A stream with its type erased.
+/// A client stream with its type erased.
 trait ErasedStream: Send {
-    /// Appends the next item to `out`, or says that there is none.
+    /// Polls for the next item and appends its encoding to `out`. Returns `None` at the end of the
+    /// stream.
     fn poll_item(
         &mut self,
         context: &mut Context<'_>,
@@ -49,7 +50,7 @@ trait ErasedStream: Send {
     ) -> Poll<Option<Result<(), String>>>;
 }
 
-/// The caller's stream, and the type of its items.
+/// A client stream, and the type of its items.
 struct TypedStream<S> {
     stream: Pin<Box<S>>,
     of: &'static ValueType,
@@ -71,7 +72,8 @@ where
 }
 
 impl UploadSender {
-    /// Sends the items of `stream`, each within `limits`, and gives where their frames come out.
+    /// Creates the sender of a client stream, whose items have to keep to `limits`, and the
+    /// receiver of its frames.
     pub(super) fn new<S>(stream: S, limits: MessageLimits) -> (Self, ByteReceiver<()>)
     where
         S: Stream<Item: Uploaded> + Send + 'static,
@@ -94,17 +96,19 @@ impl UploadSender {
         (upload, receiver)
     }
 
-    /// Sends what there is to send. Ready when all of it has been handed over, or nobody wants it.
+    /// Hands over what the stream yields. Ready once all of it has been handed over, or the
+    /// function does not want more.
     ///
     /// # Errors
-    /// An item cannot be sent; the call is to be given up.
+    /// If an item cannot be sent. The call has failed then.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         for _ in 0..ITEMS_PER_POLL {
             if self.sender.is_some() && self.frames.is_empty() {
                 ready!(self.poll_frame(context))?;
             }
             let Some(sender) = &mut self.sender else { return Poll::Ready(Ok(())) };
-            // At once: the next item may be long in coming although the stream is never pending.
+            // One by one and not in batches: the stream may take long to produce its next item
+            // without ever being pending.
             if ready!(sender.poll_send(context, &mut self.frames)).is_err() {
                 self.sender = None;
             } else if self.ended {
@@ -112,14 +116,14 @@ impl UploadSender {
                 self.sender = None;
             }
         }
-        // A stream that is always ready must let others run.
+        // A stream that is always ready has to yield.
         context.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Encodes the next item, or the end.
+    /// Encodes the next item, or the end of the stream, into `frames`.
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        // Taken out, so that the caller's stream leaves no half a frame behind if it panics.
+        // Taken out while user code runs: if the stream panics, no partial frame stays behind.
         let mut frames = std::mem::take(&mut self.frames);
         let start = frame::begin(&mut frames, FrameKind::Item);
         let polled = self.source.poll_item(context, &mut frames);
@@ -141,21 +145,21 @@ impl UploadSender {
     }
 }
 
-/// Sends the caller's stream, if there is one.
+/// Writes a call's client stream, if it has one, on the I/O thread.
 pub(super) struct Sending {
     pub(super) send: SendHalf,
     pub(super) upload: Option<ByteReceiver<()>>,
 }
 
 impl Sending {
-    /// Writes what the caller's stream gives, until it ends or the function wants no more of it.
-    /// Never resolves: the answer says how the call goes.
+    /// Writes the client stream until it ends, or the function does not want more. Never resolves:
+    /// the outcome of the call is in its answer.
     pub(super) async fn rest(&mut self) -> Infallible {
         while let Some(upload) = &mut self.upload {
             match upload.receive().await {
                 Received::Batch(mut batch) => {
                     if self.send.write_chunks(&mut batch).await.is_err() {
-                        // Tells the caller's side that nobody wants more.
+                        // Dropping the receiver makes the sender stop polling the caller's stream.
                         self.upload = None;
                     }
                 }
@@ -163,7 +167,7 @@ impl Sending {
                     self.send.finish();
                     self.upload = None;
                 }
-                // The call has been given up, and this task with it.
+                // The call has been dropped, and this task is about to be aborted.
                 Received::End(None) => self.upload = None,
             }
         }
@@ -178,7 +182,8 @@ fn unsendable(item: u64, text: &str) -> Error {
 
 fn too_large(item: u64, length: usize, max_message: usize) -> Error {
     let text = format!(
-        "item {item} of the caller's stream has {length} bytes, and a message may have {max_message}"
+        "item {item} of the caller's stream is {length} bytes long, and the limit for one message \
+         is {max_message}"
     );
     Error::new(ErrorKind::TooLarge, text).with_evidence(Evidence::Sent)
 }
