@@ -1,4 +1,10 @@
-//! What can go wrong with a call, and whether the function may have run.
+//! Errors of calls, streams and roles: what happened, and whether the function may have run.
+//!
+//! | type            | is the error of                                                       |
+//! |-----------------|-----------------------------------------------------------------------|
+//! | [`Error`]       | a call of a function that returns a plain value; the set-up of a role |
+//! | [`CallError`]   | a call of a function that returns a `Result`                          |
+//! | [`StreamError`] | a stream whose set-up and whose items can fail, in a [`CallError`]    |
 
 mod chain;
 pub(crate) mod printable;
@@ -12,14 +18,40 @@ use std::time::Duration;
 pub(crate) use crate::error::chain::with_causes;
 use crate::error::printable::one_line;
 
-/// Why a call, a stream, or the set-up of a role failed.
+/// The error of a call, a stream, or the set-up of a role.
 ///
-/// One opaque type for everything that is not the function's own error (that one is
-/// [`CallError::Function`]). Ask [`kind`](Error::kind) what happened and
-/// [`executed`](Error::executed) whether the function may have run; the text says what, where,
-/// and what to do. It is one line without control characters, whoever has written it. `Display`
-/// shows the error itself; what caused it is its [`source`](StdError::source), and not repeated. An
-/// error that came over the network has its causes in its text.
+/// One opaque type for everything except the function's own error, which is
+/// [`CallError::Function`].
+///
+/// | method                                | returns                                    |
+/// |---------------------------------------|--------------------------------------------|
+/// | [`kind`](Error::kind)                 | what happened                              |
+/// | [`executed`](Error::executed)         | whether the function may have run          |
+/// | [`is_retryable`](Error::is_retryable) | whether the same call may succeed later    |
+/// | [`retry_after`](Error::retry_after)   | how long to wait before that               |
+/// | [`node`](Error::node)                 | the node that got the call                 |
+/// | [`delivered`](Error::delivered)       | the number of items before a stream failed |
+///
+/// `Display` writes what failed, where, and what to do about it, on one line without control
+/// characters, also if a peer has written the text. It leaves out the cause, which is the
+/// [`source`](StdError::source). An error that came over the network has its causes in its text.
+///
+/// ```
+/// # use easyremote::{Client, ErrorKind, Executed, Gateway, remote};
+/// # #[remote]
+/// # async fn add(a: i64, b: i64) -> i64;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), easyremote::Error> {
+/// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+/// # let client = Client::connect(gateway.local_addr()).await?;
+/// let error = add::call(&client, 1, 2).await.unwrap_err(); // no node offers it
+/// assert_eq!(error.kind(), ErrorKind::NoSuchFunction);
+/// assert_eq!(error.executed(), Executed::No);
+/// # Ok(())
+/// # }
+/// ```
+#[doc(alias = "status")]
+#[doc(alias = "failure")]
 #[derive(Clone)]
 pub struct Error {
     // Boxed: a call's `Result` stays one pointer wide on the path that succeeds.
@@ -37,7 +69,7 @@ struct ErrorParts {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-/// Longest text of an error, in bytes. A signature of 4 KiB may be a part of it, and another.
+/// Longest text of an error, in bytes: it may contain two signatures of 4 KiB each.
 const MAX_MESSAGE: usize = 16 << 10;
 
 impl Error {
@@ -68,7 +100,7 @@ impl Error {
         }
     }
 
-    /// Adds what else happened to the text.
+    /// Appends to the text what else happened.
     pub(crate) fn with_more(mut self, more: fmt::Arguments<'_>) -> Self {
         self.inner.message = shown(format!("{}; {more}", self.inner.message).into());
         self
@@ -115,40 +147,147 @@ impl Error {
         self
     }
 
-    /// What happened.
+    /// Returns what happened.
+    ///
+    /// ```
+    /// # use easyremote::{Client, ErrorKind, Executed, Gateway, remote};
+    /// # #[remote]
+    /// # async fn add(a: i64, b: i64) -> i64;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let error = add::call(&client, 1, 2).await.unwrap_err();
+    /// match error.kind() {
+    ///     ErrorKind::NoSuchFunction | ErrorKind::NoNode => println!("not offered: {error}"),
+    ///     _ => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "code")]
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
     }
 
-    /// Whether the function may have run.
+    /// Returns whether the function may have run.
     ///
-    /// [`Executed::No`] is a proof: the call can be made again without running anything twice.
+    /// [`Executed::No`] is a proof: repeating the call runs nothing twice.
+    ///
+    /// ```
+    /// # use easyremote::{Client, ErrorKind, Executed, Gateway, remote};
+    /// # #[remote]
+    /// # async fn add(a: i64, b: i64) -> i64;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let error = add::call(&client, 1, 2).on("gpu-1").await.unwrap_err();
+    /// assert_eq!(error.executed(), Executed::No); // safe to call again
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "at most once")]
+    #[doc(alias = "idempotent")]
     #[must_use]
     pub fn executed(&self) -> Executed {
         self.inner.executed
     }
 
-    /// The id of the node that got the call, or a part of it, where that is known. A call that no
-    /// node got has none, also where its text names the nodes that might have.
+    /// Returns the id of the node that got the call, or a part of it, where that is known.
+    ///
+    /// `None` if no node got the call, even if the text names nodes that could have.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn fails() { panic!("no luck") }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let node = Node::builder(gateway.local_addr()).id("node-1").functions(functions![fails]);
+    /// # let _node = node.serve().await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let error = fails::call(&client).await.unwrap_err();
+    /// assert_eq!(error.node(), Some("node-1"));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn node(&self) -> Option<&str> {
         self.inner.node.as_deref()
     }
 
-    /// The number of items that a stream had delivered before it broke; 0 for a call.
+    /// Returns the number of items that a stream had delivered before the error; 0 for a call.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # use futures::StreamExt;
+    /// #[remote(stream)]
+    /// fn numbers() -> impl Iterator<Item = u64> {
+    ///     (0..3).inspect(|n| assert!(*n < 2, "no third item"))
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let node = Node::builder(gateway.local_addr()).functions(functions![numbers]);
+    /// # let _node = node.serve().await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let items: Vec<_> = numbers::call(&client).collect().await;
+    /// assert_eq!(items[2].as_ref().unwrap_err().delivered(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn delivered(&self) -> u64 {
         self.inner.delivered
     }
 
-    /// How long the refusing party asks to wait before the next attempt, if it said so.
+    /// Returns how long to wait before the next attempt, if the party that refused the call sent
+    /// that. [`Retry`](crate::Retry) waits at least this long.
+    ///
+    /// ```
+    /// # use easyremote::{Client, remote};
+    /// # #[remote]
+    /// # async fn add(a: i64, b: i64) -> i64;
+    /// # async fn example(client: Client) {
+    /// if let Err(error) = add::call(&client, 1, 2).await
+    ///     && let Some(wait) = error.retry_after()
+    /// {
+    ///     tokio::time::sleep(wait).await;
+    /// }
+    /// # }
+    /// ```
+    #[doc(alias = "backoff")]
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.inner.retry_after
     }
 
-    /// Whether the same call may succeed later without any change, and did certainly not run.
+    /// Returns whether the same call may succeed later without any change, and has certainly not
+    /// run.
+    ///
+    /// True for the kinds `Unavailable`, `NoNode`, `Overloaded`, `NodeLost`, `ConnectionLost` and
+    /// `Draining` with [`Executed::No`]. [`Retry`](crate::Retry) does this check itself.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 { a + b }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let node = Node::builder(gateway.local_addr()).id("node-1").functions(functions![add]);
+    /// # let _node = node.serve().await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let error = add::call(&client, 1, 2).on("node-2").await.unwrap_err();
+    /// assert!(error.is_retryable()); // the node may connect later
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "transient")]
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.inner.executed == Executed::No
@@ -164,7 +303,7 @@ impl Error {
     }
 }
 
-/// A message that is fit to be shown.
+/// Returns a message as one printable line of limited length.
 fn shown(message: Cow<'static, str>) -> Cow<'static, str> {
     match one_line(&message, MAX_MESSAGE) {
         Cow::Borrowed(_) => message,
@@ -210,25 +349,32 @@ impl StdError for Error {
     }
 }
 
-/// Whether a limit that a program has set lets anything through.
+/// Checks that a limit that the program has set is not 0.
 ///
 /// # Errors
 /// `InvalidInput` if it is 0.
 pub(crate) fn not_zero(name: &str, limit: u64) -> Result<(), Error> {
     match limit {
-        0 => Err(Error::new(ErrorKind::InvalidInput, format!("`{name}` is 0, and must not be"))),
+        0 => Err(Error::new(ErrorKind::InvalidInput, format!("`{name}` must not be 0"))),
         _ => Ok(()),
     }
 }
 
-/// Whether a function may have run when its call failed.
+/// Whether a function may have run when its call failed, from [`Error::executed`].
+///
+/// | value                      | what it means                  | a repetition     |
+/// |----------------------------|--------------------------------|------------------|
+/// | [`No`](Executed::No)       | proven: it did not start       | runs it once     |
+/// | [`Maybe`](Executed::Maybe) | unknown                        | may run it twice |
+/// | [`Yes`](Executed::Yes)     | it started, and may have ended | runs it twice    |
+#[doc(alias = "at most once")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Executed {
-    /// It did not start. A proof, never a guess.
+    /// The function did not start. This is a proof, never a guess.
     No,
-    /// It may have started; nobody who is left to ask can tell.
+    /// The function may have started, and no party that could tell can be reached.
     Maybe,
-    /// It started.
+    /// The function started.
     Yes,
 }
 
@@ -241,12 +387,12 @@ impl Executed {
         }
     }
 
-    /// What is known of two attempts at one call.
+    /// Combines what two attempts at one call have shown.
     pub(crate) fn or(self, other: Self) -> Self {
         if self.code() < other.code() { other } else { self }
     }
 
-    /// An unknown code is `Maybe`: the only answer that cannot be a lie.
+    /// An unknown code is `Maybe`, the only value that claims nothing.
     pub(crate) fn from_code(code: u8) -> Self {
         match code {
             0 => Self::No,
@@ -258,7 +404,9 @@ impl Executed {
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
-        /// The kinds of [`Error`].
+        /// The kind of an [`Error`], from [`Error::kind`].
+        #[doc(alias = "code")]
+        #[doc(alias = "status")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ErrorKind {
@@ -266,7 +414,7 @@ macro_rules! kinds {
         }
 
         impl ErrorKind {
-            /// The number that stands for the kind on the wire and in QUIC reset codes.
+            /// Returns the number of the kind on the wire and in QUIC reset codes.
             pub(crate) fn code(self) -> u16 {
                 match self {
                     $(Self::$name => $code,)*
@@ -288,26 +436,26 @@ macro_rules! kinds {
 
 // The numbers are part of the wire contract: never change or reuse one.
 kinds! {
-    /// No gateway can be reached, or the gateway or node is of a version that lacks a feature which
-    /// the call asks for.
+    /// No gateway can be reached; or the version of the gateway or node lacks a feature that the
+    /// call uses.
     Unavailable = 1,
     /// The gateway knows no function of this name.
     NoSuchFunction = 2,
-    /// The function is known, but no node that fits the call offers it now.
+    /// The gateway knows the function, but no connected node that fits the call offers it.
     NoNode = 3,
-    /// Caller and node disagree about the types of the function's arguments or results.
+    /// The caller and the nodes have different types for the function's arguments or results.
     SignatureMismatch = 4,
-    /// The peer did not prove who it is.
+    /// The peer did not prove its identity.
     Unauthenticated = 5,
-    /// The peer is known and may not do this.
+    /// The peer has proven its identity, and lacks the permission.
     PermissionDenied = 6,
-    /// A limit is reached; nothing was started.
+    /// A limit of calls, streams or memory is reached.
     Overloaded = 7,
-    /// Arguments, an answer or an item exceed the limit for one message.
+    /// Arguments, a result or an item exceed the limit for one message.
     TooLarge = 8,
-    /// The node could not make sense of the arguments.
+    /// The node cannot decode the arguments.
     BadArguments = 9,
-    /// The caller could not make sense of the answer.
+    /// The caller cannot decode the result, or the node cannot encode it.
     BadResponse = 10,
     /// The call's deadline passed.
     DeadlineExceeded = 11,
@@ -319,34 +467,75 @@ kinds! {
     NodeLost = 14,
     /// The connection to the gateway broke.
     ConnectionLost = 15,
-    /// The party is shutting down and takes no new calls.
+    /// The gateway or node is shutting down, and accepts no new calls.
     Draining = 16,
-    /// The consumer of a stream took nothing for too long.
+    /// The consumer of a stream did not read for too long while items were waiting.
     SlowConsumer = 17,
-    /// The function failed with an error that travels as text.
+    /// The function failed with an error that travels as text (`err = "display"`).
     Failed = 18,
-    /// A peer broke the rules of the wire.
+    /// A peer violated the protocol.
     Protocol = 19,
-    /// The program's own mistake, found at its own side: an address, ticket, id, tag, name, rule or
-    /// limit that is none, two functions of one name, a missing state, options beyond their limits,
-    /// or a value that cannot be encoded. Nothing was sent, unless the value is an item of a client
-    /// stream.
+    /// A mistake of this program, found before anything is sent:
+    ///
+    /// - an invalid address, ticket, id, tag, name, rule or limit;
+    /// - two functions with one name, or a missing state;
+    /// - an option that exceeds its limit;
+    /// - a value that cannot be encoded. If that is an item of a client stream, the call has been
+    ///   sent already.
     InvalidInput = 20,
 }
 
-/// The error of a call to a function that returns a `Result`.
+/// The error of a call of a function that returns a `Result`: the function's own error, or the
+/// error of the call.
 ///
-/// Either the function ran and returned its own `Err`, or the call itself failed.
+/// ```
+/// # use easyremote::{CallError, Client, Executed, Gateway, Node, functions, remote};
+/// # #[remote]
+/// # fn divide(a: i64, b: i64) -> Result<i64, String> {
+/// #     a.checked_div(b).ok_or_else(|| "division by zero".into())
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), easyremote::Error> {
+/// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+/// # let node = Node::builder(gateway.local_addr()).id("node-1").functions(functions![divide]);
+/// # let _node = node.serve().await?;
+/// # let client = Client::connect(gateway.local_addr()).await?;
+/// match divide::call(&client, 1, 0).await {
+///     Ok(quotient) => println!("{quotient}"),
+///     Err(CallError::Function(error)) => assert_eq!(error, "division by zero"),
+///     Err(CallError::Remote(error)) => return Err(error),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub enum CallError<E> {
-    /// The function's own error.
+    /// The function ran, and returned this error.
     Function(E),
-    /// Everything else.
+    /// The call failed.
     Remote(Error),
 }
 
 impl<E> CallError<E> {
-    /// The function's own error, if that is what it is.
+    /// Returns the function's own error, or `None` if the call itself failed.
+    ///
+    /// ```
+    /// # use easyremote::{CallError, Client, Executed, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn divide(a: i64, b: i64) -> Result<i64, String> {
+    /// #     a.checked_div(b).ok_or_else(|| "division by zero".into())
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let node = Node::builder(gateway.local_addr()).id("node-1").functions(functions![divide]);
+    /// # let _node = node.serve().await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let error = divide::call(&client, 1, 0).await.unwrap_err();
+    /// assert_eq!(error.function().unwrap(), "division by zero");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn function(&self) -> Option<&E> {
         match self {
@@ -355,7 +544,25 @@ impl<E> CallError<E> {
         }
     }
 
-    /// The error of the call itself, if that is what it is.
+    /// Returns the error of the call, or `None` if the function returned its own error.
+    ///
+    /// ```
+    /// # use easyremote::{CallError, Client, Executed, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn divide(a: i64, b: i64) -> Result<i64, String> {
+    /// #     a.checked_div(b).ok_or_else(|| "division by zero".into())
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let node = Node::builder(gateway.local_addr()).id("node-1").functions(functions![divide]);
+    /// # let _node = node.serve().await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let error = divide::call(&client, 1, 0).await.unwrap_err();
+    /// assert!(error.remote().is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn remote(&self) -> Option<&Error> {
         match self {
@@ -364,7 +571,26 @@ impl<E> CallError<E> {
         }
     }
 
-    /// Whether the function may have run; [`Executed::Yes`] if it returned its own error.
+    /// Returns whether the function may have run: [`Executed::Yes`] if it returned its own error,
+    /// otherwise [`Error::executed`].
+    ///
+    /// ```
+    /// # use easyremote::{CallError, Client, Executed, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn divide(a: i64, b: i64) -> Result<i64, String> {
+    /// #     a.checked_div(b).ok_or_else(|| "division by zero".into())
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let node = Node::builder(gateway.local_addr()).id("node-1").functions(functions![divide]);
+    /// # let _node = node.serve().await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let error = divide::call(&client, 1, 0).await.unwrap_err();
+    /// assert_eq!(error.executed(), Executed::Yes);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn executed(&self) -> Executed {
         match self {
@@ -400,8 +626,8 @@ impl<E: StdError + 'static> StdError for CallError<E> {
 
 /// The function's own error of a stream whose set-up *and* whose items can fail.
 ///
-/// Seen as [`CallError::Function`] when such a stream is consumed without
-/// [`open`](crate::StreamCall::open).
+/// It is in [`CallError::Function`] when such a stream is polled without
+/// [`open`](crate::StreamCall::open), which separates the two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamError<S, E> {
     /// The set-up failed; there are no items.

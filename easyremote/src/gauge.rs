@@ -1,4 +1,4 @@
-//! Counting what is there now.
+//! Gauges: counts and bytes that are in use now, released when a guard is dropped.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -6,18 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-/// Counts something for as long as it lives.
+/// A guard that counts one in a gauge until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Gauge<'a>(&'a AtomicU64);
 
 impl<'a> Gauge<'a> {
+    /// Increments `gauge` until the guard is dropped.
     pub(crate) fn up(gauge: &'a AtomicU64) -> Self {
         gauge.fetch_add(1, Ordering::Relaxed);
         Self(gauge)
     }
 }
 
-/// Bytes charged to a budget that several share; dropping it gives them back.
+/// Bytes charged to a shared budget; dropping it releases them.
 #[derive(Debug)]
 pub(crate) struct MemoryCharge {
     budget: Arc<AtomicU64>,
@@ -26,13 +27,13 @@ pub(crate) struct MemoryCharge {
 }
 
 impl MemoryCharge {
-    /// Nothing yet, of at most `limit` bytes for all that share `budget`.
+    /// Creates an empty charge. All charges of `budget` together may have at most `limit` bytes.
     pub(crate) fn new(budget: &Arc<AtomicU64>, limit: u64) -> Self {
         Self { budget: budget.clone(), bytes: 0, limit }
     }
 
-    /// Charges `bytes` in all, and gives back what was charged beyond that. Says whether the budget
-    /// allows it.
+    /// Sets the charge to `bytes`, releasing what exceeds them. Returns whether the budget allows
+    /// it; the bytes are charged in either case.
     pub(crate) fn set_to(&mut self, bytes: usize) -> bool {
         let less = self.bytes.saturating_sub(bytes as u64);
         if less > 0 {
@@ -42,7 +43,7 @@ impl MemoryCharge {
         self.bytes >= bytes as u64 || self.grow_to(bytes)
     }
 
-    /// Charges `bytes` more, if the budget allows it, and nothing otherwise. Says which.
+    /// Charges `bytes` more if the budget allows it, and nothing otherwise. Returns whether it did.
     pub(crate) fn try_add(&mut self, bytes: u64) -> bool {
         let fits = self.budget.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit;
         match fits {
@@ -52,12 +53,13 @@ impl MemoryCharge {
         fits
     }
 
-    /// The bytes that are charged.
+    /// Returns the number of bytes that are charged.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Charges `bytes` in all. Says whether the budget allows that.
+    /// Raises the charge to `bytes`. Returns whether the budget allows it; the bytes are charged in
+    /// either case.
     pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
         let more = (bytes as u64).saturating_sub(self.bytes);
         self.bytes += more;
@@ -65,14 +67,14 @@ impl MemoryCharge {
     }
 }
 
-/// Memory that several share who do not fail when there is none left, but wait.
+/// Shared memory whose users wait while it is full, instead of failing.
 #[derive(Debug)]
 pub(crate) struct SharedRoom {
     taken: AtomicU64,
     limit: u64,
-    /// How many wait.
+    /// Number of users that wait.
     waiting: AtomicU64,
-    /// Notified when something is given back for which somebody waits.
+    /// Notified when bytes are released while a user waits.
     given_back: Notify,
 }
 
@@ -82,19 +84,20 @@ impl SharedRoom {
         Arc::new(Self { taken, limit, waiting, given_back })
     }
 
-    /// Whether more is taken than there is.
+    /// Returns whether more bytes are taken than the limit.
     pub(crate) fn is_full(&self) -> bool {
-        // In one order with `waiting`: either the one who waits sees what is given back, or the one
-        // who gives it back sees that somebody waits.
+        // `SeqCst`, as for `waiting`: in one total order either the waiting side sees the release,
+        // or the releasing side sees that a user waits.
         self.taken.load(Ordering::SeqCst) > self.limit
     }
 
-    /// Waits until it is not full. Cancel safe.
+    /// Waits until the memory is not full. Cancel safe.
     pub(crate) async fn wait(&self) {
         let _waits = Gauge(&self.waiting);
         self.waiting.fetch_add(1, Ordering::SeqCst);
         loop {
             let mut given_back = pin!(self.given_back.notified());
+            // Registered before the check: a release in between notifies this wait.
             given_back.as_mut().enable();
             if !self.is_full() {
                 return;
@@ -104,7 +107,7 @@ impl SharedRoom {
     }
 }
 
-/// What one of them has of a [`SharedRoom`]; dropping it gives it back.
+/// One user's share of a [`SharedRoom`]; dropping it releases the share.
 #[derive(Debug)]
 pub(crate) struct RoomShare {
     room: Arc<SharedRoom>,
@@ -112,7 +115,7 @@ pub(crate) struct RoomShare {
 }
 
 impl RoomShare {
-    /// Nothing yet.
+    /// Creates an empty share.
     pub(crate) fn of(room: &Arc<SharedRoom>) -> Self {
         Self { room: room.clone(), bytes: 0 }
     }
@@ -125,7 +128,7 @@ impl RoomShare {
         self.bytes == 0
     }
 
-    /// Takes so much in all, whether or not there is as much.
+    /// Sets the share to `bytes`, also if that exceeds the limit.
     pub(crate) fn set_to(&mut self, bytes: u64) {
         let SharedRoom { taken, waiting, given_back, .. } = &*self.room;
         if bytes > self.bytes {

@@ -1,28 +1,28 @@
-//! Exponential back-off with jitter: pauses between attempts at a call, and at a connection.
+//! Exponential back-off with jitter, for attempts at a call and at a connection.
 
 use std::time::Duration;
 
-/// Pauses that grow by a factor from one attempt to the next, up to a limit. Each is varied at
-/// random, so that many peers that failed together do not come back together.
+/// Exponential back-off: pauses grow by a factor from one attempt to the next, up to a limit. Each
+/// has random jitter, so that peers that failed together do not come back together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ExponentialBackoff {
     pub(crate) first: Duration,
     pub(crate) longest: Duration,
     pub(crate) factor: f64,
-    /// The least and the greatest multiple of the full pause.
+    /// Bounds of the random factor on each pause: least, greatest.
     pub(crate) jitter: (f64, f64),
 }
 
 impl ExponentialBackoff {
-    /// The pause after attempt number `attempt`, counted from 0.
+    /// Returns the pause after attempt number `attempt`, counted from 0.
     pub(crate) fn pause(&self, attempt: u32) -> Duration {
-        // Beyond 2^64 every pause is the longest.
+        // The exponent is capped: after 64 attempts every pause is the longest.
         let exponent = i32::try_from(attempt.min(64)).unwrap_or(64);
         let full = self.first.as_secs_f64() * self.factor.powi(exponent);
         let (least, greatest) = self.jitter;
         let share = least + (greatest - least) * fastrand::f64();
         let pause = full.min(self.longest.as_secs_f64()) * share;
-        // Options may be as long as a `Duration` can be, and the jitter exceeds that.
+        // A user may set `Duration::MAX`, and the jitter then exceeds it.
         Duration::try_from_secs_f64(pause).unwrap_or(Duration::MAX)
     }
 }

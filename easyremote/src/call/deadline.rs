@@ -1,4 +1,4 @@
-//! When the time of calls is over.
+//! Deadlines of calls: waiting until one passes, and finding the next of many.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,19 +12,23 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::error::{Error, ErrorKind};
 
-/// The deadline passed before a future was ready.
+/// The error of a future that was not ready before the deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DeadlinePassed;
 
-/// The time now, by the clock of the I/O threads, which see to all deadlines. A test may have paused
-/// the clock of the runtime from which it calls; theirs goes on.
+/// Returns the current time by the clock of the I/O threads, which enforce all deadlines. Unlike
+/// `tokio::time::Instant::now`, it goes on when a test has paused the clock of the caller's
+/// runtime.
 pub(crate) fn now() -> Instant {
     Instant::from_std(std::time::Instant::now())
 }
 
-/// Waits for `future` until `deadline`, or without limit if there is none.
+/// Waits for `future` until `deadline`, or without limit if that is `None`.
 ///
-/// A future that is ready counts, also at a time after the deadline.
+/// `future` is polled first: its output is returned if it is ready, even after the deadline.
+///
+/// # Errors
+/// [`DeadlinePassed`] if it is not ready by then; `future` has been dropped.
 ///
 /// # Cancel safety
 /// As for `future`.
@@ -39,7 +43,7 @@ pub(crate) async fn within<F: Future>(
     }
 }
 
-/// Resolves at `deadline`; never, if there is none.
+/// Resolves at `deadline`, or never if that is `None`.
 pub(crate) async fn passes(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
@@ -47,8 +51,8 @@ pub(crate) async fn passes(deadline: Option<Instant>) {
     }
 }
 
-/// The error of a call whose deadline has passed: `text` says whose, and where, and `limit` how long
-/// it had.
+/// Returns the error of a call whose deadline has passed. `text` names the call and the party, and
+/// `limit` is the time that the call had.
 pub(crate) fn late(text: fmt::Arguments<'_>, limit: Option<Duration>) -> Error {
     let text = match limit {
         None => text.to_string(),
@@ -58,16 +62,17 @@ pub(crate) fn late(text: fmt::Arguments<'_>, limit: Option<Duration>) -> Error {
     Error::new(ErrorKind::DeadlineExceeded, text)
 }
 
-/// `limit` without what it took to look at the clock.
+/// Rounds `limit` to milliseconds, or to microseconds below 10 ms, so that a timeout of 50 ms is
+/// displayed as that and not as 49.997 ms.
 fn rounded(limit: Duration) -> Duration {
     let unit = if limit < Duration::from_millis(10) { 1_000 } else { 1_000_000 };
     let units = (limit.as_nanos() + unit / 2) / unit;
     Duration::from_nanos(u64::try_from(units * unit).unwrap_or(u64::MAX))
 }
 
-/// Whether `deadline` has passed.
+/// Returns whether `deadline` has passed.
 pub(crate) fn has_passed(deadline: Option<Instant>) -> bool {
-    // Most calls have none, and need no clock.
+    // Most calls have no deadline, and need not read the clock.
     deadline.is_some_and(|deadline| deadline <= now())
 }
 
@@ -84,10 +89,11 @@ impl<K: Ord> Default for Deadlines<K> {
 }
 
 impl<K: Ord + Copy> Deadlines<K> {
-    /// Adds a call, and returns whether its deadline is the next one now.
+    /// Adds a call, and returns whether its deadline is the next one.
     ///
-    /// `n_live` calls are still there, and `is_live` tells them from the others, which are removed
-    /// as soon as they are more than half: many short calls with distant deadlines cost little.
+    /// `n_live` is the number of live calls, and `is_live` returns whether a key is one of them.
+    /// The keys of ended calls are removed once they are more than half of all, so that many short
+    /// calls with distant deadlines cost little memory.
     pub(crate) fn add(
         &mut self,
         deadline: Instant,
@@ -103,7 +109,7 @@ impl<K: Ord + Copy> Deadlines<K> {
         first
     }
 
-    /// The next deadline.
+    /// Returns the next deadline.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((deadline, _))| *deadline)
     }
@@ -117,14 +123,16 @@ impl<K: Ord + Copy> Deadlines<K> {
     }
 }
 
-/// Runs `passed` whenever the deadline that `next` returns has passed, and looks at `next` again
-/// when `sooner` is notified. Cancel safe.
+/// Runs `passed` whenever the deadline that `next` returns has passed. Calls `next` again when
+/// `sooner` is notified. Cancel safe.
 pub(crate) async fn watch(
     sooner: &Notify,
     next: impl Fn() -> Option<Instant>,
     mut passed: impl FnMut(Instant),
 ) -> Infallible {
     loop {
+        // `Notify` stores a permit: a deadline that is added between `next` and the wait is not
+        // missed.
         tokio::select! {
             () = passes(next()) => passed(Instant::now()),
             () = sooner.notified() => {}

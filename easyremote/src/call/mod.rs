@@ -1,5 +1,11 @@
-//! The rules of one call that every party follows: whether its function may have run, when its time
-//! is over, and when it may be attempted again.
+//! The rules of one call that client, gateway and node share.
+//!
+//! | module           | rule                                            |
+//! |------------------|-------------------------------------------------|
+//! | [`executed`]     | whether the function may have run               |
+//! | [`deadline`]     | when the call expires                           |
+//! | [`backoff`]      | how long to pause before the next attempt       |
+//! | [`retry_budget`] | how many attempts may be added while calls fail |
 
 pub(crate) mod backoff;
 pub(crate) mod deadline;

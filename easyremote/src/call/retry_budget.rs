@@ -1,25 +1,24 @@
-//! A budget for attempts at calls that may add load to a system that is failing.
+//! The retry budget: limits the load that retries add to a system that is failing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Limits the load that retries add while calls fail. The budget has a number of tokens, 10 unless
-/// set. A retry takes one, and a success returns a tenth of one. While half of them or fewer are
-/// left, nothing is retried.
+/// A token budget for retries. It has 10 tokens unless set otherwise. A retry takes one, and a
+/// success returns a tenth of one. While half of them or fewer are left, nothing is retried.
 ///
-/// The numbers are those of gRPC's retry throttling (gRPC proposal A6, its example), which is meant
-/// against overload. A connection that is lost is no overload, and fails everything that is under
-/// way on it at one instant: one token pays for all the attempts that had begun by then. Losses
-/// that follow each other without any success between them still use the budget up.
+/// The numbers are those of gRPC's retry throttling (gRPC proposal A6, its example), which protects
+/// from overload. A lost connection is no overload, and fails everything in flight on it at one
+/// instant: one token pays for all attempts that had begun by then. Losses that follow each other
+/// without a success between them still use the budget up.
 #[derive(Debug)]
 pub(crate) struct RetryBudget {
     /// In tenths of tokens.
     tenths: AtomicU64,
     full: u64,
-    /// How many losses have been paid for.
+    /// Number of losses that have been paid for.
     losses: AtomicU64,
 }
 
-/// How many losses had been paid for when an attempt began.
+/// The number of losses that had been paid for when an attempt began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PaidLosses(u64);
 
@@ -30,7 +29,7 @@ impl Default for RetryBudget {
 }
 
 impl RetryBudget {
-    /// Tokens unless set otherwise.
+    /// Default number of tokens.
     pub(crate) const TOKENS: u32 = 10;
     /// In tenths.
     const TOKEN: u64 = 10;
@@ -40,12 +39,12 @@ impl RetryBudget {
         Self { tenths: AtomicU64::new(full), full, losses: AtomicU64::new(0) }
     }
 
-    /// To be noted when an attempt begins.
+    /// Returns the number of losses that have been paid for. Read it when an attempt begins.
     pub(crate) fn paid_losses(&self) -> PaidLosses {
         PaidLosses(self.losses.load(Ordering::Relaxed))
     }
 
-    /// Takes a token for one more attempt. Says whether there may be one.
+    /// Takes a token for one more attempt. Returns whether there was one to take.
     pub(crate) fn take(&self) -> bool {
         let taken = |tenths: u64| {
             (tenths > self.full / 2).then(|| tenths.checked_sub(Self::TOKEN)).flatten()
@@ -54,7 +53,7 @@ impl RetryBudget {
     }
 
     /// Pays for the loss of an attempt that began when `paid` losses had been paid for, unless a
-    /// payment since then covers it. Says whether there may be another attempt.
+    /// payment since then covers it. Returns whether there may be another attempt.
     pub(crate) fn take_for_loss(&self, paid: PaidLosses) -> bool {
         let PaidLosses(paid) = paid;
         if self.losses.load(Ordering::Relaxed) > paid {
@@ -66,15 +65,15 @@ impl RetryBudget {
         let won =
             self.losses.compare_exchange(paid, paid + 1, Ordering::Relaxed, Ordering::Relaxed);
         if won.is_err() {
-            // Another attempt has paid for the same loss meanwhile.
+            // Another attempt has paid for the same loss in the meantime: return this token.
             self.add(Self::TOKEN);
         }
         true
     }
 
-    /// Notes that an attempt has succeeded.
+    /// Returns a tenth of a token after a success.
     pub(crate) fn refund(&self) {
-        // A full budget is the rule, and is not written to.
+        // The budget is usually full. Not writing then keeps its cache line shared between threads.
         if self.tenths.load(Ordering::Relaxed) < self.full {
             self.add(1);
         }

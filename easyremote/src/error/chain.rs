@@ -1,18 +1,18 @@
-//! An error and what caused it, as one text.
+//! An error and its causes as one text.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use crate::error::Error;
 
-/// Most causes that are shown; a chain that is longer has a mistake in it.
+/// Most causes that are shown. A longer chain is taken for an endless one.
 const MAX_CAUSES: usize = 32;
 
-/// Shows an [`Error`] with everything that caused it: for logs, and for peers, who get the text only.
+/// Displays an [`Error`] with its causes: for logs, and for peers, which get only the text.
 pub(crate) struct ErrorChain<'a>(&'a Error);
 
 impl Error {
-    /// The error with everything that caused it, which `Display` leaves to
+    /// Returns the error with its causes, which its own `Display` leaves to
     /// [`source`](StdError::source).
     pub(crate) fn chain(&self) -> ErrorChain<'_> {
         ErrorChain(self)
@@ -28,8 +28,8 @@ impl fmt::Display for ErrorChain<'_> {
     }
 }
 
-/// `text`, and behind it `cause` and its own causes, each after a colon, but for those that the text
-/// shows already: many errors show their cause, and have it as their source as well.
+/// Appends `cause` and its own causes to `text`, each after a colon. Leaves out those that the text
+/// has already: many errors write their cause, and return it as their source as well.
 pub(crate) fn with_causes(
     mut text: String,
     mut cause: Option<&(dyn StdError + 'static)>,
@@ -45,7 +45,7 @@ pub(crate) fn with_causes(
     text
 }
 
-/// Whether a part of `text` between colons, or in parentheses, is `cause`.
+/// Returns whether a part of `text` between colons, or in parentheses, equals `cause`.
 fn shows(text: &str, cause: &str) -> bool {
     let whole = |(at, _): (usize, &str)| {
         let (before, behind) = (&text[..at], &text[at + cause.len()..]);
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    /// Each shows its own part only, or everything.
+    /// Writes its own part only, or the whole chain.
     #[derive(Clone, Debug)]
     struct Linked(&'static [&'static str], bool, Option<Box<Linked>>);
 

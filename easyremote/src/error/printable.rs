@@ -1,13 +1,13 @@
-//! Texts that somebody else may have written, made fit for errors, logs and terminals.
+//! Sanitizes untrusted text for errors, logs and terminals.
 //!
-//! A peer's text must not move a cursor, begin a line of its own in a log, or show itself in
-//! another order than it has. Names that may be chosen, such as ids and tags, are refused if they
-//! are not [`is_printable`]; whatever else comes from a peer passes [`one_line`] or [`lines`].
+//! A peer's text must not move the cursor, start a new line in a log, or be displayed in another
+//! order than its characters have. Ids, tags and other chosen names are rejected unless they are
+//! [`is_printable`]; every other text of a peer passes [`one_line`] or [`lines`].
 
 use std::borrow::Cow;
 
-/// `text` as one line of at most `limit` bytes: line breaks and tabs, with the spaces around them,
-/// are a space, and what nobody can see is left out.
+/// Returns `text` as one line of at most `limit` bytes. Line breaks and tabs become a space,
+/// together with the spaces around them; invisible characters are removed.
 pub(crate) fn one_line(text: &str, limit: usize) -> Cow<'_, str> {
     if text.len() <= limit && is_printable(text) {
         return Cow::Borrowed(text);
@@ -22,7 +22,8 @@ pub(crate) fn one_line(text: &str, limit: usize) -> Cow<'_, str> {
     Cow::Owned(cut_to(line, limit))
 }
 
-/// `text` in at most `limit` bytes, in as many lines as it has: each ends with `\n` alone.
+/// Returns `text` in at most `limit` bytes, with its lines kept: every line break becomes `\n`, and
+/// invisible characters are removed.
 pub(crate) fn lines(text: &str, limit: usize) -> Cow<'_, str> {
     let is_fine = |c: char| c == '\n' || !(is_break(c) || is_hidden(c));
     if text.len() <= limit && text.chars().all(is_fine) {
@@ -42,19 +43,19 @@ pub(crate) fn lines(text: &str, limit: usize) -> Cow<'_, str> {
     Cow::Owned(cut_to(lines, limit))
 }
 
-/// Whether `text` is one line, all of which can be seen.
+/// Returns whether `text` is one line of visible characters.
 pub(crate) fn is_printable(text: &str) -> bool {
     let is_plain = |byte: u8| (b' '..0x7f).contains(&byte);
     text.bytes().all(is_plain) || !text.chars().any(|c| is_break(c) || is_hidden(c))
 }
 
-/// What ends a line, or moves to another place of it.
+/// Returns whether a character ends a line, or moves within it.
 fn is_break(c: char) -> bool {
     matches!(c, '\t'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// What is not to be seen: controls, and the characters of Unicode's category Cf that say how others
-/// are shown (those of Arabic and Kaithi that are seen themselves are not meant).
+/// Returns whether a character is invisible: controls, and those of Unicode's category Cf that
+/// change how others are displayed. Visible ones of that category, in Arabic and Kaithi, are kept.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -63,7 +64,7 @@ fn is_hidden(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// The longest beginning of `text` of at most `limit` bytes that ends between two characters.
+/// Returns the longest prefix of `text` of at most `limit` bytes that ends between two characters.
 pub(crate) fn cut(text: &str, limit: usize) -> &str {
     let mut end = limit.min(text.len());
     while !text.is_char_boundary(end) {
@@ -86,7 +87,7 @@ mod tests {
         ('\0'..='\u{ffff}').chain('\u{1b000}'..='\u{1dfff}').chain('\u{e0000}'..='\u{e0fff}')
     }
 
-    /// What a terminal or a log must not get, by other means than those above.
+    /// The characters that must not reach a terminal or a log, listed independently of the above.
     fn is_dangerous(c: char) -> bool {
         const NAMED: &str = "\u{200b}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\
                              \u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{feff}\u{61c}\u{e0041}";
