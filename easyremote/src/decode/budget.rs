@@ -1,34 +1,34 @@
-//! What decoding one message may cost.
+//! The budget for decoding one message.
 
 use serde::de::Error;
 
 use crate::gauge::MemoryCharge;
 
-/// What decoding one message may still cost.
+/// The elements, memory and depth that decoding one message may take.
 ///
-/// What has a fixed size costs nothing extra: the fields of a struct are a part of it.
+/// Parts of fixed size are not charged separately: the fields of a struct are a part of it.
 #[derive(Debug)]
 pub(crate) struct Budget {
     /// Elements of sequences and entries of maps.
     elements: u64,
-    /// Bytes of memory, not counting what the allocator adds and a collection keeps in reserve.
+    /// Bytes of memory, without the allocator's overhead and the spare capacity of collections.
     memory: u64,
-    /// Levels of nesting: options, structs, tuples, enums, sequences and maps in each other.
+    /// Levels of nested options, structs, tuples, enums, sequences and maps.
     pub(super) depth: u32,
-    /// How many elements may still come.
+    /// Elements that are left.
     pub(super) elements_left: u64,
-    /// How much memory may still be needed before the rest is asked for.
+    /// Memory that is left of the current step.
     memory_left: u64,
-    /// The rest, which is charged in steps.
+    /// Memory that is left in further steps.
     memory_rest: u64,
-    /// What the memory is charged to, if others share it.
+    /// The shared budget that the memory is charged to as well.
     charge: Option<MemoryCharge>,
-    /// Whether the others have left too little.
+    /// Whether the shared budget had too little left.
     no_room: bool,
 }
 
 impl Budget {
-    /// A budget of so many elements, bytes of memory and levels of nesting.
+    /// Creates a budget of elements, bytes of memory and levels of nesting.
     pub(crate) fn new(elements: u64, memory: u64, depth: u32) -> Self {
         Self {
             elements,
@@ -42,23 +42,23 @@ impl Budget {
         }
     }
 
-    /// The budget for a message of `len` bytes, where `max_decoded` bytes of memory are spent on
-    /// any one.
+    /// Returns the budget for a message of `len` bytes, where `max_decoded` is the limit of memory
+    /// for one message.
     ///
     /// | limit    | value                              | why                                      |
     /// |----------|------------------------------------|------------------------------------------|
     /// | elements | `len` + 65,536                     | an element takes at least a byte, unless |
     /// |          |                                    | its type is empty                        |
-    /// | memory   | `max_decoded`, or 16 `len` if that | what is empty takes a byte of a message  |
-    /// |          | is more                            | and any number in memory; small numbers  |
-    /// |          |                                    | take a byte, whatever their type         |
-    /// | depth    | 128                                | as `serde_json`: more than data has,     |
-    /// |          |                                    | less than a stack has                    |
+    /// | memory   | `max_decoded`, or 16 `len` if that | an empty value may take one byte of the  |
+    /// |          | is more                            | message and many in memory; a small      |
+    /// |          |                                    | number of any type takes one byte        |
+    /// | depth    | 128                                | as `serde_json`: more than data needs,   |
+    /// |          |                                    | less than a stack allows                 |
     pub(crate) fn for_message(len: usize, max_decoded: usize) -> Self {
         Self::new(max_elements(len), max_memory(len, max_decoded), MAX_DEPTH)
     }
 
-    /// What has been charged.
+    /// Returns what has been charged.
     pub(crate) fn charged(&self) -> DecodeCost {
         DecodeCost {
             elements: self.elements - self.elements_left,
@@ -66,8 +66,8 @@ impl Budget {
         }
     }
 
-    /// The same, whose memory is also charged to a budget that others share, but for the first
-    /// `free` bytes, and no more than [`UNCHARGED`].
+    /// Also charges the memory to a shared budget, except the first `free` bytes, or
+    /// [`UNCHARGED`] if that is less.
     pub(crate) fn charged_to(mut self, charge: Option<MemoryCharge>, free: u64) -> Self {
         if charge.is_some() {
             self.memory_left = self.memory.min(free).min(UNCHARGED);
@@ -76,7 +76,7 @@ impl Budget {
         Self { charge, ..self }
     }
 
-    /// The charge for what has been decoded, once the message is gone.
+    /// Returns the charge for the decoded value, which outlives the message.
     pub(crate) fn into_charge(self) -> Option<MemoryCharge> {
         let taken = self.charged().memory;
         let mut charge = self.charge?;
@@ -86,7 +86,7 @@ impl Budget {
         Some(charge)
     }
 
-    /// Whether it was the others who had left too little.
+    /// Returns whether the shared budget was exhausted, and not this one.
     pub(crate) fn is_crowded(&self) -> bool {
         self.no_room
     }
@@ -94,7 +94,7 @@ impl Budget {
     /// Charges a list of `n` elements of `size` bytes each, as decoding it one by one would.
     ///
     /// # Errors
-    /// What it has too much of.
+    /// Which limit is exceeded.
     pub(crate) fn charge_list(&mut self, n: usize, size: usize) -> Result<(), String> {
         let in_words = |error: serde::de::value::Error| error.to_string();
         self.charge_memory(size_of::<Vec<()>>()).map_err(in_words)?;
@@ -122,7 +122,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Charges `n` bytes of memory, which are more than have been asked for.
+    /// Charges `n` bytes of memory, which are more than the current step has left.
     #[cold]
     #[inline(never)]
     fn charge_rest<E: Error>(&mut self, n: u64) -> Result<(), E> {
@@ -140,21 +140,21 @@ impl Budget {
         Ok(())
     }
 
-    /// The error for too many elements.
+    /// Returns the error for too many elements.
     #[cold]
     #[inline(never)]
     fn too_many<E: Error>(&self) -> E {
         E::custom(format_args!("more than {} elements", self.elements))
     }
 
-    /// The error for too much memory.
+    /// Returns the error for too much memory.
     #[cold]
     #[inline(never)]
     fn too_large<E: Error>(&self) -> E {
         E::custom(format_args!("needs more than {} MiB of memory", self.memory >> 20))
     }
 
-    /// The error for too much nesting.
+    /// Returns the error for too much nesting.
     #[cold]
     #[inline(never)]
     pub(super) fn too_deep<E: Error>(&self) -> E {
@@ -162,7 +162,7 @@ impl Budget {
     }
 }
 
-/// What decoding one message takes, as its sender counts it.
+/// What decoding one message will take, as counted by its sender.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct DecodeCost {
     elements: u64,
@@ -182,16 +182,16 @@ impl DecodeCost {
         self.add(n, size_of::<Vec<()>>() + n.saturating_mul(size));
     }
 
-    /// Adds what another message or a part of this one takes.
+    /// Adds the cost of another message, or of a part of this one.
     pub(crate) fn add_cost(&mut self, other: Self) {
         self.elements += other.elements;
         self.memory += other.memory;
     }
 
-    /// Whether a message of `len` bytes that takes this is decoded.
+    /// Checks that the receiver will decode a message of `len` bytes with this cost.
     ///
     /// # Errors
-    /// Which limit it is above.
+    /// Which limit it exceeds.
     pub(crate) fn check(&self, len: usize, max_decoded: usize) -> Result<(), String> {
         let (elements, memory) = (max_elements(len), max_memory(len, max_decoded));
         if self.elements > elements {
@@ -217,16 +217,18 @@ fn max_memory(len: usize, max_decoded: usize) -> u64 {
     (len as u64).saturating_mul(MEMORY_PER_BYTE).max(max_decoded as u64)
 }
 
-/// Bytes of a value that need not be charged: most values pay nothing for the room of large ones.
+/// Bytes of a value that are not charged, so that small values do not touch the shared budget.
 pub(crate) const UNCHARGED: u64 = 16 << 10;
-/// Bytes that are charged at a time: a step costs as much as a hundred small values.
+/// Bytes that are charged to the shared budget at a time. One step takes as long as decoding a
+/// hundred small values.
 const STEP: u64 = 64 << 10;
-/// Elements that need not take a byte of the message: units, empty structs. Each costs some
-/// nanoseconds, so these are less than a millisecond.
+/// Elements that may take no byte of the message: units, empty structs. Each takes some
+/// nanoseconds, so that all of them take less than a millisecond.
 const FREE_ELEMENTS: u64 = 65_536;
-/// A `u128` is 16 bytes and takes one, if it is small.
+/// Factor between memory and message: a small `u128` takes 16 bytes of memory and one of the
+/// message.
 const MEMORY_PER_BYTE: u64 = 16;
-/// Every level is some stack frames of the decoder and of the type.
+/// Levels of nesting. Each level takes some stack frames of the decoder and of the type.
 const MAX_DEPTH: u32 = 128;
 
 #[cfg(test)]

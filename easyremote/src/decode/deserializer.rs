@@ -1,4 +1,4 @@
-//! The wrapper around a deserializer, and around all that it and a type pass to each other.
+//! The wrapper around a deserializer, and around its seeds, visitors and accesses.
 
 use std::fmt;
 
@@ -9,36 +9,39 @@ use super::elements::Elements;
 
 /// A deserializer, or a seed, visitor or access of one, that charges a [`Budget`].
 ///
-/// Passes everything on as it is, with two exceptions. Size hints of sequences and maps are capped
-/// by what may still come. And a type that asks for an owned string or buffer gets it from
-/// `deserialize_str` and `deserialize_bytes`: bincode would allocate as many bytes as the message
-/// says for the former, before it looks at how many there are.
+/// Forwards every call unchanged, with two exceptions:
 ///
-/// Charged are
-/// - one element for each element of a sequence and each entry of a map, unless the type says how
-///   many there are (tuples, structs);
-/// - the size of the value for each of these, and for a value that is larger than the place it
-///   is in, as it must be in a `Box` or the like;
-/// - the length of strings and byte buffers, even if the type borrows them, as that is only seen
-///   when it is too late;
-/// - one level for everything that can contain something. A variant has the level of its enum.
+/// - Size hints of sequences and maps are capped by the budget that is left.
+/// - A request for an owned string or buffer is forwarded to `deserialize_str` and
+///   `deserialize_bytes`. For the owned variants bincode would allocate the length that the message
+///   announces, before it checks how many bytes there are.
+///
+/// Charges
+///
+/// - one element for each element of a sequence and each entry of a map, unless the type fixes
+///   their number (tuples, structs);
+/// - the size of the value for each of these, and for a value that is larger than its place, which
+///   must be in a `Box` or similar;
+/// - the length of strings and byte buffers, even if the type borrows them, because that is known
+///   only when it is too late;
+/// - one level for each type with parts. A variant has the level of its enum.
 pub(crate) struct Bounded<'b, T> {
-    /// What is wrapped.
+    /// The wrapped deserializer, seed, visitor or access.
     pub(crate) inner: T,
-    /// What is charged.
+    /// The budget that is charged.
     pub(crate) budget: &'b mut Budget,
-    /// Where in the message this is.
+    /// The position in the message.
     pub(crate) place: DecodePosition,
 }
 
-/// Where in the message something is.
+/// A position in the message.
 #[derive(Clone, Copy)]
 pub(crate) struct DecodePosition {
-    /// How many levels may still come.
+    /// Levels of nesting that are left.
     pub(crate) depth: u32,
-    /// How many bytes of memory for the value are charged already.
+    /// Bytes of memory that have been charged for the value.
     pub(crate) room: usize,
-    /// Whether the elements come with a type that says how many there are.
+    /// Whether the type fixes the number of elements.
     pub(crate) fixed: bool,
 }
 
@@ -49,7 +52,7 @@ impl<'b, D> Bounded<'b, D> {
         Self { inner, budget, place }
     }
 
-    /// Takes the deserializer out, and wraps the visitor; `fixed` as in [`DecodePosition`].
+    /// Unwraps the deserializer, and wraps the visitor; `fixed` as in [`DecodePosition`].
     #[inline]
     fn visitor<'de, V: Visitor<'de>>(
         self,
@@ -70,15 +73,15 @@ impl<'b, D> Bounded<'b, D> {
 }
 
 impl<'b, T> Bounded<'b, T> {
-    /// Takes the access to a variant out, and wraps the visitor of its fields.
+    /// Unwraps the access to a variant, and wraps the visitor of its fields.
     #[inline]
     pub(crate) fn payload<V>(self, inner: V) -> (T, Bounded<'b, V>) {
-        // The fields are on the level of the enum, which the visitor is about to enter once more.
+        // The fields have the level of the enum, which the visitor is about to enter once more.
         let place = DecodePosition { depth: self.place.depth + 1, ..self.place };
         (self.inner, Bounded { inner, budget: self.budget, place })
     }
 
-    /// The place one level further in.
+    /// Returns the position one level deeper.
     #[inline]
     fn inside<E: Error>(&self) -> Result<DecodePosition, E> {
         match self.place.depth.checked_sub(1) {
@@ -87,13 +90,13 @@ impl<'b, T> Bounded<'b, T> {
         }
     }
 
-    /// How many elements to expect, given what the format says.
+    /// Returns the size hint for a type, from the hint of the format.
     pub(crate) fn hint(&self, hint: Option<usize>) -> Option<usize> {
         if self.place.fixed {
             return hint;
         }
-        // Collections reserve up to 1 MiB each for what they are told to expect. With sequences in
-        // sequences, the inner ones are told less and less.
+        // Collections reserve up to 1 MiB each for the hint. Nested sequences could multiply that,
+        // so the hint is halved with each level.
         let level = self.budget.depth - self.place.depth;
         let cap = MAX_HINT.checked_shr(level).unwrap_or(0);
         let left = usize::try_from(self.budget.elements_left).unwrap_or(usize::MAX);
@@ -101,7 +104,7 @@ impl<'b, T> Bounded<'b, T> {
     }
 }
 
-/// Passes methods on that visit a value without parts.
+/// Forwards methods that visit a value without parts.
 macro_rules! plain {
     ($($method:ident)*) => {$(
         #[inline]
@@ -111,7 +114,7 @@ macro_rules! plain {
     )*};
 }
 
-/// Passes methods on that may visit something with parts: `method => method of inner, fixed`.
+/// Forwards methods that may visit a value with parts: `method => method of inner, fixed`.
 macro_rules! bounded {
     ($($method:ident($($arg:ident: $ty:ty),*) => $inner:ident, $fixed:literal;)*) => {$(
         #[inline]
@@ -164,7 +167,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Bounded<'_, D> {
     }
 }
 
-/// Passes visits of values without parts on.
+/// Forwards visits of values without parts.
 macro_rules! visits {
     ($($method:ident($ty:ty))*) => {$(
         #[inline]
@@ -174,7 +177,7 @@ macro_rules! visits {
     )*};
 }
 
-/// Passes visits of strings and byte buffers on.
+/// Forwards visits of strings and byte buffers.
 macro_rules! sized_visits {
     ($($method:ident($ty:ty))*) => {$(
         #[inline]
@@ -247,6 +250,6 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Bounded<'_, V> {
     }
 }
 
-/// What the outermost collection is told to expect at most. No more than 1 MiB is reserved anyway,
-/// and from the 20th level on nothing is.
+/// Largest size hint, for the outermost collection. A collection reserves at most 1 MiB for it, and
+/// from the 20th level on the hint is 0.
 const MAX_HINT: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! What a visitor takes values out of, with a budget: sequences, maps and enums.
+//! Bounded access to the elements of sequences, maps and enums.
 
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
@@ -9,28 +9,29 @@ use super::deserializer::{Bounded, DecodePosition};
 
 /// The elements of a sequence, or the entries of a map, in a [`Bounded`].
 pub(crate) struct Elements<A> {
-    /// The access to them.
+    /// The wrapped access.
     access: A,
-    /// How many of the next ones are paid for.
+    /// Number of the next elements that have been charged.
     n_paid: usize,
-    /// The size that each of these is paid for.
+    /// The size that each of these was charged with.
     paid_size: usize,
-    /// The size of the last one, if it is not paid for.
+    /// The size of the last element, if it has not been charged.
     owed: Option<usize>,
 }
 
 impl<A> Elements<A> {
-    /// All that a type with a fixed number of elements asks for are a part of it.
+    /// Wraps an access. The elements of a type with a fixed number of them (`fixed`) are a part of
+    /// the type, and count as charged.
     pub(crate) fn new(access: A, fixed: bool) -> Self {
         let paid = if fixed { usize::MAX } else { 0 };
         Self { access, n_paid: paid, paid_size: paid, owed: None }
     }
 
-    /// Pays for the next element if it is not paid for. `hint` is how many there are.
+    /// Charges the next element if it has not been charged. `hint` is the number of elements.
     ///
-    /// bincode knows, so paying once for all of them is possible. It is much faster for small
-    /// elements, and ends a bomb before its first one. Without a hint the next element may not
-    /// exist, so the one before it is paid for, which does.
+    /// bincode knows the number, so that all elements can be charged at once. That is much faster
+    /// for small elements, and stops a bomb before its first one. Without a hint the next element
+    /// may not exist, so the previous one is charged.
     #[inline]
     fn pay<E: Error>(
         &mut self,
@@ -39,7 +40,7 @@ impl<A> Elements<A> {
         hint: Option<usize>,
     ) -> Result<(), E> {
         if self.n_paid > 0 {
-            // A type that reads values of different types from one sequence.
+            // The type reads values of different sizes from one sequence: charge the difference.
             return budget.charge_memory(size.saturating_sub(self.paid_size));
         }
         if let Some(n) = hint {
@@ -69,7 +70,8 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Bounded<'_, Elements<A>> {
         }
         inner.n_paid = inner.n_paid.saturating_sub(1);
         let seed = Bounded { inner: Part(seed), budget, place: *place };
-        // As it is: with a look at it, a million small integers take three times as long.
+        // Returned unchanged: inspecting the result makes a million small integers take three times
+        // as long.
         inner.access.next_element_seed(seed)
     }
 
@@ -124,7 +126,7 @@ impl<'de, 'b, A: EnumAccess<'de>> EnumAccess<'de> for Bounded<'b, A> {
         seed: S,
     ) -> Result<(S::Value, Self::Variant), A::Error> {
         let place = self.place;
-        // The name is no part of the value, but it is not kept either.
+        // The name of the variant is not stored in the value, and is not charged.
         let element = Part(seed);
         let seed = Bounded { inner: element, budget: &mut *self.budget, place };
         let (name, inner) = self.inner.variant_seed(seed)?;
@@ -164,8 +166,8 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Bounded<'_, A> {
     }
 }
 
-/// The seed of an element, a key, a value or a variant. It charges nothing: the access that it
-/// comes from does, as the less there is to call for an element, the better it is inlined.
+/// The seed of an element, a key, a value or a variant. It charges nothing, which its access has
+/// done: less code per element is inlined better.
 struct Part<S>(S);
 
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Bounded<'_, Part<S>> {

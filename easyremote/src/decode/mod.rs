@@ -1,9 +1,13 @@
-//! Decoding that a hostile message cannot make expensive.
+//! Bounded deserialization: limits time, memory and stack for decoding a hostile message.
 //!
-//! A few bytes can ask for a lot: a sequence of 2^64 units takes nine bytes and never ends, an
-//! empty `Vec` takes one byte of the message and 24 of memory, and every `Some` of a recursive
-//! type is a stack frame. [`Bounded`] wraps any deserializer and charges a [`Budget`] for what the
-//! message makes it do; the budget follows from the length of the message.
+//! A few bytes can request much:
+//!
+//! - a sequence of 2^64 units takes nine bytes, and decoding it never ends;
+//! - an empty `Vec` takes one byte of the message, and 24 bytes of memory;
+//! - each `Some` of a recursive type takes a stack frame.
+//!
+//! [`Bounded`] wraps any deserializer, and charges a [`Budget`] for what the message makes it do.
+//! The budget follows from the length of the message.
 
 mod budget;
 mod deserializer;
@@ -16,11 +20,11 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer};
 pub(crate) use self::budget::{Budget, DecodeCost, UNCHARGED};
 pub(crate) use self::deserializer::Bounded;
 
-/// Decodes a `T` within a budget, for functions that take a seed and not a deserializer.
+/// A seed that decodes a `T` within a budget, for functions that take a seed.
 pub(crate) struct BoundedSeed<'b, T> {
-    /// What it may cost.
+    /// The budget to charge.
     pub(crate) budget: &'b mut Budget,
-    /// What to decode.
+    /// The type to decode.
     pub(crate) value: PhantomData<T>,
 }
 

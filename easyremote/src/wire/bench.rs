@@ -1,4 +1,4 @@
-//! What the bench of the codec sees of call headers and control messages.
+//! For benches: encoding and decoding of call headers and control messages.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -11,12 +11,12 @@ use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 use crate::wire::routing_options::Strategy;
 
-/// A call header, as it travels.
+/// A call header.
 #[derive(Debug)]
 pub struct Header(CallHeader);
 
 impl Header {
-    /// That of a call without options, as it leaves its client.
+    /// Returns the header of a call without options, as its client sends it.
     #[must_use]
     pub fn of_client() -> Self {
         let header =
@@ -24,7 +24,7 @@ impl Header {
         Self(CallHeader { fingerprint: 7, ..header })
     }
 
-    /// The same as a node gets it: with the gateway's word on who calls.
+    /// Returns the same header as a node receives it, with the caller.
     #[must_use]
     pub fn of_gateway() -> Self {
         let mut header = Self::of_client();
@@ -32,7 +32,7 @@ impl Header {
         header
     }
 
-    /// One with options of many kinds, as a node gets it.
+    /// Returns a header with many options, as a node receives it.
     #[must_use]
     pub fn with_options() -> Self {
         let mut header = Self::of_gateway();
@@ -45,12 +45,12 @@ impl Header {
         header
     }
 
-    /// Appends it as a frame. Says whether it has a length that a header may have.
+    /// Appends the header as a frame. Returns whether it is within the limit.
     pub fn put(&self, out: &mut Vec<u8>) -> bool {
         self.0.put(out).is_ok()
     }
 
-    /// Reads it from its frame. `None` if it is not one.
+    /// Decodes a header from its frame. Returns `None` if it is malformed.
     #[must_use]
     pub fn read(frame: &[u8]) -> Option<Self> {
         CallHeader::read(frame.get(FRAME_HEADER..)?).ok().map(Self)
@@ -91,19 +91,19 @@ impl ControlMessage {
         Self(Control::Register(Register { tags, capacity: 8, functions }))
     }
 
-    /// Appends it as a frame, and returns whether it is short enough.
+    /// Appends the message as a frame. Returns whether it is within the limit.
     pub fn put(&self, out: &mut Vec<u8>) -> bool {
         self.0.put(out).is_ok()
     }
 
-    /// Decodes it from its frame.
+    /// Decodes a message from its frame.
     #[must_use]
     pub fn read(frame: &[u8]) -> Option<Self> {
         Control::read(frame.get(FRAME_HEADER..)?).ok().map(Self)
     }
 }
 
-/// One who calls.
+/// Returns a caller.
 pub(crate) fn caller() -> KnownCaller {
     KnownCaller::new(Caller {
         role: Role::Client,

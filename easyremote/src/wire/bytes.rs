@@ -1,14 +1,15 @@
-//! Encoding and decoding of the hand-written layouts: integers and strings.
+//! Encoding and decoding of integers and strings in the hand-written layouts.
 //!
-//! Integers are QUIC variable-length integers (RFC 9000, section 16) unless said otherwise.
-//! Decoding compares every length with its limit and with what is there before it is used.
+//! Integers are QUIC variable-length integers (RFC 9000, section 16) unless stated otherwise.
+//! Decoding checks every length against its limit, and against the bytes that are left, before it
+//! uses the length.
 
 use std::fmt;
 
 use crate::error::printable::cut;
 use crate::error::{Error, ErrorKind};
 
-/// A layout that does not say what it should; the text names the field.
+/// The error of bytes that do not have the expected layout; the text names the field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed {
     pub(crate) kind: ErrorKind,
@@ -28,17 +29,17 @@ impl Malformed {
         Self { kind: ErrorKind::Protocol, text: text.into() }
     }
 
-    /// What it should be, but too long: no rule is broken, a limit is.
+    /// Creates the error of a valid layout that exceeds a limit.
     pub(crate) fn too_large(text: String) -> Self {
         Self { kind: ErrorKind::TooLarge, text }
     }
 
-    /// A rule of another version, which this one does not know: an update helps.
+    /// Creates the error of a feature of a later version that this one lacks.
     pub(crate) fn unsupported(text: String) -> Self {
         Self { kind: ErrorKind::Unavailable, text }
     }
 
-    /// The same, with the name of what it is a part of in front of the text.
+    /// Prefixes the text with the name of the layout that the field is a part of.
     #[cold]
     pub(crate) fn within(self, whole: &str) -> Self {
         Self { kind: self.kind, text: format!("{whole}: {}", self.text) }
@@ -49,13 +50,14 @@ impl Malformed {
     }
 }
 
-/// Writes integers and strings at the end of a buffer.
+/// Appends integers and strings to a buffer.
 pub(crate) trait WriteBytes {
-    /// A variable-length integer of 1, 2, 4 or 8 bytes; values above 2^62 - 1 become that.
+    /// Appends a variable-length integer of 1, 2, 4 or 8 bytes. Values above 2^62 - 1 become 2^62 -
+    /// 1.
     fn put_varint(&mut self, value: u64);
-    /// A length and that many bytes.
+    /// Appends a length and that many bytes.
     fn put_bytes(&mut self, value: &[u8]);
-    /// A string as its bytes, cut at `limit` on a character boundary.
+    /// Appends a string as its bytes, cut at `limit` on a character boundary.
     fn put_str(&mut self, value: &str, limit: usize);
 }
 
@@ -83,7 +85,7 @@ impl WriteBytes for Vec<u8> {
     }
 }
 
-/// The bytes that `value` takes as a variable-length integer.
+/// Returns the number of bytes of `value` as a variable-length integer.
 pub(crate) fn varint_length(value: u64) -> usize {
     match value {
         0..0x40 => 1,
@@ -93,7 +95,7 @@ pub(crate) fn varint_length(value: u64) -> usize {
     }
 }
 
-/// The bytes that `value` takes with its length in front of it.
+/// Returns the number of bytes of `value` with its length in front.
 pub(crate) fn string_length(value: &str) -> usize {
     varint_length(value.len() as u64) + value.len()
 }
@@ -143,7 +145,7 @@ impl<'a> Reader<'a> {
         Ok(more.iter().fold(u64::from(first & 0x3f), |value, &byte| (value << 8) | u64::from(byte)))
     }
 
-    /// A length of at most `limit`.
+    /// Reads a length of at most `limit`.
     fn length(&mut self, limit: usize, field: &str) -> Result<usize, Malformed> {
         match usize::try_from(self.varint(field)?) {
             Ok(length) if length <= limit => Ok(length),

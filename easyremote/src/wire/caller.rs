@@ -1,4 +1,4 @@
-//! Who calls.
+//! The caller of a call, as the gateway has authenticated it.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -10,25 +10,27 @@ use crate::wire::bytes::{Malformed, Reader, WriteBytes};
 use crate::wire::control::Role;
 use crate::wire::limits::MAX_NAME;
 
-/// Who makes a call, as the gateway knows it; from [`Context::caller`](crate::Context::caller).
+/// The caller of a call, as the gateway has authenticated it. Returned by
+/// [`Context::caller`](crate::Context::caller).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Caller {
-    /// Whether it is a client or an admin, or a node whose function makes the call.
+    /// The caller's role; a node for a nested call of one of its functions.
     pub role: Role,
-    /// A node's id; of a client `client-`, of an admin `admin-`, and a number that is random for
-    /// each process. A name to tell callers apart: what is proven are role and identity.
+    /// The id of a node. For a client `client-` and a random number of its process, for an admin
+    /// `admin-` and such a number. It distinguishes callers, but proves nothing: authenticated are
+    /// `role` and `identity`.
     pub id: String,
-    /// Who it is: what its [token](crate::gateway::GatewayBuilder::token) is called, up to a `#`, or the
-    /// name in its [certificate](crate::gateway::GatewayBuilder::authority). Peers whose token has no name
-    /// of its own, and those of the gateway's own user, are `default`.
+    /// The authenticated identity: the name of the caller's
+    /// [token](crate::gateway::GatewayBuilder::token) up to a `#`, or the name in its
+    /// [certificate](crate::gateway::GatewayBuilder::authority). It is `default` for tokens without
+    /// a name, and for peers of the gateway's own user.
     pub identity: String,
-    /// The address that the gateway sees it at.
+    /// The caller's address as the gateway sees it.
     pub address: SocketAddr,
 }
 
-/// A caller, with the bytes that it is written as: those of one connection are the same for all of
-/// its calls.
+/// A caller with its encoding, which is the same for all calls of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KnownCaller(Arc<EncodedCaller>);
 
@@ -57,16 +59,16 @@ impl KnownCaller {
         &self.0.encoded
     }
 
-    /// A number that other callers have with a probability of nothing, whatever they call
-    /// themselves: nobody outside of this process knows how it is made.
+    /// Returns a hash of role, id and identity. Callers cannot provoke a collision by their choice
+    /// of an id: the hash is keyed with secrets of this process.
     pub(crate) fn mark(&self) -> u128 {
         self.0.mark
     }
 
-    /// Reads a caller, unless it is the one that was read last.
+    /// Decodes a caller, or reuses the one that was read last if the bytes are the same.
     ///
     /// # Errors
-    /// The bytes make no sense.
+    /// If the bytes are malformed.
     pub(crate) fn read(encoded: &[u8], last: &mut Option<Self>) -> Result<Self, Malformed> {
         if let Some(last) = last.as_ref().filter(|last| last.0.encoded == encoded) {
             return Ok(last.clone());
@@ -85,7 +87,7 @@ impl Deref for KnownCaller {
 }
 
 impl Caller {
-    /// See [`KnownCaller::mark`]. Not of its address, which changes when it connects anew.
+    /// Computes [`KnownCaller::mark`]. Leaves out the address, which changes with a new connection.
     fn mark(&self) -> u128 {
         static KEY: OnceLock<[RandomState; 2]> = OnceLock::new();
         let keys = KEY.get_or_init(Default::default);
@@ -102,7 +104,7 @@ impl Caller {
         let id = name(reader.str(MAX_NAME, "caller")?);
         let address = reader.str(MAX_NAME, "caller")?;
         let address =
-            address.parse().map_err(|_| Malformed::new("the caller's address is none"))?;
+            address.parse().map_err(|_| Malformed::new("the caller's address is invalid"))?;
         let identity = name(reader.str(MAX_NAME, "caller")?);
         Ok(Self { role, id, identity, address })
     }

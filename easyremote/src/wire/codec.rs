@@ -1,6 +1,6 @@
 //! The codec of values: bincode between stubs, JSON for callers without types.
 //!
-//! The only module that names bincode. Everything from a peer is decoded under a
+//! The only module that uses bincode. Everything from a peer is decoded under a
 //! [`Budget`](crate::decode::Budget).
 
 use std::any::{Any, TypeId};
@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::decode::{Bounded, BoundedSeed, Budget, DecodeCost};
 use crate::wire::numbers::{self, Number};
 
-/// How values are written.
+/// How values are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Codec {
     /// bincode 2 with its standard configuration: little-endian, variable-length integers.
@@ -45,7 +45,7 @@ impl Codec {
     /// Appends `value` to `out`.
     ///
     /// # Errors
-    /// What the value's `Serialize` complained about.
+    /// The error of the value's `Serialize`.
     pub(crate) fn encode<T: Serialize + 'static>(
         self,
         value: &T,
@@ -57,10 +57,10 @@ impl Codec {
         }
     }
 
-    /// Reads a value that takes up all of `bytes`, with at most `max_decoded` bytes of memory.
+    /// Decodes a value that takes up all of `bytes`, with at most `max_decoded` bytes of memory.
     ///
     /// # Errors
-    /// What is wrong with the bytes, or that they ask for more than their budget.
+    /// If the bytes are invalid, or exceed their budget.
     pub(crate) fn decode<T: DeserializeOwned + 'static>(
         self,
         bytes: &Bytes,
@@ -94,15 +94,15 @@ impl Codec {
     }
 }
 
-/// What `decode` gives; an error if it panics. A `Deserialize` is code that a peer's bytes run.
+/// Returns what `decode` returns, or an error if it panics: a peer's bytes decide which code of a
+/// user's `Deserialize` runs.
 pub(crate) fn unwinding<T>(decode: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    // What was half decoded is gone with the unwinding, and of the rest nothing is used again.
+    // Unwind safe: a partially decoded value is dropped, and its budget is not used again.
     catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err("decoding panicked".to_owned()))
 }
 
-/// Appends `value` in bincode, if it is a list that can be copied as one piece.
-///
-/// What decoding it takes is added to `cost`.
+/// Appends `value` in bincode if it is a list that can be copied in one piece, and adds what
+/// decoding it takes to `cost`. Returns `None` otherwise.
 pub(crate) fn put_list<T: 'static>(
     value: &T,
     out: &mut Vec<u8>,
@@ -141,23 +141,24 @@ pub(crate) fn to_bincode<T: Serialize + ?Sized>(
     }
     bincode::serde::encode_into_writer(value, Append(out), standard()).map_err(
         |error| match error {
-            // bincode prints its errors as Rust structures.
+            // The `Display` of bincode's errors is their `Debug`.
             EncodeError::OtherString(text) => text,
             EncodeError::Other(text) => text.to_owned(),
-            EncodeError::Serde(_) => "its `Serialize` gives a list without a length".to_owned(),
+            EncodeError::Serde(_) => "its `Serialize` writes a list without a length".to_owned(),
             other => other.to_string(),
         },
     )
 }
 
-/// Reads one bincode value from the front of `bytes`, and says how many it took.
+/// Decodes one bincode value from the front of `bytes`. Returns it with the number of bytes that it
+/// took.
 pub(crate) fn from_bincode<T: DeserializeOwned + 'static>(
     bytes: &[u8],
     budget: &mut Budget,
 ) -> Result<(T, usize), String> {
     let of = TypeId::of::<T>();
     let (list, length) = if of == TypeId::of::<Vec<u8>>() {
-        // It looks the same in bincode as a byte string; only the pace differs.
+        // A byte string has the same encoding in bincode, and decodes faster.
         let (Blob(list), length): (Blob<Vec<u8>>, _) = borrowed(bytes, budget)?;
         (as_is(list), length)
     } else if of == TypeId::of::<Vec<f32>>() {
@@ -169,11 +170,11 @@ pub(crate) fn from_bincode<T: DeserializeOwned + 'static>(
     } else {
         return borrowed(bytes, budget);
     };
-    // The types have been compared, so there is one.
+    // `as_is` cannot fail: the types have been compared.
     list.map(|list| (list, length)).ok_or_else(|| "not a list".to_owned())
 }
 
-/// Reads a `T` that is a list of `N`, and says how many bytes it took.
+/// Decodes a `T` that is a list of `N`. Returns it with the number of bytes that it took.
 fn list_of_numbers<N: Number, T: 'static>(
     bytes: &[u8],
     budget: &mut Budget,
@@ -183,7 +184,7 @@ fn list_of_numbers<N: Number, T: 'static>(
     Ok((as_is(list), start + n * N::WIDTH))
 }
 
-/// `value` as a `T`, if it is one.
+/// Returns `value` as a `T` if that is its type.
 fn as_is<T: 'static>(value: impl Any) -> Option<T> {
     (&mut Some(value) as &mut dyn Any).downcast_mut::<Option<T>>().and_then(Option::take)
 }
@@ -193,7 +194,7 @@ fn borrowed<T: DeserializeOwned>(bytes: &[u8], budget: &mut Budget) -> Result<(T
     bincode::serde::seed_decode_from_slice(seed, bytes, standard()).map_err(in_words)
 }
 
-/// bincode prints its errors as Rust structures.
+/// Writes a bincode error as a sentence: its own `Display` is its `Debug`.
 fn in_words(error: DecodeError) -> String {
     match error {
         DecodeError::OtherString(text) => text,
@@ -215,7 +216,7 @@ fn in_words(error: DecodeError) -> String {
     }
 }
 
-/// Reads one JSON value that takes up all of `bytes`.
+/// Decodes one JSON value that takes up all of `bytes`.
 pub(crate) fn from_json<T: DeserializeOwned>(
     bytes: &[u8],
     budget: &mut Budget,
@@ -226,7 +227,7 @@ pub(crate) fn from_json<T: DeserializeOwned>(
     value.map_err(|error| error.to_string())
 }
 
-/// Bytes that are copied as one piece, where serde would go one by one.
+/// Bytes that are copied in one piece, where serde would visit them one by one.
 struct Blob<T>(T);
 
 impl Serialize for Blob<&[u8]> {

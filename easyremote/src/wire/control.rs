@@ -4,44 +4,49 @@
 //! [`Welcome`] (and `Registered`) or `Refused`. After that both sides send `Ping` every two seconds
 //! and echo it as `Pong`.
 //!
-//! A gateway that drains tells its clients with `Draining`: those that can go elsewhere do, and
-//! close this connection after their last call on it. The others begin nothing that lasts: no
-//! stream, and no call of the functions that `Slow` has named last, if any. When the gateway is
-//! about to end it says `Leave`: they make no new calls on this connection, and close it after
-//! the last one. A node that drains says `Draining` to its gateways:
-//! they give it no more calls, and say `Drained` after the last one.
+//! **Draining.**
 //!
-//! A node says `Released` when the place of a call is free again, which may be after its answer or
-//! after its stream was reset. A gateway whose caller is gone says `Abandoned`: the node says
-//! `Released` when the place of that call is free. Both name the call by its QUIC stream.
+//! - A gateway that drains sends `Draining` to its clients. Clients of several gateways change to
+//!   another one, and close this connection after their last call on it. The others start nothing
+//!   that may take long: no stream, and no call of the functions in the last `Slow` message.
+//! - A gateway that is about to end sends `Leave` to its clients. They make no new calls on this
+//!   connection, and close it after the last one.
+//! - A node that drains sends `Draining` to its gateways. They send it no more calls, and answer
+//!   `Drained` after the last one.
 //!
-//! Both sides say `Credit` of streams that they read (`transport::quic::windows`).
+//! **Permits.** A node sends `Released` when the permit of a call is free again, which may be after
+//! its answer, or after its stream was reset. A gateway whose caller is gone sends `Abandoned`, and
+//! the node sends `Released` when the permit of that call is free. Both name the call by its QUIC
+//! stream.
+//!
+//! **Flow control.** Both sides send `Credit` for the streams that they read
+//! (`transport::quic::windows`).
 //!
 //! A message is a tag byte, and its fields in bincode, in the order of the struct:
 //!
-//! | tag | message      | from    | fields                                                         |
-//! |-----|--------------|---------|----------------------------------------------------------------|
-//! | 1   | `Hello`      | dialler | [`Hello`]                                                      |
-//! | 2   | `Welcome`    | gateway | [`Welcome`]                                                    |
-//! | 3   | `Refused`    | gateway | those of an `Error` frame (`wire::error`)                      |
-//! | 4   | `Register`   | node    | [`Register`]                                                   |
-//! | 5   | `Registered` | gateway |                                                                |
-//! | 6   | `Ping`       | both    | a number                                                       |
-//! | 7   | `Pong`       | both    | the number of the `Ping`                                       |
-//! | 8   | `Draining`   | both    |                                                                |
-//! | 9   | `Drained`    | gateway |                                                                |
-//! | 10  | `Retag`      | node    | [`Retag`]                                                      |
-//! | 11  | `Retagged`   | gateway | the number of the `Retag`                                      |
-//! | 12  | `Credit`     | both    | [`Credit`]                                                     |
-//! | 13  | `Released`   | node    | the id of a QUIC stream                                        |
-//! | 14  | `Abandoned`  | gateway | the id of a QUIC stream                                        |
-//! | 15  | `Leave`      | gateway |                                                                |
-//! | 128 | `Load`       | node    | [`NodeLoad`]                                                   |
-//! | 129 | `Slow`       | gateway | [`SlowFunctions`]                                              |
+//! | tag | message      | from    | fields                                    |
+//! |-----|--------------|---------|-------------------------------------------|
+//! | 1   | `Hello`      | dialler | [`Hello`]                                 |
+//! | 2   | `Welcome`    | gateway | [`Welcome`]                               |
+//! | 3   | `Refused`    | gateway | those of an `Error` frame (`wire::error`) |
+//! | 4   | `Register`   | node    | [`Register`]                              |
+//! | 5   | `Registered` | gateway |                                           |
+//! | 6   | `Ping`       | both    | a number                                  |
+//! | 7   | `Pong`       | both    | the number of the `Ping`                  |
+//! | 8   | `Draining`   | both    |                                           |
+//! | 9   | `Drained`    | gateway |                                           |
+//! | 10  | `Retag`      | node    | [`Retag`]                                 |
+//! | 11  | `Retagged`   | gateway | the number of the `Retag`                 |
+//! | 12  | `Credit`     | both    | [`Credit`]                                |
+//! | 13  | `Released`   | node    | the id of a QUIC stream                   |
+//! | 14  | `Abandoned`  | gateway | the id of a QUIC stream                   |
+//! | 15  | `Leave`      | gateway |                                           |
+//! | 128 | `Load`       | node    | [`NodeLoad`]                              |
+//! | 129 | `Slow`       | gateway | [`SlowFunctions`]                         |
 //!
-//! Messages whose tag is 128 or more are notes: a peer that does not know one skips it, and refuses
-//! any other message that it does not know. What follows the fields of a known message is ignored,
-//! so a later version can add fields at the end of the outermost struct.
+//! Messages whose tag is 128 or more are notes: a peer skips a note that it does not know, and
+//! rejects any other message that it does not know. Bytes after the fields of a known message are
+//! ignored, so that a later version can add fields at the end of the outermost struct.
 
 use std::fmt;
 
@@ -56,7 +61,7 @@ use crate::wire::kind::Kind;
 use crate::wire::limits::MAX_CONTROL;
 use crate::wire::load::NodeLoad;
 
-/// What a peer of the gateway wants to be.
+/// The role of a peer of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Role {
@@ -64,13 +69,13 @@ pub enum Role {
     Node,
     /// Calls functions.
     Client,
-    /// Calls functions, whichever they are, and may ask the gateway for its
+    /// Calls functions, without the restrictions of clients, and may query the gateway's
     /// [statistics](crate::Client::gateway_stats).
     Admin,
 }
 
 impl Role {
-    /// All of them.
+    /// All roles.
     pub(crate) const ALL: [Self; 3] = [Self::Node, Self::Client, Self::Admin];
 
     pub(crate) fn code(self) -> u8 {
@@ -100,7 +105,7 @@ impl Role {
 }
 
 impl Role {
-    /// With its article, for texts.
+    /// Returns the name with its article, for error texts.
     pub(crate) fn described(self) -> &'static str {
         match self {
             Self::Node => "a node",
@@ -122,39 +127,40 @@ pub(crate) enum Control {
     Pong(u64),
     Draining,
     Drained,
-    /// A node's, in place of the tags that it has registered with.
+    /// From a node: replaces the tags that it has registered with.
     Retag(Retag),
-    /// The tags of this number are those that calls are routed by.
+    /// From a gateway: calls are routed by the tags with this number now.
     Retagged(u64),
-    /// The reader of a stream lets its sender go on.
+    /// The reader of a stream raises the limit of its sender.
     Credit(Credit),
-    /// A node's: the place of the call on this stream is free.
+    /// From a node: the permit of the call on this stream is free.
     Released {
         /// QUIC's id of the stream, at the node's connection.
         stream: u64,
     },
-    /// A gateway's: the caller of the call on this stream is gone. The node says [`Released`]
-    /// when the place of the call is free.
+    /// From a gateway: the caller of the call on this stream is gone. The node sends [`Released`]
+    /// when the permit of the call is free.
     ///
     /// [`Released`]: Control::Released
     Abandoned {
         /// QUIC's id of the stream, at the node's connection.
         stream: u64,
     },
-    /// A gateway's: it is about to end.
+    /// From a gateway: it is about to end.
     Leave,
-    /// A node's, from time to time.
+    /// From a node, every two seconds: its load.
     Load(NodeLoad),
-    /// A gateway's, while it drains: what is not to be called then.
+    /// From a gateway that drains: the functions that must not be called on this connection.
     Slow(SlowFunctions),
-    /// A note that this version does not know; its tag.
+    /// A note that this version does not know, with its tag.
     Unknown(u8),
 }
 
-/// Says which token a proof is of.
+/// Identifies the token of a proof.
 pub(crate) type TokenId = [u8; 8];
 
-/// Proves that a peer holds a token, on one connection only; not for logs all the same.
+/// Proves that a peer holds a token. Valid on one connection only, and kept out of logs
+/// nevertheless.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Proof {
     pub(crate) token: TokenId,
@@ -167,12 +173,12 @@ impl fmt::Debug for Proof {
     }
 }
 
-/// The receiver of a stream lets its sender go on.
+/// Raises the limit of a stream's sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Credit {
     /// QUIC's id of the stream.
     pub(crate) stream: u64,
-    /// Bytes that may be sent on it in all.
+    /// Total number of bytes that may be sent on it.
     pub(crate) limit: u64,
 }
 
@@ -182,18 +188,18 @@ pub(crate) struct Hello {
     #[serde(with = "role")]
     pub(crate) role: Role,
     /// Proof that the dialler holds one of the role's tokens: see `transport::credentials`. `None`
-    /// if it has shaken hands with a certificate instead.
+    /// if it has authenticated with a certificate in the TLS handshake.
     pub(crate) proof: Option<Proof>,
     /// The node's id; empty for others.
     #[serde(with = "fields::name")]
     pub(crate) id: String,
-    /// Random per process: tells a node that reconnects from another with the same id.
+    /// Random per process. Distinguishes a node that reconnects from another with the same id.
     pub(crate) boot: [u8; 16],
-    /// How often this process has connected to this gateway before.
+    /// Number of earlier connections of this process to this gateway.
     pub(crate) epoch: u64,
 }
 
-/// The gateway's consent.
+/// The gateway's acceptance of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Welcome {
     /// Longest message that the gateway relays, in bytes.
@@ -205,7 +211,7 @@ pub(crate) struct Welcome {
 pub(crate) struct Register {
     #[serde(with = "fields::names")]
     pub(crate) tags: Vec<String>,
-    /// Most calls that the node wants to have at a time.
+    /// Most calls that the node accepts at a time.
     pub(crate) capacity: u64,
     #[serde(deserialize_with = "fields::functions")]
     pub(crate) functions: Vec<Offer>,
@@ -214,7 +220,7 @@ pub(crate) struct Register {
 /// The tags of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Retag {
-    /// Grows with each change.
+    /// Increases with each change.
     pub(crate) number: u64,
     #[serde(with = "fields::names")]
     pub(crate) tags: Vec<String>,
@@ -236,7 +242,7 @@ pub(crate) struct Offer {
     pub(crate) fingerprint: u64,
     #[serde(with = "fields::names")]
     pub(crate) parameters: Vec<String>,
-    /// The types as people read them: `(a: i64, b: i64) -> i64`.
+    /// The types in readable form: `(a: i64, b: i64) -> i64`.
     #[serde(with = "fields::line")]
     pub(crate) signature: String,
     #[serde(with = "fields::lines")]
@@ -244,11 +250,11 @@ pub(crate) struct Offer {
     /// The tags that a node must have to run it.
     #[serde(with = "fields::names")]
     pub(crate) needs: Vec<String>,
-    /// Most calls of it that the node runs at a time; 0 if it has no limit of its own.
+    /// Most calls of it that the node runs at a time; 0 without a separate limit.
     pub(crate) concurrency: u64,
 }
 
-/// A role as the byte that stands for it in a call header too.
+/// A role as one byte, as in a call header.
 mod role {
     use serde::de::{Deserialize, Deserializer, Error};
     use serde::ser::Serializer;
@@ -272,11 +278,11 @@ const REFUSED: u8 = 3;
 /// The first tag of a note, which a peer that does not know it skips.
 const NOTES: u8 = 128;
 
-/// Defines tag, encoding and decoding of messages. The name of a field is for errors.
+/// Defines tag, encoding and decoding of messages. Errors use the name of the field.
 macro_rules! messages {
     ($($tag:literal $message:ident $(($field:ident))? $({ $named:ident })?,)*) => {
         impl Control {
-            /// What it is called. For logs and errors: its fields may be long.
+            /// Returns the name of the message, for logs and errors. Its fields may be long.
             pub(crate) fn name(&self) -> &'static str {
                 match self {
                     $(Self::$message { .. } => stringify!($message),)*
@@ -345,7 +351,7 @@ impl Control {
     /// Appends the message as a frame.
     ///
     /// # Errors
-    /// The length of a message that is longer than [`MAX_CONTROL`].
+    /// The length of a message that exceeds [`MAX_CONTROL`].
     pub(crate) fn put(&self, out: &mut Vec<u8>) -> Result<(), usize> {
         let start = frame::begin(out, FrameKind::Control);
         out.push(self.tag());
@@ -356,7 +362,7 @@ impl Control {
     /// Decodes the body of a `Control` frame.
     ///
     /// # Errors
-    /// The fields are malformed or longer than their limits, or the tag is unknown and no note's.
+    /// If a field is malformed or exceeds its limit, or the tag is unknown and not that of a note.
     pub(crate) fn read(body: &[u8]) -> Result<Self, Malformed> {
         let (tag, fields) =
             body.split_first().ok_or_else(|| Malformed::new("an empty control message"))?;

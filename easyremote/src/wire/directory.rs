@@ -1,4 +1,4 @@
-//! What a gateway answers about itself, as JSON: the reserved functions and their results.
+//! The gateway's own functions, and their results as JSON.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -7,75 +7,76 @@ use crate::wire::fields::MAX_TEXT;
 use crate::wire::kind::Kind;
 use crate::wire::load::NodeLoad;
 
-/// Names that begin like this belong to the gateway; no node can offer them.
+/// Prefix of the names of the gateway's own functions, which no node can offer.
 pub(crate) const RESERVED: &str = "easyremote.";
 
-/// Gives a list of [`FunctionInfo`].
+/// Returns a list of [`FunctionInfo`].
 pub(crate) const FUNCTIONS: &str = "easyremote.functions";
 
-/// Gives a list of [`NodeInfo`].
+/// Returns a list of [`NodeInfo`].
 pub(crate) const NODES: &str = "easyremote.nodes";
 
-/// Gives [`GatewayStats`], to admins only.
+/// Returns [`GatewayStats`], to admins only.
 pub(crate) const STATS: &str = "easyremote.stats";
 
-/// What a gateway is doing, and has done, from [`Gateway::stats`](crate::Gateway::stats) and
+/// A snapshot of a gateway's counters, from [`Gateway::stats`](crate::Gateway::stats) and
 /// [`Client::gateway_stats`](crate::Client::gateway_stats).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct GatewayStats {
-    /// Open connections, including those that have not proven who they are.
+    /// Open connections, including unauthenticated ones.
     pub connections: u64,
-    /// Those of them that have not proven who they are.
+    /// Open connections whose peer has not authenticated yet.
     pub unauthenticated: u64,
     /// Connected clients, admins included.
     pub clients: u64,
     /// Registered nodes.
     pub nodes: u64,
-    /// Calls and streams under way, those that wait included.
+    /// Calls and streams in flight, including those that wait.
     pub in_flight: u64,
     /// Calls and streams that wait for a node with room.
     pub waiting: u64,
-    /// Calls and streams begun since the start.
+    /// Calls and streams since the start.
     pub calls: u64,
-    /// Peers that were refused since the start: they did not prove who they are, or may not do
-    /// what they came for.
+    /// Peers that were rejected since the start: they failed to authenticate, or lack the
+    /// permission for their role.
     pub refused: u64,
-    /// How often a node was avoided since the start, because its calls of a function failed more
-    /// often than those of other nodes; see [`OutlierOptions`](crate::gateway::OutlierOptions).
+    /// Number of times since the start that a node was avoided because its calls of a function
+    /// failed more often than those of other nodes; see
+    /// [`OutlierOptions`](crate::gateway::OutlierOptions).
     pub ejections: u64,
-    /// How often each limit was hit since the start.
+    /// Number of times since the start that each limit was reached.
     pub hits: LimitHits,
 }
 
-/// How often each limit of a gateway was hit since its start; see
+/// Number of times that each limit of a gateway was reached since its start; see
 /// [`GatewayLimits`](crate::gateway::GatewayLimits).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct LimitHits {
-    /// Peers refused because there were too many connections.
+    /// Peers rejected because of too many connections.
     pub connections: u64,
-    /// Peers refused because there were too many connections from their address.
+    /// Peers rejected because of too many connections from their address.
     pub per_address: u64,
-    /// Connections closed before they had proven who they are, in favour of newer ones.
+    /// Unauthenticated connections closed in favour of newer ones.
     pub evicted: u64,
-    /// Peers that were asked to show that their address is theirs.
+    /// Peers that had to validate their address (QUIC Retry).
     pub retries: u64,
-    /// Handshakes that took too long.
+    /// TLS handshakes that took too long.
     pub handshake_timeouts: u64,
-    /// Peers that did not prove in time who they are.
+    /// Peers that did not authenticate in time.
     pub authentication_timeouts: u64,
     /// Calls without a header in time.
     pub header_timeouts: u64,
-    /// Calls of which something stopped arriving in the middle.
+    /// Calls with a message that stopped arriving before its end.
     pub progress_timeouts: u64,
-    /// Calls refused because too much was kept for their peer.
+    /// Calls rejected because too many bytes were buffered for their peer.
     pub buffered: u64,
-    /// How often a peer had to wait because it gives up too many calls.
+    /// Times that a peer had to wait because it cancels too many calls.
     pub throttled: u64,
-    /// How often a peer had to wait because it has been told much about functions and nodes.
+    /// Times that a peer had to wait because it has queried much data about functions and nodes.
     pub questions: u64,
 }
 
@@ -84,22 +85,23 @@ pub struct LimitHits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NodeInfo {
-    /// Its id.
+    /// The node's id.
     #[serde(deserialize_with = "line")]
     pub id: String,
-    /// Its tags.
+    /// The node's tags.
     #[serde(deserialize_with = "names")]
     pub tags: Vec<String>,
-    /// The names of the functions that it offers.
+    /// The names of the functions that it offers; for a client only those that it may call.
     #[serde(deserialize_with = "names")]
     pub functions: Vec<String>,
-    /// Calls and streams that it is running or has waiting, from this gateway.
+    /// Calls and streams from this gateway that the node runs or has in its queue.
     pub in_flight: u64,
-    /// How busy it says that it is, some seconds ago at most; `None` until it has said so.
+    /// The node's last load report, a few seconds old at most; `None` before the first one.
     #[serde(default)]
     pub load: Option<NodeLoad>,
-    /// The names of the functions for which the gateway avoids it now, because its calls of them
-    /// fail more often than those of other nodes; see [`OutlierOptions`](crate::gateway::OutlierOptions).
+    /// The names of the functions for which the gateway avoids the node now, because its calls of
+    /// them fail more often than those of other nodes; see
+    /// [`OutlierOptions`](crate::gateway::OutlierOptions).
     #[serde(default, deserialize_with = "names")]
     pub avoided_for: Vec<String>,
 }
@@ -108,29 +110,29 @@ pub struct NodeInfo {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FunctionInfo {
-    /// Its name on the wire.
+    /// The function's name on the wire.
     #[serde(deserialize_with = "line")]
     pub name: String,
-    /// Whether it gives one result or a stream.
+    /// Which sides send a stream.
     pub kind: Kind,
-    /// The names of its arguments, in order.
+    /// The names of the arguments, in order.
     #[serde(deserialize_with = "names")]
     pub parameters: Vec<String>,
-    /// Its types as serde sees them, such as `(a: i64, b: i64) -> i64`.
+    /// The types as serde sees them, such as `(a: i64, b: i64) -> i64`.
     #[serde(deserialize_with = "line")]
     pub signature: String,
-    /// Its doc comment, in lines that end with `\n`.
+    /// The doc comment, in lines that end with `\n`.
     #[serde(deserialize_with = "lines")]
     pub doc: String,
     /// The tags that a node must have to run it.
     #[serde(default, deserialize_with = "names")]
     pub needs: Vec<String>,
-    /// The ids of the nodes that offer it and have all the tags that it needs.
+    /// The ids of the nodes that offer it and have all tags in `needs`.
     #[serde(deserialize_with = "names")]
     pub nodes: Vec<String>,
 }
 
-/// A text of one line. A client makes it fit to be shown for itself, on no gateway's word.
+/// Decodes a text of one line. A client sanitizes it itself, and does not rely on the gateway.
 fn line<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     Ok(printable::one_line(&String::deserialize(from)?, MAX_TEXT).into_owned())
 }

@@ -16,7 +16,7 @@ pub(crate) fn put_error(out: &mut Vec<u8>, error: &Error) {
     put_error_as(FrameKind::Error, out, error);
 }
 
-/// Appends `error` as an `ItemError` frame, which stands for one item and ends nothing.
+/// Appends `error` as an `ItemError` frame: one item, after which the stream goes on.
 pub(crate) fn put_item_error(out: &mut Vec<u8>, error: &Error) {
     put_error_as(FrameKind::ItemError, out, error);
 }
@@ -29,17 +29,17 @@ fn put_error_as(kind: FrameKind, out: &mut Vec<u8>, error: &Error) {
     debug_assert!(fits.is_ok(), "an error is cut to fit");
 }
 
-/// Appends the fields of an error; what is too long is cut. By hand and in place, because a failure
-/// can fail many calls at once.
+/// Appends the fields of an error, cut to their limits. Hand-written and in place, because one
+/// failure can end many calls at once.
 ///
 /// | type   | field       | meaning                                             |
 /// |--------|-------------|-----------------------------------------------------|
 /// | varint | kind        | the code of an `ErrorKind`                          |
 /// | 1 byte | executed    | 0 no, 1 maybe, 2 yes                                |
 /// | varint | delivered   | items before the error                              |
-/// | varint | retry after | milliseconds plus one; 0 if nothing is asked for    |
+/// | varint | retry after | milliseconds plus one; 0 for none                   |
 /// | string | node        | id of the node, empty if none was chosen            |
-/// | string | text        | for people, with all causes                         |
+/// | string | text        | human-readable, with all causes                     |
 pub(crate) fn put_error_fields(out: &mut Vec<u8>, error: &Error) {
     out.put_varint(u64::from(error.kind().code()));
     out.push(error.executed().code());
@@ -60,7 +60,7 @@ pub(crate) fn read_error(body: &[u8]) -> Result<Error, Malformed> {
     let retry_after = reader.varint("retry after")?;
     let node = reader.str(MAX_NAME, "node")?;
     let text = reader.str(MAX_ERROR, "text")?.to_owned();
-    // Which makes both fit to be shown, here as where it comes from.
+    // `Error::new` and `with_node` make both printable, whatever the peer has sent.
     let mut error = Error::new(kind, text).with_executed(executed).with_delivered(delivered);
     if !node.is_empty() {
         error = error.with_node(node);

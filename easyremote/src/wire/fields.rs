@@ -1,18 +1,20 @@
-//! The fields of control messages and traces: encoded by the codec, held to their limits.
+//! The fields of control messages and traces: encoded by the codec, within their limits.
 //!
-//! A message derives its encoding; a field that has a limit names one of the modules here in
-//! `#[serde(with = "..")]`. Encoding cuts a name or a text that is too long. Decoding refuses it:
-//! the length is compared with the limit, and with what has arrived, before memory is allocated.
+//! A message derives its encoding; a field with a limit names one of the modules here in
+//! `#[serde(with = "..")]`. Encoding cuts a name or a text that is too long. Decoding rejects it:
+//! its length is checked against the limit, and against the bytes that have arrived, before memory
+//! is allocated.
 //!
-//! | module        | field                              | limit                                      |
-//! |---------------|------------------------------------|--------------------------------------------|
-//! | [`name`]      | an id, a tag, a function           | [`MAX_NAME`] bytes, all of them printable  |
-//! | [`names`]     | a list of names                    | [`MAX_LIST`]                               |
-//! | [`line`]      | a signature                        | [`MAX_TEXT`] bytes                         |
-//! | [`lines`]     | documentation                      | [`MAX_TEXT`] bytes                         |
-//! | [`functions`] | the functions of a node            | [`MAX_FUNCTIONS`]                          |
+//! | module        | field                    | limit                                     |
+//! |---------------|--------------------------|-------------------------------------------|
+//! | [`name`]      | an id, a tag, a function | [`MAX_NAME`] bytes, all of them printable |
+//! | [`names`]     | a list of names          | [`MAX_LIST`]                              |
+//! | [`line`]      | a signature              | [`MAX_TEXT`] bytes                        |
+//! | [`lines`]     | documentation            | [`MAX_TEXT`] bytes                        |
+//! | [`functions`] | the functions of a node  | [`MAX_FUNCTIONS`]                         |
 //!
-//! What is not printable in a text is left out: see [`error::printable`](crate::error::printable).
+//! Characters that are not printable are removed from a text: see
+//! [`error::printable`](crate::error::printable).
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -41,13 +43,13 @@ const MAX_DEPTH: u32 = 8;
 
 /// Appends `fields`.
 pub(crate) fn put<T: Serialize + 'static>(fields: &T, out: &mut Vec<u8>) {
-    // Encoding fails for types without a known length or with an error of their own; no field is
-    // one.
+    // Encoding fails only for lists of unknown length, and for types whose `Serialize` fails. No
+    // field is such a type.
     let encoded = Codec::Bincode.encode(fields, out);
     debug_assert!(encoded.is_ok(), "{encoded:?}");
 }
 
-/// Decodes fields from the front of `bytes`; what follows them is ignored. `name` is for errors.
+/// Decodes fields from the front of `bytes`, and ignores what follows. `name` is for errors.
 ///
 /// # Errors
 /// The fields are malformed, or longer than their limits.
@@ -63,7 +65,7 @@ pub(crate) fn read<T: DeserializeOwned + 'static>(
     }
 }
 
-/// A name that others see, in logs and errors.
+/// A name that appears in logs and errors of other parties.
 pub(crate) mod name {
     use super::*;
 
@@ -102,7 +104,7 @@ pub(crate) mod names {
     }
 }
 
-/// A text for people, of one line.
+/// A human-readable text of one line.
 pub(crate) mod line {
     use super::*;
 
@@ -116,7 +118,7 @@ pub(crate) mod line {
     }
 }
 
-/// A text for people, which may have several lines.
+/// A human-readable text of several lines.
 pub(crate) mod lines {
     use super::*;
 
@@ -130,7 +132,7 @@ pub(crate) mod lines {
     }
 }
 
-/// Decodes the functions of a node. Encoding them needs no limit: the message has one.
+/// Decodes the functions of a node. Encoding them needs no separate limit: the message has one.
 pub(crate) fn functions<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -140,7 +142,8 @@ where
     from.deserialize_seq(ListWithin { limit: MAX_FUNCTIONS, of: "functions", item })
 }
 
-/// `value`, which is not copied out of the message yet, if it is short enough.
+/// Returns `value` if it is short enough. It still borrows from the message, so nothing has been
+/// copied.
 fn within<'a, E: Error>(of: &str, limit: usize, value: &'a str) -> Result<&'a str, E> {
     match value.len() {
         length if length <= limit => Ok(value),
@@ -168,7 +171,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListWithin<T> {
         if access.size_hint().is_some_and(|n| n > limit) {
             return Err(too_long());
         }
-        // Without a capacity: nothing is reserved for items that have not arrived.
+        // Without a capacity: no memory is reserved for items that have not arrived.
         let mut items = Vec::new();
         while let Some(item) = access.next_element()? {
             if items.len() == limit {

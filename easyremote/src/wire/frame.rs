@@ -1,4 +1,4 @@
-//! Frames: the typed, length-delimited units inside a stream.
+//! Frames: the typed, length-delimited units of a stream.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -11,30 +11,29 @@ use crate::wire::limits::{MAX_CONTROL, MAX_ERROR, MAX_HEADER, MAX_TRACE, SMALL_M
 pub(crate) enum FrameKind {
     /// The call header; the first frame of a call.
     Header = 1,
-    /// The arguments on the way there, the result on the way back.
+    /// The arguments of a call, or its result.
     Body = 2,
     /// The function's own error instead of a result, or instead of a stream.
     Fault = 3,
     /// An error that is not the function's own. Ends a call or a stream.
     Error = 4,
-    /// A stream is set up; items follow. Empty.
+    /// The stream is set up, and items follow. Empty.
     Open = 5,
     /// One item of a stream.
     Item = 6,
-    /// One item of a stream that is the function's own error; the stream goes on.
+    /// One item of a stream that is the function's own error. The stream goes on.
     ItemFault = 7,
-    /// The end of a stream: the number of its items, of all three kinds.
+    /// The end of a stream, with the number of its items of all three kinds.
     End = 8,
     /// A message of the control stream.
     Control = 9,
-    /// How the call went at its node; comes before the result, if it was asked for.
+    /// The trace of a call at its node, before the result, if the caller has requested it.
     Trace = 10,
-    /// One item of a stream that is the function's own error, told as text; the stream goes on.
+    /// One item of a stream that is the function's own error as text. The stream goes on.
     ItemError = 11,
     /// The stream is a multiplexed stream of many calls. Empty.
     Mux = 12,
-    /// The stream is the answer to a call on a multiplexed stream, and nothing else: the id of that
-    /// call.
+    /// The stream carries only the answer to one call on a multiplexed stream: the id of that call.
     Overflow = 13,
 }
 
@@ -58,7 +57,8 @@ impl FrameKind {
         })
     }
 
-    /// Longest body of a frame of this kind, where a message may have `max_message` bytes.
+    /// Returns the limit of the body of a frame of this kind, where `max_message` is the limit of
+    /// messages.
     fn limit(self, max_message: usize) -> usize {
         match self {
             Self::Header => MAX_HEADER,
@@ -72,7 +72,7 @@ impl FrameKind {
     }
 }
 
-/// Bytes in front of each frame's body.
+/// Length of the header in front of each frame's body.
 ///
 /// | bytes | field  | meaning                    |
 /// |-------|--------|----------------------------|
@@ -80,8 +80,8 @@ impl FrameKind {
 /// | 4     | length | of the body, big-endian    |
 /// | n     | body   | by kind                    |
 ///
-/// Fixed, so that a body of unknown length is written in place and its length patched in
-/// afterwards, and so that a relay can follow the frames at the cost of one addition each.
+/// The length is fixed, so that a body of unknown length can be written in place and its length
+/// filled in afterwards, and that a relay follows frames at the cost of one addition each.
 pub(crate) const FRAME_HEADER: usize = 5;
 
 /// A complete frame.
@@ -91,17 +91,18 @@ pub(crate) struct Frame {
     pub(crate) body: Bytes,
 }
 
-/// Starts a frame at the end of `out`; what is appended until [`finish`] is its body.
+/// Starts a frame at the end of `out`, and returns where its body starts. What is appended until
+/// [`finish`] is the body.
 #[must_use]
 pub(crate) fn begin(out: &mut Vec<u8>, kind: FrameKind) -> usize {
     out.extend_from_slice(&[kind as u8, 0, 0, 0, 0]);
     out.len()
 }
 
-/// Finishes the frame whose body starts at `start`, the value that [`begin`] gave.
+/// Finishes the frame whose body starts at `start`, the value that [`begin`] returned.
 ///
-/// A body longer than `limit` is taken back, as if the frame had never been begun, and its length
-/// is the error.
+/// # Errors
+/// The length of a body that is longer than `limit`. The frame is removed from `out`.
 pub(crate) fn finish(out: &mut Vec<u8>, start: usize, limit: usize) -> Result<(), usize> {
     let length = out.len() - start;
     match u32::try_from(length) {
@@ -120,23 +121,27 @@ pub(crate) fn finish(out: &mut Vec<u8>, start: usize, limit: usize) -> Result<()
 pub(crate) fn put(out: &mut Vec<u8>, kind: FrameKind, body: &[u8]) {
     let start = begin(out, kind);
     out.extend_from_slice(body);
-    // Callers pass bodies that they have bounded; a body above 4 GiB cannot be meant.
+    // Callers have bounded the body far below 4 GiB.
     let fits = finish(out, start, u32::MAX as usize);
     debug_assert!(fits.is_ok(), "a short body fits");
 }
 
-/// Appends the end of a stream of `items` items.
+/// Appends the `End` frame of a stream of `items` items.
 pub(crate) fn put_end(out: &mut Vec<u8>, items: u64) {
     put(out, FrameKind::End, &items.to_be_bytes());
 }
 
-/// The number of items in an `End` frame's body.
+/// Decodes the number of items in the body of an `End` frame.
 pub(crate) fn read_end(body: &[u8]) -> Result<u64, Malformed> {
     body.try_into()
         .map(u64::from_be_bytes)
-        .map_err(|_| Malformed::new("an `End` frame has not 8 bytes"))
+        .map_err(|_| Malformed::new("an `End` frame is not 8 bytes long"))
 }
 
+/// Decodes the header of a frame: its kind, and the length of its body.
+///
+/// # Errors
+/// If the kind is unknown, or the length exceeds the limit of the kind.
 pub(crate) fn read_header(
     header: [u8; FRAME_HEADER],
     max_message: usize,
@@ -148,7 +153,7 @@ pub(crate) fn read_header(
     let limit = kind.limit(max_message);
     if length > limit {
         let text = format!("{kind:?} frame of {length} bytes; the limit is {limit}");
-        // Where no message is expected at all, one breaks the rules.
+        // A message where none is allowed violates the protocol; otherwise it is only too long.
         return Err(match limit == max_message && limit > 0 {
             true => Malformed::too_large(text),
             false => Malformed::new(text),
@@ -157,9 +162,9 @@ pub(crate) fn read_header(
     Ok((kind, length))
 }
 
-/// Puts frames together from what arrives, in whatever pieces.
+/// Reassembles frames from pieces of any size.
 ///
-/// Holds what has arrived and nothing more: a length announced by the peer reserves no memory.
+/// Holds only bytes that have arrived: a length that the peer announces reserves no memory.
 #[derive(Debug)]
 pub(crate) struct FrameBuffer {
     buffered: BytesMut,
@@ -172,14 +177,14 @@ impl FrameBuffer {
         Self { buffered: BytesMut::new(), max_message, max_control: MAX_CONTROL }
     }
 
-    /// Sets how long a control message may be from now on; [`MAX_CONTROL`] unless set.
+    /// Sets the limit of control messages from now on. Default: [`MAX_CONTROL`].
     pub(crate) fn allow_control(&mut self, max_control: usize) {
         self.max_control = max_control;
     }
 
-    /// Sets how long a message may be from now on.
+    /// Sets the limit of messages from now on.
     ///
-    /// Whoever reads a call's header allows none before it, so that nothing but a header is held.
+    /// While the header of a call is read, the limit is 0, so that only a header is buffered.
     pub(crate) fn allow(&mut self, max_message: usize) {
         self.max_message = max_message;
     }
@@ -189,11 +194,11 @@ impl FrameBuffer {
         self.buffered.extend_from_slice(bytes);
     }
 
-    /// The next complete frame, if it is there.
+    /// Returns the next frame, or `None` if it has not arrived completely.
     ///
     /// # Errors
-    /// The bytes are not a frame, or one that is longer than its limit. The buffer stays as it
-    /// is, so every further call gives the same error.
+    /// If the bytes are not a frame, or a frame that exceeds its limit. The buffer is not changed,
+    /// so every further call returns the same error.
     pub(crate) fn next(&mut self) -> Result<Option<Frame>, Malformed> {
         let Some(&header) = self.buffered.first_chunk::<FRAME_HEADER>() else {
             return Ok(None);
@@ -212,28 +217,29 @@ impl FrameBuffer {
         Ok(Some(Frame { kind, body }))
     }
 
-    /// Takes all bytes that have arrived and belong to no frame taken so far.
+    /// Takes all bytes that have arrived and belong to no frame that was taken.
     pub(crate) fn take_rest(&mut self) -> Bytes {
         self.buffered.split().freeze()
     }
 
-    /// Bytes that have arrived and belong to no frame taken so far.
+    /// Returns the number of bytes that have arrived and belong to no frame that was taken.
     pub(crate) fn len(&self) -> usize {
         self.buffered.len()
     }
 
-    /// What a budget of unfinished messages counts: small ones do not matter.
+    /// Returns the number of bytes that count in a budget of unfinished messages: none of a small
+    /// one.
     pub(crate) fn unfinished(&self) -> usize {
         if self.len() > SMALL_MESSAGE { self.len() } else { 0 }
     }
 
-    /// How long the frame is that has begun, with its header.
+    /// Returns the length of the frame that has begun to arrive, with its header.
     pub(crate) fn announced(&self) -> usize {
         let header = self.buffered.first_chunk::<FRAME_HEADER>();
         header.map_or(0, |[_, length @ ..]| FRAME_HEADER + u32::from_be_bytes(*length) as usize)
     }
 
-    /// Whether no frame is half here.
+    /// Returns whether no frame has arrived in part.
     pub(crate) fn is_empty(&self) -> bool {
         self.buffered.is_empty()
     }

@@ -1,4 +1,4 @@
-//! The call header: which function, for how long, by whom.
+//! The call header: function, deadline, routing options and caller.
 
 mod options;
 
@@ -13,11 +13,11 @@ use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_HEADER, MAX_NAME, MAX_TIMEOUT};
 use crate::wire::routing_options::RoutingOptions;
 
-/// Identifies one call for its whole life, over every retry: random, so that no two are the same,
-/// and nobody knows one that has not been sent.
+/// Identifies one call over all its attempts. 128 random bits: unique, and unpredictable for other
+/// parties.
 pub(crate) type CallId = [u8; 16];
 
-/// What the gateway needs to route a call, and the node to run it.
+/// What the gateway needs to route a call, and a node to run it.
 ///
 /// | type     | field       | meaning                                                |
 /// |----------|-------------|--------------------------------------------------------|
@@ -28,11 +28,11 @@ pub(crate) type CallId = [u8; 16];
 /// | 8 bytes  | fingerprint | of the types, big-endian; 0 if the caller knows none   |
 /// | varint   | timeout     | remaining milliseconds, rounded up, plus one; or 0     |
 /// | string   | function    | its name                                               |
-/// | options  |             | until the end; their table is in `wire::header::options` |
+/// | options  |             | to the end; their table is in `wire::header::options`  |
 ///
-/// The deadline travels as remaining time, so that no two clocks have to agree. It is rounded up at
-/// each of the two hops, so it grows by less than 2 ms in all. Microseconds would take 4 bytes
-/// instead of 2 for most deadlines, and a network does not deliver calls that exactly.
+/// The deadline travels as remaining time, so that clocks need not agree. It is rounded up at each
+/// of the two hops, and grows by less than 2 ms in total. Microseconds would take 4 bytes instead
+/// of 2 for most deadlines, and a network does not deliver calls that precisely.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct CallHeader {
     pub(crate) id: CallId,
@@ -43,19 +43,19 @@ pub(crate) struct CallHeader {
     pub(crate) timeout: Option<Duration>,
     pub(crate) function: String,
     pub(crate) routing: RoutingOptions,
-    /// What the caller has to say to the function, beside its arguments.
+    /// Keys and values from the caller to the function, beside the arguments.
     pub(crate) metadata: Vec<(String, String)>,
-    /// Most items that the caller wants of a stream.
+    /// The number of items after which the caller ends the stream.
     pub(crate) limit: Option<u64>,
-    /// The caller wants to know how the call went: a `Trace` frame.
+    /// Whether the caller requests a `Trace` frame.
     pub(crate) traced: bool,
-    /// How long the gateway has held the call back, for such a frame.
+    /// How long the gateway has held the call, for the `Trace` frame.
     pub(crate) held: Duration,
-    /// Who calls; the gateway's word, which it puts in place of what the caller may have said.
+    /// The caller. Set by the gateway, which overwrites a caller-supplied value.
     pub(crate) caller: Option<KnownCaller>,
 }
 
-/// Metadata as they are shown: their values may be secrets, such as a user's token.
+/// Displays the keys of metadata only: the values may be secrets, such as a user's token.
 pub(crate) struct MetadataKeys<'a>(pub(crate) &'a [(String, String)]);
 
 impl fmt::Debug for MetadataKeys<'_> {
@@ -86,11 +86,11 @@ impl fmt::Debug for CallHeader {
     }
 }
 
-/// What a client leaves of [`MAX_HEADER`] to the gateway, which adds to the header.
+/// Bytes of [`MAX_HEADER`] that a client leaves for the gateway, which adds the caller.
 const RESERVE: usize = 512;
 
 impl CallHeader {
-    /// The header of the first attempt at a call, without options.
+    /// Creates the header of the first attempt at a call, without options.
     pub(crate) fn new(id: CallId, function: String, kind: Kind, codec: Codec) -> Self {
         Self {
             id,
@@ -112,8 +112,7 @@ impl CallHeader {
     /// Appends the header as a frame.
     ///
     /// # Errors
-    /// The length of a header that is longer than [`MAX_HEADER`], or so long that the gateway could
-    /// not add who calls.
+    /// The length of a header that exceeds [`MAX_HEADER`], or leaves no room for the caller.
     pub(crate) fn put(&self, out: &mut Vec<u8>) -> Result<(), usize> {
         let start = frame::begin(out, FrameKind::Header);
         out.extend_from_slice(&self.id);
@@ -137,7 +136,7 @@ impl CallHeader {
         Self::read_knowing(body, &mut None)
     }
 
-    /// [`read`](Self::read), where the caller is often the one that was read last.
+    /// [`read`](Self::read), reusing the caller that was read last if it is the same.
     ///
     /// # Errors
     /// Those of `read`.
@@ -153,9 +152,9 @@ impl CallHeader {
         let id = reader.array("id")?;
         let attempt = reader.varint("attempt")?;
         let kind = Kind::from_code(reader.u8("kind")?)
-            .ok_or_else(|| Malformed::new("`kind` is not one that this version knows"))?;
+            .ok_or_else(|| Malformed::new("`kind` is unknown to this version"))?;
         let codec = Codec::from_code(reader.u8("codec")?)
-            .ok_or_else(|| Malformed::new("`codec` is not one that this version knows"))?;
+            .ok_or_else(|| Malformed::new("`codec` is unknown to this version"))?;
         let fingerprint = reader.u64("fingerprint")?;
         let timeout = reader.varint("timeout")?;
         let timeout = timeout.checked_sub(1).map(|ms| Duration::from_millis(ms).min(MAX_TIMEOUT));
@@ -167,8 +166,8 @@ impl CallHeader {
     }
 }
 
-/// Whole milliseconds, rounded up. Rounded down, the calls that a function makes would be late
-/// before the function itself is.
+/// Returns whole milliseconds, rounded up. Rounded down, a nested call would expire before its
+/// enclosing call.
 fn milliseconds(left: Duration) -> u64 {
     u64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX - 1)
 }
@@ -282,7 +281,7 @@ mod tests {
         };
         assert!(reads(&pairs(MAX_LIST, 10)));
         assert!(!reads(&pairs(MAX_LIST + 1, 10)));
-        // An option has as many bytes as all metadata together, and lengths of its own.
+        // One option may be as long as all metadata together, plus its lengths.
         assert!(reads(&pairs(2, MAX_METADATA / 2)));
         assert!(!reads(&pairs(2, MAX_METADATA / 2 + 1)));
         let tags = |n: usize, length: usize| {

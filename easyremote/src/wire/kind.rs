@@ -4,7 +4,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Which way a function's streams go, if it has any.
+/// The kind of a function: which sides send a stream.
+///
+/// | kind       | the caller sends         | the function returns |
+/// |------------|--------------------------|----------------------|
+/// | `Unary`    | arguments                | one result           |
+/// | `Stream`   | arguments                | a stream of items    |
+/// | `Upload`   | arguments and a stream   | one result           |
+/// | `Duplex`   | arguments and a stream   | a stream of items    |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -39,12 +46,12 @@ impl Kind {
         }
     }
 
-    /// Whether the caller sends a stream.
+    /// Returns whether the caller sends a stream.
     pub(crate) fn takes_stream(self) -> bool {
         matches!(self, Self::Upload | Self::Duplex)
     }
 
-    /// Whether it gives a stream.
+    /// Returns whether the function returns a stream.
     pub(crate) fn gives_stream(self) -> bool {
         matches!(self, Self::Stream | Self::Duplex)
     }

@@ -1,25 +1,25 @@
-//! How busy a node is, as it tells its gateways.
+//! The load reports of nodes.
 
 use serde::{Deserialize, Serialize};
 
-/// How busy a node is, in [`NodeInfo::load`](crate::client::NodeInfo::load): what it said last, which it
-/// does every two seconds.
+/// A load report of a node, in [`NodeInfo::load`](crate::client::NodeInfo::load). Nodes send one
+/// every two seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NodeLoad {
-    /// Calls and streams that it is running or has waiting, from all of its gateways.
+    /// Calls and streams from all of its gateways that the node runs or has in its queue.
     pub in_flight: u64,
-    /// Those of them that wait at the node: for one of its places
-    /// ([`concurrency`](crate::node::NodeBuilder::concurrency), of the node or of the function), or for a
-    /// [thread](crate::node::NodeLimits::blocking_threads).
+    /// Calls and streams that wait at the node: for a permit
+    /// ([`concurrency`](crate::node::NodeBuilder::concurrency), of the node or of the function), or
+    /// for a [thread](crate::node::NodeLimits::blocking_threads).
     pub waiting: u64,
-    /// How much of its machine's processors was in use over the last two seconds, by all programs,
-    /// in percent of all of them: 0 to 100. `None` in a node's first report, and if its operating
-    /// system is not one of which the node can tell.
+    /// Processor time that all programs of the machine used over the last two seconds, in percent
+    /// of all processors: 0 to 100. `None` in a node's first report, and where the operating system
+    /// is not supported.
     pub cpu_percent: Option<u8>,
-    /// How much of its machine's memory is in use, by all programs, without what the system could
-    /// take back at once, such as caches. Also inside of a container it is that of the machine.
-    /// `None` if the node cannot tell.
+    /// Memory that all programs of the machine use, without caches and other memory that the system
+    /// can reclaim at once. In a container too it is the memory of the machine. `None` where the
+    /// node cannot determine it.
     pub memory: Option<Memory>,
 }
 
@@ -29,12 +29,12 @@ pub struct NodeLoad {
 pub struct Memory {
     /// In use; at most `total`.
     pub used: u64,
-    /// All that there is.
+    /// Installed memory.
     pub total: u64,
 }
 
 impl NodeLoad {
-    /// What a node reports; figures that make no sense are dropped.
+    /// Creates a report, without implausible figures.
     pub(crate) fn new(
         (in_flight, waiting): (u64, u64),
         cpu_percent: Option<u8>,
@@ -48,7 +48,7 @@ impl NodeLoad {
         }
     }
 
-    /// What a peer reports, without the figures that make no sense.
+    /// Removes the implausible figures from a peer's report.
     pub(super) fn sane(self) -> Self {
         let memory = self.memory.map_or((0, 0), |memory| (memory.used, memory.total));
         Self::new((self.in_flight, self.waiting), self.cpu_percent, memory)

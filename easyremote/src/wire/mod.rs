@@ -1,17 +1,18 @@
 //! The wire: frames, headers, control messages and the codec of values. No I/O happens here.
 //!
 //! A QUIC stream carries a sequence of [frames](frame). The first stream of a connection is the
-//! control stream ([`control`]); every further one is a call, which is
+//! control stream ([`control`]); every further one is a call with these frames:
 //!
-//! | direction | frames |
-//! |-----------|--------|
-//! | caller to node | `Header`, `Body` (the arguments); if it sends a stream, `Item`*, `End`; then FIN |
-//! | node to caller, one result | `Error`, or: `Trace` if asked for, `Body` or `Fault`; then FIN |
-//! | node to caller, a stream | `Fault` or `Error`, or: `Open`, (`Item`, `ItemFault` or `ItemError`)*, `End` or `Error`; then FIN |
+//! | direction | frames, then FIN |
+//! |---|---|
+//! | caller to node | `Header`, `Body` (the arguments); with a client stream `Item`*, `End` |
+//! | node to caller, one result | `Error`, or: `Trace` if requested, `Body` or `Fault` |
+//! | node to caller, a stream | `Fault` or `Error`, or: `Open`, items, `End` or `Error` |
 //!
-//! A FIN before the last frame of a direction is an error, never an end.
+//! An item of a node's stream is an `Item`, `ItemFault` or `ItemError` frame. A FIN before the last
+//! frame of a direction is an error, never an end.
 //!
-//! Small calls of one result may share one stream, a [mux].
+//! Small calls with one result may share one multiplexed stream, a [mux].
 
 #[cfg(feature = "__bench")]
 pub(crate) mod bench;

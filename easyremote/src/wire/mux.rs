@@ -1,17 +1,26 @@
-//! Muxes: many small calls on one stream.
+//! Multiplexed streams (muxes): many small calls on one stream.
 //!
-//! A stream whose first frame is `Mux` is one. After that frame both directions carry messages:
+//! The first frame of a mux is `Mux`. After it both directions carry messages:
 //!
 //! | bytes | field  | meaning                                                              |
 //! |-------|--------|----------------------------------------------------------------------|
 //! | 4     | length | of what follows, big-endian                                          |
-//! | 8     | id     | of the call, as its caller likes; for one call only                  |
-//! | n     | frames | those of a stream of the call's own; none where it is given up       |
+//! | 8     | id     | of the call, chosen by its caller; never reused                      |
+//! | n     | frames | as on a separate stream; none in a message that cancels the call     |
 //!
-//! Of a call there is one message each way, or a second one there that gives it up. An answer that
-//! is too long for a message comes on a unidirectional stream of its own, whose first frame is
-//! `Overflow`, with the id. A mux breaks as a whole: whoever breaks its rules is not to be trusted
-//! with the other calls on it.
+//! ```text
+//!   caller                          node
+//!     | --- id, header, arguments --> |
+//!     | <-- id, answer -------------- |   or: `Overflow` with the id and the answer, on a stream
+//!
+//!     | --- id, header, arguments --> |
+//!     | --- id ---------------------> |   cancels the call
+//!     | <-- id ---------------------- |   it has ended; or the answer, if that came first
+//! ```
+//!
+//! An answer that is too long for a message arrives on a separate unidirectional stream, whose
+//! first frame is `Overflow`, with the id. A violation of the protocol breaks the whole mux: a peer
+//! that commits one is not trusted with the other calls on it either.
 
 use std::ops::Range;
 
@@ -24,13 +33,14 @@ use crate::wire::limits::{MAX_HEADER, MAX_MUX_BODY};
 /// Identifies a call on its mux.
 pub(crate) type MuxId = u64;
 
-/// Bytes in front of a message's frames.
+/// Length of the header in front of a message's frames.
 const MUX_HEADER: usize = 12;
 
 /// Longest frames of one message, in bytes: a header and a body.
 const MAX_FRAMES: usize = 2 * FRAME_HEADER + MAX_HEADER + MAX_MUX_BODY;
 
-/// Starts a message at the end of `out`; what is appended until [`finish`] is its frames.
+/// Starts a message at the end of `out`, and returns where its frames start. What is appended until
+/// [`finish`] is its frames.
 #[must_use]
 pub(crate) fn begin(out: &mut Vec<u8>, id: MuxId) -> usize {
     out.extend_from_slice(&[0; 4]);
@@ -38,8 +48,8 @@ pub(crate) fn begin(out: &mut Vec<u8>, id: MuxId) -> usize {
     out.len()
 }
 
-/// Finishes the message whose frames start at `start`, the value that [`begin`] gave. The writer
-/// has bounded them.
+/// Finishes the message whose frames start at `start`, the value that [`begin`] returned. The
+/// writer has bounded their length.
 pub(crate) fn finish(out: &mut [u8], start: usize) {
     let length = out.len() - start;
     debug_assert!(length <= MAX_FRAMES, "{length} bytes are no small call");
@@ -47,27 +57,27 @@ pub(crate) fn finish(out: &mut [u8], start: usize) {
     out[start - MUX_HEADER..start - MUX_HEADER + 4].copy_from_slice(&length.to_be_bytes());
 }
 
-/// Takes a message back that was not [finished](finish).
+/// Removes a message that was not [finished](finish).
 pub(crate) fn undo(out: &mut Vec<u8>, start: usize) {
     out.truncate(start - MUX_HEADER);
 }
 
-/// Puts messages together from what arrives, in whatever pieces; holds nothing more.
+/// Reassembles messages from pieces of any size. Holds only bytes that have arrived.
 ///
-/// A message may be kept for long, and must not keep what came with it, which nobody counts: each is
-/// copied out of what has arrived. The memory for those of up to [`SHORT`] bytes is made for many at
-/// a time, so that a small call allocates nothing.
+/// Each message is copied out of the receive buffer: it may be kept for long, and would otherwise
+/// keep a whole buffer alive that no limit counts. Messages of up to [`SHORT`] bytes share
+/// allocations, so that a small call usually allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct MuxBuffer {
     buffered: BytesMut,
-    /// Room for short messages.
+    /// Allocation for short messages.
     shorts: BytesMut,
 }
 
-/// Longest message whose memory is made together with that of others, in bytes.
+/// Longest message that shares an allocation with others, in bytes.
 const SHORT: usize = 1 << 10;
 
-/// Bytes that are made at a time for short messages: the most that one of them keeps.
+/// Size of a shared allocation, in bytes: the most that one short message keeps alive.
 const SHORTS: usize = 8 << 10;
 
 impl MuxBuffer {
@@ -76,10 +86,11 @@ impl MuxBuffer {
         self.buffered.extend_from_slice(bytes);
     }
 
-    /// The id and the frames of the next message that is here whole.
+    /// Returns the id and the frames of the next message, or `None` if it has not arrived
+    /// completely.
     ///
     /// # Errors
-    /// A length that no message has.
+    /// If its length is invalid.
     pub(crate) fn next(&mut self) -> Result<Option<(MuxId, Bytes)>, Malformed> {
         let Some(header) = self.buffered.first_chunk::<MUX_HEADER>() else { return Ok(None) };
         let [a, b, c, d, id @ ..] = *header;
@@ -96,7 +107,7 @@ impl MuxBuffer {
         Ok(Some((MuxId::from_be_bytes(id), frames)))
     }
 
-    /// A part of what has arrived, in memory of its own.
+    /// Copies a part of the receive buffer.
     fn copied(&mut self, part: Range<usize>) -> Bytes {
         let part = &self.buffered[part];
         if part.len() > SHORT {
@@ -110,10 +121,10 @@ impl MuxBuffer {
     }
 }
 
-/// Takes the first frame off `frames`.
+/// Removes and returns the first frame of `frames`.
 ///
 /// # Errors
-/// There is none, or not all of it.
+/// If it is missing, incomplete or too long.
 pub(crate) fn take_frame(frames: &mut Bytes, max_message: usize) -> Result<Frame, Malformed> {
     let cut_short = || Malformed::new("a message ends inside a frame");
     let header = *frames.first_chunk::<FRAME_HEADER>().ok_or_else(cut_short)?;
@@ -125,16 +136,16 @@ pub(crate) fn take_frame(frames: &mut Bytes, max_message: usize) -> Result<Frame
     Ok(Frame { kind, body: frames.split_to(length) })
 }
 
-/// Appends the frame that begins an answer on a stream of its own.
+/// Appends the frame that begins an answer on a separate stream.
 pub(crate) fn put_overflow(out: &mut Vec<u8>, id: MuxId) {
     frame::put(out, FrameKind::Overflow, &id.to_be_bytes());
 }
 
-/// The id in a `Overflow` frame's body.
+/// Decodes the id in the body of an `Overflow` frame.
 pub(crate) fn read_overflow(body: &[u8]) -> Result<MuxId, Malformed> {
     body.try_into()
         .map(MuxId::from_be_bytes)
-        .map_err(|_| Malformed::new("a `Overflow` frame has not 8 bytes"))
+        .map_err(|_| Malformed::new("an `Overflow` frame is not 8 bytes long"))
 }
 
 #[cfg(test)]
@@ -170,9 +181,9 @@ mod tests {
         }
     }
 
-    /// How many bytes are kept that `message` is a part of.
+    /// The size of the allocation that `message` is a part of.
     fn kept(message: Bytes) -> usize {
-        // Nobody else has the memory, so that all of it is given.
+        // The only reference, so that the whole allocation is returned.
         message.try_into_mut().map_or(0, |whole| whole.capacity())
     }
 

@@ -1,19 +1,19 @@
-//! Lists of numbers that have one width on the wire, such as `Vec<f32>`: copied as one piece, where
-//! serde would go one by one.
+//! Lists of numbers of fixed width, such as `Vec<f32>`: copied in one piece, where serde would
+//! visit them one by one.
 
 use crate::decode::Budget;
 
-/// A number that bincode writes as its bytes, the least one first.
+/// A number that bincode writes as its little-endian bytes.
 ///
-/// Integers of several bytes are none: small ones take fewer.
+/// Not implemented for integers of several bytes, which have a variable length.
 pub(crate) trait Number: Copy + 'static {
-    /// How many bytes it has.
+    /// Number of bytes.
     const WIDTH: usize;
 
-    /// Writes it to a `place` of that many bytes.
+    /// Writes the number to a `place` of that many bytes.
     fn put(self, place: &mut [u8]);
 
-    /// Reads it from that many bytes.
+    /// Reads the number from that many bytes.
     fn read(bytes: &[u8]) -> Self;
 }
 
@@ -39,7 +39,7 @@ macro_rules! numbers {
 
 numbers! { i8 f32 f64 }
 
-/// Appends all of `numbers`, but not how many there are.
+/// Appends all of `numbers`, without their count.
 pub(crate) fn put<N: Number>(numbers: &[N], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + numbers.len() * N::WIDTH, 0);
@@ -51,7 +51,7 @@ pub(crate) fn put<N: Number>(numbers: &[N], out: &mut Vec<u8>) {
 /// Reads `n` numbers from the front of `bytes`.
 ///
 /// # Errors
-/// They are not there, or more than the budget allows.
+/// If fewer have arrived, or the budget does not allow as many.
 pub(crate) fn read<N: Number>(
     n: usize,
     bytes: &[u8],

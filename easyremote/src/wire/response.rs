@@ -1,4 +1,4 @@
-//! The response to a call of one result.
+//! The response to a call with one result.
 
 use bytes::Bytes;
 
@@ -7,26 +7,26 @@ use crate::wire::frame::{Frame, FrameKind};
 use crate::wire::mux::take_frame;
 use crate::wire::trace::NodeTrace;
 
-/// What comes back for a call of one result: a `Trace` frame if it was asked for, and a last frame,
-/// which is `Body`, `Fault` or `Error`.
+/// The response to a call with one result: a `Trace` frame if the caller requested it, and a last
+/// frame, which is `Body`, `Fault` or `Error`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Response {
     pub(crate) trace: Option<NodeTrace>,
     pub(crate) frame: Frame,
 }
 
-/// Puts a response together from its frames.
+/// Assembles a response from its frames.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseReader {
     trace: Option<NodeTrace>,
 }
 
 impl ResponseReader {
-    /// Takes the next frame; returns the response with its last one.
+    /// Takes the next frame, and returns the response once it is complete.
     ///
     /// # Errors
-    /// The frame does not belong there. A second `Trace` is an error: a peer must not keep the caller
-    /// waiting with more and more of them.
+    /// If the frame is not allowed here. A second `Trace` is an error: a peer could keep the caller
+    /// waiting with an endless sequence of them.
     pub(crate) fn take(&mut self, frame: Frame) -> Result<Option<Response>, Malformed> {
         match frame.kind {
             FrameKind::Trace if self.trace.is_none() => {
@@ -42,10 +42,10 @@ impl ResponseReader {
 }
 
 impl Response {
-    /// Reads a response from the frames of one message.
+    /// Decodes a response from the frames of one message.
     ///
     /// # Errors
-    /// The frames are no response, or more follows.
+    /// If the frames are not a response, or bytes follow it.
     pub(crate) fn from_message(mut frames: Bytes, max_message: usize) -> Result<Self, Malformed> {
         let mut reader = ResponseReader::default();
         loop {

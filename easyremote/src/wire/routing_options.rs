@@ -1,23 +1,37 @@
-//! What a call asks of the node that runs it.
+//! Routing options: the requirements of a call on the node that runs it.
 
 use std::time::Duration;
 
-/// How the gateway chooses among the nodes that fit a call.
+/// How the gateway chooses among the nodes that fit a call: load balancing.
+///
+/// ```
+/// # use easyremote::{Client, remote};
+/// use easyremote::Strategy;
+///
+/// # #[remote]
+/// # async fn add(a: i64, b: i64) -> i64;
+/// # async fn example(client: Client) -> Result<(), easyremote::Error> {
+/// let sum = add::call(&client, 1, 2).strategy(Strategy::Fastest).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[doc(alias = "load balancing")]
+#[doc(alias = "balancer")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Strategy {
-    /// Of two nodes chosen at random, the one with fewer calls in relation to its
-    /// [`concurrency`](crate::node::NodeBuilder::concurrency) ("the power of two choices": Mitzenmacher,
-    /// 2001). The default.
+    /// Picks two nodes at random, and of these the one with fewer calls in relation to its
+    /// [`concurrency`](crate::node::NodeBuilder::concurrency) ("the power of two choices":
+    /// Mitzenmacher, 2001). The default.
     #[default]
     LeastBusy,
-    /// One after the other.
+    /// Picks one node after the other.
     RoundRobin,
-    /// Any, with equal chances.
+    /// Picks a node at random, all with equal probability.
     Random,
-    /// Of two nodes chosen at random, the one that is expected to answer first: by the moving
-    /// average of how long its calls of the function took lately, times the calls that it has (the
-    /// "peak EWMA" of Finagle and tower). Streams count until they are set up.
+    /// Picks two nodes at random, and of these the one that is expected to answer first: the moving
+    /// average of the duration of its recent calls of the function, times the calls that it has
+    /// ("peak EWMA", as in Finagle and tower). Streams count until they are set up.
     Fastest,
 }
 
@@ -42,23 +56,22 @@ impl Strategy {
     }
 }
 
-/// What a call asks of the node that runs it.
+/// The requirements of a call on the node that runs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RoutingOptions {
     /// Only this node may run it.
     pub(crate) on: Option<String>,
     /// Only a node with all these tags may run it.
     pub(crate) tags: Vec<String>,
-    /// A node with all these tags is to run it, if one is free.
+    /// A node with all these tags is preferred if it has room.
     pub(crate) preferred: Vec<String>,
-    /// Calls with the same value are to run on the same node, for as long as the nodes are the
-    /// same.
+    /// Calls with the same value run on the same node while the set of nodes stays the same.
     pub(crate) sticky: Option<u64>,
     pub(crate) strategy: Option<Strategy>,
-    /// If no node can run it now, wait for one.
+    /// Whether to wait for a node if none can run it now.
     pub(crate) wait: bool,
-    /// The same, for so long: nodes may be about to come back. In whole milliseconds.
+    /// How long to wait otherwise, because nodes may be about to come back. In whole milliseconds.
     pub(crate) patience: Duration,
-    /// No node that is suspect may run it: its caller can ask another gateway.
+    /// Whether suspect nodes are excluded, because the caller can ask another gateway.
     pub(crate) sound: bool,
 }

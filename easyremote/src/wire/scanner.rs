@@ -1,4 +1,4 @@
-//! Following frames that pass by.
+//! Parses the frames that a relay forwards, without holding their bytes.
 
 use crate::call::executed::{Evidence, node_may_refuse};
 use crate::error::{ErrorKind, Executed};
@@ -6,9 +6,9 @@ use crate::wire::bytes::Malformed;
 use crate::wire::frame::{FRAME_HEADER, FrameKind, read_header};
 use crate::wire::kind::Kind;
 
-/// Follows frames that pass by, without holding any of their bytes.
+/// Follows the frames of a stream without holding any of their bytes.
 ///
-/// A relay uses it to know whether it stands between two frames, and what has passed.
+/// A relay uses it to know whether it is between two frames, and what it has forwarded.
 #[derive(Debug)]
 pub(crate) struct FrameScanner {
     direction: Direction,
@@ -17,40 +17,40 @@ pub(crate) struct FrameScanner {
     kind: Option<FrameKind>,
     rest: usize,
     items: u64,
-    /// A `Body` frame has begun to pass.
+    /// Whether a `Body` frame has begun.
     body: bool,
-    /// Another frame than an `Error` has begun to pass.
+    /// Whether a frame other than `Error` has begun.
     answered: bool,
-    /// Another frame than an `Error` and a `Trace` has begun to pass.
+    /// Whether a frame other than `Error` and `Trace` has begun.
     begun: bool,
-    /// The kind of the error that an `Error` frame carries, if that has begun to pass.
+    /// The kind of the error in an `Error` frame, once it has been read.
     error: Option<ErrorKind>,
     /// See [`false_no`](FrameScanner::false_no).
     false_no: Option<(usize, u8)>,
-    /// The length of the present frame.
+    /// The length of the current frame.
     length: usize,
     max_message: usize,
 }
 
-/// Which frame is the last one depends on where it goes.
+/// The direction of a stream, which decides which frame is its last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Direction {
-    /// Arguments, and nothing else.
+    /// Arguments only.
     Arguments,
-    /// Arguments, and then the caller's stream.
+    /// Arguments, then a client stream.
     Upload,
     Answer,
 }
 
 impl FrameScanner {
-    /// Follows what a caller sends after the header of a call of this kind.
+    /// Creates a scanner of what a caller sends after the header of a call of this kind.
     pub(crate) fn request(kind: Kind, max_message: usize) -> Self {
         let takes_stream = kind.takes_stream();
         let direction = if takes_stream { Direction::Upload } else { Direction::Arguments };
         Self::new(direction, max_message)
     }
 
-    /// Follows what a node answers.
+    /// Creates a scanner of a node's answer.
     pub(crate) fn answer(max_message: usize) -> Self {
         Self::new(Direction::Answer, max_message)
     }
@@ -73,7 +73,7 @@ impl FrameScanner {
         }
     }
 
-    /// Whether a frame after which nothing follows has begun to pass.
+    /// Returns whether the last frame of the direction has begun.
     fn is_last(&self) -> bool {
         match (self.direction, self.kind) {
             (_, None) => false,
@@ -86,10 +86,10 @@ impl FrameScanner {
         }
     }
 
-    /// Notes that `bytes` pass by.
+    /// Scans the next `bytes` of the stream.
     ///
     /// # Errors
-    /// What passes is not made of frames.
+    /// If the bytes are not frames.
     pub(crate) fn pass(&mut self, mut bytes: &[u8]) -> Result<(), Malformed> {
         let all = bytes.len();
         while !bytes.is_empty() {
@@ -125,12 +125,12 @@ impl FrameScanner {
         Ok(())
     }
 
-    /// Looks at a piece of the body of an `Error` frame, which is `at` so many bytes.
+    /// Scans a piece of the body of an `Error` frame, which is at offset `at` of the scanned bytes.
     fn pass_error(&mut self, piece: &[u8], at: usize) {
         let passed = self.length - self.rest;
         for (i, &byte) in piece.iter().enumerate().take(2_usize.saturating_sub(passed)) {
             if passed + i == 0 {
-                // A kind of an error is a number below 64, so that its varint is one byte.
+                // The code of an error kind is below 64, so that its varint is one byte.
                 let kind = ErrorKind::from_code(u64::from(byte));
                 self.error = Some(kind.unwrap_or(ErrorKind::Protocol));
             } else if let Some(kind) = self.error
@@ -144,49 +144,48 @@ impl FrameScanner {
         }
     }
 
-    /// Where in the bytes that have passed last a node denies that its function has started, which
-    /// it cannot know or has shown already, and what is to be there instead: see `call::executed`.
+    /// Takes the correction of an error that falsely claims that its function has not started: an
+    /// offset in the bytes that were scanned last, and the byte to put there. See `call::executed`.
     pub(crate) fn false_no(&mut self) -> Option<(usize, u8)> {
         self.false_no.take()
     }
 
-    /// Whether a frame has begun to pass that only a function that has started can have caused.
+    /// Returns whether a frame has begun that only a started function can cause.
     pub(crate) fn shows_execution(&self) -> bool {
         self.answered
     }
 
-    /// The frame that has begun to pass last.
+    /// Returns the kind of the frame that has begun last.
     pub(crate) fn last_frame(&self) -> Option<FrameKind> {
         self.kind
     }
 
-    /// The kind of the error that an `Error` frame carries, if that has begun to pass.
+    /// Returns the kind of the error in an `Error` frame, once it has been read.
     pub(crate) fn error(&self) -> Option<ErrorKind> {
         self.error
     }
 
-    /// Whether all that has passed are complete frames.
+    /// Returns whether the scanned bytes end with a complete frame.
     pub(crate) fn is_between_frames(&self) -> bool {
         self.rest == 0 && self.filled == 0
     }
 
-    /// Whether something is under way of which the rest is to come: a frame, or the arguments of a
-    /// call.
+    /// Returns whether more bytes must follow: the rest of a frame, or of the arguments of a call.
     pub(crate) fn expects_more(&self) -> bool {
         !self.is_between_frames() || (self.direction != Direction::Answer && !self.body)
     }
 
-    /// Whether a frame after which nothing follows has passed whole.
+    /// Returns whether the last frame of the direction is complete.
     pub(crate) fn is_complete(&self) -> bool {
         self.is_between_frames() && self.is_last()
     }
 
-    /// Whether the arguments have passed whole, so that a function may have started.
+    /// Returns whether the arguments are complete, so that the function may have started.
     pub(crate) fn has_arguments(&self) -> bool {
         self.body && (self.kind != Some(FrameKind::Body) || self.rest == 0)
     }
 
-    /// The number of items that have begun to pass.
+    /// Returns the number of items that have begun.
     pub(crate) fn items(&self) -> u64 {
         self.items
     }

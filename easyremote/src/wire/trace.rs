@@ -1,4 +1,4 @@
-//! What a node tells about how a call went.
+//! The trace of a call at its node.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use crate::wire::bytes::Malformed;
 use crate::wire::fields;
 use crate::wire::frame::{self, FrameKind};
 
-/// How a call went at its node; the body of a `Trace` frame.
+/// The trace of a call at its node: the body of a `Trace` frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NodeTrace {
-    /// Its id.
+    /// The id of the node.
     #[serde(with = "fields::name")]
     pub(crate) node: String,
-    /// From the gateway to the function.
+    /// Time from the gateway to the start of the function.
     pub(crate) queued: Duration,
-    /// From there to the answer.
+    /// Time from there to the answer.
     pub(crate) ran: Duration,
 }
 
 impl NodeTrace {
-    /// Appends it as a frame.
+    /// Appends the trace as a frame.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         let mut body = Vec::with_capacity(self.node.len() + 24);
         fields::put(self, &mut body);

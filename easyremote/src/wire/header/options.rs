@@ -11,7 +11,7 @@ use crate::wire::routing_options::Strategy;
 /// The tags of all options, in use and reserved; see [`RESERVED`] for the latter.
 ///
 /// An option is a varint tag, a varint length, and a value of that many bytes. An odd tag is
-/// *critical*: a party that does not know the option refuses the call, because a call without it
+/// *critical*: a party that does not know the option rejects the call, because a call without it
 /// could return other values or run elsewhere. An even tag is *ignorable*: the option is skipped.
 /// CoAP numbers its options the same way (RFC 7252, 5.4.1 and 5.4.6), and PNG has a bit for it in
 /// the name of a chunk (PNG specification, 5.4).
@@ -19,28 +19,28 @@ use crate::wire::routing_options::Strategy;
 /// The gateway decodes the header and encodes it anew for the node, so an option that the gateway
 /// skips does not reach the node.
 ///
-/// | tag | option             | value                                                              |
-/// |-----|--------------------|--------------------------------------------------------------------|
-/// | 1   | on                 | string: the id of the only node that may run the call              |
-/// | 2   | wait               | empty: wait for a node                                             |
-/// | 3   | tag                | string: a tag that the node must have; repeated                    |
-/// | 4   | patience           | varint: milliseconds to wait for nodes that may come back          |
-/// | 5   | metadata           | key and value, each a varint length and a string; repeated         |
-/// | 6   | preferred tag      | string: a tag that the node should have; repeated                  |
-/// | 7   | limit              | varint: most items that the caller wants of a stream               |
-/// | 8   | sticky             | 8 bytes, big-endian: the hash of a key                             |
-/// | 9   | caller             | role, id, address, identity: see [`KnownCaller`]                   |
-/// | 10  | strategy           | 1 byte: the code of a [`Strategy`]; an unknown one is the default  |
-/// | 11  | inherited metadata | reserved: as 5, also for the calls that the function makes         |
-/// | 12  | traced             | empty: the caller wants a `Trace` frame                            |
-/// | 13  | operators          | reserved: what the node does with each item, in this order         |
-/// | 14  | held               | varint: microseconds that the gateway has held the call back       |
-/// | 15  | resume             | reserved: the secret and the position of a resumable stream        |
-/// | 16  | trace context      | reserved: W3C `traceparent` as 25 bytes (trace id 16, parent id 8, |
-/// |     |                    | flags 1, without the version), then `tracestate` to the end        |
-/// | 17  | key                | reserved: the caller's own deduplication key                       |
-/// | 18  | sound              | empty: not at a node that is suspect; the caller has other gateways |
-/// | 19  | job                | reserved: the call runs without its caller                         |
+/// | tag | option             | value                                                             |
+/// |-----|--------------------|-------------------------------------------------------------------|
+/// | 1   | on                 | string: the id of the only node that may run the call             |
+/// | 2   | wait               | empty: wait for a node                                            |
+/// | 3   | tag                | string: a tag that the node must have; repeated                   |
+/// | 4   | patience           | varint: milliseconds to wait for nodes that may come back         |
+/// | 5   | metadata           | key and value, each a varint length and a string; repeated        |
+/// | 6   | preferred tag      | string: a tag that the node should have; repeated                 |
+/// | 7   | limit              | varint: the number of items after which the caller ends a stream  |
+/// | 8   | sticky             | 8 bytes, big-endian: the hash of a key                            |
+/// | 9   | caller             | role, id, address, identity: see [`KnownCaller`]                  |
+/// | 10  | strategy           | 1 byte: the code of a [`Strategy`]; an unknown one is the default |
+/// | 11  | inherited metadata | reserved: as 5, also for nested calls                             |
+/// | 12  | traced             | empty: the caller requests a `Trace` frame                        |
+/// | 13  | operators          | reserved: what the node does with each item, in this order        |
+/// | 14  | held               | varint: microseconds that the gateway has held the call           |
+/// | 15  | resume             | reserved: the secret and the position of a resumable stream       |
+/// | 16  | trace context      | reserved: W3C `traceparent` as 25 bytes (trace id 16, parent id   |
+/// |     |                    | 8, flags 1, no version), then `tracestate` to the end             |
+/// | 17  | key                | reserved: the caller's own deduplication key                      |
+/// | 18  | sound              | empty: exclude suspect nodes; the caller has other gateways       |
+/// | 19  | job                | reserved: the call runs without its caller                        |
 mod tag {
     pub(super) const ON: u64 = 1;
     pub(super) const WAIT: u64 = 2;
@@ -57,8 +57,8 @@ mod tag {
     pub(super) const SOUND: u64 = 18;
 }
 
-/// Tags with a meaning that this version neither sends nor reads. They are treated like unknown
-/// ones, but the error has their name.
+/// Tags that this version neither sends nor reads. They are treated as unknown, except that the
+/// error names them.
 const RESERVED: [(u64, &str); 6] = [
     (11, "inherited metadata"),
     (13, "operators"),
@@ -68,10 +68,11 @@ const RESERVED: [(u64, &str); 6] = [
     (19, "job"),
 ];
 
-/// Longest value of an option: an entry of metadata, with the lengths of its key and its value.
+/// Longest value of an option, in bytes: an entry of metadata, with the lengths of its key and
+/// value.
 const MAX_OPTION: usize = MAX_METADATA + 2 * 8;
 
-/// Appends all options that `header` has.
+/// Appends all options of `header`.
 pub(super) fn put(header: &CallHeader, out: &mut Vec<u8>) {
     let routing = &header.routing;
     if let Some(node) = &routing.on {
@@ -122,7 +123,7 @@ pub(super) fn put(header: &CallHeader, out: &mut Vec<u8>) {
 /// Decodes all options up to the end of the header. `known` is the caller that was read last.
 ///
 /// # Errors
-/// A value is malformed or longer than its limit, or a critical option is unknown.
+/// If a value is malformed or longer than its limit, or a critical option is unknown.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     header: &mut CallHeader,
@@ -160,7 +161,7 @@ pub(super) fn read(
     Ok(())
 }
 
-/// Whether a party that does not know the option must refuse the call.
+/// Returns whether a party that does not know the option must reject the call.
 fn is_critical(tag: u64) -> bool {
     tag & 1 == 1
 }

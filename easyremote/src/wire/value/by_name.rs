@@ -1,12 +1,13 @@
-//! Values with their names: MessagePack, and a digest of the value to compare it with.
+//! Values by name: MessagePack with field names, and a digest of the value to verify it.
 //!
 //! | bytes | what                                                    |
 //! |-------|---------------------------------------------------------|
-//! | 4     | length of the MessagePack, the least byte first         |
-//! | 8     | digest of the value, the least byte first               |
+//! | 4     | length of the MessagePack, little-endian                |
+//! | 8     | digest of the value, little-endian                      |
 //! | ..    | the value in MessagePack, structs as maps by field name |
 //!
-//! As a format for people: what serde buffers, for `flatten`, `tag` and `untagged`, is read so.
+//! The format is human-readable in serde's sense (`is_human_readable`), because serde reads what it
+//! buffers for `flatten`, `tag` and `untagged` that way.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,14 +18,13 @@ use crate::schema::digest;
 use crate::wire::codec::unwinding;
 use crate::wire::limits::DEFAULT_MAX_DECODED;
 
-/// Bytes before the value.
+/// Bytes in front of the value.
 const HEAD: usize = 12;
 
 /// Appends `value`, and adds what decoding it takes to `cost`.
 ///
 /// # Errors
-/// What its `Serialize` or its `Deserialize` complained about, or that it would arrive as another
-/// value.
+/// The error of its `Serialize` or `Deserialize`, or that it would arrive as another value.
 pub(super) fn put<T>(
     value: &T,
     out: &mut Vec<u8>,
@@ -48,11 +48,11 @@ where
     Ok(())
 }
 
-/// Reads a value from the front of `bytes`, and says how many it took.
+/// Decodes a value from the front of `bytes`. Returns it with the number of bytes that it took.
 ///
 /// # Errors
-/// What is wrong with the bytes, that they ask for more than the budget, or that the value is
-/// another one than was sent.
+/// If the bytes are invalid or exceed the budget, or if the value differs from the one that was
+/// sent.
 pub(super) fn read<T>(bytes: &[u8], budget: &mut Budget) -> Result<(T, usize), String>
 where
     T: Serialize + DeserializeOwned,
@@ -73,10 +73,10 @@ where
     Ok((value, HEAD + length))
 }
 
-/// Why nothing can be read of what is written of `value`, if that is so.
+/// Returns why `value` cannot be read after it was written, or `None` if it can.
 ///
-/// A sample that is read as another value says nothing about others: that an option of something
-/// empty is none, for one.
+/// A sample that is read as another value is no reason to refuse its type: an option of an empty
+/// value is read as `None`, for example.
 pub(super) fn unreadable<T: Serialize + DeserializeOwned>(value: &T) -> Option<String> {
     let there_and_back = || {
         let mut bytes = Vec::new();
@@ -97,7 +97,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], budget: &mut Budget) -> Result<T, St
     T::deserialize(Bounded::new(&mut deserializer, budget)).map_err(|error| error.to_string())
 }
 
-/// Why a value is not sent.
+/// Returns the error of a value that is not sent.
 fn changed<T>(why: &str) -> String {
     let name = std::any::type_name::<T>();
     format!(

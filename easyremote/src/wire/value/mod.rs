@@ -1,15 +1,17 @@
-//! Values of the types of functions: written by position where that is safe, else by name.
+//! Encoding of arguments, results and items: by position where that is safe, otherwise by name.
 //!
-//! | a type is written | if                                                                        |
-//! |-------------------|---------------------------------------------------------------------------|
-//! | by position       | tracing knows all of it, its samples come back, and `Serialize` gives     |
-//! |                   | what `Deserialize` takes: bincode, each value checked while it is written |
-//! | by name           | it needs a codec that says what comes, is not known to its end, or leaves |
-//! |                   | fields out: MessagePack with names, each value decoded once more and      |
-//! |                   | compared before it is sent, and again where it arrives                    |
-//! | not at all        | samples of it do not come back by name either                             |
+//! | form        | codec       | used if                                                        |
+//! |-------------|-------------|----------------------------------------------------------------|
+//! | by position | bincode     | the trace of the type is complete, its samples survive a round |
+//! |             |             | trip, and `Serialize` matches `Deserialize`                    |
+//! | by name     | MessagePack | the type needs a self-describing codec, has an incomplete      |
+//! |             |             | trace, or leaves fields out                                    |
+//! | refused     |             | samples do not survive a round trip by name either             |
 //!
-//! Both ends find out the same, as the way is a part of the type's canonical text.
+//! By position, each value is compared with the trace while it is written. By name, each value is
+//! decoded and compared before it is sent, and verified by a digest where it arrives.
+//!
+//! Both ends choose the same form, because the form is a part of the type's canonical text.
 
 mod by_name;
 mod positional;
@@ -31,18 +33,18 @@ use crate::schema::{Layout, Traced, digest, trace};
 use crate::wire::codec::{Codec, from_bincode, put_list, unwinding};
 use crate::wire::limits::DEFAULT_MAX_DECODED;
 
-/// A type of a function's argument, result, error or item: its two texts, and how its values are
-/// written.
+/// The type of a function's argument, result, error or item: its two texts, and the form of its
+/// values.
 #[derive(Debug)]
 pub struct ValueType {
-    /// Its name in Rust.
+    /// The name in Rust.
     name: &'static str,
-    /// Equal for two types whose values mean the same on the wire.
+    /// Equal for types whose values have the same encoding.
     pub(crate) canonical: String,
-    /// What people read, who write its values as JSON.
+    /// The readable text, for people who write its values as JSON.
     pub(crate) text: String,
     form: ValueForm,
-    /// Whether it is written by name, and not one value could be made to try that.
+    /// Whether it is written by name, and no sample value could be made to test that.
     untried: bool,
 }
 
@@ -50,33 +52,33 @@ pub struct ValueType {
 enum ValueForm {
     Positional(Layout),
     ByName,
-    /// Why its values cannot be written.
+    /// Its values cannot be written, for this reason.
     Refused(String),
 }
 
 impl ValueType {
-    /// That of `T`. Each type is traced once in a process.
+    /// Returns the type of `T`. Each type is traced once per process.
     pub(crate) fn of<T: Serialize + DeserializeOwned + Send + 'static>() -> &'static Self {
         static TYPES: LazyLock<RwLock<HashMap<TypeId, &'static OnceLock<ValueType>>>> =
             LazyLock::new(RwLock::default);
         let id = TypeId::of::<T>();
         let known = TYPES.read().get(&id).copied();
         let cell = known.unwrap_or_else(|| {
-            // One for each type of a program.
+            // Leaks one cell per type of the program.
             TYPES.write().entry(id).or_insert_with(|| Box::leak(Box::default()))
         });
-        // Outside of the lock: it runs the user's code.
+        // Outside of the lock, because it runs user code.
         cell.get_or_init(Self::find_with_room::<T>)
     }
 
-    /// [`find`](Self::find) on a stack of its own: samples nest deeper than the caller may have room
-    /// for.
+    /// Runs [`find`](Self::find) on a separate stack: samples may nest deeper than the caller's
+    /// stack allows.
     fn find_with_room<T: Serialize + DeserializeOwned + Send + 'static>() -> Self {
         std::thread::scope(|scope| {
             let builder = Builder::new().name("easyremote-trace".to_owned());
             match builder.stack_size(STACK).spawn_scoped(scope, Self::find::<T>) {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                // The system has no thread to give.
+                // The system cannot start a thread: use this stack.
                 Err(_) => Self::find::<T>(),
             }
         })
@@ -87,7 +89,7 @@ impl ValueType {
         let Traced { schema, layout, mut samples, .. } = trace::<T>(false);
         let mut people = trace::<T>(true);
         let text = people.schema.to_string();
-        // A value that cannot be serialized at all says nothing about others, unless none can.
+        // A sample that cannot be serialized at all is ignored, unless none can be.
         samples.retain(|sample| complaint(sample, false).is_none());
         if people.samples.iter().any(|sample| complaint(sample, true).is_none()) {
             people.samples.retain(|sample| complaint(sample, true).is_none());
@@ -109,7 +111,7 @@ impl ValueType {
         Self { name, canonical, text, form, untried: people.samples.is_empty() }
     }
 
-    /// Why no value of the type can be sent, if that is so.
+    /// Returns why no value of the type can be sent, or `None` if they can.
     pub(crate) fn refused(&self) -> Option<&str> {
         match &self.form {
             ValueForm::Refused(why) => Some(why),
@@ -117,8 +119,8 @@ impl ValueType {
         }
     }
 
-    /// The type's name, if it is written by name, and tracing could not make one value to try: what
-    /// does not come back is found out when it is sent.
+    /// Returns the type's name if it is written by name, and tracing could not make a value to test
+    /// that. A value that does not survive the round trip is then found only when it is sent.
     pub(crate) fn untried(&self) -> Option<&'static str> {
         self.untried.then_some(self.name)
     }
@@ -126,8 +128,8 @@ impl ValueType {
     /// Appends `value`, which is of this type.
     ///
     /// # Errors
-    /// What its `Serialize` complained about, that it would arrive as another value, or that
-    /// decoding it takes more than `max_decoded` bytes of memory.
+    /// The error of its `Serialize`; or if it would arrive as another value, or decoding it takes
+    /// more than `max_decoded` bytes of memory.
     pub(crate) fn encode<T>(
         &self,
         codec: Codec,
@@ -169,10 +171,11 @@ impl ValueType {
         }
     }
 
-    /// Reads a value of this type from the front of `bytes`, and says how many it took.
+    /// Decodes a value of this type from the front of `bytes`. Returns it with the number of bytes
+    /// that it took.
     ///
     /// # Errors
-    /// What is wrong with the bytes, or that they ask for more than the budget.
+    /// If the bytes are invalid, or exceed the budget.
     pub(crate) fn read<T>(&self, bytes: &[u8], budget: &mut Budget) -> Result<(T, usize), String>
     where
         T: Serialize + DeserializeOwned + 'static,
@@ -184,10 +187,10 @@ impl ValueType {
         }
     }
 
-    /// Reads a value of this type that takes up all of `bytes`.
+    /// Decodes a value of this type that takes up all of `bytes`.
     ///
     /// # Errors
-    /// As for [`read`](Self::read), or that bytes are left over.
+    /// As for [`read`](Self::read), or if bytes are left over.
     pub(crate) fn decode<T>(&self, bytes: &[u8], max_decoded: usize) -> Result<T, String>
     where
         T: Serialize + DeserializeOwned + 'static,
@@ -195,7 +198,7 @@ impl ValueType {
         self.decode_within(bytes, &mut Budget::for_message(bytes.len(), max_decoded))
     }
 
-    /// Reads a value of this type that takes up all of `bytes`, within a budget.
+    /// Decodes a value of this type that takes up all of `bytes`, within a budget.
     ///
     /// # Errors
     /// As for [`decode`](Self::decode).
@@ -211,14 +214,14 @@ impl ValueType {
     }
 }
 
-/// Bytes of stack for tracing a type; a debug build takes up to 2 MiB.
+/// Size of the stack for tracing a type, in bytes. A debug build needs up to 2 MiB.
 const STACK: usize = 8 << 20;
 
-/// What serde cannot do.
+/// The reason for types that serde itself cannot buffer.
 const UNBUFFERED: &str =
     "serde has no 128-bit integers inside of `flatten`, `tag` and `untagged`; send them as text";
 
-/// Whether a sample can be written by position and read again.
+/// Checks that a sample survives a round trip by position.
 fn comes_back<T>(layout: &Layout, sample: &T) -> Result<(), String>
 where
     T: Serialize + DeserializeOwned + 'static,
@@ -234,28 +237,29 @@ where
     tried(there_and_back)
 }
 
-/// What the `Serialize` of a sample complains about.
+/// Returns the error of a sample's `Serialize`, if it fails.
 fn complaint<T: Serialize>(sample: &T, human: bool) -> Option<String> {
     tried(|| digest(sample, human).map(drop).map_err(|complaint| complaint.0)).err()
 }
 
-/// What `try_sample` says of a sample. One that panics says nothing: its values fail by themselves.
+/// Returns the result of `try_sample`. A panic counts as success: such values fail when they are
+/// sent.
 fn tried(try_sample: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     catch_unwind(AssertUnwindSafe(try_sample)).unwrap_or(Ok(()))
 }
 
-/// The digest of two values that serialize alike.
+/// Returns the digest of two values, or an error if they serialize differently.
 fn same<T: Serialize>(one: &T, two: &T, human: bool) -> Result<u64, String> {
     let digest = |value| digest(value, human).map_err(|complaint| complaint.0);
     let (one, two) = (digest(one)?, digest(two)?);
     if one == two { Ok(one) } else { Err("it comes back as another value".to_owned()) }
 }
 
-/// Why no value of the type `name` can be sent.
+/// Returns why no value of the type `name` can be sent.
 fn refusal(name: &str, why: &str) -> String {
     format!(
         "`{name}` cannot cross the network: what its `Serialize` writes is not what its \
-         `Deserialize` reads ({why}); give fields that are left out a `#[serde(default)]`, use \
+         `Deserialize` reads ({why}); put `#[serde(default)]` on fields that are left out, use \
          the same names and adapters in both directions, or send a type that derives both"
     )
 }

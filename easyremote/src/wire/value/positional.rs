@@ -1,6 +1,6 @@
-//! Values without names: bincode, under a serializer that follows the traced type.
+//! Values by position: bincode, under a serializer that compares each value with its traced type.
 //!
-//! bincode writes what `Serialize` gives, reads what `Deserialize` asks for, and cannot tell when
+//! bincode writes what `Serialize` emits, reads what `Deserialize` requests, and cannot detect when
 //! the two differ. So every call of a `Serialize` is compared with the type's [`Layout`]: a field
 //! that is left out, another width, another number of parts or another variant is an error.
 
@@ -18,7 +18,7 @@ use crate::wire::codec::to_bincode;
 /// Appends `value`, whose type has this `layout`, and adds what decoding it takes to `cost`.
 ///
 /// # Errors
-/// What its `Serialize` complained about, or where it differs from the layout.
+/// The error of its `Serialize`, or where it differs from the layout.
 pub(super) fn put<T: Serialize>(
     layout: &Layout,
     value: &T,
@@ -31,10 +31,10 @@ pub(super) fn put<T: Serialize>(
     written
 }
 
-/// What a value is compared with while it is written.
+/// The layout that a value is compared with while it is written, and what decoding it takes so far.
 struct Follow<'l> {
     layout: &'l Layout,
-    /// What decoding takes of what is written already.
+    /// What decoding takes, of all that has been written.
     cost: Cell<DecodeCost>,
 }
 
@@ -47,12 +47,12 @@ impl Follow<'_> {
     }
 }
 
-/// A value that is to fit a place.
+/// A value with the place that it must match.
 struct Fitting<'a, T: ?Sized> {
     value: &'a T,
     follow: &'a Follow<'a>,
     place: usize,
-    /// Bytes of memory that are charged for it already.
+    /// Bytes of memory that have been charged for it.
     room: usize,
 }
 
@@ -73,7 +73,7 @@ struct Checked<'a, S> {
 }
 
 impl<'a, S: Serializer> Checked<'a, S> {
-    /// What is at the place, of which a newtype need not be mentioned.
+    /// Returns the kind of the place, looking through newtypes.
     #[inline]
     fn kind(&self) -> &'a PlaceKind {
         let places = &self.follow.layout.places;
@@ -84,7 +84,7 @@ impl<'a, S: Serializer> Checked<'a, S> {
         kind
     }
 
-    /// Charges the memory of a value that is not a part of what is around it.
+    /// Charges the memory of a value that is not stored inside the value around it.
     #[inline]
     fn enter(&mut self) {
         let size = self.follow.layout.places[self.place].size;
@@ -94,7 +94,7 @@ impl<'a, S: Serializer> Checked<'a, S> {
         }
     }
 
-    /// Whether the place is of this leaf.
+    /// Checks that the place is this leaf.
     #[inline]
     fn leaf(&self, leaf: &TypeSchema) -> Result<(), S::Error> {
         match self.kind() {
@@ -103,7 +103,7 @@ impl<'a, S: Serializer> Checked<'a, S> {
         }
     }
 
-    /// The error of a `Serialize` that gives something else than what is at the place.
+    /// Returns the error of a `Serialize` that differs from the place.
     #[cold]
     #[inline(never)]
     fn differs(&self, given: &str) -> S::Error {
@@ -120,11 +120,11 @@ impl<'a, S: Serializer> Checked<'a, S> {
             PlaceKind::Enum(name, _) => format!("a variant of the enum `{name}`"),
         };
         S::Error::custom(format!(
-            "its `Serialize` gives {given} where its `Deserialize` takes {expected}"
+            "its `Serialize` writes {given} where its `Deserialize` reads {expected}"
         ))
     }
 
-    /// The inner serializer, and the checks of `parts`.
+    /// Returns the inner serializer with checks of the parts.
     fn parts<P>(
         self,
         places: CheckedPlaces<'a>,
@@ -134,7 +134,7 @@ impl<'a, S: Serializer> Checked<'a, S> {
         Ok(CheckedParts::new(begin(self.inner)?, follow, places))
     }
 
-    /// The variant `index`, which is called `name`.
+    /// Returns the content of variant `index`, which is called `name`.
     fn variant(&mut self, index: u32, name: &str) -> Result<&'a VariantContent, S::Error> {
         self.enter();
         let given = || format!("the variant `{name}` with number {index}");
@@ -151,13 +151,13 @@ impl<'a, S: Serializer> Checked<'a, S> {
 /// The places of the parts of a value.
 #[derive(Clone, Copy)]
 pub(super) enum CheckedPlaces<'a> {
-    /// All at one.
+    /// All parts at one place.
     Repeated(usize),
-    /// Keys at one, values at another.
+    /// Keys at one place, values at another.
     Keyed(usize, usize),
-    /// Each at its own.
+    /// Each part at a separate place.
     Numbered(&'a [usize]),
-    /// Each at its own, of the struct or variant of this name.
+    /// Each field at a separate place, of the struct or variant of this name.
     Named(&'static str, &'a [(&'static str, usize)]),
 }
 
@@ -171,7 +171,7 @@ impl CheckedPlaces<'_> {
     }
 }
 
-/// The places of a fixed number of parts, if `kind` has that many.
+/// Returns the places of `n` parts, if `kind` has that many.
 #[inline]
 fn fixed(kind: &PlaceKind, n: usize) -> Option<CheckedPlaces<'_>> {
     let places = match kind {
@@ -182,7 +182,7 @@ fn fixed(kind: &PlaceKind, n: usize) -> Option<CheckedPlaces<'_>> {
     (places.len() == n).then_some(places)
 }
 
-/// Passes leaves on, after a look at their place.
+/// Forwards leaves after checking their place.
 macro_rules! leaves {
     ($($method:ident($ty:ty) => $leaf:ident;)*) => {$(
         #[inline]
@@ -232,7 +232,7 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
     fn serialize_bytes(mut self, value: &[u8]) -> Result<S::Ok, S::Error> {
         let element = match self.kind() {
             PlaceKind::Leaf(TypeSchema::Bytes) => None,
-            // The same bytes.
+            // A sequence of `u8` has the same encoding.
             PlaceKind::Seq(element) => Some(*element),
             _ => return Err(self.differs("bytes")),
         };
@@ -382,7 +382,7 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
         len: usize,
     ) -> Result<Self::SerializeStruct, S::Error> {
         self.enter();
-        // The names of those that are left out come yet.
+        // The length is not compared: `skip_field` names the fields that are left out.
         let places = match self.kind() {
             PlaceKind::Struct(name, places) => CheckedPlaces::Named(name, places),
             PlaceKind::Tuple(places) if places.len() == len => CheckedPlaces::Numbered(places),

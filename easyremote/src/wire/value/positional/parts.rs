@@ -1,4 +1,4 @@
-//! The parts of a value, each compared with its place.
+//! The parts of a compound value, each compared with its place.
 
 use serde::ser::{
     Error, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
@@ -7,12 +7,12 @@ use serde::ser::{
 
 use super::{CheckedPlaces, Fitting, Follow};
 
-/// What the parts of a value are given to.
+/// A serializer of the parts of a value that compares each with its place.
 pub(super) struct CheckedParts<'a, P> {
     inner: P,
     follow: &'a Follow<'a>,
     places: CheckedPlaces<'a>,
-    /// How many there were.
+    /// Number of parts so far.
     next: usize,
 }
 
@@ -22,7 +22,7 @@ impl<'a, P> CheckedParts<'a, P> {
         Self { inner, follow, places, next: 0 }
     }
 
-    /// The next part, which is one of a fixed number.
+    /// Returns the next part of a fixed number, with its place.
     #[inline]
     fn fixed<'v, T: ?Sized, E: Error>(&mut self, value: &'v T) -> Result<Fitting<'v, T>, E>
     where
@@ -33,12 +33,12 @@ impl<'a, P> CheckedParts<'a, P> {
             CheckedPlaces::Named(_, places) => places.get(self.next).map(|(_, place)| *place),
             CheckedPlaces::Repeated(_) | CheckedPlaces::Keyed(..) => None,
         };
-        let place = place.ok_or_else(|| E::custom("its `Serialize` gives too many parts"))?;
+        let place = place.ok_or_else(|| E::custom("its `Serialize` writes too many parts"))?;
         self.next += 1;
         Ok(Fitting { value, follow: self.follow, place, room: size_of_val(value) })
     }
 
-    /// The next part, which has a name.
+    /// Returns the next part with a name, with its place.
     #[inline]
     fn named<'v, T: ?Sized, E: Error>(
         &mut self,
@@ -50,38 +50,38 @@ impl<'a, P> CheckedParts<'a, P> {
     {
         if let CheckedPlaces::Named(of, places) = self.places {
             let expected = places.get(self.next).map_or("", |(name, _)| *name);
-            // One that has another name for `Serialize` only is at its place.
+            // A name that `Deserialize` does not know is a rename for `Serialize` only.
             if expected != name && places.iter().any(|(other, _)| *other == name) {
                 return Err(E::custom(format!(
-                    "`{of}` gives its field `{name}` where its `Deserialize` takes `{expected}`"
+                    "`{of}` writes its field `{name}` where its `Deserialize` reads `{expected}`"
                 )));
             }
         }
         self.fixed(value)
     }
 
-    /// A part at `place` of a value with any number of them.
+    /// Returns a part at `place` of a value with any number of parts.
     #[inline]
     fn any<'v, T: ?Sized>(&self, value: &'v T, place: usize, elements: usize) -> Fitting<'v, T>
     where
         'a: 'v,
     {
-        // Not the size of what is given: that may be a reference.
+        // Not `size_of_val(value)`: the value may be a reference.
         let room = self.follow.layout.places[place].size;
         self.follow.charge(elements, room);
         Fitting { value, follow: self.follow, place, room }
     }
 
-    /// Whether all parts came that have to.
+    /// Checks that no part is missing.
     #[inline]
     fn complete<E: Error>(&self) -> Result<(), E> {
         match self.places.len() - self.next.min(self.places.len()) {
             0 => Ok(()),
-            missing => Err(E::custom(format!("its `Serialize` gives {missing} parts too few"))),
+            missing => Err(E::custom(format!("its `Serialize` writes {missing} parts too few"))),
         }
     }
 
-    /// The error of a field that is left out.
+    /// Returns the error of a field that is left out.
     #[cold]
     fn left_out<E: Error>(&self, name: &str) -> E {
         let of = match self.places {
@@ -138,7 +138,7 @@ impl<P: SerializeMap> SerializeMap for CheckedParts<'_, P> {
     }
 }
 
-/// The accesses to a fixed number of parts without names.
+/// Implements the accesses to a fixed number of parts without names.
 macro_rules! numbered {
     ($($access:ident::$method:ident)*) => {$(
         impl<P: $access> $access for CheckedParts<'_, P> {
@@ -166,7 +166,7 @@ numbered! {
     SerializeTupleVariant::serialize_field
 }
 
-/// The accesses to parts with names.
+/// Implements the accesses to parts with names.
 macro_rules! named {
     ($($access:ident)*) => {$(
         impl<P: $access> $access for CheckedParts<'_, P> {
