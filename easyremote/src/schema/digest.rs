@@ -1,19 +1,19 @@
-//! What a value is, as its `Serialize` tells it: a number to compare, and the variants in it.
+//! A value as its `Serialize` writes it: a hash to compare values, and the enum variants in it.
 //!
-//! Two values that serialize alike have one digest. Sequences and maps are compared without order,
-//! as those of a set made from the same elements differ in it.
+//! Values that serialize alike have equal digests. Sequences and maps are compared without their
+//! order, because the order of a hash set of the same elements differs.
 
 use std::fmt;
 
 use serde::ser::{self, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// The digest of `value`, as a format for people (`human`) or for machines sees it.
+/// Returns the digest of `value`, serialized as for a human-readable format if `human`.
 ///
 /// It is a part of the wire contract: equal in every process and build.
 ///
 /// # Errors
-/// What the value's `Serialize` complained about.
+/// The error of the value's `Serialize`.
 pub(crate) fn digest<T: Serialize + ?Sized>(value: &T, human: bool) -> Result<u64, Complaint> {
     value.serialize(&mut Digester { human, variants: None })
 }
@@ -21,7 +21,7 @@ pub(crate) fn digest<T: Serialize + ?Sized>(value: &T, human: bool) -> Result<u6
 /// Adds each variant that occurs in `value` to `variants`: its enum, its number and its name.
 ///
 /// # Errors
-/// What the value's `Serialize` complained about.
+/// The error of the value's `Serialize`.
 pub(crate) fn find_variants<T: Serialize + ?Sized>(
     value: &T,
     human: bool,
@@ -30,10 +30,10 @@ pub(crate) fn find_variants<T: Serialize + ?Sized>(
     value.serialize(&mut Digester { human, variants: Some(variants) }).map(drop)
 }
 
-/// The name of an enum, and the number and name of a variant of it.
+/// The name of an enum, and the number and name of one of its variants.
 pub(crate) type SeenVariant = (&'static str, u32, &'static str);
 
-/// What a `Serialize` complained about.
+/// The error of a `Serialize`.
 #[derive(Debug)]
 pub(crate) struct Complaint(pub(crate) String);
 
@@ -51,7 +51,7 @@ impl fmt::Display for Complaint {
     }
 }
 
-/// What is serialized, so that a `u8` and a `u16` of one number differ.
+/// The type of a serialized part, so that a `u8` and a `u16` of one number have different digests.
 #[derive(Clone, Copy)]
 #[repr(u64)]
 enum DigestKind {
@@ -105,7 +105,7 @@ fn variant(name: &str, content: u64) -> u64 {
     mix(leaf(DigestKind::Variant, text(DigestKind::Str, name.as_bytes())), content)
 }
 
-/// A serializer that gives the digest.
+/// A serializer that computes the digest.
 struct Digester<'a> {
     human: bool,
     variants: Option<&'a mut Vec<SeenVariant>>,
@@ -119,15 +119,15 @@ impl Digester<'_> {
     }
 }
 
-/// The parts of a value.
+/// The digest of the parts of a value.
 struct DigestParts<'d, 'a> {
     digester: &'d mut Digester<'a>,
     kind: DigestKind,
-    /// The variant that they are of.
+    /// The variant that the parts belong to.
     variant: Option<&'static str>,
     n: u64,
     sum: u64,
-    /// Of the key whose value comes next.
+    /// The digest of the key whose value comes next.
     key: u64,
 }
 
@@ -144,7 +144,7 @@ impl<'d, 'a> DigestParts<'d, 'a> {
         value.serialize(&mut *self.digester)
     }
 
-    /// Adds a part whose place counts.
+    /// Adds a part whose position counts.
     fn ordered<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Complaint> {
         self.sum = mix(self.sum, self.digest(value)?);
         self.n += 1;
@@ -206,7 +206,7 @@ impl<'d, 'a> Serializer for &'d mut Digester<'a> {
     }
 
     fn serialize_f32(self, value: f32) -> Result<u64, Complaint> {
-        // Formats need not keep which of the many it is.
+        // Formats need not preserve the bits of a NaN.
         let value = if value.is_nan() { f32::NAN } else { value };
         Ok(leaf(DigestKind::F32, value.to_bits().into()))
     }
@@ -351,7 +351,7 @@ impl ser::SerializeMap for DigestParts<'_, '_> {
     }
 }
 
-/// The accesses to numbered parts.
+/// Implements the accesses to numbered parts.
 macro_rules! ordered {
     ($($access:ident::$method:ident)*) => {$(
         impl ser::$access for DigestParts<'_, '_> {
@@ -375,7 +375,7 @@ ordered! {
     SerializeTupleVariant::serialize_field
 }
 
-/// The accesses to named parts. A field that is left out is none.
+/// Implements the accesses to named parts. A field that is left out does not count.
 macro_rules! named {
     ($($access:ident)*) => {$(
         impl ser::$access for DigestParts<'_, '_> {

@@ -1,8 +1,8 @@
-//! From the graph of a traced type to its shape.
+//! Builds the schema of a traced type from its graph.
 //!
-//! The graph tells types apart by their Rust names. The shape must not: a peer may have two equal
-//! structs where this program has one. So nodes that cannot be told apart by their structure
-//! become one class first, and the shape is written from the classes.
+//! The graph distinguishes types by their Rust names. The schema must not: a peer may have two
+//! equal structs where this program has one. So nodes of equal structure are merged into one class
+//! first (partition refinement), and the schema is built from the classes.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::keyed::FIRST_KEYED;
 use super::type_schema::{TypeSchema, VariantSchema};
 
 impl Graph {
-    /// The shape of the traced type.
+    /// Returns the schema of the traced type.
     pub(crate) fn shape(&self) -> TypeSchema {
         let expansion = Expansion {
             graph: self,
@@ -24,14 +24,15 @@ impl Graph {
         expansion.root()
     }
 
-    /// The class of each node: equal for two nodes exactly if no path of parts tells them apart.
+    /// Returns the class of each node. Two nodes have one class exactly if no path of parts
+    /// distinguishes them.
     fn classes(&self) -> Vec<usize> {
         let labels = self.nodes.iter().map(|node| {
             let forms: Vec<_> = node.present().map(|(_, branch)| branch.label()).collect();
             (node.key.kind.without_names(), node.variant_names(), forms)
         });
         let (mut classes, mut n_classes) = number(labels);
-        // Each round looks one part deeper, and splits classes until there is nothing to split.
+        // Each round compares one level deeper and splits classes, until none is split.
         loop {
             let refined = self.nodes.iter().zip(&classes).map(|(node, class)| {
                 let parts = node.branches.iter().flat_map(|branch| &branch.slots);
@@ -47,30 +48,30 @@ impl Graph {
     }
 }
 
-/// The state of writing a shape.
+/// The state of building a schema.
 struct Expansion<'g> {
-    /// What it is written from.
+    /// The graph that the schema is built from.
     graph: &'g Graph,
     /// The class of each node.
     classes: Vec<usize>,
-    /// The classes that are written out already and how many began before each of them.
+    /// The classes that have been written out, and how many began before each of them.
     written: BTreeMap<usize, usize>,
     /// How many nodes with parts have begun.
     n_begun: usize,
     /// How many more schemas may be written.
     left: usize,
-    /// How deep the shape being written is nested.
+    /// The nesting of the schema that is being built.
     depth: usize,
 }
 
 impl Expansion<'_> {
-    /// The shape of the traced type.
+    /// Returns the schema of the traced type.
     fn root(mut self) -> TypeSchema {
         let graph = self.graph;
         self.part(&graph.nodes[0].branches[0], 0)
     }
 
-    /// The shape of a part of a branch.
+    /// Returns the schema of a part of a branch.
     fn part(&mut self, branch: &Branch, index: usize) -> TypeSchema {
         let Some(id) = branch.slots.get(index).copied().flatten() else {
             return TypeSchema::Unknown;
@@ -87,7 +88,7 @@ impl Expansion<'_> {
                 return TypeSchema::Any;
             }
             NodeKind::UnitStruct(name) => return TypeSchema::UnitStruct(name),
-            // No bytes and no name: the same to everyone.
+            // It has neither bytes nor a name, so a peer may have any such type.
             NodeKind::Tuple(0) => return TypeSchema::Unit,
             _ => {}
         }
@@ -101,15 +102,15 @@ impl Expansion<'_> {
         self.depth += 1;
         let shape = self.container(id);
         self.depth -= 1;
-        // A `Vec<u8>` reads better than a reference to an earlier one. Only a type that contains
-        // itself without having a name has to be referred to.
+        // A `Vec<u8>` reads better than a reference to an earlier one. Of the types without a name,
+        // only one that contains itself needs a reference.
         if !named {
             self.written.remove(&class);
         }
         shape
     }
 
-    /// The shape of a node with parts.
+    /// Returns the schema of a node with parts.
     fn container(&mut self, id: usize) -> TypeSchema {
         let node = &self.graph.nodes[id];
         if let NodeKind::Enum(name, _) = node.key.kind {
@@ -142,7 +143,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// The shape of a variant.
+    /// Returns the schema of a variant.
     fn variant(&mut self, branch: &Branch) -> VariantSchema {
         match branch.form {
             None => VariantSchema::Unknown,
@@ -153,7 +154,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// Whether `n` parts are more than four of one class.
+    /// Returns whether `n` parts are more than four of one class.
     fn is_array(&self, branch: &Branch, n: usize) -> bool {
         let mut classes = branch.slots.iter().map(|slot| slot.map(|id| self.classes[id]));
         let Some(Some(first)) = classes.next() else {
@@ -162,27 +163,27 @@ impl Expansion<'_> {
         n > 4 && branch.slots.len() == n && classes.all(|class| class == Some(first))
     }
 
-    /// The schemas of `n` numbered parts.
+    /// Returns the schemas of `n` numbered parts.
     fn items(&mut self, branch: &Branch, n: usize) -> Vec<TypeSchema> {
-        // A hand-written `Deserialize` may ask for any length.
+        // A hand-written `Deserialize` may request any length.
         (0..n.min(MAX_SHAPES)).map(|i| self.part(branch, i)).collect()
     }
 
-    /// The schemas of named parts.
+    /// Returns the schemas of named parts.
     fn named(&mut self, branch: &Branch) -> Vec<(&'static str, TypeSchema)> {
         let names = branch.field_names().iter().enumerate();
         names.map(|(i, name)| (*name, self.part(branch, i))).collect()
     }
 }
 
-/// A type's own name, without where it is and what it is of.
+/// Returns a type's own name, without its path and its parameters.
 fn short(name: &'static str) -> &'static str {
     let name = name.split('<').next().unwrap_or_default();
     let name = name.rsplit("::").next().unwrap_or_default();
     if name.starts_with(|c: char| c.is_alphabetic() || c == '_') { name } else { "" }
 }
 
-/// How to refer to a node with parts, and whether that is its own name.
+/// Returns the name to refer to a node with parts by, and whether it is the type's own name.
 fn name(kind: &NodeKind) -> (&'static str, bool) {
     match kind {
         NodeKind::Newtype(name)
@@ -196,7 +197,8 @@ fn name(kind: &NodeKind) -> (&'static str, bool) {
     }
 }
 
-/// Gives equal labels equal numbers, from 0; also returns how many there are.
+/// Numbers labels from 0, equal labels alike. Returns the numbers, and how many different ones
+/// there are.
 fn number<L: Ord>(labels: impl Iterator<Item = L>) -> (Vec<usize>, usize) {
     let mut numbers = BTreeMap::new();
     let numbered = labels
@@ -208,9 +210,9 @@ fn number<L: Ord>(labels: impl Iterator<Item = L>) -> (Vec<usize>, usize) {
     (numbered, numbers.len())
 }
 
-/// Size of a shape: as many as there are nodes, so that only a type that repeats itself without
-/// names is cut off.
+/// Largest size of a schema: the largest number of nodes, so that only a type that repeats itself
+/// without names is cut off.
 const MAX_SHAPES: usize = 16_384;
-/// Nesting of a shape, so that writing and dropping it does not overflow a stack. A chain of types
-/// can be longer than any one sample value is deep.
+/// Deepest nesting of a schema, so that writing and dropping it does not overflow the stack. A
+/// chain of types can be longer than any one sample value is deep.
 const MAX_DEPTH: usize = 256;

@@ -1,31 +1,31 @@
 //! The named fields of a struct, or of a variant that is one.
 //!
-//! They are handed out in order, as bincode does. Two things cannot be found out that way: the
-//! types behind a field that accepts no sample, and which of the names that a type lists are
-//! aliases. For these a struct is asked once more by name, in whatever order serves.
+//! Fields are handed out in order, as bincode does. That leaves two things unknown: the types after
+//! a field that accepts no sample, and which of the listed names are aliases. For these the struct
+//! is deserialized once more by name, in a suitable order.
 
 use super::graph::{Fault, FieldMode, Fields, Graph};
 
 impl Graph {
-    /// The fields of a branch.
+    /// Returns the fields of a branch.
     pub(super) fn fields(&mut self, node: usize, branch: usize) -> &mut Fields {
         self.nodes[node].branches[branch].fields.get_or_insert_default()
     }
 
-    /// Whether a field of a branch has not been seen yet.
+    /// Returns whether a field of a branch has not been visited.
     fn has_unseen(&mut self, node: usize, branch: usize) -> bool {
         let n = self.fields(node, branch).names.len();
         let slots = &self.nodes[node].branches[branch].slots;
         !self.exhausted && (0..n).any(|index| slots.get(index).is_none_or(Option::is_none))
     }
 
-    /// Makes the next pass go on with `mode`.
+    /// Makes the next pass use `mode`.
     fn retry(&mut self, node: usize, branch: usize, mode: FieldMode) {
         self.fields(node, branch).mode = mode;
         self.progress = true;
     }
 
-    /// Notes how a visit in order went: `taken` fields were asked for.
+    /// Records the outcome of a visit in order, which requested `taken` fields.
     pub(super) fn visited_in_order(&mut self, node: usize, branch: usize, taken: usize, ok: bool) {
         if self.fields(node, branch).mode == FieldMode::Settled {
             return;
@@ -41,21 +41,21 @@ impl Graph {
         }
     }
 
-    /// Notes that a visit by name succeeded.
+    /// Records that a visit by name succeeded.
     pub(super) fn visited_by_name(&mut self, node: usize, branch: usize) {
         if self.fields(node, branch).mode == FieldMode::Aliases {
             self.retry(node, branch, FieldMode::Settled);
         }
     }
 
-    /// Notes that the type takes its fields in order only.
+    /// Records that the type accepts its fields only in order.
     pub(super) fn cannot_by_name(&mut self, node: usize, branch: usize) {
         let around = self.fields(node, branch).mode == FieldMode::Around;
         self.fault = if around { Fault::Stuck } else { Fault::Retry };
         self.retry(node, branch, FieldMode::Settled);
     }
 
-    /// Notes that `name` came when `field`, which it is a name of, had come already.
+    /// Records that `name` is an alias: the type rejected it as a duplicate of `field`.
     pub(super) fn alias(
         &mut self,
         node: usize,
@@ -66,7 +66,7 @@ impl Graph {
         let fields = self.fields(node, branch);
         if name != field {
             fields.names.retain(|known| *known != name);
-            // What was seen is seen again, at the places that it has now.
+            // The fields are visited again, at the positions that they have without the alias.
             fields.refused.clear();
             self.nodes[node].branches[branch].slots.clear();
         } else if !fields.leading.contains(&field) {
@@ -78,7 +78,7 @@ impl Graph {
         self.progress = true;
     }
 
-    /// Notes that a visit by name ended with the field `last`.
+    /// Records that a visit by name failed at the field `last`.
     pub(super) fn refused_by_name(&mut self, node: usize, branch: usize, last: Option<usize>) {
         if self.fault == Fault::Stuck && self.has_unseen(node, branch) {
             self.fields(node, branch).refused.extend(last);
@@ -87,7 +87,7 @@ impl Graph {
         }
     }
 
-    /// The order in which to hand out fields by name.
+    /// Returns the order in which to hand out fields by name.
     pub(super) fn order(&mut self, node: usize, branch: usize) -> Vec<(usize, &'static str)> {
         let names = self.fields(node, branch).names.clone();
         let Graph { nodes, plan, .. } = self;
@@ -101,7 +101,7 @@ impl Graph {
                 _ if leading => 0,
                 None => 1,
                 Some(_) if refused => 4,
-                // On the way to what is to be explored.
+                // On the planned way to the branch to explore.
                 Some(id) if plan.contains_key(&id) => 2,
                 Some(_) => 3,
             }

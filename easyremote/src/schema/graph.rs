@@ -1,10 +1,10 @@
-//! What is known about a type while it is being traced, and what to try next.
+//! The graph of a type while it is being traced, and the state of the search.
 //!
-//! Every named type is one [`GraphNode`], however often it occurs, so recursion is a cycle and a
-//! pass over a large syntax tree stays short. Tracing is a loop of passes. Each runs `Deserialize`
-//! once and explores at least one new *branch* (the inside of an `Option`, an element, a variant);
-//! wherever nothing is to be explored it *rests* on the smallest value that is known to work. A
-//! pass that fails because a sample was rejected makes the next one use another sample.
+//! Each named type is one [`GraphNode`], however often it occurs, so that recursion is a cycle, and
+//! a pass over a large syntax tree stays short. Tracing is a loop of passes. Each pass runs
+//! `Deserialize` once and explores at least one new *branch* (the inside of an `Option`, an
+//! element, a variant). Everywhere else it *rests* on the smallest value that is known to be
+//! accepted. After a rejected sample the next pass uses another one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,85 +15,85 @@ use super::type_schema::TypeSchema;
 
 /// All nodes found so far, and the state of the running pass.
 pub(crate) struct Graph {
-    /// The first one is no type of the user but the place of the traced type.
+    /// All nodes. The first one is not a user's type, but the place of the traced type.
     pub(crate) nodes: Vec<GraphNode>,
     /// The node of each type with a name.
     known: BTreeMap<GraphKey, usize>,
-    /// The nodes around the one being visited, by depth. Further in, it is out of date.
+    /// The nodes around the one being visited, by depth. Deeper entries are out of date.
     ancestors: Vec<usize>,
     /// The way to the branch to explore next: which branch to take at which node.
     pub(crate) plan: BTreeMap<usize, usize>,
-    /// The nodes of this pass whose value can be another one, in the order of their visits.
+    /// The nodes of this pass with another possible value, in the order of their visits.
     pub(crate) trail: Vec<usize>,
-    /// What is known about the error that is on its way up.
+    /// The state of the error that is being returned.
     pub(crate) fault: Fault,
-    /// Whether this pass found out anything.
+    /// Whether this pass has discovered anything.
     pub(crate) progress: bool,
     /// Whether a limit of the whole trace was reached.
     pub(crate) exhausted: bool,
     /// Visits of nodes left, over all passes.
     visits: u32,
-    /// The node that took fields by key last, inside of the part that is being made.
+    /// The node that took fields by key last, inside the part that is being made.
     pub(crate) keyed: Option<usize>,
-    /// Whether a value was refused that serde can buffer in no format.
+    /// Whether a value was rejected that serde cannot buffer in any format.
     pub(crate) unbuffered: bool,
-    /// Whether the type is asked as a format for people would ask it.
+    /// Whether the deserializer is human-readable (`is_human_readable`).
     pub(crate) human: bool,
 }
 
-/// One type with a name, or what is without a name at one place.
+/// A named type, or an unnamed type at one place.
 pub(crate) struct GraphNode {
-    /// Which type it is.
+    /// The identity of the type.
     pub(crate) key: GraphKey,
-    /// One for each variant; one for anything else with parts; none for a leaf.
+    /// One branch per variant, one for any other type with parts, none for a leaf.
     pub(crate) branches: Vec<Branch>,
     /// The explored branches, in the order in which they ended.
     pub(crate) finished: Vec<usize>,
-    /// Which of the values to rest on is in use.
+    /// The value to rest on that is in use.
     pub(crate) choice: usize,
-    /// How many rejections began with this node.
+    /// Number of rejections that began with this node.
     pub(crate) tries: usize,
-    /// Bytes of memory that its value takes, without what it points to.
+    /// Size of its value in memory, in bytes, without what it points to.
     pub(crate) size: usize,
-    /// The names of its variants without aliases, if it has any and they could be found.
+    /// The names of its variants without aliases, if they could be determined.
     pub(crate) variants: Option<Vec<&'static str>>,
 }
 
 /// A way to go on from a node.
 #[derive(Default)]
 pub(crate) struct Branch {
-    /// What a variant carries, once known.
+    /// The content of a variant, once known.
     pub(crate) form: Option<Form>,
     /// The nodes of its parts, once known.
     pub(crate) slots: Vec<Option<usize>>,
-    /// Whether a value of this branch is being made in this pass, further out.
+    /// Whether a value of this branch is being made in this pass, around the current place.
     pub(crate) open: bool,
     /// Whether a value of this branch was made.
     pub(crate) done: bool,
-    /// How many passes found no way through.
+    /// Number of passes that found no way through.
     pub(crate) strikes: u32,
-    /// Of a variant: whether it is none, but one more name of another.
+    /// Whether this is not a variant, but an alias of another one.
     pub(crate) absent: bool,
     /// The named fields, for a struct or a variant that is one.
     pub(crate) fields: Option<Fields>,
-    /// The keys that a type has missed, which asks for a map or for anything and is a struct.
+    /// The keys that a struct has missed which requests a map, or any value.
     pub(crate) keys: Vec<&'static str>,
 }
 
-/// What is known of named fields.
+/// The named fields of a branch.
 #[derive(Default)]
 pub(crate) struct Fields {
-    /// Their names in the order of the wire; without aliases as soon as these are known.
+    /// The names in the order of the wire; without aliases once these are known.
     pub(crate) names: Vec<&'static str>,
-    /// Why they are handed out by name, if they are.
+    /// How the fields are handed out.
     pub(super) mode: FieldMode,
-    /// Fields that accept no sample: they come last, or nothing behind them would be seen.
+    /// Fields that accept no sample. They come last, because no field after them is visited.
     pub(super) refused: BTreeSet<usize>,
-    /// Names that are no aliases, and of which an alias is among the names: they come first.
+    /// Names that have an alias among the names. They come first.
     pub(super) leading: Vec<&'static str>,
 }
 
-/// How fields are handed out.
+/// How the fields of a struct are handed out.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum FieldMode {
     /// In order.
@@ -101,20 +101,20 @@ pub(crate) enum FieldMode {
     Ordered,
     /// By name, to find the aliases.
     Aliases,
-    /// By name, to find the types of the others beside one that accepts no sample.
+    /// By name, to find the types of the other fields beside one that accepts no sample.
     Around,
-    /// In order, and for good: the type cannot be asked by name, or it has been.
+    /// In order, finally: the type does not accept names, or they have been tried.
     Settled,
 }
 
-/// What a node asked its deserializer for.
+/// What a type requested from its deserializer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum NodeKind {
     /// A value without parts.
     Leaf(TypeSchema),
-    /// Whatever the codec says that it is.
+    /// Any value, which the codec has to describe.
     Any,
-    /// The name or the number of a field or variant, which the type asks for by itself.
+    /// The name or number of a field or variant, as a separate value.
     Identifier,
     /// An `Option`.
     Option,
@@ -136,30 +136,30 @@ pub(crate) enum NodeKind {
     Enum(&'static str, &'static [&'static str]),
 }
 
-/// What a variant carries.
+/// The content of a variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Form {
     /// Nothing.
     Unit,
     /// One value.
     Newtype,
-    /// So many numbered fields.
+    /// This many numbered fields.
     Tuple(usize),
     /// Named fields.
     Struct(&'static [&'static str]),
 }
 
-/// Tells one type from another: what it asked for, and the names of its visitor and its value.
+/// Identifies a type: what it requested, and the names of its visitor and its value.
 ///
-/// The names only need to be equal or not within one process; they never reach a [`TypeSchema`].
+/// The names are only compared within one process; they never reach a [`TypeSchema`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct GraphKey {
-    /// What the type asked for.
+    /// What the type requested.
     pub(crate) kind: NodeKind,
-    /// The type name of its visitor; none for a leaf. It tells two adapters around the same value
-    /// apart (`#[serde(with = "..")]`).
+    /// The type name of its visitor; empty for a leaf. It distinguishes two adapters around the
+    /// same value (`#[serde(with = "..")]`).
     pub(crate) visitor: &'static str,
-    /// The type name of the value; none for a leaf.
+    /// The type name of the value; empty for a leaf.
     pub(crate) value: &'static str,
 }
 
@@ -178,36 +178,36 @@ pub(crate) struct GraphSlot {
 pub(crate) enum Turn {
     /// Explore this branch.
     Explore(usize),
-    /// Use this one of the values to rest on: for an enum a branch, for others as in
+    /// Use this value to rest on: for an enum a branch, for others as in
     /// [`LENGTHS`](super::samples::LENGTHS).
     Rest(usize),
 }
 
-/// What is known about an error.
+/// The state of an error that is being returned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Nothing: there is none, or it comes fresh from the user's code.
+    /// No error, or a new one from user code.
     None,
     /// The next pass will try something else.
     Retry,
-    /// There is no way through; the innermost branch being explored takes the blame.
+    /// No sample can help; the innermost branch being explored has failed.
     Stuck,
 }
 
-/// A sample was not accepted. The text of the user's error is dropped.
+/// The error of a sample that was not accepted. The text of the user's error is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Rejection {
-    /// The field that came twice, if that is why.
+    /// The duplicate field, if that is the reason.
     pub(crate) duplicate: Option<&'static str>,
-    /// The field that did not come, if that is why.
+    /// The missing field, if that is the reason.
     pub(crate) missing: Option<&'static str>,
-    /// Whether serde cannot do it in any format.
+    /// Whether serde cannot buffer the value in any format.
     pub(crate) unbuffered: bool,
 }
 
 impl de::Error for Rejection {
     fn custom<T: fmt::Display>(text: T) -> Self {
-        // What serde buffers, for `flatten`, `tag` and `untagged`, has no such integers.
+        // The buffer of serde for `flatten`, `tag` and `untagged` has no 128-bit integers.
         let text = text.to_string();
         let unbuffered = text == "u128 is not supported" || text == "i128 is not supported";
         Self { unbuffered, ..Self::default() }
@@ -231,8 +231,7 @@ impl fmt::Display for Rejection {
 }
 
 impl Graph {
-    /// A graph that knows nothing, of a type as a format for people (`human`) or for machines sees
-    /// it.
+    /// Creates an empty graph, whose deserializer is human-readable if `human`.
     pub(crate) fn new(human: bool) -> Self {
         let mut graph = Self {
             nodes: Vec::new(),
@@ -253,7 +252,7 @@ impl Graph {
         graph
     }
 
-    /// The node at `slot`, which is found or created if the slot is visited for the first time.
+    /// Returns the node at `slot`; finds or creates it at the first visit of the slot.
     pub(crate) fn visit(
         &mut self,
         slot: GraphSlot,
@@ -273,7 +272,7 @@ impl Graph {
         let known = self.slots(slot)[slot.index];
         let id = match known {
             Some(id) if self.nodes[id].key.kind == key.kind => id,
-            // A type that asks for something else the second time cannot be described.
+            // A type that requests something else at the second visit cannot be described.
             Some(_) => return self.stuck(),
             None => {
                 let id = self.find(slot, &key).unwrap_or(self.nodes.len());
@@ -292,10 +291,10 @@ impl Graph {
         Ok(id)
     }
 
-    /// The node that stands for a type that was seen before.
+    /// Returns the node of a type that has been visited before.
     ///
-    /// What has no name is a node of its own at each place, as each may need another sample; but
-    /// inside itself it has to be the same, or it would never end.
+    /// An unnamed type has a separate node at each place, because each may need another sample.
+    /// Inside itself it has the same node; otherwise tracing would not end.
     fn find(&mut self, slot: GraphSlot, key: &GraphKey) -> Option<usize> {
         match key.kind {
             NodeKind::Leaf(_) | NodeKind::Identifier => self.stub(slot, key),
@@ -304,10 +303,10 @@ impl Graph {
         }
     }
 
-    /// The leaf before `slot`, if it can stand for the one at `slot` too.
+    /// Returns the leaf before `slot`, if it can represent the one at `slot` too.
     ///
-    /// Tuples end at 16 elements and the arrays of serde at 32. What is longer is an array of an
-    /// adapter, and a node for each of its elements would use up the limit.
+    /// Tuples have at most 16 elements, and the arrays of serde 32. Anything longer is an array of
+    /// an adapter, and a node for each of its elements would use up the limit.
     fn stub(&mut self, slot: GraphSlot, key: &GraphKey) -> Option<usize> {
         let before = slot.index.checked_sub(1).filter(|before| *before >= 32)?;
         let id = self.slots(slot)[before]?;
@@ -315,7 +314,7 @@ impl Graph {
         (in_tuple && self.nodes[id].key == *key).then_some(id)
     }
 
-    /// The parts around `slot`, with room for it.
+    /// Returns the parts of the branch of `slot`, extended to contain it.
     fn slots(&mut self, slot: GraphSlot) -> &mut Vec<Option<usize>> {
         let slots = &mut self.nodes[slot.node].branches[slot.branch].slots;
         if slots.len() <= slot.index {
@@ -324,7 +323,7 @@ impl Graph {
         slots
     }
 
-    /// Notes what a variant carries.
+    /// Records the content of a variant.
     pub(crate) fn form(&mut self, id: usize, branch: usize, form: Form) -> Result<(), Rejection> {
         let known = &mut self.nodes[id].branches[branch].form;
         match *known {
@@ -338,7 +337,7 @@ impl Graph {
         }
     }
 
-    /// The error for which no sample is to blame.
+    /// Returns the error that no other sample can avoid.
     pub(crate) fn stuck<R>(&mut self) -> Result<R, Rejection> {
         self.fault = Fault::Stuck;
         Err(Rejection::default())
@@ -346,7 +345,7 @@ impl Graph {
 }
 
 impl GraphNode {
-    /// A node that was not visited yet.
+    /// Creates a node that has not been visited.
     fn new(key: GraphKey, size: usize) -> Self {
         let n_branches = match &key.kind {
             NodeKind::Leaf(_) | NodeKind::Identifier | NodeKind::UnitStruct(_) => 0,
@@ -359,13 +358,13 @@ impl GraphNode {
 }
 
 impl GraphNode {
-    /// The branches that there are, with their numbers: all but the further names of a variant.
+    /// Returns the branches with their numbers, without the aliases of variants.
     pub(crate) fn present(&self) -> impl Iterator<Item = (usize, &Branch)> {
         self.branches.iter().enumerate().filter(|(_, branch)| !branch.absent)
     }
 
-    /// The names of an enum's variants, in the order of [`present`](Self::present); none for
-    /// another type, nor for an enum whose names cannot be told from its aliases.
+    /// Returns the names of an enum's variants, in the order of [`present`](Self::present). Empty
+    /// for other types, and for an enum whose names cannot be told from its aliases.
     pub(crate) fn variant_names(&self) -> Vec<&'static str> {
         match (&self.variants, &self.key.kind) {
             (Some(names), _) => names.clone(),
@@ -378,12 +377,12 @@ impl GraphNode {
 }
 
 impl Branch {
-    /// The names of its fields; without aliases, as far as these are known.
+    /// Returns the names of its fields, without the aliases that are known.
     pub(crate) fn field_names(&self) -> &[&'static str] {
         self.fields.as_ref().map_or(&[], |fields| &fields.names)
     }
 
-    /// What tells it from another one, beside its parts.
+    /// Returns what distinguishes it from another branch, beside its parts.
     pub(crate) fn label(&self) -> (Option<Form>, &[&'static str]) {
         let form = match self.form {
             Some(Form::Struct(_)) => Some(Form::Struct(&[])),
@@ -394,8 +393,8 @@ impl Branch {
 }
 
 impl NodeKind {
-    /// The kind with the type's own name, but not those of its fields or variants: these are known
-    /// to the branches, where aliases are told from names.
+    /// Returns the kind with the type's own name, but without those of its fields or variants: the
+    /// branches have them, and know the aliases.
     pub(crate) fn without_names(&self) -> Self {
         match self {
             Self::Struct(name, _) => Self::Struct(name, &[]),
@@ -404,7 +403,7 @@ impl NodeKind {
         }
     }
 
-    /// Whether the types of this kind have a name.
+    /// Returns whether types of this kind have a name.
     fn is_named(&self) -> bool {
         match self {
             Self::Leaf(_) | Self::Any | Self::Identifier => false,
@@ -414,15 +413,16 @@ impl NodeKind {
         }
     }
 
-    /// Whether its values have a choice of branches.
+    /// Returns whether its values have a choice of branches.
     pub(crate) fn has_choice(&self) -> bool {
         matches!(self, Self::Option | Self::Seq | Self::Map | Self::Enum(..))
     }
 }
 
-/// Named types and the fields of all of them; a struct of 10,000 fields fits.
+/// Most nodes: named types, and the fields of all of them. A struct of 10,000 fields fits.
 const MAX_NODES: usize = 16_384;
-/// Nesting of one sample value, so that the stack suffices: a level is some 1 KiB in a debug build.
+/// Deepest nesting of a sample value, limited by the stack: a level takes about 1 KiB in a debug
+/// build.
 const MAX_DEPTH: usize = 64;
-/// Visits of nodes over all passes, about 50 ms. Tuples of tuples of tuples grow exponentially.
+/// Most visits of nodes over all passes, which take about 50 ms. Nested tuples grow exponentially.
 const MAX_VISITS: u32 = 1 << 20;

@@ -1,26 +1,26 @@
-//! Structs that ask for a map, or for whatever comes: those with flattened fields or a tag.
+//! Structs that request a map, or any value: those with flattened fields or a tag.
 //!
-//! Such a type names its fields nowhere. But it says which field it misses, so it is given that one
-//! the next time, until it misses none.
+//! Such a type does not list its fields. But its error names a missing field, so each pass hands
+//! out one more field, until none is missing.
 
 use super::graph::{Fault, Graph, NodeKind, Rejection};
 
-/// The number of the part that is the value of the first key; before it are the parts of a map
-/// with any keys.
+/// The number of the part that is the value of the first key. The parts of a map with any keys come
+/// before it.
 pub(super) const FIRST_KEYED: usize = 2;
 
-/// How many samples there are of [`NodeKind::Any`].
+/// Number of samples of [`NodeKind::Any`].
 pub(super) const N_ANY: usize = 7;
 
-/// How many fields or variants an [`NodeKind::Identifier`] may be of, to find samples of each.
+/// Most fields or variants of an [`NodeKind::Identifier`] that are tried.
 pub(super) const N_IDENTIFIERS: usize = 64;
 
 impl Graph {
-    /// Notes why the part was refused that has just been made; `around` is what took fields by key
-    /// before it was.
+    /// Records why the part that has just been made was rejected. `around` is the node that took
+    /// fields by key before.
     ///
-    /// A struct with a tag looks for its fields when it has all that came: what it misses then is
-    /// a key of the map inside.
+    /// A struct with a tag looks for its fields after it has read all entries: a field that it
+    /// misses then is a key of the inner map.
     pub(super) fn leave(&mut self, around: Option<usize>, rejection: Option<&Rejection>) {
         let inside = std::mem::replace(&mut self.keyed, around);
         if let (Some(node), Some(rejection), Fault::None) = (inside, rejection, self.fault) {
@@ -28,10 +28,10 @@ impl Graph {
         }
     }
 
-    /// Notes which field a struct has missed, to give it the next time.
+    /// Records which field a struct has missed, to hand it out in the next pass.
     ///
-    /// What a flattened struct takes has no type on the way to it: if it is refused, another one of
-    /// the samples of anything is tried for the field that came last.
+    /// serde buffers the fields of a flattened struct without their types. If such a field is
+    /// rejected, another sample of any type is tried for the field that was handed out last.
     pub(super) fn missed<T>(
         &mut self,
         node: usize,
@@ -66,5 +66,5 @@ impl Graph {
     }
 }
 
-/// Fields of one struct that are looked for.
+/// Most fields of one struct that are searched.
 const MAX_KEYS: usize = 256;

@@ -1,14 +1,14 @@
-//! The places of a traced type's bytes, for an encoder to follow.
+//! The layout of a traced type: what an encoder compares its values with.
 
 use super::digest::SeenVariant;
 use super::graph::{Branch, Form, Graph, GraphNode, NodeKind};
 use super::type_schema::TypeSchema;
 
-/// What a type without names on the wire takes, place by place.
+/// The layout of a type whose values are encoded by position.
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) places: Vec<Place>,
-    /// The place of the type itself.
+    /// The number of the type's own place.
     pub(crate) root: usize,
 }
 
@@ -16,11 +16,11 @@ pub(crate) struct Layout {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) kind: PlaceKind,
-    /// Bytes of memory of its values, without what they point to.
+    /// Size of its values in memory, in bytes, without what they point to.
     pub(crate) size: usize,
 }
 
-/// What is at a place; other places by their number.
+/// The type at a place; refers to other places by their number.
 #[derive(Debug, PartialEq)]
 pub(crate) enum PlaceKind {
     /// A value without parts.
@@ -28,13 +28,13 @@ pub(crate) enum PlaceKind {
     Option(usize),
     Seq(usize),
     Map(usize, usize),
-    /// What the type's `Serialize` need not mention.
+    /// A newtype, which the type's `Serialize` may leave out.
     Newtype(usize),
     /// The parts of a tuple, of an array, or of a struct that has no names.
     Tuple(Vec<usize>),
-    /// The name of the struct; its fields.
+    /// A struct: its name and its fields.
     Struct(&'static str, Vec<(&'static str, usize)>),
-    /// The name of the enum; its variants.
+    /// An enum: its name and its variants.
     Enum(&'static str, Vec<VariantPlace>),
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct VariantPlace {
     pub(crate) content: VariantContent,
 }
 
-/// What follows the number of a variant.
+/// The content of a variant.
 #[derive(Debug, PartialEq)]
 pub(crate) enum VariantContent {
     Unit,
@@ -54,15 +54,16 @@ pub(crate) enum VariantContent {
     Struct(Vec<(&'static str, usize)>),
 }
 
-/// There is no layout: the type asks the codec what comes, or is not known to its end.
+/// The error of a type without a layout: it needs a self-describing codec, or its trace is
+/// incomplete.
 #[derive(Debug)]
 pub(crate) struct NoLayout;
 
 impl Graph {
-    /// The layout of the traced type.
+    /// Returns the layout of the traced type.
     ///
     /// # Errors
-    /// There is none.
+    /// If the type has no layout.
     pub(crate) fn layout(&self) -> Result<Layout, NoLayout> {
         let root = part(&self.nodes[0].branches[0], 0)?;
         let mut reached = vec![false; self.nodes.len()];
@@ -74,7 +75,7 @@ impl Graph {
             }
         }
         let places = self.nodes.iter().zip(reached).map(|(node, reached)| {
-            // Places that lead nowhere keep the others' numbers.
+            // Unreachable places are kept, so that the numbers of the others do not change.
             let kind = if reached { place(node)? } else { PlaceKind::Leaf(TypeSchema::Unit) };
             Ok(Place { kind, size: node.size })
         });
@@ -83,8 +84,7 @@ impl Graph {
 }
 
 impl Layout {
-    /// Calls variants what their `Serialize` calls them, where that is not the name that their
-    /// `Deserialize` takes.
+    /// Renames variants to the names that their `Serialize` writes, where `Deserialize` has others.
     pub(super) fn rename_variants(&mut self, seen: &[SeenVariant]) {
         for place in &mut self.places {
             let PlaceKind::Enum(of, variants) = &mut place.kind else { continue };
@@ -141,7 +141,7 @@ fn part(branch: &Branch, index: usize) -> Result<usize, NoLayout> {
 }
 
 fn parts(branch: &Branch, n: usize) -> Result<Vec<usize>, NoLayout> {
-    // Before anything is allocated: a type may claim any length.
+    // Checked before anything is allocated: a type may claim any length.
     if branch.slots.len() < n {
         return Err(NoLayout);
     }

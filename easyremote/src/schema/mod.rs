@@ -1,10 +1,14 @@
-//! What serde sees of a type: its fields, their order, names and widths.
+//! The structure of a type as serde sees it: its fields, their order, names and widths.
 //!
-//! Bytes on the wire carry no types, so two programs that disagree about one would read garbage.
-//! [`trace`] finds the structure of any `Deserialize` type without a further derive, by
-//! deserializing it from made-up values and noting what it asks for. [`TypeSchema::canonical`]
-//! turns the result into the text that both sides hash and compare, and a [`Layout`] tells an
-//! encoder what the type's `Serialize` has to give. A [`digest`] tells whether two values are one.
+//! Bytes on the wire carry no types, so two programs that disagree about a type would read garbage.
+//! [`trace`] finds the structure of any `Deserialize` type without a further derive: it
+//! deserializes the type from sample values, and records what the type requests.
+//!
+//! | item                      | use                                                        |
+//! |---------------------------|------------------------------------------------------------|
+//! | [`TypeSchema::canonical`] | the text that both sides hash and compare: the fingerprint |
+//! | [`Layout`]                | what the type's `Serialize` has to write, for the encoder  |
+//! | [`digest`]                | a hash of a value, to compare two values                   |
 
 mod digest;
 mod expansion;
@@ -47,8 +51,8 @@ pub(crate) struct Traced<T> {
 /// `Deserialize` on sample values.
 ///
 /// Never fails and always ends: what cannot be found out, because `T` accepts none of the samples,
-/// panics at them, or is larger than the limits of the tracing, is [`TypeSchema::Unknown`]. The same
-/// type gives the same shape in every process and every build.
+/// panics at them, or is larger than the limits of the tracing, is [`TypeSchema::Unknown`]. The
+/// same type has the same schema in every process and every build.
 pub(crate) fn trace<T: Serialize + DeserializeOwned>(human: bool) -> Traced<T> {
     let mut samples = Vec::new();
     let mut graph = Graph::new(human);

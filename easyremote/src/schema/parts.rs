@@ -1,4 +1,4 @@
-//! The parts of a type: what its visitor takes out of the tracing deserializer.
+//! The accesses of the tracing deserializer: elements, entries, fields and variants of a type.
 
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, Visitor};
@@ -7,36 +7,36 @@ use super::graph::{FieldMode, Form, Graph, GraphSlot, Rejection};
 use super::keyed::FIRST_KEYED;
 use super::tracer::Tracer;
 
-/// The parts of one branch of a node, as any of serde's accesses.
+/// The parts of one branch of a node, as each of serde's accesses.
 pub(crate) struct TracedParts<'g> {
-    /// What is known so far.
+    /// The graph of the type.
     pub(super) graph: &'g mut Graph,
     /// The node.
     pub(super) node: usize,
     /// The branch.
     pub(super) branch: usize,
-    /// How deep the node is nested.
+    /// The nesting of the node.
     depth: usize,
-    /// How many elements were handed out.
+    /// Number of elements that were handed out.
     pub(super) next: usize,
-    /// How many elements there are.
+    /// Number of elements.
     len: usize,
     /// Whether all elements are the same part.
     repeated: bool,
 }
 
 impl<'g> TracedParts<'g> {
-    /// The parts of a branch, without any elements.
+    /// Creates the parts of a branch, without any elements.
     pub(crate) fn new(graph: &'g mut Graph, node: usize, branch: usize, depth: usize) -> Self {
         Self { graph, node, branch, depth, next: 0, len: 0, repeated: false }
     }
 
-    /// With `len` elements of different schemas.
+    /// Sets `len` elements of different types.
     pub(crate) fn fixed(self, len: usize) -> Self {
         Self { len, ..self }
     }
 
-    /// With `len` elements, or entries, of one shape.
+    /// Sets `len` elements, or entries, of one type.
     pub(crate) fn repeated(self, len: usize) -> Self {
         Self { len, repeated: true, ..self }
     }
@@ -71,7 +71,7 @@ impl<'de> de::SeqAccess<'de> for TracedParts<'_> {
         self.next += 1;
         let element = self.make(index, seed)?;
         if self.repeated {
-            // What follows only judges the length.
+            // All types are known now: a later error can only concern the length.
             self.graph.finish(self.node, self.branch);
         }
         Ok(Some(element))
@@ -112,11 +112,11 @@ impl<'de> de::EnumAccess<'de> for TracedParts<'_> {
     type Variant = Self;
 
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Rejection> {
-        // The codec knows variants by their number, and there are at most 2^32 of them.
+        // The codec numbers variants as `u32`, so a type has at most 2^32.
         let number = self.branch as u32;
         match seed.deserialize(number.into_deserializer()) {
             Ok(variant) => Ok((variant, self)),
-            // There are fewer variants than names: each alias is a name too.
+            // The type has fewer variants than names, because each alias is a name too.
             Err(rejection) => {
                 self.graph.lack(self.node, self.branch);
                 Err(rejection)
@@ -155,7 +155,7 @@ impl<'de> de::VariantAccess<'de> for TracedParts<'_> {
     }
 }
 
-/// Lets `visitor` take the fields of the branch that `parts` are of.
+/// Lets `visitor` take the fields of the branch of `parts`.
 pub(super) fn visit_fields<'de, V: Visitor<'de>>(
     mut parts: TracedParts<'_>,
     names: &'static [&'static str],
@@ -205,16 +205,16 @@ pub(super) fn visit_keyed<'de, V: Visitor<'de>>(
 /// Fields that are handed out by name.
 struct FieldsByName<'a, 'g> {
     parts: &'a mut TracedParts<'g>,
-    /// Which, and how they are called.
+    /// The fields in this order, each with its name.
     order: Vec<(usize, &'static str)>,
-    /// How many names were handed out.
+    /// Number of names that were handed out.
     next: usize,
-    /// The name that was handed out last, if its value was not asked for yet.
+    /// The name that was handed out last, if its value has not been requested.
     pending: Option<&'static str>,
 }
 
 impl FieldsByName<'_, '_> {
-    /// The field whose name was handed out last.
+    /// Returns the field whose name was handed out last.
     fn last(&self) -> Option<usize> {
         Some(self.order.get(self.next.checked_sub(1)?)?.0)
     }
@@ -242,7 +242,7 @@ impl<'de> MapAccess<'de> for FieldsByName<'_, '_> {
     }
 }
 
-/// Fields by the keys that a struct has missed.
+/// Fields that are handed out by the keys that a struct has missed.
 struct Keyed<'a, 'g> {
     parts: &'a mut TracedParts<'g>,
     keys: &'a [&'static str],

@@ -1,11 +1,11 @@
-//! The sample values that leaves and lengths are tried with.
+//! The sample values for leaves and lengths.
 //!
-//! Adding one at the end of a list changes no shape that is complete. Changing their order may
-//! change which parts of a type that validates its input are reached.
+//! A new sample at the end of a list does not change the schema of a type whose trace is complete.
+//! A new order may change which parts of a type that validates its input are reached.
 
 use super::type_schema::TypeSchema;
 
-/// How many samples there are for a leaf.
+/// Returns the number of samples for a leaf.
 pub(crate) fn n_samples(leaf: &TypeSchema) -> usize {
     match leaf {
         TypeSchema::Bool => BOOLS.len(),
@@ -20,7 +20,7 @@ pub(crate) fn n_samples(leaf: &TypeSchema) -> usize {
 
 /// Samples of `bool`.
 pub(crate) const BOOLS: [bool; 2] = [false, true];
-/// Samples of all integers, so none is negative: small ones, then sizes and limits in common use.
+/// Samples of all integer types, so none is negative: small ones, then common sizes and limits.
 pub(crate) const INTS: [i8; 20] =
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 20, 24, 32, 60, 64, 100, 127];
 /// Samples of `f32` and `f64`.
@@ -55,8 +55,8 @@ pub(crate) const STRS: [&str; 22] = [
 /// Samples of byte buffers: empty, then the sizes of numbers, identifiers and keys.
 pub(crate) const BYTES: [&[u8]; 9] =
     [b"", b"a", &[0; 1], &[0; 4], &[0; 8], &[0; 12], &[0; 16], &[0; 20], &[0; 32]];
-/// Lengths of a sequence to rest on: empty, or what a type that validates its length may want.
+/// Lengths of a sequence to rest on: empty, or what a type that validates its length may require.
 /// An `Option` has the first two (`None`, `Some`), and so has a map.
 pub(crate) const LENGTHS: [usize; 5] = [0, 1, 2, 3, 4];
-/// As many samples as any leaf has.
+/// Largest number of samples of any leaf.
 pub(crate) const MAX_SAMPLES: usize = STRS.len();

@@ -1,5 +1,5 @@
-//! The search for what is not explored yet: which value to hand out where, and what to do when the
-//! type does not accept it.
+//! The search for unexplored branches: which value to hand out at which place, and what to do when
+//! the type rejects it.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,8 +12,8 @@ use super::samples::{LENGTHS, MAX_SAMPLES, n_samples};
 use super::tracer::Tracer;
 
 impl Graph {
-    /// Traces `T` until nothing is left to find out or a limit is reached, and gives each value
-    /// that is made on the way to `keep`.
+    /// Traces `T` until nothing is unexplored or a limit is reached. Passes each value that is made
+    /// to `keep`.
     pub(crate) fn explore<T: DeserializeOwned>(&mut self, keep: &mut impl FnMut(T)) {
         let mut panics = 0;
         for _ in 0..MAX_PASSES {
@@ -29,21 +29,21 @@ impl Graph {
             }
             match self.find_unexplored() {
                 None if ok || !self.progress => break,
-                // The way leads there, but the user's code did not follow it.
+                // The plan leads there, but the user's code did not follow it.
                 Some((node, branch)) if !self.progress => self.strike(node, branch),
                 _ => {}
             }
         }
     }
 
-    /// Makes further values of a traced `T`: for each choice that there is, one value that has it
-    /// and is the smallest otherwise.
+    /// Makes further values of a traced `T`: for each choice one value that has it, and is the
+    /// smallest otherwise.
     pub(crate) fn vary<T: DeserializeOwned>(&mut self, keep: &mut impl FnMut(T)) {
         let ways = self.ways();
         let mut passes = MAX_VARIATIONS;
         for id in 0..self.nodes.len() {
             for choice in 0..self.nodes[id].n_choices().min(MAX_CHOICES) {
-                // What a struct with a tag misses depends on the variant.
+                // Which fields a struct with a tag misses depends on the variant.
                 loop {
                     if passes == 0 || self.exhausted {
                         return;
@@ -62,7 +62,7 @@ impl Graph {
         }
     }
 
-    /// Lets everything rest on its smallest value, but for `id` and what is on the way to it.
+    /// Lets all nodes rest on their smallest value, except `id` and those on the way to it.
     fn rest_around(&mut self, id: usize, choice: usize, ways: &[Option<(usize, usize)>]) {
         for node in self.nodes.iter_mut().filter(|node| !node.is_leaf() || node.tries == 0) {
             if node.key.kind != NodeKind::Any {
@@ -88,7 +88,7 @@ impl Graph {
         (self.fault, self.progress) = (Fault::None, false);
     }
 
-    /// For each node, from which branch of which other one the shortest way leads to it.
+    /// Returns for each node the node and branch from which the shortest way leads to it.
     fn ways(&self) -> Vec<Option<(usize, usize)>> {
         let mut came_from: Vec<Option<(usize, usize)>> = vec![None; self.nodes.len()];
         let mut queue = VecDeque::from([0]);
@@ -108,7 +108,7 @@ impl Graph {
     /// Runs the type's `Deserialize` once.
     ///
     /// # Errors
-    /// It panicked, at a sample that it does not expect.
+    /// If it panicked, at a sample that it does not expect.
     fn pass<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Panicked> {
         self.keyed = None;
         let made = catch_unwind(AssertUnwindSafe(|| {
@@ -124,7 +124,7 @@ impl Graph {
         })
     }
 
-    /// Plans the shortest way to a branch that is worth exploring, and returns that branch.
+    /// Plans the shortest way to a branch to explore, and returns that branch.
     fn find_unexplored(&mut self) -> Option<(usize, usize)> {
         self.plan.clear();
         let mut came_from: Vec<Option<(usize, usize)>> = vec![None; self.nodes.len()];
@@ -151,13 +151,13 @@ impl Graph {
         None
     }
 
-    /// The sample to give to a leaf.
+    /// Returns the sample for a leaf.
     pub(crate) fn sample(&mut self, id: usize) -> usize {
         self.trail.push(id);
         self.nodes[id].choice
     }
 
-    /// What to do at a node with a choice.
+    /// Returns what to do at a node with a choice.
     pub(crate) fn turn(&mut self, id: usize) -> Result<Turn, Rejection> {
         let node = &self.nodes[id];
         let reentered = node.branches.iter().any(|branch| branch.open);
@@ -168,8 +168,8 @@ impl Graph {
         if let Some(branch) = fresh {
             return Ok(Turn::Explore(branch));
         }
-        // Inside itself the first choice, always: that is the empty value, or the variant that
-        // ended first and so needed only what had ended before. Nothing nests without end.
+        // Inside itself always the first choice: the empty value, or the variant that was completed
+        // first, which needs only types completed before. So nesting ends.
         let choice = if reentered { 0 } else { node.choice };
         let rest = match node.key.kind {
             NodeKind::Enum(..) => node.finished.get(choice).copied(),
@@ -184,7 +184,7 @@ impl Graph {
         Ok(Turn::Rest(rest))
     }
 
-    /// Makes a value of a branch with `make`, and notes how it ended.
+    /// Makes a value of a branch with `make`, and records the outcome.
     pub(crate) fn take<R>(
         &mut self,
         id: usize,
@@ -205,7 +205,7 @@ impl Graph {
         made
     }
 
-    /// Notes that a branch is explored.
+    /// Records that a branch is explored.
     pub(crate) fn finish(&mut self, id: usize, branch: usize) {
         let node = &mut self.nodes[id];
         if !node.key.kind.has_choice() || node.branches[branch].done {
@@ -215,17 +215,17 @@ impl Graph {
         node.finished.push(branch);
         self.progress = true;
         if matches!(node.key.kind, NodeKind::Enum(..)) && node.finished.len() == 1 {
-            // Branches that had no way through for want of a value of this enum have one now.
+            // Branches that failed because this enum had no value can succeed now.
             let branches = self.nodes.iter_mut().flat_map(|node| &mut node.branches);
             branches.for_each(|branch| branch.strikes = 0);
         }
-        // A plan that is followed again at each further occurrence would cost a lot of visits.
+        // Following the plan again at each further occurrence would take many visits.
         if self.plan.get(&id) == Some(&branch) {
             self.plan.clear();
         }
     }
 
-    /// Notes that an enum has no variant of this number.
+    /// Records that an enum has no variant of this number.
     pub(crate) fn lack(&mut self, id: usize, branch: usize) {
         let branch = &mut self.nodes[id].branches[branch];
         branch.absent = true;
@@ -233,15 +233,15 @@ impl Graph {
         self.progress = true;
     }
 
-    /// Notes that there was no way through a branch.
+    /// Records that a pass found no way through a branch.
     fn strike(&mut self, id: usize, branch: usize) {
         self.nodes[id].branches[branch].strikes += 1;
         self.progress = true;
     }
 
-    /// Where the user's code returned: `start` is the length of the trail when it was called.
+    /// To be called when user code returns. `start` is the length of the trail when it was called.
     ///
-    /// A fresh error is laid on the samples that were given since.
+    /// A new error is attributed to the samples that were handed out since.
     pub(crate) fn freeze(&mut self, start: usize, ok: bool) {
         if ok {
             self.fault = Fault::None;
@@ -250,12 +250,13 @@ impl Graph {
         }
     }
 
-    /// Moves the nodes visited since `start` on to their next combination of samples.
+    /// Advances the nodes visited since `start` to their next combination of samples. Returns
+    /// whether one was left.
     ///
-    /// First all leaves move together, which passes a type that wants every field to be set. Then
-    /// they count like an odometer, the last one fastest, which passes one that wants the second
-    /// of two numbers to be larger. Lengths, options and variants are the slowest wheels: each has
-    /// leaves of its own, which would take turns in vain. Returns whether there was one left.
+    /// First all leaves advance together, which satisfies a type that requires all fields to be
+    /// set. Then they count like an odometer, the last one fastest, which satisfies a type that
+    /// requires the second of two numbers to be larger. Lengths, options and variants are the
+    /// slowest digits, because each has separate leaves, which would be tried in vain.
     fn advance(&mut self, start: usize) -> bool {
         let Some(&first) = self.trail.get(start) else {
             return false;
@@ -294,19 +295,19 @@ impl Graph {
         true
     }
 
-    /// The length of the trail, for [`freeze`](Self::freeze).
+    /// Returns the length of the trail, for [`freeze`](Self::freeze).
     pub(crate) fn mark(&self) -> usize {
         self.trail.len()
     }
 }
 
 impl GraphNode {
-    /// Whether its samples are values without parts.
+    /// Returns whether its samples are values without parts.
     fn is_leaf(&self) -> bool {
         matches!(self.key.kind, NodeKind::Leaf(_) | NodeKind::Any | NodeKind::Identifier)
     }
 
-    /// The branch to explore next: of those that are worth it, the one that failed least.
+    /// Returns the branch to explore next: the one that has failed least.
     fn unexplored(&self) -> Option<usize> {
         let branches = self.branches.iter().enumerate().filter(|(_, branch)| {
             self.key.kind.has_choice()
@@ -317,16 +318,16 @@ impl GraphNode {
         branches.min_by_key(|(i, branch)| (branch.strikes, *i)).map(|(i, _)| i)
     }
 
-    /// How many values there are to rest on.
+    /// Returns the number of values to rest on.
     fn n_choices(&self) -> usize {
         match &self.key.kind {
             NodeKind::Leaf(leaf) => n_samples(leaf),
-            // One that has told what it misses is a map.
+            // A type that has named missing fields is a map.
             NodeKind::Any if !self.branches[0].keys.is_empty() => 1,
             NodeKind::Any => N_ANY,
             NodeKind::Identifier => N_IDENTIFIERS,
             NodeKind::Enum(..) => self.finished.len(),
-            // What is not explored has only the empty value.
+            // An unexplored node has only the empty value.
             _ if self.finished.is_empty() => 1,
             NodeKind::Seq => LENGTHS.len(),
             _ => 2,
@@ -334,19 +335,19 @@ impl GraphNode {
     }
 }
 
-/// The user's `Deserialize` panicked.
+/// The error of a user's `Deserialize` that panicked.
 struct Panicked;
 
-/// Values that [`Graph::vary`] tries to make, of all nodes and of one.
+/// Most values that [`Graph::vary`] tries to make, of all nodes and of one.
 const MAX_VARIATIONS: usize = 512;
 const MAX_CHOICES: usize = 64;
-/// Panics of one `Deserialize` after which nothing more is asked of it. Each writes to the
-/// program's error output.
+/// Panics of one `Deserialize` after which tracing stops. Each panic writes to the program's
+/// standard error.
 const MAX_PANICS: u32 = 3;
-/// Runs of one `Deserialize`. An enum takes one for each variant, or two or three if it is
-/// recursive; this is for a syntax tree of several hundred.
+/// Most runs of one `Deserialize`. An enum takes one per variant, or two or three if it is
+/// recursive. This is enough for a syntax tree with several hundred variants.
 const MAX_PASSES: u32 = 4_096;
-/// Rejections that begin with one node: two strings that depend on each other fit.
+/// Most rejections that begin with one node: enough for two strings that depend on each other.
 const MAX_TRIES: usize = 512;
-/// Times that a branch may lead nowhere. The first may be for want of a variant that ends.
+/// Most failures of a branch. The first may be due to a missing variant that is not recursive.
 const MAX_STRIKES: u32 = 2;

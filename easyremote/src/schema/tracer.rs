@@ -1,4 +1,4 @@
-//! The deserializer that hands out sample values and notes what it is asked for.
+//! The tracing deserializer: hands out sample values, and records what a type requests.
 
 use std::any::type_name;
 
@@ -12,40 +12,40 @@ use super::type_schema::TypeSchema;
 
 /// A deserializer for the value at one place of the traced type.
 ///
-/// Behaves like bincode: structs are sequences of their fields, variants are numbers. Whether it is
-/// for people says the graph.
+/// Behaves like bincode: structs are sequences of their fields, and variants are numbers. The graph
+/// decides whether it is human-readable.
 pub(crate) struct Tracer<'g> {
-    /// What is known so far.
+    /// The graph of the type.
     graph: &'g mut Graph,
     /// The place.
     slot: GraphSlot,
-    /// How deep the place is nested.
+    /// The nesting of the place.
     depth: usize,
 }
 
 impl<'g> Tracer<'g> {
-    /// A deserializer for the traced type itself.
+    /// Creates a deserializer for the traced type itself.
     pub(crate) fn root(graph: &'g mut Graph) -> Self {
         Self::new(graph, GraphSlot { node: 0, branch: 0, index: 0 }, 0)
     }
 
-    /// A deserializer for the value at `slot`.
+    /// Creates a deserializer for the value at `slot`.
     pub(crate) fn new(graph: &'g mut Graph, slot: GraphSlot, depth: usize) -> Self {
         Self { graph, slot, depth }
     }
 
-    /// A deserializer for the only part of a node.
+    /// Creates a deserializer for the only part of a node.
     fn part(graph: &'g mut Graph, node: usize, depth: usize) -> Self {
         Self::new(graph, GraphSlot { node, branch: 0, index: 0 }, depth + 1)
     }
 
-    /// The node of a type with parts.
+    /// Returns the node of a type with parts.
     fn node<'de, V: Visitor<'de>>(&mut self, kind: NodeKind) -> Result<usize, Rejection> {
         let key = GraphKey { kind, visitor: type_name::<V>(), value: type_name::<V::Value>() };
         self.graph.visit(self.slot, self.depth, key, size_of::<V::Value>())
     }
 
-    /// The sample to use for a leaf.
+    /// Returns the sample for a leaf.
     fn sample(&mut self, leaf: TypeSchema, size: usize) -> Result<usize, Rejection> {
         let key = GraphKey { kind: NodeKind::Leaf(leaf), visitor: "", value: "" };
         let id = self.graph.visit(self.slot, self.depth, key, size)?;
@@ -63,7 +63,7 @@ impl<'g> Tracer<'g> {
         visitor.visit_seq(TracedParts::new(self.graph, id, 0, self.depth).fixed(n))
     }
 
-    /// Visits a value about which the type wants to hear from the codec what it is.
+    /// Visits a value of any type, for a type that expects a self-describing codec.
     fn any<'de, V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejection> {
         let id = self.node::<V>(NodeKind::Any)?;
         match self.graph.sample(id) {
@@ -78,7 +78,7 @@ impl<'g> Tracer<'g> {
     }
 }
 
-/// Implements methods for leaves: the method, its shape and how to visit the sample of a number.
+/// Implements methods for leaves: the method, its schema, and how to visit a sample.
 macro_rules! leaves {
     ($($method:ident $shape:ident [$i:ident] $visit:ident($sample:expr);)*) => {$(
         fn $method<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejection> {

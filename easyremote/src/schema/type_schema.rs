@@ -1,10 +1,12 @@
-//! The structure of a type, and its two texts: one for machines, one for people.
+//! The schema of a type, and its two texts: a canonical and a readable one.
 
 use std::fmt::{self, Write};
 
-/// The structure of a type, as its `Deserialize` shows it to a codec that is not self-describing.
+/// The structure of a type, as its `Deserialize` requests it from a codec that is not
+/// self-describing.
 ///
-/// [`Display`](fmt::Display) writes it for people, [`canonical`](Self::canonical) for machines.
+/// [`Display`](fmt::Display) writes the readable text, [`canonical`](Self::canonical) the one that
+/// is compared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TypeSchema {
     /// `()`, which takes no bytes, and so does `[T; 0]`.
@@ -43,11 +45,11 @@ pub(crate) enum TypeSchema {
     Bytes,
     /// A value or nothing.
     Option(Box<TypeSchema>),
-    /// Any number of values of one shape.
+    /// Any number of values of one type.
     Seq(Box<TypeSchema>),
     /// A fixed number of values: a tuple, or an array of at most four.
     Tuple(Vec<TypeSchema>),
-    /// More than four values of one shape, and how many.
+    /// More than four values of one type, and their number.
     Array(Box<TypeSchema>, usize),
     /// Any number of keys with their values.
     Map(Box<TypeSchema>, Box<TypeSchema>),
@@ -59,21 +61,21 @@ pub(crate) enum TypeSchema {
     TupleStruct(&'static str, Vec<TypeSchema>),
     /// A struct with named fields, in the order of the wire.
     Struct(&'static str, Vec<(&'static str, TypeSchema)>),
-    /// A struct that asks for its fields by name: its name, and the fields that it cannot do
-    /// without. There may be others.
+    /// A struct that requests its fields by name: its name, and the required fields. It may have
+    /// others.
     Keyed(&'static str, Vec<(&'static str, TypeSchema)>),
     /// An enum with its variants, in the order of the wire.
     Enum(&'static str, Vec<(&'static str, VariantSchema)>),
-    /// A type written out earlier in this shape, around this place (so it is recursive) or before
-    /// it: its name, and how many `Option`, `Seq`, .. `Enum` begin before it does.
+    /// A type that was written out earlier in this schema, around this place (it is recursive) or
+    /// before it: its name, and how many `Option`, `Seq`, .. `Enum` begin before it does.
     Again(&'static str, usize),
-    /// The type asked the codec what comes next, which only a self-describing one can say.
+    /// Any value: the type needs a self-describing codec.
     Any,
     /// Not reached.
     Unknown,
 }
 
-/// What one variant of an enum carries.
+/// The content of one variant of an enum.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum VariantSchema {
     /// Nothing.
@@ -89,13 +91,13 @@ pub(crate) enum VariantSchema {
 }
 
 impl TypeSchema {
-    /// A text that is equal for two schemas exactly if the schemas are.
+    /// Returns the canonical text, which is equal for two schemas exactly if the schemas are equal.
     ///
-    /// This is part of the wire contract: fingerprints are hashes of it, so changing one character
-    /// of it makes every function of an older build look incompatible. It depends on nothing but
-    /// the structure: not on addresses, module paths or the version of the compiler.
+    /// It is a part of the wire contract: fingerprints are hashes of it, so that a change of one
+    /// character makes every function of an older build incompatible. It depends only on the
+    /// structure, and not on addresses, module paths or the version of the compiler.
     ///
-    /// | text                                   | shape                                    |
+    /// | text                                   | schema                                   |
     /// |----------------------------------------|------------------------------------------|
     /// | `()` `bool` `u8` .. `f64` `char`       | as in Rust                               |
     /// | `str` `bytes` `any` `?`                | the latter is [`Self::Unknown`]          |
@@ -158,12 +160,12 @@ impl TypeSchema {
                 });
             }
             Self::Again(_, nth) => out.push_str(&format!("#{nth}")),
-            // The rest reads the same for people and machines.
+            // Both texts of a leaf are the same.
             leaf => out.push_str(leaf.leaf_name()),
         }
     }
 
-    /// The text of a shape without parts, as people read it.
+    /// Returns the readable text of a leaf.
     fn leaf_name(&self) -> &'static str {
         match self {
             Self::Unit => "()",
@@ -205,9 +207,9 @@ impl VariantSchema {
     }
 }
 
-/// Writes the shape as Rust would, in one line: `Config { sensors: u32, rate: f64 }`.
+/// Writes the schema like Rust, in one line: `Config { sensors: u32, rate: f64 }`.
 ///
-/// A type that was written out before is its name only.
+/// A type that was written out before is written as its name only.
 impl fmt::Display for TypeSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -295,7 +297,8 @@ fn canonical_fields(out: &mut String, fields: &[(&'static str, TypeSchema)]) {
 fn quoted(out: &mut String, keyword: &str, name: &str) {
     out.push_str(keyword);
     out.push('"');
-    // Not `{:?}`: what it escapes grows with the Unicode tables of the standard library.
+    // Not `{:?}`: which characters it escapes depends on the Unicode tables of the standard
+    // library.
     for c in name.chars() {
         if matches!(c, '"' | '\\') {
             out.push('\\');
