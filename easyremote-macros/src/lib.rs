@@ -1,8 +1,14 @@
 //! The `#[remote]` attribute of [`easyremote`](https://docs.rs/easyremote).
 //!
-//! Use it through that crate, which re-exports it. A function, a block of methods or a trait is read
-//! in four steps, each a module: the options in parentheses (`args`), the item itself (`model`),
-//! everything that is wrong with it (`check`), and the code that is put next to it (`expand`).
+//! Use it through that crate, which re-exports it. The attribute works in four steps, each a
+//! module:
+//!
+//! | module   | step                                                       |
+//! |----------|------------------------------------------------------------|
+//! | `args`   | parses the options in parentheses                          |
+//! | `model`  | reads the item: a function, a block of methods, or a trait |
+//! | `check`  | reports every mistake in it                                |
+//! | `expand` | generates the code next to it                              |
 #![forbid(unsafe_code)]
 
 use proc_macro::TokenStream;
@@ -16,11 +22,17 @@ mod parameters;
 mod returns;
 mod types;
 
-/// Makes a function callable from other machines; or all methods of a type, or of a trait.
+/// Makes a function callable from other machines, or all methods of a type or a trait.
 ///
-/// The function stays what it was. Next to it comes its *stub*, an empty struct of the same name
-/// and visibility: `add(1, 2)` runs here, `add::call(&client, 1, 2)` runs on a node, and
-/// `functions![add]` lists it for a node that offers it.
+/// The function itself is not changed. The attribute adds a *stub*, an empty struct of the same
+/// name and visibility:
+///
+/// | expression                  | what it does                                             |
+/// |-----------------------------|----------------------------------------------------------|
+/// | `add(1, 2)`                 | calls the function in this process                       |
+/// | `add::call(&client, 1, 2)`  | calls it on a node                                       |
+/// | `add::map(&client, inputs)` | calls it with each of many inputs, spread over all nodes |
+/// | `functions![add]`           | lists it for a node that offers it                       |
 ///
 /// ```text
 /// use easyremote::remote;
@@ -45,27 +57,30 @@ mod types;
 /// ```
 ///
 /// # Which functions
-/// A free function, neither generic nor `unsafe`; for methods see [below](#methods-of-a-type). What it
-/// takes and gives is owned, and serde can take it apart and put it together.
+/// A free function that is neither generic nor `unsafe`; for methods see
+/// [below](#methods-of-a-type). Its parameters and its result are owned types that implement
+/// `Serialize` and `DeserializeOwned`.
 ///
-/// | function                            | on the node it runs                              |
-/// |-------------------------------------|--------------------------------------------------|
-/// | `fn`                                | on a bounded pool of blocking threads            |
-/// | `fn` with `inline`                  | on the async thread: for what takes microseconds |
-/// | `async fn`                          | as a task                                        |
-/// | `stream`, giving `impl Iterator`    | on a thread of its own, item by item             |
-/// | `stream`, giving `impl Stream`      | as a task                                        |
+/// | function                              | how a node runs it                             |
+/// |---------------------------------------|------------------------------------------------|
+/// | `fn`                                  | on a bounded pool of blocking threads          |
+/// | `fn` with `inline`                    | on the async thread; it must take microseconds |
+/// | `async fn`                            | as a task                                      |
+/// | `stream` that returns `impl Iterator` | on a separate thread, item by item             |
+/// | `stream` that returns `impl Stream`   | as a task                                      |
 ///
-/// A stream may also be `Box<dyn Iterator<Item = T> + Send>`, `Pin<Box<dyn Stream<Item = T> + Send>>`
-/// or `BoxStream<'static, T>`, and it may be inside a `Result`: setting it up can then fail.
+/// A stream may also be `Box<dyn Iterator<Item = T> + Send>`,
+/// `Pin<Box<dyn Stream<Item = T> + Send>>` or `BoxStream<'static, T>`. It may be inside a `Result`:
+/// its set-up can then fail.
 ///
-/// A type whose name ends in `Result` is one, aliases such as `io::Result<T>` included: its error
-/// reaches the caller as `CallError::Function`. Every other type is a plain value.
+/// A type whose name ends in `Result` counts as a `Result`, aliases such as `io::Result<T>`
+/// included: its error reaches the caller as `CallError::Function`. Every other type is a plain
+/// value.
 ///
 /// # Declarations
-/// A function without a body is a declaration. It generates the stub with `call`, and no handler, so a
-/// node cannot offer it. Clients and nodes can share a crate of declarations and types. The clients
-/// then compile none of the dependencies of the implementation:
+/// A function without a body is a declaration: a stub with `call`, but without a handler, so that a
+/// node cannot offer it. Clients and nodes can share a crate of declarations and types. Clients
+/// then compile no dependency of the implementation:
 ///
 /// ```text
 /// // In the crate `api`.
@@ -78,49 +93,53 @@ mod types;
 /// ```
 ///
 /// An implementation has the declaration's name on the wire, names of arguments, documentation,
-/// `timeout` and `idempotent`. One whose arguments, result, error or items are of other types does
-/// not compile. It may be sync where the declaration is `async`, give an iterator where that gives a
-/// stream, and the other way round.
+/// `timeout` and `idempotent`. If its arguments, result, error or items have other types, it does
+/// not compile. It may be sync where the declaration is `async`, and return an iterator where the
+/// declaration returns a stream, or the other way round.
 ///
 /// # Parameters
-/// They may stand in any order. `call` takes those that the caller has, in the order of the function.
+/// Parameters may have any order. `call` takes those that the caller supplies, in the same order.
 ///
-/// | parameter                          | where its value comes from                              |
-/// |------------------------------------|---------------------------------------------------------|
-/// | `name: T`, up to 16                | the caller: an argument, sent before the function runs  |
-/// | `name: impl Stream<Item = T>`, one | the caller: a client stream, sent while it runs         |
-/// | `#[state] name: &T`                | the node, which keeps a `T`; not in the remote signature |
-/// | `#[ctx] name: &Context`, one       | the node: the context of the call; not in the remote signature |
+/// | parameter | where its value comes from |
+/// |---|---|
+/// | `name: T`, up to 16 | the caller: an argument, sent before the function runs |
+/// | `name: impl Stream<Item = T>`, one | the caller: a client stream, sent while it runs |
+/// | `#[state] name: &T` | the node's state of type `T`; not in the remote signature |
+/// | `#[ctx] name: &Context`, one | the call's context; not in the remote signature |
 ///
-/// A function with a client stream is an `async fn`, or gives an `impl Stream`: nothing else can
-/// await it. The stream is of a type of the library's own; `call` accepts any that is `Send` and
-/// `'static`.
+/// A function with a client stream is an `async fn`, or returns an `impl Stream`, because it has to
+/// await the items. Inside the function the stream is a type of the library; `call` accepts any
+/// stream that is `Send + 'static`.
 ///
-/// State is kept by its type, which is `Send + Sync`: what changes is in a `Mutex`, and two states
-/// of one type are two new types. A node that lacks a state that one of its functions needs does
-/// not start. What the function gives as a stream may borrow from state and context; in edition
-/// 2021, `impl Stream<Item = T> + '_` says so.
+/// A node keeps one state per type, which is `Send + Sync`:
+///
+/// - put what changes into a `Mutex`;
+/// - for two states of one type, wrap them in newtypes;
+/// - a node without a state that one of its functions takes does not start.
+///
+/// A returned stream may borrow from state and context; in edition 2021 write
+/// `impl Stream<Item = T> + '_`.
 ///
 /// # Options
-/// | option               | meaning                                                               |
-/// |----------------------|-----------------------------------------------------------------------|
-/// | `stream`             | the function gives a stream, not one value                            |
-/// | `inline`             | run a plain `fn` on the async thread instead of the blocking pool     |
-/// | `name = "math.add"`  | the name on the wire; otherwise the function's own                    |
-/// | `stub = Add`         | the name of the stub, where a type or module of that name exists      |
-/// | `timeout = "30s"`    | how long a call may take by default: `"250ms"`, `"30s"`, `"5m"`, `"1h"` |
-/// | `plain`              | the returned type (of a stream: its items) is called `..Result` but is a plain value |
-/// | `idempotent`         | running it twice is as good as once: a call that may have run can be made again |
-/// | `detached`           | once it has started, it runs on when its caller is gone               |
-/// | `concurrency = 8`    | at most so many calls of it run at a time on one node; others wait    |
-/// | `needs = "gpu, eu"`  | only nodes with all these tags get its calls                          |
-/// | `err = "display"`    | its errors travel as text, so they need `Display` and not serde       |
-/// | `implements = path`  | the declaration that this implements                                  |
-/// | `crate = path`       | where `easyremote` is, if it was renamed                              |
-/// | `skip`               | leaves a method of a block or trait out                               |
+/// | option              | meaning                                                                |
+/// |---------------------|------------------------------------------------------------------------|
+/// | `stream`            | the function returns a stream, not one value                           |
+/// | `inline`            | run a plain `fn` on the async thread instead of the blocking pool      |
+/// | `name = "math.add"` | the name on the wire. Default: the name of the function                |
+/// | `stub = Add`        | the name of the stub, if a type or module has the function's name      |
+/// | `timeout = "30s"`   | default timeout of a call: `"250ms"`, `"30s"`, `"5m"`, `"1h"`          |
+/// | `plain`             | the result (or item) is a plain value, although it is named `..Result` |
+/// | `idempotent`        | running it twice is harmless: calls that may have run are retried      |
+/// | `detached`          | once started, it runs to its end even if its caller is gone            |
+/// | `concurrency = 8`   | limit of calls that run at a time on one node; others wait             |
+/// | `needs = "gpu, eu"` | requires nodes with all these tags                                     |
+/// | `err = "display"`   | its errors travel as text; they implement `Display`                    |
+/// | `implements = path` | the declaration that this implements                                   |
+/// | `crate = path`      | the path of `easyremote`, if it was renamed                            |
+/// | `skip`              | leaves out a method of a block or trait                                |
 ///
 /// # Methods of a type
-/// On an `impl` block, which stays what it was:
+/// The attribute on an `impl` block, which is not changed:
 ///
 /// ```text
 /// #[remote]
@@ -142,22 +161,26 @@ mod types;
 /// Model::remote(&client).instance("small").tokens(prompt)
 /// ```
 ///
-/// Every function with `&self` is remote, and `#[remote(..)]` on it gives its options;
-/// `#[remote(skip)]` leaves it out. Functions without `self`, constants and types are left alone.
-/// `&self` is a value that the node keeps, and all calls share it: its type is `Send + Sync`, and
-/// what changes is in a `Mutex`. A stream may borrow from it. `Self` in a signature is the type.
+/// Every function with `&self` is remote. `#[remote(..)]` on it sets its options, and
+/// `#[remote(skip)]` leaves it out. Functions without `self`, constants and types are ignored.
+/// `&self` is a value that the node keeps and all calls share: its type is `Send + Sync`, and what
+/// changes is in a `Mutex`. A stream may borrow from it. `Self` in a signature is the type.
 ///
-/// Added are the handle `ModelClient`, with a method for each remote one, `Model::remote(&client)`,
-/// which makes one, and a stub `Model_embed` for each method, so that the type `Call<Model_embed>`
-/// can be written. A stub is as visible as its method, the handle as the most visible of them.
+/// The attribute generates
+///
+/// - the handle `ModelClient`, with one method per remote method, as visible as the most visible of
+///   them;
+/// - `Model::remote(&client)`, which returns a handle;
+/// - a stub `Model_embed` per method, as visible as the method, for types such as
+///   `Call<Model_embed>`.
 ///
 /// On the wire the method is called `Model.embed`, and on an instance `Model:small.embed`. Options
-/// of the block are `name`, which replaces `Model` there, `stub`, which names the handle, and
-/// `crate`. A type has one such block; it is not generic, but may be that of one generic type:
-/// `impl Model<f32>`.
+/// of the block are `name`, which replaces `Model` in these names, `stub`, which names the handle,
+/// and `crate`. A type has at most one such block. The block is not generic, but its type may be an
+/// instance of a generic type: `impl Model<f32>`.
 ///
 /// # Methods of a trait
-/// On a trait, for what nodes implement and clients call:
+/// The attribute on a trait that nodes implement and clients call:
 ///
 /// ```text
 /// #[remote]
@@ -174,51 +197,59 @@ mod types;
 /// EmbedderClient::new(&client).embed(text).await?
 /// ```
 ///
-/// All methods are remote but those with `#[remote(skip)]`, and they may have bodies. The trait
-/// becomes one of what is `Send + Sync + 'static`, and in its methods `async fn f() -> T` becomes
-/// `fn f() -> impl Future<Output = T> + Send`, and `impl Stream<Item = T>` becomes
-/// `impl Stream<Item = T> + Send`: a node runs them on any thread. An implementation writes them as
-/// they stand in the trait.
+/// All methods are remote, except those with `#[remote(skip)]`. They may have bodies. Because a
+/// node runs them on any thread, the attribute changes the trait:
 ///
-/// Added are the handle `EmbedderClient`, the list `EmbedderServer<T>`, and the stubs
-/// `Embedder_embed`, all as visible as the trait. Nobody but the node knows what implements the
-/// trait, so it has no parameters, types or constants, and no `Self` in its signatures. Names on the
-/// wire, instances and options are those of a type's methods.
+/// | written                 | becomes                                    |
+/// |-------------------------|--------------------------------------------|
+/// | `trait Embedder`        | `trait Embedder: Send + Sync + 'static`    |
+/// | `async fn f() -> T`     | `fn f() -> impl Future<Output = T> + Send` |
+/// | `impl Stream<Item = T>` | `impl Stream<Item = T> + Send`             |
 ///
-/// `inline`, `detached`, `concurrency` and `needs` belong to the function with the body; `name`,
-/// `timeout` and `idempotent` to its declaration, if it has one. `stream`, `plain` and `err` say how
-/// a signature is read, and are written at both.
+/// An implementation writes the methods as they are written in the trait.
 ///
-/// **`stub`** is for a function next to a module or a type of its name, where the compiler finds "the
-/// name `add` defined multiple times" (E0428): `#[remote(stub = Add)]` calls the stub `Add`, and the
-/// function keeps its name.
+/// The attribute generates the handle `EmbedderClient`, the list `EmbedderServer<T>`, and the stubs
+/// `Embedder_embed`, all as visible as the trait. Clients do not know the implementing type, so the
+/// trait has no parameters, associated types or constants, and no `Self` in its signatures. Names
+/// on the wire, instances and options are those of a type's methods.
 ///
-/// **Lints.** `#[allow(..)]`, `#[expect(..)]`, `#[warn(..)]` and `#[deny(..)]` on the item hold for what
-/// is generated from it as well. A public function may have private types, as in plain Rust, where the
-/// compiler warns of it (`private_interfaces`); its stub can be named where they can.
+/// # Options in detail
+/// If a function has a declaration, `inline`, `detached`, `concurrency` and `needs` are set at the
+/// function with the body, and `name`, `timeout` and `idempotent` at the declaration. `stream`,
+/// `plain` and `err` are set at both, because they decide how the signature is read.
 ///
-/// **`detached`** is for functions with one result. Neither a dropped call nor a deadline ends the
-/// function, and `Context::is_cancelled` stays `false`; what it gives is then dropped. It keeps its
-/// place among the calls of its node until it ends. A call that still waits for a place has not
-/// started, and is cancelled like any other. A node that shuts down does not wait for it.
+/// **`stub`** is for a function next to a module or a type of its name, where the compiler reports
+/// "the name `add` is defined multiple times" (E0428). With `#[remote(stub = Add)]` the stub is
+/// called `Add`, and the function keeps its name.
 ///
-/// **`concurrency`** adds to the limit of the node. Calls that wait for it take no place and no
-/// thread of the node, so that they hold no other function up, and keep their deadline.
+/// **Lints.** `#[allow(..)]`, `#[expect(..)]`, `#[warn(..)]` and `#[deny(..)]` on the item apply to
+/// the generated code as well. A public function may have private types, as in plain Rust, where
+/// the compiler warns about it (`private_interfaces`); its stub can be named where they can.
 ///
-/// **`needs`** takes up to 64 tags of 128 bytes, as `NodeBuilder::tag` gives them. A node that lacks
-/// one may list the function all the same, and logs a warning; `Node::set_tags` can give it the tag
-/// later, or take it away. A call for which there is no node
-/// fails with `NoNode`, which says which node lacks what.
+/// **`detached`** is for functions with one result. Neither a dropped call nor a deadline cancels
+/// the function, and `Context::is_cancelled` stays `false`; its result is then dropped. It holds
+/// its permit of the node until it ends. A call that still waits for a permit has not started, and
+/// is cancelled like any other. A node that shuts down does not wait for it.
 ///
-/// **`err = "display"`** is for errors that are `Display + Send + 'static`, such as `anyhow::Error` or
-/// `Box<dyn Error + Send + Sync>`; of a stream, for those of its set-up and of its items. The caller
-/// gets `easyremote::Error` of kind `Failed` in place of `CallError`, with the text of `{:#}` and of all
-/// sources that are not in it, each once and after a colon, cut after 8,000 bytes. An item that fails does not
-/// end its stream. A call by name gets the same, as `CallError::Remote`.
+/// **`concurrency`** is a limit in addition to that of the node. Calls that wait for it take no
+/// permit and no thread of the node, so that they do not hold up other functions. Their deadlines
+/// apply.
+///
+/// **`needs`** takes up to 64 tags of 128 bytes, which nodes set with `NodeBuilder::tag`. A node
+/// without one of them may list the function, and logs a warning; `Node::set_tags` can add and
+/// remove tags later. If no node has all tags, calls fail with `NoNode`; the text names the nodes
+/// and the tags that they lack.
+///
+/// **`err = "display"`** is for errors that are `Display + Send + 'static`, such as `anyhow::Error`
+/// or `Box<dyn Error + Send + Sync>`; of a stream, for those of its set-up and of its items. The
+/// caller gets an `easyremote::Error` of kind `Failed` instead of a `CallError`. Its text is that
+/// of `{:#}`, followed by all sources that are not in it, each once and after a colon, cut after
+/// 8,000 bytes. A failed item does not end its stream. A call by name gets the same error, as
+/// `CallError::Remote`.
 ///
 /// # Errors
-/// Everything that is wrong with a function is reported at once, at the place to change, and the
-/// function itself is kept, so that no further errors follow from its absence.
+/// All mistakes in an item are reported at once, each at the place to change. The function itself
+/// is kept, so that no further errors follow from its absence.
 #[proc_macro_attribute]
 pub fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::remote(options.into(), item.into()).into()
