@@ -167,7 +167,11 @@ async fn what_ends_a_call_at_its_node_is_said_once() {
         )
         .await;
         let error = client_side(&small.unwrap()).await;
-        says(&error, TooLarge, &["a message may have 1000", "client stream", "`max_message`"]);
+        says(
+            &error,
+            TooLarge,
+            &["the limit for one message is 1000", "client stream", "`max_message`"],
+        );
     }
     drop(node);
 }

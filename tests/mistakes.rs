@@ -227,8 +227,8 @@ fn options() -> Vec<(Options, &'static str)> {
         (0..n).fold(Options::new(), |options, n| add(options, n.to_string()))
     };
     vec![
-        (Options::new().on(""), "`on` takes the id"),
-        (Options::new().on(long(129)), "`on` takes the id"),
+        (Options::new().on(""), "`on` takes a node id"),
+        (Options::new().on(long(129)), "`on` takes a node id"),
         (Options::new().tag(""), "64 tags"),
         (Options::new().tag(long(129)), "64 tags"),
         (Options::new().prefer_tag(""), "64 tags"),
@@ -237,11 +237,11 @@ fn options() -> Vec<(Options, &'static str)> {
         (many(65, Options::prefer_tag), "64 tags"),
         (Options::new().metadata(long(129), ""), "64 entries"),
         (many(65, |options, n| options.metadata(n, "")), "64 entries"),
-        (Options::new().metadata("key", long(8_190)), "has 8193 bytes"),
+        (Options::new().metadata("key", long(8_190)), "is 8193 bytes long"),
         // Each of them is short enough, and all together are not.
         (
             many(64, |it, n| it.tag(format!("{n:0128}")).prefer_tag(format!("{n:0128}"))),
-            "give fewer or shorter options",
+            "set fewer or shorter options",
         ),
     ]
 }

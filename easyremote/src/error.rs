@@ -355,7 +355,9 @@ impl StdError for Error {
 /// `InvalidInput` if it is 0.
 pub(crate) fn not_zero(name: &str, limit: u64) -> Result<(), Error> {
     match limit {
-        0 => Err(Error::new(ErrorKind::InvalidInput, format!("`{name}` must not be 0"))),
+        0 => {
+            Err(Error::new(ErrorKind::InvalidInput, format!("`{name}` is 0; set it to at least 1")))
+        }
         _ => Ok(()),
     }
 }

@@ -129,6 +129,7 @@ impl<F: RemoteUnary> Call<F> {
 options!("let call = add::call(&client, 1, 2)", impl<F: RemoteUnary> Call<F>);
 
 impl<F: RemoteUnary> Future for Call<F> {
+    /// `Result<T, Error>`, or `Result<T, CallError<E>>`: see the table of [`Call`].
     type Output = Result<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {

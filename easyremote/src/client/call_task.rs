@@ -9,6 +9,9 @@
 //!                                         answer                  error of the call
 //! ```
 //!
+//! The first attempt of a small call is made on the multiplexed stream instead, and its outcome
+//! enters here through `ended`.
+//!
 //! `prepare_again` is the only place that decides on another attempt. A call that a gateway has
 //! refused goes to the next gateway ([`Detour`]); everything else is up to the [`Policy`]. The
 //! deadline and the end of the enclosing call cut all of it off, pauses included.

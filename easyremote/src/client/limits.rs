@@ -10,12 +10,12 @@ use crate::wire::limits::{
 
 /// Limits of a client, for [`ClientBuilder::limits`](crate::client::ClientBuilder::limits).
 ///
-/// | limit                                     | default | protects from                          |
-/// |-------------------------------------------|---------|----------------------------------------|
-/// | [`max_message`](Self::max_message)        | 64 MiB  | long messages                          |
-/// | [`max_decoded`](Self::max_decoded)        | 1 GiB   | short messages with large values       |
-/// | [`max_unfinished`](Self::max_unfinished)  | 256 MiB | many large messages at a time          |
-/// | [`stall_timeout`](Self::stall_timeout)    | 60 s    | streams that are held but not read     |
+/// | limit                                    | default | protects from                      |
+/// |------------------------------------------|---------|------------------------------------|
+/// | [`max_message`](Self::max_message)       | 64 MiB  | long messages                      |
+/// | [`max_decoded`](Self::max_decoded)       | 1 GiB   | short messages with large values   |
+/// | [`max_unfinished`](Self::max_unfinished) | 256 MiB | many large messages at a time      |
+/// | [`stall_timeout`](Self::stall_timeout)   | 60 s    | streams that are held but not read |
 ///
 /// ```
 /// use easyremote::Client;

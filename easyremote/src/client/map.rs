@@ -162,6 +162,7 @@ options!(
 impl<F: RemoteUnary, I: Iterator> Unpin for Map<F, I> {}
 
 impl<F: RemoteUnary, I: Iterator> Stream for Map<F, I> {
+    /// `Result<T, Error>`, or `Result<T, CallError<E>>`, as for [`Call`].
     type Item = Result<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -172,6 +172,7 @@ impl GatewaySession {
                 message = dialled.control.next() => match message {
                     Ok(Control::Draining) => {
                         info!(gateway = %self.dialler.target(), "the gateway drains");
+                        // The flag first: those that `touch` wakes have to see it.
                         live.set_draining();
                         self.board.touch();
                     }

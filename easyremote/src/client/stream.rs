@@ -207,6 +207,7 @@ options!("let items = count::call(&client, 1)", impl<F: RemoteStream> StreamCall
 type ItemResult<F, E> = Result<<<F as RemoteStream>::Item as Outcome>::Value, E>;
 
 impl<F: RemoteStream> Stream for StreamCall<F> {
+    /// `Result<T, Error>`, or `Result<T, CallError<E>>`: see the table of [`StreamCall`].
     type Item = ItemResult<F, <F::Setup as Stages<F::Item>>::ItemError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -261,6 +262,8 @@ pub struct OpenStream<F: RemoteStream> {
 }
 
 impl<F: RemoteStream> Stream for OpenStream<F> {
+    /// `Result<T, Error>`, or `Result<T, CallError<E>>` if the items of the function are
+    /// `Result<T, E>`.
     type Item = ItemResult<F, <F::Item as Outcome>::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -82,6 +82,8 @@ impl<F: RemoteUnary> TracedCall<F> {
 options!("let call = add::call(&client, 1, 2).traced()", impl<F: RemoteUnary> TracedCall<F>);
 
 impl<F: RemoteUnary> Future for TracedCall<F> {
+    /// `Result<(T, Trace), Error>`, or `Result<(T, Trace), CallError<E>>`: see the table of
+    /// [`TracedCall`].
     type Output = Result<(<F::Output as Outcome>::Value, Trace), <F::Output as Outcome>::Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
