@@ -77,8 +77,7 @@ pub(crate) mod name {
         let name = within("name", MAX_NAME, <&str>::deserialize(from)?)?;
         if !is_printable(name) {
             let of = if name.contains(char::is_control) { "control" } else { "invisible" };
-            let text = format_args!("the name {name:?} has {of} characters");
-            return Err(D::Error::custom(text));
+            return Err(D::Error::custom(format!("the name {name:?} has {of} characters")));
         }
         Ok(name.to_owned())
     }
