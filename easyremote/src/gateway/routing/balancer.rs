@@ -1,4 +1,4 @@
-//! Which of the nodes that can run a call gets it.
+//! Load balancing: selects one of the nodes that can run a call.
 
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
@@ -17,44 +17,44 @@ use crate::gateway::routing::table::{
 use crate::wire::header::CallHeader;
 use crate::wire::routing_options::Strategy;
 
-/// Chooses a node for one call, and counts the call there.
+/// Selects a node for one call, and counts the call there.
 ///
-/// Takes no lock, so everything that it sees may have changed when it acts: only
-/// [`RoutedNode::acquire`] decides whether there is room, and a node that has none any more is
-/// passed over.
+/// Takes no lock, so everything it reads may have changed when it acts. Only
+/// [`RoutedNode::acquire`] decides whether a node has a free slot; a node that no longer has one is
+/// skipped.
 ///
 /// Nodes are tried in this order:
 ///
-/// 1. those with all preferred tags, neither suspect nor avoided;
-/// 2. all others that are neither suspect nor avoided;
-/// 3. those that are suspect: such a node may be lost, or it may be the only one left;
-/// 4. those that are avoided as outliers, but only if no other node can run the call even later:
-///    a call rather waits for a node that works than runs at one that fails.
+/// 1. nodes with all preferred tags that are neither suspect nor avoided;
+/// 2. all other nodes that are neither suspect nor avoided;
+/// 3. suspect nodes: such a node may be lost, or it may be the only one left;
+/// 4. nodes avoided as outliers, but only if no other node can run the call now or later: waiting
+///    for a working node is better than running at a failing one.
 ///
-/// A call whose caller can ask another gateway does not go to suspect nodes.
+/// A call whose caller can use another gateway is not sent to suspect nodes.
 #[derive(Debug)]
 pub(crate) struct LoadBalancer<'a, H> {
     table: &'a RoutingTable<H>,
     header: &'a CallHeader,
     clock: &'a RouterClock,
     outliers: &'a OutlierOptions,
-    /// Read at most once, and only if something depends on it.
+    /// Read at most once, and only if a decision depends on it.
     now: OnceCell<Duration>,
-    /// Whether a node with room was passed over because it is suspect or avoided.
+    /// Whether a node with a free slot was skipped because it is suspect or avoided.
     has_passed_over: Cell<bool>,
-    /// Nodes whose counters were one too high for a moment; see [`SlotOutcome::Retracted`].
+    /// Nodes whose counters were briefly one too high; see [`SlotOutcome::Retracted`].
     retracted: Vec<Arc<RoutedNode<H>>>,
 }
 
-/// A node that has been chosen; the call is counted there.
+/// The selected node; the call is already counted there.
 #[derive(Debug)]
 pub(crate) struct Chosen<H> {
     pub(crate) route: Route<H>,
-    /// The outcome decides whether the node is avoided any longer.
+    /// Whether the outcome decides if the node is still avoided.
     pub(crate) is_probe: bool,
 }
 
-/// Which nodes are good enough.
+/// Minimum condition of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Quality {
     Sound,
@@ -74,7 +74,7 @@ impl<'a, H> LoadBalancer<'a, H> {
         Self { table, header, clock, outliers, now, has_passed_over, retracted }
     }
 
-    /// Chooses a node that has room for the call, and counts the call there. `None` if no node has.
+    /// Selects a node with a free slot, and counts the call there. `None` if no node has one.
     pub(crate) fn acquire(&mut self) -> Option<Chosen<H>> {
         if let Some(id) = &self.header.routing.on {
             let route = self.table.route_to(id, self.header)?;
@@ -92,7 +92,7 @@ impl<'a, H> LoadBalancer<'a, H> {
         }
         chosen = chosen.or_else(|| self.among(function, able, &[], Quality::Sound));
         if chosen.is_some() || !self.has_passed_over.get() {
-            // As a rule all nodes are sound, and there are no others to look for.
+            // Usually all nodes are sound, and the search ends here.
             return chosen;
         }
         chosen = self.among(function, able, &[], Quality::NotAvoided);
@@ -102,8 +102,8 @@ impl<'a, H> LoadBalancer<'a, H> {
         chosen
     }
 
-    /// Chooses `route` for the call, which waits, if there is room; `None` if there is not, or if
-    /// the node is avoided and another one can run the call.
+    /// Selects `route` for a waiting call if it has a free slot. `None` if it has none, or if the
+    /// node is avoided and another one can run the call.
     pub(crate) fn acquire_at(&mut self, route: &Route<H>) -> Option<Chosen<H>> {
         let function = self.table.function(&self.header.function)?;
         if self.header.routing.on.is_none() && has_ejected(function) {
@@ -117,7 +117,7 @@ impl<'a, H> LoadBalancer<'a, H> {
         self.count(route).then(|| Chosen { route: route.clone(), is_probe: false })
     }
 
-    /// Returns whether a node can run the call, now or later.
+    /// Returns whether some node can run the call, now or later.
     pub(crate) fn is_routable(&self) -> bool {
         if let Some(id) = &self.header.routing.on {
             let route = self.table.route_to(id, self.header);
@@ -129,22 +129,22 @@ impl<'a, H> LoadBalancer<'a, H> {
         members.is_some_and(|members| members.iter().any(|route| self.may_run(route)))
     }
 
-    /// Returns whether a node that fits the call can run it, now or later.
+    /// Returns whether a node that matches the call can run it, now or later.
     fn may_run(&self, route: &Route<H>) -> bool {
         !route.node.is_leaving() && !self.is_unsound(route)
     }
 
-    /// Returns whether a node is suspect, and the call not for such nodes.
+    /// Returns whether a node is suspect and the call does not accept suspect nodes.
     fn is_unsound(&self, route: &Route<H>) -> bool {
         self.header.routing.sound && route.node.is_suspect()
     }
 
-    /// Returns the nodes at which a waiting call may have overlooked room.
+    /// Returns the nodes where a concurrent call may have missed a free slot.
     pub(crate) fn into_retracted(self) -> Vec<Arc<RoutedNode<H>>> {
         self.retracted
     }
 
-    /// Chooses one of those that also have `tags`.
+    /// Selects one of the nodes that also have `tags`.
     fn among(
         &mut self,
         function: &FunctionTable<H>,
@@ -161,7 +161,7 @@ impl<'a, H> LoadBalancer<'a, H> {
         if strategy == Strategy::RoundRobin {
             return self.in_turn(function, &able.in_all(&sets), quality);
         }
-        // Where most nodes will do, a few draws find one without looking at all of them.
+        // Where most nodes qualify, a few random draws find one without a scan.
         self.draw(function, able, &sets, quality, strategy).or_else(|| {
             let members = able.in_all(&sets);
             let good = members.iter().filter(|route| self.is_good(function, route, quality));
@@ -181,7 +181,7 @@ impl<'a, H> LoadBalancer<'a, H> {
         })
     }
 
-    /// Chooses one of two nodes that are drawn at random, if chance finds good ones soon.
+    /// Selects the better of two random nodes, if a few draws find qualifying ones.
     fn draw(
         &mut self,
         function: &FunctionTable<H>,
@@ -206,7 +206,7 @@ impl<'a, H> LoadBalancer<'a, H> {
         self.take(function, &routes[best], quality)
     }
 
-    /// Chooses the first good one from the next turn on.
+    /// Selects the first qualifying node, round-robin.
     fn in_turn(
         &mut self,
         function: &FunctionTable<H>,
@@ -221,8 +221,8 @@ impl<'a, H> LoadBalancer<'a, H> {
             if self.is_good(function, route, quality)
                 && let Some(chosen) = self.take(function, route, quality)
             {
-                // The turns of the others that were passed over are over as well: otherwise the
-                // node after a full one would get its calls.
+                // Advance past the nodes that were skipped: otherwise the node after a full one
+                // would get its share as well.
                 turns.fetch_add(skipped, Ordering::Relaxed);
                 return Some(chosen);
             }
@@ -230,7 +230,7 @@ impl<'a, H> LoadBalancer<'a, H> {
         None
     }
 
-    /// Chooses the one with the highest weight for `key` among the good ones.
+    /// Selects the qualifying node with the highest weight for `key`.
     fn owner(
         &mut self,
         function: &FunctionTable<H>,
@@ -240,7 +240,7 @@ impl<'a, H> LoadBalancer<'a, H> {
     ) -> Option<Chosen<H>> {
         let mut limit = None;
         loop {
-            // Where nobody is full, this is one pass over all members.
+            // If no node is full, one pass over all members is enough.
             let (weight, route) = members.iter().fold(None, |best, route| {
                 let weight = rendezvous::weight(route.seed, key);
                 let skipped = limit.is_some_and(|limit| weight >= limit);
@@ -259,7 +259,7 @@ impl<'a, H> LoadBalancer<'a, H> {
         }
     }
 
-    /// Returns whether `two` should get the call rather than `one`.
+    /// Returns whether `two` is the better choice.
     fn better(
         &self,
         function: &FunctionTable<H>,
@@ -274,11 +274,11 @@ impl<'a, H> LoadBalancer<'a, H> {
         }
     }
 
-    /// Returns how long the call is expected to take at a node.
+    /// Returns how long the call is expected to take at a node, in microseconds.
     fn wait(&self, function: &FunctionTable<H>, route: &Route<H>) -> f64 {
         if has_ejected(function) && self.standing(route) == Standing::Probing {
-            // What is known of it is why it was avoided; without a call, nobody would find out
-            // whether it still holds.
+            // Its statistics are the reason for the ejection. Prefer it, so that a probe finds out
+            // whether they still hold.
             return 0.0;
         }
         route.offered().expected_wait(route.node.n_calls(), self.now())
@@ -300,7 +300,7 @@ impl<'a, H> LoadBalancer<'a, H> {
         good
     }
 
-    /// Returns whether a node can run the call, now or later, that is neither avoided nor suspect.
+    /// Returns whether a node that is neither avoided nor suspect can run the call, now or later.
     fn has_alternative(&self, function: &FunctionTable<H>, able: &AbleRoutes<H>) -> bool {
         let good = |route: &Route<H>| {
             let fine = !route.node.is_leaving() && !route.node.is_suspect();
@@ -309,7 +309,7 @@ impl<'a, H> LoadBalancer<'a, H> {
         self.members(able, &[]).is_some_and(|members| members.iter().any(good))
     }
 
-    /// Returns the nodes that can run the call, now or later, and have `tags`.
+    /// Returns the nodes with `tags` that can run the call, now or later.
     fn members<'b>(&self, able: &'b AbleRoutes<H>, tags: &[String]) -> Option<AbleSubset<'b, H>> {
         let required = &self.header.routing.tags;
         Some(able.in_all(&self.table.tag_sets(required.iter().chain(tags))?))
@@ -323,7 +323,7 @@ impl<'a, H> LoadBalancer<'a, H> {
         *self.now.get_or_init(|| self.clock.now())
     }
 
-    /// Counts the call at `route`, as a probe if the node is on probation.
+    /// Counts the call at `route`; as a probe if the node is on probation.
     fn take(
         &mut self,
         function: &FunctionTable<H>,
@@ -337,7 +337,8 @@ impl<'a, H> LoadBalancer<'a, H> {
         if has_ejected(function) && self.standing(route) == Standing::Probing {
             is_probe = route.offered().ejection.take_probe(self.now(), self.outliers);
             if !is_probe && quality != Quality::Any {
-                // Another thread has taken the last probe.
+                // Another thread has taken the last probe. Undo, and report the node: a waiting
+                // call may have seen it full for a moment.
                 route.node.release(route.index as usize);
                 self.retracted.push(route.node.clone());
                 return None;
@@ -355,13 +356,13 @@ impl<'a, H> LoadBalancer<'a, H> {
     }
 }
 
-/// Whether some node is avoided for the function: most of the time none is, and nobody needs to
-/// know the time.
+/// Returns whether any node is avoided for the function. Usually none is, and the clock need not be
+/// read.
 fn has_ejected<H>(function: &FunctionTable<H>) -> bool {
     function.counters.n_ejected.load(Ordering::Acquire) > 0
 }
 
-/// A random number below `n` that is not `first`.
+/// Returns a random number below `n` other than `first`.
 fn other_than(first: usize, n: usize) -> usize {
     let other = fastrand::usize(..n - 1);
     if other < first { other } else { other + 1 }

@@ -1,4 +1,4 @@
-//! What the bench of routing sees of a gateway.
+//! Access to the router for its benchmark.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::gateway::routing::router::{CallPermit, Registration, Router};
 use crate::gateway::routing::sample::{Sample, call, offer};
 use crate::wire::header::CallHeader;
 
-/// A gateway's nodes without a gateway, for the bench of routing.
+/// A router with nodes but without a gateway, for the routing benchmark.
 #[derive(Debug)]
 pub struct Pool {
     router: Arc<Router<()>>,
@@ -18,23 +18,23 @@ pub struct Pool {
     registrations: Vec<Registration<()>>,
 }
 
-/// What a call asks for.
+/// The routing options of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// Any node.
     Any,
-    /// One with a tag that one has.
+    /// A tag that exactly one node has.
     TagOfOne,
-    /// One with such a tag, if it has room.
+    /// The same tag, preferred but not required.
     PreferredTagOfOne,
-    /// The one to which a key belongs.
+    /// A sticky key.
     Sticky,
-    /// A certain one.
+    /// A node by its id.
     Node,
 }
 
 impl Pool {
-    /// `nodes` nodes with a tag of their own each, and room for 8 calls.
+    /// Creates `nodes` nodes, each with a unique tag and 8 slots.
     ///
     /// # Panics
     /// Never: the ids of the nodes differ.
@@ -52,14 +52,15 @@ impl Pool {
         Self { router, keys: 0, header: call("f"), busy: Vec::new(), registrations }
     }
 
-    /// Takes all permits that there are.
+    /// Acquires all permits.
     pub fn fill(&mut self) {
         while let Some(Ok(permit)) = self.router.try_acquire(&call("f")) {
             self.busy.push(permit);
         }
     }
 
-    /// Finds a node for a call, acquires a permit and drops it. Returns whether there was one.
+    /// Finds a node for a call, acquires a permit and drops it. Returns whether a permit was
+    /// available.
     pub fn pick(&mut self, wanted: Wanted) -> bool {
         let mut header = self.header.clone();
         self.keys = self.keys.wrapping_add(1);

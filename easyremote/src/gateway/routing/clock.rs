@@ -1,4 +1,4 @@
-//! The clock of a router. Production reads the monotonic clock; a test advances time by hand.
+//! The clock of a router: the monotonic clock in production, a manual clock in tests.
 
 #[cfg(test)]
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 /// Measures the time since the router was created.
 #[derive(Debug)]
 pub(crate) enum RouterClock {
-    /// The time since this instant.
+    /// Time since this instant.
     Monotonic(Instant),
-    /// Microseconds, which only [`advance`](Self::advance) changes.
+    /// Microseconds that only [`advance`](Self::advance) changes.
     #[cfg(test)]
     Manual(AtomicU64),
 }

@@ -1,4 +1,4 @@
-//! Why a call cannot run, in words that say what there is instead.
+//! Error messages for calls that cannot run: why, and what the caller could use instead.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 use crate::wire::limits::MAX_WAITING;
 
-/// What explains the failure of a call.
+/// The state from which the failure of a call is explained.
 #[derive(Debug)]
 pub(crate) struct Diagnosis<'a, H> {
     pub(crate) table: &'a RoutingTable<H>,
     pub(crate) access: &'a Access,
-    /// The functions that are offered now, in order.
+    /// The functions that are offered now, sorted.
     pub(crate) names: &'a BTreeSet<String>,
-    /// Whether the function was ever offered: tells "not now" from "never heard of".
+    /// Whether the function was ever offered: distinguishes "not now" from "unknown".
     pub(crate) is_known: bool,
 }
 
 impl<H> Diagnosis<'_, H> {
-    /// Explains why no node takes the call, now or later.
+    /// Returns the error that explains why no node can run the call, now or later.
     pub(crate) fn explain(&self, header: &CallHeader) -> Error {
         let name = &header.function;
         let function = self.table.function(name);
@@ -58,7 +58,8 @@ impl<H> Diagnosis<'_, H> {
         lacking_tags(header, &matching)
     }
 
-    /// The error of a call that asks for nodes of which none offers the function, although others do.
+    /// Returns the error for a call whose routing options exclude all nodes that offer the
+    /// function.
     fn not_asked_for(&self, header: &CallHeader, routes: &[Route<H>]) -> Error {
         let name = &header.function;
         let ids = list(routes.iter().map(|route| route.node.id()));
@@ -77,7 +78,7 @@ impl<H> Diagnosis<'_, H> {
         Error::new(ErrorKind::NoNode, text)
     }
 
-    /// Sums up what the caller could call.
+    /// Summarizes what the caller could call.
     fn summary(&self, header: &CallHeader) -> String {
         let n = self.table.n_nodes();
         if n == 0 {
@@ -89,8 +90,8 @@ impl<H> Diagnosis<'_, H> {
         format!("{nodes} connected, offering {}", names.chain(more).collect::<Vec<_>>().join(", "))
     }
 
-    /// Returns the first few names that the caller could call, and how many more there are. Does
-    /// not look at all of them: that would take the longer the more others offer.
+    /// Returns the first few names that the caller may call, and how many more exist. Only a
+    /// bounded number of names is checked, so that the cost does not depend on what others offer.
     fn callable(&self, header: &CallHeader) -> (Vec<&str>, Option<String>) {
         let Some(caller) = header.caller.as_deref() else { return (Vec::new(), None) };
         let scope = self.access.scope(caller);
@@ -113,24 +114,24 @@ impl<H> Diagnosis<'_, H> {
     }
 }
 
-/// The error of a call for which there is no room, not even to wait.
+/// Returns the error for a call whose queue is full.
 pub(crate) fn no_room(function: &str) -> Error {
     let text = format!(
-        "every node that offers `{function}` is busy with all it takes, and {MAX_WAITING} calls of \
-         it wait already"
+        "every node that offers `{function}` is at its capacity, and {MAX_WAITING} calls of it are \
+         waiting already"
     );
     Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100))
 }
 
-/// The error of a call for which `route` has the function in another shape; `other` has it in the
-/// right one, and is not asked for.
+/// Returns the error for a call whose kind or types differ from those of `route`. `other` is a node
+/// with the right ones that the call's routing options exclude.
 fn mismatch<H>(header: &CallHeader, route: &Route<H>, other: Option<&Route<H>>) -> Error {
     let (name, offer) = (&header.function, route.offer());
     let id = route.node.id();
     if offer.kind != header.kind {
         let hint = match offer.kind {
-            Kind::Unary => "gives one result: call it with `call`, or `call_json`",
-            Kind::Stream => "gives a stream: read it as one, or with `stream_json`",
+            Kind::Unary => "returns one result: call it with `call`, or `call_json`",
+            Kind::Stream => "returns a stream: read it as one, or with `stream_json`",
             Kind::Upload | Kind::Duplex => "takes a stream, which only its stub can send",
         };
         let kind = match header.fingerprint {
@@ -154,8 +155,7 @@ fn mismatch<H>(header: &CallHeader, route: &Route<H>, other: Option<&Route<H>>) 
     Error::new(ErrorKind::SignatureMismatch, text)
 }
 
-/// The error of a call for which there would be nodes, if only they had the tags that the function
-/// needs.
+/// Returns the error for a call whose candidate nodes all lack tags that the function requires.
 fn lacking_tags<H>(header: &CallHeader, routes: &[&Route<H>]) -> Error {
     let lack = |route: &&Route<H>| {
         let (tags, needs) = (route.node.tags(), route.offer().needs.iter());
@@ -178,13 +178,13 @@ fn requirements(header: &CallHeader) -> String {
     on.chain(tags).collect::<Vec<_>>().join(", ")
 }
 
-/// Most names that are looked at for those that a caller may call.
+/// Maximum number of names that are checked for those that a caller may call.
 const LOOKED_AT: usize = 256;
 
-/// Most names in one text.
+/// Maximum number of names in one message.
 const SHOWN: usize = 8;
 
-/// Quotes the first few of some names, and says how many more there are.
+/// Quotes the first few names, and appends how many more exist.
 fn list<'a>(mut names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let first = names.by_ref().take(SHOWN);
     let mut text: Vec<String> = first.map(|name| format!("`{name}`")).collect();

@@ -1,18 +1,21 @@
-//! How long a node takes for a function: a moving average in one atomic word.
+//! Latency estimate of a function at a node: a moving average in one atomic word.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The moving average of how long one node takes for one function ("peak EWMA", as in Finagle and
+/// The moving average of the latency of one function at one node ("peak EWMA", as in Finagle and
 /// tower).
 ///
-/// A slower answer counts at once; a faster one moves the average over [`MEMORY`](Self::MEMORY), so
-/// that a node which has become slow is avoided from its first slow answer on. A failure says
-/// nothing of how fast the node is, however fast it came: it changes no average, and a node of
-/// which nothing else is known is no unknown one for a moment, because one that fails at once would
-/// otherwise attract every call. Nodes that keep failing are the matter of the outlier detection.
+/// A slower answer takes effect at once; a faster one moves the average over
+/// [`MEMORY`](Self::MEMORY). A node that has become slow is therefore avoided from its first slow
+/// answer on.
 ///
-/// Lock-free: any number of threads record at a time.
+/// A failure says nothing about latency, however fast it is, so it does not change an average. A
+/// node with nothing but failures counts as failing for a moment instead of unknown; otherwise a
+/// node that fails fast would attract every call. Nodes that keep failing are handled by outlier
+/// detection.
+///
+/// Lock-free: any number of threads may record at the same time.
 ///
 /// | bits     | meaning                                                                   |
 /// |----------|---------------------------------------------------------------------------|
@@ -22,14 +25,14 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(crate) struct LatencyEstimate(AtomicU64);
 
-/// What is known of a node's latency.
+/// The expected latency of a node.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum LatencyForecast {
-    /// Nothing, or nothing recent.
+    /// No measurement, or none recently.
     Unknown,
-    /// It has failed lately and never succeeded.
+    /// Recent failures and no success.
     Failing,
-    /// The expected time in microseconds.
+    /// The expected latency in microseconds.
     Micros(f64),
 }
 
@@ -41,14 +44,14 @@ struct Recorded {
 }
 
 impl LatencyEstimate {
-    /// After this time a measurement counts for little more than a third of what it did.
+    /// Time constant of the average: after this time a measurement has a weight of 1/e.
     pub(crate) const MEMORY: Duration = Duration::from_secs(10);
 
-    /// How long a node of which nothing but a failure is known is avoided. Where all nodes fail now
-    /// and then, this is what the first failure of one costs it.
+    /// How long a node with nothing but failures is avoided. Where all nodes fail occasionally,
+    /// this is the cost of a node's first failure.
     pub(crate) const FAILING: Duration = Duration::from_millis(100);
 
-    /// Records that a call succeeded after `took`.
+    /// Records a successful call that took `took`.
     pub(crate) fn record(&self, took: Duration, now: Duration) {
         let micros = (took.as_secs_f64() * 1e6).max(1.0);
         self.update(now, |old| {
@@ -63,18 +66,18 @@ impl LatencyEstimate {
         });
     }
 
-    /// Records that a call failed.
+    /// Records a failed call.
     pub(crate) fn record_failure(&self, now: Duration) {
         self.update(now, |old| old.is_none_or(|old| old.only_failures).then_some((1.0, true)));
     }
 
-    /// Forgets everything.
+    /// Resets the estimate to unknown.
     pub(crate) fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    /// Returns what to expect of the next call. An average that nobody has confirmed for a while
-    /// counts less, because the node may have become faster.
+    /// Returns the forecast for the next call. An old average is discounted, because the node may
+    /// have become faster.
     pub(crate) fn forecast(&self, now: Duration) -> LatencyForecast {
         match Recorded::unpack(self.0.load(Ordering::Relaxed), now) {
             None => LatencyForecast::Unknown,
@@ -83,10 +86,10 @@ impl LatencyEstimate {
         }
     }
 
-    /// Replaces the average by what `next` returns, if it returns something.
+    /// Replaces the average with the result of `next`, if it is `Some`.
     fn update(&self, now: Duration, next: impl Fn(Option<Recorded>) -> Option<(f64, bool)>) {
         let at_ms = now.as_millis() as u32;
-        // A word depends on nothing but itself, so no ordering is needed.
+        // The word is self-contained, so relaxed ordering is enough.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
             let (micros, only_failures) = next(Recorded::unpack(word, now))?;
             Some(Recorded { micros, at_ms, only_failures }.pack())
@@ -104,8 +107,8 @@ impl Recorded {
         u64::from(micros) << 32 | u64::from(self.at_ms)
     }
 
-    /// Reads a word; `None` if nothing is known. Failures alone are forgotten after a while: they
-    /// say nothing of how fast the node is when it works.
+    /// Unpacks a word; `None` if nothing is known. A record of failures alone expires after
+    /// [`FAILING`](LatencyEstimate::FAILING), because it says nothing about latency.
     fn unpack(word: u64, now: Duration) -> Option<Self> {
         let high = (word >> 32) as u32;
         let micros = f64::from(f32::from_bits(high & !(1 << 31)));
@@ -114,8 +117,8 @@ impl Recorded {
         (micros > 0.0 && !forgotten).then_some(known)
     }
 
-    /// How long ago it was recorded. Threads read their clocks before they write, so that an entry
-    /// may lie in the future by a little: that is an age of 0, not of 49 days.
+    /// Returns the age of the record. Threads read their clocks before they write, so a record may
+    /// lie slightly in the future; its age is then 0 instead of 49 days.
     fn age(self, now: Duration) -> Duration {
         let ms = (now.as_millis() as u32).wrapping_sub(self.at_ms);
         if ms > u32::MAX / 2 { Duration::ZERO } else { Duration::from_millis(u64::from(ms)) }
@@ -143,7 +146,7 @@ mod tests {
         assert_eq!(estimate.forecast(NOW), LatencyForecast::Unknown);
         estimate.record(FAST, NOW);
         estimate.record(SLOW, NOW);
-        // Half of it is forgotten after 7 s.
+        // Its weight is halved after 7 s.
         assert!(micros(&estimate, NOW) > 25_000.0);
         let later = NOW + Duration::from_millis(1);
         estimate.record(FAST, later);

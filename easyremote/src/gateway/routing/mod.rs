@@ -1,25 +1,27 @@
-//! Routing: which node runs a call, and which waiting call is next. Knows no QUIC.
+//! Routing: selects a node for a call, and the next waiting call for a free slot. Independent of
+//! QUIC.
 //!
-//! Everything here is generic over a handle `H`, the way to a node: the gateway has a connection
-//! there, tests and benches have `()`.
+//! All items are generic over a handle `H` to a node: a connection in the gateway, `()` in tests
+//! and benchmarks.
 //!
-//! | file          | what it is about                                                      |
-//! |---------------|-----------------------------------------------------------------------|
+//! | file          | role                                                                   |
+//! |---------------|------------------------------------------------------------------------|
 //! | `router`      | [`Router`], [`Registration`], [`CallPermit`]: the interface            |
-//! | `registry`    | the nodes that are registered, and the changes to the table            |
-//! | `names`       | the names that functions have, and whose they are                      |
-//! | `table`       | the immutable snapshot that calls read                                 |
-//! | `node`        | [`RoutedNode`]: what it offers, and how much of it is in use            |
-//! | `balancer`    | which of the nodes that can run a call gets it                         |
-//! | `outlier`     | nodes that keep failing are avoided                                    |
-//! | `latency`     | how long a node takes                                                  |
-//! | `rendezvous`  | which node a sticky key belongs to                                     |
-//! | `queue`       | the calls that wait                                                    |
-//! | `diagnostics` | why a call cannot run                                                  |
+//! | `registry`    | registered nodes, and changes to the table                             |
+//! | `names`       | names of functions, and the identities that own them                   |
+//! | `table`       | immutable snapshot that calls read                                     |
+//! | `node`        | [`RoutedNode`]: offers and slots of a node                             |
+//! | `balancer`    | load balancing among the nodes that can run a call                     |
+//! | `outlier`     | avoids nodes that keep failing                                         |
+//! | `latency`     | latency estimates                                                      |
+//! | `pace`        | functions that usually take long                                       |
+//! | `rendezvous`  | owner of a sticky key                                                  |
+//! | `queue`       | waiting calls                                                          |
+//! | `diagnostics` | error messages for calls that cannot run                               |
 //!
-//! A call goes: [`Router::try_acquire`] reads the table and asks the balancer, which counts the
-//! call at a node; the [`CallPermit`] records the outcome and frees the slot. Where no node has
-//! room, the call joins a queue in [`Router::acquire`], and the next permit that is freed wakes it.
+//! [`Router::try_acquire`] reads the table and asks the balancer, which counts the call at a node.
+//! The [`CallPermit`] records the outcome and frees the slot. If no node has a free slot, the call
+//! joins a queue in [`Router::acquire`], and the next permit that is freed wakes it.
 
 mod balancer;
 #[cfg(feature = "__bench")]

@@ -1,4 +1,4 @@
-//! The names that functions have and have had, and whose they are. Behind the router's lock.
+//! Names of functions, past and present, and their owners. Guarded by the router's lock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -7,43 +7,44 @@ use crate::error::{Error, ErrorKind};
 use crate::gateway::routing::node::RoutedNode;
 use crate::gateway::routing::table::RoutingTable;
 
-/// The names of functions.
+/// The names of functions, and the identities that own them.
 ///
-/// Where no rules say who may offer what, a name belongs to the identity that was the first to
-/// offer it: no other can take its calls, while any number of nodes of that identity share them.
-/// It keeps the name when its nodes have left, so each identity has a bound of its own, and none
-/// can push out the names of another.
+/// Unless rules decide who may offer what, a name belongs to the first identity that offered it.
+/// Any number of nodes of that identity share its calls, and nodes of others cannot take them. An
+/// identity keeps its names after its nodes have left. Each identity has a separate limit, so none
+/// can exhaust the names of another.
 #[derive(Debug, Default)]
 pub(crate) struct FunctionNames {
-    /// Those that are offered now, in order, for texts.
+    /// Names that are offered now, sorted, for error messages.
     offered: BTreeSet<String>,
-    /// Those that were offered since the start, and the identity that was the first to offer each,
-    /// unless that has lost it.
+    /// Names that were offered since the start, with their owner; `None` if the owner was disowned.
     known: BTreeMap<String, Option<Arc<str>>>,
-    /// How many of them each identity has.
+    /// Number of names that each identity owns.
     owned: HashMap<Arc<str>, usize>,
 }
 
-/// Most names that one identity can be the first to offer.
+/// Maximum number of names that one identity may own.
 pub(crate) const MAX_OWNED: usize = 16_384;
 
 impl FunctionNames {
-    /// Returns those that are offered now, in order.
+    /// Returns the names that are offered now, sorted.
     pub(crate) fn offered(&self) -> &BTreeSet<String> {
         &self.offered
     }
 
-    /// Returns whether a function was ever offered.
+    /// Returns whether a function with this name was ever offered.
     pub(crate) fn is_known(&self, name: &str) -> bool {
         self.known.contains_key(name)
     }
 
-    /// Claims the names of what a node offers for its identity. With `rules` that say who may offer
-    /// what, it does not matter whose they are, and as many are kept as there may be.
+    /// Claims the names that a node offers for its identity.
+    ///
+    /// With `rules` that decide who may offer what, names may have any owner, and those beyond the
+    /// limit are not recorded.
     ///
     /// # Errors
-    /// `PermissionDenied` if one belongs to another identity, or if they are too many. Then none is
-    /// claimed.
+    /// `PermissionDenied` if a name belongs to another identity, or if the identity would own too
+    /// many. No name is claimed then.
     pub(crate) fn claim<H>(
         &mut self,
         node: &RoutedNode<H>,
@@ -60,7 +61,7 @@ impl FunctionNames {
                 }
                 Some(Some(_)) => {}
                 Some(None) | None => {
-                    // Who has lost it may be there for a moment longer.
+                    // Nodes of a disowned identity may stay connected for a moment.
                     let now = || Some(table.function(name)?.routes.first()?.node.identity());
                     if let Some(owner) = now().filter(|owner| *owner != identity && !rules) {
                         return Err(belongs_to(owner, name, node));
@@ -78,7 +79,7 @@ impl FunctionNames {
             let text = format!(
                 "node `{}` (`{identity}`) may not offer `{}` and other new names: `{identity}` has \
                  been the first to offer {owned} since this gateway started, and may be of \
-                 {MAX_OWNED}; give functions the same names each time, or make rules with \
+                 {MAX_OWNED}; give functions the same names each time, or add rules with \
                  `may_offer` at the gateway",
                 node.id(),
                 fresh.first().unwrap_or(&""),
@@ -92,7 +93,7 @@ impl FunctionNames {
         Ok(())
     }
 
-    /// Notes that a node offers its functions, and that nobody offers those of `gone` any more.
+    /// Records that `node` offers its functions, and that no node offers those in `gone` any more.
     pub(crate) fn update<H>(&mut self, gone: &[String], node: Option<&RoutedNode<H>>) {
         for name in gone {
             self.offered.remove(name);
@@ -104,13 +105,14 @@ impl FunctionNames {
         }
     }
 
-    /// Lets other identities offer the functions that `identity` was the first to offer.
+    /// Makes the functions of `identity` available to other identities.
     pub(crate) fn disown(&mut self, identity: &str) {
         for owner in self.known.values_mut() {
             owner.take_if(|owner| **owner == *identity);
         }
         self.owned.remove(identity);
-        // "Not now" is told from "never heard of" for so many of them.
+        // Bounds the names without an owner. They only serve to distinguish "not now" from
+        // "unknown".
         let mut ownerless = 0;
         self.known.retain(|_, owner| {
             ownerless += usize::from(owner.is_none());
@@ -159,12 +161,12 @@ mod tests {
             assert_eq!(claimed.is_ok(), n < 16, "{n}: {claimed:?}");
             assert!(claimed.is_ok() || claimed.unwrap_err().contains("may be of 16384"));
         }
-        // To the last one, and what it has it may offer again.
+        // Up to the limit; names that it owns may be offered again.
         claim(&mut names, "evil", 16_000..MAX_OWNED).unwrap();
         claim(&mut names, "evil", MAX_OWNED..MAX_OWNED + 1).unwrap_err();
         claim(&mut names, "evil", 500..1_000).unwrap();
         assert_eq!(names.known.len(), MAX_OWNED);
-        // Another one comes later, and has its names all the same, and for good.
+        // Another identity registers later, and still gets and keeps its names.
         claim(&mut names, "good", 50_000..50_001).unwrap();
         assert!(claim(&mut names, "evil", 50_000..50_001).unwrap_err().contains("to `good`"));
         claim(&mut names, "good", 50_000..50_002).unwrap();

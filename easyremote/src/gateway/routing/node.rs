@@ -1,4 +1,4 @@
-//! A node as the router sees it: what it offers, how much of that is in use, and how it does.
+//! A node as the router sees it: its offers, its slots in use, and its health.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::wire::header::CallHeader;
 use crate::wire::limits::{MAX_NODE_STREAMS, SUSPECT_MISSES};
 use crate::wire::load::NodeLoad;
 
-/// The way to a node, of which routing knows nothing but whether it is still there.
+/// A handle to a node, about which routing only needs to know whether it is closed.
 ///
-/// In production this is a connection; in tests it is `()`.
+/// A connection in production; `()` in tests.
 pub(crate) trait NodeHandle: Send + Sync + 'static {
-    /// Returns whether no call can reach the node by this handle any more.
+    /// Returns whether the node can no longer be reached through this handle.
     fn is_closed(&self) -> bool;
 }
 
@@ -33,8 +33,8 @@ impl NodeHandle for () {
     }
 }
 
-/// A registered node. Its counters are atomics, so that calls acquire and release permits without
-/// a lock.
+/// A registered node. Its counters are atomics, so that calls acquire and release permits without a
+/// lock.
 #[derive(Debug)]
 pub(crate) struct RoutedNode<H> {
     id: String,
@@ -42,67 +42,67 @@ pub(crate) struct RoutedNode<H> {
     boot: [u8; 16],
     epoch: u64,
     handle: H,
-    /// Most calls that the gateway gives it at a time.
+    /// Maximum number of calls that the gateway sends it at the same time.
     capacity: u64,
     offers: Vec<NodeOffer>,
-    /// Index into the offers, by name.
+    /// Index into `offers`, by name.
     by_name: HashMap<String, usize>,
     /// Stored under the router's lock, together with a new snapshot.
     tags: ArcSwap<Vec<String>>,
     semaphore: CallSemaphore,
-    /// Its last report.
+    /// Its last load report.
     reported: Mutex<Option<NodeLoad>>,
-    /// Heartbeats in a row without echo.
+    /// Consecutive heartbeats that it has not echoed.
     misses: Arc<AtomicU32>,
     drain: watch::Sender<DrainState>,
-    /// Its place in the sets of nodes, while it is in the routing table.
+    /// Its index in the bit sets of nodes, while it is in the routing table.
     place: AtomicUsize,
-    /// Of its id, for sticky keys.
+    /// Hash of its id, for sticky keys.
     seed: u64,
 }
 
-/// A function at one node.
+/// A function offered by one node.
 #[derive(Debug)]
 pub(crate) struct NodeOffer {
     pub(crate) offer: Offer,
     pub(crate) latency: LatencyEstimate,
     pub(crate) pace: UsualPace,
     pub(crate) ejection: EjectionState,
-    /// Calls in flight, counted only if [`Offer::concurrency`] limits them.
+    /// Calls in flight; counted only if [`Offer::concurrency`] limits them.
     in_flight: AtomicU64,
 }
 
-/// Whether a node is about to leave.
+/// Progress of a node's drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DrainState {
-    /// It takes calls.
+    /// It accepts calls.
     Serving,
-    /// It takes no new calls and finishes those that it has.
+    /// It accepts no new calls, and completes those in flight.
     Draining,
-    /// The same, and the node knows that the last call is over.
+    /// Like `Draining`, and the node has been told that its last call has ended.
     Acknowledged,
 }
 
-/// What came of an attempt to give a node a call.
+/// The outcome of an attempt to acquire a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SlotOutcome {
     /// The call is counted.
     Acquired,
-    /// No room; nothing was changed.
+    /// No free slot; nothing was changed.
     Full,
-    /// No room, and for a moment the function's counter was one too high. Another thread may have
-    /// taken that for a full node, so the caller must look after the waiting calls.
+    /// No free slot, and the function's counter was one too high for a moment. Another thread may
+    /// have seen the node full because of that, so the caller must dispatch waiting calls.
     Retracted,
 }
 
-/// The calls in flight at a node, and whether it takes more of them.
+/// The calls in flight at a node, and whether it accepts more.
 ///
-/// Both are in one word: a compare-and-swap that adds a call fails if the node has been closed
-/// before, so every call is either counted before the node closes or does not get there.
+/// Both are in one word, so that a compare-and-swap that adds a call fails if the node has been
+/// closed before: every call is either counted before the node closes, or is not sent there.
 #[derive(Debug, Default)]
 struct CallSemaphore(AtomicU64);
 
-/// The bit that says that a node takes no more calls.
+/// Set while the node accepts no more calls.
 const CLOSED: u64 = 1 << 63;
 
 impl CallSemaphore {
@@ -114,7 +114,7 @@ impl CallSemaphore {
         self.0.load(Ordering::SeqCst) & CLOSED != 0
     }
 
-    /// Takes no more calls from now on.
+    /// Closes the semaphore: no call is counted from now on.
     fn close(&self) {
         self.0.fetch_or(CLOSED, Ordering::SeqCst);
     }
@@ -124,20 +124,20 @@ impl CallSemaphore {
     }
 
     fn acquire(&self, capacity: u64) -> bool {
-        // A closed word is greater than any capacity.
+        // A closed word exceeds any capacity.
         let next = |calls| (calls < capacity).then(|| calls + 1);
         self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).is_ok()
     }
 
-    /// Frees a slot; returns whether it was the last one of a closed node.
+    /// Frees a slot; returns whether it was the last slot in use of a closed node.
     fn release(&self) -> bool {
         self.0.fetch_sub(1, Ordering::SeqCst) == CLOSED | 1
     }
 }
 
 impl<H> RoutedNode<H> {
-    /// Describes the node that sent `hello` and `register`. `misses` counts the heartbeats in a row
-    /// that it has not echoed.
+    /// Creates the node that sent `hello` and `register`. `misses` counts the consecutive
+    /// heartbeats that it has not echoed.
     pub(crate) fn new(
         handle: H,
         misses: Arc<AtomicU32>,
@@ -152,7 +152,8 @@ impl<H> RoutedNode<H> {
             boot: hello.boot,
             epoch: hello.epoch,
             handle,
-            // What the node asks for, and what its transport allows the gateway to have open.
+            // The node's own limit, and the number of streams that its transport allows the
+            // gateway.
             capacity: register.capacity.min(u64::from(MAX_NODE_STREAMS)),
             by_name: names.zip(0..).collect(),
             offers: register.functions.into_iter().map(NodeOffer::new).collect(),
@@ -170,7 +171,7 @@ impl<H> RoutedNode<H> {
         &self.id
     }
 
-    /// Whose node it is.
+    /// Returns the identity that the node belongs to.
     pub(crate) fn identity(&self) -> &Arc<str> {
         &self.identity
     }
@@ -183,13 +184,13 @@ impl<H> RoutedNode<H> {
         &self.offers
     }
 
-    /// Returns the index of a function among the offers. A function that is offered twice is the
-    /// later one.
+    /// Returns the index of a function among the offers; of duplicates, the last one.
     pub(crate) fn offer_index(&self, function: &str) -> Option<usize> {
         self.by_name.get(function).copied()
     }
 
-    /// Returns whether it has the tags that the call requires, and is the node that it names.
+    /// Returns whether the node has the tags that the call requires, and is the one it names if it
+    /// names one.
     pub(crate) fn fits(&self, header: &CallHeader) -> bool {
         header.routing.on.as_ref().is_none_or(|id| *id == self.id)
             && self.has_tags(&header.routing.tags)
@@ -206,7 +207,7 @@ impl<H> RoutedNode<H> {
         self.tags.load_full()
     }
 
-    /// Replaces its tags. Under the router's lock, with the node taken out of the table.
+    /// Replaces the tags. Call under the router's lock, together with an update of the table.
     pub(crate) fn set_tags(&self, tags: Vec<String>) {
         self.tags.store(Arc::new(tags));
     }
@@ -224,14 +225,14 @@ impl<H> RoutedNode<H> {
         self.seed
     }
 
-    /// Returns whether it may get another call of this offer.
+    /// Returns whether a slot for another call of this offer is free.
     pub(crate) fn has_room(&self, index: usize) -> bool {
         let offer = &self.offers[index];
         self.semaphore.has_room(self.capacity)
             && offer.limit().is_none_or(|limit| offer.in_flight.load(Ordering::SeqCst) < limit)
     }
 
-    /// Counts a call of this offer, if there is room for it.
+    /// Counts a call of this offer, if a slot is free.
     pub(crate) fn acquire(&self, index: usize) -> SlotOutcome {
         let offer = &self.offers[index];
         let Some(limit) = offer.limit() else {
@@ -240,7 +241,7 @@ impl<H> RoutedNode<H> {
                 false => SlotOutcome::Full,
             };
         };
-        // Looks before it touches the counter, so that a full node is rarely retracted from.
+        // Check before touching the counter, so that a full node rarely has to be retracted from.
         if !self.has_room(index) {
             return SlotOutcome::Full;
         }
@@ -255,19 +256,19 @@ impl<H> RoutedNode<H> {
         SlotOutcome::Acquired
     }
 
-    /// Counts a call of this offer no more.
+    /// Frees the slot of a call of this offer.
     pub(crate) fn release(&self, index: usize) {
         let offer = &self.offers[index];
         if offer.limit().is_some() {
             offer.in_flight.fetch_sub(1, Ordering::SeqCst);
         }
         if self.semaphore.release() {
-            // Whoever waits for the end of the drain looks at the calls again.
+            // Notify `drained`, which then checks the number of calls again.
             self.drain.send_modify(|_| ());
         }
     }
 
-    /// Returns whether it gets no more calls, for whatever reason.
+    /// Returns whether the node accepts no more calls, for whatever reason.
     pub(crate) fn is_leaving(&self) -> bool {
         self.semaphore.is_closed()
     }
@@ -276,15 +277,16 @@ impl<H> RoutedNode<H> {
         *self.drain.borrow() != DrainState::Serving
     }
 
-    /// Gives the node no more calls: its connection is broken, or it has left the routing table. A
-    /// call that still reads an older snapshot finds it full.
+    /// Stops sending calls to the node: its connection is broken, or it has left the routing table.
+    /// A call that reads an older snapshot finds it full.
     pub(crate) fn close(&self) {
         self.semaphore.close();
     }
 
-    /// Begins to drain; returns whether it did not drain before.
+    /// Starts to drain; returns false if the node was draining already.
     pub(crate) fn drain(&self) -> bool {
-        // Closed before it is announced: whoever sees the state also sees a count that only falls.
+        // Close before announcing: a reader that sees the state then also sees a count that only
+        // decreases.
         self.semaphore.close();
         self.drain.send_if_modified(|state| {
             let begins = *state == DrainState::Serving;
@@ -295,26 +297,27 @@ impl<H> RoutedNode<H> {
         })
     }
 
-    /// Notes that the node knows that its last call is over.
+    /// Records that the node has been told that its last call has ended.
     pub(crate) fn acknowledge_drained(&self) {
         self.drain.send_replace(DrainState::Acknowledged);
     }
 
-    /// Resolves when the node drains, has no call left, and has not been told so. Cancel safe.
+    /// Waits until the node drains, has no call in flight, and has not been told so. Cancel safe.
     pub(crate) async fn drained(&self) {
         let mut drain = self.drain.subscribe();
-        // Either the last release comes before the state changes, and is seen here, or it notifies.
+        // The last release either precedes the change of the state, and is seen here, or notifies
+        // the channel.
         let idle = |state: &DrainState| *state == DrainState::Draining && self.n_calls() == 0;
-        // The node holds the sender.
+        // Cannot fail: the node holds the sender.
         let _ = drain.wait_for(idle).await;
     }
 
-    /// Returns whether it has been silent for so long that it may be lost.
+    /// Returns whether it has missed so many heartbeats that it may be lost.
     pub(crate) fn is_suspect(&self) -> bool {
         self.misses.load(Ordering::Relaxed) >= SUSPECT_MISSES
     }
 
-    /// Keeps what the node says of itself.
+    /// Stores a load report of the node.
     pub(crate) fn report(&self, load: NodeLoad) {
         *self.reported.lock() = Some(load);
     }
@@ -323,13 +326,13 @@ impl<H> RoutedNode<H> {
         self.semaphore.n_calls()
     }
 
-    /// Returns its calls in relation to its capacity, in units that tell one call in thousands of
-    /// slots from none: comparable between nodes of different size.
+    /// Returns the load relative to the capacity, so that nodes of different size are comparable.
+    /// The scale distinguishes one call in thousands of slots from none.
     pub(crate) fn pressure(&self) -> u64 {
         self.n_calls().saturating_mul(1 << 32) / self.capacity.max(1)
     }
 
-    /// Returns what others may know of it.
+    /// Returns the public description of the node.
     pub(crate) fn info(&self) -> NodeInfo {
         let name = |it: &NodeOffer| it.offer.name.clone();
         let avoided = self.offers.iter().filter(|it| it.ejection.is_ejected());
@@ -345,12 +348,12 @@ impl<H> RoutedNode<H> {
 }
 
 impl<H: NodeHandle> RoutedNode<H> {
-    /// Returns whether `newer` may have this session's id.
+    /// Returns whether `newer` may take over this session's id.
     ///
-    /// The same process may: it has lost this session. Another process may when it registers for
-    /// the first time, as after a restart. Otherwise two processes with one id would push each
-    /// other out for ever. Another identity never may: it would take over what others ask for by
-    /// id.
+    /// - The same process may: it has lost this session.
+    /// - Another process may when it registers for the first time, for example after a restart.
+    ///   Otherwise two processes with one id would replace each other for ever.
+    /// - Another identity never may: it would take over calls that name the node by id.
     pub(crate) fn yields_to(&self, newer: &Self) -> bool {
         self.handle.is_closed()
             || (self.identity == newer.identity && (self.boot == newer.boot || newer.epoch == 0))
@@ -368,18 +371,18 @@ impl NodeOffer {
         }
     }
 
-    /// Most calls of the function that the node runs at a time.
+    /// Returns the maximum number of concurrent calls of the function, if it is limited.
     fn limit(&self) -> Option<u64> {
         (self.offer.concurrency > 0).then_some(self.offer.concurrency)
     }
 
-    /// Returns the time that a call of this function is expected to take with `calls` calls in
-    /// flight, in an order that also ranks what is unknown.
+    /// Returns the expected time until a call of this function is answered while `calls` calls are
+    /// in flight, in microseconds. Unknown and failing nodes rank last.
     pub(crate) fn expected_wait(&self, calls: u64, now: Duration) -> f64 {
         use crate::gateway::routing::latency::LatencyForecast::{Failing, Micros, Unknown};
         match self.latency.forecast(now) {
             Micros(micros) => micros * (calls + 1) as f64,
-            // One call finds out, and until it has, the others go elsewhere.
+            // A single call measures the latency; until then, other calls use other nodes.
             Unknown if calls == 0 => 0.0,
             Unknown => f64::MAX,
             Failing => f64::INFINITY,

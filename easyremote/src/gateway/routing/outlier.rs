@@ -1,22 +1,22 @@
-//! Outlier avoidance: a node whose calls of a function keep failing is not chosen for a while.
+//! Outlier detection: a node at which the calls of a function keep failing is avoided for a while.
 //!
 //! # Source
 //! The failure-percentage ejection of gRPC proposal
 //! [A50](https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md), which follows
-//! Envoy. A gateway sees every call of a function, so some of it is done differently:
+//! Envoy. A gateway sees every call of a function, so some parts differ:
 //!
-//! | A50                                           | here                                            |
-//! |-----------------------------------------------|-------------------------------------------------|
-//! | judges all addresses every 10 s               | judges a node when a call fails there           |
-//! | per address                                   | per node and function                           |
-//! | counts the calls of the last interval         | counts the last 63 calls                        |
-//! | compares with a fixed percentage              | compares with the other nodes as well           |
-//! | a minimum number of calls, 50 by default      | that, and a bound on the chance of an accident  |
-//! | a node is back in full when its time is over  | it gets three probes first                      |
-//! | ejection time grows linearly                  | it doubles                                      |
+//! | A50                                       | here                                           |
+//! |-------------------------------------------|------------------------------------------------|
+//! | judges all addresses every 10 s           | judges a node when a call fails there          |
+//! | per address                               | per node and function                          |
+//! | counts the calls of the last interval     | counts the last 63 calls                       |
+//! | compares with a fixed percentage          | compares with the other nodes as well          |
+//! | minimum number of calls, 50 by default    | that, and a bound on the chance of coincidence |
+//! | a node is back in full after its ejection | it gets three probes first                     |
+//! | ejection time grows linearly              | it doubles                                     |
 //!
-//! The comparison matters because the failures of a function are often its callers' doing: where
-//! all nodes fail equally often, avoiding one of them only takes capacity away.
+//! The comparison matters because failures are often caused by the callers of a function: if all
+//! nodes fail equally often, avoiding one of them only reduces the capacity.
 
 mod ejection;
 mod window;
@@ -26,17 +26,22 @@ use std::time::Duration;
 pub(crate) use crate::gateway::routing::outlier::ejection::{EjectionState, Standing};
 pub(crate) use crate::gateway::routing::outlier::window::CallWindow;
 
-/// When a gateway avoids a node whose calls of a function keep failing.
+/// When a gateway avoids a node at which the calls of a function keep failing.
 ///
-/// A call fails if its function returns an error or panics, if the node is lost, or if the node
-/// does not answer properly. Cancelled calls, missed deadlines and wrong arguments do not count.
+/// A call counts as failed if its function returns an error or panics, if the node is lost, or if
+/// the node does not answer properly. Cancelled calls, missed deadlines and wrong arguments do not
+/// count.
 ///
-/// A node is avoided for a function if, of its last calls of the function, at least
-/// [`min_calls`](Self::min_calls) and [`failure_percent`](Self::failure_percent) of them failed,
-/// which is more than twice as often as at the function's other nodes, and too often to be an
-/// accident. Avoided nodes get no calls of the function while another node can run them, now or
-/// later; calls that name the node with `on` still reach it. When the time is over, the node gets
-/// three calls as probes: one failure doubles the time, three successes end it.
+/// A node is avoided for a function if all of these hold for its recent calls of that function:
+///
+/// - at least [`min_calls`](Self::min_calls) were made;
+/// - at least [`failure_percent`](Self::failure_percent) of them failed;
+/// - they failed more than twice as often as at the other nodes of the function;
+/// - that is too often to be a coincidence.
+///
+/// An avoided node gets no calls of the function while another node can run them, now or later.
+/// Calls that name the node with `on` still reach it. When the ejection time is over, the node gets
+/// three calls as probes: one failure doubles the time, three successes end the ejection.
 ///
 /// ```
 /// use std::time::Duration;
@@ -73,82 +78,134 @@ impl Default for OutlierOptions {
 
 impl OutlierOptions {
     /// Creates the default options: avoidance is on.
+    ///
+    /// ```
+    /// use easyremote::gateway::OutlierOptions;
+    ///
+    /// assert_eq!(OutlierOptions::new(), OutlierOptions::default());
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Avoids no node, however often its calls fail.
+    /// Disables avoidance: no node is avoided, however often its calls fail.
+    ///
+    /// ```
+    /// use easyremote::Gateway;
+    /// use easyremote::gateway::OutlierOptions;
+    ///
+    /// let builder = Gateway::builder("127.0.0.1:0").outliers(OutlierOptions::off());
+    /// # let _ = builder;
+    /// ```
+    #[doc(alias = "disable")]
     pub fn off() -> Self {
         Self { enabled: false, ..Self::default() }
     }
 
-    /// Judges a node by no fewer calls of a function than this; 1 to 63, 5 by default.
+    /// Sets the minimum number of calls of a function after which a node is judged; 1 to 63, 5 by
+    /// default. Values outside are clamped.
+    ///
+    /// ```
+    /// use easyremote::gateway::OutlierOptions;
+    ///
+    /// let outliers = OutlierOptions::new().min_calls(20);
+    /// ```
     pub fn min_calls(mut self, calls: u32) -> Self {
         self.min_calls = calls.clamp(1, CallWindow::CAPACITY);
         self
     }
 
-    /// Avoids no node of whose calls fewer than this fail; 1 to 100 percent, 50 by default.
+    /// Sets the minimum share of failed calls for which a node is avoided; 1 to 100 percent, 50 by
+    /// default. Values outside are clamped.
+    ///
+    /// ```
+    /// use easyremote::gateway::OutlierOptions;
+    ///
+    /// let outliers = OutlierOptions::new().failure_percent(80);
+    /// ```
+    #[doc(alias = "threshold")]
     pub fn failure_percent(mut self, percent: u8) -> Self {
         self.failure_percent = percent.clamp(1, 100);
         self
     }
 
-    /// Avoids a node for this time at first; 1 s by default, at least 1 ms.
+    /// Sets the time for which a node is avoided at first; 1 s by default, 1 ms to 24 h. Each
+    /// failed probe doubles it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use easyremote::gateway::OutlierOptions;
+    ///
+    /// let outliers = OutlierOptions::new().base_ejection(Duration::from_secs(5));
+    /// ```
+    #[doc(alias = "cooldown")]
     pub fn base_ejection(mut self, time: Duration) -> Self {
         self.base_ejection = time.clamp(Duration::from_millis(1), LONGEST_EJECTION);
         self
     }
 
-    /// Avoids a node for no longer than this at a time; 30 s by default. A shorter time than
-    /// [`base_ejection`](Self::base_ejection) counts as that.
+    /// Sets the longest time for which a node is avoided; 30 s by default, at most 24 h. A value
+    /// below [`base_ejection`](Self::base_ejection) has the effect of that one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use easyremote::gateway::OutlierOptions;
+    ///
+    /// let outliers = OutlierOptions::new().max_ejection(Duration::from_secs(120));
+    /// ```
     pub fn max_ejection(mut self, time: Duration) -> Self {
         self.max_ejection = time.min(LONGEST_EJECTION);
         self
     }
 
-    /// Avoids no more of a function's nodes than this at a time, rounded down; 0 to 100 percent, 50
-    /// by default.
+    /// Sets how many of a function's nodes may be avoided at the same time, in percent, rounded
+    /// down; 0 to 100, 50 by default.
+    ///
+    /// ```
+    /// use easyremote::gateway::OutlierOptions;
+    ///
+    /// let outliers = OutlierOptions::new().max_ejected_percent(25);
+    /// ```
     pub fn max_ejected_percent(mut self, percent: u8) -> Self {
         self.max_ejected_percent = percent.min(100);
         self
     }
 
-    /// Returns how many of a function's `nodes` may be avoided at a time.
+    /// Returns how many of a function's `nodes` may be avoided at the same time.
     pub(crate) fn max_ejected(&self, nodes: usize) -> usize {
         nodes * usize::from(self.max_ejected_percent) / 100
     }
 
-    /// Returns the time of an ejection after `earlier` ones in a row.
+    /// Returns the length of an ejection after `earlier` consecutive ones.
     pub(crate) fn ejection_time(&self, earlier: u32) -> Duration {
         let longest = self.max_ejection.max(self.base_ejection);
         self.base_ejection.saturating_mul(1 << earlier.min(20)).min(longest)
     }
 
-    /// Returns whether a node with the calls `own` fails more often than it should, compared with
-    /// the windows of the `others`.
+    /// Returns whether a node with the calls `own` fails too often, compared with the windows of
+    /// the `others`.
     pub(crate) fn is_outlier(&self, own: CallWindow, others: &[CallWindow]) -> bool {
         if !self.may_be_outlier(own) {
             return false;
         }
         self.suffixes(own).any(|(calls, failures)| {
             let often = failures * 100 >= calls * u32::from(self.failure_percent);
-            // Nothing to compare with: these may be failures of the function, not of the node.
+            // Without a comparison these may be failures of the function rather than of the node.
             let Some(usual) = usual_rate(others, calls).filter(|_| often) else { return false };
             let rate = f64::from(failures) / f64::from(calls);
             usual < rate / 2.0 && f64::from(calls) * divergence(rate, usual) >= EVIDENCE
         })
     }
 
-    /// Returns whether the half of the test holds that needs no look at other nodes.
+    /// Returns whether the conditions hold that do not depend on other nodes.
     pub(crate) fn may_be_outlier(&self, own: CallWindow) -> bool {
         let often = |(calls, failures)| failures * 100 >= calls * u32::from(self.failure_percent);
         self.enabled && own.n_calls() >= self.min_calls && self.suffixes(own).any(often)
     }
 
-    /// Returns the calls and failures among the last `min_calls` calls, the last twice as many, and
-    /// so on: a node that has just become bad shows in the shortest, one that fails at times in the
-    /// longest.
+    /// Returns calls and failures among the last `min_calls` calls, the last twice as many, and so
+    /// on. A node that has just broken shows in the shortest suffix, one that fails intermittently
+    /// in the longest.
     fn suffixes(&self, own: CallWindow) -> impl Iterator<Item = (u32, u32)> {
         let longest = own.n_calls();
         let next = move |calls: &u32| (*calls < longest).then(|| (calls * 2).min(longest));
@@ -157,20 +214,19 @@ impl OutlierOptions {
     }
 }
 
-/// Longest time that an option can ask for: a day, so that no sum overflows.
+/// Longest time that an option accepts: a day, so that sums do not overflow.
 const LONGEST_EJECTION: Duration = Duration::from_secs(24 * 3_600);
 
-/// How unlikely it must be that a node fails so often by accident: by Chernoff's bound, one in
-/// e^14, which is about a million. Every failed call is a test, so a lower bound would be met by
-/// accident.
+/// Required improbability of a false positive: by Chernoff's bound one in e^14, which is about a
+/// million. Every failed call is a test, so a lower bound would be exceeded by chance.
 const EVIDENCE: f64 = 14.0;
 
-/// Returns the failure rate of a sound node, going by the other nodes; `None` if they had no calls.
+/// Estimates the failure rate of a sound node from the other nodes; `None` if they had no calls.
 ///
-/// It is the lower median, so that it stays the rate of a sound node while up to half of the others
+/// This is the lower median, which stays the rate of a sound node while up to half of the others
 /// fail. Each node counts with its whole window or with its last `calls` calls, whichever is worse:
-/// when something breaks on which all nodes depend, all of them begin to fail at about the same
-/// time, and their windows are still full of successes.
+/// if a shared dependency breaks, all nodes start to fail at about the same time, while their
+/// windows are still full of successes.
 fn usual_rate(others: &[CallWindow], calls: u32) -> Option<f64> {
     let rate = |other: &CallWindow| {
         let lately = calls.min(other.n_calls());
@@ -182,8 +238,9 @@ fn usual_rate(others: &[CallWindow], calls: u32) -> Option<f64> {
     rates.get(rates.len().checked_sub(1)? / 2).copied()
 }
 
-/// The Kullback-Leibler divergence of two rates. By Chernoff's bound, `n` calls that fail with
-/// probability `usual` fail at a rate of `rate` or more with probability `exp(-n * divergence)`.
+/// Returns the Kullback-Leibler divergence of two rates. By Chernoff's bound, `n` calls that fail
+/// with probability `usual` fail at a rate of `rate` or more with probability at most
+/// `exp(-n * divergence)`.
 fn divergence(rate: f64, usual: f64) -> f64 {
     let term = |p: f64, q: f64| if p > 0.0 { p * (p / q).ln() } else { 0.0 };
     term(rate, usual) + term(1.0 - rate, 1.0 - usual)
@@ -220,7 +277,7 @@ mod tests {
             assert!(!options.is_outlier(all, &[all; 3]), "{failures} of 63");
         }
         assert!(!options.is_outlier(window(63, 0), &[window(32, 31); 3]), "half its rate at least");
-        // Something breaks on which all of them depend.
+        // A shared dependency breaks.
         assert!(!options.is_outlier(window(5, 58), &[window(4, 59); 3]));
     }
 

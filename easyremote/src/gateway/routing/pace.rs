@@ -1,13 +1,13 @@
-//! Whether the calls of a function usually take long.
+//! Detects functions whose calls usually take long.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-/// Whether most of a function's calls at a node have been long ones lately: a count that each long
-/// call raises and each short one lowers.
+/// A saturating counter that each long call of a function at a node increments, and each short one
+/// decrements.
 ///
-/// For a gateway that drains, which would have to wait for them. So it must not be one long call
-/// among many short ones that counts, as it does for [`LatencyEstimate`], nor the time since then.
+/// A draining gateway uses it: it would have to wait for such calls. One long call among many short
+/// ones must not count, unlike for [`LatencyEstimate`], nor must the time since then.
 ///
 /// [`LatencyEstimate`]: crate::gateway::routing::latency::LatencyEstimate
 #[derive(Debug)]
@@ -20,15 +20,16 @@ impl Default for UsualPace {
 }
 
 impl UsualPace {
-    /// No call has returned.
+    /// No call has returned yet.
     const UNKNOWN: u8 = u8::MAX;
 
-    /// A call that takes longer than this is a long one.
+    /// A call that takes longer than this counts as long.
     pub(crate) const LONG: Duration = Duration::from_secs(1);
-    /// After so many short calls a function is a fast one, however many long ones came before.
+    /// Maximum of the counter: after this many short calls a function counts as fast, however many
+    /// long ones preceded them.
     const MEMORY: u8 = 4;
 
-    /// Records that a call took so long.
+    /// Records the duration of a call.
     pub(crate) fn record(&self, took: Duration) {
         let count = self.0.load(Ordering::Relaxed);
         let known = if count == Self::UNKNOWN { 0 } else { count };
@@ -36,14 +37,14 @@ impl UsualPace {
             true => (known + 1).min(Self::MEMORY),
             false => known.saturating_sub(1),
         };
-        // Most functions are fast, and nothing is written. A count that is lost to another thread
-        // is no harm.
+        // Most functions are fast, so nothing is written. An increment lost to a concurrent update
+        // is harmless.
         if next != count {
             self.0.store(next, Ordering::Relaxed);
         }
     }
 
-    /// Returns `None` if no call has returned.
+    /// Returns whether calls usually take long; `None` if no call has returned.
     pub(crate) fn is_slow(&self) -> Option<bool> {
         let count = self.0.load(Ordering::Relaxed);
         (count != Self::UNKNOWN).then_some(count > 0)

@@ -1,4 +1,15 @@
-//! Calls that wait for a node with room.
+//! The wait queues: calls that wait for a free slot, per function and caller.
+//!
+//! ```text
+//! push --> queue --take_next--> granted a permit
+//!            |--take_unless--> failed: no node can run it any more
+//!            |--remove-------> cancelled, or past its deadline
+//!            +--push of another call, if the queue is full--> refused
+//! ```
+//!
+//! Everything here happens under the router's lock. A call leaves the queue by exactly one of these
+//! ways, and the one that takes it out also decrements the router's count of waiting calls; a grant
+//! that races with a cancellation therefore finds either the call or nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -12,19 +23,19 @@ use crate::wire::limits::MAX_WAITING;
 /// A call that waits for a permit `P`.
 #[derive(Debug)]
 pub(crate) struct WaitingCall<P> {
-    /// Unique among the calls that wait now.
+    /// Unique among the waiting calls.
     pub(crate) ticket: u64,
-    /// The number of the connection that it came over.
+    /// The number of the session that it belongs to.
     pub(crate) caller: u64,
     pub(crate) header: CallHeader,
     pub(crate) grant: oneshot::Sender<Result<P, Error>>,
 }
 
-/// The queues of all functions. Functions take turns, and so do the callers of each.
+/// The queues of all functions. Served round-robin over functions, and over the callers of each.
 #[derive(Debug)]
 pub(crate) struct WaitQueues<P> {
     queues: BTreeMap<String, WaitQueue<P>>,
-    /// The function that had the last turn.
+    /// The function that was served last.
     last: String,
 }
 
@@ -36,12 +47,12 @@ impl<P> Default for WaitQueues<P> {
 }
 
 impl<P> WaitQueues<P> {
-    /// Adds a call. If no more may wait, returns the one that must go.
+    /// Adds a call. If the queue is full, returns the call that must be refused.
     pub(crate) fn push(&mut self, call: WaitingCall<P>) -> Option<WaitingCall<P>> {
         self.queues.entry(call.header.function.clone()).or_default().push(call)
     }
 
-    /// Removes a call that has stopped waiting; returns whether it was there.
+    /// Removes a call that has stopped waiting; returns whether it was still queued.
     pub(crate) fn remove(&mut self, function: &str, caller: u64, ticket: u64) -> bool {
         let Some(queue) = self.queues.get_mut(function) else { return false };
         let was_there = queue.remove(caller, ticket);
@@ -51,8 +62,8 @@ impl<P> WaitQueues<P> {
         was_there
     }
 
-    /// Takes the next call in turn that is accepted: `route` is asked once for each function, and
-    /// `accept` for each of its calls if there is a route.
+    /// Takes the next call that is accepted, in turn. `route` is evaluated once per function, and
+    /// `accept` for each of its calls if it returns a route.
     pub(crate) fn take_next<R, T>(
         &mut self,
         route: impl Fn(&str) -> Option<R>,
@@ -76,7 +87,7 @@ impl<P> WaitQueues<P> {
         Some((call, accepted))
     }
 
-    /// Takes the calls of a function that are not to wait any more.
+    /// Takes the calls of a function for which `waits` returns false.
     pub(crate) fn take_unless(
         &mut self,
         function: &str,
@@ -91,10 +102,10 @@ impl<P> WaitQueues<P> {
     }
 }
 
-/// The waiting calls of one function: callers take turns, and the calls of each stay in order.
+/// The waiting calls of one function: round-robin over callers, in order for each caller.
 #[derive(Debug)]
 struct WaitQueue<P> {
-    /// The caller whose turn it is comes first.
+    /// The caller to serve next is first.
     lines: VecDeque<CallerLine<P>>,
     n_calls: usize,
 }
@@ -106,7 +117,7 @@ struct CallerLine<P> {
     calls: VecDeque<WaitingCall<P>>,
 }
 
-/// Where a call waits: its line, and its place there.
+/// The position of a call: the index of its line, and its index there.
 #[derive(Clone, Copy, Debug)]
 struct QueuePosition(usize, usize);
 
@@ -123,12 +134,14 @@ impl<P> WaitQueue<P> {
 
     /// Adds a call at the end of its caller's line.
     ///
-    /// If [`MAX_WAITING`] calls wait already, returns the one that must go: the last one of the
-    /// longest line, or the new one if its caller has no fewer. So a caller with many calls does
-    /// not keep out one with few.
+    /// If [`MAX_WAITING`] calls are queued, returns the call that must be refused: the last one of
+    /// the longest line, or the new one if its caller has as many. A caller with many calls
+    /// therefore does not lock out one with few.
     fn push(&mut self, call: WaitingCall<P>) -> Option<WaitingCall<P>> {
         let mut refused = None;
         if self.n_calls >= MAX_WAITING {
+            // Compared with one more than the caller has: otherwise two callers with equally long
+            // lines would take each other's slots back and forth.
             let own = self.lines.iter().find(|line| line.caller == call.caller);
             let own = own.map_or(0, |line| line.calls.len());
             let longest = (0..self.lines.len()).max_by_key(|&i| self.lines[i].calls.len());
@@ -151,7 +164,7 @@ impl<P> WaitQueue<P> {
         refused
     }
 
-    /// Finds the first call, of the first caller with such a call, that is accepted.
+    /// Finds the first accepted call of the first caller that has one.
     fn find<T>(&self, accept: impl Fn(&CallHeader) -> Option<T>) -> Option<(QueuePosition, T)> {
         self.lines.iter().enumerate().find_map(|(line, it)| {
             it.calls.iter().enumerate().find_map(|(call, waiting)| {
@@ -160,7 +173,7 @@ impl<P> WaitQueue<P> {
         })
     }
 
-    /// Takes the call at a position; after that it is the other callers' turn.
+    /// Takes the call at a position, and moves its caller to the end of the round.
     fn take(&mut self, QueuePosition(line, call): QueuePosition) -> Option<WaitingCall<P>> {
         let mut line = self.lines.remove(line)?;
         let call = line.calls.remove(call);

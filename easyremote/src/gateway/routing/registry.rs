@@ -1,4 +1,4 @@
-//! The nodes that are registered, and the changes to the routing table. Behind a lock of its own.
+//! The registered nodes, and changes to the routing table. Guarded by a separate lock.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use crate::error::{Error, ErrorKind};
 use crate::gateway::routing::node::{NodeHandle, RoutedNode};
 use crate::gateway::routing::table::RoutingTable;
 
-/// Makes the next routing table. Others see it when the router has published it.
+/// Builds the next routing table. It takes effect when the router publishes it.
 #[derive(Debug)]
 pub(crate) struct NodeRegistry<H> {
     /// The latest snapshot.
     table: Arc<RoutingTable<H>>,
-    /// Places that a node has left, to be used again.
+    /// Indices that removed nodes have freed.
     vacant: BTreeSet<usize>,
 }
 
@@ -25,10 +25,10 @@ impl<H: NodeHandle> NodeRegistry<H> {
         &self.table
     }
 
-    /// Returns the session whose id `node` takes over.
+    /// Returns the session that `node` replaces, if its id is in use.
     ///
     /// # Errors
-    /// `PermissionDenied` if that session stays.
+    /// `PermissionDenied` if that session keeps its id.
     pub(crate) fn replaced_by(
         &self,
         node: &RoutedNode<H>,
@@ -41,39 +41,40 @@ impl<H: NodeHandle> NodeRegistry<H> {
             };
             let id = node.id();
             let text = format!(
-                "a node called `{id}` is connected already, {why}; give each node an id of its own"
+                "a node called `{id}` is connected already, {why}; give each node a unique id"
             );
             return Err(Error::new(ErrorKind::PermissionDenied, text));
         }
         Ok(old)
     }
 
-    /// Returns whether this is the session that has the node's id.
+    /// Returns whether `node` is the current session of its id.
     pub(crate) fn is_current(&self, node: &Arc<RoutedNode<H>>) -> bool {
         self.table.node(node.id()).is_some_and(|current| Arc::ptr_eq(current, node))
     }
 
-    /// Adds a node, whose id no other session has.
+    /// Adds a node whose id is not in use.
     pub(crate) fn insert(&mut self, node: &Arc<RoutedNode<H>>) {
         let place = self.vacant.pop_first().unwrap_or(self.table.n_nodes());
         self.change(|table| table.insert(node, place));
     }
 
-    /// Removes a node that is there. Returns the functions that no node offers any more.
+    /// Removes a registered node. Returns the functions that no node offers any more.
     pub(crate) fn remove(&mut self, node: &RoutedNode<H>) -> Vec<String> {
         self.vacant.insert(node.place());
         self.change(|table| table.remove(node))
     }
 
-    /// Replaces the tags of a node that is there.
+    /// Replaces the tags of a registered node.
     pub(crate) fn retag(&mut self, node: &RoutedNode<H>, tags: Vec<String>) {
         let old = node.tags();
-        // A call that reads the older snapshot sees them as well: it could as well be a little late.
+        // A call that reads the older snapshot sees them too, which is as if it had come slightly
+        // later.
         node.set_tags(tags);
         self.change(|table| table.retag(node, &old));
     }
 
-    /// Makes a new table of the old one, which calls may still read.
+    /// Copies the table, which calls may still be reading, and applies `change` to the copy.
     fn change<R>(&mut self, change: impl FnOnce(&mut RoutingTable<H>) -> R) -> R {
         let mut table = RoutingTable::clone(&self.table);
         let result = change(&mut table);

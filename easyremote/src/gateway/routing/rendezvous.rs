@@ -1,15 +1,16 @@
-//! Rendezvous hashing: which node a sticky key belongs to.
+//! Rendezvous hashing: finds the node that owns a sticky key.
 //!
 //! Also called highest random weight: every node has a pseudo-random weight for each key, and the
-//! key belongs to the node with the highest one (Thaler and Ravishankar, "Using name-based mappings
-//! to increase hit rates", IEEE/ACM Transactions on Networking, 1998). A node that joins or leaves
-//! moves only the keys that it gains or had, and removing candidates never moves a key between
+//! node with the highest weight owns the key (Thaler and Ravishankar, "Using name-based mappings to
+//! increase hit rates", IEEE/ACM Transactions on Networking, 1998). A node that joins or leaves
+//! moves only the keys that it gains or owned, and excluding candidates never moves a key between
 //! the others.
 
 /// Hashes a node's id, or any other name.
 ///
-/// FNV-1a and the finaliser of SplitMix64 (Steele, Lea and Flood, 2014). All gateways must agree on
-/// the owner of a key, so this cannot be `DefaultHasher`, which may change with the toolchain.
+/// Uses FNV-1a and the finaliser of SplitMix64 (Steele, Lea and Flood, 2014). All gateways must
+/// agree on the owner of a key, so this cannot be `DefaultHasher`, which may change with the
+/// toolchain.
 pub(crate) fn seed(name: &str) -> u64 {
     finalize(name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -18,8 +19,8 @@ pub(crate) fn seed(name: &str) -> u64 {
 
 /// Returns the weight for `key` of the node with this [`seed`].
 pub(crate) fn weight(seed: u64, key: u64) -> u64 {
-    // Callers choose their keys, which may be 1, 2, 3: the multiplication spreads them over all
-    // bits before they meet the seed, and the finaliser mixes both.
+    // Keys are chosen by callers and may be 1, 2, 3: the multiplication spreads them over all bits
+    // before they are combined with the seed, and the finaliser mixes both.
     finalize(seed ^ key.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 

@@ -1,4 +1,4 @@
-//! The router: which node gets a call, and which waiting call gets the next permit.
+//! The router: selects a node for each call, and the waiting call that gets the next permit.
 
 mod outcomes;
 mod permit;
@@ -31,53 +31,52 @@ use crate::wire::header::CallHeader;
 pub(crate) use crate::gateway::routing::router::permit::CallPermit;
 pub(crate) use crate::gateway::routing::router::registration::Registration;
 
-/// All nodes, what they offer, and the calls that wait for it.
+/// All nodes, their offers, and the calls that wait for a slot.
 ///
 /// # Locks
-/// A call that finds a node with room takes none: it reads the current [`RoutingTable`], an
-/// immutable snapshot, and counts itself at the node with a compare-and-swap. Its permit takes none
-/// when it is dropped, unless a call waits. Waiting, and finding out why a call cannot run, happen
-/// under one lock, which is held shortly.
+/// A call that finds a free slot takes no lock: it reads the current [`RoutingTable`], an immutable
+/// snapshot, and counts itself at the node with a compare-and-swap. Dropping its permit takes no
+/// lock either, unless a call waits. Waiting, and finding out why a call cannot run, happen under
+/// the lock of `state`, which is only held briefly.
 ///
-/// A change of the registered nodes may take longer, the more functions and nodes there are. It
-/// makes the next table under a lock of its own, which no call takes, and publishes it under the
-/// first one. The lock of changes is taken before the other.
+/// A change of the registered nodes takes longer, the more functions and nodes there are. It builds
+/// the next table under the separate lock of `registry`, which calls never take, and publishes it
+/// under the lock of `state`. Lock order: `registry`, then `state`.
 ///
-/// # No wake-up is lost
-/// Two sides race: a call that finds no room goes to wait, and a permit is freed meanwhile.
+/// # No lost wake-up
+/// A call that finds no free slot and starts to wait races with a permit that is freed.
 ///
-/// | the call, under the lock             | the permit               |
-/// |--------------------------------------|--------------------------|
-/// | 1. counts itself in `waiting`        | 1. frees its slot        |
-/// | 2. looks for room once more          | 2. reads `waiting`       |
-/// | 3. joins the queue, leaves the lock  | 3. dispatches, if not 0  |
+/// | the call, under the lock                | the permit                |
+/// |-----------------------------------------|---------------------------|
+/// | 1. increments `waiting`                 | 1. frees its slot         |
+/// | 2. looks for a slot once more           | 2. reads `waiting`        |
+/// | 3. joins the queue, releases the lock   | 3. dispatches if not 0    |
 ///
-/// All four accesses of steps 1 and 2 are `SeqCst`, so they have one order in which all threads see
-/// them. If the permit's read comes before the call's count, then so does the freed slot, and the
-/// call's second look finds it. Otherwise the permit reads at least 1 and takes the lock to
-/// dispatch: after the call has joined the queue, because the call holds the lock from its count
-/// on.
+/// All four accesses of steps 1 and 2 are `SeqCst`, so all threads see them in one order. If the
+/// permit's read precedes the call's increment, the slot was freed before the call looks again, and
+/// the call finds it. Otherwise the permit reads at least 1, and takes the lock to dispatch. It
+/// gets the lock after the call has joined the queue, because the call holds the lock from its
+/// increment on.
 ///
 /// Registering and retagging race with a waiting call in the same way, but the new table is
-/// published under the lock: the call either looks at it, or is in the queue before it is dispatched
-/// from.
+/// published under the lock: the call either reads it, or is in the queue before the dispatch.
 #[derive(Debug)]
 pub(crate) struct Router<H: NodeHandle> {
     access: Arc<Access>,
-    /// What calls read. Stored under the lock of `state`.
+    /// Read by calls; stored under the lock of `state`.
     table: ArcSwap<RoutingTable<H>>,
     state: Mutex<RouterState<H>>,
     registry: Mutex<NodeRegistry<H>>,
-    /// Calls that wait for room, or are about to.
+    /// Calls that wait for a slot, or are about to.
     waiting: AtomicU64,
-    /// For the next one.
+    /// Number of the next ticket.
     tickets: AtomicU64,
-    /// Notified when a node has joined, or has other tags.
+    /// Notified when a node has registered or has changed its tags.
     grown: Notify,
     clock: RouterClock,
     outliers: OutlierOptions,
     ejections: AtomicU64,
-    /// Of the ejections of each identity's nodes.
+    /// Limits log lines about ejections, per identity of the nodes.
     ejection_log: LogLimiter<Arc<str>>,
 }
 
@@ -88,7 +87,7 @@ struct RouterState<H: NodeHandle> {
 }
 
 impl<H: NodeHandle> Router<H> {
-    /// Creates a router without nodes, for the calls that `access` allows.
+    /// Creates a router without nodes; `access` decides which calls are allowed.
     pub(crate) fn new(access: Arc<Access>, outliers: OutlierOptions) -> Self {
         Self::with_clock(access, outliers, RouterClock::monotonic())
     }
@@ -123,7 +122,7 @@ impl<H: NodeHandle> Router<H> {
         self.table.load().n_nodes() as u64
     }
 
-    /// Returns all nodes by id.
+    /// Returns all nodes, sorted by id.
     pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
         self.table.load().nodes().into_iter().map(|node| node.info()).collect()
     }
@@ -133,8 +132,8 @@ impl<H: NodeHandle> Router<H> {
         self.table.load_full()
     }
 
-    /// Returns the functions whose calls usually take long. Of those that have never returned at a
-    /// node, `under_way` adds those of which it has had a call for long.
+    /// Returns the functions whose calls usually take long. For functions that have never returned
+    /// at a node, `under_way` adds those with a call that has been in flight there for long.
     pub(crate) fn slow_functions(
         &self,
         under_way: impl Fn(&H, &mut BTreeSet<String>),
@@ -153,22 +152,22 @@ impl<H: NodeHandle> Router<H> {
         slow
     }
 
-    /// Returns the number of calls that wait for room.
+    /// Returns the number of calls that wait for a slot.
     pub(crate) fn n_waiting(&self) -> u64 {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Returns how often a node was avoided as an outlier, since the start.
+    /// Returns how often a node was ejected as an outlier since the start.
     pub(crate) fn n_ejections(&self) -> u64 {
         self.ejections.load(Ordering::Relaxed)
     }
 
-    /// Lets other identities offer the functions that `identity` was the first to offer.
+    /// Makes the functions of `identity` available to other identities.
     pub(crate) fn disown(&self, identity: &str) {
         self.lock().names.disown(identity);
     }
 
-    /// Acquires a permit for a call, unless the call would have to wait: then returns `None`.
+    /// Acquires a permit for a call; `None` if the call would have to wait.
     ///
     /// # Errors
     /// As for [`acquire`](Self::acquire).
@@ -182,7 +181,8 @@ impl<H: NodeHandle> Router<H> {
         if let Some(permit) = self.choose(&self.table.load(), header) {
             return Some(Ok(permit));
         }
-        // A node may have registered since the snapshot was read, so the lock has the last word.
+        // A node may have registered since the snapshot was read, so check again under the lock
+        // before failing the call.
         let state = self.lock();
         let table = self.table.load();
         if self.balancer(&table, header).is_routable() {
@@ -193,7 +193,7 @@ impl<H: NodeHandle> Router<H> {
         (!waits || !can_pass(error.kind())).then_some(Err(error))
     }
 
-    /// Chooses a node for a call without the lock.
+    /// Selects a node for a call without taking the lock.
     fn choose(
         self: &Arc<Self>,
         table: &RoutingTable<H>,
@@ -202,8 +202,8 @@ impl<H: NodeHandle> Router<H> {
         let mut balancer = self.balancer(table, header);
         let chosen = balancer.acquire();
         for node in balancer.into_retracted() {
-            // For a moment the node had less room than it really has. A call that has gone to wait
-            // because of that would not be woken by anybody else.
+            // For a moment the node appeared to have less room than it has. A call that has queued
+            // because of that would otherwise not be woken.
             self.dispatch_waiting(&node);
         }
         chosen.map(|chosen| self.permit(chosen))
@@ -221,7 +221,7 @@ impl<H: NodeHandle> Router<H> {
         CallPermit::new(self.clone(), chosen)
     }
 
-    /// Explains why no node takes the call, now or later.
+    /// Returns the error that explains why no node can run the call, now or later.
     fn explain(
         &self,
         state: &RouterState<H>,
@@ -232,10 +232,11 @@ impl<H: NodeHandle> Router<H> {
         Diagnosis { table, access: &self.access, names, is_known }.explain(header)
     }
 
-    /// Adds a node in place of another session of its id, which is returned.
+    /// Adds a node. Returns the session that it replaces, if its id was in use.
     ///
     /// # Errors
-    /// `PermissionDenied` if that session stays, or if a function belongs to another identity.
+    /// `PermissionDenied` if that session keeps its id, or if a function belongs to another
+    /// identity.
     fn insert(&self, node: &Arc<RoutedNode<H>>) -> Result<Option<Arc<RoutedNode<H>>>, Error> {
         let mut registry = self.registry.lock();
         let old = registry.replaced_by(node)?;
@@ -243,6 +244,8 @@ impl<H: NodeHandle> Router<H> {
         let gone = old.as_ref().map_or_else(Vec::new, |old| registry.remove(old));
         registry.insert(node);
         let mut state = self.lock();
+        // Closed before the table is published: no call is sent to the old session once the new one
+        // is visible.
         if let Some(old) = &old {
             old.close();
         }
@@ -251,7 +254,7 @@ impl<H: NodeHandle> Router<H> {
         Ok(old)
     }
 
-    /// Removes a node, unless another session has taken its id over.
+    /// Removes a node, unless another session has replaced it.
     fn remove(&self, node: &Arc<RoutedNode<H>>) {
         let mut registry = self.registry.lock();
         if registry.is_current(node) {
@@ -261,12 +264,12 @@ impl<H: NodeHandle> Router<H> {
             state.names.update::<H>(&gone, None);
             self.readmit(registry.table(), node);
         }
-        // A call that reads an older snapshot must not end up there.
+        // A call that reads an older snapshot must not be sent there.
         node.close();
     }
 
-    /// Replaces the tags of a node, and returns whether they differ. It keeps the calls that it
-    /// runs, also those that it would not be given any more.
+    /// Replaces the tags of a node; returns whether they differ. Calls in flight stay there even if
+    /// they no longer match.
     fn retag(&self, node: &Arc<RoutedNode<H>>, tags: Vec<String>) -> bool {
         let mut registry = self.registry.lock();
         if *node.tags() == tags {
@@ -282,7 +285,7 @@ impl<H: NodeHandle> Router<H> {
         true
     }
 
-    /// Lets calls see the change that `node` has caused. Under the lock.
+    /// Publishes the table after a change of `node`. Call under the lock.
     fn publish(&self, registry: &NodeRegistry<H>, node: &RoutedNode<H>) {
         let table = registry.table();
         self.table.store(table.clone());
@@ -291,13 +294,14 @@ impl<H: NodeHandle> Router<H> {
     }
 
     fn lock(&self) -> MutexGuard<'_, RouterState<H>> {
-        // Every section leaves the state whole, so a panic in one does not spoil it.
+        // Every critical section leaves the state consistent, so a panic in one does not corrupt
+        // it.
         self.state.lock()
     }
 }
 
-/// Whether another node may turn up for which the call can wait: one that is there, or one whose
-/// function is of the caller's types and kind, as while all nodes are replaced one by one.
+/// Returns whether waiting can help: a matching node may register, or one with the caller's types
+/// and kind, as during a rolling update.
 fn can_pass(kind: ErrorKind) -> bool {
     use ErrorKind::{BadArguments, Draining, NoNode, NoSuchFunction, NodeLost, SignatureMismatch};
     matches!(kind, NoSuchFunction | NoNode | Draining | NodeLost | SignatureMismatch | BadArguments)

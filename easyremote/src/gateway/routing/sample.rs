@@ -1,4 +1,4 @@
-//! Nodes and calls as plain values, for the tests and the bench of routing.
+//! Sample nodes and calls, for tests and the benchmark of routing.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -10,7 +10,7 @@ use crate::wire::control::{Hello, Offer, Register, Role};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 
-/// What a node registers with.
+/// The registration of a sample node.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     pub(crate) id: String,
@@ -20,12 +20,12 @@ pub(crate) struct Sample {
     pub(crate) tags: Vec<String>,
     pub(crate) capacity: u64,
     pub(crate) functions: Vec<Offer>,
-    /// Heartbeats that it has missed.
+    /// Consecutive heartbeats that it has missed.
     pub(crate) misses: Arc<AtomicU32>,
 }
 
 impl Sample {
-    /// A node that offers `f`, with room for 64 calls and without tags.
+    /// Creates a node that offers `f`, with 64 slots and without tags.
     pub(crate) fn new(id: &str) -> Self {
         Self {
             id: id.to_owned(),
@@ -47,7 +47,7 @@ impl Sample {
     }
 }
 
-/// A unary function.
+/// Returns an offer of a unary function.
 pub(crate) fn offer(name: &str) -> Offer {
     Offer {
         name: name.to_owned(),
@@ -61,7 +61,7 @@ pub(crate) fn offer(name: &str) -> Offer {
     }
 }
 
-/// A call of it.
+/// Returns a call of that function.
 pub(crate) fn call(name: &str) -> CallHeader {
     let header = CallHeader::new([0; 16], name.to_owned(), Kind::Unary, Codec::Bincode);
     CallHeader { fingerprint: 7, caller: Some(caller()), ..header }

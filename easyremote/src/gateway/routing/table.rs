@@ -1,4 +1,4 @@
-//! The routing table: an immutable snapshot of who offers what.
+//! The routing table: an immutable snapshot of all nodes and their offers.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -11,21 +11,20 @@ use crate::gateway::routing::rendezvous;
 use crate::wire::control::Offer;
 use crate::wire::header::CallHeader;
 
-/// All nodes, and where each function is offered, as of one moment.
+/// All nodes, and the nodes that offer each function, as of one moment.
 ///
-/// Calls read it without a lock. A change makes a new table, which shares with the old one
-/// everything that it does not touch: a node that registers copies the tables of its functions
-/// and the sets of its tags.
+/// Calls read it without a lock. A change creates a new table that shares all unchanged parts with
+/// the old one: a node that registers copies the tables of its functions and the sets of its tags.
 ///
-/// Each node has a place, a small number, so that the nodes with a tag are a set of bits: which of
-/// the nodes that can run a function have the tags that a call requires is found 64 at a time.
+/// Each node has a small number, its place, so that the nodes with a tag are a bit set. The nodes
+/// that can run a function and have the tags that a call requires are then found 64 at a time.
 #[derive(Debug)]
 pub(crate) struct RoutingTable<H> {
     nodes: Arc<HashMap<Arc<str>, Arc<RoutedNode<H>>>>,
     functions: ShardedMap<FunctionTable<H>>,
-    /// The places of the nodes that have a tag.
+    /// Places of the nodes with each tag.
     tagged: ShardedMap<FixedBitSet>,
-    /// Grows with each change of what is offered, and of who can run it.
+    /// Increases with each change of the offers, and of the nodes that can run them.
     version: u64,
 }
 
@@ -51,32 +50,33 @@ impl<H> Default for RoutingTable<H> {
 /// One function, and the nodes that offer it.
 #[derive(Debug)]
 pub(crate) struct FunctionTable<H> {
-    /// By place.
+    /// Sorted by place.
     pub(crate) routes: Vec<Route<H>>,
-    /// Those that can run a call of a kind with a fingerprint, sorted by both. Fingerprint 0 stands
-    /// for callers that know none: all nodes that run the kind.
+    /// The nodes that can run calls of a kind with a fingerprint, sorted by both. Fingerprint 0 is
+    /// for callers that do not know one: all nodes that offer the kind.
     able: AbleLists<H>,
-    /// Outlives the table, for as long as some node offers the function.
+    /// Shared by successive tables, as long as some node offers the function.
     pub(crate) counters: Arc<FunctionCounters>,
 }
 
 /// Lists of routes by the code of a kind and a fingerprint.
 type AbleLists<H> = Vec<((u8, u64), Arc<AbleRoutes<H>>)>;
 
-/// What all tables of one function share.
+/// Counters shared by all tables of one function.
 #[derive(Debug, Default)]
 pub(crate) struct FunctionCounters {
-    /// Nodes that are avoided for it. Written under the router's lock.
+    /// Number of ejected nodes. Written under the router's lock.
     pub(crate) n_ejected: AtomicUsize,
-    /// Calls that took turns.
+    /// Number of calls routed round-robin.
     pub(crate) turns: AtomicUsize,
 }
 
-/// The nodes that can run calls of a kind with a fingerprint, but for the tags of the call.
+/// The nodes that can run calls of a kind with a fingerprint, regardless of the tags that a call
+/// requires.
 #[derive(Debug)]
 pub(crate) struct AbleRoutes<H> {
     places: FixedBitSet,
-    /// By place.
+    /// Sorted by place.
     pub(crate) routes: Vec<Route<H>>,
 }
 
@@ -87,7 +87,7 @@ pub(crate) struct Route<H> {
     /// Index into the node's offers.
     pub(crate) index: u32,
     place: u32,
-    /// Of the node's id, for [`rendezvous`].
+    /// Hash of the node's id, for [`rendezvous`].
     pub(crate) seed: u64,
 }
 
@@ -122,14 +122,14 @@ impl<H> Route<H> {
         self.matches(header) && self.node.fits(header) && self.can_run()
     }
 
-    /// Returns whether the caller and the node mean the same function.
+    /// Returns whether kind and fingerprint match those of the call.
     pub(crate) fn matches(&self, header: &CallHeader) -> bool {
         let offer = self.offer();
         offer.kind == header.kind
             && (header.fingerprint == 0 || offer.fingerprint == header.fingerprint)
     }
 
-    /// Returns whether the node has all the tags that the function needs.
+    /// Returns whether the node has all tags that the function requires.
     pub(crate) fn can_run(&self) -> bool {
         self.node.has_tags(&self.offer().needs)
     }
@@ -148,7 +148,7 @@ impl<H> RoutingTable<H> {
         self.nodes.get(id)
     }
 
-    /// Returns all nodes by id.
+    /// Returns all nodes, sorted by id.
     pub(crate) fn nodes(&self) -> Vec<&Arc<RoutedNode<H>>> {
         let mut nodes: Vec<_> = self.nodes.values().collect();
         nodes.sort_unstable_by_key(|node| node.id());
@@ -159,13 +159,13 @@ impl<H> RoutingTable<H> {
         self.functions.get(name).map(|function| &**function)
     }
 
-    /// Returns the route to the node called `id`, if it can run the call, now or later.
+    /// Returns the route to the node called `id` if it can run the call, now or later.
     pub(crate) fn route_to(&self, id: &str, header: &CallHeader) -> Option<Route<H>> {
         let route = Route::to(self.nodes.get(id)?, &header.function)?;
         route.fits(header).then_some(route)
     }
 
-    /// Returns the sets of nodes with one of these tags each; `None` if no node has one of them.
+    /// Returns the set of nodes for each of these tags; `None` if no node has one of them.
     pub(crate) fn tag_sets<'a>(
         &'a self,
         tags: impl Iterator<Item = &'a String>,
@@ -173,13 +173,12 @@ impl<H> RoutingTable<H> {
         tags.map(|tag| self.tagged.get(tag).map(|set| &**set)).collect()
     }
 
-    /// Returns a number that is another one after each change of what is offered, and of who can
-    /// run it.
+    /// Returns a number that changes with the offers, and with the nodes that can run them.
     pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
-    /// Returns every offer, by function name and then node, and whether that node can run it.
+    /// Returns all offers by function name and then node id, and whether that node can run each.
     pub(crate) fn offers(&self) -> BTreeMap<&str, Vec<(&str, &Offer, bool)>> {
         let mut offers: BTreeMap<&str, Vec<(&str, &Offer, bool)>> = BTreeMap::new();
         for node in self.nodes() {
@@ -192,7 +191,7 @@ impl<H> RoutingTable<H> {
         offers
     }
 
-    /// Adds a node at a place that is free, with the tags that it has now.
+    /// Adds a node at a free place, with its current tags.
     pub(crate) fn insert(&mut self, node: &Arc<RoutedNode<H>>, place: usize) {
         self.version += 1;
         node.set_place(place);
@@ -200,7 +199,7 @@ impl<H> RoutingTable<H> {
         node.tags().iter().for_each(|tag| self.tag(tag, place));
         for (index, offered) in node.offers().iter().enumerate() {
             let name = &offered.offer.name;
-            // A function that is offered twice is the later one.
+            // Of duplicate offers of a function, the last one counts.
             if node.offer_index(name) == Some(index) {
                 let route = Route::new(node, index);
                 self.functions.update(name, |old| Some(FunctionTable::with(old, route)));
@@ -208,7 +207,7 @@ impl<H> RoutingTable<H> {
         }
     }
 
-    /// Removes a node that is there. Returns the functions that no node offers any more.
+    /// Removes a node. Returns the functions that no node offers any more.
     pub(crate) fn remove(&mut self, node: &RoutedNode<H>) -> Vec<String> {
         self.version += 1;
         let place = node.place();
@@ -226,8 +225,8 @@ impl<H> RoutingTable<H> {
         gone
     }
 
-    /// Changes the tags of a node that is there from `old` to those that it has now: the sets of
-    /// the tags that differ, and the functions that need one of them.
+    /// Updates the tags of a node from `old` to its current ones: the sets of the tags that differ,
+    /// and the functions that require one of them.
     pub(crate) fn retag(&mut self, node: &RoutedNode<H>, old: &[String]) {
         let (place, now) = (node.place(), node.tags());
         let (old, now): (HashSet<&String>, HashSet<&String>) =
@@ -273,8 +272,8 @@ impl<H> FunctionTable<H> {
         }
         let mut able: AbleLists<H> = Vec::with_capacity(lists.len());
         for ((kind, fingerprint), routes) in lists {
-            // The list of the kind comes first. As a rule all nodes have the same types, and this
-            // list serves the callers that know the fingerprint as well.
+            // The list of the kind comes first. Usually all nodes have the same types, and this
+            // list also serves callers that know the fingerprint.
             let of_kind = able.iter().rev().find(|(key, _)| *key == (kind, 0));
             let same = of_kind.filter(|(_, all)| all.routes.len() == routes.len());
             let list = same.map_or_else(|| Arc::new(AbleRoutes::new(routes)), |it| it.1.clone());
@@ -299,12 +298,12 @@ impl<H> FunctionTable<H> {
         (!routes.is_empty()).then(|| Self::new(routes, old.counters.clone()))
     }
 
-    /// The same nodes, of which others can run it now.
+    /// Rebuilds the lists after the tags of a node have changed.
     fn again(old: &Self) -> Self {
         Self::new(old.routes.clone(), old.counters.clone())
     }
 
-    /// Returns the nodes that can run such a call, but for the tags that it requires.
+    /// Returns the nodes that can run such a call, regardless of the tags that it requires.
     pub(crate) fn able(&self, header: &CallHeader) -> Option<&AbleRoutes<H>> {
         let key = (header.kind.code(), header.fingerprint);
         let at = self.able.binary_search_by_key(&key, |(key, _)| *key).ok()?;
@@ -319,7 +318,7 @@ impl<H> AbleRoutes<H> {
         Self { places, routes }
     }
 
-    /// Returns those that are in all of `sets`.
+    /// Returns the nodes that are in all of `sets`.
     pub(crate) fn in_all(&self, sets: &[&FixedBitSet]) -> AbleSubset<'_, H> {
         if sets.is_empty() {
             return AbleSubset::All(&self.routes);
@@ -334,7 +333,7 @@ impl<H> AbleRoutes<H> {
     }
 }
 
-/// Some of the routes that can run a call.
+/// A subset of the routes that can run a call.
 pub(crate) enum AbleSubset<'a, H> {
     All(&'a [Route<H>]),
     Some(Vec<&'a Route<H>>),
@@ -364,17 +363,17 @@ impl<'a, H> AbleSubset<'a, H> {
     }
 }
 
-/// Whether a node is in all of `sets`.
+/// Returns whether a node is in all of `sets`.
 pub(crate) fn is_in_all<H>(route: &Route<H>, sets: &[&FixedBitSet]) -> bool {
     sets.iter().all(|set| set.contains(route.place as usize))
 }
 
-/// A map that is cheap to copy and to change: it shares all shards but those that changed.
+/// A map that is cheap to copy and to change: copies share all unchanged shards.
 #[derive(Debug)]
 struct ShardedMap<V>([Arc<HashMap<Arc<str>, Arc<V>>>; SHARDS]);
 
-/// A change copies one shard of pointers, a copy of the map as many pointers as there are shards:
-/// the best of both for some 4,000 names.
+/// A change copies one shard of pointers; a copy of the map copies one pointer per shard. The sum
+/// is lowest for about 4,000 names.
 const SHARDS: usize = 64;
 
 impl<V> Clone for ShardedMap<V> {

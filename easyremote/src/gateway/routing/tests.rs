@@ -1,4 +1,4 @@
-//! Routing with plain values: no connection, and time that a test advances.
+//! Tests of routing with plain values: no connections, and a manual clock.
 
 mod explaining;
 mod model;
@@ -18,7 +18,7 @@ use crate::gateway::routing::router::{CallPermit, Registration, Router};
 use crate::gateway::routing::sample::Sample;
 use crate::wire::header::CallHeader;
 
-/// A router whose clock stands still.
+/// Creates a router with a manual clock.
 fn router() -> Arc<Router<()>> {
     router_with(OutlierOptions::new())
 }
@@ -36,14 +36,14 @@ fn register(router: &Arc<Router<()>>, sample: Sample) -> Registration<()> {
 }
 
 impl Registration<()> {
-    /// Gives the node no more calls.
+    /// Closes the node.
     fn drain(&self) {
         self.node().drain();
         self.fail_waiting();
     }
 }
 
-/// Acquires a permit that is there at once.
+/// Acquires a permit that is available at once.
 fn acquire(router: &Arc<Router<()>>, header: &CallHeader) -> CallPermit<()> {
     match router.try_acquire(header) {
         Some(Ok(permit)) => permit,
@@ -51,7 +51,7 @@ fn acquire(router: &Arc<Router<()>>, header: &CallHeader) -> CallPermit<()> {
     }
 }
 
-/// The id of the node that gets a call, which ends at once.
+/// Returns the id of the node that gets a call; the call ends at once.
 fn pick(router: &Arc<Router<()>>, header: &CallHeader) -> String {
     acquire(router, header).node().id().to_owned()
 }

@@ -1,4 +1,4 @@
-//! Whether a node is avoided for a function, and until when.
+//! The state of an ejection: whether a node is avoided for a function, and until when.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::gateway::routing::outlier::OutlierOptions;
 use crate::gateway::routing::outlier::window::{CallWindow, SharedWindow};
 
-/// The outcomes of one node's calls of one function, and whether the node is avoided for it.
+/// Recent outcomes of one function at one node, and whether the node is avoided for it.
 ///
 /// ```text
 ///            fails more than others             time is over
@@ -16,40 +16,41 @@ use crate::gateway::routing::outlier::window::{CallWindow, SharedWindow};
 ///    └──────────────── three calls succeed ──────────────────────────┘
 /// ```
 ///
-/// Calls are recorded, and probes are taken, without a lock. The other transitions happen under
-/// the router's lock, because they count how many nodes of the function are avoided.
+/// Recording calls and taking probes is lock-free. The other transitions happen under the router's
+/// lock, because they update the number of avoided nodes of the function.
 #[derive(Debug, Default)]
 pub(crate) struct EjectionState {
     window: SharedWindow,
-    /// 0 while the node is in use; otherwise the end of the ejection in milliseconds of the
-    /// router's clock, shifted left by [`PROBE_BITS`], and the number of probes given out since.
+    /// 0 while the node is in use. Otherwise the end of the ejection in milliseconds of the
+    /// router's clock, shifted left by [`PROBE_BITS`], plus the number of probes handed out since
+    /// then.
     word: AtomicU64,
     /// Probes that succeeded since the last ejection.
     succeeded: AtomicU32,
-    /// Ejections in a row before this one.
+    /// Consecutive ejections before the current one.
     earlier: AtomicU32,
-    /// When the last ejection was over for good, in milliseconds.
+    /// When the last ejection ended successfully, in milliseconds; 0 if none has.
     restored_ms: AtomicU64,
 }
 
-/// What a node may be given of a function.
+/// Which calls of a function a node may get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// Any call.
     InUse,
-    /// No call, if another node can run it.
+    /// None while another node can run it.
     Avoided,
-    /// One call, to find out whether the node works again.
+    /// A probe, to find out whether the node works again.
     Probing,
 }
 
-/// Successes that end an ejection, and most calls that are at stake when it is over.
+/// Successes that end an ejection, and the number of calls at risk when its time is over.
 const PROBES: u64 = 3;
 
 const PROBE_BITS: u32 = 8;
 
 impl EjectionState {
-    /// Records the outcome of a call; returns the last outcomes.
+    /// Records the outcome of a call, and returns the updated window.
     pub(crate) fn record(&self, failed: bool) -> CallWindow {
         self.window.push(failed)
     }
@@ -62,7 +63,7 @@ impl EjectionState {
         self.word.load(Ordering::Acquire) != 0
     }
 
-    /// Returns what the node may be given at `now`.
+    /// Returns what the node may get at `now`.
     pub(crate) fn standing(&self, now: Duration, options: &OutlierOptions) -> Standing {
         match self.word.load(Ordering::Acquire) {
             0 => Standing::InUse,
@@ -71,22 +72,22 @@ impl EjectionState {
         }
     }
 
-    /// Takes one of the probes; returns false if another call has taken the last one.
+    /// Takes a probe; returns false if other calls have taken all of them.
     pub(crate) fn take_probe(&self, now: Duration, options: &OutlierOptions) -> bool {
         let next = |word| next_probe(word, millis(now), options);
         self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).is_ok()
     }
 
-    /// Records that a probe succeeded; returns whether it was the last one that was needed.
+    /// Records that a probe succeeded; returns whether enough of them have.
     pub(crate) fn probe_succeeded(&self) -> bool {
         u64::from(self.succeeded.fetch_add(1, Ordering::AcqRel)) + 1 >= PROBES
     }
 
-    /// Begins an ejection, or prolongs one because a probe failed. Under the router's lock.
+    /// Starts an ejection, or extends it because a probe failed. Call under the router's lock.
     pub(crate) fn eject(&self, now: Duration, options: &OutlierOptions) {
         let again = self.is_ejected();
         let restored = self.restored_ms.load(Ordering::Relaxed);
-        // A node that has worked for as long as an ejection can be starts from the beginning.
+        // The back-off starts over for a node that has worked for as long as the longest ejection.
         let recent = millis(now).saturating_sub(restored) < millis(options.max_ejection);
         let earlier = match self.earlier.load(Ordering::Relaxed) {
             earlier if again || (restored > 0 && recent) => earlier.saturating_add(1),
@@ -98,18 +99,18 @@ impl EjectionState {
         self.word.store(millis(until).max(1) << PROBE_BITS, Ordering::Release);
     }
 
-    /// Returns when the ejection ends, or has ended if only probes are missing; zero while the node
-    /// is in use.
+    /// Returns when the ejection ends, or ended if probes are outstanding; zero while the node is
+    /// in use.
     pub(crate) fn end(&self) -> Duration {
         Duration::from_millis(self.word.load(Ordering::Acquire) >> PROBE_BITS)
     }
 
-    /// Takes an ejection back, because the node is needed. Under the router's lock.
+    /// Cancels an ejection because the node is needed. Call under the router's lock.
     pub(crate) fn cancel(&self) {
         self.word.store(0, Ordering::Release);
     }
 
-    /// Ends the ejection. What was known of the node counts no more. Under the router's lock.
+    /// Ends the ejection and clears the recorded outcomes. Call under the router's lock.
     pub(crate) fn restore(&self, now: Duration) {
         self.window.clear();
         self.restored_ms.store(millis(now).max(1), Ordering::Relaxed);
@@ -117,10 +118,10 @@ impl EjectionState {
     }
 }
 
-/// Returns `word` with one more probe given out; `None` if there is none to give at `now`.
+/// Returns `word` with one more probe handed out; `None` if no probe is available at `now`.
 ///
-/// The fate of a probe may never be known, as when its caller cancels it or when it is a stream
-/// that runs for a day. So there are new ones when another ejection's time is over.
+/// The outcome of a probe may never arrive: its caller may cancel it, or it may be a stream that
+/// runs for a day. New probes are therefore available after another `base_ejection`.
 fn next_probe(word: u64, now: u64, options: &OutlierOptions) -> Option<u64> {
     let (until, given) = (word >> PROBE_BITS, word & ((1 << PROBE_BITS) - 1));
     if word == 0 || now < until {

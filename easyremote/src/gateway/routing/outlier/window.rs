@@ -1,10 +1,10 @@
-//! The outcomes of the last calls, in one word.
+//! The outcomes of the latest calls, in one word.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The outcomes of the last [`CAPACITY`](Self::CAPACITY) calls, the latest in the lowest bit, where
-/// 1 is a failure. The highest bit that is set marks the end, so that the word also says how many
-/// calls there were; an empty window is 1.
+/// The outcomes of the last [`CAPACITY`](Self::CAPACITY) calls, the latest in the lowest bit; 1 is
+/// a failure. The highest set bit marks the end, so the word also encodes the number of calls. An
+/// empty window is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CallWindow(u64);
 
@@ -15,7 +15,7 @@ impl Default for CallWindow {
 }
 
 impl CallWindow {
-    /// Most calls that a window remembers.
+    /// Maximum number of calls that a window remembers.
     pub(crate) const CAPACITY: u32 = 63;
 
     /// Returns the window after one more call.
@@ -34,15 +34,15 @@ impl CallWindow {
         (self.0 & ((1 << calls) - 1)).count_ones()
     }
 
-    /// Returns the failure rate that these calls make likely: by Laplace's rule of succession, so
-    /// that a few successes do not make a node infallible.
+    /// Returns the estimated failure rate by Laplace's rule of succession, so that a node with few
+    /// successes is not considered infallible.
     pub(crate) fn likely_rate(self) -> f64 {
         let (calls, failures) = (self.n_calls(), self.n_failures(Self::CAPACITY));
         f64::from(failures + 1) / f64::from(calls + 2)
     }
 }
 
-/// A window that any number of threads add to.
+/// A window that any number of threads update.
 #[derive(Debug)]
 pub(crate) struct SharedWindow(AtomicU64);
 
@@ -53,9 +53,9 @@ impl Default for SharedWindow {
 }
 
 impl SharedWindow {
-    /// Adds a call; returns the window with it.
+    /// Adds a call, and returns the updated window.
     pub(crate) fn push(&self, failed: bool) -> CallWindow {
-        // A word depends on nothing but itself, so no ordering is needed.
+        // The word is self-contained, so relaxed ordering is enough.
         let next = |word| Some(CallWindow(word).with(failed).0);
         let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         before.map_or_else(CallWindow, |before| CallWindow(before).with(failed))

@@ -1,4 +1,4 @@
-//! What becomes of calls, and which nodes are avoided because of it.
+//! Outcomes of calls, and ejection of the nodes that fail.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,7 +18,7 @@ impl<H: NodeHandle> Router<H> {
         }
     }
 
-    /// Records that a call at a node has failed, and avoids the node if it fails more often than
+    /// Records that a call at a node has failed, and ejects the node if it fails more often than
     /// the others.
     pub(super) fn record_failure(&self, node: &RoutedNode<H>, index: usize, is_probe: bool) {
         let offered = &node.offers()[index];
@@ -26,7 +26,7 @@ impl<H: NodeHandle> Router<H> {
         offered.latency.record_failure(now);
         let window = offered.ejection.record(true);
         let is_outlier = match offered.ejection.is_ejected() {
-            // A call that began before the ejection says nothing new.
+            // A call that started before the ejection adds no information.
             true => is_probe,
             false => self.is_outlier(node, name, window),
         };
@@ -35,21 +35,21 @@ impl<H: NodeHandle> Router<H> {
             if let Some(left_out) = self.ejection_log.next(node.identity().clone()) {
                 tracing::warn!(
                     node = node.id(), function = %name, calls = window.n_calls(), left_out,
-                    "calls keep failing at a node, which is avoided for a while"
+                    "avoiding a node whose calls keep failing"
                 );
             }
         }
     }
 
-    /// Avoids a node for a function, or avoids it longer, unless too many nodes of the function are
-    /// avoided already. Returns whether it is avoided.
+    /// Ejects a node for a function, or extends its ejection, unless too many nodes of the function
+    /// are ejected. Returns whether it was ejected.
     fn eject(&self, node: &RoutedNode<H>, function: &str, now: Duration) -> bool {
         let _state = self.lock();
         let snapshot = self.table.load();
         let Some(table) = snapshot.function(function) else { return false };
         let own = table.routes.iter().find(|route| std::ptr::eq(&*route.node, node));
         let Some(own) = own else { return false };
-        // Of several calls that fail at a time, one begins or prolongs the ejection.
+        // Of several calls that fail at the same time, only one starts or extends the ejection.
         if now < own.offered().ejection.end() {
             return false;
         }
@@ -63,12 +63,12 @@ impl<H: NodeHandle> Router<H> {
         true
     }
 
-    /// Avoids a node for the function with this index among its offers no longer.
+    /// Ends the ejection of a node for the function with this index among its offers.
     fn restore(&self, node: &RoutedNode<H>, index: usize, now: Duration) {
         let _state = self.lock();
         let offered = &node.offers()[index];
         if now < offered.ejection.end() {
-            // Another probe has failed in the meantime.
+            // Another probe has failed meanwhile.
             return;
         }
         offered.latency.reset();
@@ -78,7 +78,8 @@ impl<H: NodeHandle> Router<H> {
         }
     }
 
-    /// Avoids fewer nodes, if too many are avoided now that `node` has left. Under the lock.
+    /// Cancels ejections if too many nodes are ejected now that `node` has left. Call under the
+    /// lock.
     pub(super) fn readmit(&self, table: &RoutingTable<H>, node: &RoutedNode<H>) {
         let functions = node.offers().iter().map(|offered| &offered.offer.name);
         for table in functions.filter_map(|name| table.function(name)) {
@@ -86,7 +87,7 @@ impl<H: NodeHandle> Router<H> {
             while table.counters.n_ejected.load(Ordering::Acquire) > most {
                 let ejected = table.routes.iter().map(|route| &route.offered().ejection);
                 let ejected = ejected.filter(|ejection| ejection.is_ejected());
-                // The one that would be back first.
+                // The one that would end first.
                 let Some(next) = ejected.min_by_key(|ejection| ejection.end()) else { break };
                 next.cancel();
                 count_ejected(table);
@@ -94,9 +95,10 @@ impl<H: NodeHandle> Router<H> {
         }
     }
 
-    /// Notes how many nodes are avoided for a function whose nodes are others now. Under the lock.
+    /// Updates the number of ejected nodes of a function whose nodes have changed. Call under the
+    /// lock.
     pub(super) fn recount_ejected(table: &FunctionTable<H>) {
-        // A node that joins is not avoided.
+        // A node that registers is not ejected, so 0 stays 0.
         if table.counters.n_ejected.load(Ordering::Acquire) > 0 {
             count_ejected(table);
         }
@@ -113,19 +115,19 @@ impl<H: NodeHandle> Router<H> {
         let routes = (first..first + n).map(|at| &function.routes[at % n]);
         let others = routes.filter(|other| !std::ptr::eq(&*other.node, node));
         let others = others.map(|other| &other.offered().ejection);
-        // Those that are avoided are no measure of what is usual.
+        // Ejected nodes are no measure of the usual rate.
         let in_use = others.filter(|other| !other.is_ejected()).map(|other| other.window());
         let called = in_use.filter(|window| window.n_calls() > 0).take(MAX_COMPARED);
         self.outliers.is_outlier(window, &called.collect::<Vec<_>>())
     }
 }
 
-/// Notes how many nodes are avoided for a function.
+/// Stores the number of ejected nodes of a function.
 fn count_ejected<H>(table: &FunctionTable<H>) {
     let ejected = table.routes.iter().filter(|route| route.offered().ejection.is_ejected());
     table.counters.n_ejected.store(ejected.count(), Ordering::Release);
 }
 
-/// Most nodes that a failing node is compared with, so that a function which fails everywhere does
-/// not make each failure more expensive the more nodes there are.
+/// Maximum number of nodes that a failing node is compared with, so that the cost of a failure does
+/// not grow with the number of nodes when a function fails everywhere.
 const MAX_COMPARED: usize = 32;

@@ -1,4 +1,4 @@
-//! A call's permit to run at a node.
+//! The permit of a call to run at a node.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -9,25 +9,25 @@ use crate::gateway::routing::node::{NodeHandle, RoutedNode};
 use crate::gateway::routing::router::Router;
 use crate::gateway::routing::table::Route;
 
-/// A call's permit to run at a node. Dropping it frees the slot, and gives it to a waiting call if
-/// there is one.
+/// The permit of a call to run at a node. Dropping it frees the slot, and passes it to a waiting
+/// call if one matches.
 ///
-/// Its outcome is recorded once, by [`succeeded`](Self::succeeded) or [`failed`](Self::failed), and
-/// neither if the outcome says nothing about the node: the call was cancelled, its deadline passed,
-/// or its caller made a mistake.
+/// The outcome is recorded at most once, by [`succeeded`](Self::succeeded) or
+/// [`failed`](Self::failed). Neither is invoked if the outcome says nothing about the node: the
+/// call was cancelled, its deadline passed, or its caller made a mistake.
 #[derive(Debug)]
 pub(crate) struct CallPermit<H: NodeHandle> {
     router: Arc<Router<H>>,
     route: Route<H>,
     is_probe: bool,
     acquired: Duration,
-    /// [`ANSWERED`] and [`RECORDED`].
+    /// Bits [`ANSWERED`] and [`RECORDED`].
     recorded: AtomicU8,
 }
 
-/// The latency is recorded.
+/// The latency has been recorded.
 const ANSWERED: u8 = 1;
-/// The outcome is recorded.
+/// The outcome has been recorded.
 const RECORDED: u8 = 2;
 
 impl<H: NodeHandle> CallPermit<H> {
@@ -40,13 +40,13 @@ impl<H: NodeHandle> CallPermit<H> {
         &self.route.node
     }
 
-    /// The node, for whoever outlives the permit.
+    /// Returns the node, for users that outlive the permit.
     pub(crate) fn shared_node(&self) -> Arc<RoutedNode<H>> {
         self.route.node.clone()
     }
 
-    /// Records that the node has begun to answer with something else than an error: how long that
-    /// took counts as the latency of a stream, whose items may come for days.
+    /// Records that the node has started to answer with something other than an error. The time
+    /// until then is the latency of a stream, whose items may arrive for days.
     pub(crate) fn answered(&self) {
         if self.recorded.fetch_or(ANSWERED, Ordering::Relaxed) & ANSWERED == 0 {
             let now = self.router.clock().now();
@@ -64,7 +64,7 @@ impl<H: NodeHandle> CallPermit<H> {
         }
     }
 
-    /// Records that the function has failed, or the node has.
+    /// Records that the function or the node has failed.
     pub(crate) fn failed(&self) {
         if self.recorded.fetch_or(RECORDED, Ordering::Relaxed) & RECORDED == 0 {
             self.router.record_failure(&self.route.node, self.index(), self.is_probe);
@@ -78,7 +78,8 @@ impl<H: NodeHandle> CallPermit<H> {
 
 impl<H: NodeHandle> Drop for CallPermit<H> {
     fn drop(&mut self) {
-        // First the slot, then the waiting calls: see "No wake-up is lost" at the router.
+        // Free the slot, then read the number of waiting calls: see "No lost wake-up" at the
+        // router.
         self.route.node.release(self.index());
         self.router.dispatch_waiting(&self.route.node);
     }

@@ -1,4 +1,4 @@
-//! A node's presence in the routing table.
+//! A node's registration in the routing table.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::gateway::routing::node::{NodeHandle, RoutedNode};
 use crate::gateway::routing::router::Router;
 
-/// A node's presence in the routing table. Dropping it takes the node out: it gets no more calls,
-/// and those that waited for it alone fail.
+/// A node's registration in the routing table. Dropping it removes the node: it gets no more calls,
+/// and calls that waited only for it fail.
 #[derive(Debug)]
 pub(crate) struct Registration<H: NodeHandle> {
     router: Arc<Router<H>>,
@@ -21,10 +21,10 @@ impl<H: NodeHandle> Registration<H> {
     /// Registers `node`. Also returns the session that it has replaced, if any.
     ///
     /// This, [`retag`](Self::retag), [`fail_waiting`](Self::fail_waiting) and dropping it may take
-    /// milliseconds where there are many functions and nodes.
+    /// milliseconds if there are many functions and nodes.
     ///
     /// # Errors
-    /// `PermissionDenied` if a node of this id is connected and stays, or if one of the functions
+    /// `PermissionDenied` if another session keeps the node's id, or if one of the functions
     /// belongs to another identity.
     pub(crate) fn new(
         router: &Arc<Router<H>>,
@@ -35,7 +35,7 @@ impl<H: NodeHandle> Registration<H> {
         let registration = Self { router: router.clone(), node };
         registration.announce();
         if let Some(old) = &replaced {
-            // The new session may offer less.
+            // The new session may offer fewer functions.
             router.fail_unroutable(old);
         }
         Ok((registration, replaced))
@@ -45,8 +45,8 @@ impl<H: NodeHandle> Registration<H> {
         &self.node
     }
 
-    /// Gives the node other tags, by which waiting calls and the next ones are routed. Those that it
-    /// has already change nothing.
+    /// Replaces the node's tags, which then route waiting and new calls. Does nothing if they are
+    /// equal.
     pub(crate) fn retag(&self, tags: Vec<String>) {
         if self.router.retag(&self.node, tags) {
             self.announce();
@@ -54,12 +54,12 @@ impl<H: NodeHandle> Registration<H> {
         }
     }
 
-    /// Fails the calls that wait for the node alone, which takes no more of them.
+    /// Fails the calls that wait only for this node, which accepts no more of them.
     pub(crate) fn fail_waiting(&self) {
         self.router.fail_unroutable(&self.node);
     }
 
-    /// Tells waiting calls that the node may be what they wait for.
+    /// Wakes waiting calls that this node may be able to run.
     fn announce(&self) {
         self.router.grown.notify_waiters();
         self.router.dispatch_waiting(&self.node);

@@ -1,6 +1,6 @@
-//! Calls that wait for a permit, and who gives it to them.
+//! Waiting calls, and how they are granted permits.
 //!
-//! Why no wake-up is lost is shown at [`Router`].
+//! See [`Router`] for the proof that no wake-up is lost.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,17 +19,17 @@ use crate::gateway::routing::router::{Router, can_pass};
 use crate::gateway::routing::table::Route;
 use crate::wire::header::CallHeader;
 
-/// The outcome of a look for a node.
+/// The outcome of a routing lookup.
 enum RouteDecision<'a, H: NodeHandle> {
-    /// The call can run.
+    /// A node has a free slot.
     Now(CallPermit<H>),
-    /// It can run when one of the nodes has room; it is in the queue.
+    /// A node can run the call once it has a free slot; the call is queued.
     Later(QueuedCall<'a, H>),
     /// No node can run it, now or later.
     Unroutable(Error),
 }
 
-/// A call in the queue. Dropping it ends the wait.
+/// A queued call. Dropping it removes the call from the queue.
 struct QueuedCall<'a, H: NodeHandle> {
     router: &'a Router<H>,
     function: &'a str,
@@ -41,38 +41,40 @@ struct QueuedCall<'a, H: NodeHandle> {
 impl<H: NodeHandle> Drop for QueuedCall<'_, H> {
     fn drop(&mut self) {
         let was_there = self.router.lock().queues.remove(self.function, self.caller, self.ticket);
-        // Whoever takes a call out of the queue counts it no more, so it is counted down once. A
-        // permit that has been granted meanwhile is in the channel, and dropped with it.
+        // The party that takes a call out of the queue decrements `waiting`, so it is decremented
+        // once. A permit that was granted meanwhile is in the channel, and is dropped with it.
         self.router.waiting.fetch_sub(u64::from(was_there), Ordering::SeqCst);
     }
 }
 
 impl<H: NodeHandle> Router<H> {
-    /// Acquires a permit for a call: at once if a node has room, and otherwise when it is the
-    /// call's turn. `caller` is the number of the connection that the call came over. A call that
-    /// says so also waits if no node can run it, and one that may have come back before the nodes
-    /// does for a while.
+    /// Acquires a permit for a call, waiting for its turn if no node has a free slot.
+    ///
+    /// `caller` is the number of the session that the call belongs to. A call with `wait` in its
+    /// routing options also waits while no node can run it. A call with `patience` does so for that
+    /// time: its client may have reconnected before the nodes have.
     ///
     /// # Errors
-    /// `PermissionDenied` if the caller may not; `NoSuchFunction`, `NoNode`, `Draining`, `NodeLost`,
-    /// `SignatureMismatch`, `BadArguments` for a call of the wrong kind, or `Overloaded`; each says
-    /// what there is instead.
+    /// `PermissionDenied` if the caller is not allowed to call the function; `NoSuchFunction`,
+    /// `NoNode`, `Draining`, `NodeLost`, `SignatureMismatch`, `BadArguments` for a call of the
+    /// wrong kind, or `Overloaded`. The text says what the caller could use instead.
     ///
     /// # Cancel safety
-    /// Dropping the future ends the wait. A permit that was granted meanwhile goes to the next call.
+    /// Dropping the future stops waiting. A permit that was granted meanwhile goes to the next
+    /// call.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
         header: &CallHeader,
         caller: u64,
     ) -> Result<CallPermit<H>, Error> {
-        // Here, because no call gets to a node in any other way.
+        // Checked here, because every call to a node passes through here or through `try_acquire`.
         self.access.check_call(header.caller.as_deref(), &header.function)?;
         if let Some(permit) = self.choose(&self.table.load(), header) {
             return Ok(permit);
         }
         let begun = Instant::now();
         loop {
-            // Listens before it looks, so that a node that registers in between is not missed.
+            // Subscribe before looking, so that a node that registers in between is not missed.
             let grown = self.grown.notified();
             let error = match self.decide(header, caller) {
                 RouteDecision::Now(permit) => return Ok(permit),
@@ -98,7 +100,7 @@ impl<H: NodeHandle> Router<H> {
         }
     }
 
-    /// Waits until a node has joined or has other tags, after which a node offers `function`.
+    /// Waits until a node registers or changes its tags, after which some node offers `function`.
     async fn offered(&self, mut grown: Notified<'_>, function: &str) {
         loop {
             grown.await;
@@ -118,18 +120,19 @@ impl<H: NodeHandle> Router<H> {
             if !self.outliers.enabled {
                 break (&mut queued.granted).await;
             }
-            // The call may wait for one node while the time of another one that is avoided ends,
-            // which nothing announces.
+            // While the call waits for one node, the ejection of another may end, which nothing
+            // announces.
             match timeout(self.outliers.base_ejection, &mut queued.granted).await {
                 Ok(granted) => break granted,
                 Err(_) => self.dispatch_to_avoided(queued.function),
             }
         };
-        // Whoever takes a call out of its queue says why.
+        // The party that takes a call out of its queue sends the reason, so this is only a
+        // fallback.
         granted.unwrap_or_else(|_| Err(no_room(queued.function)))
     }
 
-    /// Looks for a node under the lock, and puts the call into the queue if none has room.
+    /// Looks for a node under the lock, and queues the call if none has a free slot.
     fn decide<'a>(
         self: &'a Arc<Self>,
         header: &'a CallHeader,
@@ -137,13 +140,13 @@ impl<H: NodeHandle> Router<H> {
     ) -> RouteDecision<'a, H> {
         let mut state = self.lock();
         let table = self.table.load();
-        // Before the look: see "No wake-up is lost".
+        // Increment before looking: see "No lost wake-up".
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let mut balancer = self.balancer(&table, header);
         let chosen = balancer.acquire();
         let is_routable = chosen.is_some() || balancer.is_routable();
-        // What was retracted under the lock needs no dispatch: a call that was misled by it on the
-        // fast path takes the lock next, and looks again.
+        // A retraction under the lock needs no dispatch: a call that was misled by it on the fast
+        // path takes the lock next, and looks again.
         drop(balancer);
         if chosen.is_some() || !is_routable {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
@@ -160,7 +163,7 @@ impl<H: NodeHandle> Router<H> {
         let refused = state.queues.push(call);
         drop(state);
         if let Some(refused) = refused {
-            // It may be this one.
+            // It may be this very call.
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             let _ = refused.grant.send(Err(no_room(&header.function)));
         }
@@ -168,13 +171,13 @@ impl<H: NodeHandle> Router<H> {
         RouteDecision::Later(QueuedCall { router: self, function, caller, ticket, granted })
     }
 
-    /// Gives the room that `node` has to waiting calls.
+    /// Grants the free slots of `node` to waiting calls.
     pub(super) fn dispatch_waiting(self: &Arc<Self>, node: &Arc<RoutedNode<H>>) {
         while self.waiting.load(Ordering::SeqCst) > 0 {
             let mut guard = self.lock();
             let state = &mut *guard;
             let table = &self.table.load();
-            // Another session may have the id now.
+            // The id may belong to another session now.
             let is_current = table.node(node.id()).is_some_and(|it| Arc::ptr_eq(it, node));
             if !is_current {
                 return;
@@ -189,14 +192,14 @@ impl<H: NodeHandle> Router<H> {
             let Some((call, chosen)) = next else { return };
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             drop(guard);
-            // If the call has just been given up, the permit is dropped, which dispatches again.
-            // Not under the lock, which that takes.
+            // If the call has just been cancelled, the permit is dropped, which dispatches again
+            // and takes the lock. So the lock must be released here.
             let _ = call.grant.send(Ok(self.permit(chosen)));
         }
     }
 
-    /// Gives the room of the nodes that are avoided for a function to waiting calls that may run
-    /// there: as probes, or because no other node is left.
+    /// Grants free slots of ejected nodes of a function to waiting calls that may run there: as
+    /// probes, or because no other node is left.
     fn dispatch_to_avoided(self: &Arc<Self>, function: &str) {
         let table = self.table.load_full();
         let Some(function) = table.function(function) else { return };
@@ -207,8 +210,8 @@ impl<H: NodeHandle> Router<H> {
         avoided.for_each(|route| self.dispatch_waiting(&route.node));
     }
 
-    /// Looks after the waiting calls when `node` takes no more of them: those that no other node
-    /// can run fail, and others may now run at nodes that are avoided.
+    /// Handles the waiting calls after `node` has stopped accepting them: calls that no other node
+    /// can run fail, and others may now run at ejected nodes.
     pub(super) fn fail_unroutable(self: &Arc<Self>, node: &RoutedNode<H>) {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return;

@@ -1,4 +1,4 @@
-//! Why calls cannot run, for every mixture of nodes and every way to ask for them.
+//! Tests of error messages, for every mixture of nodes and every combination of options.
 
 use std::sync::atomic::Ordering;
 
@@ -12,14 +12,14 @@ use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 use crate::wire::limits::SUSPECT_MISSES;
 
-/// What a node has of the function, compared with what its caller means.
+/// A node's offer of the function, compared with the caller's expectation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Has {
     Nothing,
     Same,
     OtherTypes,
     OtherKind,
-    /// It lacks a tag that the function needs.
+    /// It lacks a tag that the function requires.
     Unfit,
 }
 
@@ -36,12 +36,12 @@ fn offers(has: Has) -> Vec<Offer> {
     }]
 }
 
-/// Whom a call asks for.
+/// The routing options of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asks {
     ForAny,
     For(&'static str),
-    /// The first node has it.
+    /// A tag of the first node.
     ForTag,
     ForTagNobodyHas,
 }
@@ -67,7 +67,7 @@ impl Asks {
         header
     }
 
-    /// Which of the two nodes may run the call.
+    /// Returns which of the two nodes may run the call.
     fn of(self, fleet: [Has; 2]) -> Vec<(&'static str, Has)> {
         let nodes = [("a", fleet[0]), ("b", fleet[1])];
         let fits = |id: &str| match self {
@@ -80,7 +80,7 @@ impl Asks {
     }
 }
 
-/// What the error has to be; `None` if the call can run.
+/// Returns the expected kind of error; `None` if the call can run.
 fn expected(fleet: [Has; 2], asks: Asks) -> Option<ErrorKind> {
     use ErrorKind::{NoNode, NoSuchFunction, SignatureMismatch};
     if fleet == [Has::Nothing; 2] {
@@ -101,11 +101,11 @@ fn assert_true_to(error: &Error, fleet: [Has; 2], asks: Asks) {
     let asked_for = asks.of(fleet);
     match error.kind() {
         ErrorKind::SignatureMismatch => {
-            // No node has got the call.
+            // No node was sent the call.
             assert_eq!(error.node(), None, "{row}");
             let told = asked_for.iter().any(|(id, has)| match has {
                 Has::OtherTypes => text.contains(&format!("node `{id}` has `() -> old`")),
-                Has::OtherKind => text.contains("gives a stream"),
+                Has::OtherKind => text.contains("returns a stream"),
                 _ => false,
             });
             assert!(told, "{row}");
@@ -185,7 +185,7 @@ async fn whoever_can_ask_another_gateway_gets_no_node_that_has_fallen_silent() {
         assert_eq!(refused.kind(), ErrorKind::NodeLost, "{refused}");
         assert!(refused.to_string().contains("`a` has fallen silent"), "{refused}");
         drop(acquire(&router, &header));
-        // It comes back, or another one is there.
+        // It returns, or another one is connected.
         let mut waits = elsewhere();
         waits.routing.wait = true;
         let acquiring = router.acquire(&waits, 1);

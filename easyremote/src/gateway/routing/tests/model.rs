@@ -1,4 +1,4 @@
-//! The router finds the nodes that a scan of all nodes finds.
+//! Compares the router with a model that scans all nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::wire::kind::Kind;
 use crate::wire::limits::SUSPECT_MISSES;
 use crate::wire::routing_options::Strategy;
 
-/// A router, and what is in it.
+/// A router, and a model of its contents.
 struct Model {
     router: Arc<Router<()>>,
     nodes: BTreeMap<usize, (Registration<()>, Arc<AtomicU32>)>,
@@ -64,7 +64,7 @@ impl Model {
         Self { router: router(), nodes: BTreeMap::new(), permits: Vec::new() }
     }
 
-    /// Does something to the nodes.
+    /// Applies a random change to the nodes.
     fn change(&mut self, rng: &mut Rng, ids: usize) {
         let id = rng.usize(..ids);
         match (rng.u8(..9), self.nodes.get(&id)) {

@@ -1,4 +1,4 @@
-//! Nodes that keep failing are avoided; a simulation on a clock of its own.
+//! Tests of outlier detection: a simulation with a manual clock.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -24,7 +24,7 @@ fn nodes(router: &Arc<Router<()>>, n: usize, capacity: u64) -> Vec<Registration<
     (0..n).map(|n| register(router, sample(n))).collect()
 }
 
-/// What a call does at a node: how long it takes, and how likely it fails, in percent.
+/// Behaviour of calls at a node: their duration, and their probability of failure in percent.
 type Behaviour = fn(node: &str) -> (Duration, u32);
 
 fn the_first_one_fails_at_once(node: &str) -> (Duration, u32) {
@@ -50,7 +50,7 @@ fn simulate(
     let mut permits: BTreeMap<usize, (CallPermit<()>, bool)> = BTreeMap::new();
     for call in 0..calls + concurrency {
         if call >= concurrency {
-            // The next one begins when the first of those that run has ended.
+            // The next one starts when the first of the running ones has ended.
             let Reverse((end, ended)) = running.pop().unwrap();
             router.clock().advance(end - router.clock().now());
             let (permit, fails) = permits.remove(&ended).unwrap();
@@ -142,7 +142,7 @@ fn a_node_that_works_again_gets_its_share_again() {
         let mut header = call("f");
         header.routing.strategy = Some(strategy);
         simulate(&router, &header, (64, 3_000), the_first_one_fails_at_once);
-        // The fastest-first strategy does not even give it the calls that would show.
+        // The fastest-first strategy does not even send it the calls that would reveal it.
         let avoided = !router.nodes()[0].avoided_for.is_empty();
         assert!(avoided || strategy == Strategy::Fastest, "{strategy:?}");
         router.clock().advance(Duration::from_secs(10));
@@ -152,7 +152,7 @@ fn a_node_that_works_again_gets_its_share_again() {
     }
 }
 
-/// Two nodes for one call each; `node-0` is avoided.
+/// Two nodes with one slot each; `node-0` is avoided.
 fn one_of_two_is_avoided(options: OutlierOptions) -> (Arc<Router<()>>, Vec<Registration<()>>) {
     let router = router_with(options);
     let nodes = nodes(&router, 2, 1);

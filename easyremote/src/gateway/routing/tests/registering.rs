@@ -1,4 +1,4 @@
-//! Nodes that register, leave, and come back.
+//! Tests of nodes that register, leave, and return.
 
 use super::{acquire, pick, register, router, strings, try_register};
 use crate::error::ErrorKind;

@@ -1,4 +1,4 @@
-//! Which node a call gets, by strategy.
+//! Tests of the load-balancing strategies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::gateway::routing::sample::{Sample, call};
 use crate::wire::limits::SUSPECT_MISSES;
 use crate::wire::routing_options::Strategy;
 
-/// `n` nodes, the first third of which are tagged `eu`.
+/// Creates `n` nodes; the first third have the tag `eu`.
 fn pool(n: usize) -> (Arc<Router<()>>, Vec<Registration<()>>) {
     let router = router();
     let node = |id: usize| {

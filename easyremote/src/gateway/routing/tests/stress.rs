@@ -1,4 +1,4 @@
-//! Many threads at once.
+//! Stress tests with many threads.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,11 +16,11 @@ use crate::gateway::routing::sample::{Sample, call, offer};
 use crate::wire::header::CallHeader;
 
 const NODES: [&str; 3] = ["a", "b", "c"];
-/// Room for few calls, so that most of them wait.
+/// Few slots, so that most calls wait.
 const CAPACITY: u64 = 3;
 const LIMIT: u64 = 2;
 
-/// Counts calls by node and function, apart from the router.
+/// Counts calls by node and function, independently of the router.
 #[derive(Default)]
 struct Seen(HashMap<(&'static str, &'static str), AtomicU64>);
 
@@ -30,7 +30,7 @@ impl Seen {
         Self(keys.map(|key| (key, AtomicU64::new(0))).collect())
     }
 
-    /// Runs a call: no node and no function may have more than it has room for.
+    /// Runs a call, and checks that no node and no function exceeds its limit.
     fn run(&self, permit: CallPermit<()>, function: &'static str, rng: &mut Rng) {
         let node = NODES.into_iter().find(|id| *id == permit.node().id()).unwrap();
         let counters = [(&self.0[&(node, "")], CAPACITY), (&self.0[&(node, function)], LIMIT)];
@@ -59,13 +59,13 @@ fn header(rng: &mut Rng) -> (CallHeader, &'static str) {
     if rng.u8(..3) == 0 {
         header.routing.tags = strings(&[rng.choice(NODES).unwrap()]);
     }
-    // Nodes come and go.
+    // Nodes register and leave.
     header.routing.wait = true;
     (header, function)
 }
 
-/// Runs calls on one thread. A wake-up that is lost shows as a call that waits for ever: nothing
-/// looks after waiting calls from time to time while outliers are off.
+/// Runs calls on one thread. A lost wake-up shows as a call that waits for ever, because nothing
+/// checks waiting calls periodically while outlier detection is off.
 fn calls(router: &Arc<Router<()>>, seen: &Seen, runtime: &Handle, seed: u64) {
     let mut rng = Rng::with_seed(seed);
     for n in 0..4_000 {
@@ -76,7 +76,7 @@ fn calls(router: &Arc<Router<()>>, seen: &Seen, runtime: &Handle, seed: u64) {
         }
         runtime.block_on(async {
             let patience = match rng.u8(..10) {
-                // Gives up at about the time that it is granted a permit.
+                // Cancels at about the time at which it is granted a permit.
                 0 => Duration::from_micros(rng.u64(..50)),
                 _ => Duration::from_secs(60),
             };
@@ -113,7 +113,7 @@ fn no_node_has_too_many_calls_and_no_call_is_forgotten() {
                 std::thread::sleep(Duration::from_millis(1));
                 node.retag(Vec::new());
                 node.retag(strings(&["c"]));
-                // Its calls finish before the next session of it begins.
+                // Its calls end before its next session starts.
                 node.drain();
                 while node.node().n_calls() > 0 {
                     std::thread::yield_now();
@@ -124,7 +124,7 @@ fn no_node_has_too_many_calls_and_no_call_is_forgotten() {
                 std::thread::yield_now();
             }
         });
-        // Every thread may wait for the node that comes and goes until it is there.
+        // Every thread may wait for the node that registers and leaves.
         let results: Vec<_> =
             threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         done.store(true, Ordering::Relaxed);
@@ -135,8 +135,8 @@ fn no_node_has_too_many_calls_and_no_call_is_forgotten() {
     assert!(router.nodes().iter().all(|node| node.in_flight == 0));
 }
 
-/// The race of "No wake-up is lost": a call goes to wait while the only permit is freed, and nobody
-/// frees one later.
+/// The race of "No lost wake-up": a call starts to wait while the only permit is freed, and no other
+/// permit is freed later.
 #[test]
 fn a_permit_that_is_freed_while_a_call_goes_to_wait_wakes_it() {
     let router = router_with(OutlierOptions::off());

@@ -1,4 +1,4 @@
-//! Calls that wait for a permit.
+//! Tests of calls that wait for a permit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::wire::limits::MAX_WAITING;
 
 type Acquiring = BoxFuture<'static, Result<CallPermit<()>, Error>>;
 
-/// A call that has begun to acquire a permit, and waits.
+/// Starts to acquire a permit, for a call that has to wait.
 fn waits(router: &Arc<Router<()>>, header: CallHeader, caller: u64) -> Acquiring {
     let router = router.clone();
     let mut acquiring = async move { router.acquire(&header, caller).await }.boxed();
@@ -52,7 +52,7 @@ async fn a_call_that_stops_waiting_passes_its_permit_on() {
     let (granted, next) = (waits(&router, call("f"), 2), waits(&router, call("f"), 3));
     drop(gone);
     assert_eq!(router.n_waiting(), 2);
-    // It is granted the permit, and dropped before it takes it.
+    // It is granted the permit, and dropped before it receives it.
     drop(held);
     assert_eq!(router.n_waiting(), 1);
     drop(granted);
@@ -113,7 +113,7 @@ async fn a_node_that_joins_or_has_other_tags_takes_what_waits() {
     second.retag(strings(&["gpu"]));
     let permit = tagged.await.unwrap();
     assert_eq!(permit.node().id(), "b");
-    // Waits in the queue now, and for a node again when the tag is gone.
+    // Waits in the queue now, and for a node again once the tag is gone.
     let again = waits(&router, wanted, 1);
     second.retag(Vec::new());
     drop(permit);
