@@ -1,4 +1,4 @@
-//! A call on its way through the relay, and how it counts at the gateway.
+//! A call in the relay, and the guards that count it at the gateway.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use crate::gateway::drain::DrainToken;
 use crate::gauge::MemoryCharge;
 use crate::wire::header::CallHeader;
 
-/// Counts a call at the gateway as long as it lives.
+/// Counts a call in the gateway's statistics; dropping it ends the count.
 #[derive(Debug)]
 pub(super) struct CountedCall(Arc<AtomicU64>);
 
@@ -31,7 +31,8 @@ impl Drop for CountedCall {
     }
 }
 
-/// A call of a caller: counts as long as it lives.
+/// Counts a call for the statistics and for [`drain`](crate::gateway::drain); dropping it ends
+/// both.
 #[derive(Debug)]
 pub(super) struct OpenCall {
     counted: CountedCall,
@@ -39,36 +40,37 @@ pub(super) struct OpenCall {
 }
 
 impl OpenCall {
-    /// Counts a call in `in_flight`; `open` keeps a gateway that drains from ending before it.
+    /// Counts a call in `in_flight`; a draining gateway waits until `open` is dropped.
     pub(super) fn new(in_flight: &Arc<AtomicU64>, open: DrainToken) -> Self {
         Self { counted: CountedCall::new(in_flight), _open: open }
     }
 }
 
-/// A call on its way to a node.
+/// A call that is being dispatched to a node.
 #[derive(Debug)]
 pub(super) struct Dispatch {
     pub(super) header: CallHeader,
     received: Instant,
     /// When the caller stops waiting.
     pub(super) deadline: Option<Instant>,
-    /// Nodes that were lost before they had the call.
+    /// Number of nodes that were lost before they had received the whole call.
     pub(super) losses: usize,
     open: OpenCall,
 }
 
 impl Dispatch {
-    /// For a call that has arrived now.
+    /// Starts to dispatch a call that has just arrived.
     pub(super) fn new(header: CallHeader, open: OpenCall) -> Self {
         let received = Instant::now();
         let deadline = header.timeout.map(|left| received + left);
         Self { header, received, deadline, losses: 0, open }
     }
 
-    /// Prepares the header to leave now: the node counts the time that is left from its arrival.
+    /// Writes the remaining time into the header, which must then be sent at once: the node counts
+    /// it from the arrival of the header.
     ///
     /// # Errors
-    /// `DeadlineExceeded` if there is none.
+    /// `DeadlineExceeded` if no time is left.
     pub(super) fn stamp(&mut self) -> Result<(), Error> {
         self.check_deadline()?;
         let now = Instant::now();
@@ -79,38 +81,43 @@ impl Dispatch {
         Ok(())
     }
 
-    /// Checks that the caller still waits.
+    /// Checks that the deadline has not passed.
     ///
     /// # Errors
-    /// `DeadlineExceeded` if it does not.
+    /// `DeadlineExceeded` if it has.
     pub(super) fn check_deadline(&self) -> Result<(), Error> {
         if has_passed(self.deadline) { Err(self.late()) } else { Ok(()) }
     }
 
-    /// The error of a call whose deadline has passed.
+    /// Returns the error for a call whose deadline has passed.
     pub(super) fn late(&self) -> Error {
         let limit = self.deadline.map(|deadline| deadline.saturating_duration_since(self.received));
         let function = &self.header.function;
         late(format_args!("the deadline of `{function}` passed at the gateway"), limit)
     }
 
-    /// How long ago it arrived.
+    /// Returns the time since the call arrived.
     pub(super) fn age(&self) -> Duration {
         self.received.elapsed()
     }
 
-    /// What is kept of the call when its caller has left.
+    /// Returns the part that stays alive after the caller has left: the call may still run at its
+    /// node.
     pub(super) fn into_counted(self) -> CountedCall {
         self.open.counted
     }
 }
 
-/// A small call on its way.
+/// A unary call of a multiplexed stream, with its arguments, while the gateway forwards it.
+///
+/// The gateway keeps the whole call until its node has answered, so that it can be sent to another
+/// node if the first one is lost before it has received all of it. See
+/// [`dispatch`](super::dispatch) for the states of a forwarded call.
 #[derive(Debug)]
 pub(super) struct ForwardedCall {
     pub(super) dispatch: Dispatch,
-    /// The arguments, as a frame.
+    /// The arguments, as an encoded frame.
     pub(super) body: Bytes,
-    /// For the memory of `body`.
+    /// Accounts for the memory of `body`.
     pub(super) kept: MemoryCharge,
 }

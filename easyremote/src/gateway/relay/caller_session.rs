@@ -1,4 +1,4 @@
-//! A peer that makes calls, and what it may use up.
+//! A connection that makes calls, with the limits and budgets that apply to it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,32 +23,32 @@ use crate::wire::caller::{Caller, KnownCaller};
 use crate::wire::frame::FRAME_HEADER;
 use crate::wire::header::CallHeader;
 
-/// A connection over which calls come.
+/// A client's or node's connection on which calls arrive.
 #[derive(Debug)]
 pub(in crate::gateway) struct CallerSession {
     pub(in crate::gateway) state: Arc<GatewayState>,
-    /// What nodes are told of it.
+    /// The identity that nodes see as the caller.
     caller: KnownCaller,
-    /// No other connection has it.
+    /// Unique among the sessions of this gateway.
     pub(super) number: u64,
     pub(in crate::gateway) connection: quinn::Connection,
-    /// For the streams of `connection`.
+    /// Flow-control windows of the streams of `connection`.
     pub(in crate::gateway) windows: Arc<StreamWindows>,
-    /// It has opened its multiplexed stream.
+    /// Whether the peer has opened its multiplexed stream.
     pub(super) has_mux: AtomicBool,
     cancels: CancelRateLimiter,
-    /// Bytes that it may be told about functions and nodes.
+    /// Budget of bytes for answers about functions and nodes.
     told: tokio::sync::Mutex<TokenBucket>,
-    /// What it may call.
+    /// The functions that the caller may call.
     scope: CallScope,
-    /// Bytes that are kept for it.
+    /// Bytes buffered for the caller.
     buffered: Arc<AtomicU64>,
 }
 
-/// What a question costs beside the bytes of its answer.
+/// Cost of a question in bytes, in addition to its answer.
 const QUESTION: usize = 4 << 10;
 
-/// When a caller that has been refused may try again.
+/// Back-off that a rejected caller is told.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 impl CallerSession {
@@ -73,37 +73,41 @@ impl CallerSession {
         }
     }
 
-    /// Counts a call that has begun.
+    /// Counts a call that has arrived.
     pub(super) fn open_call(&self) -> OpenCall {
         OpenCall::new(&self.state.counters.in_flight, self.state.drain.call())
     }
 
-    /// Reads the header of a call.
+    /// Decodes the header of a call, and sets its caller.
     ///
     /// # Errors
-    /// `Protocol` if it cannot be decoded, `Unavailable` if it asks for what this version does not
-    /// know.
+    /// `Protocol` if it cannot be decoded, `Unavailable` if it uses a feature that this version
+    /// does not know.
     pub(super) fn read_header(&self, body: &[u8]) -> Result<CallHeader, Error> {
         let header = CallHeader::read(body).map_err(Malformed::into_error)?;
-        // Never trust what a caller says of itself, nor of what only a gateway can know.
+        // Never trust a caller-supplied identity, nor times that only a gateway can measure;
+        // overwrite both.
         Ok(CallHeader { caller: Some(self.caller.clone()), held: Duration::ZERO, ..header })
     }
 
-    /// Checks whether the caller may have another call in flight beside `n` others.
+    /// Checks whether the caller may have one more call in flight beside `n` others.
     ///
     /// # Errors
-    /// `Overloaded` if it has all that the gateway allows.
+    /// `Overloaded` if the limit of the gateway is reached.
     pub(super) fn check_calls(&self, n: usize) -> Result<(), Error> {
         if n < self.state.limits.calls_per_peer as usize {
             return Ok(());
         }
         let text =
-            format!("{n} calls of this connection are under way, and the gateway allows no more");
+            format!("{n} calls of this connection are in flight, and the gateway allows no more");
         Err(Error::new(ErrorKind::Overloaded, text).with_retry_after(RETRY_AFTER))
     }
 
-    /// Answers a question to the gateway itself: the frames, with the memory that they take. One
-    /// after the other, and the more slowly the more the caller has been told.
+    /// Answers a question to the gateway itself. Returns the frames, and the charge for their
+    /// memory.
+    ///
+    /// The questions of one caller are answered one after the other, and rate-limited by the size
+    /// of the answers.
     ///
     /// # Errors
     /// Those of [`Directory::answer`]; `DeadlineExceeded`; `Overloaded` if the caller has left too
@@ -129,10 +133,10 @@ impl CallerSession {
         self.keep(answer.len()).map(|kept| (answer, kept))
     }
 
-    /// Charges `bytes` that are kept for one of its calls.
+    /// Charges `bytes` of buffered data to the caller.
     ///
     /// # Errors
-    /// `Overloaded` if too much is kept already.
+    /// `Overloaded` if the caller's buffer limit is reached.
     pub(super) fn keep(&self, bytes: usize) -> Result<MemoryCharge, Error> {
         let state = &self.state;
         let one_message = (state.limits.max_message + FRAME_HEADER) as u64;
@@ -143,36 +147,36 @@ impl CallerSession {
         }
         hit(&state.hits.buffered);
         let text = format!(
-            "the gateway keeps {limit} bytes of calls and answers for this connection already: \
+            "the gateway already buffers {limit} bytes of calls and answers for this connection: \
              read the answers, or make fewer calls at a time"
         );
         Err(Error::new(ErrorKind::Overloaded, text).with_retry_after(RETRY_AFTER))
     }
 
-    /// Notes that a call has ended with an answer, whatever it says.
+    /// Records that a call was answered, with a result or an error.
     pub(super) fn note_answered(&self) {
         self.cancels.make_up();
     }
 
-    /// Notes that the caller has given up a call with this deadline before anything came back.
+    /// Records that the caller has abandoned a call with this deadline before any response arrived.
     ///
-    /// A caller that gives a call up at its deadline does what it has said. Its clock started
-    /// before the header was sent, and both sides round: what comes shortly before the deadline
-    /// here is that too.
+    /// Abandoning a call at its deadline does not count against the caller. The caller's clock
+    /// started before it sent the header, and both sides round, so an end shortly before the
+    /// deadline as seen here is treated the same way.
     pub(super) fn note_given_up(&self, deadline: Option<Instant>) {
-        /// A call that would have ended so soon by itself costs as little as one that is answered.
+        /// A call that would have ended this soon anyway costs no more than an answered one.
         const TOLERANCE: Duration = Duration::from_millis(100);
         if deadline.is_none_or(|deadline| deadline > Instant::now() + TOLERANCE) {
             self.cancels.note();
         }
     }
 
-    /// Notes that a stream has brought no call.
+    /// Records that a stream carried no valid call.
     pub(super) fn note_wasted(&self) {
         self.cancels.note();
     }
 
-    /// Waits until the caller may begin another call. Cancel safe.
+    /// Waits until the caller may start another call. Cancel safe.
     pub(in crate::gateway) async fn may_begin(&self) {
         self.cancels.wait(|| hit(&self.state.hits.throttled)).await;
     }

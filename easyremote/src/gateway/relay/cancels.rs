@@ -1,4 +1,4 @@
-//! A limit on calls that are given up.
+//! Rate limit for calls that are cancelled before they are answered.
 
 use parking_lot::Mutex;
 use tokio::time::sleep;
@@ -6,11 +6,11 @@ use tokio::time::sleep;
 use crate::gateway::limits::GatewayLimits;
 use crate::transport::token_bucket::TokenBucket;
 
-/// Limits how many calls a peer gives up before anything has come back: a token bucket, into which
-/// each answered call puts a token.
+/// Limits how many calls a peer abandons before any response: a token bucket that each answered
+/// call refills by one token.
 #[derive(Debug)]
 pub(super) struct CancelRateLimiter {
-    /// In debt if calls that were begun before are given up.
+    /// Negative while more calls were abandoned than allowed: those had already started.
     bucket: Mutex<TokenBucket>,
 }
 
@@ -21,21 +21,21 @@ impl CancelRateLimiter {
         Self { bucket: Mutex::new(bucket) }
     }
 
-    /// Notes that a call was given up.
+    /// Records that a call was abandoned; takes a token.
     pub(super) fn note(&self) {
         self.bucket.lock().add(-1.0);
     }
 
-    /// Notes that a call was answered.
+    /// Records that a call was answered; adds a token.
     pub(super) fn make_up(&self) {
         let mut bucket = self.bucket.lock();
-        // A full bucket is the rule, and needs no clock.
+        // The bucket is usually full; then the clock need not be read.
         if !bucket.was_full() {
             bucket.add(1.0);
         }
     }
 
-    /// Waits until the peer may begin another call; `throttled` is called if that takes time.
+    /// Waits until the peer may start another call; invokes `throttled` once if it has to wait.
     /// Cancel safe.
     pub(super) async fn wait(&self, throttled: impl FnOnce()) {
         let mut throttled = Some(throttled);

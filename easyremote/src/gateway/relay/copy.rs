@@ -1,4 +1,4 @@
-//! One direction of a call: bytes as they come, and how that ends.
+//! Copies one direction of a call as its bytes arrive, and handles its end.
 
 use std::time::Duration;
 
@@ -14,26 +14,28 @@ use crate::transport::quic::stream::{Broken, RecvHalf, SendHalf};
 use crate::wire::error::put_error;
 use crate::wire::scanner::FrameScanner;
 
-/// Why a direction is over.
+/// How a direction ended.
 #[derive(Debug)]
 pub(super) enum CopyEnd {
-    /// The sender has finished.
+    /// The sender finished it with a FIN.
     Fin,
-    /// The sender gave it up or was lost.
+    /// The sender reset it, or was lost.
     Sender(Broken),
-    /// The receiver wants no more or was lost.
+    /// The receiver stopped reading, or was lost.
     Receiver(Broken),
-    /// What the sender sent is not made of frames.
+    /// The sender sent something that is not a sequence of frames.
     Malformed(String),
-    /// The sender stopped in the middle of something.
+    /// The node stopped sending in the middle of a message.
     Stalled,
-    /// The same, if the sender is the caller.
+    /// The caller stopped sending in the middle of a message.
     Starved,
 }
 
-/// Ends an answer that has been copied from `from` to `to`. `evidence` is what is known if `answer`
-/// does not show that the function has started. Returns the error of which the receiver gets a code
-/// only, and nothing that was sent before it for certain.
+/// Ends a response that was copied from `from` to `to`.
+///
+/// `evidence` is what is known about the execution if `answer` does not show that the function has
+/// started. Returns an error if `to` was reset with its code: the receiver then gets neither its
+/// text nor, necessarily, what was sent before.
 pub(super) async fn finish_response(
     end: CopyEnd,
     evidence: Evidence,
@@ -43,7 +45,7 @@ pub(super) async fn finish_response(
     (from, to): (&mut RecvHalf, &mut SendHalf),
 ) -> Option<Error> {
     match end {
-        // Also if the node is lost between its answer and the FIN.
+        // Also if the node was lost between the end of its answer and the FIN.
         CopyEnd::Fin | CopyEnd::Sender(_) if answer.is_complete() => {
             record_answer(permit, answer);
             to.finish();
@@ -54,19 +56,19 @@ pub(super) async fn finish_response(
             to.reset(code);
         }
         failed => {
-            // What was seen of it has not all been sent on.
+            // The scanner may have seen more than was forwarded.
             let malformed = matches!(failed, CopyEnd::Malformed(_));
             let starved = matches!(failed, CopyEnd::Starved);
             let error = failure(failed, evidence, answer, permit, limit);
             if !starved {
-                // A caller that stops sending is not the node's fault.
+                // A caller that stops sending says nothing about the node.
                 record_error(permit, error.kind());
             }
             tell_failure(permit, &error);
             if answer.is_between_frames() && !malformed {
                 write_error(to, &error).await;
             } else {
-                // Inside a frame there is no room for an error frame.
+                // An error frame cannot be inserted in the middle of another frame.
                 to.reset(reset::code_of(&error));
                 return Some(error);
             }
@@ -75,8 +77,8 @@ pub(super) async fn finish_response(
     None
 }
 
-/// The error of an answer that has not ended well. `evidence` is what is known if `answer` does not
-/// show that the function has started.
+/// Returns the error for a response that did not end properly. `evidence` is as for
+/// [`finish_response`].
 pub(super) fn failure(
     end: CopyEnd,
     evidence: Evidence,
@@ -95,7 +97,7 @@ fn node_error(end: CopyEnd, id: &str, limit: Duration) -> Error {
     match end {
         CopyEnd::Sender(Broken::Peer(code)) => {
             let (kind, _) = reset::read(code);
-            Error::new(kind, format!("node `{id}` gave the call up"))
+            Error::new(kind, format!("node `{id}` aborted the call"))
         }
         CopyEnd::Sender(broken) => {
             let cause = broken.error(ErrorKind::NodeLost);
@@ -103,22 +105,22 @@ fn node_error(end: CopyEnd, id: &str, limit: Duration) -> Error {
             Error::new(ErrorKind::NodeLost, text).with_source(cause)
         }
         CopyEnd::Stalled => protocol(format!(
-            "node `{id}` stopped in the middle of its answer: less than 1 KiB came in {limit:?}"
+            "node `{id}` stopped in the middle of its answer: less than 1 KiB arrived in {limit:?}"
         )),
         CopyEnd::Starved => protocol(format!(
-            "the caller stopped in the middle of what it sends: less than 1 KiB came in {limit:?}"
+            "the caller stopped in the middle of a message: less than 1 KiB arrived in {limit:?}"
         )),
         CopyEnd::Malformed(text) => {
             protocol(format!("node `{id}` sent an answer that cannot be decoded: {text}"))
         }
         CopyEnd::Fin | CopyEnd::Receiver(_) => {
-            protocol(format!("the answer of node `{id}` has no end"))
+            protocol(format!("the answer of node `{id}` is incomplete"))
         }
     }
 }
 
-/// Copies the request; resolves only when the client gives the call up, stops in the middle of
-/// something, or is lost.
+/// Copies the request. Resolves only if the client cancels the call, stalls in the middle of a
+/// message, or is lost.
 pub(super) async fn upload(
     from: &mut RecvHalf,
     to: &mut SendHalf,
@@ -129,19 +131,20 @@ pub(super) async fn upload(
         CopyEnd::Fin => to.finish(),
         CopyEnd::Sender(broken) => return CopyEnd::Receiver(broken),
         CopyEnd::Malformed(_) => {
-            // What is wrong may come after complete arguments.
+            // The malformed part may follow complete arguments, so the call may be running.
             let code = reset::code(ErrorKind::Protocol);
             return CopyEnd::Receiver(Broken::Peer(code));
         }
         CopyEnd::Stalled | CopyEnd::Starved => return CopyEnd::Starved,
-        // The node has read enough, or is gone; the other direction tells.
+        // The node has read enough, or is lost; the response direction reports which.
         CopyEnd::Receiver(_) => from.stop(reset::cancelled()),
     }
     std::future::pending().await
 }
 
-/// Copies bytes from `from` to `to` until one of them is done, or `from` makes no progress for
-/// `limit` in the middle of something; calls `begun` once something passes that is not an error.
+/// Copies bytes from `from` to `to` until one of them ends, or until `from` makes no progress for
+/// `limit` in the middle of a message. Invokes `begun` when the first bytes that are not an error
+/// pass.
 pub(super) async fn copy(
     from: &mut RecvHalf,
     to: &mut SendHalf,
@@ -155,11 +158,13 @@ pub(super) async fn copy(
     loop {
         let due = progress.due(passed);
         let read = tokio::select! {
+            // Biased: bytes that are ready are forwarded before a reset or a timeout is considered,
+            // so a complete response is not lost to a race with its end.
             biased;
             read = from.read() => read,
-            // `None` says that all is received after a FIN, which this loop never sends.
+            // `None` means that everything was received after a FIN, which this loop never sends.
             broken = &mut stopped => return CopyEnd::Receiver(broken.unwrap_or(Broken::Local)),
-            // Set only if there is nothing to read.
+            // Polled last, so it fires only if nothing is ready to read.
             () = passes(due) => return CopyEnd::Stalled,
         };
         match read {
@@ -169,6 +174,8 @@ pub(super) async fn copy(
                     if let Err(cause) = passed.pass(chunk) {
                         return CopyEnd::Malformed(cause.text);
                     }
+                    // The node claims that the function did not start, which it cannot know or has
+                    // contradicted: correct the code. See `call::executed`.
                     if let Some((at, code)) = passed.false_no() {
                         let mut right = chunk.to_vec();
                         right[at] = code;
@@ -199,9 +206,9 @@ pub(super) async fn write_error(send: &mut SendHalf, error: &Error) {
     write_last(send, &frames).await;
 }
 
-/// Ends a direction with `frames`.
+/// Writes `frames` and ends the direction.
 pub(super) async fn write_last(send: &mut SendHalf, frames: &[u8]) {
-    // A caller that has left needs no answer.
+    // A write error means that the caller has left.
     if send.write(frames).await.is_ok() {
         send.finish();
     }

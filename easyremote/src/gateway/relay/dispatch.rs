@@ -1,7 +1,20 @@
-//! Bringing a call to a node: find one, send the call, and after a loss try the next.
+//! Dispatch: finds a node for a call, sends the call, and tries the next node after a loss.
 //!
-//! There is one such path, whichever stream carries the call. A node that turns out to be lost
-//! before it has the whole call cannot have started it, so another one gets it: see
+//! All calls take this path, whichever stream carries them.
+//!
+//! ```text
+//!             try_acquire, acquire            open, submit
+//!   received ----------------------> permit ---------------> at a node -------------> answered
+//!      |  ^                             |                     |   |
+//!      |  +-----------------------------+---------------------+   | caller left
+//!      |    node lost before it had the whole call,               v
+//!      |    fewer than 3 attempts                              abandoned ---> slot released
+//!      v                                                                      by the node
+//!   failed: no node can run it, deadline passed, third loss, or node lost after it had the call
+//! ```
+//!
+//! A node starts a call only after it has received the whole call. If it is lost before that, it
+//! cannot have executed the call, and sending the call to another node is safe: see
 //! `call::executed`.
 
 use std::sync::Arc;
@@ -22,43 +35,44 @@ use crate::wire::header::CallHeader;
 use crate::wire::limits::HEADER_TIMEOUT;
 use crate::wire::scanner::FrameScanner;
 
-/// A call for which the gateway had no node.
+/// A call for which the gateway found no node.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
-    /// The call's id: each attempt of one call has the same.
+    /// The id of the call; shared by all its attempts.
     pub(crate) call: [u8; 16],
     pub(crate) function: String,
     pub(crate) error: Error,
 }
 
-/// What brings calls to nodes.
+/// Shared state of the dispatch: the router, and an observer of failed lookups.
 #[derive(Debug)]
 pub(in crate::gateway) struct Dispatcher {
     pub(in crate::gateway) router: Arc<Router<NodeLink>>,
-    /// Hears of refused calls. Not bounded: only a test asks for it, whose own calls they are.
+    /// Receives calls that found no node. Unbounded: only a test subscribes, and it bounds its own
+    /// calls.
     pub(in crate::gateway) refusals: Option<mpsc::UnboundedSender<Refusal>>,
 }
 
 impl Dispatcher {
-    /// Tells whoever wants to know of calls that no node gets.
+    /// Reports a call that found no node.
     fn tell_refusal(&self, header: &CallHeader, error: &Error) {
         if let Some(refusals) = &self.refusals {
             let (call, function) = (header.id, header.function.clone());
-            // If nobody listens any more, nobody needs to know.
+            // An error means that the observer is gone.
             let _ = refusals.send(Refusal { call, function, error: error.clone() });
         }
     }
 }
 
-/// Most nodes that are tried. One that is lost without anybody having noticed is rare, so several
-/// in a row are no accident.
+/// Maximum number of nodes that a call is sent to. A node that is lost without having been noticed
+/// is rare, so several in a row are not a coincidence.
 const MAX_ATTEMPTS: usize = 3;
 
 impl Dispatch {
-    /// Acquires a permit if that needs no waiting; `None` if it does.
+    /// Acquires a permit without waiting; `None` if the call would have to wait.
     ///
     /// # Errors
-    /// Why no node gets the call.
+    /// Why no node can take the call.
     pub(super) fn try_acquire(&self, dispatcher: &Dispatcher) -> Option<Result<NodePermit, Error>> {
         if let Err(error) = self.check_deadline() {
             return Some(Err(error));
@@ -67,11 +81,11 @@ impl Dispatch {
         Some(self.told(acquired, dispatcher))
     }
 
-    /// Acquires a permit, and waits for one until the call's deadline. `caller` is the number of
-    /// the connection that the call came over.
+    /// Acquires a permit, waiting until the deadline of the call if necessary. `caller` is the
+    /// number of the session that the call belongs to.
     ///
     /// # Errors
-    /// Why no node gets the call.
+    /// Why no node can take the call.
     pub(super) async fn acquire(
         &self,
         dispatcher: &Dispatcher,
@@ -94,11 +108,12 @@ impl Dispatch {
         acquired.inspect_err(|error| dispatcher.tell_refusal(&self.header, error))
     }
 
-    /// Opens a stream to the node and sends the call on it, with `rest`, what has arrived of its
-    /// arguments.
+    /// Opens a stream to the node and sends the call on it. `rest` are the bytes of the arguments
+    /// that have arrived.
     ///
     /// # Errors
-    /// `None` if the node was lost and another one may be tried; otherwise why the call fails.
+    /// Returns the call as well. With `None`, the node was lost before it had received the call,
+    /// and another one may be tried; otherwise the error of the call.
     pub(super) async fn open(
         mut self,
         permit: NodePermit,
@@ -120,29 +135,31 @@ impl Dispatch {
         }
     }
 
-    /// Notes that the node of `permit` was lost before it had the whole call. Returns whether
-    /// another node may be tried.
+    /// Records that the node of `permit` was lost before it had received the whole call. Returns
+    /// whether another node may be tried.
     pub(super) fn lost(&mut self, permit: &NodePermit) -> bool {
+        // The connection may not have noticed the loss yet: without this, the next attempt could
+        // select the same node again.
         permit.node().close();
         self.losses += 1;
         self.losses < MAX_ATTEMPTS
     }
 }
 
-/// A call at a node, on a stream of its own. Dropping it abandons the call.
+/// A call at a node, on a separate stream. Dropping it abandons the call.
 #[derive(Debug)]
 pub(super) struct NodeLeg {
     pub(super) send: SendHalf,
     recv: RecvHalf,
-    /// What has passed of the request.
+    /// Scanner of the request, with what has been sent of it.
     request: FrameScanner,
-    /// Until the leg is dropped.
+    /// Always `Some` until the leg is dropped.
     held: Option<(Dispatch, NodePermit)>,
-    /// The node has ended its direction after a complete answer: the place is free.
+    /// Whether the node has ended its direction after a complete answer, so that the slot is free.
     released: bool,
 }
 
-/// The parts of a [`NodeLeg`].
+/// The parts of a [`NodeLeg`], borrowed separately.
 pub(super) struct LegParts<'a> {
     pub(super) send: &'a mut SendHalf,
     pub(super) recv: &'a mut RecvHalf,
@@ -151,15 +168,15 @@ pub(super) struct LegParts<'a> {
 }
 
 impl NodeLeg {
-    /// What is used side by side.
+    /// Borrows the parts, so that both directions can be copied at the same time.
     pub(super) fn split(&mut self) -> LegParts<'_> {
         let Self { send, recv, request, held, .. } = self;
-        // Nothing but `drop` takes it.
+        // Invariant: only `drop` takes `held`.
         let (_, permit) = held.as_ref().expect("held until the leg is dropped");
         LegParts { send, recv, request, permit }
     }
 
-    /// Notes that the node has ended its direction after a complete answer.
+    /// Records that the node has ended its direction after a complete answer.
     pub(super) fn release(&mut self) {
         self.released = true;
     }
@@ -167,6 +184,8 @@ impl NodeLeg {
 
 impl Drop for NodeLeg {
     fn drop(&mut self) {
+        // The answer did not end properly or the caller left, so the function may still run. The
+        // permit stays with the node until it reports that the slot is free.
         let Some((call, permit)) = self.held.take().filter(|_| !self.released) else { return };
         let node = permit.shared_node();
         let call = UnreleasedCall::new(permit, call.into_counted());
@@ -174,8 +193,8 @@ impl Drop for NodeLeg {
     }
 }
 
-/// Opens a stream to the node and sends the header and `rest`; returns what has passed of the
-/// request.
+/// Opens a stream to the node, and sends the header and `rest`. Returns both halves, and the
+/// scanner of the request.
 async fn open_stream(
     permit: &NodePermit,
     header: &CallHeader,
@@ -188,8 +207,8 @@ async fn open_stream(
         let error = Error::new(ErrorKind::NodeLost, text).with_evidence(Evidence::NotSent);
         error.with_node(id).with_source(cause)
     };
-    // Permits are fewer than the node's streams, so there is one at once, or as soon as the node's
-    // word that an earlier one is closed has come.
+    // There are fewer permits than streams of the node, so a stream is available at once, or as
+    // soon as the node's notice of an ended stream arrives.
     let stream = match timeout(HEADER_TIMEOUT, link.connection.open_bi()).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(cause)) => return Err(lost(reset::connection_error(cause, ErrorKind::NodeLost))),
@@ -205,7 +224,7 @@ async fn open_stream(
     request.pass(rest).map_err(|cause| cause.into_error())?;
     first.extend_from_slice(rest);
     match send.write(&first).await {
-        // A node that wants no more says why in its answer.
+        // STOP_SENDING: the node has sent the reason in its answer.
         Ok(()) | Err(Broken::Peer(_)) => Ok((send, recv, request)),
         Err(broken) => Err(lost(broken.error(ErrorKind::NodeLost))),
     }

@@ -1,10 +1,16 @@
-//! The relay: calls on their way from their callers to nodes, and what comes back.
+//! The relay: forwards calls from their callers to nodes, and responses back.
 //!
-//! [`mux`] and [`streams`] read calls; [`Dispatch`] finds a node for each and decides whether
-//! another one may have it after a loss, whichever stream carries the call. A place at a node is
-//! free again when the node says so: see [`node_link`].
+//! | file               | role                                                                   |
+//! |--------------------|------------------------------------------------------------------------|
+//! | `caller_session`   | a connection that makes calls, with its limits                         |
+//! | `mux`, `streams`   | read calls: from a caller's multiplexed stream, or one per stream      |
+//! | `dispatch`         | finds a node for a call, and another after a loss: one path for both   |
+//! | `node_mux`         | the multiplexed stream to a node                                       |
+//! | `node_link`        | the connection to a node, and permits of calls whose callers have left |
+//! | `copy`, `overflow` | forward the bytes of a request or a response                           |
+//! | `outcome`          | records what the end of a call says about its node                     |
 //!
-//! [`Dispatch`]: call::Dispatch
+//! A slot at a node is free again only when the node says so: see [`node_link`].
 
 mod call;
 pub(super) mod caller_session;

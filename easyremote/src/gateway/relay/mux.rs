@@ -1,15 +1,18 @@
-//! The multiplexed stream of a caller: small calls, many of which share it.
+//! The multiplexed stream of a caller, which carries many small calls.
 //!
 //! ```text
 //!            read             try_acquire, submit
-//!   message ------> dispatch ---------------------> at a node: answered by its multiplexed stream
+//!   message ------> dispatch ---------------------> at a node: answered by the node's mux
 //!                      |                                |  node lost before it had the call
-//!                      | no room, or no room on         v
-//!                      +----- the stream ------> with a task: waits, opens a stream, forwards
+//!                      | no free slot, or the           v
+//!                      +- node's mux is busy ----> in a task: waits, opens a stream, forwards
 //! ```
 //!
-//! A call has no task here as long as a node has room for it and a multiplexed stream that takes
-//! it.
+//! A call needs no task here if a node has a free slot and its multiplexed stream accepts the call.
+//!
+//! Each call has an entry in the table of [`PendingResponse`]s from its dispatch to its response.
+//! The party that removes the entry ends the call: exactly one of response, failure, cancellation
+//! and end of the stream finds it, and the others do nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -40,22 +43,22 @@ use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_MUX_BODY, MAX_TRACE};
 use crate::wire::mux::{MuxId, take_frame};
 
-/// Longest frames of a response on a multiplexed stream, in bytes.
+/// Maximum length of the frames of a response on a multiplexed stream, in bytes.
 pub(super) const MAX_RESPONSE: usize = FRAME_HEADER + MAX_TRACE + FRAME_HEADER + MAX_MUX_BODY;
 
 /// The multiplexed stream of one caller.
 #[derive(Debug)]
 pub(super) struct CallerMux {
     writer: MuxWriter,
-    /// The calls that have no response yet.
+    /// Calls that have not been answered.
     calls: Mutex<HashMap<MuxId, PendingResponse>>,
     pub(super) caller: Arc<CallerSession>,
 }
 
-/// A call that has no response yet.
+/// A call that has not been answered.
 #[derive(Debug)]
 struct PendingResponse {
-    /// When its caller stops waiting.
+    /// When the caller stops waiting.
     deadline: Option<Instant>,
     stage: DispatchStage,
 }
@@ -64,11 +67,11 @@ struct PendingResponse {
 enum DispatchStage {
     /// At a node, on its multiplexed stream, with this id there.
     AtNode(Arc<NodeMux>, MuxId),
-    /// With a task that looks after it.
+    /// Handled by a task.
     Task(AbortHandle),
 }
 
-/// Serves the multiplexed stream that `caller` has opened.
+/// Serves the multiplexed stream that `caller` has opened, until it breaks.
 pub(super) async fn serve(halves: (SendHalf, RecvHalf), first: Bytes, caller: Arc<CallerSession>) {
     let connection = caller.connection.clone();
     if caller.has_mux.swap(true, Ordering::Relaxed) {
@@ -79,21 +82,24 @@ pub(super) async fn serve(halves: (SendHalf, RecvHalf), first: Bytes, caller: Ar
     let mux = OpenCallerMux(Arc::new(mux));
     let ready = || {
         let mux = mux.0.clone();
+        // Back-pressure: read no further messages while responses are not read, or while the caller
+        // is throttled because it cancels too many calls.
         async move {
             mux.writer.has_room().await;
             mux.caller.may_begin().await;
         }
     };
     let open = OpenMux::accepted(connection, halves, first);
-    // Why it broke concerns the session, which ends with its connection.
+    // The session ends with its connection and reports the reason.
     let _ = open.drive(&mux.0.writer, ready, |id, frames| mux.0.receive(id, frames)).await;
 }
 
-/// A multiplexed stream whose caller is there; its calls are abandoned when it leaves.
+/// Guard of a caller's multiplexed stream; dropping it abandons all its calls.
 struct OpenCallerMux(Arc<CallerMux>);
 
 impl Drop for OpenCallerMux {
     fn drop(&mut self) {
+        // Close first: responses that arrive from here on are discarded.
         self.0.writer.close();
         let calls = std::mem::take(&mut *self.0.calls.lock());
         calls.into_values().for_each(|call| call.stage.abandon());
@@ -116,18 +122,18 @@ impl CallerMux {
         &self.caller.state
     }
 
-    /// Receives a message of the caller.
+    /// Handles a message of the caller: a call, or without frames a cancellation.
     ///
     /// # Errors
-    /// The caller breaks the rules of a multiplexed stream.
+    /// The caller violates the protocol of the multiplexed stream.
     fn receive(self: &Arc<Self>, id: MuxId, frames: Bytes) -> Result<(), Malformed> {
         if frames.is_empty() {
-            // A call that has its response is not there any more; the response is on its way.
+            // If the entry is gone, the response has overtaken the cancellation and is on its way.
             let call = self.calls.lock().remove(&id);
             if let Some(call) = call {
                 call.stage.abandon();
                 self.caller.note_given_up(call.deadline);
-                // The caller may use the place of the call again.
+                // Confirms the cancellation: the caller may reuse the slot of the call.
                 self.writer.push_frames(id, &[]);
             }
             return Ok(());
@@ -142,7 +148,7 @@ impl CallerMux {
         self.state().counters.calls.fetch_add(1, Ordering::Relaxed);
         match self.caller.check_calls(n).and_then(|()| self.read(frames)) {
             Ok(call) => self.begin(id, call),
-            // It concerns nobody but this call.
+            // The error affects only this call, so the stream stays open.
             Err(error) => self.send_error(id, &error),
         }
         Ok(())
@@ -159,7 +165,7 @@ impl CallerMux {
         let arguments = take_frame(&mut frames, limit).map_err(Malformed::into_error)?;
         let fits = header.kind == Kind::Unary && arguments.kind == FrameKind::Body;
         if !fits || !frames.is_empty() {
-            return Err(protocol("this call needs a stream of its own"));
+            return Err(protocol("this call needs a separate stream"));
         }
         let kept = self.caller.keep(body.len())?;
         let dispatch = Dispatch::new(header, self.caller.open_call());
@@ -172,7 +178,7 @@ impl CallerMux {
             Some(Err(error)) => return self.send_error(id, &error),
             None => {}
         }
-        // As a rule a node has room at once.
+        // Usually a node has a free slot, and the call needs no task.
         match call.dispatch.try_acquire(&self.state().dispatcher) {
             Some(Ok(permit)) => {
                 if let Err((call, permit)) = self.submit(id, call, permit) {
@@ -184,10 +190,10 @@ impl CallerMux {
         }
     }
 
-    /// Sends a call to a node by its multiplexed stream.
+    /// Sends a call to a node on the node's multiplexed stream.
     ///
     /// # Errors
-    /// The call and its permit, if that stream does not take it.
+    /// Returns the call and its permit if the stream does not accept the call.
     fn submit(
         self: &Arc<Self>,
         id: MuxId,
@@ -208,6 +214,8 @@ impl CallerMux {
         });
         match sent {
             Ok(at_node) => {
+                // There is no `.await` since `submit`, and the node's stream is read on the same
+                // thread. So the entry exists before the response can arrive.
                 let stage = DispatchStage::AtNode(mux, at_node);
                 self.calls.lock().insert(id, PendingResponse { deadline, stage });
             }
@@ -219,17 +227,20 @@ impl CallerMux {
         Ok(())
     }
 
-    /// Lets a task look after a call, until the call is given up.
+    /// Spawns a task for a call, which is aborted if the call is cancelled.
     fn spawn(&self, id: MuxId, task: impl Future<Output = ()> + Send + 'static) {
         tokio::spawn(self.abortable(id, task));
     }
 
-    /// `task`, which is dropped when the call is given up that it looks after from now on.
+    /// Wraps `task` so that it is dropped when the call is cancelled, and makes it responsible for
+    /// the call from now on.
     fn abortable<T: Future<Output = ()>>(
         &self,
         id: MuxId,
         task: T,
     ) -> impl Future<Output = ()> + use<T> {
+        // Registered here and not by the task: a cancellation that arrives before the task first
+        // runs must find it.
         let (abort, registration) = AbortHandle::new_pair();
         let mut calls = self.calls.lock();
         let deadline = calls.get(&id).and_then(|call| call.deadline);
@@ -237,7 +248,7 @@ impl CallerMux {
         Abortable::new(task, registration).map(drop)
     }
 
-    /// Takes a call out whose response is sent now. Returns whether it is still waited for.
+    /// Removes a call whose response is about to be sent. Returns whether the caller still waits.
     pub(super) fn finish(&self, id: MuxId) -> bool {
         let there = self.calls.lock().remove(&id).is_some();
         if there {
@@ -246,7 +257,7 @@ impl CallerMux {
         there
     }
 
-    /// Ends a call with `frames`, which fit into a message.
+    /// Answers a call with `frames`, which fit into one message.
     pub(super) fn answer(&self, id: MuxId, frames: &[u8]) {
         if self.finish(id) {
             self.writer.push_frames(id, frames);
@@ -259,7 +270,7 @@ impl CallerMux {
         }
     }
 
-    /// Ends a call that may not have been added yet.
+    /// Fails a call that may not be in the table yet.
     fn fail_or_refuse(&self, id: MuxId, error: &Error) {
         self.finish(id);
         self.send_error(id, error);
@@ -313,7 +324,13 @@ async fn answer(mux: Arc<CallerMux>, id: MuxId, call: Box<ForwardedCall>, questi
     }
 }
 
-/// Brings a call to a node that has no room at once, or whose multiplexed stream has none.
+/// Dispatches a call in a task: no node had a free slot at once, or the node's multiplexed stream
+/// did not accept the call.
+///
+/// Each round acquires a permit and tries the node's multiplexed stream, then a separate stream.
+/// The task ends when a node has the call or when the call fails. Only the loss of a node before it
+/// had the whole call starts another round. `permit` was acquired before, for a node whose
+/// multiplexed stream did not accept the call.
 async fn dispatch_later(
     mux: Arc<CallerMux>,
     id: MuxId,
@@ -330,11 +347,15 @@ async fn dispatch_later(
                     Ok(permit) => mux.submit(id, call, permit),
                     Err(error) => return mux.fail(id, &error),
                 };
+                // `submit` has not sent anything. Keep the permit, and use a separate stream
+                // instead.
                 let Err((back, permit)) = submitted else { return };
                 call = back;
                 permit
             }
         };
+        // `open` returns the call only if the node was lost before it had received all of it. It
+        // cannot have run, so the next round may send it again.
         let ForwardedCall { dispatch, body, kept } = *call;
         match dispatch.open(found, &body, mux.state().limits.max_message).await {
             Ok(mut leg) => {

@@ -1,11 +1,20 @@
-//! The way to a node: its connection, the small calls that are there, and the permits of calls that
-//! nobody waits for any more.
+//! The connection to a node, the small calls in flight there, and the permits of calls whose
+//! callers have left.
 //!
-//! A permit stands for a place at the node, so it must not be free before the place is. Where a
-//! call has been answered, the place is free: a node answers no earlier. Where its caller has left,
-//! the function may run on: then the permit is kept until the node says that the place is free. It
-//! does that on the multiplexed stream with a message without frames, and for a call on a stream of
-//! its own with `Released`, for which the gateway asks with `Abandoned`.
+//! A permit stands for a slot at the node, so it must not be freed before the slot is.
+//!
+//! ```text
+//! in flight --answered--> free: the node answers only once the slot is free
+//!     |
+//!     | caller leaves
+//!     v
+//! abandoned, permit kept --released by the node--> free
+//! ```
+//!
+//! After the caller has left, the function may keep running. The node reports its end
+//!
+//! - on the multiplexed stream, with a message without frames;
+//! - for a call on a separate stream, with `Released`, which the gateway requests with `Abandoned`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -28,23 +37,23 @@ use crate::wire::mux::MuxId;
 /// A permit to run a call at a node of this gateway.
 pub(in crate::gateway) type NodePermit = CallPermit<NodeLink>;
 
-/// The connection of a node, and what all calls on it share.
+/// The connection of a node, with the state that all its calls share.
 #[derive(Debug)]
 pub(in crate::gateway) struct NodeLink {
     pub(super) connection: quinn::Connection,
-    /// For the streams of `connection`.
+    /// Flow-control windows of the streams of `connection`.
     pub(super) windows: Arc<StreamWindows>,
-    /// For small calls; set once the node is registered.
+    /// The multiplexed stream for small calls; set once the node is registered.
     mux: OnceLock<Arc<NodeMux>>,
-    /// By QUIC's id of the stream; `None` once the session has ended.
+    /// Abandoned calls by QUIC stream id; `None` once the session has ended.
     unreleased: Mutex<Option<HashMap<u64, UnreleasedCall>>>,
-    /// Streams whose calls have been abandoned, for the session to tell the node. Not bounded by
-    /// itself: each has a permit.
+    /// Streams of abandoned calls, for the session to report to the node. The channel is unbounded,
+    /// but each entry holds a permit.
     abandoned: mpsc::UnboundedSender<u64>,
     log: Arc<PeerLog>,
 }
 
-/// What is kept of a call that nobody waits for, until its place at the node is free.
+/// The remains of an abandoned call, kept until its slot at the node is free.
 #[derive(Debug)]
 pub(in crate::gateway) struct UnreleasedCall {
     _permit: NodePermit,
@@ -57,13 +66,13 @@ impl UnreleasedCall {
     }
 }
 
-/// The small calls that are at a node.
+/// The small calls in flight at a node.
 pub(in crate::gateway) type NodeMux = InFlightCalls<PlacedCall, UnreleasedCall>;
 
-/// A small call that is at a node.
+/// A small call in flight at a node.
 #[derive(Debug)]
 pub(in crate::gateway) struct PlacedCall {
-    /// Where it came from, and its id there.
+    /// The stream that it came from, and its id there.
     pub(super) origin: Arc<dyn CallOrigin>,
     pub(super) id: MuxId,
     pub(super) call: Box<ForwardedCall>,
@@ -71,24 +80,24 @@ pub(in crate::gateway) struct PlacedCall {
 }
 
 impl PlacedCall {
-    /// What is kept of the call when its caller has left.
+    /// Returns what is kept of the call after its caller has left.
     pub(super) fn abandon(self) -> UnreleasedCall {
         UnreleasedCall::new(self.permit, self.call.dispatch.into_counted())
     }
 }
 
-/// The multiplexed stream that a small call came from, as its node sees it.
+/// The origin of a small call, as seen from the node's side: the multiplexed stream of its caller.
 pub(super) trait CallOrigin: std::fmt::Debug + Send + Sync {
-    /// Ends a call with `frames`, which fit into a message.
+    /// Answers a call with `frames`, which fit into one message.
     fn answer(&self, id: MuxId, frames: &[u8]);
 
-    /// Ends a call with `error`.
+    /// Fails a call with `error`.
     fn fail(&self, id: MuxId, error: &Error);
 
-    /// Brings a call to another node, in a task of its own.
+    /// Dispatches a call to another node, in a separate task.
     fn redispatch(self: Arc<Self>, id: MuxId, call: Box<ForwardedCall>);
 
-    /// Forwards the response that comes on `recv`, after `first`, until the call is given up.
+    /// Forwards the response that arrives on `recv`, after `first`, until the call is cancelled.
     fn forward_response(
         self: Arc<Self>,
         id: MuxId,
@@ -99,7 +108,7 @@ pub(super) trait CallOrigin: std::fmt::Debug + Send + Sync {
 }
 
 impl NodeLink {
-    /// `abandoned` hears of the streams whose calls have been abandoned.
+    /// Creates the link. The stream ids of abandoned calls are sent to `abandoned`.
     pub(in crate::gateway) fn new(
         connection: quinn::Connection,
         windows: Arc<StreamWindows>,
@@ -110,8 +119,8 @@ impl NodeLink {
         Self { connection, windows, mux: OnceLock::new(), unreleased, abandoned, log }
     }
 
-    /// Whether there may be a line of the log about a call that has failed at this node of
-    /// `identity`.
+    /// Returns `Some` if a log line about a failed call at this node of `identity` may be written
+    /// now, with the number of lines suppressed since the last one.
     pub(super) fn may_tell_failure(&self, identity: &Arc<str>) -> Option<u64> {
         self.log.of_peer(identity, LineKind::Failed)
     }
@@ -124,7 +133,7 @@ impl NodeLink {
         self.mux.get().cloned()
     }
 
-    /// Adds the functions of the small calls that have been here for longer than `time`.
+    /// Adds the functions of small calls that have been in flight here for longer than `time`.
     pub(in crate::gateway) fn add_slow(&self, time: Duration, functions: &mut BTreeSet<String>) {
         let Some(mux) = self.mux.get() else { return };
         mux.each_waiting(|placed| {
@@ -135,34 +144,37 @@ impl NodeLink {
         });
     }
 
-    /// Sends small calls by `mux` from now on.
+    /// Sets the multiplexed stream for small calls.
     pub(in crate::gateway) fn set_mux(&self, mux: Arc<NodeMux>) {
-        // A session registers once.
+        // Set once, because a session registers once.
         let _ = self.mux.set(mux);
     }
 
-    /// Abandons the call on `stream`: its permit is kept until the node has released its place.
+    /// Abandons the call on `stream`: its permit is kept until the node reports that the slot is
+    /// free.
     pub(super) fn abandon(&self, stream: u64, call: UnreleasedCall) {
-        // Kept before the node is asked, so that its answer finds it.
+        // Insert before the node is asked, so that its reply finds the entry.
         let kept = match &mut *self.unreleased.lock() {
             Some(unreleased) => unreleased.insert(stream, call).is_none(),
-            // Nothing runs at a node that has left; the permit is dropped below, without the lock.
+            // The node has left, so nothing runs there. The permit is dropped below, without the
+            // lock.
             None => false,
         };
         if kept {
-            // The session that hears of it may have ended: then `close` follows.
+            // An error means that the session has ended; `close` follows and drops the entry.
             let _ = self.abandoned.send(stream);
         }
     }
 
-    /// The place of the call on `stream` is free.
+    /// Frees the permit of the abandoned call on `stream`.
     pub(in crate::gateway) fn release(&self, stream: u64) {
-        // Dropped without the lock: the permit may go to a call that waits.
+        // Drop it after the lock is released: the permit may go to a waiting call, which takes
+        // other locks.
         let call = self.unreleased.lock().as_mut().and_then(|calls| calls.remove(&stream));
         drop(call);
     }
 
-    /// The session has ended, and all calls with it.
+    /// Frees the permits of all abandoned calls: the session has ended.
     pub(in crate::gateway) fn close(&self) {
         let unreleased = self.unreleased.lock().take();
         drop(unreleased);

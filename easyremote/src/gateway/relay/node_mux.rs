@@ -1,4 +1,4 @@
-//! The multiplexed stream to a node: small calls that the gateway makes there.
+//! The multiplexed stream to a node, which carries small calls of the gateway's callers.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ use crate::wire::limits::MAX_NODE_STREAMS;
 use crate::wire::scanner::FrameScanner;
 
 impl PlacedCall {
-    /// Ends it with `error`.
+    /// Fails the call with `error`.
     fn fail(self, error: &Error) {
         tell_failure(&self.permit, error);
         record_error(&self.permit, error.kind());
         self.origin.fail(self.id, &error.clone().with_node(self.permit.node().id()));
     }
 
-    /// Ends it with the frames that the node has answered.
+    /// Completes the call with the frames that the node has sent.
     fn answer(self, frames: &[u8], max_message: usize) {
         let mut answer = FrameScanner::answer(max_message);
         let cause = match answer.pass(frames) {
@@ -40,7 +40,7 @@ impl PlacedCall {
                 right[at] = code;
                 return self.origin.answer(self.id, &right);
             }
-            Ok(()) => "it has no end".to_owned(),
+            Ok(()) => "it is incomplete".to_owned(),
             Err(cause) => cause.text,
         };
         let id = self.permit.node().id();
@@ -49,7 +49,8 @@ impl PlacedCall {
         self.fail(&error.with_evidence(evidence));
     }
 
-    /// Its node is lost. If that did not have all of the call, another one may get it.
+    /// Handles the loss of the node. The call is sent to another node if this one had not received
+    /// all of it.
     fn lost(mut self, sent: bool, cause: Error) {
         if !sent && self.call.dispatch.lost(&self.permit) {
             record_error(&self.permit, ErrorKind::NodeLost);
@@ -64,7 +65,7 @@ impl PlacedCall {
     }
 }
 
-/// Opens a multiplexed stream on a node's `connection` with the first call.
+/// Opens a multiplexed stream on a node's `connection` when the first call is submitted.
 pub(in crate::gateway) fn open_mux(
     connection: quinn::Connection,
     windows: Arc<StreamWindows>,
@@ -75,6 +76,7 @@ pub(in crate::gateway) fn open_mux(
     tokio::spawn(async move {
         let broken = drive(&driven, connection, &windows, max_message).await;
         let cause = broken.error(ErrorKind::NodeLost);
+        // Calls that were abandoned are not returned, so a cancelled call is never redispatched.
         for CutOff { call, sent } in driven.close() {
             call.lost(sent, cause.clone());
         }
@@ -108,15 +110,15 @@ async fn drive(
     }
 }
 
-/// Forwards a response on a stream of its own. The task outlives the multiplexed stream, and tells
-/// the caller if the node is lost.
+/// Forwards an overflow response. The task outlives the multiplexed stream, and fails the call if
+/// the node is lost.
 fn receive_overflow(calls: &Arc<NodeMux>, mut recv: RecvHalf) {
     let calls = calls.clone();
     tokio::spawn(async move {
         let mut buffer = FrameBuffer::new(0);
         let Some(id) = overflow::read_id(&mut recv, &mut buffer).await else { return };
         let Some(call) = calls.answered(id) else { return };
-        // The call counts until its response has been forwarded.
+        // `call` is kept until the response has been forwarded, because it counts as in flight.
         let PlacedCall { origin, id, call: _call, permit } = call;
         origin.forward_response(id, recv, buffer.take_rest(), permit).await;
     });

@@ -1,4 +1,4 @@
-//! What the end of a call says about the node that ran it.
+//! Records what the end of a call says about its node.
 
 use tracing::{Level, debug, enabled};
 
@@ -8,7 +8,7 @@ use crate::transport::log_limit::Brief;
 use crate::wire::frame::FrameKind;
 use crate::wire::scanner::FrameScanner;
 
-/// Records the outcome of a call whose answer is complete.
+/// Records the outcome of a call with a complete answer.
 pub(super) fn record_answer(permit: &NodePermit, answer: &FrameScanner) {
     match (answer.last_frame(), answer.error()) {
         (Some(FrameKind::Body | FrameKind::End), _) => permit.succeeded(),
@@ -18,20 +18,21 @@ pub(super) fn record_answer(permit: &NodePermit, answer: &FrameScanner) {
     }
 }
 
-/// Returns whether an answer has begun that is no failure: only its time says how fast the node is.
+/// Returns whether the answer has begun and is not a failure: only then its latency says how fast
+/// the node is.
 pub(super) fn has_answered(answer: &FrameScanner) -> bool {
     let fails = |kind| matches!(kind, FrameKind::Error | FrameKind::Fault);
     answer.last_frame().is_some_and(|kind| !fails(kind))
 }
 
-/// Records the outcome of a call that ended with an error of the function or of the node.
+/// Records the outcome of a call that failed with an error of the function or of the node.
 pub(super) fn record_error(permit: &NodePermit, kind: ErrorKind) {
     if is_failure_of_node(kind) {
         permit.failed();
     }
 }
 
-/// Tells of a call that has failed at its node.
+/// Logs a call that failed at its node.
 pub(super) fn tell_failure(permit: &NodePermit, error: &Error) {
     let node = permit.node();
     if enabled!(Level::DEBUG)
@@ -41,8 +42,8 @@ pub(super) fn tell_failure(permit: &NodePermit, error: &Error) {
     }
 }
 
-/// Whether an error says something about the node, rather than about the call: wrong arguments,
-/// missed deadlines and cancelled calls are the caller's, wherever they run.
+/// Returns whether an error says something about the node rather than about the call. Wrong
+/// arguments, missed deadlines and cancelled calls depend on the caller, wherever they run.
 fn is_failure_of_node(kind: ErrorKind) -> bool {
     use ErrorKind::{Failed, NodeLost, Overloaded, Panicked, Protocol};
     matches!(kind, Failed | NodeLost | Overloaded | Panicked | Protocol)

@@ -1,4 +1,4 @@
-//! Responses that a node sends on streams of their own, to calls whose callers wait on a
+//! Forwards responses that arrive on separate streams, for calls whose callers wait on a
 //! multiplexed stream.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::transport::quic::stream::{RecvHalf, SendHalf};
 use crate::wire::mux::MuxId;
 use crate::wire::scanner::FrameScanner;
 
-/// Forwards the response to a call that has a stream of its own at its node.
+/// Forwards the response to a call that has a separate stream at its node.
 pub(super) async fn forward_leg(mut leg: NodeLeg, mux: Arc<CallerMux>, id: MuxId) {
     let LegParts { recv, permit, .. } = leg.split();
     let response = PartialResponse::begin(recv, &[], &mux).await;
@@ -28,7 +28,8 @@ pub(super) async fn forward_leg(mut leg: NodeLeg, mux: Arc<CallerMux>, id: MuxId
     }
 }
 
-/// Forwards an overflow response, after `first`. The node's place is free: it responds no earlier.
+/// Forwards an overflow response, after `first`. The slot is free already: a node responds no
+/// earlier.
 pub(super) async fn forward_overflow(
     mut recv: RecvHalf,
     first: Bytes,
@@ -40,16 +41,17 @@ pub(super) async fn forward_overflow(
     response.forward(&mut recv, &mux, id, &permit).await;
 }
 
-/// A response, as much of it as fits into a message or has come.
+/// The beginning of a response: all of it, or more than fits into one message.
 struct PartialResponse {
     frames: Vec<u8>,
     answer: FrameScanner,
-    /// How it has ended, if it has.
+    /// How the response ended; `None` while more may arrive.
     end: Option<CopyEnd>,
 }
 
 impl PartialResponse {
-    /// Reads what comes on `recv` after `first`, until it has ended or does not fit into a message.
+    /// Reads what arrives on `recv` after `first`, until the response has ended or does not fit
+    /// into one message.
     async fn begin(recv: &mut RecvHalf, first: &[u8], mux: &CallerMux) -> Self {
         let state = mux.state();
         let answer = FrameScanner::answer(state.limits.max_message);
@@ -91,8 +93,9 @@ impl PartialResponse {
         }
     }
 
-    /// Sends it to the caller, on the multiplexed stream if it fits, and what is still to come.
-    /// Returns whether the node has ended it well.
+    /// Sends the response to the caller: on the multiplexed stream if it fits into one message,
+    /// otherwise on a separate stream together with what still arrives. Returns whether the node
+    /// ended it properly.
     async fn forward(
         self,
         recv: &mut RecvHalf,
@@ -119,8 +122,8 @@ impl PartialResponse {
                 let error =
                     finish_response(end, Evidence::Sent, &answer, permit, limit, halves).await;
                 if let Some(error) = error {
-                    // A reset may overtake what was sent before it, also the id of the call, which
-                    // would wait for ever.
+                    // A reset may overtake the bytes sent before it, including the call's id;
+                    // without this message the call would then wait for ever.
                     mux.send_error(id, &error);
                 }
                 ended
@@ -143,10 +146,12 @@ impl PartialResponse {
     }
 }
 
-/// Opens the stream for a long response and sends `frames` on it; the call is over on the
-/// multiplexed stream then. `None` if the caller has left, or has given the call up.
+/// Opens a stream for a long response and sends `frames` on it, which ends the call on the
+/// multiplexed stream. `None` if the caller has left or has cancelled the call.
 pub(super) async fn open_overflow(mux: &CallerMux, id: MuxId, frames: &[u8]) -> Option<SendHalf> {
     let mut send = overflow::open(&mux.caller.connection, &mux.caller.windows).await.ok()?;
+    // Finish only now: opening may wait for stream credit, and until then a cancellation must find
+    // the call.
     if !mux.finish(id) {
         return None;
     }

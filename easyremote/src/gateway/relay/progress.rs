@@ -1,4 +1,4 @@
-//! Notices messages that stop arriving in the middle.
+//! Detects messages that stop arriving half-way.
 
 use std::time::Duration;
 
@@ -6,16 +6,17 @@ use tokio::time::Instant;
 
 use crate::wire::scanner::FrameScanner;
 
-/// Fewer bytes than that are no progress: a byte now and then would keep a call open for ever.
+/// Minimum number of bytes that counts as progress; otherwise a byte now and then would keep a call
+/// open for ever.
 const PROGRESS: usize = 1 << 10;
 
-/// How long one direction of a call may be without progress.
+/// Limits the time that one direction of a call may stay without progress.
 #[derive(Debug)]
 pub(super) struct ProgressTimer {
     limit: Duration,
-    /// The last progress.
+    /// Time of the last progress.
     since: Instant,
-    /// What has come since.
+    /// Bytes received since then.
     bytes: usize,
 }
 
@@ -24,25 +25,26 @@ impl ProgressTimer {
         Self { limit, since: Instant::now(), bytes: 0 }
     }
 
-    /// When the next progress has to be there, if there has to be one.
+    /// Returns the time by which progress is required; `None` between messages.
     pub(super) fn due(&self, passed: &FrameScanner) -> Option<Instant> {
         passed.expects_more().then(|| self.since + self.limit)
     }
 
-    /// Notes that `bytes` have come and are passed on. Until the answer is given to
-    /// [`resume`](Self::resume) the sender is not at fault.
+    /// Records that `bytes` have arrived and are being forwarded. The time until the result is
+    /// passed to [`resume`](Self::resume) is back-pressure, which does not count against the
+    /// sender.
     pub(super) fn came(&mut self, bytes: usize, passed: &FrameScanner) -> Option<Instant> {
         self.bytes += bytes;
-        // Most calls never need to know the time.
+        // Most calls arrive in one piece and never need the clock.
         passed.expects_more().then(Instant::now)
     }
 
-    /// Goes on after `paused`, when bytes came.
+    /// Continues after back-pressure that began at `paused`.
     pub(super) fn resume(&mut self, paused: Option<Instant>) {
         match paused {
             Some(_) if self.bytes >= PROGRESS => self.restart(),
             Some(paused) => self.since += paused.elapsed(),
-            // A message is whole; the next one has its own time.
+            // The message is complete; the next one starts with the full time limit.
             None => self.bytes = PROGRESS,
         }
     }
@@ -81,7 +83,7 @@ mod tests {
         assert_eq!(progress.due(&scanner), Some(start + LIMIT));
         pass(&mut progress, &mut scanner, &[0]);
         assert_eq!(progress.due(&scanner), Some(Instant::now() + LIMIT), "a kilobyte is");
-        // A receiver that is slow is not the sender's fault.
+        // A slow receiver does not count against the sender.
         scanner.pass(&[0]).unwrap();
         let paused = progress.came(1, &scanner);
         tokio::time::advance(LIMIT * 2).await;

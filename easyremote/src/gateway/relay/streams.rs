@@ -1,4 +1,17 @@
-//! Calls on streams of their own.
+//! Calls on separate streams: one QUIC stream per call.
+//!
+//! ```text
+//!          first frame is MUX
+//! serve ------------------------> NewMux: handed back to the session, served by `relay::mux`
+//!   | HEADER
+//!   v
+//! place: acquire a permit, open a stream to the node <--+ node lost before it had the call:
+//!   |                                                   | another node, at most 3 attempts
+//!   +---------------------------------------------------+
+//!   | opened
+//!   v
+//! relay: copy both directions until the response has ended or the caller has left
+//! ```
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,24 +33,24 @@ use crate::wire::frame::{FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::scanner::FrameScanner;
 
-/// A stream that has turned out to be multiplexed, and what has come on it.
+/// A stream whose first frame says that it is multiplexed, with the bytes that followed the frame.
 pub(in crate::gateway) struct NewMux((SendHalf, RecvHalf), Bytes);
 
 impl NewMux {
-    /// Serves it until it breaks.
+    /// Serves the stream until it breaks.
     pub(in crate::gateway) async fn serve(self, caller: Arc<CallerSession>) {
         mux::serve(self.0, self.1, caller).await;
     }
 }
 
-/// Both halves of a caller's stream.
+/// Both halves of the stream of a caller.
 struct CallerLeg {
     send: SendHalf,
     recv: RecvHalf,
 }
 
-/// Serves a stream that `caller` has opened, if it is one call. A multiplexed stream is returned:
-/// it lives long, and does not need as much memory.
+/// Serves one call on a stream that `caller` has opened. Returns the stream if it is multiplexed:
+/// it is long-lived, and its task needs less memory.
 pub(in crate::gateway) async fn serve(
     (send, recv): (SendHalf, RecvHalf),
     caller: Arc<CallerSession>,
@@ -55,7 +68,7 @@ pub(in crate::gateway) async fn serve(
         }
         Err(_) => {
             hit(&caller.state.hits.header_timeouts);
-            Err(protocol(format!("no complete call header within {limit:?}")))
+            Err(protocol(format!("the call header was not complete within {limit:?}")))
         }
     };
     caller.state.counters.calls.fetch_add(1, Ordering::Relaxed);
@@ -72,7 +85,7 @@ pub(in crate::gateway) async fn serve(
 /// Serves a call whose header has been read.
 ///
 /// # Errors
-/// Why no node has it.
+/// Why no node received the call.
 async fn serve_call(
     leg: &mut CallerLeg,
     call: Dispatch,
@@ -89,7 +102,7 @@ async fn serve_call(
             }
         };
         let (frames, _kept) = answer?;
-        // Nothing more is read, and a caller that has left needs no answer.
+        // The rest of the request is not read. A write error means that the caller has left.
         if leg.send.write_chunks(&mut [frames]).await.is_ok() {
             leg.send.finish();
         }
@@ -101,6 +114,7 @@ async fn serve_call(
         caller.note_given_up(deadline);
         return Ok(());
     };
+    // The node has what was buffered, so it no longer counts against the caller.
     drop(kept);
     match relay(leg, &mut node, caller).await {
         true => caller.note_answered(),
@@ -109,11 +123,11 @@ async fn serve_call(
     Ok(())
 }
 
-/// Finds a node for a call and sends it `rest`, what is here of the call. `None` if the caller has
-/// left before.
+/// Finds a node for a call and sends it the header and `rest`, the bytes of the arguments that have
+/// arrived. Returns `None` if the caller has left.
 ///
 /// # Errors
-/// Why no node has it.
+/// Why no node received the call.
 async fn place(
     leg: &CallerLeg,
     mut call: Dispatch,
@@ -129,6 +143,8 @@ async fn place(
                 _ = leg.send.stopped() => return Ok(None),
             },
         };
+        // `open` consumes the call and returns it only if the node was lost before it had received
+        // the whole call, so a second attempt cannot execute it twice.
         call = match call.open(permit, rest, caller.state.limits.max_message).await {
             Ok(node) => return Ok(Some(node)),
             Err((_, Some(error))) => return Err(error),
@@ -137,7 +153,7 @@ async fn place(
     }
 }
 
-/// Reads the header that a call begins with; `None` if the stream is multiplexed.
+/// Reads the header that a call starts with; `None` if the stream is multiplexed.
 async fn read_header(
     recv: &mut RecvHalf,
     buffer: &mut FrameBuffer,
@@ -154,14 +170,16 @@ async fn read_header(
     }
 }
 
-/// Relays both directions until the call is over. Returns whether its caller has waited for
-/// something to come back.
+/// Copies both directions until the call has ended. Returns whether the caller waited until a
+/// response arrived.
 async fn relay(client: &mut CallerLeg, node: &mut NodeLeg, caller: &CallerSession) -> bool {
     let state = &caller.state;
     let mut answer = FrameScanner::answer(state.limits.max_message);
     let limit = state.limits.progress_timeout;
     let LegParts { send, recv, request, permit } = node.split();
     let end = tokio::select! {
+        // Biased towards the response: if the node's answer and the caller's reset are both ready,
+        // the call has ended with its answer.
         biased;
         end = copy(recv, &mut client.send, &mut answer, limit, || permit.answered()) => end,
         end = upload(&mut client.recv, send, request, limit) => end,
@@ -174,7 +192,7 @@ async fn relay(client: &mut CallerLeg, node: &mut NodeLeg, caller: &CallerSessio
     if let CopyEnd::Receiver(broken) = &end {
         send.reset(broken.code(ErrorKind::Cancelled));
     }
-    // A node starts nothing before it has all arguments.
+    // A node starts a call only once it has received all arguments.
     let evidence = Evidence::of_sending(request.has_arguments());
     let halves = (recv, &mut client.send);
     finish_response(end, evidence, &answer, permit, limit, halves).await;
