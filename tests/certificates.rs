@@ -76,7 +76,7 @@ async fn only_the_right_name_from_the_right_authority_is_trusted() {
         let error = soon(client(&gateway, trusted).connect()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{files:?}");
         assert!(
-            error.to_string().contains("its certificate is not one for `localhost`"),
+            error.to_string().contains("its certificate is not valid for `localhost`"),
             "{error}"
         );
         assert_eq!(gateway.stats().clients, 0);
@@ -95,7 +95,7 @@ async fn without_an_authority_of_its_own_nothing_private_is_trusted() {
     let (gateway, _state) = gateway(&authority.sign_name("localhost", "gw")).await;
     let error = soon(Client::connect(by_name(&gateway, Role::Client))).await.unwrap_err();
     let (kind, text) = match cfg!(feature = "public-ca") {
-        true => (ErrorKind::Unauthenticated, "its certificate is not one for `localhost`"),
+        true => (ErrorKind::Unauthenticated, "its certificate is not valid for `localhost`"),
         false => (ErrorKind::InvalidInput, "name a file of them with `authority`"),
     };
     assert_eq!(error.kind(), kind);
@@ -118,7 +118,7 @@ async fn a_new_certificate_is_shown_without_a_restart_and_old_connections_stay()
     let renewed = new.sign_name("localhost", "gw");
     std::fs::copy(&renewed.0, &files.0).unwrap();
     let error = gateway.reload_certificates().unwrap_err();
-    assert!(error.to_string().contains("is no key for the certificate"), "{error}");
+    assert!(error.to_string().contains("is not the private key of the certificate"), "{error}");
     soon(client(&gateway, &old).connect()).await.unwrap();
     std::fs::copy(&renewed.1, &files.1).unwrap();
     gateway.reload_certificates().unwrap();

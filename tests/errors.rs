@@ -218,7 +218,7 @@ async fn another_users_gateway_is_not_trusted_and_does_not_let_in() {
     let forged = format!("{rest}erc_{}", "A".repeat(43));
     let error = soon(Client::connect(forged)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
-    assert!(error.to_string().contains("the token is not one for a client"), "{error}");
+    assert!(error.to_string().contains("the token is not valid for a client"), "{error}");
     assert_eq!(world.gateway.stats().clients, 0);
 }
 

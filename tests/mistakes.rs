@@ -181,16 +181,19 @@ async fn a_gateway_that_cannot_be_is_refused() {
     let state = tempfile::tempdir().unwrap();
     for address in ["", "nonsense", "localhost", ":0", "localhost:70000", "a b:0", "::1:0"] {
         let gateway = Gateway::builder(address).state_dir(state.path());
-        is_mistake(&soon(gateway.serve()).await.unwrap_err(), "the address to listen on is none");
+        is_mistake(
+            &soon(gateway.serve()).await.unwrap_err(),
+            "the address to listen on is invalid",
+        );
     }
     type Wrong = fn(GatewayBuilder) -> GatewayBuilder;
     fn limits(gateway: GatewayBuilder, limits: GatewayLimits) -> GatewayBuilder {
         gateway.limits(limits)
     }
     let wrong: [(Wrong, &str); 14] = [
-        (|gateway| gateway.token(Role::Node, ""), "is no name for a token"),
-        (|gateway| gateway.token(Role::Client, "#1"), "is no name for a token"),
-        (|gateway| gateway.token(Role::Admin, long(129)), "is no name for a token"),
+        (|gateway| gateway.token(Role::Node, ""), "invalid token name"),
+        (|gateway| gateway.token(Role::Client, "#1"), "invalid token name"),
+        (|gateway| gateway.token(Role::Admin, long(129)), "invalid token name"),
         (|gateway| gateway.token(Role::Node, "a").token(Role::Node, "a"), "a token `a` for a node"),
         (|gateway| gateway.may_call("a*b", ["f"]), "`a*b` in a rule"),
         (|gateway| gateway.may_offer("a", ["*f"]), "`*f` in a rule"),

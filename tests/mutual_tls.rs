@@ -100,14 +100,20 @@ async fn a_certificate_is_good_for_the_role_of_its_authority_only() {
     let (node, client) =
         (world.nodes.sign_name("a.test", "a"), world.clients.sign_name("b.test", "b"));
     let error = soon(world.client(node).connect()).await.unwrap_err();
-    is_refused(&error, "not one with which this gateway lets in a client");
-    is_refused(&world.node(client.clone()).await.unwrap_err(), "lets in a node");
+    is_refused(&error, "this gateway does not accept the certificate for a client");
+    is_refused(
+        &world.node(client.clone()).await.unwrap_err(),
+        "does not accept the certificate for a node",
+    );
     let error = soon(world.client(client).admin().connect()).await.unwrap_err();
-    is_refused(&error, "takes no certificate for an admin");
+    is_refused(&error, "accepts no certificates for an admin");
 
     let strange = Authority::new("clients");
     let stranger = strange.sign_name("b.test", "b");
-    is_refused(&soon(world.client(stranger).connect()).await.unwrap_err(), "lets in a client");
+    is_refused(
+        &soon(world.client(stranger).connect()).await.unwrap_err(),
+        "does not accept the certificate for a client",
+    );
     let mut expired = CertificateParams::new(vec!["b.test".to_owned()]).unwrap();
     expired.not_after = rcgen::date_time_ymd(2020, 1, 1);
     let expired = world.clients.sign(expired, "expired");
@@ -115,7 +121,10 @@ async fn a_certificate_is_good_for_the_role_of_its_authority_only() {
     let mut server = CertificateParams::new(vec!["b.test".to_owned()]).unwrap();
     server.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
     let server = world.clients.sign(server, "server");
-    is_refused(&soon(world.client(server).connect()).await.unwrap_err(), "lets in a client");
+    is_refused(
+        &soon(world.client(server).connect()).await.unwrap_err(),
+        "does not accept the certificate for a client",
+    );
     assert_eq!(world.gateway.stats().clients + world.gateway.stats().nodes, 0);
 }
 
@@ -124,8 +133,8 @@ async fn a_certificate_needs_a_name_that_is_not_reserved() {
     let world = World::start().await;
     for (names, part) in [
         (vec![], "neither a DNS name nor a URI"),
-        (vec!["default".to_owned()], "`default` is no name for a peer"),
-        (vec!["*.example.com".to_owned()], "is no name for a peer"),
+        (vec!["default".to_owned()], "`default` in the certificate is not a valid peer name"),
+        (vec!["*.example.com".to_owned()], "is not a valid peer name"),
     ] {
         let files = world.clients.sign(CertificateParams::new(names).unwrap(), "odd");
         is_refused(&soon(world.client(files).connect()).await.unwrap_err(), part);
@@ -137,7 +146,7 @@ async fn an_authority_takes_the_place_of_the_default_token() {
     let world = World::start().await;
     assert!(world.gateway.tokens(Role::Client).is_empty());
     let error = soon(Client::connect(world.gateway.ticket(Role::Client))).await.unwrap_err();
-    is_refused(&error, "the token is not one for a client");
+    is_refused(&error, "the token is not valid for a client");
     // A token that is named is valid beside the certificates.
     let ticket = world.gateway.add_token(Role::Client, "ci").unwrap();
     soon(Client::connect(ticket)).await.unwrap();
@@ -159,7 +168,7 @@ async fn who_has_neither_token_nor_certificate_is_told_what_to_do() {
     let client = Client::builder(plain.local_addr()).dial(found_in(state.path()));
     let error =
         soon(client.dial(DialOptions::new().certificate(chain, key)).connect()).await.unwrap_err();
-    is_refused(&error, "takes no certificate for a client");
+    is_refused(&error, "accepts no certificates for a client");
 }
 
 #[tokio::test]
@@ -210,7 +219,10 @@ async fn an_authority_can_be_replaced_without_a_restart() {
     let successor = Authority::new("clients");
     std::fs::copy(successor.file(), world.clients.file()).unwrap();
     world.gateway.reload_certificates().unwrap();
-    is_refused(&soon(world.client(old).connect()).await.unwrap_err(), "lets in a client");
+    is_refused(
+        &soon(world.client(old).connect()).await.unwrap_err(),
+        "does not accept the certificate for a client",
+    );
     soon(world.client(successor.sign_name("a.test", "a")).connect()).await.unwrap();
     soon(connected.functions()).await.unwrap();
 }

@@ -222,7 +222,7 @@ async fn who_is_refused_hears_it_at_once_and_the_gateway_says_so_once() {
     // Its first attempt says so; there is no second.
     let error = soon(Client::connect(forged)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
-    assert!(error.to_string().contains("the token is not one for a client"), "{error}");
+    assert!(error.to_string().contains("the token is not valid for a client"), "{error}");
     until(|| gateway.stats().connections == 0).await;
     let lines = refusals();
     assert_eq!(lines.len(), 1, "{lines:?}");

@@ -49,7 +49,7 @@ async fn gateway(tokens: &[(Role, &str)]) -> (Gateway, tempfile::TempDir) {
 
 async fn refused(error: Error) {
     assert_eq!((error.kind(), error.executed()), (ErrorKind::Unauthenticated, Executed::No));
-    assert!(error.to_string().contains("or not any more"), "{error}");
+    assert!(error.to_string().contains("or no longer valid"), "{error}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
-//! The gateway: the one party that listens. It routes calls and never decodes what they carry.
+//! The gateway: the only party that listens. It routes calls and never decodes arguments or
+//! results.
 //!
-//! A [`Gateway`] is started by [`Gateway::serve`], or by a [`GatewayBuilder`] with options.
+//! [`Gateway::serve`] starts a [`Gateway`] with default options; a [`GatewayBuilder`] sets them.
 
 mod admission;
 mod connections;
@@ -58,12 +59,12 @@ pub(crate) use crate::gateway::routing::bench;
 pub use crate::wire::directory::{FunctionInfo, GatewayStats, LimitHits, NodeInfo};
 pub use crate::wire::load::{Memory, NodeLoad};
 
-/// A running gateway.
+/// A running gateway: accepts nodes and clients, and relays calls between them.
 ///
-/// It has a thread of its own, so it runs whatever the program does. Dropping the handle shuts it
-/// down: the drop tells the peers, also if the program ends right after it, and does not wait for
-/// the port to be free, as [`shutdown`](Self::shutdown) does. It takes well below a millisecond as a
-/// rule, and 100 ms at most.
+/// The gateway runs on its own thread, so code that blocks the caller's runtime does not delay it.
+/// Dropping the handle shuts the gateway down. The drop notifies the peers even if the process
+/// exits right afterwards; unlike [`shutdown`](Self::shutdown), it does not wait until the port is
+/// free. It usually takes well below a millisecond, and 100 ms at most.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -74,6 +75,8 @@ pub use crate::wire::load::{Memory, NodeLoad};
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "server")]
+#[doc(alias = "broker")]
 #[derive(Debug)]
 pub struct Gateway {
     io: IoThread,
@@ -81,7 +84,26 @@ pub struct Gateway {
     local_addr: SocketAddr,
 }
 
-/// Options of a gateway, from [`Gateway::builder`].
+/// Options of a gateway; created by [`Gateway::builder`].
+///
+/// Every setter replaces the earlier value, except [`token`](Self::token),
+/// [`authority`](Self::authority), [`may_call`](Self::may_call) and [`may_offer`](Self::may_offer),
+/// which add to a list.
+///
+/// ```
+/// use easyremote::{Gateway, Role};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), easyremote::Error> {
+///
+/// let gateway = Gateway::builder("127.0.0.1:0")
+///     .token(Role::Client, "web")
+///     .may_call("web", ["Model.*"])
+///     .serve()
+///     .await?;
+/// # gateway.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `serve` is called"]
 pub struct GatewayBuilder {
@@ -94,23 +116,46 @@ pub struct GatewayBuilder {
 }
 
 impl Gateway {
-    /// Starts a gateway at `address` with default options. It is bound and running when this
-    /// returns.
+    /// Starts a gateway at `address` with default options.
     ///
-    /// `address` is `host:port`; port 0 takes a free one, see [`local_addr`](Self::local_addr).
+    /// `address` is `host:port`. Port 0 selects a free port; [`local_addr`](Self::local_addr)
+    /// returns it. The socket is bound and the gateway is running when this returns.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let gateway = easyremote::Gateway::serve("127.0.0.1:0").await?;
+    /// assert_ne!(gateway.local_addr().port(), 0);
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] if the address cannot be had, for example because the port is
-    /// taken, or if there is no place to keep the gateway's key; [`ErrorKind::InvalidInput`] if what
-    /// is given is no address, or the builder was given a name, rule or limit that is none.
+    /// - [`ErrorKind::Unavailable`] if the address cannot be bound, for example because the port is
+    ///   in use, or if the gateway's key cannot be stored or read.
+    /// - [`ErrorKind::InvalidInput`] if `address` is not `host:port`, or if a token name, rule or
+    ///   limit of the builder is invalid.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves nothing running.
+    /// Dropping the future stops the gateway; nothing keeps running.
+    #[doc(alias = "listen")]
+    #[doc(alias = "bind")]
+    #[doc(alias = "start")]
     pub async fn serve(address: impl ToString) -> Result<Self, Error> {
         Self::builder(address).serve().await
     }
 
-    /// Options for a gateway at `address`.
+    /// Returns a builder for a gateway at `address`, which is `host:port`.
+    ///
+    /// ```
+    /// use easyremote::Gateway;
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// let limits = GatewayLimits::new().connections(500);
+    /// let builder = Gateway::builder("0.0.0.0:8080").limits(limits);
+    /// # let _ = builder;
+    /// ```
     pub fn builder(address: impl ToString) -> GatewayBuilder {
         GatewayBuilder {
             address: address.to_string(),
@@ -122,101 +167,234 @@ impl Gateway {
         }
     }
 
-    /// The address that the gateway listens on.
+    /// Returns the address that the gateway listens on.
+    ///
+    /// With port 0 in the address passed to [`serve`](Self::serve), this is the port that was
+    /// selected.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let gateway = easyremote::Gateway::serve("127.0.0.1:0").await?;
+    /// let client = easyremote::Client::connect(gateway.local_addr()).await?;
+    /// # drop(client);
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "port")]
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// The nodes that are registered now, by id.
+    /// Returns the nodes that are registered now, sorted by id.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let gateway = easyremote::Gateway::serve("127.0.0.1:0").await?;
+    /// for node in gateway.nodes() {
+    ///     println!("{} offers {:?}, runs {} calls", node.id, node.functions, node.in_flight);
+    /// }
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeInfo> {
         self.shared.dispatcher.router.nodes()
     }
 
-    /// What the gateway is doing, and has done.
+    /// Returns counters: connections, nodes, calls in flight, and how often each limit was hit.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let gateway = easyremote::Gateway::serve("127.0.0.1:0").await?;
+    /// let stats = gateway.stats();
+    /// assert_eq!((stats.nodes, stats.in_flight), (0, 0));
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "metrics")]
     #[must_use]
     pub fn stats(&self) -> GatewayStats {
         self.shared.stats()
     }
 
-    /// Ends without failing a call: sends the clients away, finishes the calls that there are, for at
-    /// most `grace`, and ends.
+    /// Shuts down gracefully: completes the calls in flight, for at most `grace`, without failing
+    /// any.
     ///
-    /// Clients that have another gateway go there. For the others this one goes on, until the calls
-    /// that are under way are over; only then are they sent away, and wait for the gateway that is
-    /// started again at its address. So a call waits for the restart, and not for what is long under
-    /// way. Streams, client streams, and calls of functions that usually take more than 1 s are not
-    /// begun meanwhile: they wait from the beginning on.
+    /// - Clients with another gateway switch to it.
+    /// - Clients without another gateway stay, and this gateway keeps serving them until the calls
+    ///   in flight have ended. Then it disconnects them, and they wait for the gateway that is
+    ///   restarted at the same address. A call therefore waits only for the restart, not for calls
+    ///   that have been running for a long time.
+    /// - Meanwhile, streams, client streams, and calls of functions that usually take more than 1 s
+    ///   do not start; their clients hold them back from the beginning of the drain.
+    /// - Calls that are waiting when the gateway ends wait for its successor for up to their
+    ///   client's [`connect_timeout`](crate::auth::DialOptions::connect_timeout), and then for
+    ///   their nodes.
+    /// - Nodes stay connected until the end. Like clients, they dial the successor immediately.
     ///
-    /// Calls that are waiting when the gateway ends wait for its successor as long as their client's
-    /// [`connect_timeout`](crate::auth::DialOptions::connect_timeout), and then for their nodes. Nodes
-    /// stay until the end, and look for the successor at once, as clients do.
+    /// Calls still in flight after `grace` are aborted as by [`shutdown`](Self::shutdown): they
+    /// fail with [`ConnectionLost`](crate::ErrorKind::ConnectionLost), and whether they ran is
+    /// `Maybe` or `Yes`. Shortly before that (1 s, or a quarter of `grace` if that is shorter) the
+    /// gateway disconnects clients in any case, so that no short call is aborted. A typical grace
+    /// period is 30 s. If `drain` is called again, the new `grace` replaces the old one.
     ///
-    /// What is still under way after `grace` is cut off, as with [`shutdown`](Self::shutdown): for a
-    /// call [`ConnectionLost`](crate::ErrorKind::ConnectionLost), `Maybe` or `Yes`. 1 s before, or a
-    /// quarter of a shorter `grace`, clients are sent away in any case, so that this concerns no
-    /// call that is a short one. 30 s is a usual grace. The last call of `drain` sets it.
+    /// ```
+    /// use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    ///
+    /// let gateway = easyremote::Gateway::serve("127.0.0.1:0").await?;
+    /// // A program awaits `easyremote::shutdown_signal()` here.
+    /// gateway.drain(Duration::from_secs(30)).await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
-    /// Once polled, the gateway drains and ends whether or not this is waited for.
+    /// Once polled, the gateway drains and ends even if the future is dropped.
+    #[doc(alias = "graceful_shutdown")]
+    #[doc(alias = "stop")]
     pub async fn drain(&self, grace: Duration) {
         self.shared.drain.begin(grace.min(MAX_TIMEOUT), now());
         self.closed().await;
     }
 
-    /// Closes all connections and waits until the gateway has ended. Calls under way fail with
-    /// [`ErrorKind::ConnectionLost`].
+    /// Closes all connections, and waits until the gateway has ended and its port is free.
+    ///
+    /// Calls in flight fail with [`ErrorKind::ConnectionLost`]. Use [`drain`](Self::drain) to
+    /// complete them first.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let gateway = easyremote::Gateway::serve("127.0.0.1:0").await?;
+    /// gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
-    /// Once polled, the gateway ends whether or not this is waited for.
+    /// Once polled, the gateway ends even if the future is dropped.
+    #[doc(alias = "stop")]
+    #[doc(alias = "close")]
     pub async fn shutdown(&self) {
         self.io.stop();
         self.closed().await;
     }
 
-    /// Resolves when the gateway has ended, for whatever reason. Cancel safe.
+    /// Waits until the gateway has ended, for whatever reason.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let gateway = easyremote::Gateway::serve("127.0.0.1:0").await?;
+    /// tokio::select! {
+    ///     () = gateway.closed() => eprintln!("the gateway has ended"),
+    ///     () = std::future::ready(()) => gateway.shutdown().await,
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future has no effect.
+    #[doc(alias = "wait")]
+    #[doc(alias = "join")]
     pub async fn closed(&self) {
         self.io.ended().await;
     }
 }
 
 impl GatewayBuilder {
-    /// Keeps the gateway's key, and what was [revoked](Gateway::revoke), in `directory` instead of
-    /// the state directory of the user, which is `~/.local/state/easyremote` on Linux.
+    /// Stores the gateway's key and its [revocations](Gateway::revoke) in `directory`.
     ///
-    /// Nodes and clients that are to find it by itself on loopback need the same option. Whoever can
-    /// read it may be any role; that only its owner can is checked on Unix only.
+    /// The default is the user's state directory: on Linux `easyremote` below `$XDG_STATE_HOME`,
+    /// which is `~/.local/state` unless set. Nodes and clients that find the gateway on loopback
+    /// without a ticket need the same option.
+    ///
+    /// Anyone who can read the directory can take any role. On Unix, a key file that other users
+    /// can read is rejected; elsewhere this is not checked.
+    ///
+    /// ```
+    /// use easyremote::Gateway;
+    ///
+    /// let builder = Gateway::builder("127.0.0.1:0").state_dir("/var/lib/easyremote");
+    /// # let _ = builder;
+    /// ```
+    #[doc(alias = "key")]
+    #[doc(alias = "identity")]
     pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.state_dir = Some(directory.as_ref().to_owned());
         self
     }
 
-    /// What the gateway allows its peers, instead of the defaults.
+    /// Sets what the gateway allows its peers; [`GatewayLimits::default`] unless set.
+    ///
+    /// [`serve`](Self::serve) rejects a limit of 0 that would let nothing through.
+    ///
+    /// ```
+    /// use easyremote::Gateway;
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// let limits = GatewayLimits::new().max_message(1 << 20);
+    /// let builder = Gateway::builder("0.0.0.0:8080").limits(limits);
+    /// # let _ = builder;
+    /// ```
     pub fn limits(mut self, limits: GatewayLimits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// When nodes are avoided whose calls keep failing, instead of the defaults.
+    /// Sets when nodes are avoided because their calls keep failing; [`OutlierOptions::default`]
+    /// unless set.
+    ///
+    /// ```
+    /// use easyremote::Gateway;
+    /// use easyremote::gateway::OutlierOptions;
+    ///
+    /// let builder = Gateway::builder("127.0.0.1:0").outliers(OutlierOptions::off());
+    /// # let _ = builder;
+    /// ```
+    #[doc(alias = "circuit_breaker")]
     pub fn outliers(mut self, outliers: OutlierOptions) -> Self {
         self.outliers = outliers;
         self
     }
 
-    /// Tells `refusals` of every call for which there is no node.
+    /// Sends every call for which no node was found to `refusals`.
     pub(crate) fn refusals(mut self, refusals: mpsc::UnboundedSender<Refusal>) -> Self {
         self.refusals = Some(refusals);
         self
     }
 
-    /// Starts the gateway. It is bound and running when this returns.
+    /// Starts the gateway. The socket is bound and the gateway is running when this returns.
+    ///
+    /// ```
+    /// use easyremote::Gateway;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    ///
+    /// let gateway = Gateway::builder("127.0.0.1:0").serve().await?;
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`Gateway::serve`].
     ///
     /// # Cancel safety
     /// As for [`Gateway::serve`].
+    #[doc(alias = "listen")]
+    #[doc(alias = "bind")]
+    #[doc(alias = "start")]
     pub async fn serve(self) -> Result<Gateway, Error> {
         self.limits.check()?;
         self.trust.access.check()?;
@@ -273,8 +451,8 @@ impl GatewayBuilder {
 
 async fn listen(address: &str, shared: &GatewayState) -> Result<(Listener, SocketAddr), Error> {
     if host_and_port(address).is_none() {
-        // Not shown: it may be a ticket.
-        let text = "the address to listen on is none; write `host:port`";
+        // The address is not quoted: it may be a ticket, which contains a secret.
+        let text = "the address to listen on is invalid; write `host:port`";
         return Err(Error::new(ErrorKind::InvalidInput, text));
     }
     let failed = |error: std::io::Error| {
@@ -283,7 +461,7 @@ async fn listen(address: &str, shared: &GatewayState) -> Result<(Listener, Socke
     };
     let resolved = tokio::net::lookup_host(address).await.map_err(failed)?.next();
     let address = resolved.ok_or_else(|| {
-        Error::new(ErrorKind::Unavailable, format!("`{address}` stands for no address"))
+        Error::new(ErrorKind::Unavailable, format!("`{address}` does not resolve to an address"))
     })?;
     let asks = !shared.tokens.authorities().is_empty();
     let listener = Listener::bind(address, &shared.identity, shared.shown.clone(), asks)?;
@@ -291,7 +469,7 @@ async fn listen(address: &str, shared: &GatewayState) -> Result<(Listener, Socke
     Ok((listener, local))
 }
 
-/// Begins the handshake with a new peer, if there is room for it.
+/// Starts the handshake with a new peer, if admission control has a slot for it.
 fn admit(
     incoming: quinn::Incoming,
     listener: &Listener,
@@ -311,7 +489,7 @@ fn admit(
     }
 }
 
-/// Serves connections until told to stop.
+/// Accepts and serves connections until the gateway is stopped or has drained.
 async fn run(
     listener: &Listener,
     shared: &Arc<GatewayState>,
@@ -327,7 +505,8 @@ async fn run(
             () = stop.cancelled() => break,
             () = &mut drained => break,
             incoming = endpoint.accept() => match incoming {
-                // Not `ignore`: the peer is to look for another gateway at once.
+                // `refuse` and not `ignore`: the answer lets the peer try another gateway at once
+                // instead of timing out.
                 Some(incoming) if shared.drain.stage() == DrainStage::Leaving => incoming.refuse(),
                 Some(incoming) => {
                     if let Some((handshake, visitor)) = admit(incoming, listener, shared) {
@@ -335,22 +514,23 @@ async fn run(
                     }
                 }
                 None => {
-                    tracing::error!("the gateway's socket is gone; it ends");
+                    tracing::error!("the gateway's UDP socket is closed, shutting down");
                     break;
                 }
             },
-            // Reaps; a session that panicked has cost nobody else anything.
+            // Reaps ended sessions. A session that panicked affects only its own peer.
             Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
         }
     }
     let (kind, reason): (_, &[u8]) = match shared.drain.stage() {
         DrainStage::Serving => (ErrorKind::ConnectionLost, b"the gateway has shut down"),
-        // Its peers expect a successor.
+        // `Draining` tells peers to expect a successor at the same address.
         _ => (ErrorKind::Draining, b"the gateway has drained"),
     };
     let code = reset::code(kind);
+    // One call closes all connections before any session runs again: see `Connections::close_all`.
     let closed = shared.connections.close_all(code, reason);
-    // Those whose handshake is not over.
+    // Closes the connections whose handshake is still in progress.
     endpoint.close(code, reason);
     goodbye::told(closed).await;
     drop(guard);

@@ -1,4 +1,4 @@
-//! Reaching a gateway: resolve, shake hands, prove the role; and again, for as long as it takes.
+//! Dialling a gateway: resolve, handshake, authenticate; repeated with back-off.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::wire::limits::{
     AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_MESSAGE, MAX_UNFINISHED_ANSWERS,
 };
 
-/// Dials one gateway, as often as needed, for one role of this process.
+/// Dials one gateway for one role of this process, as often as needed.
 #[derive(Debug)]
 pub(crate) struct Dialler {
     target: Target,
@@ -34,13 +34,13 @@ pub(crate) struct Dialler {
     boot: [u8; 16],
     epoch: u64,
     trust: DialOptions,
-    /// Calls that the gateway may open at this end.
+    /// Maximum number of calls that the gateway may open at this end.
     streams: u32,
-    /// What to register, if this is a node; its tags are those that it has then.
+    /// A node's registration; the tags are read at each attempt.
     register: Option<(Register, watch::Receiver<Retag>)>,
-    /// Longest message that this side allows.
+    /// Maximum message size of this side, in bytes.
     max_message: usize,
-    /// If small calls share a stream: where their long answers have room.
+    /// Whether small calls share a stream, and the memory budget for their long responses.
     muxes: Option<Arc<ReassemblyBudget>>,
     backoff: ReconnectBackoff,
 }
@@ -48,18 +48,18 @@ pub(crate) struct Dialler {
 /// A connection that the gateway has admitted.
 #[derive(Debug)]
 pub(crate) struct Dialled {
-    /// Kept for as long as the connection: it carries its packets.
+    /// Kept as long as the connection, because it carries its packets.
     pub(crate) endpoint: quinn::Endpoint,
     pub(crate) connection: quinn::Connection,
     pub(crate) control: ControlStream,
-    /// Longest message that both this side and the gateway allow, in bytes.
+    /// Maximum message size that both this side and the gateway allow, in bytes.
     pub(crate) max_message: usize,
     muxes: Option<Arc<ReassemblyBudget>>,
 }
 
 impl Dialled {
-    /// What those get who open calls on it, and what tells when they have all ended. `gateway` is
-    /// the number of the gateway, and `again` says that there was a connection before.
+    /// Returns the handle for calls on the connection, and a signal that they have all ended.
+    /// `gateway` is the number of the gateway; `again` is whether there was a connection before.
     pub(crate) fn live(&self, gateway: usize, again: bool) -> (LiveConnection, IdleSignal) {
         let (connection, windows) = (self.connection.clone(), self.control.windows().clone());
         let muxes = self.muxes.clone();
@@ -68,20 +68,20 @@ impl Dialled {
 }
 
 impl Dialler {
-    /// A dialler for clients, whom a gateway opens nothing: an admin if it is to be one, or if the
-    /// ticket is one for an admin.
+    /// Creates a dialler for a client, which accepts no calls. The role is admin if `admin` is set
+    /// or if the ticket is for an admin.
     ///
     /// # Errors
-    /// `InvalidInput` if the ticket is for another role; `Unavailable` if a file is unusable, or
-    /// the system gives no random numbers.
+    /// `InvalidInput` if the ticket is for another role; `Unavailable` if a file is unusable, or if
+    /// the operating system provides no random numbers.
     pub(crate) fn client(target: Target, trust: DialOptions, admin: bool) -> Result<Self, Error> {
         let for_admin = matches!(target.token, Some((Role::Admin, _)));
         let role = if admin || for_admin { Role::Admin } else { Role::Client };
         Self::new(target, role, String::new(), trust, 0, None)
     }
 
-    /// A dialler for the node called `id`, which takes up to `streams` calls at a time, and
-    /// registers with the `tags` that it has then.
+    /// Creates a dialler for the node called `id`, which accepts up to `streams` concurrent calls
+    /// and registers with the current `tags`.
     ///
     /// # Errors
     /// As for [`client`](Self::client).
@@ -129,14 +129,14 @@ impl Dialler {
         })
     }
 
-    /// Sets the longest message that this side allows; 64 MiB unless set.
+    /// Sets the maximum message size of this side, in bytes; 64 MiB by default.
     pub(crate) fn with_max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self
     }
 
-    /// Lets small calls that are made at this end share a stream, which they do unless set; their
-    /// long answers have this room.
+    /// Sets whether small calls made at this end share a stream, which is the default, and the
+    /// memory budget for their long responses.
     pub(crate) fn with_mux(mut self, muxes: Option<Arc<ReassemblyBudget>>) -> Self {
         self.muxes = muxes;
         self
@@ -146,27 +146,27 @@ impl Dialler {
         &self.target
     }
 
-    /// Notes that the gateway has taken the last connection back, so that the next attempt is not
-    /// made at once.
+    /// Records that the gateway has revoked the last connection, so that the next attempt is
+    /// delayed.
     pub(crate) fn expelled(&mut self) {
         self.backoff.expelled();
     }
 
-    /// Notes that the gateway has left on purpose, and is expected back: for a while it is looked
-    /// for more often. `rtt` is how far away it was.
+    /// Records that the gateway has left on purpose and will return: for a while it is dialled more
+    /// often. `rtt` is its round-trip time.
     pub(crate) fn expect_back(&mut self, rtt: Duration) {
         self.backoff.expect_back(rtt);
     }
 
-    /// Dials until it works, with growing pauses. `failed` hears of each attempt that failed and is
-    /// followed by another, and whether the gateway has refused it.
+    /// Dials until it succeeds, with back-off. `failed` is invoked after each failed attempt that
+    /// will be followed by another, with its error and whether it was a refusal.
     ///
     /// # Errors
-    /// With a `patience`: the last error when it is over, or at once one that waiting does not
-    /// help against, such as a refusal. Without: never.
+    /// With a `patience`: the last error when that time is over, or at once an error that does not
+    /// go away by itself, such as a refusal. Without: never.
     ///
     /// # Cancel safety
-    /// Drops the attempt that is under way.
+    /// Dropping the future aborts the current attempt.
     pub(crate) async fn dial(
         &mut self,
         patience: Option<Duration>,
@@ -191,7 +191,8 @@ impl Dialler {
             let pause = if refused { self.backoff.refused() } else { self.backoff.pause() };
             let over = until.is_some_and(|until| refused || Instant::now() + pause >= until);
             if over {
-                // A node dials on, and is not to ask a gateway at once that has refused it.
+                // A node keeps dialling, and must not immediately retry a gateway that has refused
+                // it.
                 self.backoff.gave_up(pause);
                 return Err(given_up(error, refused, patience.unwrap_or_default()));
             }
@@ -206,8 +207,8 @@ impl Dialler {
         }
     }
 
-    /// Tries all addresses of the gateway, each a little after the one before, and takes the first
-    /// that answers (RFC 8305): `localhost` may stand for two, of which one is silent.
+    /// Tries all addresses of the gateway, staggered, and uses the first that answers (RFC 8305):
+    /// `localhost` may resolve to two addresses, one of them unreachable.
     async fn attempt(&self, limit: Duration) -> Result<Dialled, Error> {
         /// RFC 8305, section 5.
         const STAGGER: Duration = Duration::from_millis(250);
@@ -220,7 +221,7 @@ impl Dialler {
                 self.attempt_at(address, limit.saturating_sub(STAGGER * i)).await
             })
             .collect();
-        let mut outcome = Err(Error::new(ErrorKind::Unavailable, "there is no address to dial"));
+        let mut outcome = Err(Error::new(ErrorKind::Unavailable, "the host name has no address"));
         while let Some(attempt) = attempts.next().await {
             outcome = attempt;
             if outcome.is_ok() {
@@ -266,12 +267,12 @@ impl Dialler {
         Ok(Dialled { endpoint, connection, control, max_message, muxes: self.muxes.clone() })
     }
 
-    /// Waits for the gateway's consent.
+    /// Waits until the gateway admits this peer.
     async fn admitted(&self, control: &mut ControlStream) -> Result<usize, Error> {
         let (mut max_message, mut welcomed) = (self.max_message, false);
         loop {
             match control.next_within(AUTHENTICATION_TIMEOUT).await? {
-                // Once: a gateway must not keep its peer waiting with more and more of them.
+                // Accepted once: a gateway must not keep its peer waiting with repeated welcomes.
                 Control::Welcome(welcome) if !welcomed => {
                     welcomed = true;
                     let allowed = usize::try_from(welcome.max_message).unwrap_or(usize::MAX);
@@ -300,7 +301,7 @@ impl Dialler {
 
     fn handshake_error(&self, cause: quinn::ConnectionError) -> Error {
         use quinn::ConnectionError as Cause;
-        /// TLS alerts, as QUIC carries them (RFC 9001, section 4.8).
+        /// TLS alerts as QUIC carries them (RFC 9001, section 4.8).
         const CRYPTO_ERRORS: std::ops::RangeInclusive<u64> = 0x100..=0x1ff;
         /// The alert `no_application_protocol` (RFC 7301).
         const NO_ALPN: u64 = 0x178;
@@ -308,19 +309,19 @@ impl Dialler {
         match &cause {
             Cause::TimedOut => self.silence(),
             Cause::TransportError(error) if u64::from(error.code) == NO_ALPN => {
-                let text = format!("`{target}` does not speak this version of easyremote");
+                let text = format!("`{target}` does not support this version of easyremote");
                 Error::new(ErrorKind::Protocol, text).with_source(cause)
             }
             Cause::TransportError(error) if CRYPTO_ERRORS.contains(&u64::from(error.code)) => {
                 let text = match self.target.known_by {
                     ServerAuth::Certificate => format!(
                         "`{target}` is not the gateway that was expected: its certificate is not \
-                         one for `{}` from an authority that is trusted here",
+                         valid for `{}`, or was not issued by an authority trusted here",
                         self.target.server_name(),
                     ),
                     ServerAuth::Pin(_) | ServerAuth::IdentityFile => format!(
                         "`{target}` is not the gateway that was expected: its key is not the \
-                         pinned one; is it another user's, or is the ticket an old one?"
+                         pinned one; does it belong to another user, or is the ticket outdated?"
                     ),
                 };
                 Error::new(ErrorKind::Unauthenticated, text).with_source(cause)
@@ -330,7 +331,8 @@ impl Dialler {
     }
 }
 
-/// Whether waiting does not help against an error: somebody has to change something.
+/// Returns whether an error persists until someone changes a configuration, so that waiting is
+/// pointless.
 fn is_refusal(error: &Error) -> bool {
     matches!(
         error.kind(),
@@ -341,7 +343,7 @@ fn is_refusal(error: &Error) -> bool {
     )
 }
 
-/// The error of the last attempt, and how long there have been attempts if that is of interest.
+/// Adds the duration of the attempts to the last error, unless it is a refusal.
 fn given_up(error: Error, refused: bool, patience: Duration) -> Error {
     if refused {
         return error;

@@ -1,4 +1,4 @@
-//! Who may offer and who may call which functions.
+//! Access control: which peers may call and offer which functions.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use crate::wire::caller::Caller;
 use crate::wire::control::Role;
 use crate::wire::directory::{FUNCTIONS, NODES, RESERVED, STATS};
 
-/// Peers of a gateway, in [`GatewayBuilder::may_call`](crate::gateway::GatewayBuilder::may_call) and
-/// [`GatewayBuilder::may_offer`](crate::gateway::GatewayBuilder::may_offer): a [`Role`], an identity as
-/// text, or both.
+/// Selects peers of a gateway by [`Role`], by identity, or by both.
 ///
-/// An identity that ends with `*` stands for all that begin like it, and `*` alone for all.
+/// Used by [`GatewayBuilder::may_call`](crate::gateway::GatewayBuilder::may_call) and
+/// [`GatewayBuilder::may_offer`](crate::gateway::GatewayBuilder::may_offer). An identity that ends
+/// with `*` matches all identities with that prefix; `*` alone matches all.
 ///
 /// ```
 /// use easyremote::gateway::Peers;
@@ -57,23 +57,23 @@ impl Peers {
     }
 }
 
-/// What a gateway allows.
+/// The access rules of a gateway.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Access {
     calls: Rules,
     offers: Rules,
 }
 
-/// Everything is allowed while there are none; what none allows is denied as soon as there are
-/// some.
+/// A list of rules. An empty list allows everything; otherwise everything that no rule allows is
+/// denied.
 #[derive(Clone, Debug, Default)]
 struct Rules(Vec<Rule>);
 
-/// The functions of nodes that a peer may call; the same for all peers to which the same rules apply.
+/// The functions of nodes that a peer may call. Equal for all peers that match the same rules.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum CallScope {
     All,
-    /// Those that one of the rules with these indices allows.
+    /// Functions allowed by at least one of the rules with these indices.
     OfRules(Vec<usize>),
 }
 
@@ -95,7 +95,8 @@ impl Rules {
         self.0.push(Rule { peers, functions });
     }
 
-    /// What `peer` is allowed; `None` if it is all, because there are no rules.
+    /// Returns the patterns that apply to `peer`; `None` if everything is allowed because no rules
+    /// exist.
     fn of<'a>(&'a self, peer: &'a Caller) -> Option<impl Iterator<Item = &'a str>> {
         let of_peer = self.0.iter().filter(|rule| rule.peers.contain(peer));
         let patterns = of_peer.flat_map(|rule| rule.functions.iter().map(String::as_str));
@@ -124,21 +125,23 @@ impl Access {
         self.offers.add(peers, functions);
     }
 
+    /// Validates the patterns.
+    ///
     /// # Errors
-    /// `InvalidInput` if a pattern has a `*` where it stands for nothing but itself.
+    /// `InvalidInput` if a `*` is not at the end of a pattern.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let rules = self.calls.0.iter().chain(&self.offers.0);
         let patterns = rules.flat_map(|rule| rule.functions.iter().chain([&rule.peers.identity]));
         let odd = |pattern: &&String| pattern.strip_suffix('*').unwrap_or(pattern).contains('*');
         let Some(odd) = patterns.into_iter().find(odd) else { return Ok(()) };
         let text = format!(
-            "`{}` in a rule is neither a name nor one with a `*` at its end",
+            "`{}` in a rule is not a valid pattern: a `*` may only be at its end",
             odd.escape_debug()
         );
         Err(Error::new(ErrorKind::InvalidInput, text))
     }
 
-    /// What `caller` may call of what nodes offer.
+    /// Returns which functions of nodes `caller` may call.
     pub(crate) fn scope(&self, caller: &Caller) -> CallScope {
         if caller.role == Role::Admin || self.calls.0.is_empty() {
             return CallScope::All;
@@ -148,21 +151,23 @@ impl Access {
         CallScope::OfRules(of_caller.map(|(index, _)| index).collect())
     }
 
-    /// Whether a function of a node is within a scope.
+    /// Returns whether a function of a node is in `scope`.
     pub(crate) fn is_within(&self, scope: &CallScope, function: &str) -> bool {
         let CallScope::OfRules(rules) = scope else { return true };
         let mut patterns = rules.iter().flat_map(|index| &self.calls.0[*index].functions);
         patterns.any(|pattern| matches(pattern, function))
     }
 
-    /// Whether offers are a matter of rules, and not of who was first.
+    /// Returns whether rules decide who may offer a function, instead of its first owner.
     pub(crate) fn has_offers(&self) -> bool {
         !self.offers.0.is_empty()
     }
 
-    /// Whether `caller` may call this function. Of the gateway's own, everyone may ask for the
-    /// lists, which hold only what it may call, and only admins for the statistics, unless a rule
-    /// names them: `*` does not.
+    /// Returns whether `caller` may call this function.
+    ///
+    /// Of the gateway's own functions, everyone may call the lists, which contain only what the
+    /// caller may call. Statistics are for admins and for peers with a rule that names them; `*`
+    /// does not include them.
     pub(crate) fn may_call(&self, caller: &Caller, function: &str) -> bool {
         if caller.role == Role::Admin {
             return true;
@@ -178,14 +183,16 @@ impl Access {
         }
     }
 
+    /// Checks that `caller` may call this function. A call without a `caller` is denied.
+    ///
     /// # Errors
-    /// `PermissionDenied` if `caller` may not call this function. Nobody knows who calls if there is
-    /// no `caller`.
+    /// `PermissionDenied` if it may not.
     pub(crate) fn check_call(&self, caller: Option<&Caller>, function: &str) -> Result<(), Error> {
         if caller.is_some_and(|caller| self.may_call(caller, function)) {
             return Ok(());
         }
-        let who = caller.map_or_else(|| "nobody".to_owned(), |caller| Named(caller).to_string());
+        let who = caller
+            .map_or_else(|| "an unknown caller".to_owned(), |caller| Named(caller).to_string());
         let text = match function {
             STATS => format!("{who} may not ask for `{STATS}`, which is for admins"),
             _ => format!("{who} may not call `{function}` at this gateway"),
@@ -193,14 +200,16 @@ impl Access {
         Err(Error::new(ErrorKind::PermissionDenied, text))
     }
 
+    /// Checks that `node` may offer these functions.
+    ///
     /// # Errors
-    /// `PermissionDenied` if `node` may not offer one of these functions.
+    /// `PermissionDenied` if it may not offer one of them.
     pub(crate) fn check_offers<'a>(
         &self,
         node: &Caller,
         functions: impl Iterator<Item = &'a str>,
     ) -> Result<(), Error> {
-        /// Most names in one text.
+        /// Maximum number of names in one message.
         const SHOWN: usize = 8;
         let denied: Vec<&str> = functions.filter(|name| !self.offers.allow(node, name)).collect();
         if denied.is_empty() {
@@ -217,7 +226,7 @@ impl Access {
     }
 }
 
-/// A peer, for texts.
+/// Displays a peer in error messages.
 struct Named<'a>(&'a Caller);
 
 impl fmt::Display for Named<'_> {
@@ -230,8 +239,8 @@ impl fmt::Display for Named<'_> {
     }
 }
 
-/// Whether `name` is what `pattern` says: the same, or, if that ends with `*`, one that begins like
-/// it.
+/// Returns whether `name` matches `pattern`: they are equal, or `pattern` ends with `*` and the
+/// rest is a prefix of `name`.
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning),
@@ -283,7 +292,7 @@ mod tests {
                 assert_eq!(access.is_within(&scope, name), access.may_call(peer, name), "{name}");
             }
         }
-        // Rules for calls say nothing of offers.
+        // Rules for calls do not affect offers.
         access.check_offers(&peer(Role::Node, "ci"), ["add"].into_iter()).unwrap();
         access.let_offer(Role::Node.into(), ["a*"]);
         access.check_offers(&peer(Role::Node, "ci"), ["add"].into_iter()).unwrap();

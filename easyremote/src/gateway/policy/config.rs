@@ -1,4 +1,4 @@
-//! The options of whom a gateway lets in, as they are given to it.
+//! The builder's options for authentication and authorization.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use crate::gateway::policy::access::Access;
 use crate::transport::auth::certificates::KeyFiles;
 use crate::wire::control::Role;
 
-/// What a gateway is to trust.
+/// What a gateway trusts and allows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PolicyOptions {
     pub(crate) tokens: Vec<(Role, String)>,

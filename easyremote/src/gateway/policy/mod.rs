@@ -1,4 +1,4 @@
-//! Who is let in, and who may call and offer what.
+//! Authentication and authorization: which peers are admitted, and what they may call and offer.
 
 pub(crate) mod access;
 pub(super) mod config;

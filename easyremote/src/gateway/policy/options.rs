@@ -1,4 +1,4 @@
-//! Whom a gateway lets in: its options, and what can be changed while it runs.
+//! Tokens, tickets, certificates and access rules: options of the builder, and changes at run time.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,66 +12,116 @@ use crate::transport::auth::ticket::Ticket;
 use crate::wire::control::Role;
 
 impl GatewayBuilder {
-    /// Lets in who holds the token called `name` as `role`, whose ticket is
-    /// [`ticket_of`](Gateway::ticket_of) that name. May be given several times: all of them are
-    /// valid, side by side.
+    /// Admits peers that hold the token called `name` as `role`.
     ///
-    /// A role for which neither a token nor an [authority](Self::authority) is named has a token
-    /// called `default`; naming one takes its place. Tokens are made from the gateway's key file
-    /// and their names: the same name gives the same token after a restart. A token ends with its
-    /// name being left out, or with [`revoke`](Gateway::revoke): then it stays invalid, also if it is
-    /// named here when the gateway starts again, until [`allow_again`](Gateway::allow_again).
+    /// May be called several times; all tokens are valid at the same time.
+    /// [`ticket_of`](Gateway::ticket_of) returns the ticket of a token.
     ///
-    /// Functions see the name as the caller's [`identity`](crate::auth::Caller::identity), up to a `#` if
-    /// there is one: `ci#1` and `ci#2` are two tokens of the identity `ci`. So a token is replaced
-    /// without anybody being shut out: add `ci#2`, hand out its ticket, revoke `ci#1`.
+    /// - **Default.** A role without a named token and without an [authority](Self::authority) has
+    ///   a token called `default`; naming a token replaces it.
+    /// - **Stable.** A token is derived from the gateway's key file and its name, so the same name
+    ///   yields the same token after a restart.
+    /// - **Identity.** Functions see the name as the caller's
+    ///   [`identity`](crate::auth::Caller::identity), up to a `#` if it contains one: `ci#1` and
+    ///   `ci#2` are two tokens of the identity `ci`.
+    /// - **Rotation.** To replace a token without locking anyone out, add `ci#2`, distribute its
+    ///   ticket, and revoke `ci#1`.
+    /// - **End.** A token becomes invalid if its name is left out at the next start, or by
+    ///   [`revoke`](Gateway::revoke). A revoked token stays invalid even if it is named at the next
+    ///   start, until [`allow_again`](Gateway::allow_again).
     ///
-    /// `name` has 1 to 128 of `A-Z a-z 0-9 _ . : / - @ #`; [`serve`](Self::serve) refuses others.
-    /// Peers that find the gateway's key file by themselves, those of its own user on its own
-    /// machine, need no token, and have the identity `default`.
+    /// `name` consists of 1 to 128 of the characters `A-Z a-z 0-9 _ . : / - @ #`;
+    /// [`serve`](Self::serve) rejects other names.
+    ///
+    /// Peers of the same user on the same machine find the gateway's key file themselves. They need
+    /// no token, and have the identity `default`.
+    ///
+    /// ```
+    /// use easyremote::{Gateway, Role};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    ///
+    /// let builder = Gateway::builder("127.0.0.1:0");
+    /// let gateway = builder.token(Role::Client, "web").token(Role::Client, "ci").serve().await?;
+    /// assert_eq!(gateway.tokens(Role::Client), ["web", "ci"]);
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "password")]
+    #[doc(alias = "secret")]
+    #[doc(alias = "api_key")]
     pub fn token(mut self, role: Role, name: impl Into<String>) -> Self {
         self.trust.tokens.push((role, name.into()));
         self
     }
 
-    /// Shows the certificate in the PEM file `chain`, with those of its issuers behind it, to peers
-    /// that dial the gateway by name: those whose ticket has [no pin](Ticket::without_pin). `key`
-    /// is the PEM file of its private key. Both are read when the gateway starts, and again with
-    /// [`reload_certificates`](Gateway::reload_certificates).
+    /// Presents a certificate to peers that dial the gateway by its host name.
     ///
-    /// Peers with a pin are shown the gateway's own key, as ever.
+    /// These are the peers whose ticket has [no pin](Ticket::without_pin); peers with a pin are
+    /// still shown the gateway's own key. `chain` is a PEM file with the certificate followed by
+    /// those of its issuers, `key` is the PEM file of its private key. Both are read when the
+    /// gateway starts, and again by [`reload_certificates`](Gateway::reload_certificates).
+    ///
+    /// ```
+    /// use easyremote::Gateway;
+    ///
+    /// let builder = Gateway::builder("0.0.0.0:8080")
+    ///     .certificate("/etc/letsencrypt/fullchain.pem", "/etc/letsencrypt/privkey.pem");
+    /// # let _ = builder;
+    /// ```
+    #[doc(alias = "tls")]
+    #[doc(alias = "pem")]
     pub fn certificate(mut self, chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
         self.trust.certificate = Some(KeyFiles::new(chain.as_ref(), key.as_ref()));
         self
     }
 
-    /// Lets in as `role`, in place of a token, who shows a certificate from one of the authorities
-    /// in the PEM file. May be given several times. Each role has authorities of its own: whoever
-    /// is to be a client has a certificate from another one than a node.
+    /// Admits peers as `role` that present a certificate from an authority in the PEM file, in
+    /// place of a token (mutual TLS).
     ///
-    /// Functions see the name in the certificate as the caller's
-    /// [`identity`](crate::auth::Caller::identity): the first DNS name of its subject alternative names,
-    /// or the first URI if there is none, of the characters of a [token's](Self::token) name
-    /// without `#`, and not `default`. Certificates are for client authentication and not out of
-    /// date. They end with their date, with [`revoke`](Gateway::revoke), or with their authority
-    /// being taken out of the file, which is read when the gateway starts and with
-    /// [`reload_certificates`](Gateway::reload_certificates).
+    /// May be called several times. Each role has separate authorities, so clients and nodes need
+    /// certificates from different ones.
     ///
-    /// Peers show theirs with [`DialOptions::certificate`](crate::auth::DialOptions::certificate).
+    /// - **Identity.** Functions see the name in the certificate as the caller's
+    ///   [`identity`](crate::auth::Caller::identity): the first DNS name of its subject alternative
+    ///   names, or else the first URI. It consists of the characters of a [token's](Self::token)
+    ///   name without `#`, and is not `default`.
+    /// - **Validity.** The certificate must be valid for client authentication and must not have
+    ///   expired.
+    /// - **End.** Access ends when the certificate expires, by [`revoke`](Gateway::revoke), or when
+    ///   the authority is removed from the file, which is read when the gateway starts and by
+    ///   [`reload_certificates`](Gateway::reload_certificates).
+    ///
+    /// Peers set their certificate with
+    /// [`DialOptions::certificate`](crate::auth::DialOptions::certificate).
+    ///
+    /// ```
+    /// use easyremote::{Gateway, Role};
+    ///
+    /// let builder = Gateway::builder("0.0.0.0:8080")
+    ///     .authority(Role::Node, "/etc/easyremote/nodes-ca.pem")
+    ///     .authority(Role::Client, "/etc/easyremote/clients-ca.pem");
+    /// # let _ = builder;
+    /// ```
+    #[doc(alias = "ca")]
+    #[doc(alias = "mtls")]
     pub fn authority(mut self, role: Role, file: impl AsRef<Path>) -> Self {
         self.trust.authorities.push((role, file.as_ref().to_owned()));
         self
     }
 
-    /// Lets `peers` call these functions, clients as well as the functions of nodes. While no rule
-    /// is given, everyone may call everything; with the first one, what no rule allows is denied:
-    /// such calls fail with [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied),
-    /// and the lists that a caller gets of functions and nodes hold only what it may call.
+    /// Allows `peers` to call these functions.
     ///
-    /// A name that ends with `*` stands for all that begin like it, such as `Model.*`; others are
-    /// exact. [Admins](Role::Admin) may call everything. The gateway's own lists are for everyone;
-    /// its statistics, `easyremote.stats`, are for admins and for those to whom a rule allows them
-    /// by name.
+    /// `peers` are clients, or nodes whose functions make calls. Without any rule, everyone may
+    /// call everything. From the first rule on, everything that no rule allows is denied: such
+    /// calls fail with [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied), and the
+    /// lists of functions and nodes contain only what their caller may call.
+    ///
+    /// A name that ends with `*`, such as `Model.*`, matches all names with that prefix; other
+    /// names match exactly. [Admins](Role::Admin) may call everything. Everyone may read the
+    /// gateway's lists. Its statistics, `easyremote.stats`, are for admins and for peers with a
+    /// rule that names them.
     ///
     /// ```
     /// use easyremote::{Gateway, Role};
@@ -83,6 +133,9 @@ impl GatewayBuilder {
     ///     .may_call("monitor", ["easyremote.stats"])
     ///     .may_call(Role::Node, ["*"]);
     /// ```
+    #[doc(alias = "acl")]
+    #[doc(alias = "permissions")]
+    #[doc(alias = "authorize")]
     pub fn may_call<F: Into<String>>(
         mut self,
         peers: impl Into<Peers>,
@@ -92,18 +145,29 @@ impl GatewayBuilder {
         self
     }
 
-    /// Lets the nodes among `peers` offer these functions; names as for
-    /// [`may_call`](Self::may_call). With the first such rule, a node that offers anything that no
-    /// rule allows it is refused, with
-    /// [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied), and all that are
-    /// allowed a function share its calls.
+    /// Allows the nodes among `peers` to offer these functions.
     ///
-    /// While no such rule is given, a function belongs to the [identity](crate::auth::Caller::identity)
-    /// that was the first to offer it, for as long as the gateway runs: any number of nodes of that
-    /// identity share its calls, and nodes of another are refused. Once an identity's last token,
-    /// or its certificate, is [revoked](Gateway::revoke), others may have its functions. So nodes
-    /// that share functions need tokens of one identity, or, if each has a certificate with a name
-    /// of its own, a rule: `may_offer((Role::Node, "gpu-*"), ["Model.*"])`.
+    /// Names match as for [`may_call`](Self::may_call). From the first rule on, a node that offers
+    /// a function which no rule allows is rejected with
+    /// [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied), and all nodes that may
+    /// offer a function share its calls.
+    ///
+    /// Without any rule, a function belongs to the [identity](crate::auth::Caller::identity) that
+    /// was the first to offer it, while the gateway runs: nodes of that identity share its calls,
+    /// and nodes of other identities are rejected. After the last token or the certificate of an
+    /// identity has been [revoked](Gateway::revoke), others may offer its functions. Nodes that
+    /// share functions therefore need tokens of one identity, or a rule if each has a certificate
+    /// with a different name.
+    ///
+    /// ```
+    /// use easyremote::{Gateway, Role};
+    ///
+    /// let gpus = (Role::Node, "gpu-*");
+    /// let builder = Gateway::builder("0.0.0.0:8080").may_offer(gpus, ["Model.*"]);
+    /// # let _ = builder;
+    /// ```
+    #[doc(alias = "acl")]
+    #[doc(alias = "permissions")]
     pub fn may_offer<F: Into<String>>(
         mut self,
         peers: impl Into<Peers>,
@@ -115,55 +179,135 @@ impl GatewayBuilder {
 }
 
 impl Gateway {
-    /// A ticket that lets its holder be `role` here, with the token of that role that was added
-    /// last: `default` unless tokens are [named](GatewayBuilder::token). If all of the role's
-    /// tokens have been [revoked](Self::revoke), the ticket is of no use.
+    /// Returns a ticket that admits its holder as `role`.
     ///
-    /// It names the address that the gateway listens on. Where peers reach it by another name,
-    /// such as that of a public host, give it that with [`Ticket::at`].
+    /// It contains the token of that role that was added last: `default` unless tokens are
+    /// [named](GatewayBuilder::token). If all tokens of the role have been [revoked](Self::revoke),
+    /// the ticket is invalid.
+    ///
+    /// The ticket contains the address that the gateway listens on. If peers use another address,
+    /// such as a public host name, replace it with [`Ticket::at`].
+    ///
+    /// ```
+    /// use easyremote::{Client, Gateway, Role};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    ///
+    /// let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// let client = Client::connect(gateway.ticket(Role::Client)).await?;
+    /// # drop(client);
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "invite")]
+    #[doc(alias = "token")]
     #[must_use]
     pub fn ticket(&self, role: Role) -> Ticket {
         let names = self.shared.tokens.names(role);
         self.make_ticket(role, names.last().map_or(DEFAULT, String::as_str))
     }
 
-    /// The ticket of the token called `name`, if there is such a token for `role`.
+    /// Returns the ticket of the token called `name`; `None` if `role` has no such valid token.
+    ///
+    /// ```
+    /// use easyremote::{Gateway, Role};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    ///
+    /// let gateway = Gateway::builder("127.0.0.1:0").token(Role::Client, "web").serve().await?;
+    /// assert!(gateway.ticket_of(Role::Client, "web").is_some());
+    /// assert!(gateway.ticket_of(Role::Node, "web").is_none());
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "invite")]
     #[must_use]
     pub fn ticket_of(&self, role: Role, name: &str) -> Option<Ticket> {
         let there = self.tokens(role).iter().any(|valid| valid == name);
         there.then(|| self.make_ticket(role, name))
     }
 
-    /// The names of the tokens with which peers are let in as `role`, in the order in which they
-    /// were added.
+    /// Returns the names of the valid tokens of `role`, in the order in which they were added.
+    ///
+    /// ```
+    /// use easyremote::{Gateway, Role};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    ///
+    /// let gateway = Gateway::builder("127.0.0.1:0").token(Role::Node, "gpu").serve().await?;
+    /// assert_eq!(gateway.tokens(Role::Node), ["gpu"]);
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn tokens(&self, role: Role) -> Vec<String> {
         self.shared.tokens.names(role)
     }
 
-    /// Lets in who holds the token called `name` as `role`, beside those that are valid already,
-    /// and gives its ticket. See [`GatewayBuilder::token`] for names. It is valid until it is
-    /// revoked or the gateway ends.
+    /// Adds a token called `name` for `role` at run time, and returns its ticket.
+    ///
+    /// The token is valid in addition to the others, until it is [revoked](Self::revoke) or the
+    /// gateway ends. Names are as for [`GatewayBuilder::token`].
+    ///
+    /// ```
+    /// use easyremote::{Gateway, Role};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    ///
+    /// let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// let ticket = gateway.add_token(Role::Client, "alice")?;
+    /// println!("send this to alice: {ticket}");
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if `name` is no name, or that of a token
-    /// that is valid already; [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied) if
-    /// it is that of one that was revoked, whose tickets would be good again.
+    /// - [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if `name` is not a valid name,
+    ///   or if a token with this name is valid already.
+    /// - [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied) if the token was
+    ///   revoked: adding it would make its old tickets valid again.
+    #[doc(alias = "invite")]
     pub fn add_token(&self, role: Role, name: &str) -> Result<Ticket, Error> {
         self.shared.tokens.add(&self.shared.identity, role, name)?;
         Ok(self.make_ticket(role, name))
     }
 
-    /// Lets nobody in any more with the token called `name` as `role`, and ends the sessions of
-    /// those who came with it, at once: their calls end, nodes among them get none, and all of it
-    /// fails with [`ErrorKind::Unauthenticated`](crate::ErrorKind::Unauthenticated) there. Says
-    /// whether there was such a token. If the role has an [authority](GatewayBuilder::authority),
-    /// the same holds for those whose certificate has this name.
+    /// Revokes the token called `name` for `role`; returns whether there was anything to revoke.
     ///
-    /// It stays revoked, also after a restart and if the program still names it, until
-    /// [`allow_again`](Self::allow_again) takes that back. Revocations are kept in the file `revoked`
-    /// beside the gateway's key, and hold for all gateways with that key as they start. If the file
-    /// cannot be written, an error is logged, and the revocation ends with this gateway.
+    /// Sessions that were admitted with the token end at once: calls of those clients end, nodes
+    /// get no more calls, and at the peer everything fails with
+    /// [`ErrorKind::Unauthenticated`](crate::ErrorKind::Unauthenticated). If the role has an
+    /// [authority](GatewayBuilder::authority), the same applies to peers whose certificate has this
+    /// name.
+    ///
+    /// The revocation persists across restarts, even if the program still names the token, until
+    /// [`allow_again`](Self::allow_again). Revocations are stored in the file `revoked` next to the
+    /// gateway's key; every gateway with that key reads it when it starts. If the file cannot be
+    /// written, the gateway logs an error, and the revocation ends with this gateway.
+    ///
+    /// ```
+    /// use easyremote::{Gateway, Role};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    ///
+    /// let builder = Gateway::builder("127.0.0.1:0").token(Role::Client, "ci#1");
+    /// # let builder = builder.state_dir(directory.path());
+    /// let gateway = builder.serve().await?;
+    /// gateway.add_token(Role::Client, "ci#2")?;
+    /// assert!(gateway.revoke(Role::Client, "ci#1"));
+    /// assert_eq!(gateway.tokens(Role::Client), ["ci#2"]);
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "kick")]
+    #[doc(alias = "ban")]
+    #[doc(alias = "remove_token")]
     pub fn revoke(&self, role: Role, name: &str) -> bool {
         let there = self.shared.tokens.revoke(role, name);
         if there {
@@ -171,7 +315,8 @@ impl Gateway {
             let identity = identity_of(name);
             let others = self.tokens(role);
             let gone = !others.iter().any(|other| identity_of(other) == identity);
-            // Those of the gateway's own user are `default`, whatever is revoked.
+            // Peers of the gateway's own user always have the identity `default`, so it keeps its
+            // functions whatever is revoked.
             if role == Role::Node && gone && identity != DEFAULT {
                 self.shared.dispatcher.router.disown(identity);
             }
@@ -179,14 +324,35 @@ impl Gateway {
         there
     }
 
-    /// Takes back that the token called `name`, and certificates with this name, were
-    /// [revoked](Self::revoke) for `role`: by this gateway or an earlier one with its key. Says
-    /// whether they were. A token that this program has named, or has
-    /// [added](Self::add_token), is valid again, with the tickets of old; any other can be added.
+    /// Undoes a [revocation](Self::revoke) of `name` for `role`; returns whether it was revoked.
+    ///
+    /// The revocation may have been made by this gateway or by an earlier one with the same key. A
+    /// token that this program has named or [added](Self::add_token) becomes valid again, with its
+    /// old tickets; any other token can be added again. Certificates with this name are accepted
+    /// again.
+    ///
+    /// ```
+    /// use easyremote::{Gateway, Role};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    ///
+    /// let builder = Gateway::builder("127.0.0.1:0").token(Role::Client, "ci");
+    /// # let builder = builder.state_dir(directory.path());
+    /// let gateway = builder.serve().await?;
+    /// gateway.revoke(Role::Client, "ci");
+    /// assert!(gateway.allow_again(Role::Client, "ci")?);
+    /// assert_eq!(gateway.tokens(Role::Client), ["ci"]);
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if that cannot be written to the
-    /// file of revocations. Then it stays revoked.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the file of revocations cannot
+    /// be written. The name then stays revoked.
+    #[doc(alias = "unrevoke")]
+    #[doc(alias = "unban")]
     pub fn allow_again(&self, role: Role, name: &str) -> Result<bool, Error> {
         let allowed = self.shared.tokens.allow_again(&self.shared.identity, role, name)?;
         if allowed {
@@ -196,12 +362,26 @@ impl Gateway {
     }
 
     /// Reads the files of [`GatewayBuilder::certificate`] and [`GatewayBuilder::authority`] again,
-    /// as after a renewal. It counts for peers that come later; connections that are open stay.
-    /// Without such files it does nothing.
+    /// for example after a renewal.
+    ///
+    /// New connections use the new files; open connections are not affected. Without such files
+    /// this does nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let gateway = easyremote::Gateway::serve("127.0.0.1:0").await?;
+    /// // For example on SIGHUP:
+    /// gateway.reload_certificates()?;
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if a file cannot be used; the text
-    /// names it, and what it held before still counts.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if a file cannot be used; the
+    /// message names it. The previous contents of that file stay in use.
+    #[doc(alias = "renew")]
     pub fn reload_certificates(&self) -> Result<(), Error> {
         self.shared.shown.reload()?;
         self.shared.tokens.authorities().reload()

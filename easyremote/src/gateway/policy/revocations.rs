@@ -1,4 +1,4 @@
-//! What has been revoked, in a file beside the gateway's key, so that it survives a restart.
+//! Revocations, stored in a file next to the gateway's key so that they survive a restart.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -12,38 +12,44 @@ use crate::gateway::policy::tokens::is_name;
 use crate::transport::auth::private_file;
 use crate::wire::control::Role;
 
-/// A role, and the name of a token or in certificates.
+/// A role, and the name of a token or of a certificate's subject.
 pub(crate) type NameOfRole = (Role, String);
 
-/// The file of revocations. It has a line for each, such as `revoke client ci#1;`, and for each that
-/// was taken back, `allow client ci#1;`: the last line about a name counts. A line without its end
-/// was cut off, and is none. Lines are only added, so that several gateways with one key lose none of
-/// each other's.
+/// The file of revocations, an append-only log.
+///
+/// | line                    | meaning                      |
+/// |-------------------------|------------------------------|
+/// | `revoke client ci#1;`   | the name is revoked          |
+/// | `allow client ci#1;`    | the revocation is undone     |
+///
+/// The last line about a name counts. A line without the final `;` was truncated, and is ignored.
+/// Lines are only appended, so several gateways with one key do not lose each other's revocations.
 #[derive(Debug)]
 pub(crate) struct RevocationFile {
     path: PathBuf,
-    /// Held while a line is added.
+    /// Held while a line is appended.
     adding: Mutex<()>,
 }
 
 const FILE_NAME: &str = "revoked";
 
-/// What every line ends with.
+/// Terminates every line.
 const END: char = ';';
 
-/// More than a million lines: somebody else's file.
+/// Longer files, with more than a million lines, cannot be ours.
 const MAX_FILE: u64 = 256 << 20;
 
 impl RevocationFile {
-    /// That in the directory of a gateway's key.
+    /// Returns the file in the directory of a gateway's key.
     pub(crate) fn within(directory: &Path) -> Self {
         Self { path: directory.join(FILE_NAME), adding: Mutex::new(()) }
     }
 
-    /// Reads what is revoked: nothing, if there is no file.
+    /// Reads the names that are revoked; empty if the file does not exist.
     ///
     /// # Errors
-    /// `Unavailable` if the file cannot be read or is damaged: who knows whom it would keep out.
+    /// `Unavailable` if the file cannot be read or is damaged: the gateway must not start without
+    /// knowing which peers to reject.
     pub(crate) fn read(&self) -> Result<HashSet<NameOfRole>, Error> {
         let text = self.text().map_err(|error| {
             let text = format!("cannot read the revocations in `{}`", self.path.display());
@@ -51,15 +57,15 @@ impl RevocationFile {
         })?;
         parse(&text).ok_or_else(|| {
             let text = format!(
-                "the revocations in `{}` are damaged: mend the file; without it those who were \
-                 revoked would be let in again",
+                "the revocations in `{}` are damaged: repair the file; without it, revoked \
+                 peers would be admitted again",
                 self.path.display()
             );
             Error::new(ErrorKind::Unavailable, text)
         })
     }
 
-    /// Keeps that a name is revoked, or is not any more. It is on the disk when this returns.
+    /// Appends that a name is revoked, or allowed again. The line is on disk when this returns.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -71,7 +77,7 @@ impl RevocationFile {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&self.path)?;
         let verb = if is_revoked { "revoke" } else { "allow" };
-        // In one piece, and behind a line break: the line before may have been cut off.
+        // One write, after a line break: the previous line may have been truncated.
         let line = format!("\n{verb} {} {name}{END}\n", role.name());
         file.write_all(line.as_bytes())?;
         file.sync_all()?;
@@ -84,7 +90,7 @@ impl RevocationFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
             Err(error) => return Err(error),
         };
-        // Of what is open, so that nothing can take its place in between.
+        // Metadata of the open file, so that it cannot be replaced in between.
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::other("it is not a regular file"));
@@ -98,7 +104,7 @@ impl RevocationFile {
     }
 }
 
-/// A file that is new is in its directory for good.
+/// Syncs the directory, so that a newly created file survives a crash.
 #[cfg(unix)]
 fn sync_directory(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
@@ -109,7 +115,7 @@ fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What is revoked after the last line; `None` if one is no line of ours.
+/// Returns the names that are revoked after the last line; `None` if a line is invalid.
 fn parse(text: &str) -> Option<HashSet<NameOfRole>> {
     let mut revoked = HashSet::new();
     for line in text.lines().filter_map(|line| line.strip_suffix(END)) {

@@ -1,4 +1,4 @@
-//! Tokens: which ones let peers in, and who they make of them.
+//! Tokens: which ones are valid, and which identity each stands for.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,11 +15,13 @@ use crate::transport::auth::identity::Identity;
 use crate::wire::control::{Hello, Role, TokenId};
 use crate::wire::limits::MAX_NAME;
 
-/// The identity of peers whose token nobody has named, and of those that read the identity file.
+/// The identity of peers with a `default` token, and of those that read the identity file.
 pub(crate) const DEFAULT: &str = "default";
 
-/// The tokens of one gateway. They are made from its secret and their names, so that only those that
-/// were revoked are stored: the same names give the same tokens after a restart.
+/// The tokens of one gateway.
+///
+/// They are derived from its secret and their names, so that only revocations are stored: the same
+/// names yield the same tokens after a restart.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     list: Mutex<TokenList>,
@@ -31,42 +33,41 @@ pub(crate) struct Tokens {
 struct TokenList {
     /// In the order in which they were added.
     valid: Vec<NamedToken>,
-    /// Those that the program has named, also if they are revoked.
+    /// Names that the program has passed, including revoked ones.
     named: Vec<NameOfRole>,
-    /// Of which neither tickets nor certificates are good.
+    /// Names whose tickets and certificates are rejected.
     revoked: HashSet<NameOfRole>,
-    /// Those who came with a certificate; as many as the authorities give names.
+    /// Names of peers admitted by certificate; bounded by the names that the authorities issue.
     certified: HashMap<NameOfRole, CancellationToken>,
 }
 
-/// A token that is valid.
+/// A valid token.
 #[derive(Debug)]
 struct NamedToken {
     role: Role,
-    /// `None` for that of the identity file.
+    /// `None` for the token of the identity file.
     name: Option<String>,
     token: Token,
     id: TokenId,
     admission: Admitted,
 }
 
-/// What a peer is, and for how long.
+/// The identity of an admitted peer, and a signal that ends its session.
 #[derive(Clone, Debug)]
 pub(crate) struct Admitted {
-    /// Who it is, as functions and rules see it.
+    /// Its identity, as functions and rules see it.
     pub(crate) identity: Arc<str>,
-    /// Cancelled when it is to be let in no longer.
+    /// Cancelled when its credentials are revoked.
     pub(crate) revoked: CancellationToken,
 }
 
 impl Tokens {
-    /// The tokens of these names, those of the identity file, and one called `default` for each
-    /// role for which there is neither a name nor an authority. Those that `file` says are revoked
-    /// stay so.
+    /// Derives the tokens with these names, those of the identity file, and one called `default`
+    /// for each role that has neither a name nor an authority. Names that `file` lists as revoked
+    /// stay revoked.
     ///
     /// # Errors
-    /// `InvalidInput` for what is no name, and for one that is there twice; `Unavailable` if the file
-    /// is of no use.
+    /// `InvalidInput` for an invalid or duplicate name; `Unavailable` if the file is unusable.
     pub(crate) fn new(
         identity: &Identity,
         names: &[(Role, String)],
@@ -86,38 +87,37 @@ impl Tokens {
         Ok(Self { list: Mutex::new(list), file, authorities })
     }
 
-    /// Makes a token valid.
+    /// Adds a token.
     ///
     /// # Errors
-    /// `InvalidInput` if this is no name, or that of another token; `PermissionDenied` if it is that of
-    /// one that was revoked.
+    /// `InvalidInput` if the name is invalid or in use; `PermissionDenied` if it was revoked.
     pub(crate) fn add(&self, identity: &Identity, role: Role, name: &str) -> Result<(), Error> {
         self.list().add(identity, role, name)
     }
 
-    /// Makes a token, and the certificates of an identity of this name, invalid, for good, and ends
-    /// the sessions of those that came with it. Says whether there was anything to revoke.
+    /// Revokes a token and the certificates with this name permanently, and ends the sessions that
+    /// they admitted. Returns whether there was anything to revoke.
     pub(crate) fn revoke(&self, role: Role, name: &str) -> bool {
         if !self.expel(role, name) {
             return false;
         }
-        // No certificate has another name, and no token.
+        // A token or certificate with an invalid name cannot exist, so it need not be stored.
         if is_name(name)
             && let Err(error) = self.file.add(role, name, true)
         {
             error!(
                 role = role.name(), name, %error,
-                "what is revoked here will not be revoked any more after a restart"
+                "cannot store the revocation: it ends when this gateway stops"
             );
         }
         true
     }
 
-    /// Takes a revocation back, and makes a token valid again that the program has named. Says
-    /// whether there was one to take back.
+    /// Undoes a revocation; a token that the program has named becomes valid again. Returns whether
+    /// the name was revoked.
     ///
     /// # Errors
-    /// `Unavailable` if that cannot be kept. Then it stays revoked.
+    /// `Unavailable` if that cannot be stored. The name then stays revoked.
     pub(crate) fn allow_again(
         &self,
         identity: &Identity,
@@ -130,7 +130,7 @@ impl Tokens {
         }
         if is_name(name) {
             self.file.add(role, name, false).map_err(|error| {
-                let text = format!("cannot keep that `{name}` is allowed again");
+                let text = format!("cannot store that `{name}` is allowed again");
                 Error::new(ErrorKind::Unavailable, text).with_source(error)
             })?;
         }
@@ -155,23 +155,23 @@ impl Tokens {
         list.revoked.insert(key)
     }
 
-    /// The authorities whose certificates let peers in.
+    /// Returns the authorities whose certificates are accepted.
     pub(crate) fn authorities(&self) -> &Authorities {
         &self.authorities
     }
 
-    /// The names of a role's tokens, in the order in which they were added.
+    /// Returns the names of a role's tokens, in the order in which they were added.
     pub(crate) fn names(&self, role: Role) -> Vec<String> {
         let list = self.list();
         let of_role = list.valid.iter().filter(|named| named.role == role);
         of_role.filter_map(|named| named.name.clone()).collect()
     }
 
-    /// Who sent this greeting.
+    /// Verifies the credentials in a peer's hello.
     ///
     /// # Errors
-    /// `Unauthenticated` if it is nobody that may be of this role. Of a token the text does not say
-    /// what is wrong with it.
+    /// `Unauthenticated` if they are not valid for the role. The text does not reveal what is wrong
+    /// with a token.
     pub(crate) fn admit(
         &self,
         connection: &quinn::Connection,
@@ -183,12 +183,12 @@ impl Tokens {
         };
         let found = {
             let list = self.list();
-            // The id is no secret, so it may be looked for in any way.
+            // The id is not secret, so the search need not take constant time.
             let mut of_role = list.valid.iter().filter(|named| named.role == hello.role);
             let found = of_role.find(|named| named.id == proof.token);
             found.map(|named| (named.token.clone(), named.admission.clone()))
         };
-        // An unknown token costs as much as a known one.
+        // Verify against a dummy, so that an unknown token takes as long as a known one.
         let (token, admission) = match found {
             Some((token, admission)) => (token, Some(admission)),
             None => (Token::new([0; 32]), None),
@@ -196,8 +196,8 @@ impl Tokens {
         let proven = token.verify(connection, hello.role, proof)?;
         admission.filter(|_| proven).ok_or_else(|| {
             let text = format!(
-                "the token is not one for {} at this gateway, or not any more: use a ticket that \
-                 it hands out",
+                "the token is not valid for {} at this gateway, or no longer valid: use a ticket \
+                 that it issued",
                 hello.role.described()
             );
             Error::new(ErrorKind::Unauthenticated, text)
@@ -206,9 +206,12 @@ impl Tokens {
 
     fn admit_certified(&self, role: Role, name: String) -> Result<Admitted, Error> {
         let refused = |text: String| Err(Error::new(ErrorKind::Unauthenticated, text));
-        // `default` is whoever has read the gateway's own file.
+        // `default` is reserved for peers that can read the gateway's own file.
         if !is_name(&name) || name.contains('#') || name == DEFAULT {
-            return refused(format!("`{}` is no name for a peer", name.escape_debug()));
+            return refused(format!(
+                "`{}` in the certificate is not a valid peer name",
+                name.escape_debug()
+            ));
         }
         let mut list = self.list();
         if list.revoked.contains(&(role, name.clone())) {
@@ -220,39 +223,36 @@ impl Tokens {
     }
 
     fn list(&self) -> MutexGuard<'_, TokenList> {
-        // Every section leaves the list whole, so a panic in one does not spoil it.
+        // Every critical section leaves the list consistent, so a panic in one does not corrupt it.
         self.list.lock()
     }
 }
 
 impl TokenList {
-    /// Adds a token that is named when the gateway starts. One that was revoked stays so.
+    /// Adds a token that is named when the gateway starts. A revoked one stays revoked.
     fn name(&mut self, identity: &Identity, role: Role, name: &str) -> Result<(), Error> {
         let key = (role, name.to_owned());
         if !self.revoked.contains(&key) || self.named.contains(&key) {
             return self.add(identity, role, name);
         }
-        warn!(
-            role = role.name(),
-            name, "this token was revoked and stays so: nobody gets in by it"
-        );
+        warn!(role = role.name(), name, "this token was revoked: peers that use it are rejected");
         self.named.push(key);
         Ok(())
     }
 
     fn add(&mut self, identity: &Identity, role: Role, name: &str) -> Result<(), Error> {
         if !is_name(name) {
-            // Not shown: it may be a ticket.
+            // The name is not quoted: it may be a ticket, which contains a secret.
             let text = format!(
-                "this is no name for a token: 1 to {MAX_NAME} of `A-Z a-z 0-9 _ . : / - @`, and \
-                 `#` with what tells it from other tokens of the same identity"
+                "invalid token name: use 1 to {MAX_NAME} of `A-Z a-z 0-9 _ . : / - @`, and \
+                 optionally `#` and a suffix that tells apart tokens of one identity"
             );
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         if self.revoked.contains(&(role, name.to_owned())) {
             let text = format!(
-                "the token `{name}` for {} was revoked, and its tickets would be good again; take \
-                 another name, such as `{}#2`, or allow it with `Gateway::allow_again`",
+                "the token `{name}` for {} was revoked, and its tickets would become valid again; \
+                 use another name, such as `{}#2`, or allow it with `Gateway::allow_again`",
                 role.described(),
                 identity_of(name)
             );
@@ -260,7 +260,7 @@ impl TokenList {
         }
         let same = |named: &NamedToken| named.role == role && named.name.as_deref() == Some(name);
         if self.valid.iter().any(same) {
-            let text = format!("there is a token `{name}` for {} already", role.described());
+            let text = format!("a token `{name}` for {} already exists", role.described());
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         self.named.push((role, name.to_owned()));
@@ -275,12 +275,12 @@ impl TokenList {
     }
 }
 
-/// Whom a token of this name stands for.
+/// Returns the identity of a token with this name.
 pub(crate) fn identity_of(name: &str) -> &str {
     name.split_once('#').map_or(name, |(identity, _)| identity)
 }
 
-/// Whether this can be the name of a token: it appears in logs, errors and rules.
+/// Returns whether a token may have this name, which appears in logs, errors and rules.
 pub(super) fn is_name(name: &str) -> bool {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-@#".contains(&byte);
     name.len() <= MAX_NAME && name.bytes().all(fine) && !identity_of(name).is_empty()
@@ -294,7 +294,7 @@ mod tests {
         Authorities::new(Vec::new()).unwrap()
     }
 
-    /// Where a gateway keeps its things.
+    /// A gateway's state directory.
     struct Home(tempfile::TempDir);
 
     impl Home {
@@ -338,7 +338,7 @@ mod tests {
         let (identity, tokens) = (home.identity(), home.tokens(&[]));
         for name in ["", "#1", "a b", "a,b", "a\n", "ü", &"x".repeat(MAX_NAME + 1)] {
             let error = tokens.add(&identity, Role::Node, name).unwrap_err();
-            assert!(error.to_string().contains("is no name for a token"), "{error}");
+            assert!(error.to_string().contains("invalid token name"), "{error}");
         }
         let error = tokens.add(&identity, Role::Node, DEFAULT).unwrap_err();
         assert!(error.to_string().contains("a token `default` for a node already"), "{error}");

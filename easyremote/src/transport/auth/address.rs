@@ -1,4 +1,4 @@
-//! Where gateways are, in all the forms that a user may write.
+//! Addresses of gateways, in all forms that a program may pass.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,7 +8,9 @@ use crate::transport::auth::identity::Pin;
 use crate::transport::auth::ticket::{Address, SCHEME, Ticket, host_and_port};
 use crate::wire::control::Role;
 
-/// The gateways that a node or a client dials: one or several, never none.
+/// The gateways that a node or a client dials; at least one.
+///
+/// Created by [`from_env`] or by any type that implements [`IntoGateways`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gateways {
     pub(crate) targets: Vec<Target>,
@@ -23,14 +25,14 @@ pub(crate) struct Target {
     pub(crate) token: Option<(Role, Token)>,
 }
 
-/// How a gateway is known to be the one that is meant.
+/// How a gateway is authenticated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ServerAuth {
-    /// By the identity file that this machine's user has.
+    /// By the identity file of this user on this machine.
     IdentityFile,
-    /// By the hash of its key.
+    /// By the hash of its public key.
     Pin(Pin),
-    /// By a certificate for its name.
+    /// By a certificate for its host name.
     Certificate,
 }
 
@@ -49,11 +51,24 @@ impl std::fmt::Display for Target {
 /// The variable that [`from_env`] reads.
 const VARIABLE: &str = "EASYREMOTE_GATEWAY";
 
-/// The gateways named by the environment variable `EASYREMOTE_GATEWAY`: an address or a ticket, or
-/// several separated by commas.
+/// Reads the gateways from the environment variable `EASYREMOTE_GATEWAY`.
+///
+/// The value is an address or a ticket, or several of them separated by commas.
+///
+/// ```no_run
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), easyremote::Error> {
+/// // EASYREMOTE_GATEWAY=gw.example.com:8080
+/// let client = easyremote::Client::connect(easyremote::from_env()?).await?;
+/// # drop(client);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`] if the variable is not set, or not what it should be.
+/// [`ErrorKind::InvalidInput`] if the variable is not set, or if its value is not a valid list.
+#[doc(alias = "EASYREMOTE_GATEWAY")]
+#[doc(alias = "environment")]
 pub fn from_env() -> Result<Gateways, Error> {
     match std::env::var(VARIABLE) {
         Ok(text) => text.into_gateways(),
@@ -64,13 +79,23 @@ pub fn from_env() -> Result<Gateways, Error> {
     }
 }
 
-/// What can be given as the gateway's address: `"host:port"`, a [`SocketAddr`], a [`Ticket`], an
-/// array or a `Vec` of them, or one string with commas in between.
+/// Types that can be passed as a gateway's address.
+///
+/// These are `"host:port"`, a [`SocketAddr`], a [`Ticket`], an array or a `Vec` of them, and one
+/// string with several addresses separated by commas. The trait is sealed.
+///
+/// ```
+/// use easyremote::auth::IntoGateways;
+///
+/// assert!("gw-1.example.com:8080, gw-2.example.com:8080".into_gateways().is_ok());
+/// assert!("http://gw.example.com".into_gateways().is_err());
+/// ```
 pub trait IntoGateways: sealed::Sealed {
-    /// Reads the address.
+    /// Parses the address or addresses.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] if it is none; the text says what is wrong with it.
+    /// [`ErrorKind::InvalidInput`] if one is invalid; the message says what is wrong with it. It
+    /// never quotes the address, which may be a ticket.
     fn into_gateways(self) -> Result<Gateways, Error>;
 }
 
@@ -82,8 +107,8 @@ impl IntoGateways for &str {
     }
 }
 
-/// Reads the address that is the first of two, or so. What is none is not shown: it may be a part
-/// of a ticket, or one with a typo.
+/// Parses address `i` of `n`. An invalid address is never quoted in the error: it may be part of a
+/// ticket, or a ticket with a typo.
 fn target(text: &str, (i, n): (usize, usize)) -> Result<Target, Error> {
     if text.starts_with(SCHEME) {
         let Address { host, port, pin, token } = text.parse()?;
@@ -91,7 +116,7 @@ fn target(text: &str, (i, n): (usize, usize)) -> Result<Target, Error> {
     }
     let (host, port) = host_and_port(text).ok_or_else(|| {
         let which = if n == 1 { String::new() } else { format!(" number {i} of {n}") };
-        let wrong = if text.is_empty() { "is empty" } else { "is none" };
+        let wrong = if text.is_empty() { "is empty" } else { "is invalid" };
         let text = format!("the gateway address{which} {wrong}; write `host:port` or a ticket");
         Error::new(ErrorKind::InvalidInput, text)
     })?;
@@ -166,13 +191,13 @@ mod sealed {
 }
 
 impl Target {
-    /// The host, as certificates name it.
+    /// Returns the host name to expect in the certificate.
     pub(crate) fn server_name(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// The addresses that the host's name stands for, those of this machine's loopback instead of
-    /// "any address".
+    /// Resolves the host name. An unspecified address, such as 0.0.0.0, is replaced by the loopback
+    /// address.
     ///
     /// # Errors
     /// `Unavailable` if the name does not resolve.
@@ -187,7 +212,8 @@ impl Target {
     }
 }
 
-/// A gateway that listens on all addresses has one of these as its `local_addr`.
+/// Maps an unspecified address to loopback: a gateway that listens on all addresses returns one
+/// from `local_addr`.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {

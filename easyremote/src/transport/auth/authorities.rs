@@ -1,4 +1,4 @@
-//! Authorities whose certificates let peers in, in place of tokens.
+//! Certificate authorities whose certificates authenticate peers in place of tokens.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,13 +19,15 @@ use crate::transport::auth::certificates::authorities;
 use crate::transport::auth::provider::{no_tls12, provider};
 use crate::wire::control::Role;
 
-/// For each role the authorities that say who may be of it.
+/// The authorities that are trusted for each role.
 pub(crate) struct Authorities {
     files: Vec<(Role, PathBuf)>,
     verifiers: RwLock<Vec<(Role, Arc<dyn ClientCertVerifier>)>>,
 }
 
 impl Authorities {
+    /// Loads the authorities in `files`.
+    ///
     /// # Errors
     /// `Unavailable` if a file is unusable; the text names it.
     pub(crate) fn new(files: Vec<(Role, PathBuf)>) -> Result<Self, Error> {
@@ -34,7 +36,7 @@ impl Authorities {
         Ok(this)
     }
 
-    /// Reads the files again. If that fails, nothing has changed.
+    /// Reads the files again. If one fails, the previous authorities stay in use.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -46,7 +48,7 @@ impl Authorities {
             fresh.push((
                 *role,
                 verifier.map_err(|error| {
-                    let text = format!("`{}` holds no usable authority", file.display());
+                    let text = format!("`{}` contains no usable authority", file.display());
                     Error::new(ErrorKind::Unavailable, text).with_source(error)
                 })?,
             ));
@@ -55,21 +57,21 @@ impl Authorities {
         Ok(())
     }
 
-    /// Whether there is one for `role`.
+    /// Returns whether `role` has an authority.
     pub(crate) fn vouch_for(&self, role: Role) -> bool {
         self.files.iter().any(|(of, _)| *of == role)
     }
 
-    /// Whether there is any.
+    /// Returns whether no role has an authority.
     pub(crate) fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// The name in the certificate with which the peer has shaken hands, if an authority says that
-    /// its holder may be `role`: the first DNS name, or, if there is none, the first URI.
+    /// Returns the name in the certificate of the peer, if an authority for `role` issued it: the
+    /// first DNS name, or else the first URI.
     ///
     /// # Errors
-    /// `Unauthenticated` if there is no such certificate, or no name in it.
+    /// `Unauthenticated` if the peer has presented no such certificate, or if it contains no name.
     pub(crate) fn identify(
         &self,
         connection: &quinn::Connection,
@@ -78,7 +80,7 @@ impl Authorities {
         let refused = |text: String| Error::new(ErrorKind::Unauthenticated, text);
         if !self.vouch_for(role) {
             let text = format!(
-                "this gateway takes no certificate for {}: use a ticket that it hands out",
+                "this gateway accepts no certificates for {}: use a ticket that it issued",
                 role.described()
             );
             return Err(refused(text));
@@ -100,7 +102,7 @@ impl Authorities {
             }
         }
         let why = outcome.and_then(Result::err).map_or(String::new(), |error| format!(": {error}"));
-        let what = "the certificate is not one with which this gateway lets in";
+        let what = "this gateway does not accept the certificate for";
         Err(refused(format!("{what} {}{why}", role.described())))
     }
 }
@@ -117,9 +119,9 @@ fn name(certificate: &CertificateDer<'_>) -> Option<String> {
     name.map(str::to_owned)
 }
 
-/// Takes whatever certificate a peer shows, if it proves by the handshake's signature that it holds
-/// the key. Whether the certificate is worth anything depends on the role, which the peer has not
-/// said by then: [`Authorities::identify`] decides, before the peer is let in.
+/// Accepts any client certificate if the handshake's signature proves that the peer holds its key.
+/// Whether the certificate is trusted depends on the role, which the peer has not sent yet;
+/// [`Authorities::identify`] checks that before the peer is admitted.
 #[derive(Debug)]
 pub(crate) struct Presented(WebPkiSupportedAlgorithms);
 
@@ -135,7 +137,7 @@ impl ClientCertVerifier for Presented {
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        // Others have tokens.
+        // Peers without a certificate use tokens.
         false
     }
 

@@ -1,4 +1,4 @@
-//! Certificates and authorities from PEM files, for gateways that have a name in public.
+//! Certificates and authorities from PEM files, for gateways with a public host name.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::transport::auth::identity::{Identity, SERVER_NAME};
 use crate::transport::auth::provider::provider;
 
-/// A certificate with those of its issuers, and its key; both PEM.
+/// PEM files of a certificate chain and of its private key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyFiles {
     pub(crate) chain: PathBuf,
@@ -26,52 +26,53 @@ impl KeyFiles {
         Self { chain: chain.to_owned(), key: key.to_owned() }
     }
 
-    /// Reads both, and compares them.
+    /// Reads both files, and checks that the key belongs to the certificate.
     ///
     /// # Errors
-    /// `Unavailable` if one cannot be read or is not what it should be, or if they do not belong
-    /// together; the text names the file.
+    /// `Unavailable` if a file cannot be read or is invalid, or if the two do not match; the text
+    /// names the file.
     pub(crate) fn load(&self) -> Result<CertifiedKey, Error> {
         let chain = certificates(&self.chain)?;
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| match error {
-            pem::Error::NoItemsFound => unusable(&self.key, "holds no private key", error),
+            pem::Error::NoItemsFound => unusable(&self.key, "contains no private key", error),
             error => unusable(&self.key, "cannot be read as a private key", error),
         })?;
         CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
-            let what = format!("is no key for the certificate in `{}`", self.chain.display());
+            let what =
+                format!("is not the private key of the certificate in `{}`", self.chain.display());
             unusable(&self.key, &what, error)
         })
     }
 }
 
-/// The certificates in a file: one at least.
+/// Reads the certificates in a PEM file; at least one.
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let unreadable = |error| unusable(file, "cannot be read as certificates", error);
     let found = CertificateDer::pem_file_iter(file).map_err(unreadable)?;
     let found = found.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
     match found.is_empty() {
-        true => Err(unusable(file, "holds no certificate", pem::Error::NoItemsFound)),
+        true => Err(unusable(file, "contains no certificate", pem::Error::NoItemsFound)),
         false => Ok(found),
     }
 }
 
-/// The authorities in a PEM file.
+/// Reads the authorities in a PEM file.
 ///
 /// # Errors
-/// `Unavailable` if it cannot be read, or holds anything else; the text names the file.
+/// `Unavailable` if it cannot be read, or contains an invalid certificate; the text names the file.
 pub(crate) fn authorities(file: &Path) -> Result<RootCertStore, Error> {
     let mut store = RootCertStore::empty();
     for certificate in certificates(file)? {
-        let bad = |error| unusable(file, "holds a certificate that is none", error);
+        let bad = |error| unusable(file, "contains an invalid certificate", error);
         store.add(certificate).map_err(bad)?;
     }
     Ok(store)
 }
 
-/// The authorities that browsers trust.
+/// Returns the authorities that browsers trust.
 ///
 /// # Errors
-/// `InvalidInput` if this was built without the feature `public-ca`.
+/// `InvalidInput` if the crate was built without the feature `public-ca`.
 #[cfg(feature = "public-ca")]
 #[allow(clippy::unnecessary_wraps)]
 pub(crate) fn public_authorities() -> Result<RootCertStore, Error> {
@@ -80,9 +81,9 @@ pub(crate) fn public_authorities() -> Result<RootCertStore, Error> {
 
 #[cfg(not(feature = "public-ca"))]
 pub(crate) fn public_authorities() -> Result<RootCertStore, Error> {
-    let text = "the address has no `pin`, so the gateway is to be known by its certificate, and \
-                there are no authorities to verify it by: name a file of them with `authority` on \
-                the builder, or build easyremote with its feature `public-ca`";
+    let text = "the address has no `pin`, so the gateway must present a certificate, and there are \
+                no authorities to verify it: pass a file of them to `authority` on the builder, or \
+                build easyremote with its feature `public-ca`";
     Err(Error::new(ErrorKind::InvalidInput, text))
 }
 
@@ -95,8 +96,8 @@ fn unusable(
     Error::new(ErrorKind::Unavailable, text).with_source(error)
 }
 
-/// What a gateway shows: its own key to those who have pinned it, and a certificate from files to
-/// those who ask for the gateway by its name.
+/// Selects the certificate that a gateway presents: its own key to peers that have pinned it, and
+/// the certificate from files to peers that ask for its host name.
 #[cfg(feature = "gateway")]
 #[derive(Debug)]
 pub(crate) struct ServerCertResolver {
@@ -107,6 +108,8 @@ pub(crate) struct ServerCertResolver {
 
 #[cfg(feature = "gateway")]
 impl ServerCertResolver {
+    /// Loads the certificate from `files`.
+    ///
     /// # Errors
     /// Those of [`KeyFiles::load`].
     pub(crate) fn new(identity: &Identity, files: Option<KeyFiles>) -> Result<Self, Error> {
@@ -119,7 +122,7 @@ impl ServerCertResolver {
         Ok(shown)
     }
 
-    /// Reads the files again. If that fails, nothing has changed.
+    /// Reads the files again. If that fails, the previous certificate stays in use.
     ///
     /// # Errors
     /// Those of [`KeyFiles::load`].
@@ -167,11 +170,11 @@ mod tests {
         KeyFiles::new(&chain, &key).load().unwrap();
         for (chain, key, named, part) in [
             (&missing, &key, &missing, "cannot be read as certificates"),
-            (&empty, &key, &empty, "holds no certificate"),
+            (&empty, &key, &empty, "contains no certificate"),
             (&damaged, &key, &damaged, "cannot be read as certificates"),
             (&chain, &missing, &missing, "cannot be read as a private key"),
-            (&chain, &chain, &chain, "holds no private key"),
-            (&chain, &other, &other, "is no key for the certificate"),
+            (&chain, &chain, &chain, "contains no private key"),
+            (&chain, &other, &other, "is not the private key of the certificate"),
         ] {
             let error = KeyFiles::new(chain, key).load().unwrap_err().to_string();
             assert!(error.starts_with(&format!("`{}` {part}", named.display())), "{error}");

@@ -1,4 +1,4 @@
-//! Tokens, and the proof of holding one without showing it.
+//! Tokens, and proofs of possession that do not reveal them.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::error::{Error, ErrorKind};
 use crate::wire::control::{Proof, Role, TokenId};
 
-/// Bytes that must not be seen: not in logs, not in `Debug`, nor in memory once they are of no use.
+/// A secret: hidden in logs and `Debug`, and wiped from memory when it is dropped.
 #[derive(Clone)]
 pub(crate) struct Secret(Zeroizing<[u8; 32]>);
 
@@ -18,13 +18,13 @@ impl Secret {
         Self(Zeroizing::new(bytes))
     }
 
-    /// Another secret, that says nothing about this one: HMAC-SHA-256 of its purpose, which is the
-    /// first block of what HKDF expands a key to (RFC 5869, section 2.3), without its counter.
+    /// Derives another secret that reveals nothing about this one: HMAC-SHA-256 of `purpose`, which
+    /// is the first block of HKDF-Expand (RFC 5869, section 2.3) without its counter.
     pub(crate) fn derive(&self, purpose: &str) -> Self {
         Self::new(tag(self, ["easyremote ", purpose].concat().as_bytes()))
     }
 
-    /// The bytes; for files and tickets only.
+    /// Returns the bytes; for files and tickets only.
     pub(crate) fn expose(&self) -> &[u8; 32] {
         &self.0
     }
@@ -36,7 +36,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// In constant time: how long it takes says nothing about where two secrets differ.
+/// Compares in constant time: the duration does not reveal where two secrets differ.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         self.expose().ct_eq(other.expose()).into()
@@ -45,7 +45,7 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
-/// What lets a peer be of one role at one gateway.
+/// A secret that admits a peer with one role at one gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Token(Secret);
 
@@ -54,14 +54,14 @@ impl Token {
         Self(Secret::new(bytes))
     }
 
-    /// The token of `role` that is called `name` at the gateway that keeps `secret`.
+    /// Derives the token of `role` that is called `name` at the gateway with this `secret`.
     ///
-    /// No role's name has a space, so that no two tokens have the same purpose.
+    /// The name of a role contains no space, so two tokens never have the same purpose.
     pub(crate) fn derive(secret: &Secret, role: Role, name: &str) -> Self {
         Self(secret.derive(&["token ", role.name(), " ", name].concat()))
     }
 
-    /// The token of those peers that can read the secret themselves.
+    /// Derives the token of peers that can read the secret themselves.
     pub(crate) fn local(secret: &Secret, role: Role) -> Self {
         Self(secret.derive(&["local ", role.name()].concat()))
     }
@@ -70,21 +70,22 @@ impl Token {
         self.0.expose()
     }
 
-    /// What says which token a proof is of, and nothing about the token.
+    /// Returns the public id that tells which token a proof is for; it reveals nothing about the
+    /// token.
     pub(crate) fn id(&self) -> TokenId {
         let [a, b, c, d, e, f, g, h, ..] = *self.0.derive("token id").expose();
         [a, b, c, d, e, f, g, h]
     }
 
     /// Proves possession to the other end of `connection`: HMAC-SHA-256 over keying material that
-    /// only the two ends of this TLS connection know (RFC 8446, section 7.5), so that a proof is of
-    /// no use to anyone in the middle, nor later.
+    /// only the two ends of this TLS connection know (RFC 8446, section 7.5). The proof is useless
+    /// to a man in the middle, and on any other connection.
     pub(crate) fn prove(&self, connection: &quinn::Connection, role: Role) -> Result<Proof, Error> {
         let tag = tag(&self.0, &keying_material(connection, role)?);
         Ok(Proof { token: self.id(), tag })
     }
 
-    /// Whether `proof` was made with this token on `connection`; compares in constant time.
+    /// Returns whether `proof` was made with this token on `connection`; compares in constant time.
     pub(crate) fn verify(
         &self,
         connection: &quinn::Connection,
@@ -107,7 +108,7 @@ fn keying_material(connection: &quinn::Connection, role: Role) -> Result<[u8; 32
     let mut material = [0; 32];
     connection
         .export_keying_material(&mut material, b"EXPORTER-easyremote-1", role.name().as_bytes())
-        .map_err(|_| Error::new(ErrorKind::Protocol, "TLS gives no keying material"))?;
+        .map_err(|_| Error::new(ErrorKind::Protocol, "TLS exports no keying material"))?;
     Ok(material)
 }
 

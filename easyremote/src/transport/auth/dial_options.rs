@@ -1,4 +1,4 @@
-//! Options for dialling, and the TLS settings that follow from them for each address.
+//! Options for dialling, and the TLS settings that they imply for each address.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,11 +16,11 @@ use crate::transport::auth::tls::Expected;
 use crate::wire::control::Role;
 use crate::wire::limits::MAX_TIMEOUT;
 
-/// How a client or a node reaches its gateways: how long it dials, what it trusts, and what it shows.
+/// How a client or a node reaches its gateways: timeout, trust, and credentials.
 ///
-/// For [`ClientBuilder::dial`](crate::client::ClientBuilder::dial) and
+/// Passed to [`ClientBuilder::dial`](crate::client::ClientBuilder::dial) and
 /// [`NodeBuilder::dial`](crate::node::NodeBuilder::dial). Options that are not set keep their
-/// defaults, or what an earlier `dial` of the same builder has set.
+/// defaults, or the values of an earlier `dial` on the same builder.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,14 +33,15 @@ use crate::wire::limits::MAX_TIMEOUT;
 /// # let _ = client;
 /// ```
 #[derive(Clone, Debug, Default)]
+#[doc(alias = "connect_options")]
 #[must_use = "options do nothing until they are passed to `dial`"]
 pub struct DialOptions {
     connect_timeout: Option<Duration>,
-    /// Where the local identity is, if not in the state directory of the user.
+    /// Directory of the local identity, if not the user's state directory.
     state_dir: Option<PathBuf>,
-    /// The file of the authorities that may vouch for a gateway.
+    /// PEM file of the authorities that may issue a gateway's certificate.
     authority: Option<PathBuf>,
-    /// What the role shows in place of a token.
+    /// The certificate that this peer presents in place of a token.
     certificate: Option<KeyFiles>,
 }
 
@@ -48,58 +49,106 @@ pub struct DialOptions {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl DialOptions {
-    /// The default options.
+    /// Creates options in which nothing is set.
+    ///
+    /// ```
+    /// use easyremote::auth::DialOptions;
+    ///
+    /// let options = DialOptions::new();
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How long `connect` and `serve` try to reach a gateway, and how long a call waits to be sent.
-    /// 15 s unless set.
+    /// Sets how long `connect` and `serve` try to reach a gateway, and how long a call waits to be
+    /// sent; 15 s by default.
     ///
-    /// A call waits while the connection is down: at most 1,024 calls with 8 MiB of arguments do,
-    /// and further ones fail with [`ErrorKind::Overloaded`] at once; calls that were under way, and
-    /// are made again, wait in any number. While a gateway [drains](crate::Gateway::drain) and there
-    /// is no other, streams and calls of slow functions wait until it has ended, and the time begins
-    /// then. A call also waits while the client has as many open as it may: 1,024 calls and streams,
-    /// and 1,024 small calls beside them. For the same time after a connection has come back, or a
-    /// node or gateway was lost, calls wait at the gateway for a node that can run them.
+    /// A call waits in these cases:
+    ///
+    /// - **Disconnected.** At most 1,024 calls with 8 MiB of arguments in total wait; further calls
+    ///   fail with [`ErrorKind::Overloaded`] at once. Calls that were in flight and are retried are
+    ///   not limited.
+    /// - **Draining.** While the only gateway [drains](crate::Gateway::drain), streams and calls of
+    ///   slow functions wait until it has ended; the timeout starts then.
+    /// - **At the limit.** A client may have 1,024 calls and streams open, and 1,024 small calls in
+    ///   addition.
+    /// - **After a loss.** For this time after a connection has been re-established, or a node or
+    ///   gateway was lost, calls wait at the gateway for a node that can run them.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use easyremote::auth::DialOptions;
+    ///
+    /// let options = DialOptions::new().connect_timeout(Duration::from_secs(60));
+    /// ```
+    #[doc(alias = "timeout")]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = Some(timeout.min(MAX_TIMEOUT));
         self
     }
 
-    /// Verifies gateways that are dialled by name, whose address has no pin, by the authorities in
-    /// a PEM file, and by no others. The file is read for each connection. Unless set, and with this
-    /// crate's feature `public-ca`, the public authorities that browsers trust are used.
+    /// Sets the PEM file of the authorities that verify gateways dialled by host name, that is with
+    /// an address without a pin. No other authorities are trusted then.
+    ///
+    /// The file is read for each connection. Unless set, and with the crate's feature `public-ca`,
+    /// the public authorities that browsers trust are used.
+    ///
+    /// ```
+    /// use easyremote::auth::DialOptions;
+    ///
+    /// let options = DialOptions::new().authority("/etc/easyremote/gateway-ca.pem");
+    /// ```
+    #[doc(alias = "ca")]
+    #[doc(alias = "root_certificate")]
     pub fn authority(mut self, file: impl AsRef<Path>) -> Self {
         self.authority = Some(file.as_ref().to_owned());
         self
     }
 
-    /// Shows the certificate in the PEM file `chain`, followed by those of its issuers, to gateways
-    /// whose address has no token: see
-    /// [`GatewayBuilder::authority`](crate::gateway::GatewayBuilder::authority). `key` is the PEM
-    /// file of its private key. Both are read for each connection, so that a renewed certificate
-    /// needs no restart.
+    /// Sets the certificate to present to gateways whose address has no token (mutual TLS).
     ///
-    /// An address without a token is a ticket that lacks it, `easyremote://host:port?pin=..`, or,
-    /// where the gateway is known by its own certificate, `easyremote://host:port`, or the address
-    /// of a gateway on this machine.
+    /// `chain` is a PEM file with the certificate followed by those of its issuers, `key` is the
+    /// PEM file of its private key. Both are read for each connection, so a renewed certificate
+    /// needs no restart. The gateway must trust its issuer: see
+    /// [`GatewayBuilder::authority`](crate::gateway::GatewayBuilder::authority).
+    ///
+    /// Addresses without a token are
+    ///
+    /// - a ticket without it, `easyremote://host:port?pin=..`;
+    /// - `easyremote://host:port`, for a gateway that presents a certificate;
+    /// - the address of a gateway on this machine.
+    ///
+    /// ```
+    /// use easyremote::auth::DialOptions;
+    ///
+    /// let options = DialOptions::new()
+    ///     .certificate("/etc/easyremote/node.pem", "/etc/easyremote/node-key.pem");
+    /// ```
+    #[doc(alias = "mtls")]
+    #[doc(alias = "client_certificate")]
     pub fn certificate(mut self, chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
         self.certificate = Some(KeyFiles::new(chain.as_ref(), key.as_ref()));
         self
     }
 
-    /// Finds the local identity in `directory` instead of the state directory of the user. Only
-    /// useful for gateways on this machine that have the same
-    /// [`state_dir`](crate::gateway::GatewayBuilder::state_dir). Everyone who can read the directory
-    /// can take any role of this user there. On Unix a file that others can read is refused.
+    /// Sets the directory of the local identity; the user's state directory by default.
+    ///
+    /// Only used for gateways on this machine that have the same
+    /// [`state_dir`](crate::gateway::GatewayBuilder::state_dir). Anyone who can read the directory
+    /// can take any role there. On Unix, a file that other users can read is rejected.
+    ///
+    /// ```
+    /// use easyremote::auth::DialOptions;
+    ///
+    /// let options = DialOptions::new().state_dir("/var/lib/easyremote");
+    /// ```
     pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.state_dir = Some(directory.as_ref().to_owned());
         self
     }
 
-    /// Sets what `other` sets, and keeps the rest.
+    /// Returns these options, overridden by those that `other` sets.
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
             connect_timeout: other.connect_timeout.or(self.connect_timeout),
@@ -114,22 +163,21 @@ impl DialOptions {
     }
 }
 
-/// Whom to expect at an address, and what to show there.
+/// How to authenticate the gateway at an address, and which credential to present there.
 pub(crate) struct TlsTarget<'a> {
     pub(crate) expected: Expected,
     pub(crate) server_name: &'a str,
     pub(crate) credential: Credential,
 }
 
-/// What lets a peer in.
+/// The credential that a peer presents.
 pub(crate) enum Credential {
     Token(Token),
     Certificate(CertifiedKey),
 }
 
 impl DialOptions {
-    /// Whether the files that `target` needs can be used: better said at once than after a while of
-    /// dialling.
+    /// Checks the files that `target` needs, so that a mistake is reported before dialling.
     ///
     /// # Errors
     /// Those of [`target`](Self::target).
@@ -149,12 +197,12 @@ impl DialOptions {
         self.authority.as_deref().map_or_else(public_authorities, authorities)
     }
 
-    /// What holds for `target` at `address`. Files are read anew each time, so that what has
-    /// changed in them counts from the next connection on.
+    /// Returns the TLS settings for `target` at `address`. Files are read each time, so that
+    /// changes take effect with the next connection.
     ///
     /// # Errors
-    /// `InvalidInput` if the address and the builder lack what is needed; `Unavailable` if a file is
-    /// unusable.
+    /// `InvalidInput` if neither the address nor the options contain what is required;
+    /// `Unavailable` if a file is unusable.
     pub(crate) fn target<'a>(
         &self,
         target: &'a Target,
@@ -180,7 +228,7 @@ impl DialOptions {
         Ok(TlsTarget { expected, server_name, credential })
     }
 
-    /// The identity that this user's gateways have on this machine.
+    /// Loads the identity that this user's gateways have on this machine.
     fn identity(
         &self,
         target: &Target,
@@ -189,8 +237,8 @@ impl DialOptions {
     ) -> Result<Identity, Error> {
         if !address.ip().is_loopback() {
             let text = format!(
-                "`{target}` is not on this machine, so its key and a token are needed: use the \
-                 ticket for {} that the gateway hands out, instead of the bare address",
+                "`{target}` is not on this machine, so its key and a token are required: use a \
+                 ticket for {} from the gateway instead of the bare address",
                 role.described()
             );
             return Err(Error::new(ErrorKind::InvalidInput, text));
@@ -201,7 +249,7 @@ impl DialOptions {
 
 fn no_credential(target: &Target) -> Error {
     let text = format!(
-        "the address of `{target}` has no token: use a ticket that the gateway hands out, or name a \
+        "the address of `{target}` has no token: use a ticket from the gateway, or set a \
          certificate with `DialOptions::certificate`"
     );
     Error::new(ErrorKind::InvalidInput, text)

@@ -1,4 +1,4 @@
-//! The gateway's identity: a key that peers pin, and the secret that tokens come from.
+//! The gateway's identity: a key that peers pin, and the secret from which tokens are derived.
 
 use std::fmt;
 use std::fs;
@@ -26,38 +26,38 @@ use crate::transport::auth::credentials::{Secret, Token};
 use crate::transport::auth::private_file;
 use crate::wire::control::Role;
 
-/// SHA-256 of a certificate's SubjectPublicKeyInfo: what peers pin (RFC 7469, section 2.4).
+/// SHA-256 of a certificate's SubjectPublicKeyInfo, which peers pin (RFC 7469, section 2.4).
 pub(crate) type Pin = [u8; 32];
 
-/// An Ed25519 key and a secret, kept in one file that only its owner can read. Both are wiped from
-/// memory when this is dropped; what TLS makes of the key is its own.
+/// An Ed25519 key and a secret, stored in one file that only its owner can read. Both are wiped
+/// from memory on drop, except for copies inside the TLS library.
 ///
-/// On loopback, gateway, node and client of one user of the operating system find the same file:
-/// whoever can read it may be any of them.
+/// On loopback, the gateway, nodes and clients of one operating-system user find the same file:
+/// anyone who can read it can take any role.
 pub(crate) struct Identity {
-    /// In PKCS #8 (RFC 5958).
+    /// The key in PKCS #8 (RFC 5958).
     key: Zeroizing<Vec<u8>>,
     pin: Pin,
     secret: Secret,
 }
 
 const FILE_NAME: &str = "identity";
-/// What it is called in errors.
+/// Name of the file in error messages.
 const WHAT: &str = "identity file";
 const FIRST_LINE: &str = "easyremote identity 1";
-/// More than any identity file has.
+/// Larger than any identity file.
 const MAX_FILE: u64 = 4 << 10;
 
 impl Identity {
-    /// The identity in `directory`, or in the user's state directory if that is `None`; made if
-    /// there is none yet.
+    /// Loads the identity in `directory`, or in the user's state directory if that is `None`;
+    /// creates it if it does not exist.
     ///
-    /// The directory of the user is `easyremote` below `$XDG_STATE_HOME` or `~/.local/state` on
+    /// The user's state directory is `easyremote` below `$XDG_STATE_HOME` or `~/.local/state` on
     /// Linux, and below the data directory elsewhere.
     ///
     /// # Errors
-    /// `Unavailable` if there is no such directory or it cannot be used; `Unauthenticated` if
-    /// other users can read the file, or could have put it there.
+    /// `Unavailable` if the directory does not exist or cannot be used; `Unauthenticated` if other
+    /// users can read the file, or could have created it.
     pub(crate) fn load_or_create(directory: Option<&Path>) -> Result<Self, Error> {
         let directory = match directory {
             Some(directory) => directory.to_owned(),
@@ -70,25 +70,27 @@ impl Identity {
         private_file::prepare_directory(&directory, WHAT)?;
         let failed = |error: io::Error| private_file::unusable(WHAT, &path, &error);
         Self::generate()?.publish(&path).map_err(failed)?;
-        // Read back, not kept: another process may have been first.
+        // Read the file back: another process may have created it first.
         Self::read(&path)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
     }
 
     pub(crate) fn generate() -> Result<Self, Error> {
-        let failed = || Error::new(ErrorKind::Unavailable, "the system gives no random numbers");
+        let failed = || {
+            Error::new(ErrorKind::Unavailable, "the operating system provides no random numbers")
+        };
         let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| failed())?;
         let key = Zeroizing::new(key.as_ref().to_vec());
         Self::new(key, Secret::new(random::<32>()?)).ok_or_else(failed)
     }
 
-    /// `None` if `key` is not an Ed25519 key in PKCS #8.
+    /// Creates the identity; `None` if `key` is not an Ed25519 key in PKCS #8.
     fn new(key: Zeroizing<Vec<u8>>, secret: Secret) -> Option<Self> {
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&key).ok()?;
         let pin = pin_of(&public_key_to_spki(&alg_id::ED25519, pair.public_key()));
         Some(Self { key, pin, secret })
     }
 
-    /// The identity in the file at `path`, if there is one.
+    /// Reads the identity in the file at `path`; `None` if the file does not exist.
     fn read(path: &Path) -> Result<Option<Self>, Error> {
         let Some(text) = private_file::read(path, MAX_FILE, WHAT)? else { return Ok(None) };
         Self::parse(&text).map(Some).ok_or_else(|| {
@@ -110,10 +112,10 @@ impl Identity {
         Self::new(key, secret)
     }
 
-    /// Writes the identity at `path`, unless there is one by then.
+    /// Writes the identity to `path`, unless the file exists by then.
     ///
-    /// Readers see a whole file or none: it is written beside and then linked into place, which
-    /// fails if the name is taken.
+    /// Atomic: the file is written under a temporary name and then hard-linked, which fails if
+    /// `path` exists. Readers see the whole file or none.
     fn publish(&self, path: &Path) -> io::Result<()> {
         let unique = random::<8>().map_err(io::Error::other)?;
         let beside = path.with_extension(format!("{:016x}", u64::from_be_bytes(unique)));
@@ -127,40 +129,40 @@ impl Identity {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             other => other,
         });
-        // Whatever came of it, the name beside is of no more use.
+        // The temporary name is not needed any more, whatever the outcome.
         let _ = fs::remove_file(&beside);
         linked
     }
 
-    /// What peers pin.
+    /// Returns the hash that peers pin.
     pub(crate) fn pin(&self) -> Pin {
         self.pin
     }
 
-    /// The token called `name` of peers that want to be `role`.
+    /// Returns the token called `name` of peers with `role`.
     pub(crate) fn token(&self, role: Role, name: &str) -> Token {
         Token::derive(&self.secret, role, name)
     }
 
-    /// The token of peers that have this file, and want to be `role`.
+    /// Returns the token of peers with `role` that can read this file.
     pub(crate) fn local_token(&self, role: Role) -> Token {
         Token::local(&self.secret, role)
     }
 
-    /// A key for another purpose, the same each time.
+    /// Derives a stable key for another purpose.
     pub(crate) fn derive(&self, purpose: &str) -> Secret {
         self.secret.derive(purpose)
     }
 
-    /// A fresh certificate for the key, and the key.
+    /// Returns a new self-signed certificate for the key, and the key.
     ///
-    /// Peers look at the key only, so the certificate's name and dates are of no importance.
+    /// Peers only check the key, so the certificate's name and dates do not matter.
     #[cfg(feature = "gateway")]
     pub(crate) fn certificate(
         &self,
     ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), Error> {
         let failed = |error: rcgen::Error| {
-            Error::new(ErrorKind::Unavailable, "cannot make a certificate").with_source(error)
+            Error::new(ErrorKind::Unavailable, "cannot create a certificate").with_source(error)
         };
         let key = PrivatePkcs8KeyDer::from(self.key.to_vec());
         let mut pair =
@@ -172,36 +174,39 @@ impl Identity {
     }
 }
 
-/// The name in self-signed certificates, and the one that diallers ask for.
+/// The name in self-signed certificates, and the server name that diallers ask for.
 pub(crate) const SERVER_NAME: &str = "gateway.easyremote.invalid";
 
-/// The pin of a SubjectPublicKeyInfo.
+/// Returns the pin of a SubjectPublicKeyInfo.
 pub(crate) fn pin_of(spki: &[u8]) -> Pin {
     let mut pin = [0; 32];
     pin.copy_from_slice(digest::digest(&digest::SHA256, spki).as_ref());
     pin
 }
 
-/// Random bytes that nobody can guess.
+/// Returns cryptographically secure random bytes.
+///
+/// # Errors
+/// `Unavailable` if the operating system provides none.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).map_err(|_| {
-        Error::new(ErrorKind::Unavailable, "the operating system gives no random numbers")
+        Error::new(ErrorKind::Unavailable, "the operating system provides no random numbers")
     })?;
     Ok(bytes)
 }
 
-/// Where the identity of the user is, and what else a gateway keeps.
+/// Returns the user's state directory, where the identity and a gateway's other files are.
 ///
 /// # Errors
-/// `Unavailable` if the user has no home.
+/// `Unavailable` if the user has no home directory.
 pub(crate) fn default_directory() -> Result<PathBuf, Error> {
     etcetera::choose_base_strategy()
         .ok()
         .map(|base| base.state_dir().unwrap_or_else(|| base.data_dir()).join("easyremote"))
         .ok_or_else(|| {
-            let text = "there is no home directory to keep the local identity in; set `HOME`, or \
-                        name a directory with `state_dir` on the builder";
+            let text = "there is no home directory for the local identity; set `HOME`, or pass a \
+                        directory to `state_dir` on the builder";
             Error::new(ErrorKind::Unavailable, text)
         })
 }
@@ -254,7 +259,7 @@ mod tests {
         }
     }
 
-    /// What became of the file `identity` in a directory, and what is said of it.
+    /// A state of the file `identity`, and the expected error.
     #[cfg(unix)]
     fn refusal(directory: &Path) -> (ErrorKind, String) {
         let error = Identity::load_or_create(Some(directory)).unwrap_err();
@@ -267,7 +272,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
         let set = |mode| fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
-        // Whether there is a file yet, or not.
+        // Whether the file exists yet or not.
         for made in [false, true] {
             for mode in [0o777, 0o770, 0o722, 0o702, 0o720] {
                 set(mode);
@@ -334,7 +339,7 @@ mod tests {
         Identity::load_or_create(Some(directory.path())).unwrap();
         let path = directory.path().join(FILE_NAME);
         if chown(&path, Some(NOBODY), None).is_err() {
-            // Only root can give files away.
+            // Only root can change the owner of a file.
             return;
         }
         symlink(&path, linked.path().join(FILE_NAME)).unwrap();

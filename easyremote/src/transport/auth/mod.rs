@@ -1,4 +1,4 @@
-//! Who a peer is: identities, tickets, tokens, certificates, and TLS.
+//! Authentication: identities, tickets, tokens, certificates, and TLS.
 
 pub(crate) mod address;
 pub(crate) mod authorities;

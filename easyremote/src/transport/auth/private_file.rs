@@ -1,5 +1,5 @@
-//! Files that hold secrets: read and made only where nobody else can have a hand in them, by the
-//! rules of OpenSSH for its keys.
+//! Files that contain secrets: read and created only where other users cannot interfere, by the
+//! rules that OpenSSH applies to its keys.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -9,15 +9,21 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind};
 
-/// Reads a private file of at most `limit` bytes; `None` if there is none. `what` is for errors.
+/// Reads a private file of at most `limit` bytes; `None` if it does not exist. `what` names it in
+/// errors.
 ///
-/// It has to be a regular file of this user, or of root, that nobody else can read or write, and so
-/// has the directory that it is in, but for reading: whoever can write there can put another file
-/// in its place. A link is followed, and what it leads to is held to the same. Neither a pipe nor
-/// a device is waited for.
+/// The file must
+///
+/// - be a regular file; neither a pipe nor a device blocks this function;
+/// - belong to this user or to root;
+/// - not be readable or writable by other users;
+/// - be in a directory of this user or of root that other users cannot write to, because they could
+///   replace the file.
+///
+/// A link is followed, and its target must fulfil the same.
 ///
 /// # Errors
-/// `Unauthenticated` if somebody else could have read or made it; `Unavailable` if it cannot be
+/// `Unauthenticated` if another user could have read or created it; `Unavailable` if it cannot be
 /// read, with the reason.
 pub(crate) fn read(
     path: &Path,
@@ -25,7 +31,7 @@ pub(crate) fn read(
     what: &str,
 ) -> Result<Option<Zeroizing<String>>, Error> {
     let unusable = |error: io::Error| unusable(what, path, &error);
-    // Links in the path are followed once, so that what is looked at is what is read.
+    // Resolve links once, so that the path that is checked is the one that is read.
     let path = match fs::canonicalize(path) {
         Ok(path) => path,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -45,13 +51,13 @@ pub(crate) fn read(
     let mut text = Zeroizing::new(String::new());
     match file.take(limit).read_to_string(&mut text) {
         Ok(_) => Ok(Some(text)),
-        // Not text: that is for the reader to say.
+        // Not UTF-8: the empty text makes the parser report a damaged file.
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(Zeroizing::default())),
         Err(error) => Err(unusable(error)),
     }
 }
 
-/// Makes the directory for a private file, unless it is there, and checks it.
+/// Creates the directory for a private file unless it exists, and checks it.
 ///
 /// # Errors
 /// As for [`read`].
@@ -61,13 +67,13 @@ pub(crate) fn prepare_directory(directory: &Path, what: &str) -> Result<(), Erro
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory).map_err(|error| {
-        let text = format!("cannot make the directory `{}`: {error}", directory.display());
+        let text = format!("cannot create the directory `{}`: {error}", directory.display());
         Error::new(ErrorKind::Unavailable, text)
     })?;
     check_directory(directory, what)
 }
 
-/// Makes a file that only its owner can read, and that is not there yet.
+/// Creates a file that only its owner can read; fails if it exists.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -76,14 +82,14 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// The error of a file that the system does not let this process use. The reason is in the text,
-/// since it says what to do.
+/// The error for a file that this process cannot use. The reason is in the text, because it says
+/// what to do.
 pub(crate) fn unusable(what: &str, path: &Path, error: &io::Error) -> Error {
     let text = format!("cannot use the {what} `{}`: {error}", path.display());
     Error::new(ErrorKind::Unavailable, text)
 }
 
-/// Checks that nobody else can put a file into `directory` in place of another's.
+/// Checks that other users cannot replace files in `directory`.
 fn check_directory(directory: &Path, what: &str) -> Result<(), Error> {
     #[cfg(unix)]
     {
@@ -91,7 +97,7 @@ fn check_directory(directory: &Path, what: &str) -> Result<(), Error> {
             fs::metadata(directory).map_err(|error| unusable(what, directory, &error))?;
         unix::check_directory(directory, &metadata, what)
     }
-    // Where there are no such modes, the user's own directory is private by the system's rules.
+    // Without Unix modes, the operating system protects the user's own directory.
     #[cfg(not(unix))]
     {
         let _ = (directory, what);
@@ -99,16 +105,16 @@ fn check_directory(directory: &Path, what: &str) -> Result<(), Error> {
     }
 }
 
-/// Opens a file for reading, which may turn out to be no regular one. A link is not followed, and
-/// neither a pipe nor a device is waited for.
+/// Opens a file for reading, which may turn out not to be a regular one. Does not follow a link,
+/// and does not block on a pipe or a device.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
     {
         use rustix::fs::OFlags;
-        // A pipe that nobody writes to opens at once, and a terminal does not become this
-        // process's. A link is none of the path that was looked at.
+        // NONBLOCK: a pipe without a writer opens at once. NOCTTY: a terminal does not become the
+        // controlling one. NOFOLLOW: a link is not the path that was checked.
         let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
         let flags = i32::try_from(flags.bits()).unwrap_or_default();
         std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags);
@@ -126,7 +132,7 @@ mod unix {
 
     const READ_OR_WRITTEN_BY_OTHERS: u32 = 0o077;
     const WRITTEN_BY_OTHERS: u32 = 0o022;
-    /// In such a directory only its owner can rename and remove what is another's.
+    /// In a directory with this bit, users can rename and remove only their own files.
     const STICKY: u32 = 0o1000;
 
     pub(super) fn check_file(path: &Path, metadata: &Metadata, what: &str) -> Result<(), Error> {
@@ -176,7 +182,7 @@ mod unix {
         Ok(())
     }
 
-    /// Whether it belongs to this user, or to root, who can do as it likes anyway.
+    /// Returns whether it belongs to this user, or to root, who can bypass the checks anyway.
     fn is_own(metadata: &Metadata) -> bool {
         metadata.uid() == 0 || metadata.uid() == rustix::process::geteuid().as_raw()
     }

@@ -1,15 +1,15 @@
-//! What all that speaks TLS has in common: the cryptography, and the one version.
+//! What all TLS code shares: the cryptography provider, and the single supported version.
 
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-/// The cryptography that TLS is spoken with: that of ring.
+/// Returns the cryptography provider, which is ring.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// No verifier is asked about a version that is not offered.
+/// The error of verifiers for TLS 1.2, which is never negotiated.
 pub(super) fn no_tls12() -> rustls::Error {
-    rustls::Error::General("TLS 1.2 is not spoken here".into())
+    rustls::Error::General("TLS 1.2 is not supported".into())
 }

@@ -1,4 +1,4 @@
-//! Tickets: everything a peer needs to reach a gateway and be let in, as one line of text.
+//! Tickets: everything a peer needs to reach a gateway and to be admitted, as one line of text.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,54 +12,115 @@ use crate::transport::auth::credentials::Token;
 use crate::transport::auth::identity::Pin;
 use crate::wire::control::Role;
 
-/// A gateway's address, the hash of its key, and the token of one role:
+/// An address, the hash of a gateway's key, and the token of one role:
 /// `easyremote://host:port?pin=<hash>&token=<secret>`.
 ///
-/// Without the `pin`, the gateway is to show a certificate for `host`: see
+/// Without `pin`, the gateway must present a certificate for `host`: see
 /// [`without_pin`](Self::without_pin).
 ///
-/// Handed out by [`Gateway::ticket`](crate::Gateway::ticket); given to
-/// [`Client::connect`](crate::Client::connect) or [`Node::serve`](crate::Node::serve), as it is or
-/// as text. `Display` shows the token, so a ticket is to be kept like a password; `Debug` hides it.
+/// [`Gateway::ticket`](crate::Gateway::ticket) creates a ticket;
+/// [`Client::connect`](crate::Client::connect) and [`Node::serve`](crate::Node::serve) accept it,
+/// as a value or as text. `Display` contains the token, so keep a ticket like a password. `Debug`
+/// hides the token.
+///
+/// ```
+/// use easyremote::{Gateway, Role, Ticket};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), easyremote::Error> {
+///
+/// let gateway = Gateway::serve("127.0.0.1:0").await?;
+/// let text = gateway.ticket(Role::Client).to_string();
+/// let ticket: Ticket = text.parse()?;
+/// assert_eq!(ticket.role(), Role::Client);
+/// # gateway.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[doc(alias = "url")]
+#[doc(alias = "invite")]
+#[doc(alias = "credentials")]
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ticket {
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// `None` if the gateway is to be known by its certificate.
+    /// `None` if the gateway presents a certificate.
     pub(crate) pin: Option<Pin>,
     pub(crate) role: Role,
     pub(crate) token: Token,
 }
 
-/// What every ticket begins with.
+/// Prefix of every ticket.
 pub(crate) const SCHEME: &str = "easyremote://";
 
 impl Ticket {
-    /// The role that the ticket lets its holder be.
+    /// Returns the role that the ticket grants.
+    ///
+    /// ```
+    /// use easyremote::{Gateway, Role};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    ///
+    /// let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// assert_eq!(gateway.ticket(Role::Node).role(), Role::Node);
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// The same ticket for the address by which peers reach the gateway, `host:port`, in place of
-    /// that which it listens on.
+    /// Returns the ticket with another address, `host:port`.
+    ///
+    /// Use this where peers reach the gateway by an address other than the one it listens on, such
+    /// as a public host name.
+    ///
+    /// ```
+    /// use easyremote::{Gateway, Role};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    ///
+    /// let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// let ticket = gateway.ticket(Role::Client).at("gw.example.com:8080")?;
+    /// assert!(ticket.to_string().starts_with("easyremote://gw.example.com:8080?pin="));
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] if `address` is none.
+    /// [`ErrorKind::InvalidInput`] if `address` is not `host:port`.
+    #[doc(alias = "host")]
+    #[doc(alias = "with_address")]
     pub fn at(mut self, address: &str) -> Result<Self, Error> {
         (self.host, self.port) = host_and_port(address).ok_or_else(|| {
-            // Not shown: it may be a ticket.
-            let text = "this is no address for a ticket; write `host:port`";
+            // The address is not quoted: it may be a ticket, which contains a secret.
+            let text = "the address for the ticket is invalid; write `host:port`";
             Error::new(ErrorKind::InvalidInput, text)
         })?;
         Ok(self)
     }
 
-    /// The same ticket for peers that are to know the gateway by a
-    /// [certificate](crate::gateway::GatewayBuilder::certificate) for its host name, instead of by the hash
-    /// of its key. They verify it by the authorities in
-    /// [`DialOptions::authority`](crate::auth::DialOptions::authority), or by the public ones with
-    /// this crate's feature `public-ca`.
+    /// Returns the ticket without the hash of the gateway's key.
+    ///
+    /// Peers then authenticate the gateway by a
+    /// [certificate](crate::gateway::GatewayBuilder::certificate) for its host name. They verify it
+    /// with the authorities in [`DialOptions::authority`](crate::auth::DialOptions::authority), or
+    /// with the public ones if the crate's feature `public-ca` is enabled.
+    ///
+    /// ```
+    /// use easyremote::{Gateway, Role};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    ///
+    /// let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// let ticket = gateway.ticket(Role::Client).at("gw.example.com:8080")?.without_pin();
+    /// assert!(!ticket.to_string().contains("pin="));
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn without_pin(mut self) -> Self {
         self.pin = None;
@@ -73,7 +134,7 @@ impl fmt::Display for Ticket {
         if let Some(pin) = self.pin {
             write!(f, "pin={}&", BASE64.encode(pin))?;
         }
-        // Written piece by piece: no copy of it stays behind.
+        // Encoded straight into the formatter: no copy of the token stays in memory.
         let token = Base64Display::new(self.token.expose(), &BASE64);
         write!(f, "token={}{token}", prefix(self.role))
     }
@@ -85,8 +146,8 @@ impl fmt::Debug for Ticket {
     }
 }
 
-/// Each role's tokens begin differently, so that one of the wrong kind is refused before any
-/// packet is sent.
+/// Returns the prefix of a role's tokens: a ticket for the wrong role is rejected before any packet
+/// is sent.
 fn prefix(role: Role) -> &'static str {
     match role {
         Role::Node => "ern_",
@@ -105,7 +166,7 @@ impl FromStr for Ticket {
     }
 }
 
-/// A ticket, or one without a token for those who have a certificate.
+/// A ticket, or one without a token for peers that have a certificate.
 pub(crate) struct Address {
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -129,7 +190,7 @@ impl FromStr for Address {
                 _ => return Err(bad("query has a part that is neither `pin` nor `token`")),
             };
             if twice.is_some() {
-                return Err(bad("query says one thing twice"));
+                return Err(bad("query repeats a parameter"));
             }
         }
         let wrong_pin = || bad("pin is not 32 bytes in base64url");
@@ -160,11 +221,12 @@ fn decode(text: &str) -> Option<[u8; 32]> {
     BASE64.decode(text).ok()?.try_into().ok()
 }
 
-/// Splits `host:port`, `1.2.3.4:port` or `[::1]:port`; the brackets stay with the host. Nothing of
-/// what this refuses is to be shown: a host appears in errors, and a token must not.
+/// Splits `host:port`, `1.2.3.4:port` or `[::1]:port`; the brackets stay with the host.
+///
+/// Callers must not quote a rejected text: a host appears in errors, and a token must not.
 pub(crate) fn host_and_port(text: &str) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;
-    // Whatever else is there, such as the rest of a ticket, would be shown as a host's name.
+    // Anything else, such as the rest of a ticket, would otherwise be shown as a host name.
     let is_name = |text: &str| {
         !text.is_empty()
             && text.chars().all(|c| c.is_alphanumeric() || "-._".contains(c))
@@ -172,7 +234,7 @@ pub(crate) fn host_and_port(text: &str) -> Option<(String, u16)> {
     };
     let fine = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(v6) => {
-            // As in `fe80::1%eth0`.
+            // With a zone, as in `fe80::1%eth0`.
             let (address, zone) = v6.split_once('%').unwrap_or((v6, "0"));
             address.parse::<std::net::Ipv6Addr>().is_ok() && is_name(zone)
         }

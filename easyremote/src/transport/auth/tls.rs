@@ -1,5 +1,5 @@
-//! TLS 1.3 for both sides: the gateway shows its key, diallers check it against a pin, or its
-//! certificate against authorities.
+//! TLS 1.3 for both sides: the gateway presents its key or certificate, and diallers check it
+//! against a pin or against authorities.
 
 use std::sync::Arc;
 
@@ -19,23 +19,23 @@ use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::{Pin, pin_of};
 use crate::transport::auth::provider::{no_tls12, provider};
 
-/// Both sides ask for it and accept nothing else.
+/// Both sides offer this protocol and accept no other.
 const ALPN: &[u8] = b"easyremote/1";
 
 fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Unavailable, "TLS cannot be set up").with_source(error)
 }
 
-/// How a dialler knows the gateway.
+/// How a dialler authenticates the gateway.
 #[derive(Clone, Debug)]
 pub(crate) enum Expected {
-    /// By the one key whose hash this is.
+    /// By the hash of its public key.
     Pin(Pin),
     /// By a certificate for its name from one of these authorities.
     Certificate(RootCertStore),
 }
 
-/// The gateway's side; `asks` for certificates of peers.
+/// Returns the gateway's configuration; with `asks`, it requests certificates of peers.
 #[cfg(feature = "gateway")]
 pub(crate) fn server(
     shown: Arc<ServerCertResolver>,
@@ -52,13 +52,13 @@ pub(crate) fn server(
     config.alpn_protocols = vec![ALPN.to_vec()];
     // 0-RTT data can be replayed by anyone who saw it, and a replayed call would run twice.
     config.max_early_data_size = 0;
-    // Everyone shows anew what lets it in.
+    // Without session resumption, every peer presents its credentials on each connection.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(QuicServerConfig::try_from(config).map_err(unusable)?))
 }
 
-/// The dialler's side; `own` is the certificate that it shows if it is asked.
+/// Returns a dialler's configuration; `own` is the certificate that it presents on request.
 pub(crate) fn client(
     expected: Expected,
     own: Option<CertifiedKey>,
@@ -84,10 +84,10 @@ pub(crate) fn client(
     Ok(Arc::new(QuicClientConfig::try_from(config).map_err(unusable)?))
 }
 
-/// Accepts a certificate if its key has the pinned hash *and* the peer proves, by the handshake's
-/// signature, that it holds that key. Without the second check a copied certificate would pass.
+/// Accepts a certificate if its key has the pinned hash *and* the handshake's signature proves that
+/// the peer holds that key. Without the second check, a copied certificate would pass.
 ///
-/// Names and dates are not looked at: the pin says all there is to say.
+/// Names and dates are not checked: the pin is sufficient.
 #[derive(Debug)]
 struct PinVerifier {
     pin: Pin,

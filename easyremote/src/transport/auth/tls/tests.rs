@@ -1,4 +1,4 @@
-//! A man in the middle, over real QUIC: he has the gateway's certificate, and not its key.
+//! Tests with a man in the middle over real QUIC, who has the gateway's certificate but not its key.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::transport::dial::Dialler;
 use crate::transport::quic::endpoint::{self, Listener};
 use crate::wire::control::Role;
 
-/// Shows a certificate, and signs with whatever key there is.
+/// Presents a certificate, and signs with any key.
 #[derive(Debug)]
 struct Shows(Arc<CertifiedKey>);
 
@@ -34,8 +34,8 @@ impl ResolvesServerCert for Shows {
 
 const ANYWHERE: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
-/// Serves connections that show `certificate` and are signed with `key`; tells of each whether the
-/// other end has gone through with the handshake.
+/// Serves connections with `certificate`, signed with `key`; reports for each whether the other end
+/// has completed the handshake.
 fn impostor(
     certificate: CertificateDer<'static>,
     key: &KeyPair,
@@ -63,7 +63,7 @@ fn impostor(
     (address, trusted)
 }
 
-/// The certificate that the gateway at `address` shows to everyone who asks.
+/// Returns the certificate that the gateway at `address` presents to every peer.
 async fn certificate_of(address: SocketAddr, pin: Pin) -> CertificateDer<'static> {
     let endpoint = endpoint::dialling(address, Expected::Pin(pin), None, 0).unwrap();
     let connection = endpoint.connect(address, SERVER_NAME).unwrap().await.unwrap();
