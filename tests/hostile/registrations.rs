@@ -49,10 +49,10 @@ async fn names_that_are_none_are_not_offered() {
     let target = Target::start(GatewayLimits::new()).await;
     let long = "x".repeat(129);
     for (name, complaint) in [
-        ("", "is no name for a function"),
-        ("a b", "is no name for a function"),
-        ("größe", "is no name for a function"),
-        ("easyremote.stats", "is no name for a function"),
+        ("", "is not a valid function name"),
+        ("a b", "is not a valid function name"),
+        ("größe", "is not a valid function name"),
+        ("easyremote.stats", "is not a valid function name"),
         ("a\x1b[2J", r#"the name "a\u{1b}[2J" has control characters"#),
         (&*long, "a name of 129 bytes; the limit is 128"),
     ] {

@@ -1,9 +1,12 @@
-//! Questions that the gateway answers itself: calls to functions with reserved names.
+//! The gateway's own functions: calls to reserved names, which list functions, nodes and
+//! statistics.
 //!
-//! A list takes the longer the more nodes and functions there are. It is made on another thread,
-//! one at a time, and is the same bytes for all who may see the same: that of functions until one of
-//! them changes, and that of nodes, which also says how busy they are, for those who have asked
-//! before it was begun.
+//! Building a list takes longer the more nodes and functions exist. Lists are built on another
+//! thread, one at a time, and callers with the same permissions share the encoded bytes:
+//!
+//! - The list of functions is reused until a function changes.
+//! - The list of nodes, which includes their load, is shared by callers who asked before it was
+//!   started.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +28,7 @@ use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 
-/// What a caller can ask the gateway for.
+/// A request that the gateway answers itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Question {
     Statistics,
@@ -39,11 +42,11 @@ pub(super) enum ListKind {
 }
 
 impl Question {
-    /// What `header` asks for; `None` if the call is for a node.
+    /// Returns the request in `header`; `None` if the call is for a node.
     ///
     /// # Errors
-    /// `PermissionDenied` if the caller may not; `BadArguments` and `NoSuchFunction` if this is no
-    /// question.
+    /// `PermissionDenied` if the caller is not allowed to ask; `BadArguments` if the call is not
+    /// unary; `NoSuchFunction` if this gateway does not know the reserved name.
     pub(super) fn of(header: &CallHeader, access: &Access) -> Option<Result<Self, Error>> {
         if !header.function.starts_with(RESERVED) {
             return None;
@@ -51,7 +54,7 @@ impl Question {
         let allowed = access.check_call(header.caller.as_deref(), &header.function);
         Some(allowed.and_then(|()| match header.function.as_str() {
             _ if header.kind != Kind::Unary => {
-                let text = format!("`{}` gives one result", header.function);
+                let text = format!("`{}` returns one result", header.function);
                 Err(Error::new(ErrorKind::BadArguments, text))
             }
             FUNCTIONS => Ok(Self::List(ListKind::Functions)),
@@ -65,39 +68,40 @@ impl Question {
     }
 }
 
-/// The lists that have been made, as the frames of an answer.
+/// The lists that were built last, encoded as the frames of an answer.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     lists: Mutex<Lists>,
-    /// Held by whoever makes a list; when the next one may be begun.
+    /// Held while a list is built; contains the time at which the next one may start.
     making: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
 
-/// By what they list, and for whom.
+/// Keyed by what they list, and for which callers.
 type Lists = HashMap<(ListKind, CallScope), MadeList>;
 
 #[derive(Clone, Debug)]
 struct MadeList {
     frames: Result<Bytes, Error>,
     begun: Instant,
-    /// Of the table that it was made from.
+    /// Version of the routing table that the list was built from.
     version: u64,
 }
 
-/// Most lists that are kept: those of so many kinds of callers.
+/// Maximum number of lists kept, one per kind of list and scope of callers.
 const MAX_LISTS: usize = 32;
 
-/// Most bytes of them, but for the last one.
+/// Maximum size of the lists kept, in bytes; the latest one is kept even if it is larger.
 const MAX_BYTES: usize = 64 << 20;
 
 impl Directory {
-    /// The frames that answer a question of a caller that may call what is within `scope`.
+    /// Returns the frames that answer `question` for a caller that may call the functions in
+    /// `scope`.
     ///
     /// # Errors
-    /// `TooLarge` if the list is longer than a message may be.
+    /// `TooLarge` if the list exceeds the message limit.
     ///
     /// # Cancel safety
-    /// A list that has been begun is made to its end, for others.
+    /// A list whose construction has started is completed, because others may wait for it.
     pub(super) async fn answer(
         question: Question,
         scope: &CallScope,
@@ -112,7 +116,7 @@ impl Directory {
             return frames;
         }
         let mut making = directory.making.clone().lock_owned().await;
-        // Whoever held the lock may have made it.
+        // The previous holder of the lock may have built the list meanwhile.
         if let Some(frames) = directory.made(&key, asked, state) {
             return frames;
         }
@@ -123,16 +127,17 @@ impl Directory {
         let making = spawn_blocking(move || {
             let list = MadeList::make(&key, &state);
             let frames = list.frames.clone();
-            // Half of a processor is left to others, however many ask.
+            // Pause for as long as the list took, so that lists use at most half of a processor,
+            // however many callers ask.
             *making = Some(Instant::now() + list.begun.elapsed());
             state.directory.keep(key, list);
             frames
         });
-        let ended = |_| Error::new(ErrorKind::Unavailable, "the list could not be made");
+        let ended = |_| Error::new(ErrorKind::Unavailable, "the list could not be built");
         making.await.map_err(ended)?
     }
 
-    /// The list, if it has been made and is still right for who asked at `asked`.
+    /// Returns the list if it exists and is fresh enough for a caller who asked at `asked`.
     fn made(
         &self,
         key: &(ListKind, CallScope),
@@ -193,8 +198,8 @@ fn too_long(max_message: usize) -> Error {
     Error::new(ErrorKind::TooLarge, format!("the list is longer than {max_message} bytes"))
 }
 
-/// Counts the texts of a list while it is made, so that it does not take more memory than it may
-/// have bytes.
+/// Counts the bytes of the texts in a list while it is built, so that building it does not take
+/// more memory than a message may have.
 struct ListBudget {
     left: usize,
     max_message: usize,
@@ -206,14 +211,14 @@ impl ListBudget {
     }
 
     /// # Errors
-    /// `TooLarge` if the list has no room for one of `bytes`.
+    /// `TooLarge` if less than `bytes` bytes are left.
     fn take(&mut self, bytes: usize) -> Result<(), Error> {
         self.left = self.left.checked_sub(bytes).ok_or_else(|| too_long(self.max_message))?;
         Ok(())
     }
 }
 
-/// The nodes that offer what the caller may call, and that of it.
+/// Lists the nodes that offer at least one function that the caller may call, with those functions.
 fn nodes(
     table: &RoutingTable<NodeLink>,
     may_call: impl Fn(&str) -> bool,
@@ -233,8 +238,8 @@ fn nodes(
     Ok(infos)
 }
 
-/// Those that the caller may call: one entry per function; where nodes differ in its types or in
-/// what it needs, one for each.
+/// Lists the functions that the caller may call: one entry per function, or several if nodes differ
+/// in its types or in the tags that it needs.
 fn functions(
     table: &RoutingTable<NodeLink>,
     may_call: impl Fn(&str) -> bool,

@@ -1,25 +1,25 @@
-//! How a gateway ends without failing calls.
+//! Graceful shutdown: ends a gateway without failing calls.
 //!
 //! ```text
-//!             drain              quiet, or the grace is nearly over          no calls, no clients
-//!   serving --------> draining --------------------------------> leaving ----------------------> ended
-//!                        ^                                          |          or: the grace is over
-//!                        +------------------------------------------+
-//!                                    calls are left after 2 s
+//!            drain            quiet, or grace nearly over       no calls, no clients
+//!   serving -------> draining --------------------> leaving ------------------------> ended
+//!                       ^                              |        or: grace is over
+//!                       +------------------------------+
+//!                           calls are left after 2 s
 //! ```
 //!
-//! **Draining.** Clients with another gateway go there. Those without stay, and their calls are
-//! served: what is long under way makes nobody wait. They begin nothing that lasts, or the gateway
-//! would never be quiet: streams wait at the client, and so do calls of functions that take long as
-//! far as is known, whose names it is told.
+//! **Draining.** Clients with another gateway switch to it. Clients without one stay, and their
+//! calls are served, so that long calls in flight do not delay anyone. They start nothing that
+//! takes long, because otherwise the gateway would never become quiet: streams wait at the client,
+//! and so do calls of functions that are known to be slow, whose names it is told.
 //!
-//! **Quiet** is a gateway that had no call at some moment that was not over within
-//! [`SHORT`] of it. Calls may come all the time: those of each moment are counted apart.
+//! **Quiet.** A gateway is quiet if all calls that were in flight at some moment ended within
+//! [`SHORT`]. New calls may keep arriving: each generation of calls is counted separately.
 //!
-//! **Leaving.** Clients are sent away, and nobody is let in. They begin nothing more here, and close
-//! their connections after their last calls, which are short ones. So no call is cut off that has
-//! been begun, and none is lost on its way. If one turns out to be long after all, the clients are
-//! let in again until it is over.
+//! **Leaving.** Clients are disconnected, and no peer is admitted. Clients start no more calls here
+//! and close their connections after their last calls, which are short. So no call that has started
+//! is aborted, and none is lost in transit. If a call turns out to be long after all, clients are
+//! admitted again until it ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -30,63 +30,63 @@ use tokio::time::{Instant, timeout};
 
 use crate::call::deadline::{passes, within};
 
-/// How far a gateway's end has come.
+/// Progress of a shutdown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DrainStage {
     #[default]
     Serving,
-    /// Whoever can is to go elsewhere.
+    /// Peers with another gateway should switch to it.
     Draining,
-    /// Everybody is to go.
+    /// All peers should disconnect.
     Leaving,
 }
 
-/// What clients are told.
+/// The state that clients are told.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DrainNews {
     pub(super) stage: DrainStage,
-    /// The functions whose calls take long, in order.
+    /// Functions whose calls take long, sorted.
     pub(super) slow: Arc<[String]>,
 }
 
-/// What a gateway knows of its own end.
+/// Shutdown state of a gateway: the stage, and counters of what it waits for.
 #[derive(Debug)]
 pub(super) struct Drain {
     news: watch::Sender<DrainNews>,
-    /// Whether anybody waits for `less`.
+    /// Whether a drain has begun, so that tokens must notify `less`.
     drains: AtomicBool,
     ends: watch::Sender<Option<DrainEnds>>,
-    /// Which of `open` counts the calls that begin now.
+    /// Index into `open` of the counter for calls that start now.
     generation: AtomicUsize,
-    /// Calls that are open: those of this generation, and those of the one before.
+    /// Calls in flight: those of the current generation, and those of the previous one.
     open: [AtomicU64; 2],
     clients: AtomicU64,
-    /// Notified when one of the counters may be 0.
+    /// Notified when a counter may have reached 0.
     less: Notify,
 }
 
-/// When a gateway that drains stops waiting.
+/// Deadlines of a drain.
 #[derive(Clone, Copy, Debug)]
 struct DrainEnds {
-    /// It is about to end: new calls must not be cut off.
+    /// From here on clients must leave, so that no new call is aborted at `end`.
     last_moment: Instant,
     end: Instant,
 }
 
-/// Calls that take no longer hold nobody up.
+/// Calls that end within this time do not hold up a drain.
 pub(super) const SHORT: Duration = Duration::from_secs(1);
 
-/// How long clients are sent away while calls are left.
+/// How long clients are turned away while calls are left.
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// A call or a client, which counts until this is dropped.
+/// Counts a call or a client until it is dropped.
 #[derive(Debug)]
 pub(super) struct DrainToken(Arc<Drain>, TokenKind);
 
 #[derive(Clone, Copy, Debug)]
 enum TokenKind {
     Client,
-    /// Its generation.
+    /// With its generation, an index into `open`.
     Call(usize),
 }
 
@@ -111,7 +111,7 @@ impl Drain {
         DrainToken(self.clone(), TokenKind::Client)
     }
 
-    /// Counts a call that begins.
+    /// Counts a call that starts.
     pub(super) fn call(self: &Arc<Self>) -> DrainToken {
         let generation = self.generation.load(Ordering::SeqCst);
         self.open[generation].fetch_add(1, Ordering::SeqCst);
@@ -122,28 +122,29 @@ impl Drain {
         self.news.borrow().stage
     }
 
-    /// For whoever tells a client.
+    /// Subscribes to changes, on behalf of a client's session.
     pub(super) fn news(&self) -> watch::Receiver<DrainNews> {
         self.news.subscribe()
     }
 
-    /// Drains from now on, for at most `grace`; in place of what was said before.
+    /// Starts to drain for at most `grace`; replaces an earlier deadline.
     pub(super) fn begin(&self, grace: Duration, now: Instant) {
         let end = now + grace;
         self.ends.send_replace(Some(DrainEnds { last_moment: end - SHORT.min(grace / 4), end }));
     }
 
-    /// Waits until it is to drain, and then until that is done, or the grace is over. `slow` finds the
-    /// functions whose calls take long. Cancel safe.
+    /// Waits until a drain begins, and then until it is complete or the grace period is over.
+    /// `slow` returns the functions whose calls take long. Cancel safe.
     pub(super) async fn run(&self, slow: impl Fn() -> Arc<[String]>) {
         let tell = |stage| drop(self.news.send_replace(DrainNews { stage, slow: slow() }));
-        // The sender is in `self`.
+        // Cannot fail: `self` holds the sender.
         let _ = self.ends.subscribe().wait_for(Option::is_some).await;
         self.drains.store(true, Ordering::SeqCst);
         let last_moment = self.passes(|ends| ends.last_moment);
         let end = self.passes(|ends| ends.end);
         tokio::pin!(last_moment, end);
         loop {
+            // Draining and leaving alternate until a round of leaving ends without calls.
             tell(DrainStage::Draining);
             let is_last = tokio::select! {
                 () = self.is_quiet(|| tell(DrainStage::Draining)) => false,
@@ -153,39 +154,40 @@ impl Drain {
             let limit = (!is_last).then(|| Instant::now() + LEAVING);
             tokio::select! {
                 left = within(limit, self.until(|drain| drain.n_calls() + drain.n_clients() == 0)) => {
-                    // Whoever has not left by now and has no calls has nothing to lose.
+                    // A client that has not left by now but has no calls loses nothing.
                     if left.is_ok() || self.n_calls() == 0 {
                         return;
                     }
                 }
                 () = &mut end => {
                     let (calls, clients) = (self.n_calls(), self.n_clients());
-                    tracing::warn!(calls, clients, "calls are cut off: the grace is over");
+                    tracing::warn!(calls, clients, "drain grace period expired, aborting calls");
                     return;
                 }
             }
         }
     }
 
-    /// Resolves at a time of [`DrainEnds`], which may be moved meanwhile.
+    /// Waits until a deadline in [`DrainEnds`], which may be moved meanwhile.
     async fn passes(&self, time: impl Fn(&DrainEnds) -> Instant) {
         let mut ends = self.ends.subscribe();
         loop {
             let at = ends.borrow_and_update().as_ref().map(&time);
             tokio::select! {
                 () = passes(at) => return,
-                // The sender is in `self`.
+                // Cannot fail: `self` holds the sender.
                 _ = ends.changed() => {}
             }
         }
     }
 
-    /// Waits until the calls of one moment were over soon. As long as they are not, `tell` tells more
-    /// of which take long.
+    /// Waits until all calls in flight at some moment have ended within [`SHORT`]. While they have
+    /// not, `tell` announces more slow functions.
     async fn is_quiet(&self, tell: impl Fn()) {
         loop {
             let before = self.generation.load(Ordering::SeqCst);
-            // Nothing is left of the generation before: see below, and `open` is 0 at the start.
+            // The counter of the next generation is 0: this loop waits below until the old
+            // generation has ended, and both counters start at 0.
             self.generation.store(1 - before, Ordering::SeqCst);
             let over = self.until(|drain| drain.open[before].load(Ordering::SeqCst) == 0);
             tokio::pin!(over);
@@ -200,7 +202,7 @@ impl Drain {
 
     async fn until(&self, done: impl Fn(&Self) -> bool) {
         loop {
-            // Before the look, so that no news is missed.
+            // Create the future before the check, so that no notification is missed.
             let less = self.less.notified();
             if done(self) {
                 return;
@@ -225,6 +227,8 @@ impl Drop for DrainToken {
             TokenKind::Client => &drain.clients,
             TokenKind::Call(generation) => &drain.open[*generation],
         };
+        // All accesses are `SeqCst`: either this load sees that a drain has begun, and notifies it,
+        // or the check in `until` comes later and sees the decrement.
         if counter.fetch_sub(1, Ordering::SeqCst) == 1 && drain.drains.load(Ordering::SeqCst) {
             drain.less.notify_waiters();
         }

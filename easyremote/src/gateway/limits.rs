@@ -1,4 +1,4 @@
-//! What a gateway allows its peers, and how often that was not enough.
+//! Limits that a gateway imposes on its peers, and counters of how often each was hit.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,10 +10,11 @@ use crate::wire::limits::{
     MAX_MESSAGE, MAX_TIMEOUT,
 };
 
-/// What a gateway allows its peers, for [`GatewayBuilder::limits`](crate::gateway::GatewayBuilder::limits).
+/// Limits that a gateway imposes on its peers.
 ///
-/// The defaults are for a host of the open internet with a gigabyte or more of memory. How often
-/// each limit was hit is in [`GatewayStats::hits`](crate::gateway::GatewayStats::hits).
+/// Passed to [`GatewayBuilder::limits`](crate::gateway::GatewayBuilder::limits). The defaults suit
+/// a host on the open internet with at least 1 GiB of memory.
+/// [`GatewayStats::hits`](crate::gateway::GatewayStats::hits) counts how often each limit was hit.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,7 +26,7 @@ use crate::wire::limits::{
 /// # let _ = builder;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "limits do nothing until they are given to a gateway"]
+#[must_use = "limits do nothing until they are passed to a gateway"]
 pub struct GatewayLimits {
     pub(super) max_message: usize,
     pub(super) connections: usize,
@@ -41,7 +42,7 @@ pub struct GatewayLimits {
     pub(super) buffered_per_peer: u64,
     pub(super) cancels_per_second: u32,
     pub(super) cancel_burst: u32,
-    /// Bytes a second, and at once.
+    /// Bytes per second, and burst.
     pub(super) answers: (u64, u64),
 }
 
@@ -50,7 +51,7 @@ impl Default for GatewayLimits {
         Self {
             max_message: MAX_MESSAGE,
             connections: 8_192,
-            // Half of all: one address cannot shut the others out.
+            // Half of all: a single address cannot lock out the others.
             connections_per_address: 4_096,
             unauthenticated: 1_024,
             unauthenticated_per_address: 256,
@@ -69,135 +70,269 @@ impl Default for GatewayLimits {
 }
 
 impl GatewayLimits {
-    /// The default limits.
+    /// Creates the default limits.
+    ///
+    /// ```
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// assert_eq!(GatewayLimits::new(), GatewayLimits::default());
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Longest arguments, answer or item that the gateway relays, in bytes; 64 MiB unless set, at
-    /// most 1 GiB, and not 0. Nodes and clients have limits of their own.
+    /// Sets the maximum size of arguments, of a result and of an item, in bytes.
+    ///
+    /// 64 MiB by default, at most 1 GiB; [`serve`](crate::gateway::GatewayBuilder::serve) rejects
+    /// 0. Nodes and clients have separate limits; the smallest one applies.
+    ///
+    /// ```
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// let limits = GatewayLimits::new().max_message(1 << 20);
+    /// ```
+    #[doc(alias = "max_size")]
+    #[doc(alias = "payload")]
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes.min(MAX_MAX_MESSAGE);
         self
     }
 
-    /// Most connections, of whatever kind. 8,192 unless set, and not 0. A further peer is refused,
-    /// which it sees as [`Unavailable`](crate::ErrorKind::Unavailable), and dials again.
+    /// Sets the maximum number of connections, of nodes, clients and unauthenticated peers
+    /// together.
+    ///
+    /// 8,192 by default; 0 is rejected. A further peer is refused: its attempt fails with
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), and it dials again.
+    ///
+    /// ```
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// let limits = GatewayLimits::new().connections(500);
+    /// ```
+    #[doc(alias = "max_connections")]
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections;
         self
     }
 
-    /// Most connections from one IPv4 address, or one IPv6 network of 64 bits, which is what one
-    /// host may have. 4,096 unless set, and not 0. A further peer is refused, as above.
+    /// Sets the maximum number of connections per address.
+    ///
+    /// 4,096 by default; 0 is rejected. An address is an IPv4 address, or a /64 network of IPv6,
+    /// which is what one host is usually assigned. A further peer is refused, as for
+    /// [`connections`](Self::connections).
+    ///
+    /// ```
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// let limits = GatewayLimits::new().connections_per_address(64);
+    /// ```
     pub fn connections_per_address(mut self, connections: usize) -> Self {
         self.connections_per_address = connections;
         self
     }
 
-    /// Most connections that have not proven who they are, each of which may take 128 KiB. 1,024
-    /// unless set, and not 0. For a further one the oldest of them is closed: a peer of this
-    /// library has proven itself long before.
+    /// Sets the maximum number of unauthenticated connections, each of which may take 128 KiB.
+    ///
+    /// 1,024 by default; 0 is rejected. For a further connection, the oldest unauthenticated one is
+    /// closed; a peer that uses this library has authenticated long before.
+    ///
+    /// ```
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// let limits = GatewayLimits::new().unauthenticated(256);
+    /// ```
     pub fn unauthenticated(mut self, connections: usize) -> Self {
         self.unauthenticated = connections;
         self
     }
 
-    /// Most of these from one address, as in
-    /// [`connections_per_address`](Self::connections_per_address). 256 unless set, and not 0. A
-    /// further peer is refused.
+    /// Sets the maximum number of unauthenticated connections per address, where an address is as
+    /// for [`connections_per_address`](Self::connections_per_address).
+    ///
+    /// 256 by default; 0 is rejected. A further peer is refused.
+    ///
+    /// ```
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// let limits = GatewayLimits::new().unauthenticated_per_address(16);
+    /// ```
     pub fn unauthenticated_per_address(mut self, connections: usize) -> Self {
         self.unauthenticated_per_address = connections;
         self
     }
 
-    /// With so many connections that have not proven who they are, a new peer first has to show
-    /// that it receives what is sent to its address: one more round trip, during which the gateway
-    /// keeps nothing (QUIC's Retry). 64 unless set; 0 asks it of everybody.
+    /// Sets the number of unauthenticated connections from which on new peers must validate their
+    /// address (QUIC's Retry).
+    ///
+    /// Validation costs the peer one more round trip, during which the gateway keeps no state. 64
+    /// by default; with 0 every peer validates its address.
+    ///
+    /// ```
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// let limits = GatewayLimits::new().retry_above(0);
+    /// ```
+    #[doc(alias = "amplification")]
     pub fn retry_above(mut self, connections: usize) -> Self {
         self.retry_above = connections;
         self
     }
 
-    /// Longest time from a peer's first packet to the end of its TLS handshake. 5 s unless set.
+    /// Sets the timeout from a peer's first packet to the end of its TLS handshake; 5 s by default.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// let limits = GatewayLimits::new().handshake_timeout(Duration::from_secs(2));
+    /// ```
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
-    /// Longest time from there to the proof of who the peer is, and from that to a node's
-    /// registration. 3 s unless set. It is closed with
-    /// [`Unauthenticated`](crate::ErrorKind::Unauthenticated), or a node without registration with
-    /// [`Unavailable`](crate::ErrorKind::Unavailable), after which it may dial again.
+    /// Sets the timeout from the end of the TLS handshake to authentication, and again from there
+    /// to the registration of a node; 3 s by default.
+    ///
+    /// After the first, the connection is closed with
+    /// [`Unauthenticated`](crate::ErrorKind::Unauthenticated). After the second, it is closed with
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), and the node may dial again.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// let limits = GatewayLimits::new().authentication_timeout(Duration::from_secs(1));
+    /// ```
     pub fn authentication_timeout(mut self, timeout: Duration) -> Self {
         self.authentication_timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
-    /// Longest time from the first byte of a call to its complete header. 30 s unless set. The call
-    /// fails with [`Protocol`](crate::ErrorKind::Protocol), and did not start.
+    /// Sets the timeout from the first byte of a call to its complete header; 30 s by default.
+    ///
+    /// The call then fails with [`Protocol`](crate::ErrorKind::Protocol), and did not start.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// let limits = GatewayLimits::new().header_timeout(Duration::from_secs(5));
+    /// ```
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
         self.header_timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
-    /// Longest time in which less than 1 KiB comes of arguments, of an item or of an answer that
-    /// has begun, not counting what the receiver makes it wait. 10 s unless set. The call fails
-    /// with [`Protocol`](crate::ErrorKind::Protocol). The pause between two items is not limited.
+    /// Sets the period in which at least 1 KiB of a started message must arrive; 10 s by default.
+    ///
+    /// This applies to arguments, to an item and to a response, once its first byte has arrived.
+    /// Time under back-pressure from the receiver does not count, and the pause between two items
+    /// is unlimited. A call that misses the limit fails with
+    /// [`Protocol`](crate::ErrorKind::Protocol).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// let limits = GatewayLimits::new().progress_timeout(Duration::from_secs(30));
+    /// ```
+    #[doc(alias = "slowloris")]
+    #[doc(alias = "stall")]
     pub fn progress_timeout(mut self, timeout: Duration) -> Self {
         self.progress_timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
-    /// Most calls and streams that one peer can be sure to have open; up to a seventh more may be
-    /// let through. 1,024 unless set, not 0, and at most 65,536. Further ones wait at the peer.
-    /// Each may leave 256 KiB unread at the gateway in each direction, and all together up to 80
-    /// MiB more, which by default comes to some 830 MiB for one peer at worst; as many small calls
-    /// beside them, with long answers that it does not fetch, to 400 MiB more.
+    /// Sets how many calls and streams a peer can always have open at the same time.
+    ///
+    /// 1,024 by default, at most 65,536; 0 is rejected. Up to a seventh more may be let through.
+    /// Further calls wait at the peer.
+    ///
+    /// Worst-case memory for one peer with the default: about 830 MiB, because each call may leave
+    /// 256 KiB unread at the gateway in each direction, and all calls together up to 80 MiB more.
+    /// As many small calls beside them, whose long responses the peer does not read, take up to 400
+    /// MiB more.
+    ///
+    /// ```
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// let limits = GatewayLimits::new().calls_per_peer(64);
+    /// ```
+    #[doc(alias = "concurrency")]
+    #[doc(alias = "max_streams")]
     pub fn calls_per_peer(mut self, calls: u32) -> Self {
         self.calls_per_peer = calls.min(1 << 16);
         self
     }
 
-    /// Most bytes that the gateway itself keeps for one peer: beginnings of calls that wait for a
-    /// node, and answers about functions and nodes that the peer does not read. 64 MiB unless set,
-    /// and at least one message. Beyond that calls fail with
-    /// [`Overloaded`](crate::ErrorKind::Overloaded), and did not start.
+    /// Sets how many bytes the gateway itself buffers for one peer.
+    ///
+    /// These are calls that wait for a node, and answers about functions and nodes that the peer
+    /// has not read. 64 MiB by default, and always at least one message. Beyond this, calls fail
+    /// with [`Overloaded`](crate::ErrorKind::Overloaded), and did not start.
+    ///
+    /// ```
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// let limits = GatewayLimits::new().buffered_per_peer(16 << 20);
+    /// ```
+    #[doc(alias = "memory")]
     pub fn buffered_per_peer(mut self, bytes: u64) -> Self {
         self.buffered_per_peer = bytes;
         self
     }
 
-    /// How many calls a peer can begin and give up before anything has come back: `burst` at once,
-    /// and `per_second` for good. 1,000 and 10,000 unless set, and not 0. A call that is
-    /// answered makes up for one that is not. Beyond that no call fails: the peer's next calls are
-    /// taken more slowly.
+    /// Sets the rate at which a peer may cancel calls before any response has arrived: `burst` at
+    /// once, and `per_second` sustained.
     ///
-    /// To open and reset costs a peer next to nothing, and no limit of open calls holds it back
-    /// (HTTP/2's "rapid reset", CVE-2023-44487). The defaults let a client drop all of its 1,024
-    /// calls eight times in a row, and then once each second.
+    /// 1,000 per second and a burst of 10,000 by default; 0 is rejected. Each answered call makes
+    /// up for a cancelled one. Beyond the limit no call fails; the gateway accepts the peer's next
+    /// calls more slowly.
+    ///
+    /// Opening and resetting a stream costs a peer almost nothing, and a limit of open calls does
+    /// not prevent it (HTTP/2 "rapid reset", CVE-2023-44487). With the defaults, a client can drop
+    /// all of its 1,024 calls eight times in a row, and then once per second.
+    ///
+    /// ```
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// let limits = GatewayLimits::new().cancels(100, 1_000);
+    /// ```
+    #[doc(alias = "rate_limit")]
+    #[doc(alias = "rapid_reset")]
     pub fn cancels(mut self, per_second: u32, burst: u32) -> Self {
         (self.cancels_per_second, self.cancel_burst) = (per_second, burst);
         self
     }
 
-    /// How many bytes a peer is told about functions and nodes, by
-    /// [`Client::functions`](crate::Client::functions) and [`Client::nodes`](crate::Client::nodes):
-    /// `burst` at once, and `per_second` for good. 64 and 16 MiB unless set, each at least 4 KiB. A
-    /// question counts as 4 KiB more than its answer has. Beyond that no call fails: the peer's
-    /// next questions are answered more slowly.
+    /// Sets the rate at which a peer is told about functions and nodes, in bytes: `burst` at once,
+    /// and `per_second` sustained.
     ///
-    /// A question has 73 bytes, and its answer a hundred for each function that is offered.
+    /// This limits [`Client::functions`](crate::Client::functions) and
+    /// [`Client::nodes`](crate::Client::nodes). 16 MiB per second and a burst of 64 MiB by default,
+    /// each at least 4 KiB. A question costs 4 KiB in addition to its answer. Beyond the limit no
+    /// call fails; the peer's next questions are answered more slowly.
+    ///
+    /// The limit exists because answers amplify: a question has 73 bytes, and its answer about a
+    /// hundred for each function that is offered.
+    ///
+    /// ```
+    /// use easyremote::gateway::GatewayLimits;
+    ///
+    /// let limits = GatewayLimits::new().answers(1 << 20, 4 << 20);
+    /// ```
+    #[doc(alias = "rate_limit")]
     pub fn answers(mut self, per_second: u64, burst: u64) -> Self {
         const LEAST: u64 = 4 << 10;
         self.answers = (per_second.max(LEAST), burst.max(LEAST));
         self
     }
 
-    /// Whether each of them lets something through.
+    /// Checks that no limit is 0.
     ///
     /// # Errors
-    /// `InvalidInput`, with the name of the one that is 0.
+    /// `InvalidInput` with the name of the limit that is 0.
     pub(super) fn check(&self) -> Result<(), Error> {
         let Self { calls_per_peer, cancels_per_second, cancel_burst, .. } = *self;
         for (name, limit) in [
@@ -217,7 +352,7 @@ impl GatewayLimits {
 
 macro_rules! counted {
     ($($field:ident)*) => {
-        /// [`LimitHits`], as they are counted.
+        /// The counters behind [`LimitHits`].
         #[derive(Debug, Default)]
         pub(super) struct Hits {
             $(pub(super) $field: AtomicU64,)*
@@ -236,7 +371,7 @@ counted! {
     header_timeouts progress_timeouts buffered throttled questions
 }
 
-/// Counts one more.
+/// Increments a counter.
 pub(super) fn hit(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }

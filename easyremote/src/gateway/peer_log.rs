@@ -1,4 +1,4 @@
-//! Lines of the log that peers cause: for each peer so many of a kind, whatever it does.
+//! Rate limit for log lines that peers cause, per peer and kind of line.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,36 +6,36 @@ use std::sync::Arc;
 use crate::gateway::admission::network;
 use crate::transport::log_limit::LogLimiter;
 
-/// Decides which lines are written.
+/// Decides which lines are logged.
 #[derive(Debug, Default)]
 pub(super) struct PeerLog {
     peers: LogLimiter<(Arc<str>, LineKind)>,
     strangers: LogLimiter<(IpAddr, LineKind)>,
 }
 
-/// Kinds of lines that peers cause.
+/// Kinds of log lines that peers cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum LineKind {
-    /// A client or a node has proven who it is.
+    /// A client or a node has authenticated.
     Joined,
-    /// A client or a node is gone.
+    /// A client or a node has disconnected.
     Left,
     Drains,
     Retagged,
     /// A call has failed at a node.
     Failed,
-    /// A handshake, or what follows it, was not completed.
+    /// A handshake or an authentication was not completed.
     Unfinished,
 }
 
 impl PeerLog {
-    /// Whether there may be a line of a peer with this identity now. Then returns how many there
-    /// would have been since the last.
+    /// Returns `Some` if a line about a peer with this identity may be logged now, with the number
+    /// of lines suppressed since the last one.
     pub(super) fn of_peer(&self, identity: &Arc<str>, kind: LineKind) -> Option<u64> {
         self.peers.next((identity.clone(), kind))
     }
 
-    /// The same for a peer at this address that has not proven who it is.
+    /// Like [`of_peer`](Self::of_peer), for an unauthenticated peer at this address.
     pub(super) fn of_stranger(&self, address: IpAddr, kind: LineKind) -> Option<u64> {
         self.strangers.next((network(address), kind))
     }

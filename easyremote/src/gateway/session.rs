@@ -1,4 +1,10 @@
-//! One connection at the gateway, from handshake to end.
+//! A gateway's session with one peer, from handshake to disconnect.
+//!
+//! ```text
+//! handshake -> authenticate (hello) -> client: welcome, relay calls
+//!                                   -> node:   welcome, register, relay calls
+//! any step -> refused or evicted -> closed
+//! ```
 
 mod changes;
 
@@ -40,7 +46,7 @@ use crate::wire::control::{Control, Hello, Register, Role, SlowFunctions, Welcom
 use crate::wire::directory::RESERVED;
 use crate::wire::limits::{MAX_LIST, MAX_NAME};
 
-/// Longest wait for a refused peer to read why.
+/// Timeout for a rejected peer to read the reason.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves one connection until it ends.
@@ -57,7 +63,7 @@ pub(super) async fn serve(
     let authenticated = tokio::select! {
         authenticated = timeout(limit, authenticate(&connection, &state)) => authenticated,
         () = visitor.evicted() => {
-            let text = "too many connections here have not proven who they are";
+            let text = "too many unauthenticated connections";
             return close(&connection, &Error::new(ErrorKind::Overloaded, text));
         }
     };
@@ -66,11 +72,13 @@ pub(super) async fn serve(
             visitor.is_authenticated();
             control.trust();
             let session = serve_peer(&connection, control, &hello, &admission, &state);
+            // Biased: a revocation takes effect even if the session is always ready.
             tokio::select! {
                 biased;
                 () = admission.revoked.cancelled() => {
                     let text = "the token or certificate has been revoked: ask for another one";
-                    // Not `end`: a peer that does not read is not waited for.
+                    // Close at once instead of using `end`, which would wait for a peer that does
+                    // not read.
                     close(&connection, &Error::new(ErrorKind::Unauthenticated, text));
                 }
                 () = session => {}
@@ -79,7 +87,8 @@ pub(super) async fn serve(
         Ok(Err((control, error))) => {
             state.refused.note(peer, &error);
             match control {
-                // Boxed, as below: it is large, and no connection needs it for most of its life.
+                // Boxed, as below: the future is large, and a connection does not need it for most
+                // of its life.
                 Some(control) => Box::pin(end(&connection, control, &error)).await,
                 None => close(&connection, &error),
             }
@@ -94,7 +103,7 @@ pub(super) async fn serve(
     }
 }
 
-/// Waits for the handshake with a new peer; `None` if it is not completed.
+/// Waits for the handshake with a new peer; `None` if it fails.
 async fn shake_hands(
     handshake: quinn::Connecting,
     visitor: &ConnectionSlot,
@@ -116,12 +125,12 @@ async fn shake_hands(
         Ok(Err(cause)) => unfinished(&stranger_left(cause)),
         Err(_) => {
             hit(&state.hits.handshake_timeouts);
-            unfinished(&"it took too long")
+            unfinished(&"timed out")
         }
     }
 }
 
-/// Serves a peer that has proven who it is, until it leaves.
+/// Serves an authenticated peer until it leaves.
 async fn serve_peer(
     connection: &quinn::Connection,
     mut control: ControlStream,
@@ -147,7 +156,7 @@ async fn serve_peer(
     };
     if let Err(error) = result {
         if error.kind() == ErrorKind::PermissionDenied {
-            // It may be a node, but not with what it registers.
+            // An authenticated node whose registration was denied.
             state.refused.note(peer, &error);
         }
         if hello.role != Role::Node
@@ -159,7 +168,7 @@ async fn serve_peer(
     }
 }
 
-/// A peer, as functions are to see it.
+/// Describes a peer as functions see it.
 fn caller(connection: &quinn::Connection, hello: &Hello, admission: &Admitted) -> Caller {
     let [a, b, c, d, ..] = hello.boot;
     let id = match hello.role {
@@ -170,13 +179,13 @@ fn caller(connection: &quinn::Connection, hello: &Hello, admission: &Admitted) -
     Caller { role: hello.role, id, identity, address: connection.remote_address() }
 }
 
-/// Tells the peer why and closes, unless the peer is gone already.
+/// Sends the reason and closes the connection, unless it is closed already.
 async fn end(connection: &quinn::Connection, mut control: ControlStream, error: &Error) {
     if connection.close_reason().is_some() {
         return;
     }
     if error.kind() == ErrorKind::ConnectionLost {
-        // It has fallen silent. What waits for it is to know at once.
+        // The peer has stopped responding. Close at once, so that calls that wait for it fail now.
         return close(connection, error);
     }
     if control.queue(&Control::Refused(error.clone())).is_ok() {
@@ -192,7 +201,7 @@ fn close(connection: &quinn::Connection, error: &Error) {
 
 type RefusedPeer = (Option<ControlStream>, Error);
 
-/// Waits for the peer's first message and checks its proof.
+/// Waits for the peer's first message, and verifies its credentials.
 async fn authenticate(
     connection: &quinn::Connection,
     state: &GatewayState,
@@ -204,7 +213,10 @@ async fn authenticate(
             Ok(admission) => Ok((control, hello, admission)),
             Err(error) => Err((Some(control), error)),
         },
-        Ok(_) => Err((Some(control), Error::new(ErrorKind::Protocol, "no hello"))),
+        Ok(_) => Err((
+            Some(control),
+            Error::new(ErrorKind::Protocol, "the first message is not a hello"),
+        )),
         Err(error) => Err(match connection.close_reason() {
             Some(cause) => (None, stranger_left(cause)),
             None => (Some(control), error),
@@ -212,7 +224,8 @@ async fn authenticate(
     }
 }
 
-/// The error of a stranger that has closed its connection: it has left, whatever it says.
+/// Returns the error for an unauthenticated peer that has closed its connection. Its kind is always
+/// `ConnectionLost`, because the reason that the peer sent cannot be trusted.
 fn stranger_left(cause: quinn::ConnectionError) -> Error {
     let said = reset::connection_error(cause, ErrorKind::ConnectionLost);
     Error::new(ErrorKind::ConnectionLost, said.to_string())
@@ -244,7 +257,7 @@ async fn serve_client(
     }
 }
 
-/// What a client has been told of the gateway's end.
+/// What a client has been told about the gateway's shutdown.
 struct EndTold<'a> {
     client: Caller,
     state: &'a GatewayState,
@@ -255,15 +268,15 @@ struct EndTold<'a> {
 impl<'a> EndTold<'a> {
     fn new(client: Caller, state: &'a GatewayState) -> Self {
         let mut news = state.drain.news();
-        // What there is to tell a client that comes during a drain is news to it.
+        // A client that connects during a drain has not been told yet.
         news.mark_changed();
         Self { client, state, news, stage: DrainStage::Serving }
     }
 
-    /// What there is to tell. Cancel safe.
+    /// Waits for the next news. Cancel safe.
     async fn news(&mut self) -> DrainNews {
         loop {
-            // The sender is in the state.
+            // The sender is in the state, so it outlives this.
             if self.news.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -279,7 +292,7 @@ impl<'a> EndTold<'a> {
         if news.stage == DrainStage::Draining {
             let may_call = |name: &&String| state.access.may_call(client, name);
             let names = news.slow.iter().filter(may_call).take(MAX_LIST).cloned().collect();
-            // Before the word that it is for.
+            // The list comes before the `Draining` message that makes it effective.
             control.queue(&Control::Slow(SlowFunctions { names }))?;
         }
         if news.stage > *stage {
@@ -293,7 +306,7 @@ impl<'a> EndTold<'a> {
     }
 }
 
-/// Registers a node, keeps it in the routes until it leaves, and relays the calls that its
+/// Registers a node, keeps it in the routing table until it leaves, and relays the calls that its
 /// functions make.
 async fn serve_node(
     connection: &quinn::Connection,
@@ -309,6 +322,8 @@ async fn serve_node(
     let registration = register(link, control, hello, &caller, state).await?;
     let node = registration.registered.node();
     control.queue(&Control::Registered)?;
+    // The mux is set after `Registered` is queued. Until then, calls that are routed here use
+    // separate streams.
     node.handle().set_mux(open_mux(connection.clone(), windows, state.limits.max_message));
     if let Some(left_out) = state.log.of_peer(node.identity(), LineKind::Joined) {
         info!(left_out, "node registered");
@@ -322,7 +337,7 @@ async fn serve_node(
                 control.queue(&Control::Drained)?;
                 node.acknowledge_drained();
             }
-            // The sender is in `node`.
+            // `node` holds the sender, so this never yields `None`.
             Some(stream) = abandoning.recv() => control.queue(&Control::Abandoned { stream })?,
             number = changes.made() => control.queue(&Control::Retagged(number))?,
             message = control.next() => {
@@ -339,10 +354,10 @@ async fn serve_node(
     Err(left)
 }
 
-/// Waits for what a node offers, and registers it.
+/// Waits for a node's registration message, and registers the node.
 ///
 /// # Errors
-/// It does not say so in time, or may not offer it.
+/// The message did not arrive in time, or the node may not offer one of its functions.
 async fn register(
     link: NodeLink,
     control: &mut ControlStream,
@@ -368,13 +383,13 @@ async fn register(
     };
     let registered = tokio::select! {
         registered = state.table_work.run(registering) => registered?,
-        // The heartbeat goes on, also where many register at a time.
+        // Keep polling the control stream, so that heartbeats continue while many nodes register.
         message = control.next() => return Err(unexpected(&message?)),
     };
     Ok(OpenRegistration { registered, worker: state.table_work.clone() })
 }
 
-/// A registered node. Its permits end with its session.
+/// A registered node. Dropping it removes the node and frees its permits.
 struct OpenRegistration {
     registered: Arc<Registration<NodeLink>>,
     worker: BackgroundWorker,
@@ -383,8 +398,8 @@ struct OpenRegistration {
 impl Drop for OpenRegistration {
     fn drop(&mut self) {
         let node = self.registered.node();
-        // Before the permits of abandoned calls are freed: otherwise a waiting call would get one
-        // of them, and be sent to a node that has left.
+        // Close the node before freeing the permits of abandoned calls: otherwise a waiting call
+        // would acquire one and be sent to a node that has left.
         node.close();
         node.handle().close();
         let registered = self.registered.clone();
@@ -392,10 +407,10 @@ impl Drop for OpenRegistration {
     }
 }
 
-/// Takes a message of a registered node.
+/// Handles a message of a registered node.
 ///
 /// # Errors
-/// `Protocol` if it is none that a node sends.
+/// `Protocol` if a node may not send it.
 fn hear(
     message: Control,
     node: &RoutedNode<NodeLink>,
@@ -411,8 +426,8 @@ fn hear(
     Ok(())
 }
 
-/// The calls that one peer makes. Ended with the session: what is under way is then cancelled on
-/// its node.
+/// The calls that one peer makes. Dropped with the session, which cancels the calls in flight at
+/// their nodes.
 struct Calls {
     peer: Arc<CallerSession>,
     allowance: Allowance,
@@ -431,7 +446,7 @@ impl Calls {
         Self { peer, allowance, running: JoinSet::new() }
     }
 
-    /// Relays the peer's calls until it leaves; says why. Cancel safe.
+    /// Relays the peer's calls until it leaves; returns why it left. Cancel safe.
     async fn relay(&mut self) -> Error {
         let Self { peer, allowance, running } = self;
         let next = async || {
@@ -461,7 +476,7 @@ impl Calls {
     }
 }
 
-/// Checks what a node wants to register with, and registers it.
+/// Validates a registration, and adds the node to the routing table.
 fn register_node(
     link: NodeLink,
     misses: Arc<AtomicU32>,
@@ -478,8 +493,8 @@ fn register_node(
     let mut offers = register.functions.iter();
     if let Some(offer) = offers.find(|offer| !is_function_name(&offer.name)) {
         let text = format!(
-            "`{}` is no name for a function: 1 to {MAX_NAME} of `A-Z a-z 0-9 _ . : / -`, not \
-             beginning with `{RESERVED}`",
+            "`{}` is not a valid function name: use 1 to {MAX_NAME} of `A-Z a-z 0-9 _ . : / -`, \
+             not starting with `{RESERVED}`",
             offer.name.escape_debug()
         );
         return Err(Error::new(ErrorKind::Protocol, text));
@@ -493,7 +508,7 @@ fn register_node(
     Ok(Arc::new(registration))
 }
 
-/// Whether a node may offer a function of this name: it appears in logs and errors.
+/// Returns whether a node may offer a function with this name, which appears in logs and errors.
 fn is_function_name(name: &str) -> bool {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-".contains(&byte);
     !name.is_empty() && name.bytes().all(fine) && !name.starts_with(RESERVED)

@@ -1,4 +1,4 @@
-//! What all tasks of a gateway see, and what it counts.
+//! State shared by all tasks of a gateway, and its counters.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::Identity;
 use crate::wire::directory::GatewayStats;
 
-/// What all tasks of a gateway see.
+/// State shared by all tasks of a gateway.
 #[derive(Debug)]
 pub(super) struct GatewayState {
     pub(super) identity: Identity,
@@ -32,24 +32,25 @@ pub(super) struct GatewayState {
     pub(super) connections: Connections,
     pub(super) hits: Hits,
     pub(super) counters: GatewayCounters,
-    /// Peers that were not let in.
+    /// Peers that were rejected.
     pub(super) refused: RejectLog,
     pub(super) log: Arc<PeerLog>,
     pub(super) directory: Directory,
-    /// Changes of the routing table.
+    /// Applies changes of the routing table.
     pub(super) table_work: BackgroundWorker,
-    /// How far its end has come.
+    /// Progress of the shutdown.
     pub(super) drain: Arc<Drain>,
 }
 
 impl GatewayState {
-    /// The functions whose calls take longer than those that a gateway that drains waits for.
+    /// Returns the functions whose calls take longer than [`SHORT`], which a drain does not wait
+    /// for.
     pub(super) fn slow_functions(&self) -> Arc<[String]> {
         let add = |node: &NodeLink, slow: &mut _| node.add_slow(SHORT, slow);
         self.dispatcher.router.slow_functions(add).into_iter().collect()
     }
 
-    /// What the gateway is doing, and has done.
+    /// Returns the current statistics.
     pub(super) fn stats(&self) -> GatewayStats {
         let counters = &self.counters;
         GatewayStats {
@@ -67,14 +68,14 @@ impl GatewayState {
     }
 }
 
-/// What a gateway counts, besides the limits that were hit.
+/// Counters of a gateway other than those of its limits.
 #[derive(Debug, Default)]
 pub(super) struct GatewayCounters {
-    /// Since the start, of peers that have proven who they are.
+    /// Authenticated sessions since the start; the next one gets this number.
     pub(super) sessions: AtomicU64,
     pub(super) connections: AtomicU64,
     pub(super) clients: AtomicU64,
     pub(super) calls: AtomicU64,
-    /// Shared with the calls, which may outlive their sessions.
+    /// Shared with calls, which may outlive their sessions.
     pub(super) in_flight: Arc<AtomicU64>,
 }

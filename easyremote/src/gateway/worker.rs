@@ -1,4 +1,4 @@
-//! Work that would hold up the I/O thread.
+//! A background worker for changes that would block the I/O thread.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-/// Does work on another thread, one piece after the other, in the order in which it was asked for.
+/// Runs jobs on another thread, one at a time, in the order in which they were submitted.
 ///
-/// What takes longer the more nodes and functions there are is done here: the I/O thread serves all
-/// peers, and one of them must not make the others wait.
+/// Work that scales with the number of nodes and functions runs here, because the I/O thread serves
+/// all peers and one peer must not delay the others.
 #[derive(Clone, Debug)]
 pub(super) struct BackgroundWorker {
     turn: Arc<Semaphore>,
@@ -23,16 +23,17 @@ impl Default for BackgroundWorker {
 }
 
 impl BackgroundWorker {
-    /// Does `work`, and gives what comes of it.
+    /// Runs `work`, and returns its result.
     ///
     /// # Cancel safety
-    /// Dropped before its turn, it is not done. After that it is done to its end, and what comes of
+    /// Dropped before it starts, `work` does not run. Dropped afterwards, it runs to completion and
+    /// its result is discarded.
     /// it is dropped there.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
-        // Nobody closes the semaphore.
+        // The semaphore is never closed, so acquiring cannot fail.
         let turn = self.turn.clone().acquire_owned().await;
         let working = spawn_blocking(move || {
             let _turn = turn;
@@ -42,13 +43,13 @@ impl BackgroundWorker {
             Ok(done) => done,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
-                // The program ends.
+                // The runtime is shutting down.
                 Err(_) => std::future::pending().await,
             },
         }
     }
 
-    /// Does `work` at some time; at once if the gateway ends.
+    /// Runs `work` later; immediately if the runtime is gone.
     pub(super) fn later(&self, work: impl FnOnce() + Send + 'static) {
         match Handle::try_current() {
             Ok(runtime) => {
@@ -61,7 +62,7 @@ impl BackgroundWorker {
     }
 }
 
-/// Work that is done when this is dropped: by the worker, or with a runtime that ends.
+/// Runs its closure when it is dropped: by the worker, or by a runtime that shuts down before that.
 struct OnDrop<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> Drop for OnDrop<F> {
@@ -93,7 +94,7 @@ mod tests {
                 done.push(n);
             });
         }
-        // They are asked for first.
+        // These are submitted first.
         tokio::task::yield_now().await;
         let seen = done.clone();
         let last = worker.run(move || seen.lock().unwrap().clone()).await;

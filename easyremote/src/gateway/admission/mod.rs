@@ -1,4 +1,4 @@
-//! Who may connect: budgets of connections, in all and for each address.
+//! Admission control: limits on connections, in total and per address.
 
 pub(crate) mod reject_log;
 
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gateway::limits::{GatewayLimits, Hits, hit};
 
-/// Who is connected, and how many may be.
+/// The open connections, and their limits.
 #[derive(Debug)]
 pub(crate) struct Admission {
     limits: GatewayLimits,
@@ -20,11 +20,11 @@ pub(crate) struct Admission {
 
 #[derive(Debug, Default)]
 struct ConnectionTable {
-    /// For the next connection; counts up, so that the first of a map is the oldest.
+    /// Number of the next connection. Numbers increase, so the first entry of a map is the oldest.
     next: u64,
     connections: usize,
     addresses: HashMap<IpAddr, PerAddress>,
-    /// Those that have not proven who they are, and what closes them.
+    /// Unauthenticated connections, with the tokens that close them.
     unauthenticated: BTreeMap<u64, CancellationToken>,
 }
 
@@ -34,16 +34,16 @@ struct PerAddress {
     unauthenticated: usize,
 }
 
-/// What becomes of a new peer.
+/// The decision about a new peer.
 #[derive(Debug)]
 enum AdmissionVerdict {
     Admitted(ConnectionSlot),
-    /// It has to show that its address is its own.
+    /// The peer must validate its address first.
     Retry,
     Refused,
 }
 
-/// A connection's place; dropping it frees the place.
+/// The slot of a connection; dropping it frees the slot.
 #[derive(Debug)]
 pub(crate) struct ConnectionSlot {
     admission: Arc<Admission>,
@@ -57,7 +57,7 @@ impl Admission {
         Arc::new(Self { limits, table: Mutex::default() })
     }
 
-    /// Lets a new peer in, if there is room for it.
+    /// Admits a new peer if a slot is free; otherwise refuses it or asks it to retry.
     pub(crate) fn receive(
         self: &Arc<Self>,
         incoming: quinn::Incoming,
@@ -67,13 +67,13 @@ impl Admission {
         match self.judge(incoming.remote_address().ip(), unproven, hits) {
             AdmissionVerdict::Admitted(visitor) => return Some((incoming, visitor)),
             AdmissionVerdict::Retry => {
-                // Fails only for an address that is validated, and this one is not.
+                // Fails only for a validated address, and this one is not.
                 if let Err(error) = incoming.retry() {
                     error.into_incoming().refuse();
                 }
             }
-            // Answered, so that an honest peer tries elsewhere or again: the answer is shorter than
-            // the packet that asked, so it amplifies nothing.
+            // Send a refusal, so that an honest peer tries elsewhere or again. It is shorter than
+            // the packet that caused it, so it does not amplify.
             AdmissionVerdict::Refused => incoming.refuse(),
         }
         None
@@ -117,31 +117,32 @@ impl Admission {
         })
     }
 
-    /// Connections that have not proven who they are.
+    /// Returns the number of unauthenticated connections.
     pub(crate) fn n_unauthenticated(&self) -> u64 {
         self.table().unauthenticated.len() as u64
     }
 
     fn table(&self) -> MutexGuard<'_, ConnectionTable> {
-        // Every section leaves the table whole, so a panic in one does not spoil it.
+        // Every critical section leaves the table consistent, so a panic in one does not corrupt
+        // it.
         self.table.lock()
     }
 }
 
 impl ConnectionSlot {
-    /// Resolves when its place is taken by a newer one. Cancel safe.
+    /// Waits until the slot is given to a newer connection. Cancel safe.
     pub(crate) async fn evicted(&self) {
         self.evicted.cancelled().await;
     }
 
-    /// Notes that it has proven who it is.
+    /// Marks the connection as authenticated.
     pub(crate) fn is_authenticated(&mut self) {
         let mut table = self.admission.table();
         table.unauthenticated.remove(&self.number);
         if let Some(there) = table.addresses.get_mut(&self.address) {
             there.unauthenticated = there.unauthenticated.saturating_sub(1);
         }
-        // It counts as one of them no more, also not when it leaves.
+        // 0 marks it as no longer unauthenticated, so that `drop` does not count it down again.
         self.number = 0;
     }
 }
@@ -161,8 +162,8 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// What counts as one address: hosts get whole IPv6 networks of 64 bits (RFC 6177), and IPv4 may
-/// come in the clothes of IPv6.
+/// Returns the unit that counts as one address: a /64 network for IPv6, which is what a host is
+/// assigned (RFC 6177), and the plain IPv4 address for an IPv4-mapped one.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

@@ -1,4 +1,4 @@
-//! Telling of peers that are not let in, without letting them fill the log.
+//! Counts and logs rejected peers, without letting them flood the log.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,8 +9,8 @@ use crate::error::{Error, ErrorKind};
 use crate::gateway::admission::network;
 use crate::transport::log_limit::{Brief, LogLimiter};
 
-/// Counts refused peers, and tells of them: so many lines of each address and kind of error as a
-/// [`LogLimiter`] allows.
+/// Counts rejected peers, and logs them at the rate that a [`LogLimiter`] allows per address and
+/// kind of error.
 #[derive(Debug, Default)]
 pub(crate) struct RejectLog {
     refused: AtomicU64,
@@ -18,7 +18,7 @@ pub(crate) struct RejectLog {
 }
 
 impl RejectLog {
-    /// Notes that `peer` is not let in.
+    /// Records that `peer` was rejected with `error`.
     pub(crate) fn note(&self, peer: SocketAddr, error: &Error) {
         let has_left = error.kind() == ErrorKind::ConnectionLost;
         if !has_left {
@@ -28,12 +28,12 @@ impl RejectLog {
         let Some(left_out) = line else { return };
         let error = Brief(error.chain());
         match has_left {
-            true => debug!(%peer, %error, left_out, "left before it said who it is"),
+            true => debug!(%peer, %error, left_out, "left before authenticating"),
             false => warn!(%peer, %error, left_out, "refused"),
         }
     }
 
-    /// Peers that were refused since the start.
+    /// Returns the number of peers rejected since the start.
     pub(crate) fn n(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }

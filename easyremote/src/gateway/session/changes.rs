@@ -1,4 +1,5 @@
-//! The changes that a node asks for, of which only the last counts.
+//! Changes that a registered node requests. Of several pending requests, only the latest is
+//! applied.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,19 +17,19 @@ use crate::transport::log_limit::Brief;
 use crate::transport::token_bucket::TokenBucket;
 use crate::wire::control::Retag;
 
-/// How often a node can have other tags for good, a second.
+/// Sustained rate at which a node's tags may change, per second.
 const PER_SECOND: f64 = 20.0;
 
-/// The same at once.
+/// Burst of tag changes that a node may make at once.
 const BURST: f64 = 100.0;
 
-/// What a node wants changed. While one change is made, or is not allowed yet, those that follow
-/// take the place of each other: however many a node asks for, the last one holds in the end.
+/// The pending changes of a node. While one change is being applied or is rate-limited, later
+/// requests replace each other: however many a node sends, the last one holds in the end.
 pub(super) struct NodeChanges {
     registration: Arc<Registration<NodeLink>>,
     state: Arc<GatewayState>,
     asked: Option<Retag>,
-    /// The change that is being made; gives its number.
+    /// The change that is being applied; resolves to its number.
     making: Option<BoxFuture<'static, u64>>,
     pace: TokenBucket,
 }
@@ -47,12 +48,12 @@ impl NodeChanges {
         }
     }
 
-    /// The node is to have other tags.
+    /// Requests other tags for the node.
     pub(super) fn retag(&mut self, retag: Retag) {
         self.asked = Some(retag);
     }
 
-    /// The node is to get no more calls.
+    /// Starts to drain the node: it gets no more calls.
     pub(super) fn drain(&mut self) {
         let node = self.registration.node();
         if node.drain() {
@@ -64,7 +65,7 @@ impl NodeChanges {
         }
     }
 
-    /// Makes the next change; gives the number of the tags that hold then. Cancel safe.
+    /// Applies the next change and returns the number of the tags that then hold. Cancel safe.
     pub(super) async fn made(&mut self) -> u64 {
         loop {
             if let Some(making) = &mut self.making {

@@ -1,4 +1,4 @@
-//! Peers that do not keep to the rules of getting in, as raw QUIC.
+//! Tests of peers that violate the authentication protocol, with raw QUIC.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::transport::control_stream::ControlStream;
 use crate::transport::quic::endpoint;
 use crate::wire::control::{Control, Hello, Proof, Role};
 
-/// On a slow machine, too.
+/// Long enough for a slow machine.
 const SOON: Duration = Duration::from_secs(60);
 
-/// A gateway, and the identity with which its owner can make every proof.
+/// A gateway, and its identity, with which every proof can be made.
 async fn gateway() -> (Gateway, Identity, TempDir) {
     let state = tempfile::tempdir().unwrap();
     let limits = GatewayLimits::new().authentication_timeout(2 * SOON);
@@ -27,7 +27,7 @@ async fn gateway() -> (Gateway, Identity, TempDir) {
     (gateway, identity, state)
 }
 
-/// A connection that has shaken hands, and said nothing.
+/// Opens a connection that has completed the handshake, and has sent nothing.
 struct Raw {
     connection: quinn::Connection,
     _endpoint: quinn::Endpoint,
@@ -46,8 +46,8 @@ impl Raw {
         token.prove(&self.connection, role).unwrap()
     }
 
-    /// Says `first`, and gives the gateway's answer, which is not to wait for the time to be over
-    /// that a peer has.
+    /// Sends `first`, and returns the gateway's answer, which must arrive before the peer's
+    /// timeout.
     async fn say(&self, first: &Control) -> Result<Control, Error> {
         let stream = self.connection.open_bi().await.unwrap();
         let mut control = ControlStream::new(&self.connection, stream);
@@ -110,7 +110,7 @@ async fn nobody_is_let_in_without_a_proof_that_is_right_to_the_last_bit() {
     }
     let raw = Raw::dial(&gateway, &identity).await;
     is_refused(raw.greet(Role::Client, None).await, ErrorKind::Unauthenticated);
-    // The tag that an unknown token would be compared with.
+    // The tag that the dummy for unknown tokens would accept.
     let raw = Raw::dial(&gateway, &identity).await;
     let proof = raw.proof(&Token::new([0; 32]), Role::Client);
     is_refused(raw.greet(Role::Client, Some(proof)).await, ErrorKind::Unauthenticated);
