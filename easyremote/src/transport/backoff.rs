@@ -1,4 +1,4 @@
-//! How long to wait before a gateway is dialled again.
+//! Back-off between attempts to dial a gateway.
 
 use std::time::Duration;
 
@@ -7,26 +7,26 @@ use tokio::time::Instant;
 use crate::call::backoff::ExponentialBackoff;
 use crate::wire::limits::HANDSHAKE_TIMEOUT;
 
-/// Pauses between attempts: 250 ms, growing by 1.6 to 10 s, each between half and all of that, so
-/// that many peers of a gateway that comes back do not arrive at once.
+/// Pauses between attempts: 250 ms, growing by a factor of 1.6 to 10 s. Each pause is jittered to
+/// 50 to 100 % of that, so that the peers of a restarted gateway do not arrive at the same time.
 #[derive(Debug, Default)]
 pub(super) struct ReconnectBackoff {
     failures: u32,
     refusals: u32,
     expelled: bool,
     connected: Option<Instant>,
-    /// The pause after the last attempt, which nobody has made because nobody waited any longer.
+    /// The pause after the last attempt, if its caller gave up instead of waiting for it.
     owed: Option<Duration>,
-    /// The gateway has left on purpose.
+    /// Set after the gateway has left on purpose.
     expected: Option<ExpectedReturn>,
 }
 
-/// A gateway that has left on purpose, and is to be found soon after it is back.
+/// A gateway that has left on purpose and is expected to return soon.
 #[derive(Debug)]
 struct ExpectedReturn {
-    /// From then on it is one that is lost like any other.
+    /// After this time it is treated like any lost gateway.
     until: Instant,
-    /// How far away it was.
+    /// Its round-trip time.
     rtt: Duration,
     attempts: u32,
 }
@@ -38,28 +38,28 @@ impl ReconnectBackoff {
         factor: 1.6,
         jitter: (0.5, 1.0),
     };
-    /// Only a person can change what a gateway refuses.
+    /// A refusal needs human intervention, so retries are rare.
     const REFUSED: ExponentialBackoff = ExponentialBackoff {
         first: Duration::from_secs(10),
         longest: Duration::from_secs(60),
         factor: 2.0,
         jitter: (0.5, 1.0),
     };
-    /// A connection that held this long counts as a success. One that is accepted and closed again
-    /// and again does not, so it is not retried in a hot loop.
+    /// A connection that lasted this long counts as a success. One that is accepted and closed
+    /// repeatedly does not, so it is not retried in a tight loop.
     const HEALTHY: Duration = Duration::from_secs(10);
-    /// So long a restart may take; calls wait no longer unless asked to.
+    /// Longest expected duration of a restart; the default limit of calls that wait is as long.
     const RETURN: Duration = Duration::from_secs(15);
-    /// While it may be under way.
+    /// Pauses while the gateway may be restarting.
     const RETURNING: ExponentialBackoff = ExponentialBackoff {
         first: Duration::from_millis(250),
         longest: Duration::from_millis(500),
         factor: 1.6,
         jitter: (0.5, 1.0),
     };
-    /// How long an attempt takes meanwhile, beside four round trips: QUIC sends its first packet
-    /// again only after 1 s and 3 s (RFC 9002, section 6.2.2), and the gateway may be back long
-    /// before.
+    /// Time limit of an attempt while the gateway may be restarting, in addition to four round
+    /// trips. QUIC retransmits its first packet only after 1 s and 3 s (RFC 9002, section 6.2.2),
+    /// and the gateway may be back long before.
     const RETURNING_ATTEMPT: ExponentialBackoff = ExponentialBackoff {
         first: Duration::from_millis(500),
         longest: HANDSHAKE_TIMEOUT,
@@ -72,35 +72,36 @@ impl ReconnectBackoff {
         self.expected = None;
     }
 
-    /// Notes that the gateway has left on purpose, `rtt` away, to be started again.
+    /// Records that the gateway, `rtt` away, has left on purpose and will be restarted.
     pub(super) fn expect_back(&mut self, rtt: Duration) {
         let until = Instant::now() + Self::RETURN;
         self.expected = Some(ExpectedReturn { until, rtt, attempts: 0 });
-        // Nothing was wrong with the connection, however short it was.
+        // The connection ended on purpose, so a short one is no sign of a fault.
         self.connected = None;
     }
 
-    /// Whether the gateway may be back at any time.
+    /// Returns the expected return, if the gateway may be restarting now.
     fn returning(&mut self) -> Option<&mut ExpectedReturn> {
         self.expected.take_if(|expected| expected.until <= Instant::now());
         self.expected.as_mut()
     }
 
-    /// How long the next attempt may take.
+    /// Returns the time limit for the next attempt.
     pub(super) fn attempt_limit(&mut self) -> Duration {
         let Some(expected) = self.returning() else { return HANDSHAKE_TIMEOUT };
         let limit = Self::RETURNING_ATTEMPT.pause(expected.attempts) + expected.rtt * 4;
         limit.min(HANDSHAKE_TIMEOUT)
     }
 
-    /// Notes that whoever dials has been told of a failed attempt instead of waiting for another.
+    /// Records that the caller gave up after a failed attempt, instead of waiting `pause` for the
+    /// next.
     pub(super) fn gave_up(&mut self, pause: Duration) {
         self.owed = Some(pause);
     }
 
-    /// The pause before the first attempt after a connection: short if it was healthy, so that the
-    /// peers of a gateway that restarts do not all come in the same instant. After having given up
-    /// it is the one that would have come then.
+    /// Returns the pause before the first attempt after a connection. It is short if the connection
+    /// was healthy, but random, so that the peers of a restarting gateway do not all arrive at
+    /// once. After [`gave_up`](Self::gave_up) it is the pause that is still outstanding.
     pub(super) fn after_loss(&mut self) -> Option<Duration> {
         if let Some(owed) = self.owed.take() {
             return Some(owed);
@@ -129,14 +130,14 @@ impl ReconnectBackoff {
         pause
     }
 
-    /// The pause after a refusal: 10 s at first, twice as long each time, and a minute at most.
+    /// Returns the pause after a refusal: 10 s, doubling each time up to 60 s.
     pub(super) fn refused(&mut self) -> Duration {
         let pause = Self::REFUSED.pause(self.refusals);
         self.refusals = self.refusals.saturating_add(1);
         pause
     }
 
-    /// The gateway took the peer's connection back: the next attempt waits as after a refusal.
+    /// Records that the gateway revoked the connection: the next attempt waits as after a refusal.
     pub(super) fn expelled(&mut self) {
         self.expelled = true;
     }
@@ -169,7 +170,7 @@ mod tests {
         let mut limit = Duration::ZERO;
         for _ in 0..20 {
             assert!(backoff.pause() <= Duration::from_millis(500));
-            // One that is too short for a slow gateway is followed by a longer one.
+            // A limit that is too short for a slow gateway is followed by a longer one.
             assert!(backoff.attempt_limit() >= limit);
             limit = backoff.attempt_limit();
         }
@@ -177,7 +178,7 @@ mod tests {
         tokio::time::advance(ReconnectBackoff::RETURN).await;
         assert!(backoff.pause() >= ReconnectBackoff::CONNECT.longest / 2);
         assert_eq!(backoff.after_loss(), None);
-        // Who is there again and is lost has not left on purpose.
+        // A gateway that has returned and is lost has not left on purpose.
         backoff.expect_back(Duration::from_secs(1));
         backoff.connected();
         assert!(backoff.after_loss().unwrap() >= ReconnectBackoff::CONNECT.longest / 2);

@@ -1,10 +1,10 @@
-//! Handing bytes from one thread to another in batches.
+//! A byte channel: passes bytes from one thread to another in batches, with back-pressure.
 //!
-//! A stream's producer and its consumer live on different runtimes: items are encoded and decoded
-//! where the user's code runs, and written and read on the role's I/O thread. Whatever has been fed
-//! since the last take is taken as one batch, so that a fast producer costs one wake-up per batch
-//! and a slow one none of the latency. Feeding waits while a limit of bytes is pending, which is
-//! how backpressure crosses the threads.
+//! The producer and the consumer of a stream live on different runtimes: items are encoded and
+//! decoded where the user's code runs, and written and read on the role's I/O thread. The receiver
+//! takes everything that was sent since its last take as one batch, so a fast producer costs one
+//! wake-up per batch, and a slow one adds no latency. A send waits while the limit of bytes is
+//! pending, which carries back-pressure across the threads.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -21,15 +21,16 @@ use tokio::time::timeout;
 
 use crate::gauge::{RoomShare, SharedRoom};
 
-/// Connects a sender to a receiver, with about `limit` bytes between them: a feed waits until less
-/// than that is pending, and then goes in whole.
+/// Creates a channel in which about `limit` bytes may be pending: a send waits until fewer are
+/// pending, and is then accepted in full.
 pub(crate) fn byte_channel<E>(limit: usize) -> (ByteSender<E>, ByteReceiver<E>) {
     channel(limit, None)
 }
 
-/// [`byte_channel`], whose bytes are also a part of a room that several share: those that wait to be
-/// fed, those that are pending, and the batch that was taken last, but for [`UNSHARED`] of them. Or
-/// as many as are [reserved](ByteSender::reserve), if that is more.
+/// Creates a [`byte_channel`] whose bytes also count against a budget that several channels share.
+///
+/// Counted are the bytes that wait to be sent, those that are pending, and the batch that was taken
+/// last, minus [`UNSHARED`]; or the [reserved](ByteSender::reserve) bytes, if they are more.
 pub(crate) fn byte_channel_in<E>(
     room: &Arc<SharedRoom>,
     limit: usize,
@@ -61,53 +62,54 @@ fn channel<E>(limit: usize, share: Option<RoomShare>) -> (ByteSender<E>, ByteRec
 struct Channel<E> {
     state: Mutex<ChannelState<E>>,
     limit: usize,
-    /// Rises whenever the receiver's owner asks for something, also if it has it already.
+    /// Incremented with each request of the receiver's owner, even if the bytes have already been
+    /// taken.
     asked: AtomicU64,
 }
 
 #[derive(Debug)]
 struct ChannelState<E> {
     pending: Vec<Bytes>,
-    /// Small pieces fed after all that is in `pending`, put together.
+    /// Small pieces that follow those in `pending`, concatenated.
     tail: Vec<u8>,
     /// Bytes in `pending` and `tail`.
     bytes: usize,
-    /// Bytes that wait to be fed.
+    /// Bytes that wait to be sent.
     offered: usize,
-    /// Bytes of the batch that was taken last, until another one is asked for.
+    /// Bytes of the batch that was taken last, until the next one is requested.
     taken: usize,
-    /// Bytes that are expected.
+    /// Bytes of the item that is expected next.
     reserved: usize,
-    /// What all these take of the room that is shared.
+    /// The share of all these in the common budget.
     share: Option<RoomShare>,
-    /// How the sender ended; comes after all that is pending.
+    /// How the sender ended; received after everything that is pending.
     end: Option<E>,
-    /// The sender is gone.
+    /// Whether the sender is gone.
     ended: bool,
-    /// The receiver is gone.
+    /// Whether the receiver is gone.
     closed: bool,
-    /// Woken when something has been taken, or the receiver is gone.
+    /// Woken when a batch has been taken, or when the receiver is gone.
     sender: Option<Waker>,
-    /// Woken when something has been fed, or the sender is gone.
+    /// Woken when bytes have been sent, or when the sender is gone.
     receiver: Option<Waker>,
 }
 
 impl<E> Channel<E> {
     fn lock(&self) -> MutexGuard<'_, ChannelState<E>> {
-        // Nothing panics under the lock, so a poisoned state is still a whole one.
+        // Nothing panics while the lock is held, so the state is always consistent.
         self.state.lock()
     }
 }
 
-/// Pieces shorter than this are copied together; longer ones are handed over as they are.
+/// Shorter pieces are concatenated; longer ones are passed on without a copy.
 const SMALL: usize = 4 << 10;
 
-/// Bytes of a channel that do not count: streams of small items pay nothing for the room of large
-/// ones, and are not held up by them.
+/// Bytes of a channel that do not count against the common budget: streams of small items are not
+/// delayed by streams of large ones.
 pub(crate) const UNSHARED: usize = 16 << 10;
 
 impl<E> ChannelState<E> {
-    /// Counts what is here now. Says whether it is a part of the room.
+    /// Updates the share in the budget; returns whether the channel uses any of it.
     fn recount(&mut self) -> bool {
         let held = (self.offered + self.bytes + self.taken).max(self.reserved);
         self.share.as_mut().is_some_and(|share| {
@@ -133,7 +135,7 @@ impl<E> ChannelState<E> {
     }
 }
 
-/// Wakes after the lock is released, so that the woken thread does not run into it.
+/// Wakes one side after the lock is released, so that the woken thread does not contend for it.
 fn release<E>(
     mut state: MutexGuard<'_, ChannelState<E>>,
     side: fn(&mut ChannelState<E>) -> &mut Option<Waker>,
@@ -152,38 +154,38 @@ fn wait(slot: &mut Option<Waker>, context: &Context<'_>) {
     }
 }
 
-/// The receiver is gone: nobody wants the bytes.
+/// The receiver is gone, so the bytes cannot be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closed;
 
-/// The end that bytes go in at.
+/// The sending half of a byte channel.
 ///
-/// Dropping it without [`end`](Self::end) ends the hand-over without an `E`.
+/// Dropping it without [`end`](Self::end) ends the channel without an `E`.
 #[derive(Debug)]
 pub(crate) struct ByteSender<E> {
     shared: Arc<Channel<E>>,
-    /// What this shares with others.
+    /// The budget that is shared with other channels.
     room: Option<Arc<SharedRoom>>,
-    /// Whether the last feed is, or was, a part of it.
+    /// Whether the last send counts, or counted, against the budget.
     crowded: bool,
 }
 
 impl<E> ByteSender<E> {
-    /// Hands the contents of `bytes` over and leaves it empty, after waiting until less than the
-    /// limit is pending.
+    /// Sends the contents of `bytes` and leaves it empty, after waiting until less than the limit
+    /// is pending.
     ///
     /// # Cancel safety
-    /// Either everything was handed over, or nothing.
+    /// Either everything was sent, or nothing.
     pub(crate) async fn send(&mut self, bytes: &mut Vec<u8>) -> Result<(), Closed> {
         let length = bytes.len();
         self.send_with(length, |state| state.put(bytes)).await
     }
 
-    /// Waits until the room is not full, if there is to be a feed of `length` bytes that is a part of
-    /// it, or has been one that may still be here.
+    /// Waits until the common budget is not exhausted, if a send of `length` bytes would count
+    /// against it, or if the last one did and may still be pending.
     ///
     /// # Cancel safety
-    /// Nothing happens.
+    /// Cancel safe: dropping the future has no effect.
     pub(crate) async fn has_room_for(&mut self, length: usize) -> Result<(), Closed> {
         let Some(room) = &self.room else { return Ok(()) };
         if !room.is_full() || (length <= UNSHARED && !self.crowded) {
@@ -197,14 +199,14 @@ impl<E> ByteSender<E> {
         }
     }
 
-    /// Counts a feed of `length` bytes as a part of the room that is expected.
+    /// Counts `length` bytes that are expected against the budget.
     pub(crate) fn reserve(&mut self, length: usize) {
         let mut state = self.shared.lock();
         state.reserved = length;
         state.recount();
     }
 
-    /// [`send`](Self::send) for what is in shared buffers already; copies nothing.
+    /// Like [`send`](Self::send), for bytes in shared buffers; copies nothing.
     pub(crate) async fn send_chunks(&mut self, chunks: &[Bytes]) -> Result<(), Closed> {
         let length = chunks.iter().map(Bytes::len).sum::<usize>();
         self.send_with(length, |state| {
@@ -215,7 +217,7 @@ impl<E> ByteSender<E> {
         .await
     }
 
-    /// [`send`](Self::send), for hand-written futures.
+    /// Polls [`send`](Self::send), for hand-written futures.
     pub(crate) fn poll_send(
         &mut self,
         context: &mut Context<'_>,
@@ -242,6 +244,8 @@ impl<E> ByteSender<E> {
         put: &mut Option<impl FnOnce(&mut ChannelState<E>)>,
     ) -> Poll<Result<(), Closed>> {
         let mut state = self.shared.lock();
+        // The check and the registration of the waker happen under one lock, so a take in between
+        // cannot be missed.
         if state.closed {
             return Poll::Ready(Err(Closed));
         }
@@ -260,7 +264,7 @@ impl<E> ByteSender<E> {
         Poll::Ready(Ok(()))
     }
 
-    /// [`send`](Self::send) without waiting: for the last piece, whose length its maker bounds.
+    /// Sends without waiting: for the last piece, whose length the caller bounds.
     pub(crate) fn send_now(&mut self, bytes: &mut Vec<u8>) {
         let mut state = self.shared.lock();
         if !state.closed && !bytes.is_empty() {
@@ -270,18 +274,18 @@ impl<E> ByteSender<E> {
         }
     }
 
-    /// [`send_chunks`](Self::send_chunks), for as long as the receiver's owner asks for something
-    /// at least once in `patience`, or a little more; `None` if it has not.
+    /// Like [`send_chunks`](Self::send_chunks), but stops waiting once the receiver's owner has
+    /// requested nothing for `patience`, or slightly longer; returns `None` then.
     pub(crate) async fn send_patiently(
         &mut self,
         chunks: &[Bytes],
         patience: Duration,
     ) -> Option<Result<(), Closed>> {
-        /// How often it is looked at in that time.
+        /// How often the counter of requests is checked in that time.
         const LOOKS: u32 = 4;
         let shared = self.shared.clone();
         let mut feeding = pin!(self.send_chunks(chunks));
-        // As a rule there is room at once, and no need of a clock.
+        // Usually there is room at once, and no timer is needed.
         if let Some(fed) = feeding.as_mut().now_or_never() {
             return Some(fed);
         }
@@ -299,7 +303,7 @@ impl<E> ByteSender<E> {
         None
     }
 
-    /// Ends the hand-over; `end` reaches the receiver after everything fed before.
+    /// Ends the channel; `end` is received after everything sent before.
     pub(crate) fn end(&mut self, end: E) {
         let mut state = self.shared.lock();
         state.end = Some(end);
@@ -307,7 +311,7 @@ impl<E> ByteSender<E> {
         release(state, |state| &mut state.receiver);
     }
 
-    /// Resolves when the receiver is gone.
+    /// Waits until the receiver is gone.
     pub(crate) async fn closed(&mut self) {
         poll_fn(|context| {
             let mut state = self.shared.lock();
@@ -331,38 +335,39 @@ impl<E> Drop for ByteSender<E> {
     }
 }
 
-/// What a [`ByteReceiver`] gets.
+/// A message of a [`ByteReceiver`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received<E> {
-    /// Everything fed since the last take.
+    /// Everything sent since the last take.
     Batch(Vec<Bytes>),
-    /// The sender has ended; `None` if it was dropped without saying how.
+    /// The sender has ended; `None` if it was dropped without a reason.
     End(Option<E>),
 }
 
-/// The end that bytes come out at. Dropping it tells the sender.
+/// The receiving half of a byte channel. Dropping it notifies the sender.
 #[derive(Debug)]
 pub(crate) struct ByteReceiver<E> {
     shared: Arc<Channel<E>>,
 }
 
 impl<E> ByteReceiver<E> {
-    /// Notes that the owner wants something, be it of what it has taken before.
+    /// Records that the owner wants more bytes, even if it still has some.
     pub(crate) fn ask(&mut self) {
-        // Nobody else writes it, so that it need not be done in one step, which takes longer.
+        // There is a single writer, so a load and a store are enough and cost less than a
+        // read-modify-write.
         let asked = self.shared.asked.load(Ordering::Relaxed);
         self.shared.asked.store(asked.wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// Waits for bytes and takes all that are pending. Cancel safe.
+    /// Waits for bytes, and takes all that are pending. Cancel safe.
     pub(crate) async fn receive(&mut self) -> Received<E> {
         poll_fn(|context| self.poll_receive(context)).await
     }
 
-    /// [`receive`](Self::receive), for hand-written futures.
+    /// Polls [`receive`](Self::receive), for hand-written futures.
     pub(crate) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Received<E>> {
         let mut state = self.shared.lock();
-        // The batch before is gone, or kept by somebody who counts it.
+        // The previous batch is gone, or its new owner counts it.
         state.taken = std::mem::take(&mut state.bytes);
         state.recount();
         if state.taken > 0 {
@@ -383,7 +388,7 @@ impl<E> Drop for ByteReceiver<E> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.closed = true;
-        // Nobody will take it.
+        // The bytes are dropped below, without the lock.
         let pending = std::mem::take(&mut state.pending);
         (state.bytes, state.taken) = (0, 0);
         state.recount();

@@ -1,4 +1,4 @@
-//! Counting the calls of a link.
+//! Statistics of the calls on a managed connection.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,20 +11,20 @@ use crate::transport::connection::ManagedConnection;
 use crate::transport::log_limit::Brief;
 use crate::wire::kind::Kind;
 
-/// What is counted of the calls that are made over a [`ManagedConnection`].
+/// Counters of the calls made over a [`ManagedConnection`].
 #[derive(Debug, Default)]
 pub(crate) struct CallStats {
-    /// Under way now.
+    /// Calls in flight.
     pub(crate) in_flight: AtomicU64,
-    /// Those of them that give a stream.
+    /// Calls in flight that return a stream.
     pub(crate) streams: AtomicU64,
-    /// Begun since the start.
+    /// Calls started since the start.
     pub(crate) calls: AtomicU64,
-    /// Attempts since the start that were not a call's first.
+    /// Attempts since the start that were not the first of their call.
     pub(crate) retries: AtomicU64,
 }
 
-/// Counts a call as one under way for as long as it lives.
+/// Counts a call as in flight until it is dropped.
 #[derive(Debug)]
 pub(crate) struct CallGuard {
     link: Arc<ManagedConnection>,
@@ -67,14 +67,14 @@ impl Drop for CallGuard {
 }
 
 impl ManagedConnection {
-    /// What is counted of its calls.
+    /// Returns the counters of its calls.
     pub(crate) fn tally(&self) -> &CallStats {
         &self.tally
     }
 
-    /// Notes that a call is made again, `pause` after it failed with `error`.
+    /// Records that a call is retried, `pause` after it failed with `error`.
     pub(crate) fn note_retry(&self, error: &Error, pause: Duration) {
         self.tally.retries.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(error = %Brief(error.chain()), ?pause, "call is made again");
+        tracing::debug!(error = %Brief(error.chain()), ?pause, "retrying a call");
     }
 }

@@ -1,4 +1,4 @@
-//! A connection to a gateway that is kept up, as those see it who open calls on it.
+//! A connection to a gateway that is re-established after a loss, as seen by its calls.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -24,69 +24,69 @@ use crate::wire::limits::{
     MAX_PARKED, MAX_PARKED_BYTES, MAX_UNFINISHED_ANSWERS, MessageLimits, STALL_TIMEOUT,
 };
 
-/// What calls need of a connection that somebody else keeps up: a client, or a node for the calls
-/// of its functions.
+/// A managed connection: what a client's calls need of it, or those of a node's functions, while a
+/// keeper task re-establishes it after a loss.
 #[derive(Debug)]
 pub(crate) struct ManagedConnection {
-    /// Of the thread that owns the connection: everything that touches its streams runs there.
+    /// The thread that owns the connection: everything that touches its streams runs there.
     io: Handle,
     state: watch::Receiver<ConnectionState>,
-    /// Longest wait for the connection, and then for a stream on it.
+    /// Maximum time to wait for the connection, and then for a stream on it.
     pub(crate) connect_timeout: Duration,
-    /// What this side allows for one message.
+    /// Message limits of this side.
     pub(crate) limits: MessageLimits,
-    /// Longest time that a stream is kept of which nothing is read although there is something.
+    /// How long a stream is kept if nothing is read although data is available.
     pub(crate) stall_timeout: Duration,
     pub(crate) retries: RetryBudget,
     pub(crate) room: Arc<ReassemblyBudget>,
-    /// Calls that wait for the connection, and the bytes of their arguments.
+    /// Calls that wait for the connection, and the size of their arguments in bytes.
     parked: AtomicU64,
     parked_bytes: Arc<AtomicU64>,
     pub(super) tally: CallStats,
-    /// Connections that were made after the first one; its keeper counts them.
+    /// Connections made after the first one; counted by the keeper.
     pub(crate) reconnects: Arc<AtomicU64>,
     /// The gateways, if there are several.
     pub(crate) gateways: Option<Arc<GatewayBoard>>,
 }
 
-/// Whether there is a connection.
+/// State of a managed connection.
 #[derive(Clone, Debug)]
 pub(crate) enum ConnectionState {
-    /// Not now; calls wait.
+    /// Not connected; calls wait.
     Connecting,
-    /// Not now, and not before somebody changes something: no gateway lets this peer in. Calls do
-    /// not wait for that.
+    /// Not connected, because no gateway admits this peer. This needs human intervention, so calls
+    /// do not wait for it.
     Refused(Error),
-    /// There is. Whoever opens a call keeps the `Arc` for as long as the call lasts, so that the
-    /// keeper of the connection can tell when nobody uses it any more.
+    /// Connected. A call keeps the `Arc` until it ends, so that the keeper can tell when the
+    /// connection is idle.
     Connected(Arc<LiveConnection>),
-    /// Not any more.
+    /// Closed for good.
     Closed,
 }
 
-/// What a call wants of a connection.
+/// Requirements of a call on its connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectionNeed {
-    /// What the call holds while it waits.
+    /// Memory that the call holds while it waits, in bytes.
     pub(crate) bytes: usize,
-    /// It was under way before.
+    /// Whether the call is retried.
     pub(crate) again: bool,
-    /// It may take long: a gateway that drains would have to wait for it.
+    /// Whether the call may take long, so that a draining gateway would have to wait for it.
     pub(crate) lasting: bool,
 }
 
 impl ManagedConnection {
-    /// A link whose keeper runs on `io` and publishes its state.
+    /// Creates a connection whose keeper runs on `io` and publishes its state.
     ///
     /// # Errors
-    /// `Unavailable` if the system gives no random numbers.
+    /// `Unavailable` if the operating system provides no random numbers.
     pub(crate) fn new(
         io: Handle,
         state: watch::Receiver<ConnectionState>,
         connect_timeout: Duration,
         limits: MessageLimits,
     ) -> Result<Self, Error> {
-        // The generators of threads get their seeds from the same place, and panic without.
+        // The per-thread generators are seeded from the same source, and panic without it.
         let _: [u8; 16] = random()?;
         Ok(Self {
             io,
@@ -104,8 +104,9 @@ impl ManagedConnection {
         })
     }
 
-    /// An id for a call that no other call has, and that nobody can foretell who has seen others:
-    /// a node refuses an id that has been used. It costs less than a counter that threads share.
+    /// Returns a random id for a call: unique, and unpredictable for a party that has seen other
+    /// ids, because a node rejects an id that has been used. This costs less than a counter shared
+    /// by threads.
     pub(crate) fn next_call_id(&self) -> CallId {
         rand::random::<u128>().to_be_bytes()
     }
@@ -118,7 +119,8 @@ impl ManagedConnection {
         self.io.spawn(task)
     }
 
-    /// Calls that wait for the connection, and the bytes of their arguments.
+    /// Returns the number of calls that wait for the connection, and the size of their arguments in
+    /// bytes.
     pub(crate) fn parked(&self) -> (u64, u64) {
         (self.parked.load(Ordering::Relaxed), self.parked_bytes.load(Ordering::Relaxed))
     }
@@ -131,14 +133,14 @@ impl ManagedConnection {
         matches!(*self.state.borrow(), ConnectionState::Closed)
     }
 
-    /// Resolves when the link is closed for good.
+    /// Waits until the connection is closed for good.
     pub(crate) async fn closed(&self) {
         let mut state = self.state.clone();
-        // An error says that the keeper, and the sender with it, is gone: also closed.
+        // An error means that the keeper, which holds the sender, is gone.
         let _ = state.wait_for(|state| matches!(state, ConnectionState::Closed)).await;
     }
 
-    /// The connection, if there is one now.
+    /// Returns the connection, if there is one now.
     pub(crate) fn live(&self) -> Option<Arc<LiveConnection>> {
         match &*self.state.borrow() {
             ConnectionState::Connected(live) => Some(live.clone()),
@@ -146,18 +148,19 @@ impl ManagedConnection {
         }
     }
 
-    /// Waits for a connection, for as long as connecting may take. While a gateway drains that takes
-    /// other calls, the time does not count: that gateway limits it.
+    /// Waits for a connection, for at most `connect_timeout`. Time during which a call must wait
+    /// for a draining gateway does not count; that gateway limits it.
     ///
     /// # Errors
-    /// `Overloaded` if too many wait already, `Unavailable` if there is no connection in time,
-    /// `ConnectionLost` if there will be none; what the gateway said if it refuses this peer.
+    /// `Overloaded` if too many calls wait already; `Unavailable` if there is no connection in
+    /// time; `ConnectionLost` if the connection is closed for good; the gateway's error if it
+    /// refuses this peer.
     pub(crate) async fn connection(
         &self,
         need: ConnectionNeed,
     ) -> Result<Arc<LiveConnection>, Error> {
         let closed = || Error::new(ErrorKind::ConnectionLost, "the client has been closed");
-        // One that has broken is as good as none, before its keeper has noticed as well.
+        // Treat a broken connection as absent, even if its keeper has not noticed yet.
         let is_up = |live: &LiveConnection| live.connection.close_reason().is_none();
         let usable = |state: &ConnectionState| match state {
             ConnectionState::Connecting => false,
@@ -173,6 +176,7 @@ impl ManagedConnection {
             ConnectionState::Refused(error) => Err(error.clone().with_evidence(Evidence::NotSent)),
             ConnectionState::Connecting | ConnectionState::Closed => Err(closed()),
         };
+        // Fast path: no waiting, so the call is not counted as parked.
         {
             let now = self.state.borrow();
             if usable(&now) {
@@ -182,7 +186,7 @@ impl ManagedConnection {
         let _parked = self.park(need)?;
         let mut state = self.state.clone();
         if need.lasting {
-            // An error says that the keeper is gone, as the next wait does.
+            // An error means that the keeper is gone, which the next wait reports.
             let _ = state.wait_for(|state| !drains(state)).await;
         }
         let limit = self.connect_timeout;
@@ -190,26 +194,26 @@ impl ManagedConnection {
             Ok(Ok(state)) => live(&state),
             Ok(Err(_)) => Err(closed()),
             Err(_) => {
-                let text = format!("the connection to the gateway did not come back in {limit:?}");
+                let text = format!("no connection to the gateway within {limit:?}");
                 Err(Error::new(ErrorKind::Unavailable, text))
             }
         }
     }
 
-    /// A place for a call that waits, and for its arguments.
+    /// Reserves a place for a waiting call and its arguments.
     fn park(&self, need: ConnectionNeed) -> Result<(Gauge<'_>, MemoryCharge), Error> {
         let place = Gauge::up(&self.parked);
         let limit = if need.again { u64::MAX } else { MAX_PARKED_BYTES };
         let mut charge = MemoryCharge::new(&self.parked_bytes, limit);
         let (fits, parked) = (charge.grow_to(need.bytes), self.parked.load(Ordering::Relaxed));
-        // One may always wait, however long its arguments; and so may those that were under way,
-        // of which there are only so many.
+        // One call may always wait, however long its arguments are. So may retried calls, whose
+        // number is limited elsewhere.
         if need.again || parked == 1 || (fits && parked <= MAX_PARKED) {
             return Ok((place, charge));
         }
         let text = format!(
-            "there is no connection to the gateway now, and {MAX_PARKED} calls, or calls with \
-             {} MiB of arguments, wait for it already",
+            "not connected to a gateway, and {MAX_PARKED} calls, or calls with {} MiB of \
+             arguments, are waiting already",
             MAX_PARKED_BYTES >> 20
         );
         Err(Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(250)))

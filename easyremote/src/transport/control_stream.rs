@@ -1,4 +1,5 @@
-//! The control stream: messages both ways, and the heartbeat that notices a lost peer.
+//! The control stream: control messages in both directions, and the heartbeat that detects a lost
+//! peer.
 
 mod pace;
 
@@ -25,55 +26,54 @@ use crate::wire::limits::{HEARTBEAT, HEARTBEAT_MISSES, MAX_CONTROL, MAX_HELLO};
 
 /// One end of a connection's control stream.
 ///
-/// Both ends send a ping every two seconds and echo the other's: an end that hears nothing back
-/// gives up eight seconds after the first ping that was lost, and a last look of 250 ms, also when
-/// only one direction of the path is broken, which QUIC's own idle timeout does not notice.
+/// Both ends send a ping every 2 s and echo the other's. An end that receives no echo gives the
+/// peer up 8 s after the first ping that was lost, and after a last look of 250 ms. This also
+/// detects a path that is broken in one direction only, which QUIC's idle timeout does not.
 ///
-/// A peer that sends more messages than an honest one has a reason to is read more slowly, and its
-/// own messages wait in its own window; one that does not stop is given up.
+/// A peer that sends more messages than an honest one needs is read more slowly, so that its
+/// messages wait in its own send window. A peer that does not stop is disconnected.
 #[derive(Debug)]
 pub(crate) struct ControlStream {
     send: SendHalf,
     recv: RecvHalf,
     buffer: FrameBuffer,
     pace: ControlPace,
-    /// A long message, which is decoded on another thread. Nothing behind it is read before.
+    /// A long message that another thread decodes. Nothing after it is read until that is done.
     decoding: Option<JoinHandle<Result<Control, Malformed>>>,
-    /// Encoded messages; the first `written` bytes are on their way.
+    /// Encoded messages; the first `written` bytes have been passed to QUIC.
     out: Vec<u8>,
     written: usize,
-    /// Goes with the next ping.
+    /// Sent with the next ping.
     note: Option<Control>,
     ticks: Interval,
     pings: u64,
     echoed: u64,
-    /// Whether the peer has proven who it is. Before that it may only say hello.
+    /// Whether the peer has authenticated. Until then it may only send a hello.
     trusted: bool,
-    /// Pings that the peer should have echoed by now, for others to see.
+    /// Pings that the peer should have echoed by now; shared with other tasks.
     misses: Arc<AtomicU32>,
     /// When the peer is given up, unless an echo is read before.
     doubt: Option<Instant>,
-    /// Whether an echo was missing at the last ping, and the peer has not pinged since.
+    /// Whether an echo was missing at the last ping, and the peer has not sent a ping since.
     silent: bool,
-    /// Of the other streams of the connection; news of them comes and goes here.
+    /// Windows of the connection's other streams, whose updates are exchanged here.
     windows: Arc<StreamWindows>,
-    /// Whether a note that this version does not know has been told of.
+    /// Whether an unknown message has been logged.
     told_unknown: bool,
 }
 
-/// Length from which on a message is decoded on another thread, in bytes: that of a registration of
-/// some hundred functions. A longer one would take more than a millisecond of the I/O thread.
+/// Longer messages, in bytes, are decoded on another thread. This is the size of a registration of
+/// some hundred functions; a longer one would block the I/O thread for more than a millisecond.
 const LONG_MESSAGE: usize = 64 << 10;
 
-/// How long it is looked for an echo that has come already.
+/// Time to read an echo that may have arrived already.
 const LAST_LOOK: Duration = Duration::from_millis(250);
 
-/// Most bytes that may wait to be written: a program that queues messages without end is not served
-/// further.
+/// Maximum number of queued bytes: a program that queues messages without end is disconnected.
 const MAX_QUEUED: usize = 2 << 20;
 
-/// Most bytes that may wait when a ping is to be echoed: a peer that pings without reading the
-/// echoes is not served further.
+/// Maximum number of queued bytes when a ping must be echoed: a peer that sends pings without
+/// reading the echoes is disconnected.
 const MAX_BEFORE_ECHO: usize = 256 << 10;
 
 impl ControlStream {
@@ -82,7 +82,7 @@ impl ControlStream {
         (send, recv): (quinn::SendStream, quinn::RecvStream),
     ) -> Self {
         let mut ticks = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
-        // After a pause of the whole process the missed ticks would count as missed echoes.
+        // After a suspension of the process, missed ticks would count as missed echoes.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             send: SendHalf::new(send),
@@ -105,7 +105,7 @@ impl ControlStream {
         }
     }
 
-    /// The end of a gateway, whose peer has yet to prove who it is.
+    /// Creates a gateway's end, whose peer has not authenticated yet.
     pub(crate) fn with_stranger(
         connection: &quinn::Connection,
         stream: (quinn::SendStream, quinn::RecvStream),
@@ -115,18 +115,18 @@ impl ControlStream {
         control
     }
 
-    /// Notes that the peer has proven who it is.
+    /// Marks the peer as authenticated.
     pub(crate) fn trust(&mut self) {
         self.trusted = true;
         self.buffer.allow_control(MAX_CONTROL);
     }
 
-    /// Heartbeats in a row that the peer has not echoed in time.
+    /// Returns the number of consecutive heartbeats that the peer has not echoed in time.
     pub(crate) fn misses(&self) -> &Arc<AtomicU32> {
         &self.misses
     }
 
-    /// What the other streams of the connection are wrapped with.
+    /// Returns the windows for the connection's other streams.
     pub(crate) fn windows(&self) -> &Arc<StreamWindows> {
         &self.windows
     }
@@ -134,7 +134,7 @@ impl ControlStream {
     /// Queues a message; [`next`](Self::next) and [`flush`](Self::flush) write it.
     ///
     /// # Errors
-    /// `TooLarge` if it, or all that is queued, is too long.
+    /// `TooLarge` if the message, or all that is queued, is too long.
     pub(crate) fn queue(&mut self, message: &Control) -> Result<(), Error> {
         if let Control::Ping(_) | Control::Abandoned { .. } = message {
             self.pace.expect_answer();
@@ -145,34 +145,35 @@ impl ControlStream {
         })
     }
 
-    /// Queues a message with the next ping, so that it takes no packet of its own; in place of one
-    /// that waits for that already.
+    /// Queues a message with the next ping, so that it needs no separate packet. It replaces an
+    /// earlier note that has not been sent.
     pub(crate) fn note(&mut self, message: Control) {
         self.note = Some(message);
     }
 
-    /// Writes all that is queued.
+    /// Writes all queued messages.
     ///
     /// # Errors
-    /// `ConnectionLost`, or what the peer closed with.
+    /// `ConnectionLost`, or the error that the peer closed the connection with.
     pub(crate) async fn flush(&mut self) -> Result<(), Error> {
         let queued = mem::take(&mut self.out);
         let written = mem::take(&mut self.written);
         self.send.write(&queued[written..]).await.map_err(lost)
     }
 
-    /// Waits for the next message that is not part of the heartbeat, which goes on meanwhile, as
-    /// does the writing of what is queued.
+    /// Waits for the next message that is not part of the heartbeat. Meanwhile it continues the
+    /// heartbeat and writes queued messages.
     ///
     /// # Errors
-    /// `ConnectionLost` if the peer is gone, what it closed with if it said so, and `Protocol` if
-    /// it breaks the rules.
+    /// `ConnectionLost` if the peer is lost, the error that the peer closed the connection with,
+    /// and `Protocol` if it violates the protocol.
     ///
     /// # Cancel safety
-    /// Nothing is lost or written twice.
+    /// Cancel safe: no message is lost or written twice.
     pub(crate) async fn next(&mut self) -> Result<Control, Error> {
         loop {
-            // A peer that has much to say leaves others their turn. Nothing is taken before.
+            // Yields to other tasks if the peer sends a lot. Before a message is taken, so that
+            // none is lost.
             consume_budget().await;
             let resumes = self.pace.resumes();
             let reads = resumes.is_none() && self.decoding.is_none();
@@ -183,7 +184,7 @@ impl ControlStream {
                 }
             }
             if self.pace.is_behind() {
-                // The echo may be in what is not read yet.
+                // The echo may be among the messages that have not been read yet.
                 self.doubt = None;
             }
             tokio::select! {
@@ -207,7 +208,8 @@ impl ControlStream {
                     let text = format!("no echo of {} heartbeats", self.pings - self.echoed);
                     return Err(Error::new(ErrorKind::ConnectionLost, text));
                 }
-                // What is not fetched while the peer reads nothing is replaced by what is newer.
+                // Updates that are not fetched while the peer does not read are superseded by newer
+                // ones.
                 due = self.windows.due(), if self.out.is_empty() => {
                     for (stream, limit) in due {
                         self.queue(&Control::Credit(Credit { stream, limit }))?;
@@ -217,10 +219,10 @@ impl ControlStream {
         }
     }
 
-    /// [`next`](Self::next), for at most `limit`.
+    /// Like [`next`](Self::next), for at most `limit`.
     ///
     /// # Errors
-    /// Those of `next`, and `Unavailable` if the time is over.
+    /// Those of `next`, and `Unavailable` after `limit`.
     pub(crate) async fn next_within(&mut self, limit: Duration) -> Result<Control, Error> {
         timeout(limit, self.next()).await.unwrap_or_else(|_| {
             let text = format!("the peer said nothing for {limit:?}");
@@ -228,9 +230,10 @@ impl ControlStream {
         })
     }
 
-    /// Says that nothing more comes, and waits until the peer has everything.
+    /// Ends the stream, and waits for at most `limit` until the peer has received everything.
     pub(crate) async fn finish(mut self, limit: Duration) {
-        // A peer that does not read is not waited for, neither to take it nor to say that it has.
+        // The timeout covers both: a peer that does not read blocks neither the write nor the wait
+        // for its acknowledgement.
         let _ = timeout(limit, async {
             if self.flush().await.is_ok() {
                 self.send.finish();
@@ -257,7 +260,8 @@ impl ControlStream {
         }
     }
 
-    /// Decodes a message, or begins to. `None` if it has been dealt with, or will be later.
+    /// Decodes a message, or starts to. `None` if it was handled here or is decoded on another
+    /// thread.
     fn decode(&mut self, frame: Frame) -> Result<Option<Control>, Error> {
         if frame.kind != FrameKind::Control {
             let text = format!("{:?} frame on the control stream", frame.kind);
@@ -272,11 +276,11 @@ impl ControlStream {
         self.hear(message)
     }
 
-    /// Takes a message that is part of the heartbeat, or news of a stream; gives any other.
+    /// Handles messages of the heartbeat and window updates; returns all others.
     fn hear(&mut self, message: Control) -> Result<Option<Control>, Error> {
         let broken = |text: &'static str| Err(Error::new(ErrorKind::Protocol, text));
         match message {
-            // To be echoed costs memory, if the echoes are not read.
+            // An echo costs memory if the peer does not read it.
             Control::Ping(_) if !self.trusted => return broken("a ping before hello"),
             Control::Ping(_) if self.out.len() - self.written > MAX_BEFORE_ECHO => {
                 let text = "the peer pings, and does not read the echoes";
@@ -284,7 +288,7 @@ impl ControlStream {
             }
             Control::Ping(number) => {
                 self.queue(&Control::Pong(number))?;
-                // What was missed may be on its way again.
+                // The path may work again: send what was withheld.
                 if mem::take(&mut self.silent) {
                     let_through(self.windows.connection());
                 }
@@ -299,10 +303,10 @@ impl ControlStream {
             Control::Credit(Credit { stream, limit }) if self.trusted => {
                 self.windows.granted(stream, limit);
             }
-            Control::Pong(_) => return broken("an echo of nothing"),
+            Control::Pong(_) => return broken("an echo of a ping that was not sent"),
             Control::Unknown(tag) => {
                 if !mem::replace(&mut self.told_unknown, true) {
-                    trace!(tag, "a note that this version does not know");
+                    trace!(tag, "ignoring an unknown control message");
                 }
             }
             message => return Ok(Some(message)),
@@ -314,13 +318,13 @@ impl ControlStream {
         let misses = u32::try_from(self.pings - self.echoed).unwrap_or(u32::MAX);
         self.misses.store(misses, Ordering::Relaxed);
         if misses > HEARTBEAT_MISSES {
-            // Where this computer has been slow, the echo may be here, and not read yet.
+            // If this machine was overloaded, the echo may have arrived without having been read.
             self.doubt.get_or_insert_with(|| Instant::now() + LAST_LOOK);
         }
         self.silent = misses > 0;
         if self.silent {
-            // What is under way may be lost, and fill the congestion window: this is to be found
-            // out by a heartbeat, not by QUIC's next probe.
+            // What is in flight may be lost and fill the congestion window. A heartbeat should find
+            // that out, not QUIC's next probe.
             let_through(self.windows.connection());
         }
         self.pings += 1;
@@ -331,14 +335,14 @@ impl ControlStream {
     }
 }
 
-/// Waits for a long message to be decoded. Cancel safe.
+/// Waits until a long message is decoded. Cancel safe.
 async fn decoded(
     decoding: &mut Option<JoinHandle<Result<Control, Malformed>>>,
 ) -> Result<Control, Error> {
     let Some(decoding) = decoding else { return std::future::pending().await };
     match decoding.await {
         Ok(message) => message.map_err(Malformed::into_error),
-        // The thread has panicked, or ends with the program.
+        // The thread has panicked, or the runtime is shutting down.
         Err(_) => Err(Error::new(ErrorKind::ConnectionLost, "a message could not be decoded")),
     }
 }

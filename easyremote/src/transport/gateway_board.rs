@@ -1,4 +1,4 @@
-//! The gateways of a client: where it has connections, for those who keep them and for its calls.
+//! The gateways of a client: its connection to each, for their keepers and for its calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,36 +9,36 @@ use tokio::time::timeout;
 use crate::error::Error;
 use crate::transport::live_connection::LiveConnection;
 
-/// How a client stands with each of its gateways, by their numbers.
+/// The status of each of a client's gateways, by number.
 ///
-/// A client has one gateway for its calls. It asks others when that one has no node for a call, and
-/// has connections to them only then.
+/// A client sends its calls to one gateway. It uses others only when that one has no node for a
+/// call, and connects to them only then.
 #[derive(Debug)]
 pub(crate) struct GatewayBoard {
     statuses: watch::Sender<Vec<GatewayStatus>>,
-    /// Notified when a call wants another gateway.
+    /// Notified when a call needs another gateway.
     asked: Notify,
 }
 
-/// How a client stands with a gateway.
+/// The status of a gateway, as seen by a client.
 #[derive(Clone, Debug)]
 pub(crate) enum GatewayStatus {
-    /// Nobody wants a connection.
+    /// No call needs a connection.
     Unwanted,
-    /// It is dialled, and has not failed to answer.
+    /// It is being dialled, and no attempt has failed.
     Dialling,
-    /// It cannot be reached, or it does not let this client in.
+    /// It cannot be reached, or refuses this client.
     Down {
         error: Error,
-        /// Waiting does not help: somebody has to change something.
+        /// Whether the error persists until someone changes a configuration.
         refused: bool,
     },
-    /// There is a connection.
+    /// Connected.
     Up(Arc<LiveConnection>),
 }
 
 impl GatewayStatus {
-    /// The connection, if it is of use.
+    /// Returns the connection, unless it is closed.
     pub(crate) fn live(&self) -> Option<&Arc<LiveConnection>> {
         match self {
             Self::Up(live) if live.connection.close_reason().is_none() => Some(live),
@@ -48,7 +48,7 @@ impl GatewayStatus {
 }
 
 impl GatewayBoard {
-    /// For so many gateways.
+    /// Creates a board for `n` gateways.
     pub(crate) fn new(n: usize) -> Self {
         let statuses = watch::Sender::new(vec![GatewayStatus::Unwanted; n]);
         Self { statuses, asked: Notify::new() }
@@ -62,7 +62,7 @@ impl GatewayBoard {
         self.statuses.send_modify(|statuses| statuses[gateway] = status);
     }
 
-    /// Notes that a gateway is dialled. One that could not be reached counts as such until it is.
+    /// Records that a gateway is being dialled. One that was `Down` stays so until it is connected.
     pub(crate) fn set_dialling(&self, gateway: usize) {
         self.statuses.send_if_modified(|statuses| {
             let unwanted = matches!(statuses[gateway], GatewayStatus::Unwanted);
@@ -73,35 +73,35 @@ impl GatewayBoard {
         });
     }
 
-    /// Has everybody look at the connections again, one of which has changed.
+    /// Wakes all subscribers, after a connection has changed.
     pub(crate) fn touch(&self) {
         self.statuses.send_modify(|_| {});
     }
 
-    /// Notes that there will be no connections any more.
+    /// Marks all gateways as down: no connection will be made any more.
     pub(crate) fn close(&self, error: &Error) {
         let down = GatewayStatus::Down { error: error.clone(), refused: false };
         self.statuses.send_modify(|statuses| statuses.fill(down));
     }
 
-    /// Says that another gateway is wanted than the one that calls go to.
+    /// Requests a connection to another gateway.
     pub(crate) fn ask(&self) {
         self.asked.notify_one();
     }
 
-    /// Waits until somebody has asked. Cancel safe.
+    /// Waits for a request. Cancel safe.
     pub(crate) async fn asked(&self) {
         self.asked.notified().await;
     }
 
-    /// Whether there is a gateway that is not among those `tried`.
+    /// Returns whether there is a gateway that is not in `tried`.
     pub(crate) fn has_other(&self, tried: &[usize]) -> bool {
         (0..self.statuses.borrow().len()).any(|gateway| !tried.contains(&gateway))
     }
 
-    /// A connection to the next gateway, in the order of the list, that is not among those `tried`
-    /// and does not drain. Waits for one that is dialled, for at most `limit`; one that cannot be
-    /// reached is not waited for.
+    /// Returns a connection to the next gateway of the list that is not in `tried` and does not
+    /// drain. Waits for gateways that are being dialled, for at most `limit`; those that cannot be
+    /// reached are skipped.
     pub(crate) async fn elsewhere(
         &self,
         tried: &[usize],
@@ -118,7 +118,7 @@ impl GatewayBoard {
     }
 }
 
-/// Those that are not among those `tried`, from the one behind the last of these on.
+/// Returns the gateways that are not in `tried`, starting after the last of these.
 fn others<'a>(
     statuses: &'a [GatewayStatus],
     tried: &'a [usize],

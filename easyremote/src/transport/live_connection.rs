@@ -1,4 +1,4 @@
-//! A connection that is up, as those see it who open calls on it.
+//! An open connection, as seen by its calls.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,36 +14,36 @@ use crate::transport::mux::client::ClientMux;
 use crate::transport::quic::windows::StreamWindows;
 use crate::transport::reassembly::ReassemblyBudget;
 
-/// A connection that is up.
+/// An open connection to a gateway.
 #[derive(Debug)]
 pub(crate) struct LiveConnection {
     pub(crate) connection: quinn::Connection,
     pub(crate) windows: Arc<StreamWindows>,
-    /// Longest message that both sides allow, in bytes.
+    /// Maximum message size that both sides allow, in bytes.
     pub(crate) max_message: usize,
-    /// For small calls, unless each is to have a stream of its own.
+    /// The multiplexed stream for small calls; `None` if each uses a separate stream.
     pub(crate) mux: Option<Arc<ClientMux>>,
-    /// The number of its gateway among those of this side.
+    /// The number of its gateway.
     pub(crate) gateway: usize,
-    /// Since when it has been up, if it follows another one.
+    /// When it was established, if there was a connection before.
     follows: Option<Instant>,
     /// Whether its gateway drains.
     drains: AtomicBool,
-    /// The functions that are not to be called while it does.
+    /// Functions that must not be called while the gateway drains.
     slow: Mutex<Vec<String>>,
-    /// Calls in a row for which its gateway had no node.
+    /// Consecutive calls for which its gateway had no node.
     refusals: AtomicU32,
-    /// Dropped with the last user.
+    /// Dropped with the last user of the connection.
     _used: mpsc::Sender<Infallible>,
 }
 
-/// Resolves when nobody uses a connection any more.
+/// Resolves when a connection has no users any more.
 #[derive(Debug)]
 pub(crate) struct IdleSignal(mpsc::Receiver<Infallible>);
 
 impl LiveConnection {
-    /// `mux` is for small calls that share a stream, and what their long answers have room in. To
-    /// be called on the I/O thread.
+    /// Creates the handle. With `muxes`, small calls share a multiplexed stream, and their long
+    /// responses use that memory budget. Call this on the I/O thread.
     pub(crate) fn new(
         connection: quinn::Connection,
         windows: Arc<StreamWindows>,
@@ -72,8 +72,8 @@ impl LiveConnection {
         (live, IdleSignal(unused))
     }
 
-    /// Whether its gateway drains: it is to be left for another one, and if there is none, it takes
-    /// calls that are soon over.
+    /// Returns whether the gateway drains: calls should use another gateway. If there is none, this
+    /// one accepts calls that end soon.
     pub(crate) fn drains(&self) -> bool {
         self.drains.load(Ordering::Relaxed)
     }
@@ -82,40 +82,40 @@ impl LiveConnection {
         self.drains.store(true, Ordering::Relaxed);
     }
 
-    /// Notes which functions are not to be called while its gateway drains.
+    /// Sets the functions that must not be called while the gateway drains.
     pub(crate) fn set_slow(&self, functions: Vec<String>) {
         *self.slow.lock() = functions;
     }
 
-    /// Whether calls of `function` are not for this connection: its gateway drains, and would have
-    /// to wait for them.
+    /// Returns whether calls of `function` must wait: the gateway drains, and would have to wait
+    /// for them.
     pub(crate) fn holds_back(&self, function: &str) -> bool {
         self.drains() && self.slow.lock().iter().any(|slow| slow == function)
     }
 
-    /// Whether its gateway has refused one call after the other lately.
+    /// Returns whether the gateway had no node for several consecutive calls.
     pub(crate) fn refuses(&self) -> bool {
-        /// One may be a mistake of its caller.
+        /// A single one may be a mistake of its caller.
         const IN_A_ROW: u32 = 3;
         self.refusals.load(Ordering::Relaxed) >= IN_A_ROW
     }
 
-    /// Notes that its gateway had no node for a call.
+    /// Records that the gateway had no node for a call.
     pub(crate) fn note_refused(&self) {
         let more = |refusals: u32| refusals.checked_add(1);
         let _ = self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 
-    /// Notes that its gateway had a node for a call.
+    /// Records that the gateway had a node for a call.
     pub(crate) fn note_served(&self) {
-        // As a rule there is nothing to write.
+        // Usually it is 0 already, and nothing is written.
         if self.refusals.load(Ordering::Relaxed) > 0 {
             self.refusals.store(0, Ordering::Relaxed);
         }
     }
 
-    /// How much longer than this side others may take to come back, if all take at most `limit`:
-    /// what has cut this connection's predecessor may have cut theirs.
+    /// Returns how much longer other peers may take to reconnect than this one, if all take at most
+    /// `limit`: the event that ended the previous connection may have ended theirs.
     pub(crate) fn others_may_take(&self, limit: Duration) -> Duration {
         self.follows.map_or(Duration::ZERO, |since| limit.saturating_sub(since.elapsed()))
     }

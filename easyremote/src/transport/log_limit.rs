@@ -1,7 +1,7 @@
-//! Lines of the log that peers can cause: how many there may be, and how long.
+//! Limits for log lines that peers can cause: their rate, and their length.
 //!
-//! A line that a peer can cause as often as it likes is written only if a [`LogLimiter`] says so,
-//! and what the peer has written of it is [`Brief`].
+//! Before such a line is logged, a [`LogLimiter`] must allow it, and text from the peer is
+//! shortened with [`Brief`].
 
 use std::collections::HashMap;
 use std::fmt::{self, Write};
@@ -11,22 +11,22 @@ use parking_lot::Mutex;
 
 use crate::transport::token_bucket::TokenBucket;
 
-/// Lines of one kind, of one peer, that are written at once: enough to see what happens.
+/// Burst of lines per key: enough to see what happens.
 const BURST: u32 = 10;
 
-/// The same for good, a second.
+/// Sustained rate of lines per key, per second.
 const PER_SECOND: f64 = 0.2;
 
-/// Lines of all keys together that are written at once, and for good, a second.
+/// Burst and sustained rate per second of the lines of all keys together.
 const ALL: (u32, f64) = (100, 10.0);
 
-/// Most peers and kinds that are told from each other. Those beyond that share their lines.
+/// Maximum number of keys with a separate limit. Further keys share one.
 const MAX_KEYS: usize = 1_024;
 
-/// Longest part of a line that a peer has written, in bytes.
+/// Maximum length of text from a peer in a line, in bytes.
 const MAX_LINE: usize = 512;
 
-/// Limits the lines of all peers and kinds: those of each key by themselves, and all together.
+/// Limits log lines per key, such as peer and kind of line, and in total.
 #[derive(Debug)]
 pub(crate) struct LogLimiter<K>(Mutex<LineBuckets<K>>);
 
@@ -47,13 +47,13 @@ impl<K> Default for LogLimiter<K> {
 }
 
 impl<K: Eq + Hash> LogLimiter<K> {
-    /// Whether there may be a line of this key now. Then returns how many there would have been
-    /// since the last.
+    /// Returns `Some` if a line for this key may be logged now, with the number of lines suppressed
+    /// since the last one.
     pub(crate) fn next(&self, key: K) -> Option<u64> {
         let mut buckets = self.0.lock();
         let LineBuckets { by_key, others, all } = &mut *buckets;
         if by_key.len() >= MAX_KEYS && !by_key.contains_key(&key) {
-            // Those that have written nothing for long are as good as new.
+            // A full bucket carries no information, so it can be dropped.
             by_key.retain(|_, bucket| !bucket.is_new());
             if by_key.len() >= MAX_KEYS {
                 return others.next_within(all);
@@ -77,7 +77,7 @@ impl Default for LineBucket {
 
 impl LineBucket {
     fn next_within(&mut self, all: &mut TokenBucket) -> Option<u64> {
-        // One key that writes too much takes nothing from the others.
+        // The key's own limit first, so that a key beyond its limit takes nothing from the total.
         let may = self.lines.take() && all.take();
         self.left_out += u64::from(!may);
         may.then(|| std::mem::take(&mut self.left_out))
@@ -89,7 +89,7 @@ impl LineBucket {
     }
 }
 
-/// A text that a peer may have written, cut to [`MAX_LINE`].
+/// Displays text that a peer may have written, cut to [`MAX_LINE`] bytes.
 #[derive(Debug)]
 pub(crate) struct Brief<T>(pub(crate) T);
 
@@ -121,7 +121,7 @@ impl Write for BriefWriter<'_, '_> {
             text.char_indices().take_while(fits).last().map_or(0, |(at, c)| at + c.len_utf8());
         self.to.write_str(&text[..end])?;
         self.cut = true;
-        // Ends whatever writes.
+        // Stops the formatter.
         Err(fmt::Error)
     }
 }
@@ -151,7 +151,7 @@ mod tests {
         let told = (0..100_000).filter(|key| limiter.next(*key).is_some()).count();
         assert_eq!(told, ALL.0 as usize);
         assert_eq!(limiter.0.lock().by_key.len(), MAX_KEYS);
-        // They make room when they are quiet.
+        // Quiet keys are dropped.
         tokio::time::advance(Duration::from_secs(1_000)).await;
         assert_eq!(limiter.next(7_777_776), Some(0));
         tokio::time::advance(Duration::from_secs(1_000)).await;

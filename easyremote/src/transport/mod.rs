@@ -1,7 +1,7 @@
-//! QUIC and TLS: who a peer is, and streams that carry frames and never end silently.
+//! The transport: QUIC, TLS, authentication, and streams of frames that never end silently.
 //!
-//! The only layer that names quinn and rustls. Roles see [`quinn::Connection`] to open and accept
-//! streams and wrap both halves at once.
+//! This is the only layer that names quinn and rustls. Roles use [`quinn::Connection`] only to open
+//! and accept streams, and wrap both halves at once.
 
 pub(crate) mod auth;
 mod backoff;

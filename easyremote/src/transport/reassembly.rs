@@ -1,5 +1,5 @@
-//! Room for messages that have begun to arrive: what bounds the memory of a side whose peer begins
-//! many large ones and ends none.
+//! Memory budgets for messages that have started to arrive, so that a peer cannot start many large
+//! messages without ending any.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -14,28 +14,28 @@ use crate::wire::frame::{Frame, FrameBuffer};
 use crate::wire::limits::SMALL_MESSAGE;
 use crate::wire::response::{Response, ResponseReader};
 
-/// Room for the answers, and apart from that for the items, that a caller receives.
+/// Memory budget of a caller, separately for responses and for items.
 ///
-/// What has up to 64 KiB needs none.
+/// Messages of up to 64 KiB are not counted.
 #[derive(Debug)]
 pub(crate) struct ReassemblyBudget {
     bytes: u64,
-    /// In KiB, of answers.
+    /// Permits for responses, in KiB.
     answers: Semaphore,
     /// Bytes of items.
     items: Arc<AtomicU64>,
 }
 
 impl ReassemblyBudget {
-    /// For `bytes`, and at least for one message.
+    /// Creates a budget of `bytes`, but at least of one message.
     pub(crate) fn new(bytes: u64, max_message: usize) -> Self {
         let bytes = bytes.max(max_message as u64 + 1_024).min(MAX_ROOM);
         let answers = usize::try_from(bytes >> 10).unwrap_or(Semaphore::MAX_PERMITS);
         Self { bytes, answers: Semaphore::new(answers), items: Arc::default() }
     }
 
-    /// Reads the next frame as [`RecvHalf::frame`] does. A large one waits until there is room for
-    /// the whole of it, before more of it is read: half of it would be in the way of others.
+    /// Reads the next frame like [`RecvHalf::frame`]. A large frame waits for budget for its whole
+    /// length before more of it is read: a half-read frame would block others.
     ///
     /// # Errors
     /// As for [`RecvHalf::frame`].
@@ -52,10 +52,10 @@ impl ReassemblyBudget {
             let enough = |bytes| bytes <= SMALL_MESSAGE || place.is_some();
             match recv.frame_if(buffer, enough).await {
                 Err(FrameError::NoRoom) => {
-                    // A frame longer than any message is refused without any room.
+                    // A frame longer than any message is rejected by the buffer without budget.
                     let whole = (buffer.announced() as u64).min(self.bytes) >> 10;
                     let whole = u32::try_from(whole).unwrap_or(u32::MAX);
-                    // Nobody closes it.
+                    // The semaphore is never closed.
                     place = Some(self.answers.acquire_many(whole).await.ok());
                 }
                 other => return other,
@@ -63,7 +63,7 @@ impl ReassemblyBudget {
         }
     }
 
-    /// Reads the response to a call of one result, as [`frame`](Self::frame) reads a frame.
+    /// Reads the response to a unary call, with the budget as in [`frame`](Self::frame).
     ///
     /// # Errors
     /// As for [`RecvHalf::frame`]; a stream that ends before the response does is `Malformed`.
@@ -75,7 +75,7 @@ impl ReassemblyBudget {
         let mut reader = ResponseReader::default();
         loop {
             let Some(frame) = self.frame(recv, buffer).await? else {
-                let cause = Malformed::new("the answer ends before it begins");
+                let cause = Malformed::new("the stream ended before the response");
                 return Err(FrameError::Malformed(cause));
             };
             if let Some(response) = reader.take(frame).map_err(FrameError::Malformed)? {
@@ -84,18 +84,18 @@ impl ReassemblyBudget {
         }
     }
 
-    /// A part of the room, of which nothing is taken yet, for one stream of items.
+    /// Returns an empty charge on the budget for one stream of items.
     pub(crate) fn of_stream(&self) -> MemoryCharge {
         MemoryCharge::new(&self.items, self.bytes)
     }
 }
 
-/// More than any machine has; a semaphore counts up to 2^29 on small ones.
+/// More than any machine has; on 32-bit machines a semaphore has at most 2^29 permits.
 const MAX_ROOM: u64 = 1 << 38;
 
-/// The error of a stream for whose items there is no room.
+/// The error of a stream whose items exceed the budget.
 pub(crate) fn no_room() -> Error {
-    let text = "all the room for unfinished items is taken by other streams: read fewer streams of \
+    let text = "other streams use the whole budget for unfinished items: read fewer streams of \
                 large items at a time, or set `max_unfinished`";
     Error::new(ErrorKind::Overloaded, text)
 }

@@ -1,11 +1,11 @@
-//! How often something may happen.
+//! A token bucket, for rate limits.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A token bucket: `burst` tokens at once, and `per_second` for good. It may be in debt, so that
-/// something can be paid for whose price is known only afterwards.
+/// A token bucket: `burst` tokens at once, and `per_second` sustained. Its balance may be negative,
+/// so that an event can be charged whose cost is known only afterwards.
 #[derive(Debug)]
 pub(crate) struct TokenBucket {
     per_second: f64,
@@ -15,13 +15,13 @@ pub(crate) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full one.
+    /// Creates a full bucket.
     pub(crate) fn new(per_second: f64, burst: f64) -> Self {
         Self { per_second, burst, tokens: burst, filled: Instant::now() }
     }
 
-    /// Adds `tokens`, which may be less than none, and those of the time that has passed; returns
-    /// how many there are.
+    /// Adds `tokens`, which may be negative, and those earned since the last update; returns the
+    /// balance.
     pub(crate) fn add(&mut self, tokens: f64) -> f64 {
         let now = Instant::now();
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
@@ -30,20 +30,20 @@ impl TokenBucket {
         self.tokens
     }
 
-    /// Takes a token, if there is one.
+    /// Takes a token if one is available; returns whether it did.
     pub(crate) fn take(&mut self) -> bool {
         let there = self.add(0.0) >= 1.0;
         self.tokens -= f64::from(u8::from(there));
         there
     }
 
-    /// Returns how long it takes until there are so many tokens.
+    /// Returns the time until the bucket has this many tokens.
     pub(crate) fn time_until(&mut self, tokens: f64) -> Duration {
         let missing = (tokens - self.add(0.0)).max(0.0);
         Duration::from_secs_f64(missing / self.per_second)
     }
 
-    /// Returns whether it was full when it was looked at last; needs no clock.
+    /// Returns whether the bucket was full at the last update; does not read the clock.
     pub(crate) fn was_full(&self) -> bool {
         self.tokens >= self.burst
     }

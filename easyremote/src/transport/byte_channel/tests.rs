@@ -1,4 +1,4 @@
-//! Handing over, on one thread and between two.
+//! Tests of byte channels, on one thread and between two.
 
 use super::*;
 
@@ -123,7 +123,7 @@ async fn channels_share_a_room_and_wait_for_each_other() {
     let channel = || byte_channel_in::<()>(&room, 1 << 10);
     let (mut one, mut first) = channel();
     let (mut two, second) = channel();
-    // Small ones take nothing of it.
+    // Small channels use none of the budget.
     one.send(&mut vec![0; UNSHARED]).await.unwrap();
     assert!(one.has_room_for(PIECE).now_or_never().is_some() && !room.is_full());
     drop(first.receive().await);
@@ -131,7 +131,7 @@ async fn channels_share_a_room_and_wait_for_each_other() {
     one.send(&mut vec![0; PIECE]).await.unwrap();
     two.send(&mut vec![0; PIECE]).await.unwrap();
     assert!(two.has_room_for(PIECE).now_or_never().is_some(), "44 KiB each of 100");
-    // What waits to be fed counts too, and what was taken until more is asked for.
+    // Bytes that wait to be sent count too, and those taken last until more are requested.
     let mut waiting = vec![0; PIECE];
     let mut feeding = Box::pin(two.send(&mut waiting));
     assert!(feeding.as_mut().now_or_never().is_none() && room.is_full());
@@ -140,7 +140,7 @@ async fn channels_share_a_room_and_wait_for_each_other() {
     assert!(first.receive().now_or_never().is_none());
     assert!(room.is_full(), "two pieces of one channel are more than there is");
     drop(feeding);
-    // One with nothing waits if it is to have a large one; then others make room.
+    // An empty channel waits before a large item, until others release budget.
     let (mut three, third) = channel();
     assert!(three.has_room_for(UNSHARED).now_or_never().is_some());
     let mut blocked = Box::pin(three.has_room_for(PIECE));
@@ -148,7 +148,7 @@ async fn channels_share_a_room_and_wait_for_each_other() {
     drop((two, second));
     assert_eq!(blocked.await, Ok(()));
     assert!(!room.is_full());
-    // What is expected counts, until it is there.
+    // Reserved bytes count until they arrive.
     three.reserve(2 * PIECE);
     assert!(room.is_full());
     three.send(&mut vec![0; PIECE]).await.unwrap();

@@ -1,4 +1,4 @@
-//! How many control messages a peer may send.
+//! Rate limit for control messages.
 
 use std::time::Duration;
 
@@ -8,23 +8,22 @@ use crate::error::{Error, ErrorKind};
 use crate::transport::token_bucket::TokenBucket;
 use crate::wire::limits::{CONTROL_BURST, CONTROL_PER_SECOND};
 
-/// Reads the messages of a peer that sends too many more slowly, and notices one that does not
-/// stop. An honest peer sends a message or two a second, and one for each stream that moves on.
+/// Slows down the messages of a peer that sends too many, and detects a peer that does not stop. An
+/// honest peer sends one or two messages a second, and one for each stream that progresses.
 #[derive(Debug)]
 pub(super) struct ControlPace {
     bucket: TokenBucket,
-    /// Since when more has come than is read.
+    /// Since when the peer has sent more than is read.
     behind: Option<Instant>,
 }
 
-/// So many bytes of a message count as one more message.
+/// Each such number of bytes in a message counts as one more message.
 const BYTES_PER_TOKEN: usize = 256;
 
-/// Messages that are read in a row by a reader that is behind: it sleeps between them, and not
-/// after each.
+/// Messages that a reader which is behind reads between two pauses, instead of pausing after each.
 const BATCH: f64 = CONTROL_PER_SECOND as f64 / 100.0;
 
-/// Longest time that a peer may send more than is read. A peer of this library never does.
+/// How long a peer may send more than is read. A peer that uses this library never does.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl ControlPace {
@@ -33,10 +32,10 @@ impl ControlPace {
         Self { bucket, behind: None }
     }
 
-    /// Charges a message of so many bytes.
+    /// Charges a message of `bytes` bytes.
     ///
     /// # Errors
-    /// `Overloaded` if the peer does not stop sending too many.
+    /// `Overloaded` if the peer has sent too many messages for too long.
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), Error> {
         let tokens = self.bucket.add(-((1 + bytes / BYTES_PER_TOKEN) as f64));
         if tokens < 1.0 {
@@ -52,14 +51,14 @@ impl ControlPace {
         Ok(())
     }
 
-    /// Makes up for the answer that the peer is asked for.
+    /// Compensates for the answer that this side requests from the peer.
     pub(super) fn expect_answer(&mut self) {
         if !self.bucket.was_full() {
             self.bucket.add(1.0);
         }
     }
 
-    /// When the next message may be read; `None` if it may be now.
+    /// Returns when the next message may be read; `None` if at once.
     pub(super) fn resumes(&mut self) -> Option<Instant> {
         let tokens = if self.behind.is_some() { BATCH } else { 1.0 };
         let pause = match self.bucket.add(0.0) {
@@ -70,7 +69,7 @@ impl ControlPace {
         (!pause.is_zero()).then(|| Instant::now() + pause)
     }
 
-    /// Returns whether something that the peer has sent may wait to be read, such as an echo.
+    /// Returns whether messages of the peer, such as an echo, may not have been read yet.
     pub(super) fn is_behind(&mut self) -> bool {
         if self.behind.is_some() && self.bucket.add(0.0) >= f64::from(CONTROL_BURST / 2) {
             self.behind = None;
@@ -83,7 +82,7 @@ impl ControlPace {
 mod tests {
     use super::*;
 
-    /// Reads as many messages as it may; says how many that are in `time`, or why not.
+    /// Reads messages as fast as allowed; returns how many in `time`, or the error.
     async fn read(pace: &mut ControlPace, bytes: usize, time: Duration) -> Result<u32, Error> {
         let (end, mut n) = (Instant::now() + time, 0);
         while Instant::now() < end {
@@ -101,7 +100,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flood_is_read_slowly_and_then_not_at_all() {
         let mut pace = ControlPace::new();
-        // Time passes only where the pace says so.
+        // Time advances only by the pauses of the rate limit.
         let n = read(&mut pace, 10, Duration::from_secs(5)).await.unwrap();
         let most = CONTROL_BURST + 5 * CONTROL_PER_SECOND;
         assert!((most - CONTROL_PER_SECOND / 10..=most + 1).contains(&n), "{n}");

@@ -1,4 +1,4 @@
-//! The multiplexed stream of a program's own small calls.
+//! The client end of a multiplexed stream: completes small calls with their responses.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::wire::limits::MAX_CLIENT_STREAMS;
 use crate::wire::mux::MuxId;
 use crate::wire::response::Response;
 
-/// The small calls of a program that are in flight.
+/// The small calls of a client that are in flight.
 pub(crate) type ClientMux = InFlightCalls<MuxWaiter>;
 
 /// A call that waits for its response.
@@ -36,9 +36,9 @@ pub(crate) enum MuxEnd {
     Response(Response),
     /// The response cannot be decoded, or broke off.
     Failed(FrameError),
-    /// The call's deadline passed.
+    /// The deadline of the call passed.
     Late,
-    /// The stream broke; what is known is in `evidence`.
+    /// The stream broke; `evidence` is what is known about the execution.
     Lost {
         evidence: Evidence,
         cause: Broken,
@@ -47,12 +47,13 @@ pub(crate) enum MuxEnd {
 
 impl MuxWaiter {
     fn end(self, how: MuxEnd) {
-        // A caller that has left needs no answer.
+        // An error means that the caller has left.
         let _ = self.ended.send(how);
     }
 }
 
-/// Opens a multiplexed stream on `connection` with the first call. To be called on the I/O thread.
+/// Opens a multiplexed stream on `connection` when the first call is submitted. Call this on the
+/// I/O thread.
 pub(crate) fn open(
     connection: quinn::Connection,
     windows: Arc<StreamWindows>,
@@ -68,7 +69,7 @@ pub(crate) fn open(
     calls
 }
 
-/// Ends its calls when it is dropped, also with its thread.
+/// Drives the stream. Dropping it ends the remaining calls, even if its runtime is shut down.
 struct ClientDriver {
     calls: Arc<ClientMux>,
     windows: Arc<StreamWindows>,
@@ -118,18 +119,21 @@ impl ClientDriver {
         Ok(())
     }
 
-    /// Receives a response on a stream of its own. The task outlives the multiplexed stream, and
-    /// ends its call even so.
+    /// Receives an overflow response. The task outlives the multiplexed stream, and completes its
+    /// call even then.
     fn receive_overflow(&self, mut recv: RecvHalf) {
         let (calls, budget) = (self.calls.clone(), self.budget.clone());
         let max_message = self.max_message;
         tokio::spawn(async move {
             let mut buffer = FrameBuffer::new(0);
             let Some(id) = overflow::read_id(&mut recv, &mut buffer).await else { return };
+            // From here on the call is not in the table, so this task is the only one that can end
+            // it.
             let Some(mut call) = calls.answered(id) else { return };
             buffer.allow(max_message);
             let receiving = within(call.deadline, budget.response(&mut recv, &mut buffer));
             let end = tokio::select! {
+                // Biased: a response that has arrived wins over the loss of its caller.
                 biased;
                 received = receiving => match received {
                     Ok(Ok(response)) => MuxEnd::Response(response),

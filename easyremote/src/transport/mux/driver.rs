@@ -1,4 +1,4 @@
-//! What both ends of a multiplexed stream do until it breaks: write, read, and see to the rules.
+//! The driver of a multiplexed stream, for both ends: writes, reads, and enforces the protocol.
 
 use std::convert::Infallible;
 
@@ -13,22 +13,22 @@ use crate::wire::bytes::Malformed;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::mux::{MuxBuffer, MuxId};
 
-/// A multiplexed stream that is open, and the connection that it is on.
+/// An open multiplexed stream, and its connection.
 pub(crate) struct OpenMux {
     pub(crate) connection: quinn::Connection,
     pub(crate) send: SendHalf,
     pub(crate) recv: RecvHalf,
-    /// What has arrived already.
+    /// Bytes that have arrived already.
     pub(crate) first: Bytes,
 }
 
 impl OpenMux {
-    /// Opens a stream on `connection` when `writer` has its first message.
+    /// Opens a stream on `connection` once `writer` has a message.
     ///
-    /// No timer limits this: a lost packet can delay it for as long as the connection lives.
+    /// No timeout applies: a lost packet can delay it for as long as the connection lives.
     ///
     /// # Errors
-    /// The connection ended before.
+    /// The connection has ended.
     pub(crate) async fn open(
         connection: quinn::Connection,
         writer: &MuxWriter,
@@ -45,7 +45,8 @@ impl OpenMux {
         Ok(Self { connection, send, recv, first: Bytes::new() })
     }
 
-    /// A stream that the peer has opened, which was taken for a single call until its first frame.
+    /// Wraps a stream that the peer has opened, which was handled as a single call until its first
+    /// frame.
     pub(crate) fn accepted(
         connection: quinn::Connection,
         (mut send, mut recv): (SendHalf, RecvHalf),
@@ -56,12 +57,12 @@ impl OpenMux {
         Self { connection, send, recv, first }
     }
 
-    /// Writes the messages of `writer` and hands each that arrives to `each`, until the stream
-    /// breaks. Waits for `ready` before it reads on: a peer that sends without reading must not
-    /// fill this side's memory.
+    /// Writes the messages of `writer` and passes each message that arrives to `each`, until the
+    /// stream breaks. Waits for `ready` before it reads on: a peer that sends without reading must
+    /// not fill this side's memory.
     ///
-    /// A peer that breaks the rules is disconnected: all calls of the stream pass through its
-    /// hands.
+    /// A peer that violates the protocol is disconnected: its violation may affect all calls of the
+    /// stream.
     pub(crate) async fn drive<R: Future<Output = ()>>(
         mut self,
         writer: &MuxWriter,
@@ -69,6 +70,8 @@ impl OpenMux {
         each: impl FnMut(MuxId, Bytes) -> Result<(), Malformed>,
     ) -> Broken {
         let reading = read_messages(&mut self.recv, &self.first, ready, each);
+        // The branch that loses is dropped half-way, which is safe: the stream is broken, and
+        // nothing uses it again.
         let broken = tokio::select! {
             broken = writer.write_to(&mut self.send, &self.connection) => broken,
             ended = reading => match ended {
@@ -85,7 +88,7 @@ impl OpenMux {
     }
 }
 
-/// Closes the connection of a peer that breaks the rules of a multiplexed stream.
+/// Closes the connection of a peer that violates the protocol of a multiplexed stream.
 pub(crate) fn disconnect(connection: &quinn::Connection, cause: &Malformed) {
     congestion::close(connection, reset::code(ErrorKind::Protocol), cause.text.as_bytes());
 }
@@ -107,10 +110,12 @@ async fn read_messages<R: Future<Output = ()>>(
         while let Some((id, frames)) = buffer.next().map_err(ReadError::Malformed)? {
             each(id, frames).map_err(ReadError::Malformed)?;
         }
+        // After the messages that have arrived, so that they are handled even if the peer is
+        // throttled.
         ready().await;
         match recv.read().await.map_err(ReadError::Broken)? {
             Some(chunks) => chunks.iter().for_each(|chunk| buffer.push(chunk)),
-            // A FIN ends no call well.
+            // A FIN is not a valid end: calls may still be in flight.
             None => return Err(ReadError::Broken(Broken::Local)),
         }
     }

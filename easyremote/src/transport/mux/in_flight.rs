@@ -1,17 +1,24 @@
-//! The calls that one end of a multiplexed stream has made and that are not over at the other end.
+//! The in-flight table of a multiplexed stream: calls that this end has submitted and that have not
+//! ended at the other end.
 //!
 //! ```text
 //!             submit                 answer
 //!   (vacant) --------> waiting -------------------> (vacant)
 //!                         |                            ^
-//!                         | abandon: says so           | answer, or "released"
-//!                         +--------> abandoned --------+
+//!                         | abandon: sends a           | answer, or "released"
+//!                         v message without frames     |
+//!                      abandoned ----------------------+
+//!
+//!   close: every slot becomes vacant; calls that wait are returned as cut off
 //! ```
 //!
-//! **A slot is vacant again only when the other end has said that the call is over there.** So this
-//! end never counts fewer calls than the other one, whichever threads submit and abandon them in
-//! whichever order: a new call cannot overtake the message that ends an old one, and the limit of
-//! the sender is one that the receiver never sees exceeded.
+//! **A slot becomes vacant only after the other end has reported that the call has ended there.**
+//! This end therefore never counts fewer calls than the other one, in whichever order threads
+//! submit and abandon calls: a new call cannot overtake the message that ends an old one, and the
+//! receiver never sees the sender's limit exceeded.
+//!
+//! An id is the index of a slot and a generation. A message with an outdated id finds no call and
+//! is ignored.
 
 use std::convert::Infallible;
 
@@ -27,22 +34,21 @@ use crate::wire::mux::MuxId;
 
 /// The calls in flight on a multiplexed stream.
 ///
-/// `C` waits for an answer; `R` is what is kept of a call that was abandoned, until the other end
-/// has ended it.
+/// `C` waits for an answer. `R` is kept of an abandoned call until the other end has ended it.
 #[derive(Debug)]
 pub(crate) struct InFlightCalls<C, R = ()> {
     writer: MuxWriter,
     slots: Mutex<CallSlots<C, R>>,
-    /// Notified when a deadline was added that is the next one.
+    /// Notified when a deadline was added that is earlier than all others.
     sooner: Notify,
-    /// Most calls at a time, the abandoned ones included.
+    /// Maximum number of calls, including abandoned ones.
     limit: usize,
 }
 
 #[derive(Debug)]
 struct CallSlots<C, R> {
     calls: Slab<CallSlot<C, R>>,
-    /// Rises with each call, so that no id is used twice before it has gone round.
+    /// Incremented with each call, so that an id is not reused before the counter wraps around.
     generation: u32,
     deadlines: Deadlines<MuxId>,
 }
@@ -50,33 +56,33 @@ struct CallSlots<C, R> {
 #[derive(Debug)]
 struct CallSlot<C, R> {
     generation: u32,
-    /// Where its message ends.
+    /// End of its message, in bytes since the start of the stream.
     end: u64,
-    /// Until the call is abandoned.
+    /// `None` once the call is abandoned.
     waiting: Option<C>,
-    /// What is kept of it from then on.
+    /// What is kept of an abandoned call.
     kept: Option<R>,
 }
 
-/// A call that was cut off with its stream.
+/// A call that was cut off when its stream broke.
 #[derive(Debug)]
 pub(crate) struct CutOff<C> {
     pub(crate) call: C,
-    /// Whether QUIC had taken all of it.
+    /// Whether QUIC had accepted all of it.
     pub(crate) sent: bool,
 }
 
-/// Why a call is not on the stream; it is given back.
+/// Why a call was not submitted; the call is returned.
 #[derive(Debug)]
 pub(crate) enum Declined<C, E> {
-    /// It would have to wait, or the stream is closed: another way is better.
+    /// It would have to wait, or the stream is closed: use a separate stream.
     Busy(C),
-    /// It could not be written.
+    /// It could not be encoded.
     Unwritten(C, E),
 }
 
 impl<C, R> InFlightCalls<C, R> {
-    /// At most `limit` calls at a time.
+    /// Creates a table for at most `limit` concurrent calls.
     pub(crate) fn new(limit: u32) -> Self {
         let slots =
             CallSlots { calls: Slab::new(), generation: 0, deadlines: Deadlines::default() };
@@ -92,16 +98,17 @@ impl<C, R> InFlightCalls<C, R> {
         &self.writer
     }
 
-    /// Sends `call` as the frames that `put` writes. Does not wait.
+    /// Submits `call` as the frames that `put` writes. Does not wait.
     ///
     /// # Errors
-    /// Why it is not sent; nothing of it is.
+    /// Why it was declined; nothing of it is sent.
     pub(crate) fn submit<E>(
         &self,
         call: C,
         deadline: Option<Instant>,
         put: impl FnOnce(&C, &mut Vec<u8>) -> Result<(), E>,
     ) -> Result<MuxId, Declined<C, E>> {
+        // Not atomic with the push below: the backlog may grow slightly beyond its limit.
         if self.writer.is_blocked() {
             return Err(Declined::Busy(call));
         }
@@ -113,7 +120,7 @@ impl<C, R> InFlightCalls<C, R> {
         let generation = slots.generation;
         let entry = slots.calls.vacant_entry();
         let id = id(generation, entry.key());
-        // Under the lock, so that the slot is there before the answer can be.
+        // Push under the lock, so that the slot exists before the answer can arrive.
         match self.writer.push(id, |out| put(&call, out)) {
             Ok(end) => entry.insert(CallSlot { generation, end, waiting: Some(call), kept: None }),
             Err(NotQueued::Closed) => return Err(Declined::Busy(call)),
@@ -127,18 +134,18 @@ impl<C, R> InFlightCalls<C, R> {
         Ok(id)
     }
 
-    /// Ends the call that `id` stands for, whose answer is here. Returns it, unless it was
-    /// abandoned.
+    /// Ends the call `id`, whose answer has arrived. Returns it, unless it was abandoned.
     pub(crate) fn answered(&self, id: MuxId) -> Option<C> {
-        // What is kept of an abandoned call is dropped without the lock: it may submit another.
+        // The slot of an abandoned call is dropped after the lock is released: what it keeps may
+        // submit another call when it is dropped.
         let slot = self.slots.lock().take(id)?;
         slot.waiting
     }
 
-    /// Ends a call that was abandoned: it is over at the other end.
+    /// Ends an abandoned call, which the other end has released.
     ///
     /// # Errors
-    /// The call was not abandoned, so the other end owes an answer.
+    /// The call was not abandoned, so the other end must answer it.
     pub(crate) fn released(&self, id: MuxId) -> Result<(), Malformed> {
         let slot = {
             let mut slots = self.slots.lock();
@@ -147,12 +154,14 @@ impl<C, R> InFlightCalls<C, R> {
             }
             slots.take(id)
         };
+        // Dropped without the lock, as in `answered`.
         drop(slot);
         Ok(())
     }
 
-    /// Abandons a call that waits, and tells the other end. `split` decides what the caller gets
-    /// back of it, and what is kept until the other end has ended it; it must not use this stream.
+    /// Abandons a call that waits, and notifies the other end. `split` returns the part that the
+    /// caller gets back, and the part that is kept until the other end has ended the call; it must
+    /// not use this stream.
     pub(crate) fn abandon<T>(&self, id: MuxId, split: impl FnOnce(C) -> (T, R)) -> Option<T> {
         let taken = {
             let mut slots = self.slots.lock();
@@ -161,12 +170,13 @@ impl<C, R> InFlightCalls<C, R> {
             slot.kept = Some(kept);
             taken
         };
-        // Behind the call itself, which is queued already.
+        // Queued behind the call itself, so the other end never sees the end of an unknown call. An
+        // answer may already be on its way; it ends the slot instead of a release.
         self.writer.push_frames(id, &[]);
         Some(taken)
     }
 
-    /// Looks at each call that waits.
+    /// Invokes `look` for each call that waits.
     pub(crate) fn each_waiting(&self, look: impl FnMut(&C)) {
         let slots = self.slots.lock();
         slots.calls.iter().filter_map(|(_, slot)| slot.waiting.as_ref()).for_each(look);
@@ -174,6 +184,8 @@ impl<C, R> InFlightCalls<C, R> {
 
     /// Closes the stream, and returns the calls that still wait.
     pub(crate) fn close(&self) -> Vec<CutOff<C>> {
+        // The writer is closed first: a `submit` that takes the lock after this finds it closed, so
+        // no call is added to a table that no task drains.
         self.writer.close();
         let calls = std::mem::take(&mut self.slots.lock().calls);
         let cut_off = |(_, slot): (usize, CallSlot<C, R>)| {
@@ -183,7 +195,8 @@ impl<C, R> InFlightCalls<C, R> {
         calls.into_iter().filter_map(cut_off).collect()
     }
 
-    /// Abandons each call whose deadline passes, as `split` does. Cancel safe.
+    /// Abandons each call when its deadline passes; `split` as for [`abandon`](Self::abandon).
+    /// Cancel safe.
     pub(crate) async fn expire(&self, mut split: impl FnMut(C) -> R) -> Infallible {
         let passed = |now| self.slots.lock().deadlines.take(now);
         watch(
@@ -217,7 +230,7 @@ fn is_waiting<C, R>(calls: &Slab<CallSlot<C, R>>, id: MuxId) -> bool {
 }
 
 fn id(generation: u32, key: usize) -> MuxId {
-    // There are fewer slots than the limit, which is a `u32`.
+    // The number of slots is at most the limit, which is a `u32`.
     u64::from(generation) << 32 | key as u64
 }
 

@@ -1,12 +1,12 @@
-//! Whether a connection loses so many packets that calls should not share a stream.
+//! Packet-loss monitor: decides whether calls should leave a multiplexed stream.
 
 use std::time::{Duration, Instant};
 
-/// Watches the share of packets that a connection loses.
+/// Measures the share of packets that a connection loses.
 ///
-/// A lost packet delays every call on the multiplexed stream for a round trip, and only its own
-/// calls where each has a stream. Separate streams cost some fifteen times as many packets, though,
-/// so the multiplexed stream is the better choice up to a loss of a few percent.
+/// A lost packet delays every call on the multiplexed stream by a round trip; with a stream per
+/// call it delays only one. Separate streams cost about fifteen times as many packets, however, so
+/// the multiplexed stream is the better choice up to a loss of a few percent.
 #[derive(Debug)]
 pub(super) struct LossMonitor {
     since: Instant,
@@ -14,7 +14,7 @@ pub(super) struct LossMonitor {
     lossy: bool,
 }
 
-/// Packets of one connection since its start.
+/// Packet counters of one connection since its start.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PacketCounts {
     pub(super) sent: u64,
@@ -29,23 +29,23 @@ impl PacketCounts {
 }
 
 impl LossMonitor {
-    /// Time between two looks at the counters.
+    /// Time between two reads of the counters.
     pub(super) const INTERVAL: Duration = Duration::from_millis(100);
-    /// Packets that make a sample: with 1 % of them lost, one sample in 100 looks like 2 %.
+    /// Packets per sample: with a loss of 1 %, one sample in 100 looks like 2 %.
     const SAMPLE: u64 = 500;
-    /// A sample is judged after this time at the latest, however small it is, so that a connection
-    /// recovers within a second of its last loss.
+    /// Longest time per sample, however few packets it has, so that a connection recovers within a
+    /// second of its last loss.
     const LONGEST_SAMPLE: Duration = Duration::from_secs(1);
-    /// Fewer lost packets than this say nothing, however few were sent.
+    /// Minimum number of lost packets that is significant, however few were sent.
     const MIN_LOST: u64 = 10;
-    /// One packet in this many may be lost.
+    /// A loss of up to one packet in this many is tolerated.
     const TOLERATED: u64 = 50;
 
     pub(super) fn new(packets: PacketCounts) -> Self {
         Self { since: Instant::now(), packets, lossy: false }
     }
 
-    /// Judges the packets since the last sample, if they are enough for one; returns whether the
+    /// Evaluates the packets since the last sample if there are enough of them; returns whether the
     /// connection is lossy.
     pub(super) fn examine(&mut self, packets: PacketCounts, now: Instant) -> bool {
         let sent = packets.sent - self.packets.sent;
@@ -64,7 +64,7 @@ impl LossMonitor {
 mod tests {
     use super::*;
 
-    /// Feeds `seconds` of traffic and returns whether the connection was lossy in each look.
+    /// Simulates `seconds` of traffic; returns for each check whether the connection was lossy.
     fn looks(monitor: &mut LossMonitor, rate: u64, percent: u64, seconds: u32) -> Vec<bool> {
         let (mut packets, start) = (monitor.packets, monitor.since);
         (1..=seconds * 10)

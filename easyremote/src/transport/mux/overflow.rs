@@ -1,5 +1,5 @@
-//! Overflow responses: those that are too long for a multiplexed stream, each on a unidirectional
-//! stream of its own.
+//! Overflow responses: responses that are too long for a multiplexed stream, each on a separate
+//! unidirectional stream.
 
 use std::sync::Arc;
 
@@ -8,11 +8,10 @@ use crate::transport::quic::windows::StreamWindows;
 use crate::wire::frame::{FrameBuffer, FrameKind};
 use crate::wire::mux::{MuxId, put_overflow, read_overflow};
 
-/// Opens the stream for the response to the call `id`. Its first frame, and `frames` behind it, are
-/// to be written with [`first_bytes`].
+/// Opens the stream for an overflow response. Write [`first_bytes`] to it first.
 ///
 /// # Errors
-/// The connection ended.
+/// The connection has ended.
 pub(crate) async fn open(
     connection: &quinn::Connection,
     windows: &Arc<StreamWindows>,
@@ -21,7 +20,7 @@ pub(crate) async fn open(
     Ok(SendHalf::within(send, windows))
 }
 
-/// What begins the response to the call `id`, whose own bytes begin with `frames`.
+/// Returns the first bytes of the overflow response to the call `id`: its id, followed by `frames`.
 pub(crate) fn first_bytes(id: MuxId, frames: &[u8]) -> Vec<u8> {
     let mut first = Vec::with_capacity(frames.len() + 16);
     put_overflow(&mut first, id);
@@ -29,7 +28,7 @@ pub(crate) fn first_bytes(id: MuxId, frames: &[u8]) -> Vec<u8> {
     first
 }
 
-/// Accepts overflow responses until the connection ends; `each` gets the stream of each.
+/// Accepts overflow responses until the connection ends, and passes each stream to `each`.
 pub(crate) async fn accept(
     connection: &quinn::Connection,
     windows: &Arc<StreamWindows>,
@@ -43,9 +42,10 @@ pub(crate) async fn accept(
     }
 }
 
-/// Reads which call a response is for. `None` if the stream breaks or begins with something else.
+/// Reads the id of the call that a response belongs to. `None` if the stream breaks or starts with
+/// another frame.
 ///
-/// No timer limits this: a lost packet can delay it for as long as the connection lives, and the
+/// No timeout applies: a lost packet can delay the id for as long as the connection lives, and the
 /// number of such streams is limited.
 pub(crate) async fn read_id(recv: &mut RecvHalf, buffer: &mut FrameBuffer) -> Option<MuxId> {
     match recv.frame(buffer).await {

@@ -1,11 +1,22 @@
 //! The sending half of a multiplexed stream.
 //!
-//! Whatever is ready is written as one, so that many calls share a packet, a system call and a
-//! wake-up. A separate stream costs a call more than everything else that it needs.
+//! All messages that are ready are written together, so that many calls share a packet, a system
+//! call and a wake-up. For a small call, a separate stream costs more than all its other work
+//! together.
 //!
-//! A message that meets a stream with a long backlog, or a connection that loses many packets, is
-//! declined and takes a stream of its own: a call waits neither behind the flow control of another
-//! nor, as a rule, behind its lost packets.
+//! A message is declined, and uses a separate stream, if the stream has a long backlog or if the
+//! connection loses many packets. A call therefore does not wait for the flow control of other
+//! calls and usually not for their lost packets.
+//!
+//! ```text
+//! any thread                      the writing task
+//! push: append under the lock,    filled.notified -> gather -> take the batch
+//!   set `notified`, drop the        -> write it, add to `accepted` -> drained.notify
+//!   lock, filled.notify           (repeat)
+//! ```
+//!
+//! `notified` is set by the first `push` after a `take`, and cleared by `take`, both under the
+//! lock. A message that misses a batch therefore always notifies the task of the next one.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,17 +32,17 @@ use crate::transport::quic::stream::{Broken, SendHalf};
 use crate::wire::limits::MAX_MUX_BACKLOG;
 use crate::wire::mux::{self, MuxId};
 
-/// Messages to be written: any thread adds them, one task writes them.
+/// Queue of outgoing messages. Any thread adds messages; one task writes them.
 #[derive(Debug, Default)]
 pub(crate) struct MuxWriter {
     queue: Mutex<WriteQueue>,
-    /// Notified when a message has been added that the writing task does not know of.
+    /// Notified when the queue has messages that the writing task has not been told of.
     filled: Notify,
-    /// Notified when some of the backlog has been written.
+    /// Notified when part of the backlog has been written.
     drained: Notify,
-    /// Bytes that QUIC has taken since the start.
+    /// Bytes that QUIC has accepted since the start.
     accepted: AtomicU64,
-    /// Whether the connection loses many packets.
+    /// Whether the connection currently loses many packets.
     lossy: AtomicBool,
 }
 
@@ -40,7 +51,7 @@ struct WriteQueue {
     bytes: Vec<u8>,
     /// Bytes added since the start.
     added: u64,
-    /// Whether the writing task knows that there is something to write.
+    /// Whether the writing task has been notified of the queued bytes.
     notified: bool,
     closed: bool,
 }
@@ -65,7 +76,7 @@ impl WriteQueue {
         Ok(())
     }
 
-    /// Returns whether the message has been added.
+    /// Returns whether the message was queued.
     fn put_frames(&mut self, id: MuxId, frames: &[u8]) -> bool {
         let put = |out: &mut Vec<u8>| -> Result<(), Infallible> {
             out.extend_from_slice(frames);
@@ -92,7 +103,7 @@ pub(crate) enum NotQueued<E> {
 
 impl MuxWriter {
     /// Queues a message with the frames that `put` writes, and notifies the writing task. Returns
-    /// the position where the message ends, in bytes since the start.
+    /// the position of the end of the message, in bytes since the start.
     ///
     /// # Errors
     /// The stream is closed or `put` failed; nothing is queued.
@@ -108,8 +119,8 @@ impl MuxWriter {
         Ok(end)
     }
 
-    /// Queues a message of these frames and notifies the writing task; does nothing if the stream
-    /// is closed.
+    /// Queues a message with these frames, and notifies the writing task. Does nothing if the
+    /// stream is closed.
     pub(crate) fn push_frames(&self, id: MuxId, frames: &[u8]) {
         let mut queue = self.queue.lock();
         if queue.put_frames(id, frames) {
@@ -117,13 +128,13 @@ impl MuxWriter {
         }
     }
 
-    /// Queues a message of these frames, to be written with the next one or after
-    /// [`flush`](Self::flush); does nothing if the stream is closed.
+    /// Queues a message with these frames without a notification: it is written together with the
+    /// next message or after [`flush`](Self::flush). Does nothing if the stream is closed.
     pub(crate) fn add_frames(&self, id: MuxId, frames: &[u8]) {
         self.queue.lock().put_frames(id, frames);
     }
 
-    /// Notifies the writing task if something is queued.
+    /// Notifies the writing task if messages are queued.
     pub(crate) fn flush(&self) {
         let queue = self.queue.lock();
         if !queue.bytes.is_empty() {
@@ -131,26 +142,27 @@ impl MuxWriter {
         }
     }
 
-    /// Notifies the writing task, unless it has been since it last looked.
+    /// Notifies the writing task, unless it was notified since it last took a batch.
     fn notify_once(&self, mut queue: MutexGuard<'_, WriteQueue>) {
         let notified = std::mem::replace(&mut queue.notified, true);
+        // After the lock is released, so that the woken task does not contend for it.
         drop(queue);
         if !notified {
             self.filled.notify_one();
         }
     }
 
-    /// Whether QUIC has taken all bytes up to `end`.
+    /// Returns whether QUIC has accepted all bytes up to `end`.
     pub(crate) fn has_sent(&self, end: u64) -> bool {
         self.accepted.load(Ordering::Acquire) >= end
     }
 
-    /// Whether a message would wait for others, or for their lost packets.
+    /// Returns whether a message would wait for other messages, or for their lost packets.
     pub(crate) fn is_blocked(&self) -> bool {
         self.lossy.load(Ordering::Relaxed) || self.backlog() > MAX_MUX_BACKLOG
     }
 
-    /// Bytes that wait to be written.
+    /// Returns the number of bytes that wait to be written.
     pub(super) fn backlog(&self) -> usize {
         let added = self.queue.lock().added;
         added.saturating_sub(self.accepted.load(Ordering::Acquire)) as usize
@@ -159,7 +171,7 @@ impl MuxWriter {
     /// Waits until the backlog is short. Cancel safe.
     pub(crate) async fn has_room(&self) {
         loop {
-            // Created before the check: a write between the two notifies it.
+            // Create the future before the check, so that a write between the two is not missed.
             let drained = self.drained.notified();
             if self.backlog() <= MAX_MUX_BACKLOG {
                 return;
@@ -168,21 +180,21 @@ impl MuxWriter {
         }
     }
 
-    /// Waits until there is something to write. Cancel safe.
+    /// Waits until a message is queued. Cancel safe.
     pub(super) async fn has_messages(&self) {
         self.filled.notified().await;
-        // For `write_to`, which has yet to write it.
+        // Restore the notification for `write_to`, which has yet to write the message.
         self.filled.notify_one();
     }
 
-    /// Takes no more messages.
+    /// Closes the queue: it accepts no more messages.
     pub(crate) fn close(&self) {
         self.queue.lock().closed = true;
     }
 
-    /// Lets other tasks add their messages, as long as some do.
+    /// Yields to other tasks while they keep adding messages.
     async fn gather(&self) {
-        /// Some 30 us.
+        /// About 30 us.
         const MAX_YIELDS: u32 = 16;
         let mut length = self.queue.lock().bytes.len();
         for _ in 0..MAX_YIELDS {
@@ -195,13 +207,13 @@ impl MuxWriter {
         }
     }
 
-    /// Writes messages to `send`, a stream of `connection`, until that breaks.
+    /// Writes the messages to `send`, a stream of `connection`, until it breaks.
     pub(super) async fn write_to(
         &self,
         send: &mut SendHalf,
         connection: &quinn::Connection,
     ) -> Broken {
-        /// A batch that was larger gives its memory back.
+        /// Capacity that the batch buffer keeps; larger buffers are shrunk.
         const KEPT: usize = 64 << 10;
         let mut monitor = LossMonitor::new(PacketCounts::of(connection));
         let mut examined = Instant::now();
@@ -210,10 +222,12 @@ impl MuxWriter {
             let lossy = self.lossy.load(Ordering::Relaxed);
             tokio::select! {
                 () = self.filled.notified() => {}
-                // While the connection is lossy, calls take other streams and nothing may come
-                // here: the end of the loss has to be noticed all the same.
+                // While the connection is lossy, calls use other streams, so no message may arrive
+                // here. Wake up regularly to detect that the loss has ended.
                 () = sleep(LossMonitor::INTERVAL), if lossy => {}
             }
+            // Take after gathering: messages added from here on set `notified` again and form the
+            // next batch.
             self.gather().await;
             self.queue.lock().take(&mut batch);
             let mut rest = &batch[..];

@@ -1,4 +1,4 @@
-//! UDP sockets and QUIC endpoints, with this library's limits instead of quinn's defaults.
+//! UDP sockets and QUIC endpoints, with limits of this library in place of quinn's defaults.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -21,28 +21,30 @@ use crate::transport::quinn_ext::congestion::{LenientConfig, SEND_WINDOW};
 use crate::transport::quinn_ext::ids::StableIds;
 use crate::wire::limits::{IDLE_TIMEOUT, MAX_OVERFLOWS, MAX_STREAM_WINDOW};
 
-/// Size of a socket's buffers, each way: with the common default of 208 KiB the kernel drops
-/// packets whenever a few megabytes are under way.
+/// Size of a socket's send and receive buffers: with the common default of 208 KiB, the kernel
+/// drops packets whenever a few megabytes are in flight.
 const SOCKET_BUFFER: usize = 4 << 20;
 
-/// Streams that a peer has open beside its calls: the control stream and a multiplexed stream.
+/// Streams that a peer keeps open in addition to its calls: the control stream and a multiplexed
+/// stream.
 const FOR_GOOD: u32 = 2;
 
-/// What a peer may send in all before it has proven who it is, in bytes.
+/// Maximum number of bytes that a peer may send before it has authenticated.
 const UNAUTHENTICATED_WINDOW: u32 = 64 << 10;
 
-/// Longest packet that is tried where none leaves the machine, in bytes of UDP payload.
+/// Maximum packet size on paths within this machine, in bytes of UDP payload.
 ///
-/// A loopback interface carries 16,384 bytes (macOS) or 65,536 (Linux). With 16 KiB a packet, calls
-/// cost a sixth less and bulk goes twice as fast as with the 1,452 bytes of an Ethernet; with
-/// 64 KiB it is hardly better (`benches/README.md`), and a connection's buffer would be longer than
-/// it is for others.
+/// A loopback interface carries 16,384 bytes (macOS) or 65,536 (Linux). With 16 KiB per packet,
+/// calls cost a sixth less and bulk transfers are twice as fast as with the 1,452 bytes of
+/// Ethernet. 64 KiB is hardly better (`benches/README.md`), and would enlarge the buffer of every
+/// connection.
 const LOCAL_MTU: u16 = 16_384 - 48;
 
-/// The smallest step of the search for it: so large that the first probe is of the longest packet.
+/// Smallest step of the search for it, so large that the first probe already has the maximum size.
 ///
-/// A loopback interface carries that or is not one. With quinn's step of 20 bytes a connection began
-/// with ten probes of 14.5 KB each, which took more of a gateway's processor than its handshake.
+/// A loopback interface carries the maximum, or is not a loopback interface. With quinn's step of
+/// 20 bytes, a connection started with ten probes of 14.5 KB each, which cost a gateway more
+/// processor time than its handshake.
 const LOCAL_MTU_STEP: u16 = LOCAL_MTU / 2;
 
 /// The gateway's endpoint.
@@ -50,16 +52,17 @@ const LOCAL_MTU_STEP: u16 = LOCAL_MTU / 2;
 #[derive(Debug)]
 pub(crate) struct Listener {
     endpoint: quinn::Endpoint,
-    /// For peers on this machine.
+    /// Configuration for peers on this machine.
     local: Arc<quinn::ServerConfig>,
 }
 
 #[cfg(feature = "gateway")]
 impl Listener {
-    /// Binds it; it `asks` for certificates of peers, or not. To be called on the I/O thread.
+    /// Binds the socket; with `asks`, TLS requests certificates of peers. Call this on the I/O
+    /// thread.
     ///
     /// # Errors
-    /// `Unavailable` if the address cannot be had.
+    /// `Unavailable` if the address cannot be bound.
     pub(crate) fn bind(
         address: SocketAddr,
         identity: &Identity,
@@ -67,7 +70,7 @@ impl Listener {
         asks: bool,
     ) -> Result<Self, Error> {
         let mut config = quinn::ServerConfig::with_crypto(tls::server(shown, asks)?);
-        // Packets of peers that wait to be accepted, which they are at once; quinn's defaults are
+        // Limits for peers that wait to be accepted, which happens at once; quinn's defaults are
         // 65,536 peers and 100 MiB.
         config
             .max_incoming(1_024)
@@ -88,10 +91,10 @@ impl Listener {
         &self.endpoint
     }
 
-    /// Begins the handshake with a peer.
+    /// Starts the handshake with a peer.
     ///
     /// # Errors
-    /// Its first packet was no good.
+    /// Its first packet was invalid.
     pub(crate) fn accept(
         &self,
         incoming: quinn::Incoming,
@@ -103,17 +106,17 @@ impl Listener {
     }
 }
 
-/// Where the packets of a connection go.
+/// The path that the packets of a connection take.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Path {
-    /// Nowhere out of this machine.
+    /// Within this machine.
     Local,
     Network,
 }
 
 impl Path {
     fn between(local: Option<IpAddr>, remote: IpAddr) -> Self {
-        // IPv4 addresses look like IPv6 ones on a socket for both.
+        // On a dual-stack socket, IPv4 addresses appear as IPv6 ones.
         let remote = remote.to_canonical();
         match remote.is_loopback() || local.is_some_and(|local| local.to_canonical() == remote) {
             true => Self::Local,
@@ -121,11 +124,11 @@ impl Path {
         }
     }
 
-    /// The path that the system has for packets to `remote`.
+    /// Returns the path that the operating system selects for packets to `remote`.
     fn to(remote: SocketAddr) -> Self {
         let local = || {
             let socket = UdpSocket::bind(unspecified(remote)).ok()?;
-            // Sends nothing, only looks for the route.
+            // Sends nothing; only looks up the route.
             socket.connect(remote).ok()?;
             Some(socket.local_addr().ok()?.ip())
         };
@@ -133,9 +136,8 @@ impl Path {
     }
 }
 
-/// Opens an endpoint to dial a gateway at `remote` that is known like this, with this certificate
-/// if it asks for one, if it may open `streams` calls here. Calls are made in the other direction
-/// too, also by a node.
+/// Opens an endpoint to dial a gateway at `remote`, which is authenticated as `expected` and may
+/// open `streams` calls at this end. `own` is the certificate to present on request.
 pub(crate) fn dialling(
     remote: SocketAddr,
     expected: Expected,
@@ -154,7 +156,7 @@ pub(crate) fn dialling(
     Ok(endpoint)
 }
 
-/// Any address of the family of `remote`, and any port.
+/// Returns the unspecified address of the family of `remote`, with port 0.
 fn unspecified(remote: SocketAddr) -> SocketAddr {
     match remote {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -162,23 +164,24 @@ fn unspecified(remote: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Lets a client, once it has proven who it is, open its calls.
+/// Raises the limits of an authenticated client, so that it can make calls.
 pub(crate) fn admit_client(connection: &quinn::Connection, calls: u32) -> Allowance {
     connection.set_receive_window(varint(FIRST_WINDOW));
     Allowance::new(connection, calls)
 }
 
-/// Lets a node, once it has proven who it is, answer calls, and make those of its functions.
+/// Raises the limits of an authenticated node, so that it can answer calls and make calls of its
+/// functions.
 pub(crate) fn admit_node(connection: &quinn::Connection, calls: u32) -> Allowance {
     connection.set_max_concurrent_uni_streams(VarInt::from_u32(MAX_OVERFLOWS));
     connection.set_receive_window(varint(FIRST_WINDOW));
     Allowance::new(connection, calls)
 }
 
-/// How many calls a peer may have open: few until it needs more, and `most` in the end.
+/// The limit on a peer's open calls: small at first, and raised up to `most` as the peer uses it.
 ///
-/// quinn has a place for each stream that there may be, some 100 kB for all of them, and most peers
-/// never have many calls open.
+/// quinn reserves memory for each stream that a peer may open, about 100 kB for all of them, and
+/// most peers never have many calls open.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     connection: quinn::Connection,
@@ -187,7 +190,7 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// A burst of 1,024 calls takes three round trips more with it than without.
+    /// Initial limit; a burst of 1,024 calls needs three more round trips than without it.
     const FIRST: u32 = 128;
 
     fn new(connection: &quinn::Connection, most: u32) -> Self {
@@ -196,7 +199,7 @@ impl Allowance {
         Self { connection: connection.clone(), calls, most }
     }
 
-    /// Notes that so many are open; allows more before they are as many as there may be.
+    /// Records how many calls are open; raises the limit before it is reached.
     pub(crate) fn note(&mut self, open: usize) {
         if open > self.calls as usize / 2 && self.calls < self.most {
             self.calls = (self.calls * 2).min(self.most);
@@ -205,10 +208,11 @@ impl Allowance {
     }
 }
 
-/// The limit to announce so that a peer can always have `calls` open, and `more` for good.
+/// Returns the limit to announce so that a peer can always have `calls` open, in addition to `more`
+/// long-lived streams.
 ///
-/// quinn tells its peer of streams that are closed only when they are more than an eighth of the
-/// limit, so that up to an eighth of it is of no use at times.
+/// quinn announces closed streams only once they exceed an eighth of the limit, so that up to an
+/// eighth of it is temporarily unusable.
 fn credit(calls: u32, more: u32) -> VarInt {
     let calls = match calls {
         0 => 0,
@@ -228,13 +232,13 @@ fn common_transport(path: Path) -> TransportConfig {
         let mut discovery = MtuDiscoveryConfig::default();
         discovery.upper_bound(LOCAL_MTU).minimum_change(LOCAL_MTU_STEP);
         config.mtu_discovery_config(Some(discovery));
-        // quinn puts up to ten packets into one system call, which takes 64 KiB in all.
+        // quinn passes up to ten packets to one system call, which is limited to 64 KiB in total.
         config.enable_segmentation_offload(false);
     }
     config
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
-        // What a stream may grow to; see `quic::windows` for what it begins with.
+        // The maximum window of a stream; see `quic::windows` for its initial size.
         .stream_receive_window(varint(MAX_STREAM_WINDOW))
         .send_window(SEND_WINDOW)
         .congestion_controller_factory(Arc::new(LenientConfig::default()))
@@ -253,32 +257,32 @@ fn listening_transport(path: Path) -> TransportConfig {
 fn dialling_transport(path: Path, streams: u32) -> TransportConfig {
     let mut config = common_transport(path);
     config
-        // Beside the calls, the gateway has a multiplexed stream at a node; at a client it opens
-        // nothing.
+        // In addition to calls, the gateway has a multiplexed stream at a node. At a client it
+        // opens nothing.
         .max_concurrent_bidi_streams(credit(streams, streams.min(1)))
         .max_concurrent_uni_streams(VarInt::from_u32(MAX_OVERFLOWS))
         .receive_window(varint(FIRST_WINDOW));
     config
 }
 
-/// Has an endpoint take packets as long as such a path may carry.
+/// Makes an endpoint accept packets of the maximum size for `path`.
 fn accept_packets(config: &mut EndpointConfig, path: Path) {
     if path == Path::Local
         && let Err(error) = config.max_udp_payload_size(LOCAL_MTU)
     {
-        // It is within the bounds of RFC 9000, section 18.2.
-        tracing::debug!(%error, "packets stay short");
+        // Cannot fail: the size is within the bounds of RFC 9000, section 18.2.
+        tracing::debug!(%error, "cannot raise the maximum packet size");
     }
 }
 
 #[cfg(feature = "gateway")]
-/// Keys that a gateway at `address` keeps over restarts. A peer that was connected to an earlier
-/// process then gets a stateless reset (RFC 9000, section 10.3) for its next packet: the new process
-/// recognises the connection id as one of its own making, and can make the token that the peer
-/// expects.
+/// Returns a configuration with keys that a gateway at `address` keeps across restarts. A peer that
+/// was connected to an earlier process then gets a stateless reset (RFC 9000, section 10.3) for its
+/// next packet: the new process recognises the connection id as one of its own, and can compute the
+/// token that the peer expects.
 ///
-/// Gateways with one identity file have different keys, as section 21.11 asks for: otherwise one
-/// would tell everybody the tokens of the other's connections, which end them.
+/// Gateways with the same identity file have different keys, as section 21.11 requires: otherwise
+/// one of them would reveal the tokens that end the other's connections.
 fn stable_config(identity: &Identity, address: SocketAddr) -> EndpointConfig {
     let place = place(address);
     let reset_key = identity.derive(&format!("stateless reset {place}"));
@@ -286,15 +290,15 @@ fn stable_config(identity: &Identity, address: SocketAddr) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(reset_key));
     let id_key = identity.derive(&format!("connection ids {place}"));
     config.cid_generator(move || Box::new(StableIds::new(id_key.expose())));
-    // Many peers may have to be told; quinn's default is one each 20 ms.
+    // Many peers may have to be notified; quinn's default is one reset per 20 ms.
     config.min_reset_interval(Duration::from_millis(1));
     config
 }
 
 #[cfg(feature = "gateway")]
-/// What no other gateway has that listens at the same time: its address, and, where that is any
-/// address, the name of its machine. A machine that is given another name between two processes
-/// costs the quick word, and nothing else.
+/// Returns a name that no other running gateway has: its address, and the host name if that is the
+/// unspecified address. If the host name changes between two processes, peers only detect the
+/// restart later.
 fn place(address: SocketAddr) -> String {
     match address.ip().is_unspecified() {
         true => format!("{address} {}", System::host_name().unwrap_or_default()),
@@ -317,21 +321,22 @@ fn endpoint(
 fn bind(local: SocketAddr) -> std::io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     if local.is_ipv6() && local.ip().is_unspecified() {
-        // Reach, and be reached by, IPv4 peers as well; some systems only do one.
+        // Make the socket dual-stack, so that IPv4 peers can reach it; the default differs between
+        // systems.
         if let Err(error) = socket.set_only_v6(false) {
             tracing::debug!(%error, "the IPv6 socket does not carry IPv4");
         }
     }
     socket.set_recv_buffer_size(SOCKET_BUFFER)?;
     socket.set_send_buffer_size(SOCKET_BUFFER)?;
-    // Linux reports twice what it grants, for its own book-keeping (socket(7)).
+    // Linux reports twice the size that it grants, including its own book-keeping (socket(7)).
     let share = if cfg!(target_os = "linux") { 2 } else { 1 };
     let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?) / share;
     if granted < SOCKET_BUFFER {
         tracing::warn!(
             granted,
             wanted = SOCKET_BUFFER,
-            "small UDP buffers make large messages slower; on Linux, raise net.core.rmem_max and \
+            "small UDP buffers slow down large messages; on Linux, raise net.core.rmem_max and \
              net.core.wmem_max"
         );
     }
@@ -370,7 +375,7 @@ mod tests {
         assert_eq!(Path::to((Ipv4Addr::LOCALHOST, 1).into()), Path::Local);
     }
 
-    /// What a gateway answers to a packet of a connection that it does not know.
+    /// Returns a gateway's answer to a packet of an unknown connection.
     fn token(identity: &Identity, address: &str, id: &[u8]) -> [u8; 32] {
         let key = identity.derive(&format!("stateless reset {}", place(address.parse().unwrap())));
         let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
@@ -416,7 +421,7 @@ mod tests {
             let grown = |connection: &quinn::Connection| {
                 LOCAL_MTU - connection.stats().path.current_mtu < 100
             };
-            // Each probe goes with something that is said.
+            // Each probe is sent together with data.
             while !grown(&dialled) || !grown(&accepted) {
                 send.write_all(&[7]).await.unwrap();
                 recv.read_exact(&mut [0]).await.unwrap();

@@ -1,4 +1,4 @@
-//! Leaving: the packet that closes a connection.
+//! Goodbye: makes sure that the packet that closes a connection is sent.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::transport::quinn_ext::congestion;
 
-/// A connection that is closed, whose peer may not have been told.
+/// A connection that this side has closed; its peer may not have been notified yet.
 #[derive(Debug)]
 pub(crate) struct ClosedConnection {
     connection: Connection,
@@ -16,22 +16,23 @@ pub(crate) struct ClosedConnection {
     before: u64,
 }
 
-/// A dialler's endpoint whose connection is closed, and whose gateway has been told.
+/// A dialler's endpoint whose connection is closed, and whose gateway has been notified.
 #[derive(Debug)]
 pub(crate) struct ClosedEndpoint(quinn::Endpoint);
 
-/// Longest wait for peers to be told, and again for QUIC to be done with their connections.
+/// Maximum time to notify peers, and again for QUIC to finish with their connections.
 const FAREWELL: Duration = Duration::from_millis(100);
 
 impl ClosedConnection {
-    /// Closes `connection`. To be called on the I/O thread.
+    /// Closes `connection`. Call this on the I/O thread.
     pub(crate) fn new(connection: Connection, code: VarInt, reason: &[u8]) -> Self {
         let before = sent(&connection);
         congestion::close(&connection, code, reason);
         Self { connection, before }
     }
 
-    /// Whether the packet that says so has not been sent. One that the peer has closed has none.
+    /// Returns whether the closing packet has not been sent yet. A connection that the peer has
+    /// closed has none.
     fn is_untold(&self) -> bool {
         matches!(self.connection.close_reason(), Some(ConnectionError::LocallyClosed))
             && sent(&self.connection) == self.before
@@ -50,7 +51,7 @@ impl ClosedEndpoint {
         Self(endpoint)
     }
 
-    /// As [`drained`].
+    /// Like [`drained`].
     pub(crate) async fn drained(self) {
         drained(&self.0).await;
     }
@@ -60,12 +61,12 @@ fn sent(connection: &Connection) -> u64 {
     connection.stats().udp_tx.datagrams
 }
 
-/// Waits until the system has the last packet of each of `connections`, which takes some
-/// microseconds as a rule, and 100 ms at most. To be called on the I/O thread.
+/// Waits until the closing packet of each of `connections` has been passed to the operating system,
+/// which usually takes microseconds, and 100 ms at most. Call this on the I/O thread.
 ///
-/// From then on the process may end: the peers hear of it all the same.
+/// The process may exit afterwards: the packets are sent nevertheless.
 pub(crate) async fn told(connections: Vec<ClosedConnection>) {
-    /// The driver of a connection sends as soon as it has its turn.
+    /// The driver of a connection sends as soon as it is polled.
     const TURNS: usize = 16;
     let all = async {
         for connection in connections {
@@ -73,7 +74,7 @@ pub(crate) async fn told(connections: Vec<ClosedConnection>) {
             while connection.is_untold() {
                 match turns < TURNS {
                     true => yield_now().await,
-                    // The socket takes nothing more for now.
+                    // The socket's buffer is full.
                     false => sleep(Duration::from_millis(1)).await,
                 }
                 turns += 1;
@@ -83,8 +84,8 @@ pub(crate) async fn told(connections: Vec<ClosedConnection>) {
     let _ = timeout(FAREWELL, all).await;
 }
 
-/// Waits until no peer is expected to send anything more, and closes again what does, for 100 ms at
-/// most: the packet that closed a connection may have been lost.
+/// Waits until no peer is expected to send anything more, for at most 100 ms. Meanwhile, packets of
+/// closed connections are answered with another close: the first one may have been lost.
 pub(crate) async fn drained(endpoint: &quinn::Endpoint) {
     let _ = timeout(FAREWELL, endpoint.wait_idle()).await;
 }

@@ -1,4 +1,4 @@
-//! The thread on which a role does all its I/O.
+//! The I/O thread of a role.
 
 use std::future::Future;
 use std::sync::mpsc::{self, Receiver};
@@ -11,44 +11,42 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{Error, ErrorKind};
 
-/// A thread with a current-thread runtime of its own, for one role's endpoint and everything that
-/// touches its streams.
+/// A thread with a current-thread runtime, for the endpoint of one role and everything that touches
+/// its streams.
 ///
-/// One thread because on a multi-thread scheduler quinn's driver is polled after every single
-/// write; of its own because user code that blocks its runtime must not stop heartbeats.
+/// A single thread, because on a multi-thread scheduler quinn's driver is polled after every write.
+/// A separate one, because user code that blocks its runtime must not stop heartbeats.
 ///
-/// Dropping it stops the role: its main future is told by the [`CancellationToken`]. The drop waits
-/// for as long as it takes to say goodbye to the peers, which is until all clones of the
-/// [`GoodbyeGuard`] are dropped, at most [`GOODBYE`]. Whatever else is to be done, the thread does
-/// by itself, and ends then.
+/// Dropping the handle cancels the [`CancellationToken`] of the role's main future. The drop blocks
+/// until the peers have been notified, that is until all clones of the [`GoodbyeGuard`] are
+/// dropped, and at most [`GOODBYE`]. The thread completes all other work on its own, and ends.
 #[derive(Debug)]
 pub(crate) struct IoThread {
     handle: Handle,
     stop: CancellationToken,
-    /// Disconnected when the goodbye has been said; the mutex only makes it `Sync`.
+    /// Disconnected when the peers have been notified; the mutex only makes it `Sync`.
     said: std::sync::Mutex<Receiver<()>>,
-    /// Cancelled when the thread has ended, and its sockets are free again.
+    /// Cancelled when the thread has ended and its sockets are closed.
     over: CancellationToken,
 }
 
-/// Held by whatever still has to tell peers that the role ends. Dropping an [`IoThread`] waits for
-/// all clones of it.
+/// Held by code that still has to notify peers of the end of the role. Dropping an [`IoThread`]
+/// waits for all clones.
 #[derive(Clone, Debug)]
 pub(crate) struct GoodbyeGuard {
-    /// Nothing is sent: it disconnects.
+    /// Nothing is ever sent; dropping it disconnects the channel.
     _saying: mpsc::Sender<()>,
 }
 
-/// Longest time that dropping an [`IoThread`] blocks. It takes well under a millisecond; this is for
-/// a machine that is short of processors.
+/// Maximum time that dropping an [`IoThread`] blocks. It usually takes well under a millisecond;
+/// the limit is for an overloaded machine.
 const GOODBYE: Duration = Duration::from_millis(100);
 
 impl IoThread {
-    /// Starts a thread that runs what `main` makes of the role's stop signal and its guard, and all
-    /// that is spawned from it.
+    /// Starts a thread that runs the future returned by `main`, and all tasks spawned from it.
     ///
     /// # Errors
-    /// The operating system gives no thread or no event queue.
+    /// `Unavailable` if the operating system provides no thread or no event queue.
     pub(crate) fn start<F>(
         name: &str,
         main: impl FnOnce(CancellationToken, GoodbyeGuard) -> F,
@@ -66,7 +64,7 @@ impl IoThread {
         thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
-                // Dropped last, also when `main` panics.
+                // Dropped last, also if `main` panics.
                 let _ending: DropGuard = ending;
                 runtime.block_on(main);
                 runtime.shutdown_background();
@@ -75,26 +73,26 @@ impl IoThread {
         Ok(Self { handle, stop, said: std::sync::Mutex::new(said), over })
     }
 
-    /// To run tasks on the thread.
+    /// Returns the handle of the runtime, to spawn tasks on the thread.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }
 
-    /// Resolves after `time` by the clock of the thread, which no test has paused; at once if the
-    /// thread has ended. Cancel safe.
+    /// Waits for `time` by the clock of the thread, which tests do not pause; returns at once if
+    /// the thread has ended. Cancel safe.
     pub(crate) async fn sleep(&self, time: Duration) {
-        // Begun there: a timer belongs to the runtime on which it is made.
+        // The timer must be created on the runtime that it belongs to.
         let sleep = self.handle.spawn(async move { tokio::time::sleep(time).await });
-        // An error says that the thread has ended.
+        // An error means that the thread has ended.
         let _ = AbortOnDropHandle::new(sleep).await;
     }
 
-    /// Asks the role to end.
+    /// Requests the role to end.
     pub(crate) fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// Resolves when the thread has ended, and its sockets are free again. Cancel safe.
+    /// Waits until the thread has ended and its sockets are closed. Cancel safe.
     pub(crate) async fn ended(&self) {
         self.over.cancelled().await;
     }
@@ -103,20 +101,20 @@ impl IoThread {
 impl Drop for IoThread {
     fn drop(&mut self) {
         self.stop.cancel();
-        // A role's own tasks must not wait for the thread that they run on.
+        // A task of the role must not wait for the thread that it runs on.
         if Handle::try_current().is_ok_and(|current| current.id() == self.handle.id()) {
             return;
         }
         if let Ok(said) = self.said.lock() {
-            // Either outcome is fine: it has been said, or there was time for it.
+            // Both outcomes are fine: the peers are notified, or the time is over.
             let _ = said.recv_timeout(GOODBYE);
         }
     }
 }
 
-/// The error of a thread, or its event queue, that the system would not give.
+/// The error for a thread or an event queue that the operating system does not provide.
 fn failed(error: std::io::Error) -> Error {
-    // In the text, and not the source: it says which limit to raise.
+    // The cause is in the text rather than the source, because it says which limit to raise.
     let text = format!(
         "cannot start the I/O thread: {error}; see the limits of threads and open files: `ulimit -u`, \
          `ulimit -n`, and those of the container"

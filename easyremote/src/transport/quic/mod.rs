@@ -1,5 +1,5 @@
-//! quinn as this library uses it: endpoints, stream halves that never end silently, their windows,
-//! and the thread that all of it runs on.
+//! quinn as this library uses it: endpoints, stream halves that never end silently, flow-control
+//! windows, and the I/O thread.
 
 pub(crate) mod endpoint;
 pub(crate) mod goodbye;

@@ -1,4 +1,4 @@
-//! The codes with which streams are reset and connections closed.
+//! Error codes of stream resets and connection closes.
 
 use quinn::VarInt;
 
@@ -6,31 +6,30 @@ use crate::call::executed::Evidence;
 use crate::error::printable::one_line;
 use crate::error::{Error, ErrorKind, Executed};
 
-/// The code that stands for `kind` in RESET_STREAM, STOP_SENDING and CONNECTION_CLOSE. It proves
-/// nothing about whether a function has run.
+/// Returns the code for `kind` in RESET_STREAM, STOP_SENDING and CONNECTION_CLOSE. It proves
+/// nothing about the execution of a function.
 pub(crate) fn code(kind: ErrorKind) -> VarInt {
     encode(kind, Evidence::Sent.executed())
 }
 
-/// The code that stands for `error`.
+/// Returns the code for `error`.
 pub(crate) fn code_of(error: &Error) -> VarInt {
     encode(error.kind(), error.executed())
 }
 
-/// `kind * 4 + executed`. Application codes are ours to choose (RFC 9000, section 20.2).
+/// Encodes `kind * 4 + executed`. Application codes are ours to choose (RFC 9000, section 20.2).
 fn encode(kind: ErrorKind, executed: Executed) -> VarInt {
     VarInt::from_u32(u32::from(kind.code()) * 4 + u32::from(executed.code()))
 }
 
-/// The code of a party that no longer wants a call.
+/// Returns the code of a party that cancels a call.
 pub(crate) fn cancelled() -> VarInt {
     code(ErrorKind::Cancelled)
 }
 
-/// What a peer's code stands for.
+/// Decodes a code of the peer.
 ///
-/// Code 0, which quinn sends for what is merely dropped, and unknown codes are `Cancelled`, maybe
-/// executed.
+/// Code 0, which quinn sends for dropped streams, and unknown codes are `Cancelled` with `Maybe`.
 pub(crate) fn read(code: VarInt) -> (ErrorKind, Executed) {
     let code = code.into_inner();
     match ErrorKind::from_code(code / 4) {
@@ -39,8 +38,8 @@ pub(crate) fn read(code: VarInt) -> (ErrorKind, Executed) {
     }
 }
 
-/// Why a connection ended, as an error of `kind` if the peer did not say better. What it said is
-/// quoted: nobody knows yet whether it is to be believed.
+/// Returns why a connection ended: an error of the kind that the peer sent, or else of `kind`. The
+/// peer's text is quoted, because it is not known yet whether it can be trusted.
 pub(crate) fn connection_error(cause: quinn::ConnectionError, kind: ErrorKind) -> Error {
     use quinn::ConnectionError as Cause;
     match cause {
@@ -52,9 +51,9 @@ pub(crate) fn connection_error(cause: quinn::ConnectionError, kind: ErrorKind) -
             let text = closed_by_peer(&close.reason);
             Error::new(kind, format!("{text} ({})", close.error_code))
         }
-        Cause::TimedOut => Error::new(kind, "the peer has fallen silent"),
+        Cause::TimedOut => Error::new(kind, "the peer has stopped responding"),
         Cause::Reset => Error::new(kind, "the peer has been restarted"),
-        // A caller hears of its node's connection from the gateway.
+        // This text reaches callers of a lost node: to them, "this side" is the gateway.
         Cause::LocallyClosed if kind == ErrorKind::NodeLost => {
             Error::new(kind, "the gateway closed the connection to it")
         }
@@ -63,9 +62,9 @@ pub(crate) fn connection_error(cause: quinn::ConnectionError, kind: ErrorKind) -
     }
 }
 
-/// That the peer has closed the connection, and what it says about it.
+/// Describes that the peer has closed the connection, with the reason that it sent.
 fn closed_by_peer(reason: &[u8]) -> String {
-    /// Enough for every text of ours.
+    /// Longer than any text of this library.
     const MAX_REASON: usize = 512;
     let reason = String::from_utf8_lossy(&reason[..reason.len().min(MAX_REASON)]);
     match one_line(&reason, MAX_REASON) {

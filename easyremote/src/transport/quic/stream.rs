@@ -1,4 +1,4 @@
-//! The two halves of a QUIC stream, so wrapped that neither can end by accident.
+//! The two halves of a QUIC stream, wrapped so that neither can end by accident.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -14,19 +14,19 @@ use crate::transport::quic::windows::{ReceiveWindow, SendWindow, StreamWindows};
 use crate::wire::bytes::Malformed;
 use crate::wire::frame::{Frame, FrameBuffer};
 
-/// Why a stream half is of no use any more.
+/// Why a stream half is unusable.
 #[derive(Clone, Debug)]
 pub(crate) enum Broken {
-    /// The peer gave this call up, with a code.
+    /// The peer aborted the call, with a code.
     Peer(VarInt),
     /// The connection ended.
     Connection(quinn::ConnectionError),
-    /// This side had closed it before; a bug of ours, treated as a lost stream.
+    /// This side had closed it before; a bug in this library, handled as a lost stream.
     Local,
 }
 
 impl Broken {
-    /// The code to pass the news on with.
+    /// Returns the code to forward to another party.
     pub(crate) fn code(&self, kind: ErrorKind) -> VarInt {
         match self {
             Self::Peer(code) => *code,
@@ -34,13 +34,13 @@ impl Broken {
         }
     }
 
-    /// The error to report, of `kind` if the connection broke.
+    /// Returns the error to report; of `kind` if the connection broke.
     pub(crate) fn error(self, kind: ErrorKind) -> Error {
         match self {
             Self::Peer(code) => {
                 let (said, executed) = reset::read(code);
                 let text = match said {
-                    ErrorKind::Cancelled => "the peer gave the call up",
+                    ErrorKind::Cancelled => "the peer cancelled the call",
                     ErrorKind::NodeLost => "the node was lost in the middle of a message",
                     _ => "the peer reset the call",
                 };
@@ -72,7 +72,7 @@ impl From<quinn::ReadError> for Broken {
     }
 }
 
-/// Wraps both halves of a stream that has carried nothing yet, each within its window.
+/// Wraps both halves of a stream that has carried nothing yet, each with its window.
 pub(crate) fn halves(
     (send, recv): (quinn::SendStream, quinn::RecvStream),
     windows: &Arc<StreamWindows>,
@@ -80,46 +80,48 @@ pub(crate) fn halves(
     (SendHalf::within(send, windows), RecvHalf::within(recv, windows))
 }
 
-/// The sending half.
+/// The sending half of a stream.
 ///
-/// Dropping it resets the stream with "cancelled", unless [`finish`](Self::finish) was called:
-/// quinn alone would send a FIN, and a broken stream would look like one that ended.
+/// Dropping it resets the stream with "cancelled", unless [`finish`](Self::finish) was called.
+/// quinn would send a FIN instead, and a broken stream would look complete.
 #[derive(Debug)]
 pub(crate) struct SendHalf {
     inner: quinn::SendStream,
     ended: bool,
-    /// None for control streams and multiplexed ones.
+    /// `None` for control streams and multiplexed streams.
     window: Option<SendWindow>,
 }
 
 impl SendHalf {
-    /// A half that is held back by nothing but QUIC's own window: that of a control stream or a
-    /// mux.
+    /// Creates a half that is limited only by QUIC's window: that of a control stream or a
+    /// multiplexed stream.
     pub(crate) fn new(inner: quinn::SendStream) -> Self {
         Self { inner, ended: false, window: None }
     }
 
-    /// A half that has carried nothing yet, and is held back by what the peer's reader allows.
+    /// Creates a half, of a stream that has carried nothing yet, that is limited by what the peer's
+    /// reader allows.
     pub(crate) fn within(inner: quinn::SendStream, windows: &Arc<StreamWindows>) -> Self {
         let window = SendWindow::new(windows, inner.id());
         Self { inner, ended: false, window: Some(window) }
     }
 
-    /// Turns the half into one from [`new`](Self::new): its stream has turned out to be a
-    /// multiplexed stream.
+    /// Removes the window, as if created by [`new`](Self::new): the stream has turned out to be
+    /// multiplexed.
     pub(crate) fn lift(&mut self) {
         self.window = None;
     }
 
-    /// QUIC's id of the stream.
+    /// Returns QUIC's id of the stream.
     pub(crate) fn id(&self) -> u64 {
         self.inner.id().into()
     }
 
-    /// Writes everything. Waits while the peer's window is full.
+    /// Writes all of `bytes`. Waits while the peer's window is full.
     ///
     /// # Cancel safety
-    /// Dropping the future may leave a part written: the stream is only good for a reset then.
+    /// Not cancel safe: dropping the future may leave a part written, after which the stream can
+    /// only be reset.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -130,7 +132,7 @@ impl SendHalf {
         Ok(())
     }
 
-    /// Writes everything, without copying. Cancel safety as [`write`](Self::write).
+    /// Writes all chunks without copying them. Not cancel safe, like [`write`](Self::write).
     pub(crate) async fn write_chunks(&mut self, chunks: &mut [Bytes]) -> Result<(), Broken> {
         let mut rest = chunks;
         while !rest.is_empty() {
@@ -153,7 +155,8 @@ impl SendHalf {
         Ok(())
     }
 
-    /// Waits until the peer wants more; gives how much of `wanted`, at least a byte of one.
+    /// Waits until the peer's window is open; returns how much of `wanted` may be sent, at least 1
+    /// unless `wanted` is 0.
     async fn room(&mut self, wanted: usize) -> Result<usize, Broken> {
         let Some(window) = &mut self.window else { return Ok(wanted) };
         loop {
@@ -168,26 +171,27 @@ impl SendHalf {
         }
     }
 
-    /// Writes some of `bytes` and says how many; cancel safe. For a half from [`new`](Self::new).
+    /// Writes some of `bytes`, and returns how many. Cancel safe. Only for a half from
+    /// [`new`](Self::new).
     pub(crate) async fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
         Ok(self.inner.write(bytes).await?)
     }
 
-    /// Ends the direction well: everything that was to be said has been written.
+    /// Ends the direction successfully, after everything has been written.
     pub(crate) fn finish(&mut self) {
         self.ended = true;
-        // Fails only if the stream is over already, and then there is nothing left to end.
+        // Fails only if the stream has ended already; then nothing is left to do.
         let _ = self.inner.finish();
     }
 
-    /// Ends the direction badly. What the peer has not read yet is lost.
+    /// Aborts the direction. Data that the peer has not read yet is lost.
     pub(crate) fn reset(&mut self, code: VarInt) {
         self.ended = true;
         let _ = self.inner.reset(code);
     }
 
-    /// Resolves when the peer no longer reads, or after [`finish`](Self::finish) when it has
-    /// received everything (`None`).
+    /// Resolves when the peer stops reading, or, with `None`, when it has received everything after
+    /// [`finish`](Self::finish).
     pub(crate) fn stopped(&self) -> Stopped {
         stopped(&self.inner)
     }
@@ -212,7 +216,7 @@ impl Drop for SendHalf {
     }
 }
 
-/// The future of [`SendHalf::stopped`].
+/// The future returned by [`SendHalf::stopped`].
 pub(crate) struct Stopped(Pin<Box<dyn Future<Output = Option<Broken>> + Send>>);
 
 impl Future for Stopped {
@@ -223,45 +227,47 @@ impl Future for Stopped {
     }
 }
 
-/// The receiving half.
+/// The receiving half of a stream.
 ///
-/// Dropping it before the end tells the peer to stop with "cancelled".
+/// Dropping it before the end sends STOP_SENDING with "cancelled" to the peer.
 #[derive(Debug)]
 pub(crate) struct RecvHalf {
     inner: quinn::RecvStream,
     ended: bool,
-    /// None for control streams and multiplexed ones.
+    /// `None` for control streams and multiplexed streams.
     window: Option<ReceiveWindow>,
 }
 
-/// Most chunks that one read gives. A chunk is what one packet brought: at most 1.4 kB over a
-/// common network, and 16 KiB where none leaves the machine.
+/// Maximum number of chunks per read. A chunk is the content of one packet: at most 1.4 kB over a
+/// common network, and 16 KiB within this machine.
 const READ_CHUNKS: usize = 32;
 
-/// Most bytes that one read gives: what is read has left the window, and is kept by the reader. A
-/// gateway gives so much of a call to a node before it looks for the answer.
+/// Maximum number of bytes per read, because bytes that were read have left the window and are held
+/// by the reader. A gateway forwards this many bytes of a call to a node before it looks for the
+/// answer.
 const READ_BYTES: usize = 48 << 10;
 
 impl RecvHalf {
-    /// A half whose sender is held back by nothing but QUIC's own window: that of a control stream
-    /// or a multiplexed stream.
+    /// Creates a half whose sender is limited only by QUIC's window: that of a control stream or a
+    /// multiplexed stream.
     pub(crate) fn new(inner: quinn::RecvStream) -> Self {
         Self { inner, ended: false, window: None }
     }
 
-    /// A half that has carried nothing yet, and lets its sender go on as it is read.
+    /// Creates a half, of a stream that has carried nothing yet, that lets its sender continue as
+    /// it is read.
     pub(crate) fn within(inner: quinn::RecvStream, windows: &Arc<StreamWindows>) -> Self {
         let window = ReceiveWindow::new(windows, inner.id());
         Self { inner, ended: false, window: Some(window) }
     }
 
-    /// Turns the half into one from [`new`](Self::new): its stream has turned out to be a
-    /// multiplexed stream.
+    /// Removes the window, as if created by [`new`](Self::new): the stream has turned out to be
+    /// multiplexed.
     pub(crate) fn lift(&mut self) {
         self.window = None;
     }
 
-    /// Waits for bytes and gives all chunks that are there, up to [`READ_CHUNKS`] and
+    /// Waits for bytes, and returns all chunks that are available, up to [`READ_CHUNKS`] and
     /// [`READ_BYTES`]; `None` at the FIN. Cancel safe.
     pub(crate) async fn read(&mut self) -> Result<Option<Vec<Bytes>>, Broken> {
         let chunks = poll_fn(|context| self.poll_read(context)).await?;
@@ -275,7 +281,7 @@ impl RecvHalf {
         let mut chunks = Vec::new();
         let mut room = READ_BYTES;
         while chunks.len() < READ_CHUNKS && room > 0 {
-            // How it ends comes with the next read, if there is something before.
+            // If chunks precede the end of the stream, the next read reports the end.
             match pin!(self.inner.read_chunk(room, true)).poll(context) {
                 Poll::Ready(Ok(Some(chunk))) => {
                     room -= chunk.bytes.len();
@@ -292,13 +298,14 @@ impl RecvHalf {
         Poll::Ready(Ok(Some(chunks)))
     }
 
-    /// Reads into `buffer` until a frame is complete, and gives it; `None` at a FIN between frames.
+    /// Reads into `buffer` until a frame is complete, and returns it; `None` at a FIN between
+    /// frames.
     ///
     /// # Errors
-    /// [`FrameError`]: the stream broke, or what came is not a frame.
+    /// [`FrameError`]: the stream broke, or the bytes are not a valid frame.
     ///
     /// # Cancel safety
-    /// Nothing is lost: what has come so far stays in `buffer`.
+    /// Cancel safe: bytes that have arrived stay in `buffer`.
     pub(crate) async fn frame(
         &mut self,
         buffer: &mut FrameBuffer,
@@ -306,7 +313,7 @@ impl RecvHalf {
         self.frame_if(buffer, |_| true).await
     }
 
-    /// [`frame`](Self::frame), for as long as `room` allows so many bytes in the buffer.
+    /// Like [`frame`](Self::frame), as long as `room` accepts the number of bytes in the buffer.
     pub(crate) async fn frame_if(
         &mut self,
         buffer: &mut FrameBuffer,
@@ -334,7 +341,7 @@ impl RecvHalf {
         }
     }
 
-    /// Tells the peer not to send any more.
+    /// Requests the peer to stop sending.
     pub(crate) fn stop(&mut self, code: VarInt) {
         self.ended = true;
         // Fails only if everything has arrived already.
@@ -350,14 +357,14 @@ impl Drop for RecvHalf {
     }
 }
 
-/// Why there is no next frame.
+/// Why no frame could be read.
 #[derive(Debug)]
 pub(crate) enum FrameError {
-    /// The stream is gone.
+    /// The stream broke.
     Broken(Broken),
-    /// The peer sent something that is no frame.
+    /// The peer sent an invalid frame.
     Malformed(Malformed),
-    /// There is no room for what the peer sends.
+    /// The receiver has no budget for the frame.
     NoRoom,
 }
 
@@ -367,7 +374,9 @@ impl FrameError {
         match self {
             Self::Broken(broken) => broken.error(kind),
             Self::Malformed(cause) => cause.into_error(),
-            Self::NoRoom => Error::new(ErrorKind::Overloaded, "no room for a message"),
+            Self::NoRoom => {
+                Error::new(ErrorKind::Overloaded, "no memory left in the budget for a message")
+            }
         }
     }
 }

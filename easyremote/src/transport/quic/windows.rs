@@ -1,23 +1,22 @@
-//! How far a sender may be ahead of its reader on one stream.
+//! Flow-control windows: how far a sender may be ahead of its reader on one stream.
 //!
-//! QUIC's own window of a stream is the same for all streams of a connection, and is open in full
-//! from the beginning. One that is wide enough for a distant peer, times all streams that nobody
-//! reads, would be gigabytes. So QUIC's window is only the limit of what a stream may ever have,
-//! and senders keep to a narrower one: [`STREAM_WINDOW`] at first, and more once the reader has
-//! shown that it reads fast enough to need it. The reader's side says so on the control stream, and
-//! all windows of a connection together grow by no more than [`GROWN_WINDOWS`].
+//! QUIC's window is the same for all streams of a connection, and fully open from the beginning. If
+//! it is wide enough for a distant peer, the streams that are not read could hold gigabytes. Here,
+//! QUIC's window is only the maximum, and senders keep to a narrower window: [`STREAM_WINDOW`] at
+//! first, and more once the reader has shown that it reads fast enough to need it. The reader
+//! announces this on the control stream, and all windows of a connection together grow by at most
+//! [`GROWN_WINDOWS`].
 //!
-//! A sender that keeps to none of this gains little: the window of the connection limits what the
-//! reader's side holds for it, and has room for the narrow windows of the streams that there are,
-//! for what these have grown by, and for [`AHEAD`] streams that are about to come. It moves on with
-//! them.
+//! A sender that ignores this gains little. The connection's window limits what the reader's side
+//! holds for it: the narrow windows of the open streams, their growth, and [`AHEAD`] streams that
+//! are about to be opened. It is advanced as streams are opened and windows grow.
 //!
-//! It becomes no narrower again, so that after many streams a peer may send ahead on few what it
-//! might have sent on all of them, up to QUIC's own window of each, which is within what a connection
-//! is documented to cost. quinn could make it narrower, but takes the difference from what is read
-//! later, and does not say how much of that is still owed. Growing again before it is paid would
-//! widen the window by the difference, time after time, for a peer that opens and closes streams and
-//! sends nothing on them.
+//! The connection's window never shrinks. After many streams, a peer may therefore send on few
+//! streams what it could have sent on all of them, up to QUIC's window of each, which is within the
+//! documented memory per connection. quinn can shrink the window, but subtracts the difference from
+//! later reads without reporting how much is still outstanding. Growing it before that is settled
+//! would widen the window by the difference each time a peer opens and closes streams without
+//! sending on them.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -30,7 +29,7 @@ use quinn::VarInt;
 
 use crate::wire::limits::{GROWN_WINDOWS, MAX_STREAM_WINDOW, STREAM_WINDOW};
 
-/// The windows of all streams of one connection, both ways. Streams are named by their QUIC ids.
+/// The windows of all streams of one connection, in both directions, by QUIC stream id.
 #[derive(Debug)]
 pub(crate) struct StreamWindows {
     connection: quinn::Connection,
@@ -39,17 +38,17 @@ pub(crate) struct StreamWindows {
 
 #[derive(Debug)]
 struct WindowState {
-    /// Of streams that this side sends on: what the reader lets it have sent in all.
+    /// Streams that this side sends on: how many bytes the reader has allowed in total.
     limits: HashMap<u64, Limit>,
-    /// Of streams that this side reads: news for the sender.
+    /// Streams that this side reads: new limits to announce to the sender.
     due: HashMap<u64, u64>,
-    /// Tells the control stream of them.
+    /// Wakes the control stream when `due` has entries.
     due_waker: Option<Waker>,
-    /// Streams that this side reads.
+    /// Number of streams that this side reads.
     reading: u64,
-    /// By how much windows of these have grown, in all.
+    /// Sum of the growth of their windows.
     grown: u64,
-    /// The connection's own window; it becomes no narrower.
+    /// The connection's window, which never shrinks.
     window: u64,
 }
 
@@ -66,15 +65,15 @@ impl Default for WindowState {
     }
 }
 
-/// The window of a connection is moved on for so many streams at a time, of which it has room for
-/// so many more than there are: 8 MiB, half of it for a multiplexed stream, which has no credit.
+/// The connection's window is advanced for this many streams at a time, and has space for as many
+/// more than are open: 8 MiB, half of it for a multiplexed stream, which has no window here.
 const AHEAD: u64 = 32;
 
-/// The window of a connection whose peer has been let in, at first: 18 MiB.
+/// Initial window of a connection whose peer has been admitted: 18 MiB.
 pub(crate) const FIRST_WINDOW: u64 = connection_window(0, 0);
 
-/// quinn tells its peer of what has been read only when it is an eighth of the whole, so that there
-/// has to be a seventh more: else the heartbeat waits where all streams do.
+/// quinn announces what has been read only once it exceeds an eighth of the window, so the window
+/// has to be a seventh larger: otherwise the heartbeat would be blocked whenever all streams are.
 const fn connection_window(reading: u64, grown: u64) -> u64 {
     let room = (reading / AHEAD + 2) * AHEAD * STREAM_WINDOW + grown;
     room + room / 7 + 8
@@ -87,7 +86,8 @@ struct Limit {
 }
 
 impl StreamWindows {
-    /// For a connection whose own window is [`FIRST_WINDOW`] when its first stream comes.
+    /// Creates the windows of a connection whose own window is [`FIRST_WINDOW`] when its first
+    /// stream is opened.
     pub(crate) fn new(connection: quinn::Connection) -> Arc<Self> {
         Arc::new(Self { connection, state: Mutex::default() })
     }
@@ -100,22 +100,23 @@ impl StreamWindows {
         self.state.lock()
     }
 
-    /// Notes that the peer lets this side have sent so much on a stream.
+    /// Records that the peer allows `bytes` in total on a stream.
     pub(crate) fn granted(&self, stream: u64, bytes: u64) {
-        // A stream that is not there has ended, or the peer speaks of what never was.
+        // An unknown stream has ended, or never existed.
         if let Some(limit) = self.state().limits.get_mut(&stream) {
             limit.bytes = limit.bytes.max(bytes);
             limit.waker.take().into_iter().for_each(Waker::wake);
         }
     }
 
-    /// What the reader of a stream that this side sends on has allowed in all; `None` if it is not
-    /// known yet, or not any more.
+    /// Returns how many bytes the reader of a stream has allowed in total; `None` if the stream is
+    /// not registered yet, or has ended.
     pub(crate) fn allowed(&self, stream: u64) -> Option<u64> {
         self.state().limits.get(&stream).map(|limit| limit.bytes)
     }
 
-    /// Waits for news for the peer: streams, and what may be sent on each in all. Cancel safe.
+    /// Waits for new limits to announce: streams, and the number of bytes allowed on each in total.
+    /// Cancel safe.
     pub(crate) async fn due(&self) -> HashMap<u64, u64> {
         poll_fn(|context| {
             let mut state = self.state();
@@ -134,7 +135,7 @@ impl StreamWindows {
         state.due_waker.take().into_iter().for_each(Waker::wake);
     }
 
-    /// Says whether windows may grow by so much more, and counts it if so.
+    /// Counts `bytes` of growth if the windows may grow by so much; returns whether they may.
     fn grow(&self, bytes: u64) -> bool {
         let mut state = self.state();
         let fits = state.grow(bytes);
@@ -142,8 +143,8 @@ impl StreamWindows {
         fits
     }
 
-    /// Moves the connection's window on if it has to be wider. quinn's lock is taken under ours
-    /// here, and never the other way round.
+    /// Advances the connection's window if it has to be wider. Lock order: ours, then quinn's,
+    /// never the reverse.
     fn make_room(&self, state: &mut WindowState) {
         let window = connection_window(state.reading, state.grown);
         if window > state.window {
@@ -154,7 +155,7 @@ impl StreamWindows {
 }
 
 impl WindowState {
-    /// Says whether windows may grow by so much more, and counts it if so.
+    /// Counts `bytes` of growth if the windows may grow by so much; returns whether they may.
     fn grow(&mut self, bytes: u64) -> bool {
         let fits = self.grown + bytes <= GROWN_WINDOWS;
         self.grown += if fits { bytes } else { 0 };
@@ -162,23 +163,23 @@ impl WindowState {
     }
 }
 
-/// What a sender may send on one stream.
+/// The sender's window of one stream.
 #[derive(Debug)]
 pub(crate) struct SendWindow {
     windows: Arc<StreamWindows>,
     stream: u64,
     sent: u64,
     limit: u64,
-    /// Whether the limit is among those that the peer can raise.
+    /// Whether the limit is registered, so that the peer can raise it.
     registered: bool,
 }
 
-/// The shortest round trip that counts as a distance. The first window in that time is half a
-/// gigabyte a second, which is about what a role's thread can do.
+/// Round trips up to this time do not widen windows: the initial window per 500 us is half a
+/// gigabyte per second, about what the thread of a role can process.
 const NEAR: Duration = Duration::from_micros(500);
 
-/// A sender listens for its limit once it has sent so much; a reader first raises it when twice as
-/// much has been read. Streams that stay shorter cost nothing.
+/// A sender registers its limit after this many bytes; a reader raises it after at least twice as
+/// many. Shorter streams cost nothing.
 const REGISTER_AT: u64 = STREAM_WINDOW / 8;
 
 impl SendWindow {
@@ -187,7 +188,8 @@ impl SendWindow {
         Self { windows: windows.clone(), stream, sent: 0, limit, registered: false }
     }
 
-    /// How much of `wanted` may be sent now, which then counts as sent; `None` if nothing may.
+    /// Takes up to `wanted` bytes of the window and counts them as sent; `None` if the window is
+    /// full.
     pub(crate) fn take(&mut self, wanted: usize) -> Option<usize> {
         let wanted = wanted as u64;
         if !self.registered && self.sent + wanted > REGISTER_AT {
@@ -205,14 +207,14 @@ impl SendWindow {
         (n > 0 || wanted == 0).then_some(n as usize)
     }
 
-    /// Waits until something may be sent. Cancel safe.
+    /// Waits until the window is open. Cancel safe.
     pub(crate) async fn raised(&self) {
         poll_fn(|context| match self.windows.state().limits.get_mut(&self.stream) {
             Some(limit) if limit.bytes <= self.sent => {
                 limit.waker = Some(context.waker().clone());
                 Poll::Pending
             }
-            // It is there for as long as this is.
+            // The entry exists until this is dropped.
             _ => Poll::Ready(()),
         })
         .await;
@@ -227,7 +229,7 @@ impl Drop for SendWindow {
     }
 }
 
-/// What the reader of one stream allows.
+/// The reader's window of one stream.
 #[derive(Debug)]
 pub(crate) struct ReceiveWindow {
     windows: Arc<StreamWindows>,
@@ -245,10 +247,10 @@ impl ReceiveWindow {
         Self { windows: windows.clone(), stream, window }
     }
 
-    /// Notes that so many bytes have been read.
+    /// Records that `bytes` have been read.
     pub(crate) fn read(&mut self, bytes: usize) {
         let windows = &self.windows;
-        // Not the present one: a busy computer is not a distant one.
+        // The minimum and not the current value: an overloaded machine is not a distant one.
         let rtt = || windows.connection.stats().path.min_rtt;
         if let Some(limit) = self.window.read(bytes as u64, rtt, |more| windows.grow(more)) {
             windows.grant(self.stream, limit);
@@ -260,7 +262,7 @@ impl Drop for ReceiveWindow {
     fn drop(&mut self) {
         let mut state = self.windows.state();
         state.reading -= 1;
-        // One that has stayed short has neither.
+        // A window that has never been raised is in neither.
         if self.window.limit > STREAM_WINDOW {
             state.grown -= self.window.size - STREAM_WINDOW;
             state.due.remove(&self.stream);
@@ -268,12 +270,12 @@ impl Drop for ReceiveWindow {
     }
 }
 
-/// The arithmetic of a reader's window.
+/// The state of a reader's window.
 #[derive(Debug)]
 struct Window {
     size: u64,
     read: u64,
-    /// What the sender may send in all.
+    /// How many bytes the sender may send in total.
     limit: u64,
     raised: Instant,
 }
@@ -283,13 +285,13 @@ impl Window {
         Self { size: STREAM_WINDOW, read: 0, limit: STREAM_WINDOW, raised: now }
     }
 
-    /// Notes that `bytes` have been read. Gives the sender's new limit once a quarter of the window
-    /// is free, so that the news arrives before the rest is used up.
+    /// Records that `bytes` have been read. Returns the sender's new limit once a quarter of the
+    /// window is free, so that it arrives before the rest is used up.
     ///
-    /// A quarter that took less than half a round trip is a sign that the sender waits for the
-    /// window: at this pace more than half of it is read in a round trip. It then doubles, if
-    /// `grow` allows that. A reader that keeps up has at most four times what is on its way. One
-    /// that is [`NEAR`] needs no more than it has.
+    /// If that quarter took less than half a round trip, the sender is limited by the window: at
+    /// this rate more than half of the window is read per round trip. The window then doubles, if
+    /// `grow` allows it. For a reader that keeps up, the window is thus at most four times the data
+    /// in flight. A peer within [`NEAR`] needs no larger window.
     fn read(
         &mut self,
         bytes: u64,
@@ -297,7 +299,7 @@ impl Window {
         grow: impl FnOnce(u64) -> bool,
     ) -> Option<u64> {
         self.read += bytes;
-        // A sender that does not keep to the limit is not helped to go on.
+        // A sender that exceeds the limit gets no credit for it.
         let ahead = self.limit.saturating_sub(self.read);
         if ahead > self.size - self.size / 4 {
             return None;
@@ -382,7 +384,7 @@ mod tests {
     fn a_connection_has_room_for_all_its_windows_and_little_more() {
         for reading in 0..10_000 {
             for grown in [0, GROWN_WINDOWS] {
-                // An eighth may be free without the peer's knowing.
+                // Up to an eighth may be free without having been announced.
                 let window = connection_window(reading, grown);
                 let room = window - window.div_ceil(8);
                 let windows = reading * STREAM_WINDOW + grown;

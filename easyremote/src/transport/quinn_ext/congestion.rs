@@ -1,10 +1,11 @@
-//! Congestion control that lets a sign of life, and a goodbye, through.
+//! Congestion control that lets heartbeats and connection closes through.
 //!
-//! Where a path takes nothing any more, what a connection has under way soon fills its congestion
-//! window. QUIC then sends probes at distances that double (RFC 9002, section 6.2), and quinn sends
-//! nothing else at all: neither new stream data, as a heartbeat is, nor an acknowledgement beside
-//! it, nor CONNECTION_CLOSE. So a path that has been cut for six seconds is found to be whole again
-//! only by a probe that may be another six seconds away, and whoever is told to leave is not told.
+//! When a path stops delivering packets, the data in flight soon fills the congestion window. QUIC
+//! then sends probes at exponentially growing intervals (RFC 9002, section 6.2), and quinn sends
+//! nothing else: no new stream data, such as a heartbeat, no acknowledgement next to it, and no
+//! CONNECTION_CLOSE. After an outage of six seconds, only a probe would discover that the path
+//! works again, up to another six seconds later, and a peer would not be told that its connection
+//! has been closed.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -15,26 +16,26 @@ use quinn::VarInt;
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use quinn_proto::RttEstimator;
 
-/// Bytes that quinn keeps per connection until they are acknowledged.
+/// Maximum number of unacknowledged bytes that quinn keeps per connection.
 pub(crate) const SEND_WINDOW: u64 = 16 << 20;
 
-/// Lets `connection` send once more, at once, whatever its congestion window says: what its peer
-/// acknowledges of that tells it what has become of all that went before.
+/// Lets `connection` send once more at once, regardless of its congestion window. The peer's
+/// acknowledgement then reveals what has become of everything sent before.
 ///
-/// That is at most one batch of quinn's, ten packets: as many as a new connection may begin with
-/// (RFC 9002, section 7.2). To be called no more often than heartbeats go.
+/// This sends at most one batch of quinn's, ten packets: as many as a new connection may start with
+/// (RFC 9002, section 7.2). Call this no more often than heartbeats are sent.
 pub(crate) fn let_through(connection: &quinn::Connection) {
     if let Ok(lenient) = connection.congestion_state().into_any().downcast::<Lenient>() {
         lenient.once.store(true, Ordering::Relaxed);
-        // No news, but the way to have the connection look for what it may send: with all of its
-        // send window under way, no stream can be written to, which would do so as well.
+        // The value is unchanged; the call makes quinn's driver look for data to send. Writing to a
+        // stream would do so too, but is impossible while the whole send window is in flight.
         connection.set_send_window(SEND_WINDOW);
     }
 }
 
-/// Closes `connection`, and lets the peer know although its congestion window may be full.
+/// Closes `connection`, and notifies the peer even if the congestion window is full.
 ///
-/// One that has ended stays as it has: to close it again would hide from its streams why it has.
+/// A connection that has ended is not closed again: that would hide from its streams why it ended.
 pub(crate) fn close(connection: &quinn::Connection, code: VarInt, reason: &[u8]) {
     if connection.close_reason().is_some() {
         return;
@@ -43,8 +44,8 @@ pub(crate) fn close(connection: &quinn::Connection, code: VarInt, reason: &[u8])
     connection.close(code, reason);
 }
 
-/// Makes the controllers of connections: quinn's default, CUBIC (RFC 9438), that can be made to
-/// look away for once.
+/// Creates congestion controllers: quinn's default, CUBIC (RFC 9438), with an override for one
+/// batch.
 #[derive(Debug, Default)]
 pub(crate) struct LenientConfig(Arc<CubicConfig>);
 
@@ -57,7 +58,7 @@ impl ControllerFactory for LenientConfig {
 
 struct Lenient {
     inner: Box<dyn Controller>,
-    /// Whether the next batch goes out in any case; shared with the copies.
+    /// Whether the next batch ignores the window; shared with clones.
     once: Arc<AtomicBool>,
 }
 
@@ -102,7 +103,7 @@ impl Controller for Lenient {
         self.inner.on_mtu_update(new_mtu);
     }
 
-    /// No limit for once: quinn does not pace a window beyond 4 GiB either.
+    /// Unlimited for one batch: quinn does not pace a window beyond 4 GiB either.
     fn window(&self) -> u64 {
         if self.once.load(Ordering::Relaxed) { u64::MAX } else { self.inner.window() }
     }

@@ -1,4 +1,4 @@
-//! What quinn lacks, each file with its reason.
+//! Workarounds for quinn; each file states its reason.
 
 pub(crate) mod congestion;
 pub(crate) mod ids;

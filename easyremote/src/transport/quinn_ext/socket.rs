@@ -1,10 +1,10 @@
-//! UDP sockets that wake nobody when a packet has left.
+//! UDP sockets that register for writability only after a send would block.
 //!
-//! tokio's sockets, which quinn's runtime uses, are watched for both at all times: for something to
-//! receive, and for room to send. Linux tells of the latter whenever a packet leaves the buffer of
-//! a socket, although there has been room all the time, and since tokio waits for edges (epoll(7)),
-//! each of these is one. So every packet that a thread sends wakes it once more, to no end. These
-//! sockets are watched for room only while there is none.
+//! tokio's sockets, which quinn's default runtime uses, always register for both readability and
+//! writability. Linux reports writability whenever a packet leaves the socket's buffer, even if the
+//! buffer was never full. Since tokio uses edge-triggered notifications (epoll(7)), every packet
+//! that a thread sends wakes that thread once more for nothing. The sockets here register for
+//! writability only while the buffer is full.
 
 use std::future::Future;
 use std::io::{self, IoSliceMut};
@@ -20,7 +20,7 @@ use quinn::{AsyncTimer, AsyncUdpSocket, TokioRuntime, UdpPoller};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// quinn's runtime of tokio, but for its sockets.
+/// quinn's tokio runtime with other sockets.
 #[derive(Debug)]
 pub(crate) struct Runtime;
 
@@ -42,19 +42,19 @@ impl quinn::Runtime for Runtime {
     }
 }
 
-/// A socket, as quinn uses it.
+/// A UDP socket for quinn.
 #[derive(Debug)]
 struct Socket {
-    /// Registered for what comes.
+    /// Registered for readability.
     io: AsyncFd<UdpSocket>,
     state: UdpSocketState,
-    /// The same socket, registered for room, while there is none.
+    /// The same socket registered for writability, while its buffer is full.
     full: Mutex<Option<Arc<AsyncFd<UdpSocket>>>>,
 }
 
 impl Socket {
     fn new(socket: UdpSocket) -> io::Result<Self> {
-        // Also has it not block.
+        // This also makes the socket non-blocking.
         let state = UdpSocketState::new((&socket).into())?;
         let io = watch(socket, Interest::READABLE)?;
         Ok(Self { io, state, full: Mutex::new(None) })
@@ -64,7 +64,7 @@ impl Socket {
         self.full.lock()
     }
 
-    /// Has the socket watched for room if there was none for what was to be `sent`.
+    /// Registers the socket for writability if the result of a send is `WouldBlock`.
     fn note<T>(&self, sent: io::Result<T>) -> io::Result<T> {
         if let Err(error) = &sent
             && error.kind() == io::ErrorKind::WouldBlock
@@ -78,11 +78,11 @@ impl Socket {
         sent
     }
 
-    /// Resolves when there is room again. Cancel safe.
+    /// Waits until the socket is writable. Cancel safe.
     async fn room(self: Arc<Self>) -> io::Result<()> {
         let waiting = self.full().clone();
         if let Some(waiting) = waiting {
-            // Whoever sends next finds out whether there still is.
+            // The readiness is not cleared; the next send finds out whether it still holds.
             let _ = waiting.writable().await?;
             let mut full = self.full();
             if full.as_ref().is_some_and(|full| Arc::ptr_eq(full, &waiting)) {
@@ -93,15 +93,15 @@ impl Socket {
     }
 }
 
-// What is to replace it in tokio 1.54 is unsafe: a descriptor may be closed by somebody else while
-// it is watched. Nobody else has this one.
+// The replacement in tokio 1.54 is `unsafe`, because a descriptor may be closed while it is
+// registered. This descriptor has no other owner.
 #[allow(deprecated)]
 fn watch(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
     AsyncFd::with_interest(socket, interest)
 }
 
-/// Whether an error is what the network says of a packet that was sent before, which is read off
-/// with it: QUIC notices by itself whom it does not reach.
+/// Returns whether an error concerns an earlier packet to one peer (an ICMP error, reported by the
+/// next receive). QUIC detects unreachable peers itself.
 fn concerns_one_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable};
     matches!(
@@ -134,7 +134,7 @@ impl AsyncUdpSocket for Socket {
                 continue;
             }
             if BATCH_SIZE > 1 && received.as_ref().is_ok_and(|n| *n < BATCH_SIZE) {
-                // That was all; what comes from now on is told of anew.
+                // The buffer is drained; the next datagram is reported as a new edge.
                 ready.clear_ready();
             }
             return Poll::Ready(received);
@@ -160,7 +160,7 @@ impl AsyncUdpSocket for Socket {
 
 type SendRoom = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
 
-/// Waits for room, for one connection.
+/// Waits for writability, on behalf of one connection.
 struct Poller {
     socket: Arc<Socket>,
     waiting: Option<SendRoom>,
@@ -210,7 +210,7 @@ mod tests {
         Transmit { destination, ecn, contents, segment_size: None, src_ip: None }
     }
 
-    /// The datagrams that are there, or the first that comes.
+    /// Receives the available datagrams, or waits for the first.
     async fn receive(socket: &dyn AsyncUdpSocket) -> Vec<Vec<u8>> {
         let mut buffers = [[0; 100]; BATCH_SIZE];
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
@@ -226,7 +226,7 @@ mod tests {
     async fn what_comes_is_received_however_much_it_is_at_a_time() {
         let (one, other) = pair();
         let to = other.local_addr().unwrap();
-        // More and fewer than are received together, and one that comes while it is waited for.
+        // More and fewer than fit into one batch, and one that arrives while it is awaited.
         for n in [1, BATCH_SIZE - 1, BATCH_SIZE, BATCH_SIZE + 1, 1] {
             (0..n).for_each(|i| one.try_send(&transmit(to, &[i as u8])).unwrap());
             let mut received = Vec::new();
@@ -245,7 +245,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_finds_no_room_is_told_when_there_is_some() {
         // A pair whose buffers fill up, as those of a network device do: on loopback, a datagram
-        // waits for nobody.
+        // never waits.
         let (socket, peer) = std::os::unix::net::UnixDatagram::pair().unwrap();
         let socket = UdpSocket::from(std::os::fd::OwnedFd::from(socket));
         socket.set_nonblocking(true).unwrap();

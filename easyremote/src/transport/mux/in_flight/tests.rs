@@ -24,7 +24,7 @@ fn an_abandoned_call_keeps_its_slot_until_the_other_end_has_ended_it() {
     calls.released(one).unwrap();
     let two = calls.submit("two", None, put).unwrap();
     assert_eq!(key(one), key(two), "the slot is used again");
-    // An answer that crossed the message says the same as "released".
+    // An answer that crosses the cancellation has the same effect as "released".
     assert_eq!((calls.answered(one), give_up(&calls, two)), (None, Some("two")));
     assert_eq!(calls.answered(two), None, "nobody waits for it");
     assert!(calls.submit("three", None, put).is_ok());
@@ -76,8 +76,8 @@ async fn each_call_is_abandoned_at_its_deadline_unless_it_ended_before() {
     assert_eq!(late, ["two", "four"]);
 }
 
-/// What is kept of an abandoned call is dropped when the call is over at the other end, and may
-/// then use the stream.
+/// What is kept of an abandoned call is dropped when the call has ended at the other end, and may
+/// use the stream when it is dropped.
 #[test]
 fn what_is_kept_may_submit_another_call_when_it_is_dropped() {
     struct Kept(Arc<InFlightCalls<u8, Kept>>, Arc<AtomicUsize>);
@@ -109,7 +109,7 @@ fn a_receiver_never_sees_more_calls_than_the_limit() {
             let (calls, open, order) = (&calls, &open, &order);
             scope.spawn(move || {
                 for n in 0..5_000 {
-                    // The receiver: it knows of a call from its message on, until it ends it.
+                    // The receiver counts a call from its message until it ends the call.
                     let arrived = |id: MuxId| {
                         let mut open = open.lock();
                         open.insert(id);
