@@ -96,7 +96,7 @@ async fn without_an_authority_of_its_own_nothing_private_is_trusted() {
     let error = soon(Client::connect(by_name(&gateway, Role::Client))).await.unwrap_err();
     let (kind, text) = match cfg!(feature = "public-ca") {
         true => (ErrorKind::Unauthenticated, "its certificate is not valid for `localhost`"),
-        false => (ErrorKind::InvalidInput, "name a file of them with `authority`"),
+        false => (ErrorKind::InvalidInput, "pass a file of them to `authority`"),
     };
     assert_eq!(error.kind(), kind);
     assert!(error.to_string().contains(text), "{error}");

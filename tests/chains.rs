@@ -117,7 +117,7 @@ async fn what_keeps_a_role_from_starting_is_said_once() {
     let forged = world.gateway.ticket(Role::Client).to_string();
     let (rest, _) = forged.split_once("erc_").unwrap();
     let forged = format!("{rest}erc_{}", "A".repeat(43));
-    says(&client(forged).await.unwrap_err(), Unauthenticated, &["the token is not one"]);
+    says(&client(forged).await.unwrap_err(), Unauthenticated, &["the token is not valid"]);
 }
 
 #[tokio::test]

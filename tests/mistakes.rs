@@ -129,7 +129,10 @@ async fn what_is_no_address_or_ticket_is_refused_without_dialling() {
         is_mistake(&error, text);
     }
     // Elsewhere there is no identity file.
-    is_mistake(&soon(Client::connect("192.0.2.1:80")).await.unwrap_err(), "use the ticket");
+    is_mistake(
+        &soon(Client::connect("192.0.2.1:80")).await.unwrap_err(),
+        "use a ticket for a client",
+    );
     let (address, _) = good.split_once("&token").unwrap();
     is_mistake(&soon(Client::connect(address)).await.unwrap_err(), "has no token");
 }

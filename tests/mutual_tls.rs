@@ -158,7 +158,7 @@ async fn who_has_neither_token_nor_certificate_is_told_what_to_do() {
     let error = soon(Client::connect(world.address())).await.unwrap_err();
     assert_eq!((error.kind(), error.executed()), (ErrorKind::InvalidInput, Executed::No));
     assert!(error.to_string().contains("has no token"), "{error}");
-    assert!(error.to_string().contains("`certificate`"), "{error}");
+    assert!(error.to_string().contains("`DialOptions::certificate`"), "{error}");
 
     // A gateway without authorities asks for no certificate.
     let state = tempfile::tempdir().unwrap();

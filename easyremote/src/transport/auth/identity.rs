@@ -56,8 +56,8 @@ impl Identity {
     /// Linux, and below the data directory elsewhere.
     ///
     /// # Errors
-    /// `Unavailable` if the directory does not exist or cannot be used; `Unauthenticated` if other
-    /// users can read the file, or could have created it.
+    /// `Unavailable` if the user has no home directory, or if the directory cannot be used;
+    /// `Unauthenticated` if other users can read the file, or could have created it.
     pub(crate) fn load_or_create(directory: Option<&Path>) -> Result<Self, Error> {
         let directory = match directory {
             Some(directory) => directory.to_owned(),

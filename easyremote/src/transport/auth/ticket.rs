@@ -159,6 +159,11 @@ fn prefix(role: Role) -> &'static str {
 impl FromStr for Ticket {
     type Err = Error;
 
+    /// Parses a ticket, as `Display` writes it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the scheme, the address or a parameter is invalid, or if the
+    /// token is missing. The message says which; it does not quote the text.
     fn from_str(text: &str) -> Result<Self, Error> {
         let Address { host, port, pin, token } = text.parse()?;
         let (role, token) = token.ok_or_else(|| bad("token is missing"))?;

@@ -44,7 +44,7 @@ fn a_name_belongs_to_the_identity_that_offered_it_first() {
     let error = try_register(&router, other.clone()).unwrap_err();
     assert!(error.to_string().contains("it belongs to `node`"), "{error}");
     drop(first);
-    assert!(try_register(&router, other.clone()).is_err(), "also when nobody offers it now");
+    assert!(try_register(&router, other.clone()).is_err(), "also when no node offers it now");
     router.disown("node");
     let _other = register(&router, other);
     assert!(try_register(&router, Sample::new("a")).is_err());

@@ -26,7 +26,7 @@ fn an_abandoned_call_keeps_its_slot_until_the_other_end_has_ended_it() {
     assert_eq!(key(one), key(two), "the slot is used again");
     // An answer that crosses the cancellation has the same effect as "released".
     assert_eq!((calls.answered(one), give_up(&calls, two)), (None, Some("two")));
-    assert_eq!(calls.answered(two), None, "nobody waits for it");
+    assert_eq!(calls.answered(two), None, "no one waits for it");
     assert!(calls.submit("three", None, put).is_ok());
 }
 
