@@ -12,7 +12,7 @@ use crate::client::call::{RawCall, undecoded};
 use crate::client::handle::Client;
 use crate::client::options::{Options, options};
 use crate::client::pending_call::PendingCall;
-use crate::client::stream::{Next, RawStream};
+use crate::client::stream::{RawStream, StreamFrame};
 use crate::error::{CallError, Error};
 use crate::wire::codec::Codec;
 use crate::wire::frame::FrameKind;
@@ -233,11 +233,11 @@ impl Stream for JsonStream {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = ready!(self.raw.poll_next(context));
         Poll::Ready(next.map(|next| match next? {
-            Next::Item(frame) => Ok(self.raw.json(&frame)?),
-            Next::ItemFault(frame) | Next::Fault(frame) => {
+            StreamFrame::Item(frame) => Ok(self.raw.json(&frame)?),
+            StreamFrame::ItemFault(frame) | StreamFrame::Fault(frame) => {
                 Err(CallError::Function(JsonError(self.raw.json(&frame)?)))
             }
-            Next::ItemError(error) => Err(error.into()),
+            StreamFrame::ItemError(error) => Err(error.into()),
         }))
     }
 }

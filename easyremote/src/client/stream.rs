@@ -213,12 +213,12 @@ impl<F: RemoteStream> Stream for StreamCall<F> {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = ready!(self.raw.poll_next(context));
         Poll::Ready(next.map(|next| match next? {
-            Next::Item(frame) => Ok(self.raw.decode(F::signature().value, &frame)?),
-            Next::ItemFault(frame) => {
+            StreamFrame::Item(frame) => Ok(self.raw.decode(F::signature().value, &frame)?),
+            StreamFrame::ItemFault(frame) => {
                 Err(F::Setup::item_error(self.raw.decode(F::signature().failure, &frame)?))
             }
-            Next::ItemError(error) => Err(error.into()),
-            Next::Fault(frame) => {
+            StreamFrame::ItemError(error) => Err(error.into()),
+            StreamFrame::Fault(frame) => {
                 let of = F::signature().setup_failure;
                 Err(F::Setup::setup_error(self.raw.decode(of, &frame)?))
             }
@@ -269,13 +269,15 @@ impl<F: RemoteStream> Stream for OpenStream<F> {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = ready!(self.raw.poll_next(context));
         Poll::Ready(next.map(|next| match next? {
-            Next::Item(frame) => Ok(self.raw.decode(F::signature().value, &frame)?),
-            Next::ItemFault(frame) => {
+            StreamFrame::Item(frame) => Ok(self.raw.decode(F::signature().value, &frame)?),
+            StreamFrame::ItemFault(frame) => {
                 Err(F::Item::function_error(self.raw.decode(F::signature().failure, &frame)?))
             }
-            Next::ItemError(error) => Err(error.into()),
+            StreamFrame::ItemError(error) => Err(error.into()),
             // `RawStream` returns a `Fault` only before the stream is open.
-            Next::Fault(_) => Err(self.raw.protocol("`Fault` frame in an open stream").into()),
+            StreamFrame::Fault(_) => {
+                Err(self.raw.protocol("`Fault` frame in an open stream").into())
+            }
         }))
     }
 }
@@ -318,7 +320,7 @@ enum StreamState {
 }
 
 /// What a stream yields.
-pub(super) enum Next {
+pub(super) enum StreamFrame {
     Item(Frame),
     ItemFault(Frame),
     /// An item whose error travels as text; the stream goes on.
@@ -394,7 +396,7 @@ impl RawStream {
     pub(super) fn poll_next(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Next, Error>>> {
+    ) -> Poll<Option<Result<StreamFrame, Error>>> {
         if self.items >= self.limit {
             // Drops the receiver: the task on the I/O thread then resets the stream.
             self.state = StreamState::Done;
@@ -403,7 +405,7 @@ impl RawStream {
         if !self.opened && !matches!(self.state, StreamState::Done) {
             match ready!(self.poll_open(context)) {
                 Ok(None) => {}
-                Ok(Some(fault)) => return Poll::Ready(Some(Ok(Next::Fault(fault)))),
+                Ok(Some(fault)) => return Poll::Ready(Some(Ok(StreamFrame::Fault(fault)))),
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }
@@ -415,17 +417,17 @@ impl RawStream {
         Poll::Ready(match frame.kind {
             FrameKind::Item => {
                 self.items += 1;
-                Some(Ok(Next::Item(frame)))
+                Some(Ok(StreamFrame::Item(frame)))
             }
             FrameKind::ItemFault => {
                 self.items += 1;
-                Some(Ok(Next::ItemFault(frame)))
+                Some(Ok(StreamFrame::ItemFault(frame)))
             }
             FrameKind::ItemError => Some(match read_error(&frame.body) {
                 Ok(error) => {
                     self.items += 1;
                     // Whatever the frame says, an item proves that the function has run.
-                    Ok(Next::ItemError(error.with_evidence(Evidence::Answered)))
+                    Ok(StreamFrame::ItemError(error.with_evidence(Evidence::Answered)))
                 }
                 Err(cause) => Err(self.protocol(&cause.text)),
             }),

@@ -1,7 +1,9 @@
 //! Revocations, stored in a file next to the gateway's key so that they survive a restart.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
+#[cfg(unix)]
+use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 

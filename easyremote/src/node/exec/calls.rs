@@ -1,5 +1,7 @@
 //! The calls of one session: how they get their places, run, and end.
 
+mod wrapped;
+
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,11 +21,11 @@ use crate::error::{Error, ErrorKind};
 use crate::function::handler::{Reply, Run};
 use crate::gauge::Gauge;
 use crate::node::exec::job::{Job, JobPermits};
+use crate::node::exec::observer::{Observer, left};
 use crate::node::exec::table::{Begin, CallKey, CallTable, Responder, RunningCall};
 use crate::node::exec::task_pool::TaskPool;
 use crate::node::exec::unread::{Unwritten, unread, written};
 use crate::node::exec::work::{Died, own_thread};
-use crate::node::exec::wrapped::{Observer, left};
 use crate::node::state::{NodeState, Session};
 use crate::transport::log_limit::LogLimiter;
 use crate::transport::mux::overflow;

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::function::handler::Reply;
 use crate::function::registry::Function;
 use crate::node::exec::clock::Clock;
-use crate::node::exec::wrapped::Observer;
+use crate::node::exec::observer::Observer;
 use crate::wire::mux::MuxId;
 
 /// Identifies a call of one session, by what carries it.

@@ -17,65 +17,25 @@
 //! Until the job is taken, the task is what is aborted when the call ends early. From then on the
 //! function is, so that a layer always learns how a call ended that it let start.
 
-use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 
 use futures::FutureExt;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
 use crate::call::executed::{Evidence, node_may_refuse};
 use crate::error::{Error, ErrorKind};
-use crate::function::context::Context;
 use crate::function::end::End;
-use crate::function::handler::{Reply, panic_text};
+use crate::function::handler::panic_text;
 use crate::node::exec::calls::{JobGuard, NodeCalls};
 use crate::node::exec::job::{Job, JobPermits};
+use crate::node::exec::observer::{Observer, left};
 use crate::node::exec::table::CallKey;
 use crate::node::exec::work::Died;
 use crate::node::middleware::Done;
 
 /// The job of a call whose function has not started, until somebody takes it.
 type Slot = Mutex<Option<(JobGuard, Job)>>;
-
-/// Who learns how a call has ended.
-#[derive(Debug)]
-pub(super) struct Observer {
-    context: Context,
-    done: oneshot::Sender<Done>,
-}
-
-impl Observer {
-    /// Tells how a call ended.
-    pub(super) fn tell(self, ended: Result<&Reply, &Error>) {
-        let done = match ended {
-            Err(error) => self.done_with(End::Error(error.clone())),
-            // A stream has told its own end to the context.
-            Ok(reply) if reply.is_empty() => {
-                let end = self.context.tally().end().unwrap_or_else(|| End::Error(left()));
-                self.done_with(end)
-            }
-            Ok(reply) => {
-                let (end, bytes) = End::of_frames(reply);
-                Done { end, items: 0, bytes }
-            }
-        };
-        // A layer that has dropped the future of `run` does not want to know.
-        let _ = self.done.send(done);
-    }
-
-    fn done_with(&self, end: End) -> Done {
-        let (items, bytes) = self.context.tally().so_far();
-        Done { end, items, bytes }
-    }
-}
-
-/// The error of a call whose caller has left.
-pub(super) fn left() -> Error {
-    let text = "the caller has left before the call ended";
-    Error::new(ErrorKind::Cancelled, text).with_evidence(Evidence::Sent)
-}
 
 /// Stops the function of a call if a layer drops the future that waits for it.
 struct StopOnDrop<'a> {
@@ -138,8 +98,7 @@ async fn launch(slot: Weak<Slot>) -> Result<Done, Error> {
         return Err(Error::new(ErrorKind::Cancelled, "the call has ended"));
     };
     let (calls, key) = (guard.calls().clone(), job.key);
-    let (done, ended) = oneshot::channel();
-    let observer = Observer { context: job.inputs.context.clone(), done };
+    let (observer, ended) = Observer::new(job.inputs.context.clone());
     // Before the launch: from now on what ends the call early stops the function, not this task.
     calls.observe(key, observer);
     let mut stop = StopOnDrop { calls: &calls, key, armed: true };
@@ -167,12 +126,12 @@ fn refusal(error: Error) -> Error {
     error.with_evidence(Evidence::NotStarted)
 }
 
-fn not_run(function: &Cow<'static, str>) -> Error {
+fn not_run(function: &str) -> Error {
     let text = format!("a middleware of the node returned without running `{function}`");
     Error::new(ErrorKind::Unavailable, text)
 }
 
-fn panicked(function: &Cow<'static, str>, panic: &(dyn std::any::Any + Send)) -> Error {
+fn panicked(function: &str, panic: &(dyn std::any::Any + Send)) -> Error {
     let panic = panic_text(panic);
     let text = format!("a middleware of the node panicked before it ran `{function}`: {panic}");
     Error::new(ErrorKind::Unavailable, text)
