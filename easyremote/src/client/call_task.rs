@@ -409,8 +409,11 @@ impl CallTask {
             let chunks = match read {
                 Ok(Some(chunks)) => chunks,
                 // A reader that has had the `End` frame never sees this error. It races with the
-                // drop of that reader, which ends the loop above.
+                // drop of that reader, which ends the loop above; either way the call was served.
                 Ok(None) => {
+                    if self.evidence == Evidence::Answered {
+                        self.link.retries.refund();
+                    }
                     let text = "the stream was closed before its `End` frame";
                     return Err(self.with_evidence(Error::new(ErrorKind::Protocol, text)));
                 }

@@ -255,9 +255,9 @@ macro_rules! options {
             /// Routes calls of one function with equal keys to the same node, for all callers: for
             /// caches and sessions that live there.
             ///
-            /// When a node joins or leaves, only the keys that it gets or had move (consistent
-            /// hashing: Karger and others, 1997). A node without room is passed over. The key may
-            /// have any length; only its hash is sent.
+            /// When a node joins or leaves, only the keys that it gets or had move (rendezvous
+            /// hashing: Thaler and Ravishankar, 1998). A node without room is passed over. The key
+            /// may have any length; only its hash is sent.
             ///
             /// ```
             #[doc = $crate::client::options::example!($call, ".sticky(\"user-17\");", "")]

@@ -69,7 +69,7 @@ pub(super) async fn serve(
     };
     match authenticated {
         Ok(Ok((mut control, hello, admission))) => {
-            visitor.is_authenticated();
+            visitor.authenticate();
             control.trust();
             let session = serve_peer(&connection, control, &hello, &admission, &state);
             // Biased: a revocation takes effect even if the session is always ready.

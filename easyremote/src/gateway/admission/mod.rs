@@ -136,7 +136,7 @@ impl ConnectionSlot {
     }
 
     /// Marks the connection as authenticated.
-    pub(crate) fn is_authenticated(&mut self) {
+    pub(crate) fn authenticate(&mut self) {
         let mut table = self.admission.table();
         table.unauthenticated.remove(&self.number);
         if let Some(there) = table.addresses.get_mut(&self.address) {
@@ -206,7 +206,7 @@ mod tests {
         let hits = Hits::default();
         let judge = |text: &str| admission.judge(address(text), false, &hits);
         let mut of_one: Vec<_> = (0..2).map(|_| admitted(judge("10.0.0.1")).unwrap()).collect();
-        of_one.iter_mut().for_each(ConnectionSlot::is_authenticated);
+        of_one.iter_mut().for_each(ConnectionSlot::authenticate);
         assert!(matches!(judge("10.0.0.1"), AdmissionVerdict::Refused));
         assert!(matches!(judge("::ffff:10.0.0.1"), AdmissionVerdict::Refused), "the same address");
         assert!(admitted(judge("10.0.0.2")).is_some());
@@ -225,7 +225,7 @@ mod tests {
         assert!(admitted(judge("2001:db8:0:1::1")).is_some());
         drop(first);
         let mut second = admitted(judge("2001:db8::2:3")).unwrap();
-        second.is_authenticated();
+        second.authenticate();
         assert!(admitted(judge("2001:db8::1")).is_some(), "one that is known is not in the way");
     }
 
@@ -235,7 +235,7 @@ mod tests {
         let hits = Hits::default();
         let judge = |host: u8| admission.judge([10, 0, 0, host].into(), false, &hits);
         let mut known = admitted(judge(0)).unwrap();
-        known.is_authenticated();
+        known.authenticate();
         let strangers: Vec<_> = (1..4).map(|host| admitted(judge(host)).unwrap()).collect();
         let evicted: Vec<_> =
             strangers.iter().map(|visitor| visitor.evicted.is_cancelled()).collect();

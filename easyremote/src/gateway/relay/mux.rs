@@ -174,7 +174,10 @@ impl CallerMux {
 
     fn begin(self: &Arc<Self>, id: MuxId, call: Box<ForwardedCall>) {
         match Question::of(&call.dispatch.header, &self.state().access) {
-            Some(Ok(question)) => return self.spawn(id, answer(self.clone(), id, call, question)),
+            Some(Ok(question)) => {
+                let deadline = call.dispatch.deadline;
+                return self.spawn(id, deadline, answer(self.clone(), id, call, question));
+            }
             Some(Err(error)) => return self.send_error(id, &error),
             None => {}
         }
@@ -182,11 +185,11 @@ impl CallerMux {
         match call.dispatch.try_acquire(&self.state().dispatcher) {
             Some(Ok(permit)) => {
                 if let Err((call, permit)) = self.submit(id, call, permit) {
-                    self.spawn(id, dispatch_later(self.clone(), id, call, Some(permit)));
+                    self.dispatch_later(id, call, Some(permit));
                 }
             }
             Some(Err(error)) => self.send_error(id, &error),
-            None => self.spawn(id, dispatch_later(self.clone(), id, call, None)),
+            None => self.dispatch_later(id, call, None),
         }
     }
 
@@ -228,8 +231,23 @@ impl CallerMux {
     }
 
     /// Spawns a task for a call, which is aborted if the call is cancelled.
-    fn spawn(&self, id: MuxId, task: impl Future<Output = ()> + Send + 'static) {
-        tokio::spawn(self.abortable(id, task));
+    fn spawn(
+        &self,
+        id: MuxId,
+        deadline: Option<Instant>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        tokio::spawn(self.abortable(id, deadline, task));
+    }
+
+    fn dispatch_later(
+        self: &Arc<Self>,
+        id: MuxId,
+        call: Box<ForwardedCall>,
+        permit: Option<NodePermit>,
+    ) {
+        let deadline = call.dispatch.deadline;
+        self.spawn(id, deadline, dispatch_later(self.clone(), id, call, permit));
     }
 
     /// Wraps `task` so that it is dropped when the call is cancelled, and makes it responsible for
@@ -237,13 +255,14 @@ impl CallerMux {
     fn abortable<T: Future<Output = ()>>(
         &self,
         id: MuxId,
+        deadline: Option<Instant>,
         task: T,
     ) -> impl Future<Output = ()> + use<T> {
         // Registered here and not by the task: a cancellation that arrives before the task first
         // runs must find it.
         let (abort, registration) = AbortHandle::new_pair();
         let mut calls = self.calls.lock();
-        let deadline = calls.get(&id).and_then(|call| call.deadline);
+        let deadline = deadline.or_else(|| calls.get(&id).and_then(|call| call.deadline));
         calls.insert(id, PendingResponse { deadline, stage: DispatchStage::Task(abort) });
         Abortable::new(task, registration).map(drop)
     }
@@ -293,7 +312,7 @@ impl CallOrigin for CallerMux {
     }
 
     fn redispatch(self: Arc<Self>, id: MuxId, call: Box<ForwardedCall>) {
-        self.spawn(id, dispatch_later(self.clone(), id, call, None));
+        self.dispatch_later(id, call, None);
     }
 
     fn forward_response(
@@ -304,7 +323,7 @@ impl CallOrigin for CallerMux {
         permit: NodePermit,
     ) -> BoxFuture<'static, ()> {
         let forwarding = forward_overflow(recv, first, self.clone(), id, permit);
-        self.abortable(id, forwarding).boxed()
+        self.abortable(id, None, forwarding).boxed()
     }
 }
 
