@@ -1,24 +1,17 @@
-//! What bytes of a peer can make a node allocate: no more than a small multiple of their number. One
-//! test only, because it counts the memory of the whole process, gateway and node included.
-
-#[path = "hostile/attacker.rs"]
-#[allow(dead_code)]
-mod attacker;
-#[path = "hostile/wire.rs"]
-#[allow(dead_code)]
-mod wire;
+//! What bytes of a peer can make a node allocate: no more than a small multiple of their number. A
+//! binary by itself, with one test: its allocator counts the memory of the whole process.
 
 use std::alloc::System;
 use std::collections::{BTreeMap, HashMap};
 
 use common::World;
+use common::hostile::attacker::Insider;
+use common::hostile::wire;
 use easyremote::__bench::ControlMessage;
 use easyremote::node::NodeLimits;
 use easyremote::{Role, functions, remote};
 use peakmem_alloc::{INSTRUMENTED_SYSTEM, PeakMemAlloc, PeakMemAllocTrait};
 use serde::{Deserialize, Serialize};
-
-use crate::attacker::Insider;
 
 #[global_allocator]
 static ALLOCATOR: &PeakMemAlloc<System> = &INSTRUMENTED_SYSTEM;

@@ -27,7 +27,7 @@
 //! |---|---|---|---|---|---|
 //! | 100,204 | 1,000 | 1 | 1,011 s | 0 | 88,493 answered, 4,912 dropped, 6,799 errors: 342 of them `No`, 6,201 `Maybe`, 256 `Yes` |
 //!
-//! That was the last long one, on 2 cores, with half of the clients on lanes; 1,004 attempts were
+//! That was the last long one, on 2 cores, with half of the clients multiplexed; 1,004 attempts were
 //! repeated. The gateway, which was killed and started again, had 10.4 MiB at the beginning, and 10.9
 //! at the end.
 //!

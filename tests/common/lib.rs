@@ -4,6 +4,9 @@
 #![allow(missing_docs, clippy::missing_panics_doc)]
 
 pub mod authority;
+pub mod ended;
+pub mod gate;
+pub mod hostile;
 pub mod offered;
 pub mod process;
 pub mod proxy;
@@ -62,7 +65,18 @@ pub mod guide {
     pub struct Types;
 }
 
-/// A gateway on a free port, with an identity of its own.
+/// A world of the library's test kit, whose node offers `functions`, and its client.
+pub async fn serving(functions: Functions) -> (easyremote::testing::World, Client) {
+    let world = easyremote::testing::World::builder().node(|node| node.functions(functions));
+    let world = world.client(|client| client.multiplex(multiplex())).serve();
+    let world = soon(world).await.unwrap();
+    let client = world.client().clone();
+    (world, client)
+}
+
+/// A gateway on a free port, with an identity of its own, for tests to which [`serving`] has too much:
+/// they start and end nodes and clients one by one, drop their handles, and count what a gateway
+/// has, where the test kit keeps each node to its end and always has a client.
 pub struct World {
     pub gateway: Gateway,
     state: TempDir,
@@ -85,7 +99,7 @@ impl World {
 
     pub fn client_builder(&self) -> ClientBuilder {
         let client = Client::builder(self.gateway.local_addr()).dial(found_in(self.state.path()));
-        client.multiplex(lanes())
+        client.multiplex(multiplex())
     }
 
     pub async fn client(&self) -> Client {
@@ -106,10 +120,15 @@ impl World {
     }
 }
 
-/// Whether small calls share a stream, unless a test says otherwise; with `TEST_MULTIPLEX=off` each has
-/// one of its own.
-pub fn lanes() -> bool {
-    std::env::var_os("TEST_MULTIPLEX").is_none_or(|lanes| lanes != "off")
+/// Whether small calls share a stream, unless a test says otherwise; with `TEST_MULTIPLEX=off` each
+/// has a separate one.
+pub fn multiplex() -> bool {
+    std::env::var_os("TEST_MULTIPLEX").is_none_or(|value| value != "off")
+}
+
+/// Whether this is the run in which each kind takes as long as it has to.
+pub fn kinds_long() -> bool {
+    std::env::var_os("KINDS_LONG").is_some_and(|long| long == "1")
 }
 
 /// Options for peers that find the identity of their gateway in `directory`.

@@ -1,5 +1,5 @@
-//! Faults, and what callers see of them. Each row is shown by the test that is named; modules are
-//! those of this program, other files those beside it.
+//! Faults, and what callers see of them. Each row is shown by the test that is named; a name
+//! that begins with `calls`, `resources`, `promises` or `campaign` is that of another binary.
 //!
 //! | fault | a call that waits for a place | a call that runs | a stream | shown by |
 //! |---|---|---|---|---|
@@ -10,7 +10,7 @@
 //! | node ends | | `NodeLost`, `Maybe` | items, `NodeLost` | `lifecycle`, `resources::by_a_node_that_shuts_down` |
 //! | node killed | `NoNode`, `No` | `NodeLost`, `Maybe` | items, `NodeLost`, `Yes` | `processes::a_node_that_is_killed_is_given_up_and_replaced` |
 //! | node stopped, goes on later | `NoNode`, `No` | `NodeLost`, `Maybe`; dropped by the node | items, `NodeLost`, `Yes`; dropped by the node | `processes::a_node_that_stops_is_given_up_and_comes_back_without_its_calls` |
-//! | node drains | `Draining`, `No`, or another node | goes on | goes on | `queue`, `drain`, `promises::restarts` |
+//! | node drains | `Draining`, `No`, or another node | goes on | goes on | `calls::queue`, `drain`, `promises::restarts` |
 //! | client killed | | dropped by the node | dropped by the node | `resources::by_a_client_that_is_killed` |
 //! | no way between client and gateway, one way or both | | `ConnectionLost`, `Maybe`; dropped by the node | items, `ConnectionLost`, `Yes`; dropped by the node | `cuts::whoever_is_cut_off_is_given_up_by_everybody` |
 //! | no way between node and gateway, one way or both | | `NodeLost`, `Maybe`; dropped by the node | items, `NodeLost`, `Yes`; dropped by the node | the same |
@@ -18,16 +18,21 @@
 //! | another address of client or node | | goes on | goes on | `cuts::a_peer_whose_address_changes_keeps_its_connection` |
 //! | loss, corruption, duplicates, reordering, jitter, a slow link, a shorter MTU | | goes on | goes on | `noise` |
 //! | datagrams of 1,200 bytes do not fit | no connection: `Unavailable`, `No` | | | `cuts::a_path_that_takes_no_quic_is_no_path` |
-//! | caller leaves | | dropped by the node | dropped by the node | `cancel`, `resources::by_a_consumer_that_drops_it` |
-//! | deadline | `DeadlineExceeded` | `DeadlineExceeded`; dropped by the node | items, `DeadlineExceeded`; dropped by the node | `queue`, `resources::by_a_deadline` |
-//! | function panics | | `Panicked`, `Yes` | items, `Panicked`, `Yes` | `errors`, `resources::by_its_own_end` |
-//! | nobody reads | | | items, `SlowConsumer`, `Yes`; dropped by the node | `waiting` |
+//! | caller leaves | | dropped by the node | dropped by the node | `calls::cancel`, `resources::by_a_consumer_that_drops_it` |
+//! | deadline | `DeadlineExceeded` | `DeadlineExceeded`; dropped by the node | items, `DeadlineExceeded`; dropped by the node | `calls::queue`, `resources::by_a_deadline` |
+//! | function panics | | `Panicked`, `Yes` | items, `Panicked`, `Yes` | `calls::errors`, `resources::by_its_own_end` |
+//! | nobody reads | | | items, `SlowConsumer`, `Yes`; dropped by the node | `calls::waiting` |
 //! | node's runtime is blocked | goes on | goes on | goes on | `promises::blocked` |
-//! | overload | `Overloaded`, `No` | | | `queue`, `lifecycle` |
+//! | overload | `Overloaded`, `No` | | | `calls::queue`, `lifecycle` |
 //!
-//! Calls are made again only where that is safe: `retry`. All of it at once: `campaign`.
+//! Calls are made again only where that is safe: `calls::retry`. All of it at once: `campaign`.
 
 mod cuts;
+mod drain;
+mod goodbye;
+mod lifecycle;
 mod noise;
 mod path;
 mod processes;
+mod proxy;
+mod restart;

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
+use common::gate::{Gate, OPEN, pass, serve};
 use common::{World, found_in, patient, soon, until};
 use easyremote::client::ClientLimits;
 use easyremote::gateway::{GatewayLimits, OutlierOptions};
 use easyremote::{Client, ErrorKind, Gateway, Node, Options, Retry, functions, remote};
 use futures::StreamExt;
 use futures::{Stream, stream};
-
-use crate::gate::{Gate, OPEN, pass};
-use crate::serve;
 
 #[remote(idempotent)]
 async fn wait(gate: u64) -> u64 {
@@ -88,11 +86,11 @@ async fn no_pause_between_attempts_overflows() {
 
 /// A test that pauses tokio's clock pauses it for its own runtime: gateways, nodes and clients have
 /// threads of their own, whose clock goes on. Nothing here may wait by a timer of the test's.
-async fn timeouts_are_real(lanes: bool) {
+async fn timeouts_are_real(multiplex: bool) {
     let world = World::start().await;
     let node = world.node_builder().functions(functions![wait, below]);
     let node = node.serve().await.unwrap();
-    let client = world.client_builder().multiplex(lanes).connect().await.unwrap();
+    let client = world.client_builder().multiplex(multiplex).connect().await.unwrap();
     let gate = Gate::closed();
     tokio::time::pause();
     // The test's clock falls behind, and then runs ahead.
@@ -100,11 +98,11 @@ async fn timeouts_are_real(lanes: bool) {
         let options = Options::new().timeout(Duration::from_secs(2));
         std::thread::sleep(Duration::from_secs(2));
         let quick = client.with(options);
-        assert_eq!(wait::call(&quick, OPEN).await.unwrap(), OPEN, "lanes {lanes}");
-        assert_eq!(below::call(&quick, 3).count().await, 3, "lanes {lanes}");
+        assert_eq!(wait::call(&quick, OPEN).await.unwrap(), OPEN, "multiplexed {multiplex}");
+        assert_eq!(below::call(&quick, 3).count().await, 3, "multiplexed {multiplex}");
         let deadline = std::time::Instant::now() + Duration::from_secs(2);
         let call = wait::call(&client, OPEN).deadline(deadline);
-        assert_eq!(call.await.unwrap(), OPEN, "lanes {lanes}");
+        assert_eq!(call.await.unwrap(), OPEN, "multiplexed {multiplex}");
 
         let begun = std::time::Instant::now();
         let call = wait::call(&client, gate.key).timeout(Duration::from_millis(300));
@@ -112,7 +110,7 @@ async fn timeouts_are_real(lanes: bool) {
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
         let took = begun.elapsed();
         let right = Duration::from_millis(300)..Duration::from_secs(30);
-        assert!(right.contains(&took), "lanes {lanes}: {took:?}");
+        assert!(right.contains(&took), "multiplexed {multiplex}: {took:?}");
         tokio::time::advance(Duration::from_secs(3_600)).await;
     }
     // What is under way is waited for as long as was said, and not an hour less.
@@ -131,14 +129,14 @@ async fn timeouts_are_real(lanes: bool) {
             gate.open();
         }
     );
-    assert_eq!(drained.unwrap(), gate.key, "lanes {lanes}");
+    assert_eq!(drained.unwrap(), gate.key, "multiplexed {multiplex}");
     world.gateway.drain(Duration::from_secs(600)).await;
 }
 
 #[test]
 fn a_paused_clock_of_a_test_is_not_that_of_timeouts() {
-    for lanes in [true, false] {
+    for multiplex in [true, false] {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(timeouts_are_real(lanes));
+        runtime.block_on(timeouts_are_real(multiplex));
     }
 }

@@ -5,15 +5,13 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::{World, soon};
+use common::ended::{Ended, ended};
+use common::{World, kinds_long, soon};
 use easyremote::node::Functions;
 use easyremote::{Client, Node, Strategy, functions, remote};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use serde_json::json;
-
-use crate::ended::{Ended, ended};
-use crate::long;
 
 /// What a node knows of itself.
 struct Health {
@@ -106,7 +104,7 @@ async fn spread(
     fails: [u64; 4],
     (call, strategy): (Way, Strategy),
     at_a_time: usize,
-    lanes: bool,
+    multiplex: bool,
 ) -> (u64, Vec<u64>) {
     hush();
     let world = World::start().await;
@@ -116,14 +114,14 @@ async fn spread(
         let node = world.node_builder().concurrency(64).functions(all()).state(state.clone());
         nodes.push(soon(node.serve()).await.unwrap());
     }
-    let client = soon(world.client_builder().multiplex(lanes).connect()).await.unwrap();
+    let client = soon(world.client_builder().multiplex(multiplex).connect()).await.unwrap();
     let calls = stream::iter(0..CALLS).map(|_| call(&client, strategy));
     let ended = calls.buffer_unordered(at_a_time);
     let good = soon(ended.filter(|ended| std::future::ready(ended.is_ok())).count()).await;
     (good as u64, states.iter().map(|state| state.calls.load(Ordering::Relaxed)).collect())
 }
 
-/// Every kind of failure with every strategy, at 8 and 64 at a time, with and without lanes. A few
+/// Every kind of failure with every strategy, at 8 and 64 at a time, with and without multiplexing. A few
 /// rows at once; each of all these in some row, unless there is time for all rows.
 async fn rows<F: Future<Output = Option<String>>>(
     row: impl Fn(String, (Way, Strategy), usize, bool) -> F,
@@ -132,12 +130,12 @@ async fn rows<F: Future<Output = Option<String>>>(
     for (i, (name, way)) in WAYS.into_iter().enumerate() {
         for (j, strategy) in STRATEGIES.into_iter().enumerate() {
             for at_a_time in [8, 64] {
-                for lanes in [true, false] {
+                for multiplex in [true, false] {
                     let at = if i == 1 || i == 2 { 8 } else { 64 };
-                    let short = i == j && at_a_time == at && lanes == (i % 2 == 0);
-                    if long() || short {
+                    let short = i == j && at_a_time == at && multiplex == (i % 2 == 0);
+                    if kinds_long() || short {
                         let told = format!("{name}, {strategy:?}, {at_a_time} at a time");
-                        all.push(row(told, (way, strategy), at_a_time, lanes));
+                        all.push(row(told, (way, strategy), at_a_time, multiplex));
                     }
                 }
             }
@@ -150,8 +148,8 @@ async fn rows<F: Future<Output = Option<String>>>(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_fails_at_once_attracts_no_calls() {
-    rows(async |row: String, way, at_a_time, lanes| {
-        let (good, calls) = spread([0, 0, 0, 100], way, at_a_time, lanes).await;
+    rows(async |row: String, way, at_a_time, multiplex| {
+        let (good, calls) = spread([0, 0, 0, 100], way, at_a_time, multiplex).await;
         (good * 10 < CALLS * 9).then(|| format!("{row}: {good} of {CALLS} good, nodes {calls:?}"))
     })
     .await;
@@ -159,8 +157,8 @@ async fn a_node_that_fails_at_once_attracts_no_calls() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_fail_alike_share_the_calls() {
-    rows(async |row: String, way, at_a_time, lanes| {
-        let (good, calls) = spread([20; 4], way, at_a_time, lanes).await;
+    rows(async |row: String, way, at_a_time, multiplex| {
+        let (good, calls) = spread([20; 4], way, at_a_time, multiplex).await;
         // A quarter is fair; half of that is more than chance takes.
         let fair = calls.iter().all(|calls| *calls >= CALLS / 8);
         let right = fair && (CALLS * 7 / 10..=CALLS * 9 / 10).contains(&good);
@@ -172,7 +170,7 @@ async fn nodes_that_fail_alike_share_the_calls() {
 /// Who else could run them: the functions' own errors arrive, and nothing else does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_all_fail_are_called_all_the_same() {
-    for (name, way) in &WAYS[..if long() { 4 } else { 1 }] {
+    for (name, way) in &WAYS[..if kinds_long() { 4 } else { 1 }] {
         let (good, calls) = spread([100; 4], (*way, Strategy::LeastBusy), 64, true).await;
         assert_eq!((good, calls.iter().sum()), (0, CALLS), "{name}");
         assert!(calls.iter().all(|calls| *calls >= CALLS / 8), "{name}: {calls:?}");

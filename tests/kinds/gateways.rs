@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use common::gate::{Gate, OPEN, pass, serve};
 use common::proxy::Proxy;
 use common::{found_in, soon, until};
 use easyremote::client::JsonCall;
@@ -17,9 +18,6 @@ use futures::{FutureExt, Stream, StreamExt, TryFutureExt, TryStreamExt, stream};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::Instant;
-
-use crate::gate::{Gate, OPEN, pass};
-use crate::serve;
 
 #[remote]
 async fn twice(n: u64) -> u64 {
@@ -83,12 +81,12 @@ struct Pair {
 }
 
 impl Pair {
-    async fn start(lanes: bool) -> Self {
-        Self::with(lanes, GatewayLimits::new()).await
+    async fn start(multiplex: bool) -> Self {
+        Self::with(multiplex, GatewayLimits::new()).await
     }
 
     /// `limits` are those of the first gateway.
-    async fn with(lanes: bool, limits: GatewayLimits) -> Self {
+    async fn with(multiplex: bool, limits: GatewayLimits) -> Self {
         let state = tempfile::tempdir().unwrap();
         let builder = || Gateway::builder("127.0.0.1:0").state_dir(state.path());
         let first = soon(builder().limits(limits).serve()).await.unwrap();
@@ -97,7 +95,7 @@ impl Pair {
         let proxy = Proxy::start(second.local_addr(), 1);
         proxy.block_for(Duration::from_secs(3_600));
         let client = Client::builder([first.local_addr(), proxy.address()]);
-        let client = client.dial(found_in(state.path())).multiplex(lanes).connect();
+        let client = client.dial(found_in(state.path())).multiplex(multiplex).connect();
         let client = soon(client).await.unwrap();
         proxy.heal();
         Self { state, gateways: [first, second], client, _proxy: proxy }
@@ -156,9 +154,9 @@ enum Cause {
     OtherTypes,
 }
 
-async fn is_left(cause: Cause, lanes: bool, waits: bool) {
-    let row = format!("{cause:?}, lanes {lanes}, waits {waits}");
-    let pair = Pair::start(lanes).await;
+async fn is_left(cause: Cause, multiplex: bool, waits: bool) {
+    let row = format!("{cause:?}, multiplexed {multiplex}, waits {waits}");
+    let pair = Pair::start(multiplex).await;
     let _node = pair.node(1, all()).await;
     let _first = match cause {
         Cause::Never => None,
@@ -196,7 +194,7 @@ async fn is_left(cause: Cause, lanes: bool, waits: bool) {
 async fn a_gateway_without_a_node_for_its_client_is_left() {
     for cause in [Cause::Never, Cause::NotNow, Cause::Others, Cause::OtherTypes] {
         let rows = [(true, false), (true, true), (false, false), (false, true)];
-        join_all(rows.map(|(lanes, waits)| is_left(cause, lanes, waits))).await;
+        join_all(rows.map(|(multiplex, waits)| is_left(cause, multiplex, waits))).await;
     }
 }
 
@@ -207,8 +205,8 @@ async fn a_caller_on_one_thread_is_served_elsewhere_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_under_way_at_a_gateway_that_is_left_goes_on() {
-    for lanes in [true, false] {
-        let pair = Pair::start(lanes).await;
+    for multiplex in [true, false] {
+        let pair = Pair::start(multiplex).await;
         let _first = pair.node(0, functions![gated, wait]).await;
         let _second = pair.node(1, functions![twice]).await;
         let gate = Gate::closed();
@@ -270,24 +268,24 @@ async fn where_no_gateway_has_a_node_the_error_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_waits_for_a_node_waits_at_all_gateways() {
-    for (lanes, gateway) in [(true, 0), (true, 1), (false, 0), (false, 1)] {
-        let pair = Pair::start(lanes).await;
+    for (multiplex, gateway) in [(true, 0), (true, 1), (false, 0), (false, 1)] {
+        let pair = Pair::start(multiplex).await;
         let client = pair.client.with(Options::new().wait_for_node());
         let calls: Vec<_> =
             calls(&client).into_iter().map(|(what, call)| (what, tokio::spawn(call))).collect();
         until(|| pair.gateways.iter().all(|gateway| gateway.stats().in_flight > 0)).await;
         let _node = pair.node(gateway, all()).await;
         for (what, call) in calls {
-            let row = format!("lanes {lanes}, gateway {gateway}, {what}");
+            let row = format!("multiplexed {multiplex}, gateway {gateway}, {what}");
             soon(call).await.unwrap().unwrap_or_else(|error| panic!("{row}: {error:?}"));
         }
     }
 }
 
 /// The nodes are at both gateways, and their way to the client's is cut: nobody says goodbye.
-async fn cut_off(lanes: bool, waits: bool) {
-    let row = format!("lanes {lanes}, waits {waits}");
-    let pair = Pair::start(lanes).await;
+async fn cut_off(multiplex: bool, waits: bool) {
+    let row = format!("multiplexed {multiplex}, waits {waits}");
+    let pair = Pair::start(multiplex).await;
     let proxy = Proxy::start(pair.gateways[0].local_addr(), 2);
     let mut nodes = Vec::new();
     for id in ["a", "b"] {
@@ -325,11 +323,11 @@ async fn cut_off(lanes: bool, waits: bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_are_cut_off_from_one_gateway_are_reached_through_the_other() {
     let rows = [(true, false), (true, true), (false, false), (false, true)];
-    join_all(rows.map(|(lanes, waits)| cut_off(lanes, waits))).await;
+    join_all(rows.map(|(multiplex, waits)| cut_off(multiplex, waits))).await;
 }
 
 /// The client's other gateway is none, and it is back at the first before the node is.
-async fn is_back_first(lanes: bool) {
+async fn is_back_first(multiplex: bool) {
     let state = tempfile::tempdir().unwrap();
     let builder = |address: String| Gateway::builder(address).state_dir(state.path()).serve();
     let gateway = soon(builder("127.0.0.1:0".into())).await.unwrap();
@@ -337,7 +335,7 @@ async fn is_back_first(lanes: bool) {
     let nowhere = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let client = Client::builder([address, nowhere.local_addr().unwrap()]);
     let client =
-        soon(client.dial(found_in(state.path())).multiplex(lanes).connect()).await.unwrap();
+        soon(client.dial(found_in(state.path())).multiplex(multiplex).connect()).await.unwrap();
     let node = || serve(Node::builder(address).dial(found_in(state.path())).functions(all()));
     let first = node().await.unwrap();
     assert_eq!(soon(twice::call(&client, 1)).await.unwrap(), 2);
@@ -350,10 +348,10 @@ async fn is_back_first(lanes: bool) {
         calls(&client).into_iter().map(|(what, call)| (what, tokio::spawn(call))).collect();
     until(|| gateway.stats().calls > calls.len() as u64).await;
     let _second = node().await.unwrap();
-    assert_eq!(soon(parked).await.unwrap().unwrap(), 4, "lanes {lanes}");
+    assert_eq!(soon(parked).await.unwrap().unwrap(), 4, "multiplexed {multiplex}");
     for (what, call) in calls {
         let outcome = soon(call).await.unwrap();
-        outcome.unwrap_or_else(|error| panic!("lanes {lanes}, {what}: {error:?}"));
+        outcome.unwrap_or_else(|error| panic!("multiplexed {multiplex}, {what}: {error:?}"));
     }
 }
 

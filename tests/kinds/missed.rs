@@ -3,15 +3,17 @@
 
 use std::time::Duration;
 
-use common::proxy::{Faults, Proxy};
+use common::gate::serve;
 use common::{Probe, SayOnDrop, World, found_in, soon, until};
+use common::{
+    kinds_long,
+    proxy::{Faults, Proxy},
+};
 use easyremote::gateway::GatewayLimits;
 use easyremote::{Client, ErrorKind, Gateway, Node, functions, remote};
 use futures::future::join_all;
 use futures::{StreamExt, stream};
 use tokio::time::{Instant, timeout};
-
-use crate::{long, serve};
 
 #[remote]
 async fn nap(ms: u64) -> u64 {
@@ -42,7 +44,7 @@ struct Stage {
 }
 
 impl Stage {
-    async fn start(limits: GatewayLimits, lanes: bool, [near, far]: [Duration; 2]) -> Self {
+    async fn start(limits: GatewayLimits, multiplex: bool, [near, far]: [Duration; 2]) -> Self {
         let world = World::start().await;
         let gateway = Gateway::builder("127.0.0.1:0").state_dir(world.state_dir()).limits(limits);
         let gateway = soon(gateway.serve()).await.unwrap();
@@ -52,7 +54,7 @@ impl Stage {
             proxy
         });
         let client = Client::builder(proxies[0].address()).dial(found_in(world.state_dir()));
-        let client = soon(client.multiplex(lanes).connect()).await.unwrap();
+        let client = soon(client.multiplex(multiplex).connect()).await.unwrap();
         let mut stage = Self { gateway, node: None, client, world, _proxies: proxies };
         stage.replace_node().await;
         stage
@@ -99,11 +101,11 @@ async fn missed_deadlines_throttle_nobody() {
     const CALLS: usize = 2_000;
     // As many as a machine can begin in time that has other things to do, too.
     const AT_A_TIME: usize = 200;
-    for lanes in [true, false] {
+    for multiplex in [true, false] {
         for distances in DISTANCES {
-            let row = format!("lanes {lanes}, {distances:?} away");
+            let row = format!("multiplexed {multiplex}, {distances:?} away");
             let limits = GatewayLimits::new().cancels(1, 200);
-            let stage = Stage::start(limits, lanes, distances).await;
+            let stage = Stage::start(limits, multiplex, distances).await;
             let (_, missed) = stage.hurry(AT_A_TIME, |n| n == CALLS).await;
             assert!(missed > CALLS / 3, "{row}: only {missed} deadlines were missed");
             assert_eq!(stage.throttled(), 0, "{row}: {missed} of {CALLS} deadlines were missed");
@@ -115,8 +117,8 @@ async fn missed_deadlines_throttle_nobody() {
 /// As many calls are in time as without a limit; what was seen first, with the default limits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missed_deadlines_cost_no_calls() {
-    let time = Duration::from_secs(if long() { 60 } else { 2 });
-    for distances in &DISTANCES[..if long() { 3 } else { 1 }] {
+    let time = Duration::from_secs(if kinds_long() { 60 } else { 2 });
+    for distances in &DISTANCES[..if kinds_long() { 3 } else { 1 }] {
         let mut in_time = Vec::new();
         for limits in [GatewayLimits::new(), GatewayLimits::new().cancels(u32::MAX, u32::MAX)] {
             let stage = Stage::start(limits, true, *distances).await;
@@ -127,7 +129,7 @@ async fn missed_deadlines_cost_no_calls() {
         let [limited, unlimited] = in_time[..] else { unreachable!("one figure for each") };
         println!("{distances:?}: {limited} in time, without limit {unlimited}");
         // A second of a shared machine is no measure, nor is a build in which few calls are in time.
-        let measured = long() && !cfg!(debug_assertions);
+        let measured = kinds_long() && !cfg!(debug_assertions);
         let enough = !measured || limited * 100 >= unlimited * 97;
         assert!(enough, "{distances:?}: {limited} in time, without limit {unlimited}");
     }
@@ -154,10 +156,10 @@ fn strict() -> GatewayLimits {
 #[tokio::test]
 async fn answers_of_any_length_make_up_for_calls_given_up() {
     const AT_A_TIME: usize = 30;
-    let rounds = if long() { 100 } else { 12 };
-    let rows = [true, false].into_iter().flat_map(|lanes| {
+    let rounds = if kinds_long() { 100 } else { 12 };
+    let rows = [true, false].into_iter().flat_map(|multiplex| {
         [10, 20_000, 100_000].map(|length| async move {
-            let stage = Stage::start(strict(), lanes, [Duration::ZERO; 2]).await;
+            let stage = Stage::start(strict(), multiplex, [Duration::ZERO; 2]).await;
             for _ in 0..rounds {
                 let answers = (0..AT_A_TIME).map(|_| zeros::call(&stage.client, length));
                 for answer in soon(join_all(answers)).await {
@@ -168,7 +170,7 @@ async fn answers_of_any_length_make_up_for_calls_given_up() {
                     break;
                 }
             }
-            (format!("lanes {lanes}, answers of {length} bytes"), stage.throttled())
+            (format!("multiplexed {multiplex}, answers of {length} bytes"), stage.throttled())
         })
     });
     let rows: Vec<_> = stream::iter(rows).buffer_unordered(3).collect().await;
@@ -178,9 +180,9 @@ async fn answers_of_any_length_make_up_for_calls_given_up() {
 #[tokio::test]
 async fn lost_nodes_make_up_for_calls_given_up() {
     const AT_A_TIME: usize = 30;
-    let rounds = if long() { 50 } else { 12 };
-    let rows = [true, false].map(|lanes| async move {
-        let mut stage = Stage::start(strict(), lanes, [Duration::ZERO; 2]).await;
+    let rounds = if kinds_long() { 50 } else { 12 };
+    let rows = [true, false].map(|multiplex| async move {
+        let mut stage = Stage::start(strict(), multiplex, [Duration::ZERO; 2]).await;
         for _ in 0..rounds {
             let mut probe = Probe::new();
             let call = || hang::call(&stage.client, probe.key);
@@ -198,7 +200,7 @@ async fn lost_nodes_make_up_for_calls_given_up() {
                 break;
             }
         }
-        (format!("lanes {lanes}"), stage.throttled())
+        (format!("multiplexed {multiplex}"), stage.throttled())
     });
     let rows = join_all(rows).await;
     assert!(rows.iter().all(|(_, throttled)| *throttled == 0), "{rows:#?}");
@@ -207,10 +209,10 @@ async fn lost_nodes_make_up_for_calls_given_up() {
 /// The limit is still one: what is given up without need is throttled.
 #[tokio::test]
 async fn calls_that_are_given_up_for_nothing_are_throttled() {
-    for lanes in [true, false] {
-        let stage = Stage::start(strict(), lanes, [Duration::ZERO; 2]).await;
+    for multiplex in [true, false] {
+        let stage = Stage::start(strict(), multiplex, [Duration::ZERO; 2]).await;
         give_up(&stage.client, 90).await;
-        assert_eq!(stage.throttled(), 0, "lanes {lanes}");
+        assert_eq!(stage.throttled(), 0, "multiplexed {multiplex}");
         let giving_up = async {
             loop {
                 give_up(&stage.client, 10).await;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use common::gate::{Gate, OPEN, pass, serve};
 use common::proxy::{Faults, Proxy, Way};
 use common::{Probe, World, found_in, say, soon, until};
 use easyremote::{Client, Error, ErrorKind, Executed, Node, functions, remote};
@@ -10,9 +11,6 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
-
-use crate::gate::{Gate, OPEN, pass};
-use crate::serve;
 
 /// Small arguments and a long answer.
 #[remote]
@@ -54,15 +52,15 @@ const LENGTH: usize = 100 << 10;
 
 /// Half of what a hop carries is lost for a moment, and all of it from then on: of many messages,
 /// there are such whose first packet comes seconds after another one.
-async fn outage(hop: usize, what: What, lanes: bool) -> Vec<String> {
-    let row = format!("{what:?}, hop {hop}, lanes {lanes}");
+async fn outage(hop: usize, what: What, multiplex: bool) -> Vec<String> {
+    let row = format!("{what:?}, hop {hop}, multiplexed {multiplex}");
     let world = World::start().await;
     let proxies = [1, 2].map(|seed| Proxy::start(world.gateway.local_addr(), seed));
     let node = Node::builder(proxies[1].address()).dial(found_in(world.state_dir()));
     let functions = functions![zeros, zeros_again, length, length_again];
     let node = serve(node.functions(functions)).await.unwrap();
     let client = Client::builder(proxies[0].address()).dial(found_in(world.state_dir()));
-    let client = soon(client.multiplex(lanes).connect()).await.unwrap();
+    let client = soon(client.multiplex(multiplex).connect()).await.unwrap();
     let far = Faults { delay: DELAY, ..Faults::default() };
     let proxy = &proxies[hop];
     proxy.set_both(far);
@@ -164,8 +162,8 @@ async fn headers_outlast_an_outage() {
 }
 
 async fn rows(what: What) {
-    let rows = [0, 1].into_iter().flat_map(|hop| [true, false].map(|lanes| (hop, lanes)));
-    let rows = rows.map(|(hop, lanes)| outage(hop, what, lanes));
+    let rows = [0, 1].into_iter().flat_map(|hop| [true, false].map(|multiplex| (hop, multiplex)));
+    let rows = rows.map(|(hop, multiplex)| outage(hop, what, multiplex));
     let wrong = join_all(rows).await.concat();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

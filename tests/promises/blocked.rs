@@ -3,6 +3,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use common::offered::add;
 use common::{Probe, World, say, soon};
 use easyremote::{functions, remote};
 use tokio::runtime::Builder;
@@ -17,11 +18,6 @@ async fn block(key: u64) {
 }
 
 /// Has threads of its own.
-#[remote]
-fn add(a: i64, b: i64) -> i64 {
-    a + b
-}
-
 #[tokio::test]
 async fn blocked_workers_lose_neither_the_node_nor_a_heartbeat() {
     const WORKERS: usize = 2;

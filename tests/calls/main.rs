@@ -1,0 +1,13 @@
+//! One call from its start to its end: results, errors, deadlines, cancellation, retries, waiting in a
+//! queue, on the multiplexed stream and on a separate one.
+
+mod cancel;
+mod chains;
+mod errors;
+mod kinds;
+mod multiplex;
+mod nested;
+mod queue;
+mod retry;
+mod unary;
+mod waiting;

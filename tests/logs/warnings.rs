@@ -1,0 +1,60 @@
+//! What a node warns of.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+
+use common::{World, soon};
+use easyremote::{functions, remote};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata, Subscriber, span};
+
+use crate::TURN;
+
+#[remote(needs = "gpu, eu")]
+fn stored() {}
+
+/// Writes down what is told on this thread, and nothing below a warning.
+struct Listener(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Listener {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        struct Line(String);
+        impl Visit for Line {
+            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+                write!(self.0, "{}={value:?} ", field.name()).unwrap();
+            }
+        }
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test]
+async fn a_node_without_the_tag_is_warned() {
+    let _turn = TURN.lock().await;
+    let world = World::start().await;
+    let lines = Arc::<Mutex<Vec<String>>>::default();
+    let listening = tracing::subscriber::set_default(Listener(lines.clone()));
+    let node = world.node_builder().id("gpu-1").tag("gpu").functions(functions![stored]);
+    let _node = soon(node.serve()).await.unwrap();
+    drop(listening);
+    let lines = lines.lock().unwrap();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    for part in ["function=\"stored\"", "tag=\"eu\"", "node=gpu-1"] {
+        assert!(lines[0].contains(part), "{part}: {lines:?}");
+    }
+}

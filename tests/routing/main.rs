@@ -1,0 +1,8 @@
+//! Which node gets a call, and what clients and gateways know of nodes.
+
+mod choice;
+mod client_stats;
+mod load;
+mod needs;
+mod registration;
+mod tags;

@@ -1,0 +1,11 @@
+//! Hostile peers against one limit or rule at a time. The floods of the `siege` binary have many at once.
+
+mod gateways;
+mod limits;
+mod mux;
+mod nodes;
+mod registrations;
+mod resets;
+mod rules;
+mod target;
+mod texts;

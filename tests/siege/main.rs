@@ -1,0 +1,10 @@
+//! A gateway, or a node, in a process that is flooded by hostile peers while honest calls go on: their
+//! latency, and the memory and processor time that the flood costs.
+
+mod costs;
+mod floods;
+mod hoards;
+mod memory;
+mod siege;
+#[path = "../security/hostile/target.rs"]
+mod target;

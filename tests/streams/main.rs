@@ -1,0 +1,6 @@
+//! Streams from nodes and to them: items, ends, errors, flow control.
+
+mod downloads;
+mod take;
+mod uploads;
+mod windows;
