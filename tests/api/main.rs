@@ -1,7 +1,5 @@
 //! What a program writes: functions, methods, traits and declarations, their options, arguments,
 //! results and errors, calls by name, and the test kit.
-// Of the lints of `quiet`, the one that is only for a whole crate.
-#![deny(non_ascii_idents)]
 
 mod api_crate;
 mod declarations;
@@ -12,7 +10,6 @@ mod methods;
 mod middleware;
 mod mistakes;
 mod options;
-pub mod quiet;
 mod remote_traits;
 mod state;
 mod testing;

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span};
 
-use crate::target::{add, all};
+use crate::functions::{add, all};
 
 const PART: &str = "HOSTILE_COSTS_PART";
 const STATE: &str = "HOSTILE_COSTS_STATE";

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use common::hostile::attacker::{Attacker, Insider, connect, endpoint_at};
+use common::hostile::attacker::{Attacker, Insider, connect, endpoint_at, first_packet};
+use common::hostile::wire::{PROTOCOL, TOO_LARGE};
 use common::hostile::{mux, wire};
 use common::{soon, until};
 use futures::StreamExt;
@@ -13,7 +14,6 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::siege::{KIB, MIB, Siege};
-use crate::target::{PROTOCOL, TOO_LARGE, first_packet};
 
 /// What a connection may take that has proven nothing, by the documentation.
 const STRANGER: u64 = 128 * KIB;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use common::hostile::attacker::Insider;
-use common::hostile::wire;
+use common::hostile::wire::{self, OVERLOADED};
 use common::process::{Process, question, tell};
 use common::{World, soon, until};
 use easyremote::node::NodeLimits;
@@ -13,8 +13,6 @@ use easyremote::{
 };
 use futures::future::join_all;
 use futures::{FutureExt, Stream, StreamExt, stream};
-
-use crate::target::OVERLOADED;
 
 const TICKET: &str = "HOARD_TEST_TICKET";
 /// The node's `max_unfinished`.

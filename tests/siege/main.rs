@@ -3,8 +3,8 @@
 
 mod costs;
 mod floods;
+#[path = "../security/hostile/functions.rs"]
+mod functions;
 mod hoards;
 mod memory;
 mod siege;
-#[path = "../security/hostile/target.rs"]
-mod target;

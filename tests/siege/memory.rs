@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::hostile::attacker::{Attacker, Insider};
-use common::hostile::mux;
-use common::hostile::wire;
+use common::hostile::{mux, wire};
 use common::{soon, until};
 use futures::{StreamExt, stream};
 use quinn::{RecvStream, SendStream};

@@ -11,7 +11,7 @@ use easyremote::gateway::GatewayLimits;
 use easyremote::{Client, Gateway, Node, Role};
 use tempfile::TempDir;
 
-use crate::target::{add, all};
+use crate::functions::{add, all};
 
 const STATE: &str = "HOSTILE_TEST_STATE";
 const CALLS: &str = "HOSTILE_TEST_CALLS";

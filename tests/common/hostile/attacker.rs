@@ -142,6 +142,19 @@ impl Insider {
     }
 }
 
+/// The first packet of a handshake with a gateway.
+pub async fn first_packet() -> Vec<u8> {
+    let nobody = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = endpoint_at("127.0.0.1");
+    let config = config(quinn::TransportConfig::default());
+    let address = nobody.local_addr().unwrap();
+    let _connecting = endpoint.connect_with(config, address, "gateway").unwrap();
+    let mut packet = vec![0; 2_000];
+    let length = soon(nobody.recv(&mut packet)).await.unwrap();
+    packet.truncate(length);
+    packet
+}
+
 /// Role and token of a ticket.
 pub fn token(ticket: &str) -> (&'static str, Vec<u8>) {
     let (_, token) = ticket.split_once("&token=").unwrap();

@@ -18,6 +18,13 @@ pub const STREAM: u8 = 1;
 pub const UPLOAD: u8 = 2;
 pub const DUPLEX: u8 = 3;
 
+/// The kinds of errors, as they travel.
+pub const SIGNATURE_MISMATCH: u64 = 4;
+pub const UNAUTHENTICATED: u64 = 5;
+pub const OVERLOADED: u64 = 7;
+pub const TOO_LARGE: u64 = 8;
+pub const PROTOCOL: u64 = 19;
+
 /// The code of `kind` in errors; see `ErrorKind` for the kinds.
 pub fn kind_of(frame: &Frame) -> u64 {
     assert_eq!(frame.0, ERROR, "{frame:?}");

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use common::hostile::attacker::close_of;
 use common::hostile::impostor::{Impostor, next_call, welcome};
-use common::hostile::wire;
+use common::hostile::wire::{self, PROTOCOL, SIGNATURE_MISMATCH};
 use common::{soon, until};
 use easyremote::client::ClientBuilder;
 use easyremote::client::ClientLimits;
@@ -12,7 +12,7 @@ use easyremote::{Client, ErrorKind, Executed, Node, functions, remote};
 use futures::future::join_all;
 use futures::{FutureExt, Stream, StreamExt, stream};
 
-use super::target::{PROTOCOL, SIGNATURE_MISMATCH, add};
+use super::functions::add;
 
 const MIB: usize = 1 << 20;
 
@@ -323,7 +323,7 @@ async fn a_node_has_limited_room_for_items() {
         answers.push(async move { wire::read(&mut recv).await }.boxed());
     }
     let (refused, _, _) = soon(futures::future::select_all(answers)).await;
-    assert_eq!(wire::kind_of(&refused.unwrap()), super::target::OVERLOADED);
+    assert_eq!(wire::kind_of(&refused.unwrap()), common::hostile::wire::OVERLOADED);
 }
 
 #[tokio::test]

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use common::hostile::attacker::{Attacker, Insider, close_of, connect, endpoint_at};
-use common::hostile::wire;
+use common::hostile::wire::{self, OVERLOADED, PROTOCOL, UNAUTHENTICATED};
 use common::{soon, until};
 use easyremote::gateway::GatewayLimits;
 use easyremote::{CallError, Client, ErrorKind, Executed, Role};
 use futures::{FutureExt, SinkExt};
 use quinn::{ConnectionError, TransportConfig};
 
-use super::target::{OVERLOADED, PROTOCOL, Target, UNAUTHENTICATED, add, never, size, sum};
+use super::functions::{add, never, size, sum};
+use super::target::Target;
 
 /// How long a peer may take for something in these tests. Those who are honest take less, also on a
 /// slow machine.
@@ -111,7 +112,7 @@ async fn under_load_peers_show_their_address_first() {
 async fn a_handshake_has_its_time() {
     let target = Target::start(GatewayLimits::new().handshake_timeout(SHORT)).await;
     // The first packet of a handshake, and nothing more.
-    let first = super::target::first_packet().await;
+    let first = common::hostile::attacker::first_packet().await;
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.send_to(&first, target.address()).await.unwrap();
     until(|| target.gateway.stats().hits.handshake_timeouts == 1).await;

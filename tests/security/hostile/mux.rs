@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::hostile::attacker::{Insider, close_of};
 use common::hostile::impostor::Impostor;
 use common::hostile::mux::{accept, call, message, opening, read};
-use common::hostile::wire;
+use common::hostile::wire::{self, OVERLOADED, PROTOCOL, TOO_LARGE};
 use common::{soon, until};
 use easyremote::client::ClientLimits;
 use easyremote::gateway::GatewayLimits;
@@ -15,7 +15,8 @@ use futures::future::join_all;
 use quinn::RecvStream;
 use serde_json::json;
 
-use super::target::{OVERLOADED, PROTOCOL, TOO_LARGE, Target, add, never};
+use super::functions::{add, never};
+use super::target::Target;
 
 /// The next message that is an answer: the end of a call that was given up has no frames.
 async fn answer(recv: &mut RecvStream) -> Option<(u64, Vec<u8>)> {

@@ -1,8 +1,7 @@
 //! Hostile nodes, and what becomes of the callers that meet them.
 
 use common::hostile::attacker::{Insider, close_of};
-use common::hostile::mux;
-use common::hostile::wire;
+use common::hostile::{mux, wire};
 use common::{soon, until};
 use easyremote::gateway::GatewayLimits;
 use easyremote::{CallError, Client, Error, ErrorKind, Executed, Options, Retry, Role};
@@ -10,7 +9,8 @@ use futures::StreamExt;
 use quinn::{RecvStream, SendStream};
 use serde_json::{Value, json};
 
-use super::target::{Target, add};
+use super::functions::add;
+use super::target::Target;
 
 const FUNCTIONS: [(&str, u8); 2] = [("answer", wire::UNARY), ("items", wire::STREAM)];
 
@@ -138,7 +138,7 @@ async fn answers_to_nothing() {
     let (mut send, mut recv) = node.open(&wire::frame(wire::BODY, b"3")).await;
     send.finish().unwrap();
     let answer = soon(wire::read(&mut recv)).await.unwrap();
-    assert_eq!(wire::kind_of(&answer), super::target::PROTOCOL);
+    assert_eq!(wire::kind_of(&answer), common::hostile::wire::PROTOCOL);
     target.serves().await;
 }
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use common::hostile::attacker::{Attacker, Insider, token};
-use common::hostile::wire;
+use common::hostile::wire::{self, PROTOCOL};
 use common::{soon, until};
 use easyremote::gateway::{GatewayBuilder, GatewayLimits};
 use easyremote::{Node, Role, functions, remote};
 use futures::FutureExt;
 
-use super::target::{PROTOCOL, Target};
+use super::target::Target;
 
 #[remote]
 async fn early() {}

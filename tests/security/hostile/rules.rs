@@ -3,10 +3,11 @@
 use common::hostile::attacker::close_of;
 use common::hostile::impostor::Impostor;
 use common::hostile::mux::{accept, read};
+use common::hostile::wire::PROTOCOL;
 use common::soon;
 use easyremote::{Client, ErrorKind, Executed};
 
-use super::target::{PROTOCOL, add};
+use super::functions::add;
 
 #[tokio::test]
 async fn a_gateway_that_breaks_a_clients_mux_loses_the_connection() {

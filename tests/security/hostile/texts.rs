@@ -9,7 +9,8 @@ use easyremote::{Client, Node, Role};
 use futures::FutureExt;
 use serde_json::{Value, json};
 
-use super::target::{Target, add};
+use super::functions::add;
+use super::target::Target;
 
 /// What does something in a terminal, a log or a page: escapes, ends of lines, other directions, and
 /// what nobody sees.

@@ -1,5 +1,6 @@
 //! What `#[remote]` writes next to a function is silent under the lints that careful crates turn on,
-//! wherever the function stands; so it is `cargo clippy` that checks most of this file.
+//! wherever the function stands; so it is `cargo clippy` that checks most of this file. A binary by
+//! itself: some of the lints are only for a whole crate.
 #![deny(
     absolute_paths_not_starting_with_crate,
     ambiguous_negative_literals,
@@ -14,6 +15,7 @@
     missing_copy_implementations,
     missing_debug_implementations,
     missing_docs,
+    non_ascii_idents,
     redundant_imports,
     redundant_lifetimes,
     single_use_lifetimes,

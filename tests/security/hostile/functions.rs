@@ -1,0 +1,30 @@
+//! What an attacked node offers.
+
+use bytes::Bytes;
+use easyremote::node::Functions;
+use easyremote::{functions, remote};
+use futures::{Stream, StreamExt};
+
+#[remote]
+pub(crate) async fn add(a: i64, b: i64) -> i64 {
+    a + b
+}
+
+#[remote]
+pub(crate) async fn size(bytes: Bytes) -> usize {
+    bytes.len()
+}
+
+#[remote]
+pub(crate) async fn never() {
+    std::future::pending().await
+}
+
+#[remote]
+pub(crate) async fn sum(numbers: impl Stream<Item = u64>) -> u64 {
+    numbers.fold(0, async |sum, number| sum + number).await
+}
+
+pub(crate) fn all() -> Functions {
+    functions![add, size, never, sum]
+}
