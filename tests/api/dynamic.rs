@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use common::offered::add;
 use common::{World, serving, soon};
 use easyremote::client::{JsonError, Kind, NodeInfo};
 use easyremote::{CallError, ErrorKind, Executed, functions, remote};
@@ -13,6 +12,11 @@ use serde_json::{Value, json};
 /// Adds two numbers.
 ///
 /// Both of them.
+#[remote]
+fn add(a: i64, b: i64) -> i64 {
+    a + b
+}
+
 #[derive(Serialize, Deserialize)]
 struct Config {
     sensors: Vec<String>,

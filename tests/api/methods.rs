@@ -240,7 +240,7 @@ async fn a_node_without_a_value_of_the_type_does_not_start() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     let text = error.to_string();
     for part in [
-        "`Model.say` is a method of `methods::Model`",
+        "`Model.say` is a method of `api::methods::Model`",
         "`Node::builder(..).state(value)`",
         "`.instance(\"name\", value)`",
     ] {

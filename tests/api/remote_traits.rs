@@ -125,7 +125,7 @@ async fn implementations_of_a_trait_share_a_node_as_instances() {
     let node = world.node_builder().functions(functions());
     let node = node.state(Scaled::<1>(vec![])).state(Scaled::<10>(vec![]));
     let text = soon(node.serve()).await.unwrap_err().to_string();
-    let part = "is a method of two values, of type `remote_traits::Scaled<1>` and of type";
+    let part = "is a method of two values, of type `api::remote_traits::Scaled<1>` and of type";
     assert!(text.contains(part) && text.contains(".instance(\"name\", value)"), "{text}");
 }
 

@@ -118,7 +118,7 @@ async fn a_node_without_the_state_does_not_start() {
     let error = soon(world.node_builder().functions(functions![word]).serve()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     let text = error.to_string();
-    assert!(text.contains("`word` needs a state of type `state::Model`"), "{text}");
+    assert!(text.contains("`word` needs a state of type `api::state::Model`"), "{text}");
 }
 
 #[tokio::test]

@@ -17,7 +17,6 @@ async fn block(key: u64) {
     std::thread::sleep(BLOCKED);
 }
 
-/// Has threads of its own.
 #[tokio::test]
 async fn blocked_workers_lose_neither_the_node_nor_a_heartbeat() {
     const WORKERS: usize = 2;

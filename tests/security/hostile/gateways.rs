@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use common::hostile::attacker::close_of;
 use common::hostile::impostor::{Impostor, next_call, welcome};
-use common::hostile::wire::{self, PROTOCOL, SIGNATURE_MISMATCH};
-use common::{soon, until};
+use common::hostile::wire;
+use common::soon;
 use easyremote::client::ClientBuilder;
 use easyremote::client::ClientLimits;
 use easyremote::node::NodeLimits;
@@ -240,47 +240,6 @@ async fn items_that_never_end_have_limited_room() {
     let (failed, _, _) = soon(futures::future::select_all(reading)).await;
     let error = failed.unwrap().unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Overloaded, "{error}");
-}
-
-#[tokio::test]
-async fn a_node_is_called_with_nonsense() {
-    let impostor = Impostor::start();
-    let node = Node::builder(&*impostor.ticket("ern_"));
-    let node = node
-        .functions(functions![add, largest])
-        .limits(NodeLimits::new().max_message(MIB).max_unfinished(2 * MIB as u64));
-    let (node, connection) = soon(async { tokio::join!(node.serve(), impostor.register()) }).await;
-    let node = node.unwrap();
-    let header = wire::call("add", wire::UNARY);
-    let unknown = wire::call("nothing", wire::UNARY);
-    for bytes in [
-        vec![0xff; 100],
-        wire::begun(wire::HEADER, u32::MAX),
-        wire::frame(wire::HEADER, b""),
-        [&header[..], &wire::frame(wire::BODY, b"[1, 2]")].concat(),
-        [&unknown[..], &wire::frame(wire::BODY, b"[]")].concat(),
-    ] {
-        let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
-        send.write_all(&bytes).await.unwrap();
-        send.finish().unwrap();
-        // A call whose caller nobody names is none either.
-        assert_eq!(wire::kind_of(&soon(wire::read(&mut recv)).await.unwrap()), PROTOCOL);
-    }
-    // Nor is a function called that is of other types, or of another kind.
-    let mut other = wire::call_of_someone("add", wire::UNARY);
-    other[5 + 16 + 3] ^= 1;
-    for header in [other, wire::call_of_someone("add", wire::STREAM)] {
-        let bytes = [header, wire::frame(wire::BODY, b"[1, 2]")].concat();
-        let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
-        send.write_all(&bytes).await.unwrap();
-        let answer = soon(wire::read(&mut recv)).await.unwrap();
-        assert_eq!(wire::kind_of(&answer), SIGNATURE_MISMATCH);
-    }
-    // A header that never ends is not waited for.
-    let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
-    send.write_all(&header[..header.len() / 2]).await.unwrap();
-    assert_eq!(wire::kind_of(&soon(wire::read(&mut recv)).await.unwrap()), PROTOCOL);
-    until(|| node.stats().in_flight == 0).await;
 }
 
 #[tokio::test]
