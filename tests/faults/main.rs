@@ -32,3 +32,5 @@ mod goodbye;
 mod lifecycle;
 mod proxy;
 mod restart;
+#[cfg(unix)]
+mod signals;
