@@ -182,8 +182,8 @@
 //! functions compile with any set of features; the side that is missing is left out.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// The roles share the layers below them, of which each uses a part, and they link to each other in
-// their documentation. Builds with all of them and `testing`, as CI has them, are checked in full.
+// Each role uses a part of the layers below it, and the roles link to each other in their
+// documentation. Builds with all roles and `testing`, as CI has them, are checked in full.
 #![cfg_attr(
     not(feature = "testing"),
     allow(dead_code, unreachable_pub, unused_imports, rustdoc::broken_intra_doc_links)

@@ -453,11 +453,11 @@ impl CallTask {
     async fn send(&mut self) -> Result<(Arc<LiveConnection>, Sending, RecvHalf), Error> {
         // Pauses between attempts and waits for a connection or a stream take time: check before
         // each step that sends something, so that an expired call is never sent.
-        let in_time = |task: &Self| {
+        let check_deadline = |task: &Self| {
             let expired = Expired::check(task.deadline, task.scope.as_ref());
             expired.map_err(|expired| task.expired(expired, Evidence::NotSent))
         };
-        in_time(self)?;
+        check_deadline(self)?;
         let live = self.route().await?;
         let (connection, max_message) = (&live.connection, live.max_message);
         let length = self.request.body.len() - FRAME_HEADER;
@@ -481,7 +481,7 @@ impl CallTask {
                 return Err(Error::new(ErrorKind::Overloaded, text));
             }
         };
-        in_time(self)?;
+        check_deadline(self)?;
         let (mut send, recv) = halves(stream, &live.windows);
         let first = self.first()?;
         let mut written = send.write(&first).await;

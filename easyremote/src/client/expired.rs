@@ -56,12 +56,12 @@ pub(super) async fn unless_expired<F: Future>(
     scope: Option<Scope>,
     future: F,
 ) -> Result<F::Output, Expired> {
-    let in_time = async { within(deadline, future).await.map_err(|DeadlinePassed| Expired::Late) };
-    let Some(scope) = scope else { return in_time.await };
+    let bounded = async { within(deadline, future).await.map_err(|DeadlinePassed| Expired::Late) };
+    let Some(scope) = scope else { return bounded.await };
     // The output first: a call whose answer is ready has not been cancelled.
     tokio::select! {
         biased;
-        output = in_time => output,
+        output = bounded => output,
         () = scope.cancelled.cancelled() => Err(Expired::Cancelled),
     }
 }
