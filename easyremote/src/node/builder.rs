@@ -27,9 +27,35 @@ use crate::transport::quic::io_thread::IoThread;
 use crate::wire::control::Register;
 use crate::wire::limits::{MAX_NAME, MAX_NODE_STREAMS};
 
-/// Options of a node, from [`Node::builder`].
+/// Builds a node with options, from [`Node::builder`].
+///
+/// ```
+/// # use easyremote::{Error, Gateway};
+/// use easyremote::{Node, functions, remote};
+///
+/// #[remote]
+/// fn add(a: i64, b: i64) -> i64 {
+///     a + b
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+/// # let address = gateway.local_addr();
+/// let node = Node::builder(address)
+///     .id("cpu-1")
+///     .tag("cpu")
+///     .functions(functions![add])
+///     .concurrency(8)
+///     .serve()
+///     .await?;
+/// # assert_eq!(node.id(), "cpu-1");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `serve` is called"]
+#[doc(alias = "options")]
 pub struct NodeBuilder {
     gateways: Result<Gateways, Error>,
     id: Option<String>,
@@ -57,54 +83,163 @@ impl NodeBuilder {
         }
     }
 
-    /// The node's id: what callers see in errors and can ask for, at most 128 bytes. Random unless
-    /// set.
+    /// Sets the node's id: 1 to 128 bytes, without control and invisible characters. Default: a
+    /// random id.
     ///
-    /// A gateway has one node of an id at a time. A node that is started with the id of another one
-    /// takes its place, as after a restart: the newest has it, and the older one is refused when it
-    /// comes back. A node of another [identity](crate::gateway::GatewayBuilder::token) never does; it is
-    /// refused with [`ErrorKind::PermissionDenied`].
+    /// Errors name the node by its id, and a call can select it with [`on`](crate::Call::on). An id
+    /// is unique at a gateway: a node that starts with the id of another node replaces it, as after
+    /// a restart, and the older node is refused when it reconnects. A node of another
+    /// [identity](crate::gateway::GatewayBuilder::token) cannot replace it: it is refused with
+    /// [`ErrorKind::PermissionDenied`].
+    ///
+    /// ```
+    /// use easyremote::Node;
+    ///
+    /// let node = Node::builder("127.0.0.1:8080").id("gpu-1");
+    /// # let _ = node;
+    /// ```
+    #[doc(alias = "name")]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// Adds a tag that calls can ask for and functions can need, such as `gpu`. At most 64 tags of
-    /// 128 bytes. They can be changed later: [`Node::set_tags`].
+    /// Adds a tag, such as `gpu`: at most 64 tags of 1 to 128 bytes. Default: none.
+    ///
+    /// A call can require or prefer a tag, and a function can need one. [`Node::set_tags`] replaces
+    /// the tags of a running node.
+    ///
+    /// ```
+    /// use easyremote::Node;
+    ///
+    /// let node = Node::builder("127.0.0.1:8080").tag("gpu").tag("eu-west");
+    /// # let _ = node;
+    /// ```
+    #[doc(alias = "label")]
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
         self
     }
 
-    /// Adds functions to offer: [`functions![add, lines]`](crate::functions). At most 1,024.
+    /// Adds functions to offer: [`functions![add, lines]`](crate::functions). At least one, and at
+    /// most 1,024 in all.
+    ///
+    /// ```
+    /// use easyremote::{Node, functions, remote};
+    ///
+    /// #[remote]
+    /// fn add(a: i64, b: i64) -> i64 {
+    ///     a + b
+    /// }
+    ///
+    /// let node = Node::builder("127.0.0.1:8080").functions(functions![add]);
+    /// # let _ = node;
+    /// ```
+    #[doc(alias = "register")]
     pub fn functions(mut self, functions: Functions) -> Self {
         self.functions.extend(functions);
         self
     }
 
-    /// Keeps `value` for the functions that take a `#[state]` of its type, and for the remote
-    /// methods of its type, in place of one of the same type given before.
+    /// Stores `value` as the state of type `T`: functions borrow it as `#[state] x: &T`, and remote
+    /// methods of `T` as `&self`.
     ///
-    /// It is shared by all calls; what changes needs a `Mutex`, or an atomic. The rest of the
-    /// program can have it too: see [`shared_state`](Self::shared_state).
+    /// The node has one state of each type; a second call replaces the first. All calls share the
+    /// value, so put what changes into a `Mutex` or an atomic. The rest of the program can share it
+    /// too: see [`shared_state`](Self::shared_state).
+    ///
+    /// ```
+    /// # use easyremote::{Client, Error, Gateway};
+    /// use easyremote::{Node, functions, remote};
+    ///
+    /// struct Model {
+    ///     scale: f64,
+    /// }
+    ///
+    /// #[remote]
+    /// fn score(#[state] model: &Model, x: f64) -> f64 {
+    ///     model.scale * x
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let address = gateway.local_addr();
+    /// let node = Node::builder(address).functions(functions![score]).state(Model { scale: 2.0 });
+    /// # let node = node.serve().await?;
+    /// # let client = Client::connect(address).await?;
+    /// # assert_eq!(score::call(&client, 3.0).await?, 6.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "dependency injection")]
+    #[doc(alias = "extension")]
+    #[doc(alias = "data")]
     pub fn state<T: Send + Sync + 'static>(self, value: T) -> Self {
         self.shared_state(Arc::new(value))
     }
 
-    /// [`state`](Self::state) of a value that the program has a handle of: functions take it as
-    /// `#[state] x: &T`, and methods as `&self`.
+    /// Like [`state`](Self::state), for a value that the program keeps a handle to. Functions still
+    /// borrow it as `#[state] x: &T`, and methods as `&self`.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use easyremote::{Node, functions, remote};
+    ///
+    /// #[remote]
+    /// fn hit(#[state] hits: &AtomicU64) -> u64 {
+    ///     hits.fetch_add(1, Ordering::Relaxed) + 1
+    /// }
+    ///
+    /// let hits = Arc::new(AtomicU64::new(0));
+    /// let node = Node::builder("127.0.0.1:8080").functions(functions![hit]);
+    /// let node = node.shared_state(hits.clone()); // the program reads `hits` meanwhile
+    /// # let _ = node;
+    /// ```
+    #[doc(alias = "dependency injection")]
+    #[doc(alias = "extension")]
     pub fn shared_state<T: Send + Sync + 'static>(mut self, value: Arc<T>) -> Self {
         self.states.insert(value);
         self
     }
 
-    /// Keeps `value` for the remote methods of its type, under a name, in place of one of the same
-    /// type and name given before. There may be several, and a [`state`](Self::state) beside them.
+    /// Stores `value` as the instance `name` of its type, for the remote methods of that type.
     ///
-    /// Clients call its methods with `Model::remote(&client).instance("small")`; their names on the
-    /// wire are `Model:small.embed`. `name` consists of `A-Z a-z 0-9 _ / -`, and the whole name on
-    /// the wire has at most 128 bytes; [`serve`](Self::serve) refuses others. `#[state]` never is
-    /// an instance.
+    /// A node can have several instances of a type, and a [`state`](Self::state) of it beside them;
+    /// the same type and name again replaces the value. Clients select an instance with
+    /// `Model::remote(&client).instance("small")`; the method is then called `Model:small.embed` on
+    /// the wire. A `#[state]` parameter never receives an instance.
+    ///
+    /// `name` consists of `A-Z a-z 0-9 _ / -`, and the whole name on the wire is at most 128 bytes
+    /// long; [`serve`](Self::serve) returns [`ErrorKind::InvalidInput`] otherwise.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Error, Gateway};
+    /// use easyremote::{Node, functions, remote};
+    ///
+    /// struct Model(u32);
+    ///
+    /// #[remote]
+    /// impl Model {
+    ///     fn layers(&self) -> u32 {
+    ///         self.0
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let address = gateway.local_addr();
+    /// let node = Node::builder(address).functions(functions![Model]);
+    /// let node = node.instance("small", Model(12)).instance("large", Model(80)).serve().await?;
+    /// let client = Client::connect(address).await?;
+    /// assert_eq!(Model::remote(&client).instance("large").layers().await?, 80);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "object")]
     pub fn instance<T>(self, name: impl Into<String>, value: T) -> Self
     where
         T: Send + Sync + 'static,
@@ -112,7 +247,27 @@ impl NodeBuilder {
         self.shared_instance(name, Arc::new(value))
     }
 
-    /// [`instance`](Self::instance) of a value that the program has a handle of.
+    /// Like [`instance`](Self::instance), for a value that the program keeps a handle to.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use easyremote::{Node, functions, remote};
+    ///
+    /// struct Model(u32);
+    ///
+    /// #[remote]
+    /// impl Model {
+    ///     fn layers(&self) -> u32 {
+    ///         self.0
+    ///     }
+    /// }
+    ///
+    /// let small = Arc::new(Model(12));
+    /// let node = Node::builder("127.0.0.1:8080").functions(functions![Model]);
+    /// let node = node.shared_instance("small", small.clone());
+    /// # let _ = node;
+    /// ```
     pub fn shared_instance<T>(mut self, name: impl Into<String>, value: Arc<T>) -> Self
     where
         T: Send + Sync + 'static,
@@ -121,20 +276,26 @@ impl NodeBuilder {
         self
     }
 
-    /// Wraps every function of the node in a middleware: an `async fn(Context, Next) -> Result<Done,
-    /// Error>`, or a closure that returns such a future. The first one given is the outermost.
+    /// Wraps every function of the node in a middleware: an `async fn(Context, Next) ->
+    /// Result<Done, Error>`, or a closure that returns such a future. The first one added is the
+    /// outermost.
     ///
-    /// [`Next::run`] runs the inner middlewares and the function, and returns how the call
-    /// [ended](Done), once it has. An `Err` that is returned before that is the error of the call,
-    /// whose function then has not run ([`Executed::No`](crate::Executed::No)). What is returned
-    /// after it changes nothing: the caller has the answer.
+    /// [`Next::run`] runs the inner middlewares and the function, and resolves with how the call
+    /// [ended](Done).
     ///
-    /// Middleware runs on the node's async runtime, for functions of all kinds, while the call holds
-    /// its place: what it waits for counts against [`concurrency`](Self::concurrency). When a call
-    /// ends before its function has started, its middleware is dropped. A panic before `run` fails
-    /// the call with [`Unavailable`](ErrorKind::Unavailable), `No`; a later one is logged. An `Err`
-    /// of a kind that only says something of a function that has run, or of another party, such as
-    /// that of a nested call, arrives as `Unavailable`, with its text.
+    /// - An `Err` before `run` is the error of the call. The function has not run:
+    ///   [`Executed::No`](crate::Executed::No).
+    /// - A panic before `run`, or `Ok` without `run`, fails the call with
+    ///   [`Unavailable`](ErrorKind::Unavailable), `No`.
+    /// - What happens after `run` changes nothing: the caller has the answer. A panic is logged.
+    ///
+    /// An `Err` whose kind describes a function that has run, or another party, such as the error
+    /// of a nested call, arrives as `Unavailable` with its text.
+    ///
+    /// Middleware runs on the node's async runtime, around functions of all kinds, and the call
+    /// holds its permit meanwhile: time in middleware counts against
+    /// [`concurrency`](Self::concurrency). If a call ends before its function has started, its
+    /// middleware is dropped.
     ///
     /// ```
     /// use std::time::Instant;
@@ -190,29 +351,85 @@ impl NodeBuilder {
         self
     }
 
-    /// Most calls and streams that run at a time; further ones wait at the node. 4,096 unless set,
-    /// not 0, and at most 4,096. A function can have a limit of its own, `#[remote(concurrency = n)]`.
+    /// Sets how many calls and streams may run at a time; further ones wait at the node. 1 to
+    /// 4,096; larger values are lowered to 4,096. Default: 4,096.
+    ///
+    /// A single function can have a lower limit: `#[remote(concurrency = n)]`.
+    ///
+    /// ```
+    /// use easyremote::Node;
+    ///
+    /// let node = Node::builder("127.0.0.1:8080").concurrency(8);
+    /// # let _ = node;
+    /// ```
+    #[doc(alias = "max_in_flight")]
+    #[doc(alias = "workers")]
     pub fn concurrency(mut self, calls: usize) -> Self {
         self.concurrency = calls.min(MAX_NODE_STREAMS as usize);
         self
     }
 
-    /// How much the node holds and runs, instead of the defaults.
+    /// Sets the limits on message sizes, memory and blocking threads. Default:
+    /// [`NodeLimits::new`].
+    ///
+    /// ```
+    /// use easyremote::Node;
+    /// use easyremote::node::NodeLimits;
+    ///
+    /// let limits = NodeLimits::new().blocking_threads(8);
+    /// let node = Node::builder("127.0.0.1:8080").limits(limits);
+    /// # let _ = node;
+    /// ```
     pub fn limits(mut self, limits: NodeLimits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// How the node reaches its gateways: how long it dials, what it trusts, and what it shows.
-    /// Sets what `options` sets, and keeps what earlier calls have set. The connect timeout is also
-    /// how long a call that a function makes waits to be sent.
+    /// Sets how the node connects to its gateways: connect timeout, trust, and credentials.
+    ///
+    /// Repeated calls merge: options that `options` leaves unset keep their earlier value. The
+    /// connect timeout is also how long a call made by a function of this node waits to be sent.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use easyremote::Node;
+    /// use easyremote::auth::DialOptions;
+    ///
+    /// let options = DialOptions::new()
+    ///     .connect_timeout(Duration::from_secs(60))
+    ///     .certificate("node.pem", "node.key");
+    /// let node = Node::builder("127.0.0.1:8080").dial(options);
+    /// # let _ = node;
+    /// ```
+    #[doc(alias = "tls")]
+    #[doc(alias = "connect_timeout")]
     pub fn dial(mut self, options: DialOptions) -> Self {
         self.dial = self.dial.and(options);
         self
     }
 
-    /// Starts the node. It is registered when this returns, at every gateway that could be reached
-    /// within the connect timeout and at one at least; the others are dialled on.
+    /// Starts the node. When this returns, it is registered at every gateway that could be reached
+    /// within the connect timeout, and at least at one; it keeps dialling the others.
+    ///
+    /// ```
+    /// # use easyremote::{Error, Gateway};
+    /// use easyremote::{Node, functions, remote};
+    ///
+    /// #[remote]
+    /// fn add(a: i64, b: i64) -> i64 {
+    ///     a + b
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let address = gateway.local_addr();
+    /// let node = Node::builder(address).functions(functions![add]).serve().await?;
+    /// # assert_eq!(node.stats().gateways, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`Node::serve`].
@@ -286,8 +503,8 @@ fn check_id(id: Option<String>) -> Result<String, Error> {
     match id {
         Some(id) if !(1..=MAX_NAME).contains(&id.len()) || !is_printable(&id) => {
             let text = format!(
-                "a node's id has 1 to {MAX_NAME} bytes, without control characters and invisible \
-                 ones"
+                "a node's id is 1 to {MAX_NAME} bytes long, without control and invisible \
+                 characters"
             );
             Err(Error::new(ErrorKind::InvalidInput, text))
         }

@@ -1,11 +1,12 @@
-//! What a node holds and runs at most.
+//! Limits on the message sizes, the memory and the blocking threads of a node.
 
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, not_zero};
 use crate::wire::limits::{MAX_MAX_DECODED, MAX_MAX_MESSAGE, MAX_UNFINISHED, MessageLimits};
 
-/// How much a node holds and runs, for [`NodeBuilder::limits`](crate::node::NodeBuilder::limits).
+/// Limits on message sizes, memory and blocking threads, for
+/// [`NodeBuilder::limits`](crate::node::NodeBuilder::limits).
 ///
 /// ```
 /// use easyremote::Node;
@@ -23,8 +24,8 @@ pub struct NodeLimits {
     pub(super) blocking_threads: usize,
 }
 
-/// Sync functions that run at a time unless set otherwise. tokio's blocking threads are 512 by
-/// default, and the program has other uses for them.
+/// Default number of sync functions that run at a time: half of tokio's default of 512 blocking
+/// threads, which the program needs for other work too.
 const BLOCKING_THREADS: usize = 256;
 
 impl Default for NodeLimits {
@@ -38,59 +39,117 @@ impl Default for NodeLimits {
 }
 
 impl NodeLimits {
-    /// The default limits.
+    /// Returns the default limits.
+    ///
+    /// | limit | default |
+    /// |---|---|
+    /// | [`blocking_threads`](Self::blocking_threads) | 256 |
+    /// | [`max_message`](Self::max_message) | 64 MiB |
+    /// | [`max_decoded`](Self::max_decoded) | 1 GiB |
+    /// | [`max_unfinished`](Self::max_unfinished) | 512 MiB |
+    ///
+    /// ```
+    /// use easyremote::node::NodeLimits;
+    ///
+    /// let limits = NodeLimits::new();
+    /// # let _ = limits;
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Most sync functions that run at a time, each on a blocking thread of the runtime; further
-    /// ones wait. 256 unless set, and not 0. Iterators have threads of their own and do not count.
+    /// Sets how many sync functions may run at a time, each on a blocking thread of the runtime;
+    /// further calls wait. At least 1. Default: 256.
+    ///
+    /// Iterators run on dedicated threads and do not count.
+    ///
+    /// ```
+    /// use easyremote::node::NodeLimits;
+    ///
+    /// let limits = NodeLimits::new().blocking_threads(8);
+    /// # let _ = limits;
+    /// ```
+    #[doc(alias = "max_blocking_threads")]
+    #[doc(alias = "spawn_blocking")]
     pub fn blocking_threads(mut self, threads: usize) -> Self {
         self.blocking_threads = threads.min(Semaphore::MAX_PERMITS);
         self
     }
 
-    /// Longest arguments that the node accepts, and longest answer or item that it gives, in bytes;
-    /// 64 MiB unless set, at most 1 GiB, and not 0. The gateway has a limit of its own.
+    /// Sets the maximum encoded length of a call's arguments, of an answer, and of an item, in
+    /// bytes. At least 1; values above 1 GiB are lowered to it. Default: 64 MiB.
+    ///
+    /// The gateway has a separate limit; the lower one applies.
+    ///
+    /// ```
+    /// use easyremote::node::NodeLimits;
+    ///
+    /// let limits = NodeLimits::new().max_message(256 << 20); // 256 MiB
+    /// # let _ = limits;
+    /// ```
+    #[doc(alias = "max_frame_length")]
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.messages.max_message = bytes.min(MAX_MAX_MESSAGE);
         self
     }
 
-    /// Memory that decoding the arguments of one call, or one item of a caller's stream, may take,
-    /// in bytes; 1 GiB unless set, at most 16 GiB. A message may always take 16 times its length.
+    /// Sets how much memory decoding the arguments of one call, or one item of a caller's stream,
+    /// may take, in bytes. Values above 16 GiB are lowered to it. Default: 1 GiB. A message may
+    /// always take 16 times its length.
     ///
-    /// Sparse values take much more than their bytes: a `None`, an empty `String` and an empty
-    /// `Vec` are one byte each on the wire. The sender counts as the receiver does, with its own
-    /// limit, so that a value that is too large is an error where it is sent: raise the limit of
-    /// [`ClientLimits::max_decoded`](crate::client::ClientLimits::max_decoded) with this one. The node
-    /// counts its results and items by this limit.
+    /// Sparse values take much more memory than bytes on the wire: a `None`, an empty `String` and
+    /// an empty `Vec` are one byte each. The sender applies the same count to its own limit, so a
+    /// value that is too large fails where it is sent: raise
+    /// [`ClientLimits::max_decoded`](crate::client::ClientLimits::max_decoded) together with this
+    /// limit. The node applies this limit to its own results and items too.
+    ///
+    /// ```
+    /// use easyremote::node::NodeLimits;
+    ///
+    /// let limits = NodeLimits::new().max_decoded(4 << 30); // 4 GiB
+    /// # let _ = limits;
+    /// ```
     pub fn max_decoded(mut self, bytes: usize) -> Self {
         self.messages.max_decoded = bytes.min(MAX_MAX_DECODED);
         self
     }
 
-    /// Most bytes of arguments that the node holds at a time, and half as many of items and answers
-    /// that nobody has read; 512 MiB unless set, and at least twice [`max_message`](Self::max_message).
+    /// Sets how many bytes of arguments the node holds at a time, for all calls together, and half
+    /// as many of unread items and answers. Values below twice [`max_message`](Self::max_message)
+    /// are raised to it. Default: 512 MiB.
     ///
-    /// Arguments count from their first byte until their function has ended: what has been received,
-    /// and then the values, by the sizes of their types and the lengths of their texts and lists,
-    /// which may be 16 times as much. A call whose arguments find no room fails with
+    /// **Arguments** count from their first byte until their function has ended: first the received
+    /// bytes, then the decoded values, by the sizes of their types and the lengths of their texts
+    /// and lists, which may be 16 times as much. A call whose arguments exceed the limit fails with
     /// [`Overloaded`](crate::ErrorKind::Overloaded), [`Executed::No`](crate::Executed::No).
     ///
-    /// Items and answers count from when they are made until they are sent on, but for the first
-    /// 16 KiB of each stream and answer, so that small ones wait for nobody. Where they are more than
-    /// that, new streams and calls of functions whose answers are long fail in the same way, and the
-    /// streams that there are make no more items until others have been read, but for one that they
-    /// may be waiting for. What nobody reads anything of for 60 s meanwhile ends with
-    /// [`SlowConsumer`](crate::ErrorKind::SlowConsumer).
+    /// **Items and answers** count from when they are produced until they are sent. The first 16
+    /// KiB of each stream and answer are free, so that small ones never wait. While the limit is
+    /// exceeded:
+    ///
+    /// - New streams, and calls of functions with long answers, fail with `Overloaded`, `No`.
+    /// - Running streams produce at most one more item each, and then wait until others have been
+    ///   read.
+    /// - A stream or answer of which the caller reads nothing for 60 s ends with
+    ///   [`SlowConsumer`](crate::ErrorKind::SlowConsumer).
+    ///
+    /// ```
+    /// use easyremote::node::NodeLimits;
+    ///
+    /// let limits = NodeLimits::new().max_unfinished(2 << 30); // 2 GiB
+    /// # let _ = limits;
+    /// ```
+    #[doc(alias = "memory")]
+    #[doc(alias = "back-pressure")]
     pub fn max_unfinished(mut self, bytes: u64) -> Self {
         self.max_unfinished = bytes;
         self
     }
 
+    /// Checks the limits that must not be 0.
+    ///
     /// # Errors
-    /// `InvalidInput` if a limit is 0 that must not be.
+    /// `InvalidInput` if one of them is.
     pub(super) fn check(&self) -> Result<(), Error> {
         not_zero("blocking_threads", self.blocking_threads as u64)?;
         not_zero("max_message", self.messages.max_message as u64)

@@ -1,4 +1,4 @@
-//! How busy the node and its machine are.
+//! Measures the load of the node and of its machine.
 
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use crate::node::state::NodeState;
 use crate::wire::limits::HEARTBEAT;
 use crate::wire::load::NodeLoad;
 
-/// Looks once for each heartbeat, for as long as it is polled.
+/// Measures and publishes the load once per heartbeat, while it is polled.
 pub(super) async fn measure(shared: &NodeState) -> Infallible {
     let mut machine = IS_SUPPORTED_SYSTEM.then(Machine::default);
     let mut ticks = interval(HEARTBEAT);
@@ -21,7 +21,7 @@ pub(super) async fn measure(shared: &NodeState) -> Infallible {
         ticks.tick().await;
         let mut figures = Figures::default();
         if let Some(machine_before) = machine.take() {
-            // It reads files, or asks the system, which is nothing for the I/O thread to wait for.
+            // It reads files or makes system calls, which must not block the I/O thread.
             match spawn_blocking(|| machine_before.look()).await {
                 Ok((machine_after, found)) => (machine, figures) = (Some(machine_after), found),
                 Err(error) => warn!(%error, "the load of this machine is not reported"),
@@ -35,10 +35,10 @@ pub(super) async fn measure(shared: &NodeState) -> Infallible {
     }
 }
 
-/// Looks at the machine.
+/// Samples the machine's processors and memory.
 #[derive(Debug, Default)]
 struct Machine {
-    /// `None` before the first look. Boxed: it moves between threads.
+    /// `None` before the first sample. Boxed: it moves between threads.
     system: Option<Box<System>>,
 }
 
@@ -50,8 +50,7 @@ struct Figures {
 }
 
 impl Machine {
-    /// What the machine is doing; the use of processors is that since the look before, so that
-    /// there is none in the first.
+    /// Takes a sample. CPU usage is measured since the previous sample, so the first has none.
     fn look(mut self) -> (Self, Figures) {
         let first = self.system.is_none();
         let system = self.system.get_or_insert_with(|| Box::new(System::new()));

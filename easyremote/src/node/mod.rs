@@ -1,7 +1,7 @@
-//! The node: offers functions to gateways, and runs them.
+//! The node: offers functions to gateways and runs them.
 //!
-//! A [`Node`] is started by [`Node::serve`], or by a [`NodeBuilder`] with options. It dials out to
-//! its gateways, and needs no open port.
+//! Start a [`Node`] with [`Node::serve`], or with a [`NodeBuilder`] to set options. A node dials
+//! out to its gateways and needs no open port.
 
 mod builder;
 mod exec;
@@ -33,35 +33,65 @@ pub use crate::node::builder::NodeBuilder;
 pub use crate::node::limits::NodeLimits;
 pub use crate::node::middleware::{Done, Next};
 
-/// A running node.
+/// A running node: offers functions to its gateways and runs the calls that they route to it.
 ///
-/// Its I/O has a thread of its own; its functions run on the tokio runtime that it was started
+/// I/O runs on a dedicated thread; the functions run on the tokio runtime that the node was started
 /// from, and the node ends when that runtime does. (A current-thread runtime runs functions only
-/// while something is driven on it with `block_on`.) When the connection to a gateway breaks, it
-/// dials again until it is shut down. Dropping the handle shuts it down: the drop tells the gateways,
-/// also if the program ends right after it. It takes well below a millisecond as a rule, and 100 ms
-/// at most.
+/// while something is driven on it with `block_on`.) If the connection to a gateway breaks, the
+/// node dials again until it is shut down.
+///
+/// Dropping the handle shuts the node down. The drop notifies the gateways, even if the program
+/// exits right after it; it usually takes well below a millisecond, and at most 100 ms.
+///
+/// ```
+/// # use easyremote::{Client, Error, Gateway};
+/// use easyremote::{Node, functions, remote};
+///
+/// #[remote]
+/// fn add(a: i64, b: i64) -> i64 {
+///     a + b
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+/// # let address = gateway.local_addr();
+/// let node = Node::serve(address, functions![add]).await?;
+/// # let client = Client::connect(address).await?;
+/// assert_eq!(add::call(&client, 1, 2).await?, 3);
+/// node.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
+#[doc(alias = "worker")]
+#[doc(alias = "server")]
+#[doc(alias = "executor")]
 pub struct Node {
     io: IoThread,
     shared: Arc<NodeState>,
 }
 
-/// What a node is doing, and has done.
+/// Gauges and counters of a node, from [`Node::stats`].
+///
+/// Each field is read separately, so the fields may differ by the calls that start or end
+/// meanwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[doc(alias = "metrics")]
 pub struct NodeStats {
-    /// Gateways that it is registered at now.
+    /// Gauge: the gateways that the node is registered at.
     pub gateways: u64,
-    /// Calls and streams that it is running or has waiting.
+    /// Gauge: calls and streams that are running or waiting at the node.
     pub in_flight: u64,
-    /// Those of them that wait at the node, for a place or a thread.
+    /// Gauge: calls and streams, included in `in_flight`, that wait for a permit or for a blocking
+    /// thread.
     pub waiting: u64,
-    /// Calls and streams begun since the start.
+    /// Counter: calls and streams received since the node started.
     pub calls: u64,
-    /// Those of them that were refused because a call of the same id had started before. No caller
-    /// of this library and no gateway sends one; one a second is logged, with what the gateway says
-    /// of its caller.
+    /// Counter: calls and streams that the node rejected because it had started a call with the
+    /// same id before. Clients and gateways of this library never send one. At most one a second is
+    /// logged, with the caller that the gateway names.
     pub repeats: u64,
 }
 
@@ -69,54 +99,125 @@ impl Node {
     /// Offers `functions` at `gateway`, with default options. The node is registered when this
     /// returns.
     ///
-    /// The gateway need not be there yet: it is dialled for up to 15 s.
+    /// The gateway may start later than the node: the node dials it for up to 15 s.
+    ///
+    /// ```
+    /// # use easyremote::{Error, Gateway};
+    /// use easyremote::{Node, functions, remote};
+    ///
+    /// #[remote]
+    /// fn add(a: i64, b: i64) -> i64 {
+    ///     a + b
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let address = gateway.local_addr();
+    /// let node = Node::serve(address, functions![add]).await?;
+    /// assert_eq!(node.stats().gateways, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// Of kind [`Unavailable`](crate::ErrorKind::Unavailable) if no gateway can be reached in time,
-    /// [`Unauthenticated`](crate::ErrorKind::Unauthenticated) or
-    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if it refuses the node,
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the address, the id, a tag or a limit is
-    /// none, if two functions have one name, or if one needs a state or a value that the node does
-    /// not have.
+    /// - [`Unavailable`](crate::ErrorKind::Unavailable) if no gateway can be reached in time.
+    /// - [`Unauthenticated`](crate::ErrorKind::Unauthenticated) or
+    ///   [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if the gateway refuses the node.
+    /// - [`InvalidInput`](crate::ErrorKind::InvalidInput) if the address, the id, a tag or a limit
+    ///   is invalid, if two functions have the same name, or if a function needs a state or a
+    ///   receiver that the node does not have.
     ///
     /// # Cancel safety
     /// Dropping the future leaves nothing running.
     ///
     /// # Panics
-    /// Outside of a tokio runtime: the functions run on the one that this is called from.
+    /// If called outside of a tokio runtime: the functions run on the runtime that this is called
+    /// from.
+    #[doc(alias = "register")]
+    #[doc(alias = "start")]
+    #[doc(alias = "connect")]
     pub async fn serve(gateway: impl IntoGateways, functions: Functions) -> Result<Self, Error> {
         Self::builder(gateway).functions(functions).serve().await
     }
 
-    /// Options for a node at `gateway`, or at each of several gateways.
+    /// Returns a builder for a node that registers at `gateway`, or at each of several gateways.
+    ///
+    /// ```
+    /// use easyremote::Node;
+    ///
+    /// let one = Node::builder("gateway.example:8080").id("gpu-1").tag("gpu");
+    /// let two = Node::builder(["10.0.0.1:8080", "10.0.0.2:8080"]);
+    /// # let _ = (one, two);
+    /// ```
+    #[doc(alias = "options")]
     pub fn builder(gateway: impl IntoGateways) -> NodeBuilder {
         NodeBuilder::new(gateway.into_gateways())
     }
 
-    /// The node's id.
+    /// Returns the node's id: the [configured](NodeBuilder::id) one, or a random `node-0123abcd`.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Error, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let address = gateway.local_addr();
+    /// # let node = Node::serve(address, functions![add]).await?;
+    /// # let client = Client::connect(address).await?;
+    /// let sum = add::call(&client, 1, 2).on(node.id()).await?; // run it on this node
+    /// # assert_eq!(sum, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
+    #[doc(alias = "name")]
     pub fn id(&self) -> &str {
         &self.shared.id
     }
 
-    /// The node's tags.
+    /// Returns the node's current tags.
+    ///
+    /// ```
+    /// # use easyremote::{Error, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let address = gateway.local_addr();
+    /// let node = Node::builder(address).tag("gpu").functions(functions![add]).serve().await?;
+    /// assert_eq!(node.tags(), ["gpu"]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
+    #[doc(alias = "labels")]
     pub fn tags(&self) -> Vec<String> {
         self.shared.tags.now()
     }
 
-    /// Gives the node other tags, in place of those that it has: at most 64 of 128 bytes.
+    /// Replaces the node's tags: at most 64 tags of 1 to 128 bytes.
     ///
-    /// When this returns, they hold at every gateway that the node is registered at: further calls
-    /// are given by them, and so are those that wait there. A call that waits and that the node
-    /// can run now comes to it; one that no node can run any more fails with
-    /// [`NoNode`](crate::ErrorKind::NoNode), [`Executed::No`](crate::Executed::No), or goes on to
-    /// wait if it has [`wait_for_node`](crate::Call::wait_for_node). Calls that have been given to
-    /// the node stay there. A gateway that is away has the tags when the node is registered there
-    /// again.
+    /// When this returns, the tags are in effect at every gateway that the node is registered at:
     ///
-    /// A function that [needs](macro@crate::remote) a tag which the node does not have stays
-    /// registered, and gets no calls from then on, as it does when the node starts without the tag.
+    /// - New calls, and calls that wait at the gateway, are routed by the new tags.
+    /// - A waiting call that the node can run now comes to it.
+    /// - A waiting call that no node can run any more fails with
+    ///   [`NoNode`](crate::ErrorKind::NoNode), [`Executed::No`](crate::Executed::No), unless it has
+    ///   [`wait_for_node`](crate::Call::wait_for_node).
+    /// - Calls that are at the node already stay there.
+    ///
+    /// A gateway that is disconnected learns the tags when the node registers there again.
+    ///
+    /// A function that [needs](macro@crate::remote) a tag that the node lacks stays registered but
+    /// receives no calls, as when the node starts without the tag.
     ///
     /// ```
     /// # async fn example(node: easyremote::Node) -> Result<(), easyremote::Error> {
@@ -128,11 +229,12 @@ impl Node {
     /// ```
     ///
     /// # Errors
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if there are too many, or one is empty or too long;
-    /// the node then has the tags that it had.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if there are too many tags, or if a tag is
+    /// empty, too long, or contains control or invisible characters. The tags are then unchanged.
     ///
     /// # Cancel safety
-    /// Once polled, the node has the tags, and tells its gateways whether or not this is waited for.
+    /// The first poll sets the tags. The gateways are notified even if the future is dropped then.
+    #[doc(alias = "labels")]
     pub async fn set_tags<T: Into<String>>(
         &self,
         tags: impl IntoIterator<Item = T>,
@@ -144,8 +246,28 @@ impl Node {
         Ok(())
     }
 
-    /// What the node is doing, and has done.
+    /// Returns the node's gauges and counters.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Error, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let address = gateway.local_addr();
+    /// # let node = Node::serve(address, functions![add]).await?;
+    /// # let client = Client::connect(address).await?;
+    /// add::call(&client, 1, 2).await?;
+    /// let stats = node.stats();
+    /// assert_eq!((stats.gateways, stats.calls, stats.waiting), (1, 1, 0));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
+    #[doc(alias = "metrics")]
     pub fn stats(&self) -> NodeStats {
         let counters = &self.shared.counters;
         NodeStats {
@@ -157,46 +279,104 @@ impl Node {
         }
     }
 
-    /// Takes no more calls, finishes those that it has, for at most `grace`, and ends.
+    /// Shuts down gracefully: accepts no more calls, waits up to `grace` for the running ones, and
+    /// ends.
     ///
-    /// No call fails: the gateways give further ones to other nodes, or answer
-    /// [`Draining`](crate::ErrorKind::Draining), [`Executed::No`](crate::Executed::No), if there is
-    /// no other. What is still running after `grace` ends as with [`shutdown`](Self::shutdown).
-    /// `detached` functions are waited for too. 30 s is a usual grace.
+    /// The gateways route new calls to other nodes, or answer
+    /// [`Draining`](crate::ErrorKind::Draining), [`Executed::No`](crate::Executed::No), if no other
+    /// node offers the function. Waits for `detached` functions too. Calls that still run after
+    /// `grace` end as with [`shutdown`](Self::shutdown). 30 s is a usual grace period.
+    ///
+    /// ```
+    /// # use easyremote::{Error, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # async fn example(address: &str) -> Result<(), Error> {
+    /// use std::time::Duration;
+    ///
+    /// let node = Node::serve(address, functions![add]).await?;
+    /// easyremote::shutdown_signal().await; // Ctrl-C or SIGTERM
+    /// node.drain(Duration::from_secs(30)).await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
-    /// Once polled, the node takes no more calls, and ends after the last one; `grace` then does
-    /// not apply any more.
+    /// The first poll starts the drain. If the future is dropped then, the node still ends after
+    /// its last call, but `grace` no longer limits the wait.
+    #[doc(alias = "graceful shutdown")]
+    #[doc(alias = "stop")]
     pub async fn drain(&self, grace: Duration) {
         self.shared.draining.cancel();
         tokio::select! {
             biased;
             () = self.closed() => {}
             () = self.io.sleep(grace.min(MAX_TIMEOUT)) => {
-                tracing::warn!(id = %self.shared.id, ?grace, "calls are cut off: the grace is over");
+                let id = &self.shared.id;
+                tracing::warn!(%id, ?grace, "drain grace period expired, aborting calls");
             }
         }
         self.shutdown().await;
     }
 
-    /// Leaves all gateways and waits until the node has ended. Calls under way are cancelled and
-    /// fail with [`NodeLost`](crate::ErrorKind::NodeLost); functions that are `detached` run on,
-    /// and are not waited for.
+    /// Leaves all gateways and waits until the node has ended.
+    ///
+    /// Running calls are cancelled and fail with [`NodeLost`](crate::ErrorKind::NodeLost).
+    /// `detached` functions run on; this does not wait for them.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Error, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let address = gateway.local_addr();
+    /// let node = Node::serve(address, functions![add]).await?;
+    /// node.shutdown().await;
+    /// assert_eq!(node.stats().gateways, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
-    /// Once polled, the node ends whether or not this is waited for.
+    /// The first poll starts the shutdown. The node ends even if the future is dropped then.
+    #[doc(alias = "stop")]
+    #[doc(alias = "close")]
     pub async fn shutdown(&self) {
         self.io.stop();
         self.closed().await;
     }
 
-    /// Resolves when the node has ended, for whatever reason. Cancel safe.
+    /// Resolves when the node has ended: after [`shutdown`](Self::shutdown) or
+    /// [`drain`](Self::drain), or because its runtime ended.
+    ///
+    /// ```
+    /// # async fn example(node: easyremote::Node) {
+    /// use std::time::Duration;
+    ///
+    /// tokio::select! {
+    ///     () = node.closed() => println!("the node has ended"),
+    ///     () = easyremote::shutdown_signal() => node.drain(Duration::from_secs(30)).await,
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait and nothing else.
+    #[doc(alias = "wait")]
+    #[doc(alias = "join")]
     pub async fn closed(&self) {
         self.io.ended().await;
     }
 }
 
-/// Held by the runtime that the functions run on: the node ends with it.
+/// Held by a task of the runtime that the functions run on. Its drop stops the node when that
+/// runtime ends.
 struct WithRuntime {
     node: Arc<NodeState>,
     stop: CancellationToken,
@@ -215,7 +395,7 @@ impl Drop for WithRuntime {
     }
 }
 
-/// Keeps a session with each gateway until told to stop.
+/// Keeps a session with each gateway until `stop` is cancelled.
 async fn run(
     shared: Arc<NodeState>,
     diallers: Vec<Dialler>,
@@ -223,7 +403,7 @@ async fn run(
     first: mpsc::Sender<Result<(), Error>>,
     (stop, guard): (CancellationToken, GoodbyeGuard),
 ) {
-    // The task below is to know that the node has ended, for whatever reason.
+    // Cancels `stop` however this function ends, so that the task below ends too.
     let _ended = stop.clone().drop_guard();
     let with_runtime = WithRuntime { node: shared.clone(), stop: stop.clone() };
     shared.runtime.spawn(async move { with_runtime.stop.cancelled().await });

@@ -1,4 +1,4 @@
-//! A node's connection to one gateway: kept up, and served.
+//! A node's session with one gateway: dials, registers, serves calls, and reconnects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,11 +26,11 @@ use crate::transport::quic::stream::halves;
 use crate::wire::control::Control;
 use crate::wire::limits::MessageLimits;
 
-/// Stays registered at one gateway until told to stop.
+/// Keeps the node registered at one gateway until `stop` is cancelled.
 ///
-/// The outcome of the first attempt, which is limited by `patience`, goes to `first`. After that
-/// the gateway is dialled without limit, whether it was lost or was never there: if no gateway
-/// could be reached, `stop` follows.
+/// The outcome of the first attempt, which `patience` limits, goes to `first`. After that it dials
+/// without a limit, after a lost connection as after a failed first attempt; if no gateway could be
+/// reached at all, `Node::serve` fails and cancels `stop`.
 pub(super) async fn keep(
     mut dialler: Dialler,
     gateway: usize,
@@ -55,18 +55,19 @@ pub(super) async fn keep(
         let dialled = dial(&mut dialler, limit, &node, &publish, &stop).await;
         let Some(dialled) = dialled else { return };
         let outcome = dialled.as_ref().map(|_| ()).map_err(Error::clone);
-        // Counted before anyone is told, who may change the tags then.
+        // Counted before `first` is told: `Node::serve` then returns, and `set_tags` must already
+        // see this gateway as registered.
         let _registered = dialled.is_ok().then(|| {
             tags.registered();
             Gauge::up(&node.counters.gateways)
         });
         if let Some(first) = first.take() {
-            // Nobody waits any more if the start was given up.
+            // The receiver is gone if the future of `serve` was dropped.
             let _ = first.send(outcome).await;
         }
         let Ok(dialled) = dialled else { continue };
         info!(gateway = %dialler.target(), id = %node.id, "registered");
-        // Hears `stop` by itself, and says goodbye before it returns.
+        // The idle signal is not needed: `serve` below observes `stop`, and says goodbye itself.
         let (live, _) = dialled.live(gateway, again);
         link.reconnects.fetch_add(u64::from(again), Ordering::Relaxed);
         again = true;
@@ -91,8 +92,8 @@ pub(super) async fn keep(
     }
 }
 
-/// Dials the gateway, and publishes what comes of each attempt that fails; `None` if the node is to
-/// end.
+/// Dials the gateway and publishes the state after each failed attempt. `None` if the node stops or
+/// drains meanwhile.
 async fn dial(
     dialler: &mut Dialler,
     limit: Option<Duration>,
@@ -110,7 +111,7 @@ async fn dial(
     }
 }
 
-/// The state of a connection that `error` has ended or kept from being made.
+/// The state of a connection that failed, or could not be made, because of `error`.
 fn unconnected(error: &Error, refused: bool) -> ConnectionState {
     match refused {
         true => ConnectionState::Refused(error.clone()),
@@ -118,8 +119,8 @@ fn unconnected(error: &Error, refused: bool) -> ConnectionState {
     }
 }
 
-/// Runs the calls that come over one connection, until it ends and the gateway has been told. Returns
-/// why it ended, and what is kept for as long as the gateway may be told again.
+/// Serves the calls of one connection until it ends, and says goodbye to the gateway. Returns why
+/// it ended, and the endpoint, which stays open while the goodbye may have to be sent again.
 async fn serve(
     dialled: Dialled,
     node: &Arc<NodeState>,
@@ -138,7 +139,7 @@ async fn serve(
     });
     let calls = OpenSession(NodeCalls::new(session));
     let mut dialogue = Dialogue { control, tags, drained: false };
-    // Ended with the session: nobody is left to get the responses.
+    // Aborted with the session: no one is left to receive the responses.
     let mut streams = JoinSet::new();
     let left = tokio::select! {
         () = stop.cancelled() => Error::new(ErrorKind::Cancelled, "the node shuts down"),
@@ -155,7 +156,7 @@ async fn serve(
     (left, ClosedEndpoint::new(endpoint, connection, code, reason).await)
 }
 
-/// The calls of a session that is up; they end with it.
+/// The calls of a running session. Dropping it gives all of them up.
 struct OpenSession(Arc<NodeCalls>);
 
 impl Drop for OpenSession {
@@ -191,11 +192,11 @@ struct Dialogue<'a> {
 }
 
 impl Dialogue<'_> {
-    /// Speaks with the gateway until the session is to end; returns why.
+    /// Exchanges control messages with the gateway until the session ends; returns why it ended.
     async fn run(&mut self, calls: &NodeCalls) -> Error {
         let node = &calls.session.node;
         let mut load = node.load.subscribe();
-        // What is known already is reported at once.
+        // Report the current load at once, not only after the next change.
         load.mark_changed();
         let all_permits = node.concurrency.try_into().unwrap_or(u32::MAX);
         let mut told = false;
@@ -215,7 +216,8 @@ impl Dialogue<'_> {
                 }
                 () = calls.has_released.notified() => self.release(calls),
                 message = self.control.next() => message.map(|message| self.hear(message, calls)),
-                // What runs on without a caller keeps its permit, and may make calls.
+                // The gateway has all responses, but a detached function that runs on without its
+                // caller holds a permit and may make calls of its own: wait for all permits.
                 _ = node.running.acquire_many(all_permits), if self.drained => {
                     Err(Error::new(ErrorKind::Draining, "the node is drained"))
                 }
@@ -235,7 +237,7 @@ impl Dialogue<'_> {
         }
     }
 
-    /// Tells the gateway which places are free.
+    /// Tells the gateway which abandoned calls have released their permits.
     fn release(&mut self, calls: &NodeCalls) -> Result<(), Error> {
         let released = std::mem::take(&mut *calls.released.lock());
         released

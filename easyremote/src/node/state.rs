@@ -1,4 +1,4 @@
-//! What the tasks of a node share, and what the calls of one of its sessions do.
+//! State shared by all tasks of a node, and by the calls of one session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -24,42 +24,42 @@ use crate::transport::quic::windows::StreamWindows;
 use crate::wire::limits::MessageLimits;
 use crate::wire::load::NodeLoad;
 
-/// What all tasks of a node see.
+/// State shared by all tasks of a node.
 #[derive(Debug)]
 pub(super) struct NodeState {
     pub(super) id: Arc<str>,
     pub(super) tags: Tags,
     pub(super) registry: Registry,
     pub(super) states: Arc<States>,
-    /// What runs around each function.
+    /// The middleware around each function.
     pub(super) layers: Layers,
-    /// Where the user's code runs.
+    /// The runtime that the user's code runs on.
     pub(super) runtime: Handle,
-    /// Calls that may run at a time, `concurrency` of them; the others wait.
+    /// Permits of running calls, `concurrency` in all; further calls wait.
     pub(super) running: Arc<Semaphore>,
     pub(super) concurrency: usize,
-    /// Sync functions that may run at a time.
+    /// Permits of sync functions, one for each blocking thread.
     pub(super) blocking: Arc<Semaphore>,
-    /// Bytes of arguments that are here, received or decoded, of at most `max_unfinished`.
+    /// Bytes of arguments held, received or decoded; at most `max_unfinished`.
     pub(super) unfinished: Arc<AtomicU64>,
     pub(super) max_unfinished: u64,
-    /// What items and long answers take that nobody has read yet, as much again.
+    /// Bytes of items and long answers that are not sent yet; at most half of `max_unfinished`.
     pub(super) unread: Arc<SharedRoom>,
-    /// Of calls that the functions make.
+    /// Message limits of the calls that the functions make.
     pub(super) limits: MessageLimits,
     pub(super) connect_timeout: Duration,
     pub(super) counters: NodeCounters,
-    /// By all gateways together.
+    /// Shared by all gateways: a call sent through two of them starts once.
     pub(super) started: DedupCache,
-    /// What the gateways are told of it; `None` before the first look.
+    /// The load that the gateways are told; `None` before the first sample.
     pub(super) load: watch::Sender<Option<NodeLoad>>,
-    /// Cancelled when the node is to take no more calls.
+    /// Cancelled when the node stops accepting calls.
     pub(super) draining: CancellationToken,
-    /// The runtime that the functions ran on is gone.
+    /// Whether the runtime that the functions run on has ended.
     pub(super) runtime_ended: AtomicBool,
 }
 
-/// What a node counts.
+/// The counters behind [`NodeStats`](crate::node::NodeStats).
 #[derive(Debug, Default)]
 pub(super) struct NodeCounters {
     pub(super) in_flight: AtomicU64,
@@ -69,64 +69,64 @@ pub(super) struct NodeCounters {
     pub(super) gateways: AtomicU64,
 }
 
-/// One connection, as the calls see it that come over it.
+/// One connection to a gateway, as the calls that arrive over it see it.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) node: Arc<NodeState>,
     /// For the calls that the functions make.
     pub(super) link: Arc<ManagedConnection>,
     pub(super) connection: quinn::Connection,
-    /// For the streams of that.
+    /// The flow-control windows of the connection's streams.
     pub(super) windows: Arc<StreamWindows>,
-    /// What messages may take, of which both sides allow the length.
+    /// Message limits; the length is the lower of both sides' limits.
     pub(super) limits: MessageLimits,
-    /// The gateway has opened its mux.
+    /// Whether the gateway has opened its multiplexed stream.
     pub(super) has_mux: AtomicBool,
 }
 
 impl NodeState {
-    /// Says of which types it is not known whether all of their values can be sent.
+    /// Logs the types that could not be tested for values that cannot be sent.
     pub(super) fn tell_untried(&self) {
         for (function, what, of) in self.registry.untried() {
             tracing::info!(
                 node = %self.id,
                 function,
-                "{what}: no sample of `{of}` could be made; a value that would not arrive as it \
-                 is fails when it is sent"
+                "{what}: no sample value of `{of}` could be built; a value that would arrive \
+                 changed fails when it is sent"
             );
         }
     }
 
-    /// Whether there is room for what a function is likely to give.
+    /// Checks that the node has memory left for what a function is likely to return.
     ///
     /// # Errors
-    /// `Overloaded` if not.
+    /// `Overloaded` if the function returns a stream or long answers and the memory is used up.
     pub(super) fn check_unread(&self, function: &Function) -> Result<(), Error> {
-        let gives_much =
+        let is_large =
             function.descriptor.kind.gives_stream() || function.handler.policy.item_sizes.is_long();
-        if gives_much && self.unread.is_full() { Err(no_room()) } else { Ok(()) }
+        if is_large && self.unread.is_full() { Err(no_room()) } else { Ok(()) }
     }
 
-    /// Counts an answer for as long as it is not written.
+    /// Charges an answer to the node's memory until the returned guard is dropped.
     pub(super) fn hold_answer(&self, answer: &[u8]) -> RoomShare {
         let mut share = RoomShare::of(&self.unread);
         share.set_to(answer.len().saturating_sub(UNSHARED) as u64);
         share
     }
 
-    /// Says which functions get no calls with these tags.
+    /// Logs the functions that receive no calls because `tags` lacks a tag that they need.
     pub(super) fn warn_of_needs(&self, tags: &[String]) {
         for (function, tag) in self.registry.lacking(tags) {
             tracing::warn!(
                 node = %self.id,
                 function,
                 tag,
-                "gets no calls: the node lacks a tag it needs"
+                "receives no calls: the node lacks a tag that the function needs"
             );
         }
     }
 
-    /// The error of a call of `function` whose deadline has passed.
+    /// Returns the error of a call of `function` whose deadline has passed.
     pub(super) fn late(&self, function: &str, evidence: Evidence) -> Error {
         let id = &self.id;
         let error = late(format_args!("the deadline of `{function}` passed at node `{id}`"), None);

@@ -1,4 +1,4 @@
-//! The node's tags, which change, and which of them its gateways know.
+//! The node's tags, and how each gateway is kept in sync with them.
 
 use tokio::sync::watch;
 
@@ -11,24 +11,24 @@ use crate::wire::limits::{MAX_LIST, MAX_NAME};
 #[derive(Debug)]
 pub(super) struct Tags {
     now: watch::Sender<Retag>,
-    /// The number of those that each gateway has; `None` while the node is not registered there.
+    /// The version that each gateway has confirmed; `None` while the node is not registered there.
     known: watch::Sender<Vec<Option<u64>>>,
 }
 
-/// What one gateway knows of them, from before a registration there to its end.
+/// Synchronizes one gateway with the tags, from before a registration there to its end.
 #[derive(Debug)]
 pub(super) struct TagSync<'a> {
     tags: &'a Tags,
     gateway: usize,
     changes: watch::Receiver<Retag>,
-    /// The number of those that were sent last.
+    /// The version that was sent last.
     sent: u64,
-    /// The number of those that the gateway has.
+    /// The version that the gateway has.
     has: u64,
 }
 
 impl Tags {
-    /// Those of a node with so many gateways.
+    /// The tags of a node with `n_gateways` gateways.
     pub(super) fn new(tags: Vec<String>, n_gateways: usize) -> Self {
         Self {
             now: watch::Sender::new(Retag { number: 0, tags }),
@@ -40,13 +40,13 @@ impl Tags {
         self.now.borrow().tags.clone()
     }
 
-    /// Those of now and of later.
+    /// Watches the current tags and every change.
     pub(super) fn subscribe(&self) -> watch::Receiver<Retag> {
         self.now.subscribe()
     }
 
-    /// Sets other ones, and waits until they, or later ones, hold at every gateway at which the
-    /// node is registered. Once polled, they are set.
+    /// Replaces the tags, and waits until every gateway that the node is registered at has
+    /// confirmed them, or later ones. The first poll sets them.
     pub(super) async fn set(&self, tags: Vec<String>) {
         let mut number = 0;
         self.now.send_modify(|now| {
@@ -58,7 +58,10 @@ impl Tags {
         let _ = self.known.subscribe().wait_for(hold).await;
     }
 
-    /// For a gateway that is about to learn those of now, or later ones, by a registration.
+    /// Starts the synchronization of a gateway that is about to learn the tags by a registration.
+    ///
+    /// Called before the registration is sent: that may carry later tags than the version noted
+    /// here, never earlier ones, and a change in between is sent once more.
     pub(super) fn before_registration(&self, gateway: usize) -> TagSync<'_> {
         let mut changes = self.now.subscribe();
         let has = changes.borrow_and_update().number;
@@ -72,9 +75,10 @@ impl TagSync<'_> {
         self.are(self.has);
     }
 
-    /// What to tell the gateway next: the tags of then. Cancel safe.
+    /// Waits for a change, and returns the current tags to send to the gateway. Cancel safe.
     ///
-    /// One at a time, so that a gateway that is slow to read holds up no more than one.
+    /// One version is unconfirmed at a time, so changes do not queue up for a gateway that is slow
+    /// to read.
     pub(super) async fn changed(&mut self) -> Retag {
         if self.sent > self.has || self.changes.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -84,9 +88,9 @@ impl TagSync<'_> {
         retag
     }
 
-    /// Notes that the gateway has the tags of this number.
+    /// Notes that the gateway has confirmed the version `number`.
     pub(super) fn are(&mut self, number: u64) {
-        // Whatever it says: it cannot have what it was not told.
+        // Never trust the number: the gateway cannot have a version that was not sent.
         self.has = number.min(self.sent);
         self.tags.known.send_modify(|known| known[self.gateway] = Some(self.has));
     }
@@ -98,16 +102,16 @@ impl Drop for TagSync<'_> {
     }
 }
 
-/// Whether a node may have these.
+/// Checks that a node may have these tags.
 ///
 /// # Errors
-/// `InvalidInput` if not.
+/// `InvalidInput` if there are too many, or if one is empty, too long or not printable.
 pub(super) fn check(tags: &[String]) -> Result<(), Error> {
     let is_fine = |tag: &String| (1..=MAX_NAME).contains(&tag.len()) && is_printable(tag);
     if tags.len() > MAX_LIST || !tags.iter().all(is_fine) {
         let text = format!(
-            "a node has at most {MAX_LIST} tags of 1 to {MAX_NAME} bytes, without control \
-             characters and invisible ones"
+            "a node has at most {MAX_LIST} tags of 1 to {MAX_NAME} bytes, without control and \
+             invisible characters"
         );
         return Err(Error::new(ErrorKind::InvalidInput, text));
     }

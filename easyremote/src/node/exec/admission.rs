@@ -1,4 +1,4 @@
-//! What holds for every call at a node before it runs.
+//! Checks every call before it runs, and prepares it for the table.
 
 use std::sync::Arc;
 
@@ -26,13 +26,16 @@ pub(super) struct AdmittedCall<'a> {
     pub(super) deadline: Option<Instant>,
 }
 
-/// Finds the function of a call that has arrived now.
+/// Finds the function of a call that has just arrived, and checks its signature and deadline.
 ///
 /// # Errors
-/// Why it cannot run here.
+/// - `Protocol` if the gateway does not name the caller.
+/// - `NoSuchFunction` if the node does not offer the function.
+/// - `SignatureMismatch` if the types or the kind differ.
+/// - `DeadlineExceeded` if the deadline has passed.
 pub(super) fn admit(node: &NodeState, mut header: CallHeader) -> Result<AdmittedCall<'_>, Error> {
     let Some(caller) = header.caller.take() else {
-        return Err(Error::new(ErrorKind::Protocol, "the gateway does not say who calls"));
+        return Err(Error::new(ErrorKind::Protocol, "the gateway does not name the caller"));
     };
     let deadline = header.timeout.map(|left| Instant::now() + left);
     let name = &header.function;
@@ -42,7 +45,7 @@ pub(super) fn admit(node: &NodeState, mut header: CallHeader) -> Result<Admitted
     })?;
     let signature = function.signature;
     let same = header.fingerprint == 0 || header.fingerprint == signature.fingerprint;
-    // The gateway has compared both; the node decodes on nobody's word.
+    // The gateway has compared them, but the node does not rely on it: it is about to decode.
     if !same || header.kind != function.descriptor.kind {
         let text = format!("the types of `{name}` differ: the node has `{}`", signature.text);
         return Err(Error::new(ErrorKind::SignatureMismatch, text));
@@ -54,8 +57,8 @@ pub(super) fn admit(node: &NodeState, mut header: CallHeader) -> Result<Admitted
 }
 
 impl AdmittedCall<'_> {
-    /// The call for the table, and the job for whatever runs it. The function learns from
-    /// `cancelled` that the call has ended, unless it is detached.
+    /// Returns the call for the table, and the job for the task pool or a thread. `cancelled` tells
+    /// the function that the call has ended, unless it is detached.
     pub(super) fn prepare(
         self,
         session: &Session,

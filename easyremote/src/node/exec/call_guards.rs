@@ -1,4 +1,4 @@
-//! What ends the wait for a call on a stream of its own.
+//! Waits on a call's separate stream that end early when the call does.
 
 use std::future::{Future, pending};
 
@@ -9,12 +9,12 @@ use crate::call::deadline::{has_passed, passes};
 use crate::error::Error;
 use crate::transport::quic::stream::Stopped;
 
-/// What can end the wait for a call on a stream of its own.
+/// The events that end a wait on a call's separate stream.
 pub(super) struct CallGuards {
-    /// Resolves when the caller has given the call up.
+    /// Resolves when the caller has given up the call.
     pub(super) stopped: Stopped,
     pub(super) deadline: Option<Instant>,
-    /// Receives the caller's stream, if the function takes one; resolves when that goes wrong.
+    /// Receives the caller's stream, if the function takes one; resolves only if that fails.
     pub(super) receiving: Option<BoxFuture<'static, Interrupt>>,
 }
 
@@ -24,16 +24,16 @@ pub(super) enum Interrupt {
     Gone,
     /// The deadline has passed.
     Late,
-    /// What the caller sent after its arguments breaks the rules.
+    /// What the caller sent after its arguments is invalid.
     Failed(Error),
 }
 
 impl CallGuards {
     /// Waits for an item of the function, unless the call ends first.
     ///
-    /// What comes after the deadline is too late, also if the timer has not fired yet: a function
-    /// that passes on that a nested call was late, which has the same deadline, would otherwise win
-    /// against it now and then.
+    /// An item after the deadline is late even if the timer has not fired yet: a nested call has
+    /// the same deadline, and a function that returns that call's error would otherwise race with
+    /// the timer.
     pub(super) async fn in_time<F: Future>(&mut self, future: F) -> Result<F::Output, Interrupt> {
         let output = self.select(future).await?;
         match has_passed(self.deadline) {
@@ -46,6 +46,7 @@ impl CallGuards {
     pub(super) async fn select<F: Future>(&mut self, future: F) -> Result<F::Output, Interrupt> {
         let deadline = self.deadline;
         tokio::select! {
+            // A result that is ready wins over an end of the call at the same time.
             biased;
             output = future => Ok(output),
             interrupt = self.left_or_failed() => Err(interrupt),
@@ -53,7 +54,7 @@ impl CallGuards {
         }
     }
 
-    /// Resolves when the caller leaves or breaks the rules.
+    /// Resolves when the caller leaves, or sends something invalid.
     pub(super) async fn left_or_failed(&mut self) -> Interrupt {
         let receiving = async {
             match &mut self.receiving {
@@ -66,7 +67,8 @@ impl CallGuards {
             _ = &mut self.stopped => Interrupt::Gone,
             interrupt = receiving => interrupt,
         };
-        // Whichever it was, `receiving` may have ended, and a response is still to be sent.
+        // `receiving` may have completed and must not be polled again: the guards are used further,
+        // to send the response.
         self.receiving = None;
         interrupt
     }

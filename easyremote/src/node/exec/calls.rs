@@ -1,4 +1,9 @@
-//! The calls of one session: how they get their places, run, and end.
+//! The calls of one session: how they acquire permits, run, and end.
+//!
+//! Reading runs on the node's I/O thread, functions run on the user's runtime or on threads, and a
+//! call can be given up, expire or fail at any time in between. One lock decides all of these
+//! races: that of the [`CallTable`]. Whatever happens to a call goes through its entry there, and
+//! the entry is removed exactly once, by [`NodeCalls::finish`].
 
 mod wrapped;
 
@@ -40,28 +45,29 @@ use crate::wire::mux::MuxId;
 /// The calls of one session.
 pub(in crate::node) struct NodeCalls {
     pub(in crate::node) session: Arc<Session>,
-    /// For the responses on the multiplexed stream.
+    /// Writes the responses on the multiplexed stream.
     pub(super) writer: MuxWriter,
     pub(super) pool: TaskPool,
     table: Mutex<CallTable>,
-    /// Of iterators for which there was no thread.
+    /// Limits the log of iterators that got no thread.
     unstarted: LogLimiter<()>,
-    /// Notified when a deadline was added that is the next one.
+    /// Notified when a deadline was added that is earlier than all others.
     sooner: Notify,
-    /// Who made the last call on the multiplexed stream: as a rule also the next one.
+    /// The caller of the last call on the multiplexed stream, which usually makes the next one too.
     pub(super) caller: Mutex<Option<KnownCaller>>,
-    /// The streams of calls whose places the gateway is to be told of.
+    /// Streams of abandoned calls whose permits are free; to be reported to the gateway.
     pub(in crate::node) released: Mutex<Vec<u64>>,
-    /// Notified when one has been added.
+    /// Notified when a stream was added to `released`.
     pub(in crate::node) has_released: Notify,
 }
 
-/// Ends a call when its task or thread ends, however that is.
+/// Ends a call when its task or thread ends: by [`finish`](Self::finish), or by its drop if the
+/// task was aborted or the runtime has ended.
 pub(super) struct JobGuard {
     calls: Arc<NodeCalls>,
     key: CallKey,
     permits: Option<JobPermits>,
-    /// Whether the call is still to be ended.
+    /// Whether dropping the guard ends the call.
     armed: bool,
 }
 
@@ -74,19 +80,20 @@ impl JobGuard {
         &self.calls
     }
 
-    /// Ends the call, whose function has `ended` like this.
+    /// Ends the call with what its function has returned, or with why it has not.
     pub(super) fn finish(mut self, ended: Result<Reply, Died>) {
         self.end(ended);
     }
 
-    /// Leaves the call, and its permits, to others.
+    /// Disarms the guard and returns the permits: someone else ends the call now.
     pub(super) fn release(mut self) -> Option<JobPermits> {
         self.armed = false;
         self.permits.take()
     }
 
     fn end(&mut self, ended: Result<Reply, Died>) {
-        // First the place, then the word that it is free.
+        // Release the permits before the response leaves: the gateway counts the call's place as
+        // free when it sees the response, and may send the next call at once.
         drop(self.permits.take());
         self.armed = false;
         self.calls.finish(self.key, ended, MuxWriter::push_frames);
@@ -130,17 +137,19 @@ impl NodeCalls {
         &self.node().runtime
     }
 
-    /// Calls in the table, and whether `key` is one of them.
+    /// The number of calls in the table, and whether `key` is one of them.
     pub(super) fn look_up(&self, key: CallKey) -> (usize, bool) {
         let table = self.table.lock();
         (table.len(), table.contains(key))
     }
 
-    /// Runs a call as soon as it has its permits, which as a rule is at once. What the task pool
-    /// runs begins with the next [`dispatch`](Self::dispatch).
+    /// Runs a call as soon as it has its permits, which is usually at once. Jobs of the task pool
+    /// start with the next [`dispatch`](Self::dispatch).
     pub(super) fn execute(self: &Arc<Self>, call: RunningCall, job: Job) {
         self.node().counters.in_flight.fetch_add(1, Ordering::Relaxed);
         let key = job.key;
+        // Insert before anything can run: `begin` refuses a call that is not in the table, and its
+        // end must find the entry.
         if self.table.lock().insert(key, call) {
             self.sooner.notify_one();
         }
@@ -155,15 +164,18 @@ impl NodeCalls {
             let acquired = JobPermits::acquire(calls.node(), &job.function).await;
             let Some(permits) = acquired else { return };
             drop(waits);
+            // From here on the guard of the next stage ends the call. No await lies between the
+            // two, so an abort cannot leave the call without one.
             guard.release();
             calls.start(permits, job);
+            // The I/O thread dispatches after what it has read; this call starts later than that.
             calls.dispatch();
         };
         self.runtime().spawn(Abortable::new(waiting, registration));
         self.table.lock().set_abort(key, abort);
     }
 
-    /// Runs a call that has its permits, inside of the node's middleware if it has any.
+    /// Runs a call that has its permits, inside the node's middleware if it has any.
     fn start(self: &Arc<Self>, permits: JobPermits, job: Job) {
         match self.node().layers.is_empty() {
             true => self.launch(permits, job),
@@ -171,7 +183,8 @@ impl NodeCalls {
         }
     }
 
-    /// Hands a call to what runs its function, unless it has started at this node before.
+    /// Hands a call to the task pool, a task or a thread, unless it has started at this node
+    /// before.
     pub(super) fn launch(self: &Arc<Self>, permits: JobPermits, job: Job) {
         let node = self.node();
         let repeats = &node.counters.repeats;
@@ -179,6 +192,7 @@ impl NodeCalls {
             Ok(start) => start.keep(),
             Err(error) => {
                 let (key, refused) = (job.key, Err(Died::Refused(error)));
+                // As in `JobGuard::end`: release the permits before the response leaves.
                 drop((job, permits));
                 return self.finish(key, refused, MuxWriter::push_frames);
             }
@@ -212,22 +226,23 @@ impl NodeCalls {
             let (Run::Thread(run), Some(items)) = (&function.handler.run, items) else { return };
             if guard.calls.begin(key) == Begin::Start {
                 let _runtime = runtime.enter();
-                // Nothing that it has touched is used after a panic.
+                // Unwind safe: the closure owns its inputs, and they are dropped with the panic.
                 let ran = catch_unwind(AssertUnwindSafe(|| run(inputs, request, items)));
                 guard.finish(ran.map(|()| Reply::new()).map_err(Died::Panicked));
             }
         });
-        // The guard has gone with the closure, and has ended the call; only the cause is missing.
+        // Dropping the closure dropped the guard, which has ended the call; only the log has the
+        // cause.
         if let Err(error) = spawned
             && let Some(left_out) = self.unstarted.next(())
         {
             let node = &self.node().id;
             let error = error.chain();
-            tracing::warn!(%node, %error, left_out, "an iterator was not started");
+            tracing::warn!(%node, %error, left_out, "cannot start the thread of an iterator");
         }
     }
 
-    /// Gives a function that waits for something a task of its own.
+    /// Moves a function that is still pending after its first poll to a separate task.
     pub(super) fn continue_in_task(
         self: &Arc<Self>,
         key: CallKey,
@@ -247,37 +262,45 @@ impl NodeCalls {
         work: impl Future<Output = ()> + Send + 'static,
     ) {
         let (abort, registration) = AbortHandle::new_pair();
-        // Before the task runs: a call that has ended meanwhile is aborted at its first poll.
+        // Set before the task is spawned. If the call has ended meanwhile, `set_abort` aborts at
+        // once, and the task is dropped at its first poll; later handles of the same call are set
+        // by the task itself, and must not be overwritten by this one.
         self.table.lock().set_abort(key, abort);
         drop(self.runtime().spawn(Abortable::new(work, registration)));
     }
 
-    /// Decides whether the function of a call starts.
+    /// Decides whether the function of a call starts. Called immediately before it runs.
     pub(super) fn begin(&self, key: CallKey) -> Begin {
         self.table.lock().begin(key)
     }
 
-    /// Has `observer` told how a call ends. What ends it early no longer aborts its task.
+    /// Registers `observer` for the end of a call. From then on an early end no longer aborts the
+    /// middleware's task.
     pub(super) fn observe(&self, key: CallKey, observer: Observer) {
         self.table.lock().observe(key, observer);
     }
 
-    /// Notes that the caller has given a call up.
+    /// Notes that the caller has given up a call.
     pub(super) fn give_up(&self, key: CallKey) {
         self.table.lock().give_up(key);
     }
 
-    /// Fails a call with `error`, as soon as its function has been dropped.
+    /// Fails a call with `error` once its function has been dropped.
     pub(super) fn fail(&self, key: CallKey, error: Error) {
         self.table.lock().fail(key, error);
     }
 
-    /// The gateway has accepted a stream, or opened it.
+    /// Notes that a stream that the gateway has opened was accepted.
     pub(in crate::node) fn accept_stream(&self, stream: u64) {
         self.table.lock().accept_stream(stream);
     }
 
-    /// A call has been read from its stream, or never will be. Returns whether it is still wanted.
+    /// Notes that a call has been read from its stream, or never will be. Returns whether the
+    /// gateway still wants it.
+    ///
+    /// [`execute`](Self::execute) must follow without an `.await`: in between, the call is in
+    /// neither table of [`CallTable`], and [`abandon_stream`](Self::abandon_stream), which runs on
+    /// the same thread, would report its permits as free.
     pub(super) fn end_reading(&self, stream: u64) -> bool {
         let wanted = self.table.lock().end_reading(stream);
         if !wanted {
@@ -286,40 +309,44 @@ impl NodeCalls {
         wanted
     }
 
-    /// The caller of the call on `stream` has left, and the gateway wants to know when its place is
-    /// free.
+    /// Gives up the call on `stream`, whose caller has left, and tells the gateway once its permits
+    /// are free.
     pub(in crate::node) fn abandon_stream(&self, stream: u64) {
         if !self.table.lock().abandon_stream(stream) {
             self.release(stream);
         }
     }
 
-    /// Tells the gateway that the place of the call on `stream` is free.
+    /// Tells the gateway that the permits of the call on `stream` are free.
     fn release(&self, stream: u64) {
         self.released.lock().push(stream);
         self.has_released.notify_one();
     }
 
-    /// Ends a call whose function has ended and let go of its place.
+    /// Ends a call whose function has ended and released its permits: removes it from the table and
+    /// sends its response.
     pub(super) fn finish(
         self: &Arc<Self>,
         key: CallKey,
         ended: Result<Reply, Died>,
         queue: QueueResponse,
     ) {
+        // Removing is the commit point: what is noted in the entry from now on has no effect, and a
+        // second `finish` finds nothing.
         let Some(mut call) = self.table.lock().remove(key) else { return };
         self.node().counters.in_flight.fetch_sub(1, Ordering::Relaxed);
         call.cancelled.cancel();
         let observer = call.observer.take();
         if call.given_up {
             if let Some(observer) = observer {
-                // A caller leaves at its deadline too.
+                // A caller also leaves because its deadline has passed; that is the better reason.
                 let late = has_passed(call.deadline).then(|| {
                     self.node().late(&call.function.name, Evidence::of_start(call.started))
                 });
                 observer.tell(Err(&late.unwrap_or_else(left)));
             }
             return match key {
+                // An empty response tells the gateway that the permits are free.
                 CallKey::Mux(id) => queue(&self.writer, id, &[]),
                 CallKey::Stream(stream) if call.release_wanted => self.release(stream),
                 CallKey::Stream(_) => {}
@@ -339,21 +366,22 @@ impl NodeCalls {
                 let name = call.function.name.clone();
                 self.send_overflow(id, reply, name, call.deadline);
             }
-            // A stream whose task is gone has no reader.
+            // Fails if the stream's task is gone: then there is no one to answer.
             (CallKey::Stream(_), Responder::Stream(task)) => drop(task.send(reply)),
             (CallKey::Stream(_), Responder::Mux) => {}
         }
     }
 
-    /// What the caller gets.
+    /// Decides what the caller receives. In order of precedence: the call's failure, its deadline,
+    /// what the function returned.
     fn outcome(&self, call: &mut RunningCall, ended: Result<Reply, Died>) -> Result<Reply, Error> {
         let (node, name) = (self.node(), &call.function.name);
         let evidence = Evidence::of_start(call.started);
         if let Some(failure) = call.failure.take() {
             return Err(failure.with_node(&*node.id));
         }
-        // Also if the timer has not fired yet: a function that passes on that a nested call was
-        // late, which has the same deadline, would otherwise win against it now and then.
+        // Checked even if the timer has not fired yet: a nested call has the same deadline, and a
+        // function that returns that call's error would otherwise race with the timer.
         if has_passed(call.deadline) {
             return Err(node.late(name, evidence));
         }
@@ -364,7 +392,8 @@ impl NodeCalls {
         })
     }
 
-    /// Sends a response that is too long for the multiplexed stream, unless its deadline passes.
+    /// Sends a response that is too long for the multiplexed stream on a separate stream, until its
+    /// deadline passes.
     fn send_overflow(
         self: &Arc<Self>,
         id: MuxId,
@@ -378,7 +407,7 @@ impl NodeCalls {
             let _held = held;
             let session = &calls.session;
             let opened = overflow::open(&session.connection, &session.windows).await;
-            // If the gateway is gone, nobody needs it.
+            // Without the gateway there is no one to send it to.
             let Ok(mut send) = opened else { return };
             let (stream, mut stopped) = (send.id(), send.stopped());
             let first = overflow::first_bytes(id, &[]);
@@ -397,7 +426,9 @@ impl NodeCalls {
             match written {
                 Ok(Ok(())) => send.finish(),
                 Ok(Err(Unwritten::Gone)) => {}
-                // Here too.
+                // A reset may overtake the first bytes of the stream, which name the call: the
+                // gateway would not know which call failed, and the call would wait for ever. So
+                // the error is also sent on the multiplexed stream, here and below.
                 Ok(Err(Unwritten::InTheWay)) => {
                     let error = unread().with_node(&*calls.node().id);
                     send.reset(reset::code_of(&error));
@@ -405,7 +436,6 @@ impl NodeCalls {
                 }
                 Err(DeadlinePassed) => {
                     send.reset(reset::code(ErrorKind::DeadlineExceeded));
-                    // A reset may overtake the id of the call, which then waits for ever.
                     let late = calls.node().late(&function, Evidence::Sent);
                     calls.send_error(id, &late);
                 }
@@ -423,21 +453,22 @@ impl NodeCalls {
         watch(&self.sooner, next, |now| self.table.lock().expire(now)).await
     }
 
-    /// Gives all calls up: the gateway is gone. Functions that are detached run on.
+    /// Gives up all calls, because the gateway is gone. Detached functions run on.
     pub(in crate::node) fn close(self: &Arc<Self>) {
         self.writer.close();
         self.table.lock().close();
-        // What has its permits and has not begun ends, or begins if it is detached.
+        // Jobs that are queued with their permits now end, or start if they are detached. The I/O
+        // thread will not dispatch again.
         self.dispatch();
     }
 }
 
-/// Runs a sync function.
+/// Runs a sync function on the current blocking thread.
 fn run_blocking(guard: JobGuard, job: Job) {
     let Job { key, function, inputs, request, .. } = job;
     let Run::Blocking(run) = &function.handler.run else { return };
     if guard.calls.begin(key) == Begin::Start {
-        // Nothing that it has touched is used after a panic.
+        // Unwind safe: the closure owns its inputs, and they are dropped with the panic.
         let result = catch_unwind(AssertUnwindSafe(|| run(inputs, request)));
         guard.finish(result.map_err(Died::Panicked));
     }

@@ -1,4 +1,4 @@
-//! How long a call takes at its node, for callers who want to know.
+//! Measures calls for callers that ask for a trace.
 
 use std::time::Duration;
 
@@ -6,19 +6,20 @@ use tokio::time::Instant;
 
 use crate::wire::trace::NodeTrace;
 
-/// Measures how a call goes.
+/// Measures how long one call is queued and runs.
 #[derive(Debug)]
 pub(super) struct Clock {
-    /// How long the gateway held it back.
+    /// How long the call was queued at the gateway.
     held: Duration,
-    /// When all of it was here.
+    /// When the call had arrived completely.
     received: Instant,
     /// When its function started.
     started: Instant,
 }
 
 impl Clock {
-    /// For a call all of which is here now.
+    /// Starts the clock of a call that has arrived completely, and was queued at the gateway for
+    /// `held`.
     pub(super) fn new(held: Duration) -> Self {
         let now = Instant::now();
         Self { held, received: now, started: now }
@@ -29,7 +30,7 @@ impl Clock {
         self.started = Instant::now();
     }
 
-    /// The frame that tells how the call went at the node called `id`, and `reply` behind it.
+    /// Returns the trace frame of the call at node `id`, followed by `reply`.
     pub(super) fn before(&self, id: &str, reply: &[u8]) -> Vec<u8> {
         let trace = NodeTrace {
             node: id.to_owned(),

@@ -1,8 +1,8 @@
-//! Which calls have started here, so that none starts again.
+//! Deduplicates calls: the node rejects the ids of calls that it has started recently.
 //!
-//! Callers and gateways send a call again only if it provably did not start, or its function is
-//! `idempotent`. The node does not rely on that: what is broken or hostile on the way must not run
-//! anything twice. Calls of `idempotent` functions may be repeated, and are not noted.
+//! This is the second line of defence. Callers and gateways send a call again only if it provably
+//! did not start, or if its function is `idempotent`; but a broken or hostile gateway must not make
+//! a function run twice either. Calls of `idempotent` functions may repeat and are not recorded.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -20,45 +20,48 @@ use crate::function::context::Context;
 use crate::function::registry::Function;
 use crate::transport::log_limit::LogLimiter;
 
-/// The ids of the calls that have started lately, each with its caller, whose
-/// [`mark`](Context::mark) they are remembered by: of the last minute at least, but of no more than
-/// the last [`MAX_OF_AGE`] to twice that.
+/// The recently started calls, keyed by [`mark`](Context::mark): the call's id combined with its
+/// caller.
 ///
-/// A caller that uses up ids of others so uses up its own only.
+/// Keeps a call for at least [`MEMORY`], unless [`MAX_OF_AGE`] or more have started since. Because
+/// the caller is part of the key, no caller can use up the ids of another.
 #[derive(Debug, Default)]
 pub(in crate::node) struct DedupCache {
     ages: Mutex<Generations>,
     log: LogLimiter<()>,
 }
 
-/// Ids in two lots: the older one is forgotten as a whole when the younger one, which takes its
-/// place, is old or full. So there is no time to keep for each.
+/// Two generations of ids. When the young one is old or full, it replaces the old one, which is
+/// dropped as a whole. So no timestamp is stored per id.
 #[derive(Debug, Default)]
 struct Generations {
     young: HashSet<u128, HashKey>,
     old: HashSet<u128, HashKey>,
 }
 
-/// How long an id is remembered at least: longer than a gateway with a mistake is likely to hold a
-/// call back. A hostile one that waits for longer can repeat a call all the same.
+/// Minimum time for which an id is kept: longer than a faulty gateway is likely to hold back a
+/// call. A hostile gateway that waits longer can still repeat a call.
 const MEMORY: Duration = Duration::from_secs(60);
 
-/// Ids of one lot. Two lots take 2.2 MiB, which are taken as calls come, and kept.
+/// Maximum number of ids per generation. Two generations take 2.2 MiB, allocated as calls arrive
+/// and then kept.
 const MAX_OF_AGE: usize = 50_000;
 
-/// A call that is about to start; dropping it says that it does not.
+/// A call that is about to start. Dropping it forgets the call's id again, unless it is
+/// [kept](Self::keep).
 #[derive(Debug)]
 pub(super) struct Start<'a> {
     started: &'a DedupCache,
-    /// `None` if it need not be noted.
+    /// The recorded id; `None` for an idempotent function, and once kept.
     id: Option<u128>,
 }
 
 impl DedupCache {
-    /// Lets a call start, unless it has done so before, which is counted in `repeats`.
+    /// Records that a call starts. A call that has started before is rejected, and counted in
+    /// `repeats`.
     ///
     /// # Errors
-    /// `Protocol`. It did not start this time, so that whether it has run is up to the first time.
+    /// `Protocol`, `Maybe`: this attempt does not run, but the earlier one may have.
     pub(super) fn start(
         &self,
         function: &Function,
@@ -76,16 +79,16 @@ impl DedupCache {
         let (node, name, caller) = (context.node(), &*function.name, context.caller());
         let call_id = context.call_id();
         if let Some(left_out) = self.log.next(()) {
-            tracing::warn!(%node, function = name, ?caller, left_out, "a call came twice");
+            tracing::warn!(%node, function = name, ?caller, left_out, "rejected a repeated call");
         }
         let text = format!(
-            "this call of `{name}` has started at node `{node}` before, and is not started again, \
-             since the function is not `idempotent`; its id is {call_id:032x}"
+            "this call of `{name}` has started at node `{node}` before and is not started again, \
+             because the function is not `idempotent`; call id {call_id:032x}"
         );
         Err(Error::new(ErrorKind::Protocol, text).with_evidence(Evidence::Sent).with_node(node))
     }
 
-    /// Forgets what is old, for as long as it is polled.
+    /// Drops the old generation once per [`MEMORY`], while it is polled.
     pub(in crate::node) async fn forget(&self) -> Infallible {
         let mut ticks = interval(MEMORY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -96,13 +99,12 @@ impl DedupCache {
     }
 
     fn ages(&self) -> MutexGuard<'_, Generations> {
-        // Every section leaves it whole.
         self.ages.lock()
     }
 }
 
 impl Generations {
-    /// Notes an id. Says whether it is new.
+    /// Adds an id. Returns whether it is new.
     fn add(&mut self, id: u128) -> bool {
         if self.young.len() >= MAX_OF_AGE {
             self.pass();
@@ -116,15 +118,16 @@ impl Generations {
         }
     }
 
-    /// Makes the young ones old, and forgets those that are.
+    /// Drops the old generation, and makes the young one the old one.
     fn pass(&mut self) {
+        // Swapped and cleared, so that both keep their memory.
         mem::swap(&mut self.young, &mut self.old);
         self.young.clear();
     }
 }
 
 impl Start<'_> {
-    /// The function is given to those who run it.
+    /// Keeps the id: the call is handed to the task pool or a thread, and may run from now on.
     pub(super) fn keep(mut self) {
         self.id = None;
     }
@@ -138,16 +141,16 @@ impl Drop for Start<'_> {
     }
 }
 
-/// A key, by which an id is hashed as `k0 + k1 x1 + k2 x2`, the upper half of 128 bits.
+/// The key of a hash function: an id hashes to the upper half of the 128 bits of
+/// `k0 + k1 x1 + k2 x2`.
 ///
-/// Ids are random, but a gateway could choose them so that all fall on one place of a table. With
-/// this function, which is strongly universal, any two do so by chance only, for whoever does not
-/// know the key (Lemire and Kaser, "Strongly universal string hashing is fast", 2014), at half the
-/// cost of the standard library's.
+/// Ids are random, but a hostile gateway could choose ids that all collide. This function is
+/// strongly universal: without the key, two ids collide only by chance (Lemire and Kaser, "Strongly
+/// universal string hashing is fast", 2014). It costs half as much as the standard library's hash.
 #[derive(Clone, Copy, Debug)]
 struct HashKey([u128; 3]);
 
-/// The hash of an id, by a key.
+/// Hashes one id with a [`HashKey`].
 struct KeyedHash {
     key: HashKey,
     hash: u64,
@@ -182,7 +185,7 @@ impl Hasher for KeyedHash {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        // Ids come as whole numbers.
+        // Required by the trait; `u128` calls `write_u128`.
         bytes.iter().for_each(|byte| self.write_u128((*byte).into()));
     }
 }

@@ -1,8 +1,9 @@
-//! Running calls.
+//! Executes calls.
 //!
-//! [`mux`] and [`streams`] read calls; from then on every call takes the same way: [`admission`]
-//! checks it, [`calls`] keeps it in one table with its deadline and gives it permits, and
-//! [`task_pool`] or a thread runs its function. Its response leaves through its [`Responder`].
+//! [`mux`] and [`streams`] read calls; from there every call takes the same path: [`admission`]
+//! checks it, [`calls`] keeps it in one table with its deadline and acquires its permits, and
+//! [`task_pool`] or a thread runs its function. The response leaves through the call's
+//! [`Responder`].
 //!
 //! [`Responder`]: table::Responder
 

@@ -1,4 +1,4 @@
-//! Reading the gateway's multiplexed stream: small calls, many of which share it.
+//! Reads calls from the gateway's multiplexed stream, which many small unary calls share.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,7 +22,8 @@ use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_MUX_BODY, MAX_NODE_STREAMS, MUX_SLACK};
 use crate::wire::mux::{MuxId, take_frame};
 
-/// Serves the multiplexed stream that the gateway has opened; `first` has arrived on it already.
+/// Serves the multiplexed stream that the gateway has opened; `first` has been read from it
+/// already.
 pub(super) async fn serve(halves: (SendHalf, RecvHalf), first: Bytes, calls: Arc<NodeCalls>) {
     let connection = calls.session.connection.clone();
     if calls.session.has_mux.swap(true, Ordering::Relaxed) {
@@ -31,23 +32,23 @@ pub(super) async fn serve(halves: (SendHalf, RecvHalf), first: Bytes, calls: Arc
     }
     let ready = || {
         let calls = calls.clone();
-        // What has arrived together is run together.
+        // Once per read, not per call: calls that have arrived together share a worker.
         calls.dispatch();
         async move { calls.writer.has_room().await }
     };
     let mux = OpenMux::accepted(connection, halves, first);
-    // Why it broke concerns the session, which ends with its connection.
+    // The error is not needed: the session ends with its connection.
     let _ = mux.drive(&calls.writer, ready, |id, frames| receive(&calls, id, frames)).await;
 }
 
-/// Receives a message of the gateway.
+/// Handles a message of the gateway: a call, or the cancellation of one.
 ///
 /// # Errors
-/// The gateway breaks the rules of a multiplexed stream.
+/// The gateway violates the protocol of the multiplexed stream.
 fn receive(calls: &Arc<NodeCalls>, id: MuxId, frames: Bytes) -> Result<(), Malformed> {
     let key = CallKey::Mux(id);
     if frames.is_empty() {
-        // A call that has its answer is not there any more; the answer is on its way.
+        // The table no longer has a call that was answered; the answer is on its way.
         calls.give_up(key);
         return Ok(());
     }
@@ -63,10 +64,10 @@ fn receive(calls: &Arc<NodeCalls>, id: MuxId, frames: Bytes) -> Result<(), Malfo
     Ok(())
 }
 
-/// Reads a call and lets it run.
+/// Reads a call and executes it.
 ///
 /// # Errors
-/// Why it does not.
+/// The error to answer with if the call cannot run.
 fn begin(calls: &Arc<NodeCalls>, id: MuxId, mut frames: Bytes) -> Result<(), Error> {
     let header = take_frame(&mut frames, 0).map_err(Malformed::into_error)?;
     let limit = MAX_MUX_BODY.min(calls.session.limits.max_message);

@@ -9,7 +9,7 @@ use crate::function::end::End;
 use crate::function::handler::Reply;
 use crate::node::middleware::Done;
 
-/// Who learns how a call has ended.
+/// Tells the middleware that waits in `next.run` how its call ended.
 #[derive(Debug)]
 pub(super) struct Observer {
     context: Context,
@@ -27,7 +27,8 @@ impl Observer {
     pub(super) fn tell(self, ended: Result<&Reply, &Error>) {
         let done = match ended {
             Err(error) => self.done_with(End::Error(error.clone())),
-            // A stream has told its own end to the context.
+            // The items of a stream are gone already; their writer has noted the end in the
+            // context.
             Ok(reply) if reply.is_empty() => {
                 let end = self.context.tally().end().unwrap_or_else(|| End::Error(left()));
                 self.done_with(end)
@@ -37,7 +38,7 @@ impl Observer {
                 Done { end, items: 0, bytes }
             }
         };
-        // A layer that has dropped the future of `run` does not want to know.
+        // Fails if a layer has dropped the future of `run`.
         let _ = self.done.send(done);
     }
 
@@ -47,7 +48,7 @@ impl Observer {
     }
 }
 
-/// The error of a call whose caller has left.
+/// Returns the error of a call whose caller has left.
 pub(super) fn left() -> Error {
     let text = "the caller has left before the call ended";
     Error::new(ErrorKind::Cancelled, text).with_evidence(Evidence::Sent)

@@ -1,4 +1,4 @@
-//! The caller's stream on its way to the function.
+//! Receives the stream that a caller sends to a function.
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -9,7 +9,8 @@ use crate::transport::byte_channel::ByteSender;
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::RecvHalf;
 
-/// Receives the caller's stream and hands it over; resolves only when that goes wrong.
+/// Receives the caller's stream and forwards it to the function. Resolves only if the caller
+/// leaves, or if `failing` reports an error of the decoder; after a proper end it stays pending.
 pub(super) async fn receive(
     mut recv: RecvHalf,
     first: Bytes,
@@ -33,7 +34,7 @@ pub(super) async fn receive(
                 Err(_) => return Interrupt::Gone,
             }
         }
-        // The function wants no more of it, and may still answer.
+        // The function has dropped its stream: stop the caller, and wait for the function's answer.
         recv.stop(reset::cancelled());
         std::future::pending().await
     };
@@ -44,6 +45,7 @@ pub(super) async fn receive(
         }
     };
     tokio::select! {
+        // The error of the decoder is more precise than a stream that breaks afterwards.
         biased;
         interrupt = failed => interrupt,
         interrupt = moved => interrupt,

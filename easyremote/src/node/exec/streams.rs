@@ -1,4 +1,21 @@
-//! Calls on streams of their own: reading them, and sending what their functions return.
+//! Calls on separate streams: reads them, and sends what their functions return.
+//!
+//! ```text
+//!   the stream's task (I/O thread)                   the function (runtime or thread)
+//!
+//!   read: header, arguments
+//!     |  a reset, a deadline or an error: no function starts
+//!     v
+//!   execute ------------- table, permits -----------> runs
+//!     |                                                 | items, through a byte channel
+//!   send_result / send_items <--------------------------+
+//!     :  `stopped`, the deadline or a broken upload     | ends; `JobGuard` releases the permits
+//!     :  -> `give_up` or `fail` in the table            v
+//!   send_last, or `end` after the last item <------- `Responder::Stream`
+//! ```
+//!
+//! The direction to the gateway is finished only after `Responder::Stream` has resolved: the
+//! gateway counts the call's permits as free when it sees the end of the stream.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -33,15 +50,16 @@ use crate::wire::frame::{Frame, FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::limits::HEADER_TIMEOUT;
 
-/// Bytes of a stream that may wait between the user's code and the I/O thread.
+/// Bytes of a stream that may be buffered between the user's code and the I/O thread.
 const CHANNEL_BYTES: usize = 96 << 10;
 
-/// Serves a stream that the gateway has opened: one call, or the multiplexed stream of many.
+/// Serves a stream that the gateway has opened: one call, or the multiplexed stream.
 pub(in crate::node) async fn serve((send, mut recv): (SendHalf, RecvHalf), calls: Arc<NodeCalls>) {
     let stream = send.id();
     let mut buffer = FrameBuffer::new(0);
     let first = timeout(HEADER_TIMEOUT, recv.frame(&mut buffer)).await;
     if matches!(&first, Ok(Ok(Some(frame))) if frame.kind == FrameKind::Mux) {
+        // It carries no call of its own that the gateway could abandon.
         calls.end_reading(stream);
         return mux::serve((send, recv), buffer.take_rest(), calls).await;
     }
@@ -57,7 +75,8 @@ pub(in crate::node) async fn serve((send, mut recv): (SendHalf, RecvHalf), calls
     let wanted = call.calls.end_reading(stream);
     match read {
         Ok(read) if wanted => {
-            // The table counts it from now on.
+            // `execute` counts the call from now on. It runs in the first poll of `run`: no await
+            // may come between it and `end_reading`.
             drop(in_flight);
             call.run(read).await;
         }
@@ -66,7 +85,7 @@ pub(in crate::node) async fn serve((send, mut recv): (SendHalf, RecvHalf), calls
     }
 }
 
-/// A call on a stream of its own.
+/// A call on a separate stream.
 struct StreamedCall<'a> {
     send: SendHalf,
     guards: CallGuards,
@@ -75,11 +94,11 @@ struct StreamedCall<'a> {
     key: CallKey,
 }
 
-/// A call that has been read up to the last byte of its arguments.
+/// A call whose arguments have been read completely.
 struct ReadCall {
     call: RunningCall,
     job: Job,
-    /// Resolves with the last frames, when the function has ended and let go of its place.
+    /// Resolves with the last frames when the function has ended and released its permits.
     ended: oneshot::Receiver<Reply>,
     /// The items, if the function returns a stream.
     items: Option<ByteReceiver<()>>,
@@ -87,7 +106,7 @@ struct ReadCall {
 
 /// Why a call does not start.
 enum CallRejection {
-    /// The caller is told why.
+    /// The caller receives this error.
     Answer(Error),
     /// The caller has left.
     Gone,
@@ -100,8 +119,8 @@ impl From<Error> for CallRejection {
 }
 
 impl StreamedCall<'_> {
-    /// Reads the call, whose `first` frame is here, up to the last byte of its arguments. Nothing
-    /// starts before that byte is here: see `call::executed`.
+    /// Reads the call, whose `first` frame has arrived, up to the last byte of its arguments. The
+    /// function never starts before that byte: see `call::executed`.
     async fn read(
         &mut self,
         first: Result<Option<Frame>, FrameError>,
@@ -115,6 +134,7 @@ impl StreamedCall<'_> {
         let admitted = admit(node, header)?;
         self.guards.deadline = admitted.deadline;
         node.check_unread(admitted.function)?;
+        // Only now: until the header is accepted, the peer must not make the node buffer a message.
         buffer.allow(limits.max_message);
         let mut charge = MemoryCharge::new(&node.unfinished, node.max_unfinished);
         let reading = recv.frame_if(&mut buffer, |bytes| charge.grow_to(bytes));
@@ -164,19 +184,22 @@ impl StreamedCall<'_> {
         }
     }
 
-    /// Waits for the result of a function, and sends it. The table keeps the deadline.
+    /// Waits for the result of a function, and sends it. The table enforces the deadline.
     async fn send_result(&mut self, mut ended: oneshot::Receiver<Reply>) {
         loop {
             tokio::select! {
+                // A result that is ready wins over a caller that leaves at the same time.
                 biased;
                 reply = &mut ended => {
-                    // An error says that nobody wants the response any more.
+                    // An error means that the call was given up: there is no one to answer.
                     if let Ok(reply) = reply {
                         let _held = self.node.hold_answer(&reply);
                         self.send_last(&reply).await;
                     }
                     return;
                 }
+                // After `fail` the loop goes on: `ended` resolves with the error once the function
+                // has been dropped.
                 interrupt = self.guards.left_or_failed() => match interrupt {
                     Interrupt::Failed(error) => self.calls.fail(self.key, error),
                     Interrupt::Gone | Interrupt::Late => return self.calls.give_up(self.key),
@@ -185,8 +208,8 @@ impl StreamedCall<'_> {
         }
     }
 
-    /// Sends the items of a stream until one side is done. Returning drops `items`, which tells the
-    /// producer.
+    /// Sends the items of a stream until one side ends it. Returning drops `items`, which stops the
+    /// producer at its next item.
     async fn send_items(
         &mut self,
         function: &str,
@@ -199,13 +222,15 @@ impl StreamedCall<'_> {
                 Ok(Received::Batch(batch)) => batch,
                 Ok(Received::End(Some(()))) => return self.end(ended).await,
                 Ok(Received::End(None)) => {
-                    // The function has not ended well; its last frames say why.
+                    // The function panicked, was dropped, or never started; the last frames carry
+                    // the error.
                     return match (&mut ended).await {
                         Ok(reply) if !reply.is_empty() => self.send_last(&reply).await,
                         _ => {}
                     };
                 }
                 Err(interrupt) => {
+                    // Before waiting for its end: a producer that waits for room must wake up.
                     drop(items);
                     return self.break_off(function, interrupt, ended).await;
                 }
@@ -221,7 +246,7 @@ impl StreamedCall<'_> {
                 Ok(Err(Unwritten::Gone)) | Err(Interrupt::Gone) => {
                     return self.calls.give_up(self.key);
                 }
-                // A frame may be half written, which leaves no room for an error frame.
+                // A frame may be half written, so no error frame can follow: reset the stream.
                 Err(Interrupt::Late) => {
                     self.calls.give_up(self.key);
                     return self.send.reset(reset::code(ErrorKind::DeadlineExceeded));
@@ -255,10 +280,10 @@ impl StreamedCall<'_> {
         }
     }
 
-    /// Ends the direction when the function has let go of its place: the gateway counts it as free
-    /// from then on.
+    /// Finishes the stream once the function has released its permits, which the gateway counts as
+    /// free from then on.
     async fn end(&mut self, ended: oneshot::Receiver<Reply>) {
-        // A deadline that passes now changes nothing: all that is to be said has been.
+        // The deadline no longer matters: the caller has everything but the end of the stream.
         let stopped = &mut self.guards.stopped;
         tokio::select! {
             biased;
@@ -277,13 +302,13 @@ impl StreamedCall<'_> {
         }
     }
 
-    /// Writes frames; returns whether all of them have been.
+    /// Writes frames; returns whether all of them were written.
     async fn write(&mut self, frames: &[u8]) -> bool {
         let stream = self.send.id();
         let writing = written(&self.calls.session, stream, self.send.write(frames));
         match self.guards.select(writing).await {
             Ok(Ok(())) => return true,
-            // A caller that has left needs nothing.
+            // A caller that has left needs no reset.
             Ok(Err(Unwritten::Gone)) | Err(Interrupt::Gone | Interrupt::Failed(_)) => {}
             Ok(Err(Unwritten::InTheWay)) => self.send.reset(reset::code_of(&unread())),
             Err(Interrupt::Late) => self.send.reset(reset::code(ErrorKind::DeadlineExceeded)),
@@ -297,7 +322,7 @@ fn protocol(text: impl Into<Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::Protocol, text)
 }
 
-/// What was read, if it is a frame of `kind`.
+/// Returns the frame that was read if it is of `kind`.
 fn expect(
     read: Result<Option<Frame>, FrameError>,
     kind: FrameKind,

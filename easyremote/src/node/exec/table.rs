@@ -1,4 +1,4 @@
-//! The table of a session's calls.
+//! The table of a session's calls, and the states of a call.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -17,19 +17,19 @@ use crate::node::exec::clock::Clock;
 use crate::node::exec::observer::Observer;
 use crate::wire::mux::MuxId;
 
-/// Identifies a call of one session, by what carries it.
+/// Identifies a call within its session, by the stream that carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum CallKey {
-    /// Its id on the multiplexed stream.
+    /// The call's id on the multiplexed stream.
     Mux(MuxId),
-    /// QUIC's id of its own stream.
+    /// The QUIC stream id of the call's separate stream.
     Stream(u64),
 }
 
 impl Hash for CallKey {
-    /// Hashes one word, where the derived code hashes two: the table does it four times a call.
+    /// Hashes one word, where the derived code hashes two: the table hashes four times per call.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Both count from zero, so that they do not meet.
+        // Both kinds of id count up from zero, so an id and a complement never collide.
         state.write_u64(match *self {
             Self::Mux(id) => id,
             Self::Stream(id) => !id,
@@ -46,7 +46,7 @@ pub(super) enum Responder {
     Stream(oneshot::Sender<Reply>),
 }
 
-/// A call from its last byte until its place is free.
+/// A call, from the last byte of its arguments until its permits are free.
 ///
 /// ```text
 ///            permits                     begin
@@ -55,12 +55,17 @@ pub(super) enum Responder {
 ///      |                     |                      | the function returns, panics,
 ///      | its task is aborted | begin refuses        | or is dropped
 ///      v                     v                      v
-///     (removed: the place is free; then the response leaves, or "released")
+///     (removed: the permits are free; then the response leaves, or `Released`)
 /// ```
 ///
-/// Giving up, expiring and failing set a flag at any stage, cancel the function's token and abort
-/// what can be aborted. **The call stays in the table until its function has let go of its place**,
-/// and nothing is said to the gateway before: so a place that the gateway counts as free is free.
+/// Giving up, expiring and failing may happen at any stage: each sets a flag, cancels the
+/// function's token, and aborts its task if it has one. **The call stays in the table until its
+/// function has released its permits**, and the gateway is not told before. So permits that the
+/// gateway counts as free are free.
+///
+/// [`begin`](CallTable::begin) and everything that ends a call run under one lock. Either `begin`
+/// comes first, and the call counts as started, or the function never starts: there is no third
+/// outcome, which is what makes the error's `executed` a proof.
 #[derive(Debug)]
 pub(super) struct RunningCall {
     pub(super) function: Arc<Function>,
@@ -68,19 +73,20 @@ pub(super) struct RunningCall {
     pub(super) deadline: Option<Instant>,
     /// Cancelled when the call has ended for its caller.
     pub(super) cancelled: CancellationToken,
-    /// If the caller wants to know how the call went.
+    /// Measures the call, if the caller asked for a trace.
     pub(super) clock: Option<Clock>,
     /// Whether the function has started.
     pub(super) started: bool,
     /// Whether the caller has given the call up.
     pub(super) given_up: bool,
-    /// Whether the gateway asks when the place of a call on a stream of its own is free.
+    /// Whether the gateway wants `Released` once the permits of this call, on a separate stream,
+    /// are free.
     pub(super) release_wanted: bool,
-    /// Why the call fails, whatever its function returns.
+    /// The error that the call fails with, regardless of what its function returns.
     pub(super) failure: Option<Error>,
-    /// The middleware that waits for its end.
+    /// The middleware that waits for the call's end.
     pub(super) observer: Option<Observer>,
-    /// Stops what is no thread.
+    /// Aborts the call's task, if it runs as one; a thread cannot be aborted.
     abort: Option<AbortHandle>,
 }
 
@@ -107,12 +113,12 @@ impl RunningCall {
         }
     }
 
-    /// Whether the function runs on when its caller has left.
+    /// Whether the function runs on after its caller has left.
     fn is_detached(&self) -> bool {
         self.function.handler.policy.detached
     }
 
-    /// Whether nobody waits for the function any more.
+    /// Whether the call has ended for its caller: given up, failed, or past its deadline.
     fn is_over(&self) -> bool {
         self.given_up || self.failure.is_some() || has_passed(self.deadline)
     }
@@ -140,15 +146,16 @@ pub(super) enum Begin {
     Refuse,
 }
 
-/// All calls of one session whose place is not free yet, and their deadlines.
+/// The calls of one session that have not released their permits yet, and their deadlines.
 #[derive(Debug, Default)]
 pub(super) struct CallTable {
     calls: HashMap<CallKey, RunningCall>,
     deadlines: Deadlines<CallKey>,
-    /// Streams whose calls are being read, and whether the gateway has abandoned them; also such as
-    /// it has abandoned before they arrived.
+    /// Streams whose calls are still being read, and whether the gateway has abandoned them. Also
+    /// holds streams that were abandoned before they arrived: control messages and streams are not
+    /// ordered with each other.
     reading: HashMap<u64, bool>,
-    /// Streams with a lower id have arrived: QUIC hands them out in order.
+    /// All streams with a lower id have arrived: QUIC accepts them in order.
     next_stream: u64,
 }
 
@@ -161,7 +168,7 @@ impl CallTable {
         self.calls.contains_key(&key)
     }
 
-    /// Adds a call, and returns whether its deadline is the next one now.
+    /// Adds a call. Returns whether its deadline is now the next one.
     pub(super) fn insert(&mut self, key: CallKey, call: RunningCall) -> bool {
         let Self { calls, deadlines, .. } = self;
         let deadline = call.deadline;
@@ -174,10 +181,10 @@ impl CallTable {
         self.calls.remove(&key)
     }
 
-    /// Decides whether a function starts, in one step with everything that may end its call.
+    /// Decides whether a function starts, atomically with everything that may end its call.
     pub(super) fn begin(&mut self, key: CallKey) -> Begin {
         let Some(call) = self.calls.get_mut(&key) else { return Begin::Refuse };
-        // A detached function runs although its caller has left, but not after its deadline.
+        // A detached function starts even if its caller has left, but not after its deadline.
         let over = match call.is_detached() {
             true => !call.given_up && call.is_over(),
             false => call.is_over(),
@@ -192,7 +199,8 @@ impl CallTable {
         Begin::Start
     }
 
-    /// Keeps what aborts a call's task. One whose call is over already is aborted at once.
+    /// Stores the handle that aborts a call's task. If the call has ended already, aborts at once:
+    /// the end came between the two and had no handle to use.
     pub(super) fn set_abort(&mut self, key: CallKey, abort: AbortHandle) {
         match self.calls.get_mut(&key) {
             Some(call) => {
@@ -206,7 +214,9 @@ impl CallTable {
         }
     }
 
-    /// Keeps who learns how a call ends, and forgets what aborts its task.
+    /// Stores the observer of a call's end, and drops the handle that aborts its task.
+    ///
+    /// Both in one step: an early end either aborts the middleware's task or is observed by it.
     pub(super) fn observe(&mut self, key: CallKey, observer: Observer) {
         if let Some(call) = self.calls.get_mut(&key) {
             call.observer = Some(observer);
@@ -214,7 +224,7 @@ impl CallTable {
         }
     }
 
-    /// Notes that the caller has given a call up. Returns whether the call is there.
+    /// Notes that the caller has given up a call. Returns whether the table has the call.
     pub(super) fn give_up(&mut self, key: CallKey) -> bool {
         let Some(call) = self.calls.get_mut(&key) else { return false };
         call.given_up = true;
@@ -225,6 +235,7 @@ impl CallTable {
     /// Notes that a stream has arrived.
     pub(super) fn accept_stream(&mut self, stream: u64) {
         self.next_stream = stream + 1;
+        // The entry exists, and is `true`, if the stream was abandoned before it arrived.
         self.reading.entry(stream).or_insert(false);
     }
 
@@ -234,8 +245,8 @@ impl CallTable {
         self.reading.remove(&stream) != Some(true)
     }
 
-    /// Notes that the gateway has abandoned the call on a stream, and wants to know when its place
-    /// is free. Returns whether it may not be free yet.
+    /// Notes that the gateway has abandoned the call on a stream, and wants to know when its
+    /// permits are free. Returns `false` if they are free already.
     pub(super) fn abandon_stream(&mut self, stream: u64) -> bool {
         let key = CallKey::Stream(stream);
         if let Some(call) = self.calls.get_mut(&key) {
@@ -244,14 +255,16 @@ impl CallTable {
         }
         match self.reading.get_mut(&stream) {
             Some(abandoned) => *abandoned = true,
+            // The message has overtaken its stream.
             None if stream >= self.next_stream => drop(self.reading.insert(stream, true)),
+            // The call has ended, and was answered.
             None => return false,
         }
         true
     }
 
-    /// Fails a call with `error`. Its function is dropped even if it is detached: what it waits for
-    /// will not come.
+    /// Fails a call with `error`. Its function is dropped even if it is detached: the input that it
+    /// waits for will not come.
     pub(super) fn fail(&mut self, key: CallKey, error: Error) {
         if let Some(call) = self.calls.get_mut(&key) {
             call.failure = Some(error);
@@ -260,7 +273,7 @@ impl CallTable {
         }
     }
 
-    /// The next deadline.
+    /// Returns the earliest deadline.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.next()
     }
@@ -270,7 +283,7 @@ impl CallTable {
         while let Some(key) = self.deadlines.take(now) {
             if let Some(call) = self.calls.get(&key) {
                 call.stop();
-                // Also if it is detached: what has not started by now never does.
+                // Even a detached function: one that has not started by its deadline never starts.
                 if !call.started {
                     call.abort();
                 }
@@ -278,7 +291,7 @@ impl CallTable {
         }
     }
 
-    /// Gives all calls up: their gateway is gone.
+    /// Gives up all calls, because their gateway is gone.
     pub(super) fn close(&mut self) {
         for call in self.calls.values_mut() {
             call.given_up = true;

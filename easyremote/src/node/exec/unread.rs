@@ -1,4 +1,4 @@
-//! What functions have given and nobody reads, while others wait for the room that it takes.
+//! Limits how long an unread response may hold memory that other calls wait for.
 
 use std::future::Future;
 use std::pin::pin;
@@ -12,16 +12,16 @@ use crate::node::state::Session;
 use crate::transport::quic::stream::Broken;
 use crate::wire::limits::STALL_TIMEOUT;
 
-/// Why something has not been written.
+/// Why a write did not complete.
 pub(super) enum Unwritten {
     /// The caller has left.
     Gone,
-    /// Nobody reads it, and there is no room for others.
+    /// The caller does not read it, and the node's memory for unread items and answers is used up.
     InTheWay,
 }
 
-/// Waits for `writing` on a stream, until nobody has read of it for [`STALL_TIMEOUT`] while there is
-/// no room for others. A client of this library has given the call up by then.
+/// Waits for `writing` on a stream, until nobody has read of it for [`STALL_TIMEOUT`] while there
+/// is no room for others. A client of this library has given the call up by then.
 pub(super) async fn written(
     session: &Session,
     stream: u64,
@@ -29,7 +29,7 @@ pub(super) async fn written(
 ) -> Result<(), Unwritten> {
     let windows = &session.windows;
     let mut writing = pin!(writing);
-    // As a rule there is room at once, and no need of a clock.
+    // Usually the write completes at once, and needs no timer.
     if let Some(written) = writing.as_mut().now_or_never() {
         return written.map_err(|_| Unwritten::Gone);
     }
@@ -47,11 +47,11 @@ pub(super) async fn written(
     }
 }
 
-/// The error of such a call.
+/// Returns the error of a call that ended as [`Unwritten::InTheWay`].
 pub(super) fn unread() -> Error {
     let text = format!(
-        "nothing was read of what the function gave for {STALL_TIMEOUT:?}, and the node has no \
-         room for others"
+        "the caller has read nothing of the response for {STALL_TIMEOUT:?}, and the node needs its \
+         memory for other calls"
     );
     Error::new(ErrorKind::SlowConsumer, text).with_evidence(Evidence::Answered)
 }

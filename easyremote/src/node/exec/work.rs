@@ -1,4 +1,4 @@
-//! How user code ends, and the threads of iterators.
+//! Ends of user code other than returning, and the threads of iterators.
 
 use std::any::Any;
 use std::thread;
@@ -7,18 +7,18 @@ use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::handler::panicked;
 
-/// How a function ended without returning.
+/// Why a function has not returned.
 pub(super) enum Died {
     Panicked(Box<dyn Any + Send>),
-    /// It was dropped.
+    /// Its task was dropped.
     Aborted,
     /// It was not started.
     Refused(Error),
 }
 
 impl Died {
-    /// The error of a call of `function` at the node called `node`, where `evidence` says whether
-    /// it has started.
+    /// Converts it into the error of a call of `function` at `node`; `evidence` tells whether the
+    /// function has started.
     pub(super) fn into_error(self, function: &str, node: &str, evidence: Evidence) -> Error {
         let error = match self {
             Self::Panicked(panic) => panicked(function, &*panic),
@@ -32,14 +32,14 @@ impl Died {
     }
 }
 
-/// Runs `work` on a thread of its own.
+/// Spawns a dedicated thread for `work`.
 ///
 /// # Errors
-/// `Overloaded` if the system has no thread for it.
+/// `Overloaded` if the system cannot start a thread.
 pub(super) fn own_thread(work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     let spawned = thread::Builder::new().name("easyremote-iter".into()).spawn(work);
     spawned.map(drop).map_err(|error| {
-        let text = "the node has no thread for an iterator";
+        let text = "the node cannot start a thread for an iterator";
         Error::new(ErrorKind::Overloaded, text).with_source(error)
     })
 }

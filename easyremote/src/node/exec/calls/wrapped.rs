@@ -1,4 +1,4 @@
-//! Calls that run inside of middleware.
+//! Calls that run inside middleware.
 //!
 //! ```text
 //!   the middleware's task                        the function
@@ -8,14 +8,18 @@
 //!      | `next.run`: takes the job out of its slot
 //!      +---------------------------------> launched as without middleware
 //!      :                                       |
-//!      : waits                                 | ends; the answer leaves
+//!      : waits                                 | ends; the response leaves
 //!      + <------------------------------------ `Done`
 //!      |
 //!   the rest of the layers; what they return changes nothing
 //! ```
 //!
-//! Until the job is taken, the task is what is aborted when the call ends early. From then on the
-//! function is, so that a layer always learns how a call ended that it let start.
+//! If the call ends early, the middleware's task is aborted until the job is taken, and the
+//! function from then on: a layer that has let a call start always learns how the call ended.
+//!
+//! The slot decides who ends the call. The job is taken out of it once: by `next.run`, and then the
+//! function's guard ends the call; or by the task after the layers have returned, which then
+//! refuses the call.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
@@ -34,10 +38,10 @@ use crate::node::exec::table::CallKey;
 use crate::node::exec::work::Died;
 use crate::node::middleware::Done;
 
-/// The job of a call whose function has not started, until somebody takes it.
+/// The job of a call whose function has not started, until it is taken.
 type Slot = Mutex<Option<(JobGuard, Job)>>;
 
-/// Stops the function of a call if a layer drops the future that waits for it.
+/// Stops the function of a call if a layer drops the future of `next.run`.
 struct StopOnDrop<'a> {
     calls: &'a NodeCalls,
     key: CallKey,
@@ -47,7 +51,7 @@ struct StopOnDrop<'a> {
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         if self.armed {
-            let text = "a middleware of the node has stopped the function";
+            let text = "a middleware of the node cancelled the function";
             let error = Error::new(ErrorKind::Cancelled, text).with_evidence(Evidence::Sent);
             self.calls.fail(self.key, error);
         }
@@ -55,17 +59,18 @@ impl Drop for StopOnDrop<'_> {
 }
 
 impl NodeCalls {
-    /// Runs a call inside of the node's middleware.
+    /// Runs a call inside the node's middleware.
     pub(super) fn start_wrapped(self: &Arc<Self>, permits: JobPermits, job: Job) {
         let (key, name) = (job.key, job.function.name.clone());
         let (layers, context) = (self.node().layers.clone(), job.inputs.context.clone());
         let slot = Arc::new(Mutex::new(Some((JobGuard::new(self, key, Some(permits)), job))));
-        // Weak: a layer that keeps its `Next` does not keep the place of a call that has ended.
+        // Weak: a layer that keeps its `Next` must not keep the permits of a call that has ended.
         let unrun: Weak<Slot> = Arc::downgrade(&slot);
         self.spawn_abortable(key, async move {
             let launch = Box::new(move || launch(unrun).boxed());
             let wrapped = async { layers.run(context, launch).await };
             let result = AssertUnwindSafe(wrapped).catch_unwind().await;
+            // Still there: no layer has run the function, and none can any more.
             let unrun = slot.lock().take();
             match (unrun, result) {
                 (Some((guard, job)), result) => {
@@ -77,7 +82,7 @@ impl NodeCalls {
                     };
                     guard.finish(Err(Died::Refused(refusal)));
                 }
-                // The caller has the function's answer: only the log can tell.
+                // The caller has the function's answer, so the panic can only be logged.
                 (None, Err(panic)) => {
                     tracing::error!(
                         function = &*name,
@@ -99,7 +104,7 @@ async fn launch(slot: Weak<Slot>) -> Result<Done, Error> {
     };
     let (calls, key) = (guard.calls().clone(), job.key);
     let (observer, ended) = Observer::new(job.inputs.context.clone());
-    // Before the launch: from now on what ends the call early stops the function, not this task.
+    // Before the launch: from now on an early end of the call stops the function, not this task.
     calls.observe(key, observer);
     let mut stop = StopOnDrop { calls: &calls, key, armed: true };
     if let Some(permits) = guard.release() {
@@ -107,17 +112,18 @@ async fn launch(slot: Weak<Slot>) -> Result<Done, Error> {
         calls.dispatch();
     }
     let done = ended.await;
+    // The call has ended: there is nothing left to stop.
     stop.armed = false;
     drop(stop);
     Ok(done.unwrap_or_else(|_| Done { end: End::Error(left()), items: 0, bytes: 0 }))
 }
 
-/// The error of a call that a layer has refused: its function has not started, whatever the error
-/// was made for.
+/// Returns the error of a call that a layer has refused. Its function has not started, regardless
+/// of what `error` says.
 fn refusal(error: Error) -> Error {
     let error = match node_may_refuse(error.kind()) {
         true => error,
-        // One of another call, or of a function that has run: not of this one.
+        // This kind describes another call, or a function that has run.
         false => {
             let text = format!("a middleware of the node refused the call: {}", error.chain());
             Error::new(ErrorKind::Unavailable, text)

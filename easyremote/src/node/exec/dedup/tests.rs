@@ -1,4 +1,4 @@
-//! A gateway that sends calls twice, made of nothing but the transport.
+//! A gateway that sends calls twice, built on the transport alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,7 +146,7 @@ struct RawGateway {
 /// How a call that is sent by hand ends.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
-    /// With this frame first.
+    /// The first frame.
     Frame(FrameKind),
     Error(ErrorKind, Executed),
 }
@@ -158,7 +158,7 @@ async fn soon<F: Future>(event: F) -> F::Output {
     timeout(Duration::from_secs(60), event).await.expect("did not happen in a minute")
 }
 
-/// A node with the functions above, and so many gateways that it is registered at.
+/// A node with the functions above that is registered at `n_gateways` gateways.
 async fn world(n_gateways: usize) -> (Node, Vec<RawGateway>, Shelf, TempDir) {
     let state = tempfile::tempdir().unwrap();
     let identity = Identity::load_or_create(Some(state.path())).unwrap();
@@ -198,7 +198,7 @@ impl RawGateway {
         Self { connection, _control: tasks, _endpoint: endpoint }
     }
 
-    /// Sends a call, but for the last `less` bytes.
+    /// Sends a call without its last `less` bytes.
     async fn send(&self, header: CallHeader, less: usize) -> (SendHalf, RecvHalf) {
         let (send, recv) = self.connection.open_bi().await.unwrap();
         let (mut send, recv) = (SendHalf::new(send), RecvHalf::new(recv));
@@ -333,7 +333,7 @@ async fn what_did_not_start_may_be_sent_again() {
             gateway.call(CallHeader { timeout, ..header(function, id, 0) }).await
         };
         tokio::select! {
-            _ = &mut holding => panic!("nobody has let them go"),
+            _ = &mut holding => panic!("no one has released them"),
             late = soon(late) => {
                 assert_eq!(late, Answer::Error(ErrorKind::DeadlineExceeded, Executed::No));
             }

@@ -42,7 +42,7 @@ fn call(detached: bool, deadline: Option<Instant>) -> RunningCall {
 const KEY: CallKey = CallKey::Mux(1);
 const STREAM: u64 = 9;
 
-/// What can happen to a call before its function starts, and whether that keeps it from starting.
+/// Every event before a function starts, and whether the function still starts after it.
 #[test]
 fn a_function_starts_only_if_somebody_waits_for_it() {
     let past = Some(Instant::now() - Duration::from_millis(1));
@@ -95,7 +95,7 @@ fn a_task_that_comes_after_the_end_of_its_call_is_aborted() {
             if !before {
                 table.set_abort(KEY, abort.clone());
             }
-            // One that is detached runs on without a caller, but not without its input.
+            // A detached function runs on without its caller, but not without its input.
             assert_eq!(abort.is_aborted(), !detached || fails, "{detached} {fails} {before}");
         }
     }
@@ -104,8 +104,8 @@ fn a_task_that_comes_after_the_end_of_its_call_is_aborted() {
     assert!(abort.is_aborted(), "its call is over");
 }
 
-/// The gateway's word may come before its stream, while the call is read, while it runs, or after
-/// it.
+/// The gateway's message may arrive before its stream, while the call is read, while it runs, or
+/// after it.
 #[test]
 fn a_place_is_released_once_whenever_the_stream_is_abandoned() {
     let key = CallKey::Stream(STREAM);
