@@ -9,7 +9,7 @@ use crate::mistakes::Mistakes;
 
 mod values;
 
-/// What the user asked for.
+/// The options of one `#[remote(..)]`.
 #[derive(Default)]
 pub(crate) struct Options {
     /// `stream`
@@ -38,14 +38,14 @@ pub(crate) struct Options {
     pub(crate) implements: Option<Path>,
     /// `crate = path`
     pub(crate) krate: Option<Path>,
-    /// The names of all options that could be read, in order.
+    /// The names of all options that were parsed, in order.
     pub(crate) keys: Vec<Ident>,
     /// `skip`, of a method
     pub(crate) skip: Option<Ident>,
 }
 
 impl Options {
-    /// Reads all options; one that cannot be read is reported, and the next one read.
+    /// Parses all options. Reports an option that does not parse, and goes on with the next.
     pub(crate) fn parse(tokens: TokenStream, mistakes: &mut Mistakes) -> Self {
         let mut options = Self::default();
         let parser = |input: ParseStream<'_>| {
@@ -102,7 +102,7 @@ impl Options {
     }
 }
 
-/// Reads `= value`; `example` shows how the whole option is written.
+/// Parses `= value`; `example` is the whole option as it should be written, for the message.
 fn value<T>(
     key: &Ident,
     input: ParseStream<'_>,
@@ -127,7 +127,7 @@ fn timeout(key: &Ident, input: ParseStream<'_>) -> Result<u64, Error> {
     })
 }
 
-/// `"30s"` as 30,000.
+/// Parses a duration to milliseconds: `"30s"` to 30,000.
 fn milliseconds(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -142,7 +142,7 @@ fn milliseconds(text: &str) -> Option<u64> {
     (milliseconds > 0).then_some(milliseconds)
 }
 
-/// After an option comes a comma or nothing.
+/// Parses the comma, or the end, after an option.
 fn end_of_option(key: &Ident, input: ParseStream<'_>) -> Result<(), Error> {
     if input.is_empty() || input.peek(Token![,]) {
         return Ok(());
@@ -165,10 +165,10 @@ fn skip_to_comma(input: ParseStream<'_>) {
     }
 }
 
-/// What to say about an option that does not exist.
+/// Returns the message about an unknown option.
 fn unknown(name: &str) -> String {
     if let Some((_, answer)) = ANSWERS.iter().find(|(spelling, _)| *spelling == name) {
-        return format!("there is no `{name}`: {answer}");
+        return format!("unknown option `{name}`: {answer}");
     }
     let nearest = KNOWN
         .iter()
@@ -182,7 +182,7 @@ fn unknown(name: &str) -> String {
     format!("unknown option `{name}`{nearest}{separator} options: {known}")
 }
 
-/// The number of letters to add, drop or replace to get from `a` to `b` (Levenshtein).
+/// Returns the Levenshtein distance of `a` and `b`.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -215,14 +215,14 @@ const KNOWN: [&str; 13] = [
     "crate",
 ];
 
-/// What other remote-function libraries call an option, and what to do here.
+/// Options of other libraries, and what to write here instead.
 const ANSWERS: [(&str, &str); 8] = [
     ("async_func", "write `async fn`"),
     ("is_async", "write `async fn`"),
     ("load_balancing", "calls are always balanced over all nodes that offer the function"),
     ("function_name", "write `name = \"..\"`"),
     ("tags", "for the tags that a node must have write `needs = \"gpu, eu\"`"),
-    ("fire_and_forget", "for a function that runs on when its caller is gone write `detached`"),
+    ("fire_and_forget", "for a function that runs on after its caller has left write `detached`"),
     ("retry", "the caller decides; write `idempotent` if the function may run twice"),
     ("node_id", "the caller chooses the node, not the function"),
 ];
@@ -244,7 +244,7 @@ mod tests {
         for (options, part) in [
             ("colour", &*format!("unknown option `colour`; {all}")),
             ("steam", &*format!("unknown option `steam`; did you mean `stream`? {all}")),
-            ("async_func = True", "there is no `async_func`: write `async fn`"),
+            ("async_func = True", "unknown option `async_func`: write `async fn`"),
             ("load_balancing", "always balanced"),
             ("tags = \"gpu\"", "write `needs = \"gpu, eu\"`"),
             ("fire_and_forget", "write `detached`"),

@@ -17,20 +17,20 @@ pub(crate) mod method;
 pub(crate) mod owner;
 pub(crate) mod service;
 
-/// A function; its body is not looked into.
+/// A function; its body stays tokens.
 pub(crate) struct Function {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
-    /// `&self` of a method, which is not among the inputs of the signature then.
+    /// The `&self` of a method, which is then removed from the inputs of the signature.
     pub(crate) receiver: Option<Receiver>,
-    /// Where the body would be, the semicolon of a function that has none.
+    /// The semicolon of a function without a body.
     pub(crate) no_body: Option<Token![;]>,
     /// Kept as it is.
     pub(crate) body: Option<TokenTree>,
 }
 
-/// What stands under the attribute, by its first words.
+/// The kind of item under the attribute, by its first tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Under {
     Function,
@@ -56,22 +56,22 @@ impl Parse for Function {
 }
 
 impl Function {
-    /// The function's name as others see it: `type` for `r#type`.
+    /// Returns the function's name without `r#`: `type` for `r#type`.
     pub(crate) fn name(&self) -> String {
         self.signature.ident.unraw().to_string()
     }
 
-    /// Whether it only says what callers see.
+    /// Whether it is a declaration: it has no body.
     pub(crate) fn is_declaration(&self) -> bool {
         self.no_body.is_some()
     }
 
-    /// The parameters, `self` excepted.
+    /// Returns the parameters without `self`.
     pub(crate) fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {
         Parameter::all(&self.signature)
     }
 
-    /// The function without `#[state]` and `#[ctx]`, or `None` if it has neither.
+    /// Returns the function without `#[state]` and `#[ctx]`, or `None` if it has neither.
     ///
     /// ```text
     /// // Input:
@@ -94,7 +94,7 @@ impl Function {
         Some(quote!(#(#attributes)* #visibility #signature #no_body #body))
     }
 
-    /// The lines of the doc comment, without the space that follows `///`.
+    /// Returns the lines of the doc comment, without the space after `///`.
     pub(crate) fn doc(&self) -> String {
         let mut lines = Vec::new();
         for text in self.attributes.iter().filter_map(doc_text) {
@@ -106,7 +106,7 @@ impl Function {
         lines.join("\n").trim_matches('\n').to_owned()
     }
 
-    /// The attributes called `name`.
+    /// Returns the attributes called `name`.
     pub(crate) fn attributes_named(&self, name: &str) -> impl Iterator<Item = &Attribute> {
         self.attributes.iter().filter(move |attribute| attribute.path().is_ident(name))
     }
@@ -117,7 +117,7 @@ fn attributes_of(input: &FnArg) -> &[Attribute] {
     attrs
 }
 
-/// The text of `#[doc = ".."]`; one that comes from a macro such as `include_str!` is not known here.
+/// Returns the text of `#[doc = ".."]`. A text from a macro such as `include_str!` is unknown here.
 fn doc_text(attribute: &Attribute) -> Option<String> {
     let Meta::NameValue(pair) = &attribute.meta else {
         return None;
@@ -135,7 +135,7 @@ fn doc_text(attribute: &Attribute) -> Option<String> {
     }
 }
 
-/// Passes over the body: braces, or a `$body:block` of a `macro_rules!`, which has invisible ones.
+/// Skips the body: braces, or a `$body:block` of a `macro_rules!`, which has invisible braces.
 fn body(input: ParseStream<'_>) -> Result<TokenTree, Error> {
     match input.parse()? {
         group @ TokenTree::Group(_) => Ok(group),
@@ -166,7 +166,7 @@ fn not_a_function(input: ParseStream<'_>) -> Error {
     Error::new(input.span(), what)
 }
 
-/// Looks at how the item under the attribute begins.
+/// Determines the kind of item under the attribute from its first tokens.
 pub(crate) fn under(item: &TokenStream) -> Under {
     let begins = |input: ParseStream<'_>| {
         input.call(Attribute::parse_outer)?;

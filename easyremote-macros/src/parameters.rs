@@ -1,31 +1,31 @@
-//! The parameters of a function, and where the value of each comes from.
+//! The parameters of a function, and the origins of their values.
 
 use syn::{Attribute, FnArg, Ident, Pat, PatType, Signature, Type};
 
 use crate::returns::{Source, bare};
 use crate::types::peel;
 
-/// One parameter, `self` excepted.
+/// One parameter other than `self`.
 pub(crate) struct Parameter<'a> {
-    /// Its name, if it is a plain one.
+    /// The name, if the pattern is a plain identifier.
     pub(crate) ident: Option<&'a Ident>,
     pub(crate) ty: &'a Type,
     pub(crate) origin: Origin<'a>,
 }
 
-/// Where the value of a parameter comes from.
+/// The origin of a parameter's value.
 pub(crate) enum Origin<'a> {
-    /// From the caller, as a part of the call.
+    /// The caller, as an argument of the call.
     Argument,
-    /// From the caller, item by item: a client stream; with the type of one item, if it is written.
+    /// The caller, item by item: a client stream, with its item type, if that is written.
     Upload(Option<&'a Type>),
-    /// From the node, where it is kept by this type.
+    /// The node's state of this type.
     State(&'a Type),
-    /// From the node: what is known of the call.
+    /// The node: the context of the call.
     Context,
 }
 
-/// A parameter that a call has a part for.
+/// A parameter that callers pass.
 #[derive(Clone, Copy)]
 pub(crate) struct Named<'a> {
     pub(crate) ident: &'a Ident,
@@ -46,7 +46,7 @@ impl<'a> Parameter<'a> {
         Self { ident: name_of(&typed.pat), ty, origin }
     }
 
-    /// All of them, in order.
+    /// Returns all parameters, in order.
     pub(crate) fn all(signature: &'a Signature) -> impl Iterator<Item = Self> {
         signature.inputs.iter().filter_map(|input| match input {
             FnArg::Typed(typed) => Some(Self::of(typed)),
@@ -54,7 +54,8 @@ impl<'a> Parameter<'a> {
         })
     }
 
-    /// Its name and type, if `call` has it too; the check reports those that have no name.
+    /// Returns the name and type, if `call` has the parameter too. The check reports a parameter
+    /// without a name.
     pub(crate) fn named(&self) -> Option<Named<'a>> {
         match self.origin {
             Origin::Argument | Origin::Upload(_) => {
@@ -64,12 +65,12 @@ impl<'a> Parameter<'a> {
         }
     }
 
-    /// Its name, for a message that says what to write.
+    /// Returns the name for a message, or `otherwise`.
     pub(crate) fn name_or(&self, otherwise: &str) -> String {
         self.ident.map_or_else(|| otherwise.to_owned(), ToString::to_string)
     }
 
-    /// Whether it is part of the arguments, which are sent at once.
+    /// Whether it is one of the arguments, which are sent together.
     pub(crate) fn is_argument(&self) -> bool {
         matches!(self.origin, Origin::Argument)
     }
@@ -85,7 +86,7 @@ impl<'a> Parameter<'a> {
     }
 }
 
-/// The attributes that mean something to `#[remote]` only: the compiler must not see them.
+/// Removes the attributes that only `#[remote]` knows: the compiler must not see them.
 pub(crate) fn helpers(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attributes.iter().filter(|attribute| is_helper(attribute))
 }
@@ -95,7 +96,7 @@ pub(crate) fn is_helper(attribute: &Attribute) -> bool {
     attribute.path().is_ident(STATE) || attribute.path().is_ident(CONTEXT)
 }
 
-/// `T` of `&T`; what is not a reference is reported by the check.
+/// Returns the `T` of `&T`. The check reports a type that is not a reference.
 pub(crate) fn referent(ty: &Type) -> &Type {
     match peel(ty) {
         Type::Reference(reference) => peel(&reference.elem),
@@ -103,12 +104,12 @@ pub(crate) fn referent(ty: &Type) -> &Type {
     }
 }
 
-/// Marks a parameter that the node has.
+/// Attribute of a parameter that borrows the node's state.
 const STATE: &str = "state";
-/// Marks the parameter that tells about the call.
+/// Attribute of the parameter that borrows the context of the call.
 const CONTEXT: &str = "ctx";
 
-/// `a` of `a` and of `mut a`.
+/// Returns the identifier `a` of the patterns `a` and `mut a`.
 fn name_of(pat: &Pat) -> Option<&Ident> {
     match pat {
         Pat::Ident(name) if name.by_ref.is_none() && name.subpat.is_none() => Some(&name.ident),

@@ -1,4 +1,4 @@
-//! What a function returns: nothing, a value, or a stream that may be inside a `Result`.
+//! Classifies a return type: nothing, a value, or a stream that may be inside a `Result`.
 
 use syn::punctuated::Punctuated;
 use syn::{
@@ -10,9 +10,9 @@ use crate::types::{is_result, item_of, last_segment, lifetime_arguments, peel, t
 
 /// The shape of a return type.
 pub(crate) enum Returns<'a> {
-    /// No return type is written.
+    /// No return type.
     Nothing,
-    /// Anything that is not a stream.
+    /// A type other than a stream.
     Value(&'a Type),
     /// An iterator or a stream, bare or inside a `Result`.
     Stream(Stream<'a>),
@@ -20,15 +20,15 @@ pub(crate) enum Returns<'a> {
 
 /// A returned stream.
 pub(crate) struct Stream<'a> {
-    /// How its items are got.
+    /// How its items are produced.
     pub(crate) source: Source,
     /// The type of one item, if it is written.
     pub(crate) item: Option<&'a Type>,
-    /// The `Result` it is inside, with `()` in its place.
+    /// The enclosing `Result`, with `()` in place of the stream.
     pub(crate) setup: Option<Box<Type>>,
 }
 
-/// How the items of a stream are got.
+/// How the items of a stream are produced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// By `Iterator::next`, which may block.
@@ -52,7 +52,8 @@ impl<'a> Returns<'a> {
     }
 }
 
-/// `impl Iterator<Item = T>`, `Pin<Box<dyn Stream<Item = T>>>`, `BoxStream<'_, T>`.
+/// Recognizes a stream: `impl Iterator<Item = T>`, `Pin<Box<dyn Stream<Item = T>>>`,
+/// `BoxStream<'_, T>`.
 pub(crate) fn bare(ty: &Type) -> Option<(Source, Option<&Type>)> {
     match peel(ty) {
         Type::ImplTrait(it) => among(&it.bounds),
@@ -69,8 +70,8 @@ pub(crate) fn bare(ty: &Type) -> Option<(Source, Option<&Type>)> {
     }
 }
 
-/// The part of a stream's type that says that it must stay on one thread: `dyn Iterator<Item = T>`
-/// without `+ Send`, `LocalBoxStream<'_, T>`.
+/// Returns the part of a stream's type that is visibly not `Send`: `dyn Iterator<Item = T>` without
+/// `+ Send`, `LocalBoxStream<'_, T>`.
 pub(crate) fn not_send(ty: &Type) -> Option<&Type> {
     let ty = peel(ty);
     if let Type::TraitObject(it) = ty {
@@ -91,8 +92,8 @@ pub(crate) fn not_send(ty: &Type) -> Option<&Type> {
     }
 }
 
-/// The lifetimes for which a stream lasts: `'_` of `impl Stream<Item = T> + '_` and of
-/// `BoxStream<'_, T>`. What its items borrow is not among them.
+/// Returns the lifetimes of a stream: `'_` of `impl Stream<Item = T> + '_` and of
+/// `BoxStream<'_, T>`. Lifetimes of its items are not included.
 pub(crate) fn lasts<'a>(ty: &'a Type) -> Vec<&'a Lifetime> {
     let ty = peel(ty);
     if let Type::ImplTrait(TypeImplTrait { bounds, .. })
@@ -116,7 +117,7 @@ pub(crate) fn lasts<'a>(ty: &'a Type) -> Vec<&'a Lifetime> {
     }
 }
 
-/// The trait among `bounds` that gives items.
+/// Finds the iterator or stream trait among `bounds`.
 fn among(bounds: &Punctuated<TypeParamBound, Token![+]>) -> Option<(Source, Option<&Type>)> {
     bounds.iter().find_map(|bound| match bound {
         TypeParamBound::Trait(bound) => Some((source_of(&bound.path)?, item_of(&bound.path))),
@@ -134,7 +135,8 @@ fn source_of(path: &Path) -> Option<Source> {
     }
 }
 
-/// `Result<impl Stream<Item = T>, E>`, `io::Result<impl Iterator<Item = T>>`.
+/// Recognizes a stream in a `Result`: `Result<impl Stream<Item = T>, E>`,
+/// `io::Result<impl Iterator<Item = T>>`.
 fn inside_result(ty: &Type) -> Option<Stream<'_>> {
     if !is_result(ty) {
         return None;

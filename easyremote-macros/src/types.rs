@@ -1,9 +1,9 @@
-//! Questions about a type as it is written.
+//! Helpers that inspect a type as it is written.
 
 use quote::ToTokens;
 use syn::{GenericArgument, Lifetime, Path, PathArguments, PathSegment, Type};
 
-/// `ty` without the parentheses, and without the invisible ones that `macro_rules!` leaves.
+/// Returns `ty` without parentheses, and without the invisible groups of `macro_rules!`.
 pub(crate) fn peel(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => peel(&group.elem),
@@ -12,7 +12,7 @@ pub(crate) fn peel(ty: &Type) -> &Type {
     }
 }
 
-/// `Vec<u8>` of `std::vec::Vec<u8>`.
+/// Returns the last segment of a path: `Vec<u8>` of `std::vec::Vec<u8>`.
 pub(crate) fn last_segment(ty: &Type) -> Option<&PathSegment> {
     match peel(ty) {
         Type::Path(path) => path.path.segments.last(),
@@ -20,17 +20,17 @@ pub(crate) fn last_segment(ty: &Type) -> Option<&PathSegment> {
     }
 }
 
-/// Whether the type says by its name that it is a `Result`: `Result<T, E>`, `io::Result<T>`.
+/// Whether the type's name ends with `Result`: `Result<T, E>`, `io::Result<T>`.
 pub(crate) fn is_result(ty: &Type) -> bool {
     last_segment(ty).is_some_and(|segment| segment.ident.to_string().ends_with("Result"))
 }
 
-/// Whether the type is called `Context`, like that of a call.
+/// Whether the type is called `Context`, like the context of a call.
 pub(crate) fn is_context(ty: &Type) -> bool {
     last_segment(ty).is_some_and(|it| it.ident == "Context" && it.arguments.is_none())
 }
 
-/// The types between a segment's angle brackets.
+/// Returns the types between a segment's angle brackets.
 pub(crate) fn type_arguments(segment: &PathSegment) -> impl Iterator<Item = &Type> {
     generic_arguments(segment).filter_map(|argument| match argument {
         GenericArgument::Type(ty) => Some(ty),
@@ -38,7 +38,7 @@ pub(crate) fn type_arguments(segment: &PathSegment) -> impl Iterator<Item = &Typ
     })
 }
 
-/// The lifetimes between a segment's angle brackets.
+/// Returns the lifetimes between a segment's angle brackets.
 pub(crate) fn lifetime_arguments(segment: &PathSegment) -> impl Iterator<Item = &Lifetime> {
     generic_arguments(segment).filter_map(|argument| match argument {
         GenericArgument::Lifetime(lifetime) => Some(lifetime),
@@ -54,7 +54,7 @@ fn generic_arguments(segment: &PathSegment) -> impl Iterator<Item = &GenericArgu
     arguments.into_iter().flatten()
 }
 
-/// The `T` of `Iterator<Item = T>`.
+/// Returns the `T` of `Iterator<Item = T>`.
 pub(crate) fn item_of(bound: &Path) -> Option<&Type> {
     let Some(PathArguments::AngleBracketed(bracketed)) =
         bound.segments.last().map(|s| &s.arguments)
@@ -67,7 +67,7 @@ pub(crate) fn item_of(bound: &Path) -> Option<&Type> {
     })
 }
 
-/// What to write instead of a reference to `referent`: `String` for `&str`.
+/// Returns the owned type for a reference to `referent`: `String` for `&str`.
 pub(crate) fn owned(referent: &Type) -> String {
     let referent = peel(referent);
     if let Type::Slice(slice) = referent {
@@ -83,7 +83,7 @@ pub(crate) fn owned(referent: &Type) -> String {
     }
 }
 
-/// The source text of `tokens`, spaced as one writes it.
+/// Returns the source text of `tokens` with the usual spaces.
 pub(crate) fn spell(tokens: &impl ToTokens) -> String {
     let mut text = tokens.to_token_stream().to_string();
     for (from, to) in [

@@ -1,11 +1,11 @@
-//! The values of the options that say how and where a function runs, and what it implements.
+//! Parses the values of the options that set how and where a function runs, and what it implements.
 
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, Ident, LitInt, LitStr, Path};
 
 use super::value;
 
-/// The `8` of `concurrency = 8`.
+/// Parses the `8` of `concurrency = 8`.
 pub(super) fn concurrency(key: &Ident, input: ParseStream<'_>) -> Result<u32, Error> {
     let literal = value(key, input, <LitInt as Parse>::parse, "concurrency = 8")?;
     let calls = literal.base10_parse::<u32>().ok();
@@ -15,7 +15,7 @@ pub(super) fn concurrency(key: &Ident, input: ParseStream<'_>) -> Result<u32, Er
     })
 }
 
-/// The tags of `needs = "gpu, eu"`.
+/// Parses the tags of `needs = "gpu, eu"`.
 pub(super) fn needs(key: &Ident, input: ParseStream<'_>) -> Result<Vec<String>, Error> {
     let literal = value(key, input, <LitStr as Parse>::parse, "needs = \"gpu, eu\"")?;
     let wrong = |message: String| Error::new(literal.span(), message);
@@ -44,25 +44,25 @@ pub(super) fn needs(key: &Ident, input: ParseStream<'_>) -> Result<Vec<String>, 
     Ok(tags)
 }
 
-/// The literal of `err = "display"`.
+/// Parses the literal of `err = "display"`.
 pub(super) fn err(key: &Ident, input: ParseStream<'_>) -> Result<LitStr, Error> {
     let literal = value(key, input, <LitStr as Parse>::parse, "err = \"display\"")?;
     if literal.value() != DISPLAY {
-        let message = "there is one way to send an error that is not serde's: as the text that it \
-                       displays; write `err = \"display\"`";
+        let message = "the only other way to send an error is as its `Display` text: write \
+                       `err = \"display\"`";
         return Err(Error::new(literal.span(), message));
     }
     Ok(literal)
 }
 
-/// The path of `implements = api::embed`.
+/// Parses the path of `implements = api::embed`.
 pub(super) fn implements(key: &Ident, input: ParseStream<'_>) -> Result<Path, Error> {
     value(key, input, Path::parse_mod_style, "implements = api::embed")
 }
 
-/// The one value of `err`.
+/// The only value of `err`.
 const DISPLAY: &str = "display";
-/// Longest tag, in bytes, and most tags of a node.
+/// Maximum length of a tag, in bytes, and maximum number of tags of a node.
 const MAX_NAME: usize = 128;
 const MAX_TAGS: usize = 64;
 

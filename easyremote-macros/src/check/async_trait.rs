@@ -1,15 +1,16 @@
-//! `#[async_trait]` next to `#[remote]`, which does its work: before it is expanded, and after.
+//! Reports `#[async_trait]` next to `#[remote]`, which does the same: before and after its
+//! expansion.
 
 use proc_macro2::Span;
 use syn::{Attribute, GenericParam, Signature};
 
 use crate::mistakes::Mistakes;
 
-const MESSAGE: &str = "`#[async_trait]` does not go with `#[remote]`, which makes the futures `Send` \
-                       itself: drop it here and on what implements the trait";
+const MESSAGE: &str = "`#[async_trait]` cannot be combined with `#[remote]`, which makes the \
+                       futures `Send` itself: drop it here and on the implementations";
 
-/// Reports `#[async_trait]` among the `attributes` of a block or a trait, or what it has made of the
-/// `methods`. Returns whether it did: what else is wrong with them is not what the user wrote.
+/// Reports `#[async_trait]` among the `attributes` of a block or a trait, or its expansion in the
+/// `methods`. Returns whether it did; further mistakes are then not in what the user wrote.
 pub(crate) fn check<'a>(
     attributes: &[Attribute],
     methods: impl Iterator<Item = &'a Signature>,
@@ -27,7 +28,8 @@ pub(crate) fn check<'a>(
     true
 }
 
-/// The name of a method that `#[async_trait]` has written: it has a lifetime `'async_trait`.
+/// Returns the name of a method that `#[async_trait]` has expanded: it has a lifetime
+/// `'async_trait`.
 fn expanded(signature: &Signature) -> Option<Span> {
     let ours = |parameter: &GenericParam| match parameter {
         GenericParam::Lifetime(it) => it.lifetime.ident == "async_trait",

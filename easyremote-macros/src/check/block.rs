@@ -1,4 +1,4 @@
-//! What is wrong with a block.
+//! Checks an `impl` block.
 
 use syn::{GenericParam, Type};
 
@@ -12,7 +12,7 @@ use crate::model::method::Exposed;
 use crate::model::owner::Owner;
 use crate::types::{peel, spell};
 
-/// The methods that callers see; everything that is wrong with `block` is added to `mistakes`.
+/// Returns the methods that callers see, and adds all mistakes in `block` to `mistakes`.
 pub(crate) fn check(
     block: &Block,
     owner: &Owner,
@@ -27,7 +27,7 @@ pub(crate) fn check(
     if let Some((path, _)) = &block.header.trait_ {
         let name = path.segments.last().map(|it| it.ident.to_string()).unwrap_or_default();
         let message = format!(
-            "put `#[remote]` on the trait `{name}` itself; a node lists who implements it: \
+            "put `#[remote]` on the trait `{name}` itself; a node lists the implementation: \
              `functions![{name}Server<{}>]`",
             spell(ty)
         );
@@ -60,7 +60,7 @@ fn header(block: &Block, owner: &Owner, mistakes: &mut Mistakes) {
         match parameter {
             GenericParam::Lifetime(it) => {
                 let lifetime = &it.lifetime;
-                let message = format!("what a node keeps borrows from nothing: drop `{lifetime}`");
+                let message = format!("a value that a node keeps cannot borrow: drop `{lifetime}`");
                 mistakes.at(parameter, message);
             }
             GenericParam::Type(_) => {

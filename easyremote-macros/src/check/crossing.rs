@@ -1,5 +1,5 @@
-//! What inside a type cannot cross the network, or stay on a node: references, lifetimes,
-//! `impl Trait`, `Self`.
+//! Finds the parts of a type that cannot cross the network or stay on a node: references,
+//! lifetimes, `impl Trait`, `Self`.
 
 use syn::visit::{self, Visit};
 use syn::{
@@ -11,56 +11,57 @@ use crate::mistakes::Mistakes;
 use crate::returns::bare;
 use crate::types::{is_context, owned, peel, spell};
 
-/// Where the type stands.
+/// Where a type is written.
 enum Place {
-    /// It is the argument of this name.
+    /// As the argument of this name.
     Argument(String),
-    /// It is the client stream.
+    /// As the client stream.
     Upload,
-    /// It is behind the reference of a `#[state]`.
+    /// Behind the reference of a `#[state]`.
     State,
-    /// It is what `&self` refers to.
+    /// As the referent of `&self`.
     Receiver,
-    /// It is returned.
+    /// In the return type.
     Result,
 }
 
-/// Looks for what cannot cross the network in one type.
+/// Visits one type, and reports the parts that cannot cross the network.
 pub(crate) struct Crossing<'a> {
     place: Place,
-    /// The outermost stream is what the function takes or returns; one inside it is a mistake.
+    /// The outermost stream is the one that the function takes or returns; a stream inside it is a
+    /// mistake.
     streams_left: usize,
-    /// The lifetimes that say how long a returned stream lasts, where it may borrow from the node.
+    /// The lifetimes of a returned stream, which may borrow from the node.
     lasting: Vec<&'a Lifetime>,
 }
 
 impl<'a> Crossing<'a> {
-    /// The type of an argument.
+    /// Checks the type of an argument.
     pub(crate) fn argument(name: String) -> Self {
         Self::at(Place::Argument(name))
     }
 
-    /// The type of a client stream.
+    /// Checks the type of a client stream.
     pub(crate) fn upload() -> Self {
         Self { streams_left: 1, ..Self::at(Place::Upload) }
     }
 
-    /// What a `#[state]` refers to. It does not cross the network, but the node keeps it.
+    /// Checks the referent of a `#[state]`. It does not cross the network, but the node keeps it.
     pub(crate) fn state() -> Self {
         Self::at(Place::State)
     }
 
-    /// The type of a block, of which the node keeps a value.
+    /// Checks the type of a block; the node keeps a value of it.
     pub(crate) fn receiver() -> Self {
         Self::at(Place::Receiver)
     }
 
-    /// A returned value.
+    /// Checks the type of a returned value.
     pub(crate) fn result() -> Self {
         Self::at(Place::Result)
     }
 
-    /// A returned stream, which may last only for the lifetimes in `lasting`.
+    /// Checks the type of a returned stream, which may have the lifetimes in `lasting`.
     pub(crate) fn stream(lasting: Vec<&'a Lifetime>) -> Self {
         Self { streams_left: 1, lasting, ..Self::at(Place::Result) }
     }
@@ -89,7 +90,7 @@ impl<'a> Crossing<'a> {
     }
 }
 
-/// What to say about the argument `name`, which is a reference.
+/// Returns the message about the argument `name`, which is a reference.
 fn borrowed_argument(name: &str, reference: &TypeReference) -> String {
     let owned = owned(&reference.elem);
     if reference.mutability.is_some() {
@@ -153,16 +154,17 @@ impl<'ast> Visit<'ast> for Visitor<'_, '_> {
 
     fn visit_type_path(&mut self, path: &'ast TypePath) {
         if path.path.segments.first().is_some_and(|segment| segment.ident == "Self") {
-            let message = "outside of methods nobody knows what `Self` is: name the type; \
+            let message = "`Self` has no meaning outside of methods: name the type; \
                            `#[remote]` for methods goes on the `impl` block";
             self.mistakes.at(path, message);
         }
         visit::visit_type_path(self, path);
     }
 
-    // A function's own types do not cross, and no function does: serde refuses it by name.
+    // `fn(..)` does not cross the network, whatever its types: the compiler refuses it, because it
+    // does not implement `Serialize`.
     fn visit_type_fn_ptr(&mut self, _: &'ast TypeFnPtr) {}
     fn visit_parenthesized_generic_arguments(&mut self, _: &'ast ParenthesizedGenericArguments) {}
-    // `use<'a>` only repeats what is reported where it is declared.
+    // The lifetimes in `use<'a>` are reported where they are declared.
     fn visit_precise_capture(&mut self, _: &'ast PreciseCapture) {}
 }

@@ -1,4 +1,4 @@
-//! What is wrong with a function that is declared in one place and implemented in another.
+//! Checks a function that is declared in one place and implemented in another.
 
 use syn::visit::Visit;
 use syn::{FnArg, Ident, Path, PreciseCapture};
@@ -9,7 +9,8 @@ use crate::model::Function;
 use crate::parameters::{Origin, Parameter, helpers};
 use crate::types::spell;
 
-/// Adds to `mistakes` what a declaration or an implementation says in the place of the other.
+/// Adds to `mistakes` the options and parameters that belong to the implementation but are in the
+/// declaration, or the reverse.
 pub(super) fn check(function: &Function, options: &Options, mistakes: &mut Mistakes) {
     match (&function.no_body, &options.implements) {
         (Some(semicolon), Some(_)) => mistakes.at(
@@ -22,14 +23,14 @@ pub(super) fn check(function: &Function, options: &Options, mistakes: &mut Mista
     }
 }
 
-/// A function without a body: what its callers see, and nothing else.
+/// Checks a function without a body, which has only what callers see.
 fn declaration(function: &Function, options: &Options, mistakes: &mut Mistakes) {
     let at = format!("at the implementation, `#[remote(implements = {}, ..)]`", function.name());
     for key in among(options, &OF_IMPLEMENTATIONS) {
         mistakes.at(
             key,
             format!(
-                "`{key}` says how a node runs the function, and this only declares it: write it \
+                "`{key}` sets how a node runs the function, but this only declares it: write it \
                  {at}, or write a body in place of `;`"
             ),
         );
@@ -42,14 +43,15 @@ fn declaration(function: &Function, options: &Options, mistakes: &mut Mistakes) 
             Origin::Argument | Origin::Upload(_) => continue,
         };
         for helper in helpers(&typed.attrs).take(1) {
-            let message = format!("a declaration has what callers give: write `#[{what}]` {at}");
+            let message =
+                format!("a declaration has only what callers pass: write `#[{what}]` {at}");
             mistakes.at(helper, message);
         }
     }
     Captures(mistakes).visit_return_type(&function.signature.output);
 }
 
-/// Finds `use<..>`, which has nothing to capture.
+/// Reports `use<..>`: a declaration has nothing to capture.
 struct Captures<'a>(&'a mut Mistakes);
 
 impl<'ast> Visit<'ast> for Captures<'_> {
@@ -58,7 +60,7 @@ impl<'ast> Visit<'ast> for Captures<'_> {
     }
 }
 
-/// A function with `implements`: callers see its declaration.
+/// Checks a function with `implements`, whose declaration has what callers see.
 fn implementation(options: &Options, path: &Path, mistakes: &mut Mistakes) {
     let declaration = spell(path);
     for key in among(options, &OF_DECLARATIONS) {
@@ -68,12 +70,12 @@ fn implementation(options: &Options, path: &Path, mistakes: &mut Mistakes) {
     }
 }
 
-/// The options that were given and are among `names`.
+/// Returns the options of the function that are among `names`.
 fn among<'a>(options: &'a Options, names: &'a [&str]) -> impl Iterator<Item = &'a Ident> {
     options.keys.iter().filter(|key| names.iter().any(|name| *key == name))
 }
 
-/// Options that concern the node, and not its callers.
+/// Options that concern only the node.
 const OF_IMPLEMENTATIONS: [&str; 4] = ["inline", "detached", "concurrency", "needs"];
-/// Options that concern the callers, and not the node.
+/// Options that concern only the callers.
 const OF_DECLARATIONS: [&str; 3] = ["name", "timeout", "idempotent"];

@@ -1,4 +1,4 @@
-//! What is wrong with one method of a block or a trait.
+//! Checks one method of a block or a trait.
 
 use syn::{Error, Receiver, ReceiverKind};
 
@@ -9,7 +9,7 @@ use crate::model::owner::{Kind, Owner};
 use crate::parameters::helpers;
 use crate::types::spell;
 
-/// Reads those of `methods` that are for callers as they see them, and adds what is wrong with any to
+/// Returns the remote ones among `methods` as their callers see them, and adds all mistakes to
 /// `mistakes`.
 pub(super) fn expose_all<'a>(
     methods: impl Iterator<Item = &'a Method>,
@@ -19,7 +19,7 @@ pub(super) fn expose_all<'a>(
     methods.filter_map(|method| expose(method, owner, mistakes)).collect()
 }
 
-/// `None` if the method is not for callers.
+/// Returns `None` if the method is not remote.
 fn expose(method: &Method, owner: &Owner, mistakes: &mut Mistakes) -> Option<Exposed> {
     let mut options = method.options(mistakes);
     if let Some(key) = options.keys.iter().find(|key| *key == "crate") {
@@ -63,20 +63,19 @@ fn expose(method: &Method, owner: &Owner, mistakes: &mut Mistakes) -> Option<Exp
 fn without_receiver(method: &Method, owner: &Owner, mistakes: &mut Mistakes) {
     let ident = &method.written.signature.ident;
     if owner.is_trait() {
-        let message = format!(
-            "`{ident}` is called on nothing: give it `&self`, or leave it out: `#[remote(skip)]`"
-        );
+        let message =
+            format!("`{ident}` has no receiver: add `&self`, or leave it out: `#[remote(skip)]`");
         mistakes.at(ident, message);
     } else if let Some(ours) = method.ours.first() {
         let message = format!(
-            "`{ident}` is called on nothing: give it `&self`, or drop `#[remote]`; a free function \
+            "`{ident}` has no receiver: add `&self`, or drop `#[remote]`; a free function \
              can be remote too"
         );
         mistakes.at(ours, message);
     }
 }
 
-/// Calls share the value.
+/// Checks the receiver: calls share the value, so it must be `&self`.
 fn check_receiver(receiver: &Receiver, mistakes: &mut Mistakes) {
     for helper in helpers(&receiver.attrs) {
         let name = spell(helper.path());

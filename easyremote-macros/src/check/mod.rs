@@ -1,4 +1,4 @@
-//! Finds everything that keeps a function from being remote, each at the place to change.
+//! Checks functions, blocks and traits, and reports each mistake at the token to change.
 
 use quote::ToTokens;
 use syn::{GenericParam, Safety, Signature};
@@ -22,7 +22,7 @@ mod terms;
 mod tests;
 mod upload;
 
-/// Adds everything that is wrong with `function` under `options` to `mistakes`.
+/// Adds all mistakes of `function` under `options` to `mistakes`.
 pub(crate) fn check(function: &Function, options: &Options, mistakes: &mut Mistakes) {
     attributes(function, mistakes);
     qualifiers(&function.signature, mistakes);
@@ -75,7 +75,7 @@ fn qualifiers(signature: &Signature, mistakes: &mut Mistakes) {
 fn main_function(function: &Function, mistakes: &mut Mistakes) {
     let ident = &function.signature.ident;
     if ident == "main" && function.receiver.is_none() {
-        mistakes.at(ident, "`main` cannot be remote: move the work into a function of its own");
+        mistakes.at(ident, "`main` cannot be remote: move the work into a separate function");
     }
 }
 
@@ -109,7 +109,7 @@ fn wire_name(function: &Function, options: &Options, mistakes: &mut Mistakes) {
         mistakes.at(
             origin,
             format!(
-                "the name on the wire has a `{odd}`: it consists of `A-Z a-z 0-9 _ . : / -`{hint}"
+                "the name on the wire has a `{odd}`: only `A-Z a-z 0-9 _ . : / -` are allowed{hint}"
             ),
         );
     } else if name.starts_with(RESERVED) {
@@ -150,7 +150,7 @@ fn generics(signature: &Signature, mistakes: &mut Mistakes) {
             ),
         }
     }
-    // A `where` clause goes when its parameters go, so it is a mistake only by itself.
+    // Reported only without generic parameters: with them, the clause goes when they go.
     if let (Some(clause), true) =
         (&signature.generics.where_clause, signature.generics.params.is_empty())
     {
@@ -165,7 +165,7 @@ fn inline(function: &Function, options: &Options, mistakes: &mut Mistakes) {
     if options.stream.is_some() {
         mistakes.at(
             inline,
-            "`inline` does not go with `stream`: the next item may always be a wait away",
+            "`inline` cannot be combined with `stream`: the next item may have to be waited for",
         );
     } else if function.signature.asyncness.is_some() {
         mistakes.at(
@@ -175,12 +175,13 @@ fn inline(function: &Function, options: &Options, mistakes: &mut Mistakes) {
     } else if function.parameters().any(|parameter| parameter.is_upload()) {
         mistakes.at(
             inline,
-            "`inline` does not go with a client stream: its next item may always be a wait away",
+            "`inline` cannot be combined with a client stream: its next item may have to be \
+             waited for",
         );
     }
 }
 
 /// Longest name on the wire, in bytes; the call header stores no more.
 const MAX_NAME: usize = 128;
-/// What the names of the library's own functions start with.
+/// Prefix of the names of the library's own functions.
 const RESERVED: &str = "easyremote.";

@@ -1,4 +1,4 @@
-//! What is wrong with the options of a block or a trait, and with its methods taken together.
+//! Checks the options of a block or a trait, and its methods taken together.
 
 use proc_macro2::Ident;
 use quote::ToTokens;
@@ -11,14 +11,14 @@ use crate::mistakes::Mistakes;
 use crate::model::method::Exposed;
 use crate::model::owner::Owner;
 
-/// Adds to `mistakes` that one of `attributes` is `#[remote]` again.
+/// Adds to `mistakes` each further `#[remote]` among `attributes`.
 pub(super) fn once(attributes: &[Attribute], mistakes: &mut Mistakes) {
     for repeated in attributes.iter().filter(|it| it.path().is_ident("remote")) {
         mistakes.at(repeated, "`#[remote]` is given twice: write all options in one");
     }
 }
 
-/// Adds what is wrong with the options of the block or trait to `mistakes`.
+/// Adds the mistakes in the options of the block or trait to `mistakes`.
 pub(super) fn options(owner: &Owner, options: &Options, mistakes: &mut Mistakes) {
     for key in options.keys.iter().filter(|key| !OPTIONS.contains(&&*key.to_string())) {
         let message = format!("`{key}` is for one method: write `#[remote({key} ..)]` on it");
@@ -40,8 +40,8 @@ pub(super) fn options(owner: &Owner, options: &Options, mistakes: &mut Mistakes)
         mistakes.at(origin, "the name on the wire is empty: write one, or drop `name`");
     } else if let Some(odd) = odd {
         let message = format!(
-            "the name on the wire has a `{}`: before the method's part it consists of \
-             `A-Z a-z 0-9 _ . / -`{hint}",
+            "the name on the wire has a `{}`: only `A-Z a-z 0-9 _ . / -` are allowed before the \
+             method's part{hint}",
             odd.escape_debug()
         );
         mistakes.at(origin, message);
@@ -53,7 +53,7 @@ pub(super) fn options(owner: &Owner, options: &Options, mistakes: &mut Mistakes)
     }
 }
 
-/// Adds to `mistakes` what the methods do to each other, and to what `#[remote]` adds.
+/// Adds to `mistakes` the methods whose names collide, with each other or with generated methods.
 pub(super) fn together(owner: &Owner, methods: &[Exposed], mistakes: &mut Mistakes) {
     let mut names: Vec<(String, bool)> = Vec::new();
     for Exposed { function, options } in methods {
@@ -72,7 +72,7 @@ pub(super) fn together(owner: &Owner, methods: &[Exposed], mistakes: &mut Mistak
             );
             mistakes.at(&origin, message);
         }
-        // Of methods with a `#[cfg]`, only one may be there.
+        // Methods with a `#[cfg]` may exclude each other.
         let conditional = function.attributes_named("cfg").next().is_some();
         if names.iter().any(|(other, maybe)| *other == name && !(*maybe && conditional)) {
             let message = format!("two methods are called `{name}` on the wire: rename one");
@@ -82,18 +82,18 @@ pub(super) fn together(owner: &Owner, methods: &[Exposed], mistakes: &mut Mistak
     }
 }
 
-/// The handle has methods of its own.
+/// Reports a method with the name of one that the handle has itself.
 fn own_methods(owner: &Owner, ident: &Ident, mistakes: &mut Mistakes) {
     let name = ident.unraw().to_string();
     if name == "new" || name == "instance" {
         let handle = &owner.handle;
         let message = format!(
-            "`{handle}` has its own `{name}`: call this one something else, or leave it out: \
+            "`{handle}` has its own `{name}`: rename this one, or leave it out: \
              `#[remote(skip)]`"
         );
         mistakes.at(ident, message);
     }
 }
 
-/// The options of a block or a trait.
+/// The options that a block or a trait can have.
 const OPTIONS: [&str; 3] = ["name", "stub", "crate"];

@@ -1,4 +1,4 @@
-//! What is wrong with parameters: they have no name, or a type that stays on one machine.
+//! Checks parameters: each needs a name, and a type that can cross the network.
 
 use syn::{Attribute, FnArg, Pat, PatType, Signature};
 
@@ -9,7 +9,7 @@ use crate::parameters::{Origin, Parameter};
 use crate::returns::bare;
 use crate::types::spell;
 
-/// Adds what is wrong with the parameters of `signature` to `mistakes`.
+/// Adds the mistakes in the parameters of `signature` to `mistakes`.
 pub(super) fn check(signature: &Signature, mistakes: &mut Mistakes) {
     let mut arguments = 0;
     for input in &signature.inputs {
@@ -67,7 +67,7 @@ fn attributes(attributes: &[Attribute], mistakes: &mut Mistakes) {
         if path.is_ident("cfg") || path.is_ident("cfg_attr") {
             mistakes.at(
                 attribute,
-                "an argument that is not always there changes the signature: \
+                "a conditional argument changes the signature: \
                  put `#[cfg]` on the function",
             );
         }

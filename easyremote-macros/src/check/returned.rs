@@ -1,4 +1,4 @@
-//! What is wrong with a return type: not a stream where one is asked for, or one that is not.
+//! Checks a return type: whether it is a stream must match the option `stream`.
 
 use std::fmt::Display;
 
@@ -12,7 +12,7 @@ use crate::model::Function;
 use crate::returns::{Returns, Source, Stream, lasts, not_send};
 use crate::types::{last_segment, peel, spell};
 
-/// Adds what is wrong with the return type of `function` to `mistakes`.
+/// Adds the mistakes in the return type of `function` to `mistakes`.
 pub(super) fn check(function: &Function, options: &Options, mistakes: &mut Mistakes) {
     let signature = &function.signature;
     match (Returns::of(&signature.output), &options.stream) {
@@ -28,7 +28,7 @@ pub(super) fn check(function: &Function, options: &Options, mistakes: &mut Mista
         (Returns::Stream(stream), Some(_)) => {
             if let ReturnType::Type(_, ty) = &signature.output {
                 stream_in(&stream, ty, function, mistakes);
-                // An iterator stays on the thread that runs through it.
+                // An iterator stays on its thread, and need not be `Send`.
                 if stream.source == Source::Stream {
                     sendable(ty, mistakes);
                 }
@@ -67,7 +67,7 @@ fn stream_in(stream: &Stream<'_>, ty: &Type, function: &Function, mistakes: &mut
     Crossing::stream(lasting).check(ty, mistakes);
 }
 
-/// The stream in `ty` will move between threads.
+/// Reports a stream in `ty` that is not `Send`: it moves between threads.
 fn sendable(ty: &Type, mistakes: &mut Mistakes) {
     let Some(local) = not_send(ty) else {
         return;
@@ -81,7 +81,7 @@ fn sendable(ty: &Type, mistakes: &mut Mistakes) {
     mistakes.at(local, message);
 }
 
-/// `#[remote(stream)]` on a function that returns `ty`, or nothing.
+/// Reports `#[remote(stream)]` on a function that returns `ty`, or nothing.
 fn not_a_stream(tokens: impl ToTokens, ty: Option<&Type>, mistakes: &mut Mistakes) {
     let list = ty.is_some_and(|ty| {
         matches!(peel(ty), Type::Array(_))

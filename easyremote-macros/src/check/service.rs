@@ -1,4 +1,4 @@
-//! What is wrong with a trait.
+//! Checks a trait.
 
 use proc_macro2::TokenStream;
 use syn::parse::{ParseStream, Parser};
@@ -12,7 +12,7 @@ use crate::model::method::{Exposed, Item};
 use crate::model::owner::Owner;
 use crate::model::service::Service;
 
-/// The methods that callers see; everything that is wrong with `service` is added to `mistakes`.
+/// Returns the methods that callers see, and adds all mistakes in `service` to `mistakes`.
 pub(crate) fn check(
     service: &Service,
     owner: &Owner,
@@ -57,11 +57,14 @@ fn header(service: &Service, mistakes: &mut Mistakes) {
     }
     if let (Some(clause), true) = (&header.generics.where_clause, header.generics.params.is_empty())
     {
-        mistakes.at(clause, "remote traits have no `where` clause: write what `Self` is after `:`");
+        mistakes.at(
+            clause,
+            "remote traits have no `where` clause: write the bounds of `Self` after `:`",
+        );
     }
 }
 
-/// Something in the trait that is not a function.
+/// Reports an item of the trait that is not a function.
 fn other(tokens: &TokenStream, mistakes: &mut Mistakes) {
     let begins = |input: ParseStream<'_>| {
         input.call(Attribute::parse_outer)?;
@@ -72,7 +75,7 @@ fn other(tokens: &TokenStream, mistakes: &mut Mistakes) {
             "the caller does not know who implements the trait, nor its constants: \
              drop this, or make it a method"
         } else if input.peek(Token![;]) {
-            // What is left of a constant with braces.
+            // The rest of a constant with braces.
             ""
         } else {
             "a remote trait has methods only"

@@ -1,4 +1,4 @@
-//! What is wrong with `#[state]` and `#[ctx]` parameters, which a function borrows from its node.
+//! Checks `#[state]` and `#[ctx]` parameters, which a function borrows from its node.
 
 use std::iter;
 
@@ -10,7 +10,7 @@ use crate::parameters::{Origin, Parameter, helpers, referent};
 use crate::returns::bare;
 use crate::types::{is_context, last_segment, owned, peel, spell};
 
-/// Adds what is wrong with one such parameter to `mistakes`.
+/// Adds the mistakes in one such parameter to `mistakes`.
 pub(super) fn check(parameter: &Parameter<'_>, typed: &PatType, mistakes: &mut Mistakes) {
     let attributes: Vec<&Attribute> = helpers(&typed.attrs).collect();
     let Some((first, others)) = attributes.split_first() else {
@@ -29,7 +29,7 @@ pub(super) fn check(parameter: &Parameter<'_>, typed: &PatType, mistakes: &mut M
     }
 }
 
-/// There is one context: a second `#[ctx]` is a mistake.
+/// Reports a second `#[ctx]`: a call has one context.
 pub(super) fn once(signature: &Signature, mistakes: &mut Mistakes) {
     let contexts = signature.inputs.iter().filter_map(|input| match input {
         FnArg::Typed(typed) => match Parameter::of(typed).origin {
@@ -98,7 +98,7 @@ fn state(parameter: &Parameter<'_>, mistakes: &mut Mistakes) {
     Crossing::state().check(ty, mistakes);
 }
 
-/// The parameter must be `&T`; `better` says so.
+/// Reports a parameter that is not `&T`; `better` is the suggestion.
 fn borrowed(parameter: &Parameter<'_>, better: &str, lent: &str, mistakes: &mut Mistakes) {
     let Type::Reference(reference) = peel(parameter.ty) else {
         mistakes.at(parameter.ty, format!("{lent}: {better}"));
@@ -115,7 +115,7 @@ fn borrowed(parameter: &Parameter<'_>, better: &str, lent: &str, mistakes: &mut 
     }
 }
 
-/// What to keep instead of a value whose size is not known: `String` instead of `str`.
+/// Returns the sized type to keep instead of an unsized one: `String` instead of `str`.
 fn sized(ty: &Type) -> Option<String> {
     match peel(ty) {
         Type::Slice(_) => Some(owned(ty)),

@@ -1,4 +1,4 @@
-//! What is wrong with the options that say how a function runs and how its errors travel.
+//! Checks the options that set how a function runs and how its errors are sent.
 
 use crate::args::Options;
 use crate::mistakes::Mistakes;
@@ -7,7 +7,7 @@ use crate::parameters::Parameter;
 use crate::returns::Returns;
 use crate::types::is_result;
 
-/// Adds to `mistakes` the options that mean nothing for `function`.
+/// Adds to `mistakes` the options that do not apply to `function`.
 pub(super) fn check(function: &Function, options: &Options, mistakes: &mut Mistakes) {
     detached(function, options, mistakes);
     err(function, options, mistakes);
@@ -20,12 +20,13 @@ fn detached(function: &Function, options: &Options, mistakes: &mut Mistakes) {
     if options.stream.is_some() {
         mistakes.at(
             detached,
-            "`detached` does not go with `stream`: without its caller nobody takes the items",
+            "`detached` cannot be combined with `stream`: without its caller no one reads the \
+             items",
         );
     } else if function.parameters().any(|parameter| Parameter::is_upload(&parameter)) {
         mistakes.at(
             detached,
-            "`detached` does not go with a client stream: without its caller nobody ends it",
+            "`detached` cannot be combined with a client stream: without its caller no one ends it",
         );
     }
 }

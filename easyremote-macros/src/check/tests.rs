@@ -312,7 +312,7 @@ fn a_function_can_read_its_one_client_stream() {
     refuses(
         "inline",
         "fn f(a: impl Stream<Item = u8>) {}",
-        &["write `async fn`", "`inline` does not go with a client stream"],
+        &["write `async fn`", "`inline` cannot be combined with a client stream"],
     );
 }
 
@@ -348,6 +348,6 @@ fn streams_and_the_option_go_together() {
     refuses(
         "stream, inline",
         "fn f() -> impl Iterator<Item = u8> { x }",
-        &["not go with `stream`"],
+        &["combined with `stream`"],
     );
 }

@@ -1,4 +1,4 @@
-//! What is wrong with a client stream, and with the function that takes it.
+//! Checks a client stream, and the function that takes it.
 
 use syn::{ReturnType, Type};
 
@@ -10,7 +10,7 @@ use crate::parameters::{Origin, Parameter};
 use crate::returns::{Returns, Source};
 use crate::types::{peel, spell};
 
-/// Adds to `mistakes` that `function` takes two client streams, or one that it cannot read.
+/// Adds to `mistakes` if `function` takes two client streams, or one that it cannot await.
 pub(super) fn check(function: &Function, options: &Options, mistakes: &mut Mistakes) {
     let mut uploads = function.parameters().filter(Parameter::is_upload);
     if uploads.next().is_none() {
@@ -36,7 +36,7 @@ pub(super) fn check(function: &Function, options: &Options, mistakes: &mut Mista
     }
 }
 
-/// Adds what is wrong with the type of one client stream to `mistakes`.
+/// Adds the mistakes in the type of one client stream to `mistakes`.
 pub(super) fn kind(parameter: &Parameter<'_>, mistakes: &mut Mistakes) {
     let (ty, Origin::Upload(item)) = (parameter.ty, &parameter.origin) else {
         return;
@@ -45,7 +45,7 @@ pub(super) fn kind(parameter: &Parameter<'_>, mistakes: &mut Mistakes) {
     let written = item.map_or_else(|| "T".to_owned(), spell);
     let better = format!("write `{name}: impl Stream<Item = {written}>`");
     if !matches!(peel(ty), Type::ImplTrait(_)) {
-        mistakes.at(ty, format!("a client stream has a type of the library's own: {better}"));
+        mistakes.at(ty, format!("the library chooses the type of a client stream: {better}"));
     } else if item.is_none() {
         mistakes.at(ty, format!("the type of the items is not visible here: {better}"));
     }

@@ -1,4 +1,4 @@
-//! Writes what belongs to a block of methods: a stub of each, and the handle that calls them.
+//! Expands a block of methods: a stub for each, and the handle that calls them.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
@@ -11,7 +11,7 @@ use crate::mistakes::Mistakes;
 use crate::model::block::Block;
 use crate::model::owner::Owner;
 
-/// The block as it was, and what belongs to it; or the block and what is wrong with it.
+/// Returns the block and its generated items, or the block and its mistakes.
 ///
 /// ```text
 /// // Input:
@@ -121,7 +121,8 @@ fn listed(block: &Block, owner: &Owner, stubs: &[Stub<'_>], private: &TokenStrea
     }
 }
 
-/// Writes a block that collects the functions of all `stubs`; `from` is the trait that lists them.
+/// Writes an expression that collects the functions of all `stubs`; `from` is the trait that lists
+/// them.
 pub(super) fn list(stubs: &[Stub<'_>], private: &TokenStream, from: &TokenStream) -> TokenStream {
     let functions = Ident::new("functions", Span::mixed_site());
     let each = stubs.iter().map(|Stub { ident, cfgs, .. }| {

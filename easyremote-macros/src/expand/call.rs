@@ -1,4 +1,4 @@
-//! The function that calls a function.
+//! Expands `call` and `map` of a stub.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -64,7 +64,8 @@ impl Stub<'_> {
         }
     }
 
-    /// Many calls at a time, for a function that has arguments and gives one result.
+    /// Writes `map`, which makes many calls, for a function that has arguments and returns one
+    /// result.
     ///
     /// ```text
     /// // Input:
@@ -97,11 +98,11 @@ impl Stub<'_> {
             " Calls {function} with each of `inputs`, on all nodes that offer it: \
              `{stub}::map(&client, inputs).concurrency(64)` is a stream of the results."
         );
-        // What is wrong with the result is said where it is written, once.
+        // At this span, the compiler reports an unsuitable result type once, where it is written.
         let (first, last) = self.place_of_result();
         let located = self.private_at(first);
         let [client, inputs] = ["client", "inputs"].map(|it| Ident::new(it, Span::mixed_site()));
-        // Not a plain letter: an argument's type may be called like that.
+        // Not a single letter, which may be the name of an argument's type.
         let items = Ident::new("__Inputs", Span::call_site());
         let open = quote_spanned!(first=> #located::Map<Self, #items::IntoIter);
         let close = quote_spanned!(last=> >);
@@ -120,7 +121,8 @@ impl Stub<'_> {
         })
     }
 
-    /// `a: i64`, or for a client stream what any caller can give; nothing for what the node has.
+    /// Writes the parameter of `call`: `a: i64`, or for a client stream any stream; nothing for a
+    /// parameter that the node provides.
     pub(super) fn call_parameter(&self, parameter: &Parameter<'_>) -> Option<TokenStream> {
         let private = &self.private;
         let Named { ident, ty } = parameter.named()?;
@@ -132,7 +134,7 @@ impl Stub<'_> {
         })
     }
 
-    /// The function as docs show it; what is only declared cannot be linked to.
+    /// Returns the function for doc comments. A declaration cannot be linked to.
     fn shown_function(&self) -> String {
         match self.function.is_declaration() {
             true => format!("`{}`", self.function.name()),

@@ -1,4 +1,4 @@
-//! What remains of a function that is only declared, beside its stub.
+//! Expands the part of a declaration that remains beside its stub.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -9,8 +9,8 @@ use crate::parameters::Parameter;
 use crate::returns::Returns;
 
 impl Stub<'_> {
-    /// The streams of the signature as they are written, which the stub does not name: what is
-    /// imported for them is used, and a trait that does not exist is an error.
+    /// Writes the streams of the signature, which the stub does not name, into an unused function:
+    /// so their imports count as used, and an unknown trait is an error.
     ///
     /// ```text
     /// // Input:

@@ -1,4 +1,4 @@
-//! How `functions!()` finds a function.
+//! Expands the registration by which `functions!()` finds a function.
 
 use proc_macro2::TokenStream;
 use quote::quote;

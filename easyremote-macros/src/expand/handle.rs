@@ -1,4 +1,4 @@
-//! The handle that callers have instead of a value.
+//! Expands the handle that callers have in place of a value.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -9,7 +9,7 @@ use crate::model::owner::{Kind, Owner};
 use crate::parameters::Parameter;
 use crate::returns::Returns;
 
-/// Everything the handle is made of.
+/// The parts of the handle.
 pub(super) struct Handle<'a> {
     pub(super) owner: &'a Owner,
     pub(super) stubs: &'a [Stub<'a>],
@@ -45,7 +45,7 @@ impl Handle<'_> {
             #(#cfgs)*
             #[doc = #doc]
             ///
-            /// Cheap to clone. It has the options of the client that it was made with.
+            /// Cheap to clone. It has the options of the client that it was created with.
             #(#lints)*
             #[allow(dead_code)]
             #[derive(::core::clone::Clone, ::core::fmt::Debug)]
@@ -56,16 +56,16 @@ impl Handle<'_> {
             #(#cfgs)*
             #(#lints)*
             impl #handle {
-                /// Calls the value that nodes keep as their state.
+                /// Creates a handle to the nodes' state of this type.
                 #[allow(dead_code)]
                 #[must_use]
                 #visibility fn new(client: &#private::Client) -> Self {
                     Self { instance: #private::Instance::new(client) }
                 }
 
-                /// Calls the value that nodes keep under this name.
+                /// Creates a handle to the nodes' instance of this name.
                 ///
-                /// A name that no instance can have is an error of the call.
+                /// With an invalid name, each call fails.
                 #[allow(dead_code)]
                 #[must_use]
                 #visibility fn instance(&self, name: &::core::primitive::str) -> Self {
@@ -77,7 +77,7 @@ impl Handle<'_> {
         }
     }
 
-    /// That of the trait, or the widest of the type's remote methods.
+    /// Returns the visibility of the trait, or the widest one of the type's remote methods.
     pub(super) fn visibility(&self) -> &Visibility {
         match &self.owner.kind {
             Kind::Trait(visibility) => visibility,
@@ -89,7 +89,7 @@ impl Handle<'_> {
     }
 }
 
-/// How far a visibility reaches: of two in one module, the greater reaches as far as the smaller.
+/// Returns the reach of a visibility: of two in one module, the greater value includes the smaller.
 fn width(visibility: &Visibility) -> usize {
     match visibility {
         Visibility::Public(_) => usize::MAX,
@@ -98,7 +98,7 @@ fn width(visibility: &Visibility) -> usize {
             let segments = &restricted.path.segments;
             match segments.first() {
                 Some(first) if first.ident == "crate" && segments.len() == 1 => usize::MAX - 1,
-                // The longer the path from the root, the fewer modules are below it.
+                // A longer path from the root includes fewer modules.
                 Some(first) if first.ident == "crate" => usize::MAX - 1 - segments.len(),
                 Some(first) if first.ident == "self" => segments.len() - 1,
                 _ => segments.len(),

@@ -1,4 +1,4 @@
-//! What a node runs.
+//! Expands the handler that a node runs.
 
 use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -48,8 +48,8 @@ impl Stub<'_> {
     /// ```
     fn handler(&self) -> TokenStream {
         let names = Names::new(self);
-        // Whatever the compiler finds wrong with the result, a future that is not `Send` for one,
-        // it says here: so all of this stands where the return type is written.
+        // The compiler reports an unsuitable result here, such as a future that is not `Send`: so
+        // all of this has the span of the return type.
         let (first, last) = self.place_of_result();
         let is_async = self.function.signature.asyncness.is_some();
         let work = self.work(&names);
@@ -80,14 +80,14 @@ impl Stub<'_> {
         quote_spanned!(first=> #private::#constructor #closure)
     }
 
-    /// Calls the function, and sends what it gives if that is a stream.
+    /// Writes the call of the function, and sends the result if it is a stream.
     fn work(&self, names: &Names) -> TokenStream {
         let result = self.result(names);
         let Returns::Stream(stream) = &self.returns else {
             return result;
         };
-        // A path, not a method: its place is that of the whole type, so that two complaints about
-        // the type are one.
+        // A path, not a method call: with the span of the whole type, the compiler merges two
+        // errors about the type into one.
         let (first, last) = self.place_of_result();
         let (method, wait) = match stream.source {
             Source::Iterator => ("iterate", None),
@@ -100,8 +100,8 @@ impl Stub<'_> {
         quote_spanned!(first=> #private::StreamSink::#method #given #wait)
     }
 
-    /// What the function gives; for a stream it is a `Result` of it, whether or not the set-up can
-    /// fail.
+    /// Writes the result of the function; a stream is always wrapped in a `Result`, whether or not
+    /// its set-up can fail.
     fn result(&self, names: &Names) -> TokenStream {
         let (first, last) = self.place_of_result();
         let mut function = self.function.signature.ident.clone();
@@ -131,7 +131,7 @@ impl Stub<'_> {
         }
     }
 
-    /// Does `work`, which may borrow from the inputs: the block owns them.
+    /// Writes the block that runs `work`. The block owns the inputs, from which `work` may borrow.
     ///
     /// ```text
     /// // Input:
@@ -154,7 +154,7 @@ impl Stub<'_> {
         quote_spanned!(first=> async move #block)
     }
 
-    /// `inputs` as far as the function needs them.
+    /// Writes the pattern of `inputs`, or `_` if the function does not need them.
     fn inputs_pattern(&self, names: &Names) -> TokenStream {
         let inputs = &names.inputs;
         if self.upload().is_some() {
@@ -166,7 +166,7 @@ impl Stub<'_> {
         }
     }
 
-    /// `.detached().concurrency(8).needs(&["gpu", "eu"])`, as far as the options say so.
+    /// Writes `.detached().concurrency(8).needs(&["gpu", "eu"])`, as the options require.
     fn terms(&self) -> TokenStream {
         let detached = self.options.detached.as_ref().map(|_| quote!(.detached()));
         let concurrency = self.options.concurrency.map(|calls| {
@@ -178,7 +178,7 @@ impl Stub<'_> {
         quote!(#detached #concurrency #needs)
     }
 
-    /// `.needs_state::<Model>()` for each type of state, and the same for what it is a method of.
+    /// Writes `.needs_state::<Model>()` for each state, and the same for the receiver of a method.
     fn needs(&self) -> TokenStream {
         let mut seen = Vec::new();
         let mut needs = self.needs_receiver();
@@ -196,7 +196,7 @@ impl Stub<'_> {
     }
 }
 
-/// Names of our own: an argument may be called like the function.
+/// Unique names: an argument may have the name of the function.
 struct Names {
     inputs: Ident,
     arguments: Vec<Ident>,
@@ -219,8 +219,8 @@ impl Names {
     }
 }
 
-/// `inputs.method()`, standing where the type of `parameter` is written: there the compiler shows
-/// that it is another one.
+/// Writes `inputs.method()` with the span of the type of `parameter`: there the compiler reports a
+/// mismatch.
 fn placed(inputs: &Ident, parameter: &Parameter<'_>, method: &TokenStream) -> TokenStream {
     let (first, last) = ends(parameter.ty);
     let mut inputs = inputs.clone();

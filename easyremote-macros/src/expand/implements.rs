@@ -1,4 +1,4 @@
-//! What a function has from the declaration that it implements.
+//! Expands the parts of an implementation that come from its declaration.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -10,7 +10,7 @@ use crate::parameters::Origin;
 use crate::returns::Returns;
 
 impl Stub<'_> {
-    /// The descriptor and the signature of an implementation: those of its declaration.
+    /// Writes the descriptor and the signature of an implementation: those of its declaration.
     ///
     /// ```text
     /// // Input:
@@ -30,8 +30,8 @@ impl Stub<'_> {
         (descriptor, quote!(#declared::signature()))
     }
 
-    /// Compiles only if the implementation has the types of its declaration. Each part stands where
-    /// the type is written.
+    /// Writes code that compiles only if the implementation has the types of its declaration. Each
+    /// part has the span of the type.
     ///
     /// ```text
     /// // Input:
@@ -99,8 +99,8 @@ impl Stub<'_> {
         }
     }
 
-    /// `<declaration as kind>::part`, standing from the first to the last of two places, so that it
-    /// is one complaint and not two if the declaration is of another kind.
+    /// Writes `<declaration as kind>::part`, with a span from the first to the last of two places,
+    /// so that a declaration of another kind is one error, not two.
     fn declared_type(
         &self,
         declaration: &Path,
@@ -116,7 +116,7 @@ impl Stub<'_> {
         quote!(#open #declaration #close #part)
     }
 
-    /// `name<types>`, standing from the first to the last of two places.
+    /// Writes `name<types>`, with a span from the first to the last of two places.
     fn same(&self, name: &str, types: &[TokenStream], (first, last): (Span, Span)) -> TokenStream {
         let private = self.private_at(first);
         let name = Ident::new(name, first);

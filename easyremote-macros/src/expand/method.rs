@@ -1,4 +1,4 @@
-//! What the stub of a method has that of a function has not.
+//! Expands the parts in which the stub of a method differs from that of a function.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -9,7 +9,7 @@ use crate::model::method::Exposed;
 use crate::model::owner::{Kind, Owner};
 
 impl<'a> Stub<'a> {
-    /// The stub of a method of `owner`.
+    /// Creates the stub of a method of `owner`.
     pub(super) fn method(exposed: &'a Exposed, owner: &'a Owner) -> Self {
         let Exposed { function, options } = exposed;
         let stub = Stub::new(function, options);
@@ -21,7 +21,7 @@ impl<'a> Stub<'a> {
         Self { name: format!("{}.{}", owner.name, stub.name), ident, owner: Some(owner), ..stub }
     }
 
-    /// The stub's items, but for the handle's method.
+    /// Writes the stub's items, without the handle's method.
     pub(super) fn expand_method(&self) -> TokenStream {
         let declaration = self.method_declaration();
         let remote = self.remote();
@@ -60,8 +60,8 @@ impl<'a> Stub<'a> {
         }
     }
 
-    /// What the node's part of the stub implements: as a method of a type, or of whatever implements
-    /// a trait.
+    /// Returns the trait that the node's part of the stub implements: for a method of a type, or of
+    /// any implementation of a trait.
     pub(super) fn offers(&self) -> (TokenStream, TokenStream) {
         match self.owner {
             Some(owner) if owner.is_trait() => {
@@ -73,7 +73,7 @@ impl<'a> Stub<'a> {
         }
     }
 
-    /// `<Model>::` in front of the name of a method.
+    /// Writes `<Model>::` before the name of a method.
     pub(super) fn path_of_method(&self, span: Span) -> Option<TokenStream> {
         let owner = self.owner?;
         let ty = owner.receiver_type();
@@ -84,8 +84,8 @@ impl<'a> Stub<'a> {
         Some(quote_spanned!(span=> <#ty #of>::))
     }
 
-    /// `inputs.receiver::<Model>()`, standing where `&self` does: there the compiler shows that calls
-    /// cannot share it.
+    /// Writes `inputs.receiver::<Model>()` with the span of `&self`: there the compiler reports a
+    /// type that calls cannot share.
     pub(super) fn receiver(&self, inputs: &Ident) -> Option<TokenStream> {
         let ty = self.owner?.receiver_type();
         let span = self.place_of_receiver();
@@ -97,7 +97,7 @@ impl<'a> Stub<'a> {
         Some(quote!(#inputs #dot receiver::<#ty> #nothing))
     }
 
-    /// `.needs_receiver::<Model>()`
+    /// Writes `.needs_receiver::<Model>()`.
     pub(super) fn needs_receiver(&self) -> TokenStream {
         let ty = self.owner.map(Owner::receiver_type).into_iter();
         quote!(#(.needs_receiver::<#ty>())*)
@@ -112,7 +112,7 @@ impl<'a> Stub<'a> {
 }
 
 impl Owner {
-    /// The type of `&self` on the node.
+    /// Returns the type of `&self` on the node.
     fn receiver_type(&self) -> TokenStream {
         match &self.kind {
             Kind::Type(ty) => ty.to_token_stream(),
@@ -121,13 +121,13 @@ impl Owner {
     }
 }
 
-/// `__Implementation: Embedder + State`
+/// Writes `__Implementation: Embedder + State`.
 pub(super) fn implementation(owner: &Owner, private: &TokenStream) -> TokenStream {
     let (name, of) = (implementation_ident(), &owner.ident);
     quote!(#name: #of + #private::State)
 }
 
-/// Whatever implements a trait; a type of the user's is hardly called that.
+/// The type parameter of an implementation; a name that no user's type is likely to have.
 pub(super) fn implementation_ident() -> Ident {
     Ident::new("__Implementation", Span::call_site())
 }

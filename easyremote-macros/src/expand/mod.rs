@@ -1,6 +1,6 @@
-//! Writes the stub of a function: what its callers and its nodes know of it.
+//! Expands the stub of a function, for its callers and its nodes.
 //!
-//! Generated code names `__private` and `::core` only, and has no logic of its own.
+//! Generated code names only `__private` and `::core`, and contains no logic.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -29,7 +29,7 @@ mod stub;
 #[cfg(test)]
 mod tests;
 
-/// The function as it was, and its stub; or the function and what is wrong with it.
+/// Returns the function and its stub, or the function and its mistakes.
 ///
 /// ```text
 /// // Input:
@@ -64,7 +64,7 @@ pub(crate) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
         check(function, &options, &mut mistakes);
     }
     let kept = match &function {
-        // There is no function, only its stub.
+        // A declaration has only a stub.
         Some(function) if function.is_declaration() => TokenStream::new(),
         Some(function) => function.without_helpers().unwrap_or(item),
         None => item,
@@ -73,7 +73,7 @@ pub(crate) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
         (Some(errors), _) => quote!(#kept #errors),
         (None, Some(function)) => {
             let stub = Stub::new(function, &options).expand();
-            // In a build without nodes no one may call it.
+            // In a build without the feature `node`, it may be unused.
             let used = (!kept.is_empty()).then(|| quote!(#[allow(dead_code)]));
             quote!(#used #kept #stub)
         }

@@ -1,4 +1,4 @@
-//! What a function returns, as its callers see it.
+//! Expands a function's return type, as its callers see it.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -21,7 +21,7 @@ impl Stub<'_> {
     /// impl RemoteStream for tail { type Setup = Result<(), NotFound>; type Item = Plain<Row>; }
     /// ```
     ///
-    /// With `err = "display"`, a function beside each type says what the text of an error is.
+    /// With `err = "display"`, a function beside each type formats an error.
     pub(super) fn outcome(&self) -> TokenStream {
         let Self { ident, private, cfgs, lints, .. } = self;
         let (kind, types) = match &self.returns {
@@ -51,7 +51,7 @@ impl Stub<'_> {
         }
     }
 
-    /// The outcome of a function that gives one result.
+    /// Returns the outcome of a function that returns one result.
     pub(super) fn output(&self) -> TokenStream {
         let private = &self.private;
         match &self.returns {
@@ -62,7 +62,7 @@ impl Stub<'_> {
         }
     }
 
-    /// The outcome of setting a stream up.
+    /// Returns the outcome of a stream's set-up.
     pub(super) fn setup(&self, stream: &Stream<'_>) -> TokenStream {
         match &stream.setup {
             Some(result) if self.options.err.is_some() => self.placed("Displayed", result),
@@ -71,7 +71,7 @@ impl Stub<'_> {
         }
     }
 
-    /// The outcome of one item of a stream.
+    /// Returns the outcome of one item of a stream.
     pub(super) fn item(&self, stream: &Stream<'_>) -> Option<TokenStream> {
         stream.item.map(|item| match self.is_outcome(item) {
             true if self.options.err.is_some() => self.placed("Displayed", item),
@@ -80,13 +80,13 @@ impl Stub<'_> {
         })
     }
 
-    /// Whether `ty` is a `Result` whose error travels as text.
+    /// Whether `ty` is a `Result` whose error is sent as text.
     fn is_shown(&self, ty: &Type) -> bool {
         self.options.err.is_some() && self.is_outcome(ty)
     }
 
-    /// The text of an error of `result`, made where its type is known: of several methods of that
-    /// name the compiler takes the first that the type has.
+    /// Writes a function that formats an error of `result`, where its type is known: the compiler
+    /// selects the first of several methods of that name whose bounds the type satisfies.
     ///
     /// ```text
     /// // Output:
@@ -115,8 +115,8 @@ impl Stub<'_> {
         is_result(ty) && self.options.plain.is_none()
     }
 
-    /// `wrapper<ty>`, from the first to the last token of the return type: there the compiler
-    /// shows that a type cannot cross the network, once for all the places that need it.
+    /// Writes `wrapper<ty>` with the span of the whole return type: there the compiler reports,
+    /// once for all uses, a type that cannot cross the network.
     fn placed(&self, wrapper: &str, ty: impl ToTokens) -> TokenStream {
         let (first, last) = self.place_of_result();
         let private = self.private_at(first);
@@ -126,7 +126,7 @@ impl Stub<'_> {
         quote!(#open #ty #close)
     }
 
-    /// The first and the last token of the return type.
+    /// Returns the first and the last token of the return type.
     pub(super) fn place_of_result(&self) -> (Span, Span) {
         match &self.function.signature.output {
             ReturnType::Type(_, ty) => ends(ty),
@@ -137,10 +137,10 @@ impl Stub<'_> {
         }
     }
 
-    /// `::easyremote::__private`, standing at `span`.
+    /// Writes `::easyremote::__private` with this span.
     pub(super) fn private_at(&self, span: Span) -> TokenStream {
         match &self.options.krate {
-            // Located, not replaced: a `$crate` in it means the crate that wrote it.
+            // Only the location changes: a `$crate` in the path must keep its crate.
             Some(_) => self
                 .private
                 .clone()
@@ -155,7 +155,7 @@ impl Stub<'_> {
     }
 }
 
-/// The places of the first and the last token of `ty`.
+/// Returns the spans of the first and the last token of `ty`.
 pub(super) fn ends(ty: &Type) -> (Span, Span) {
     let mut tokens = ty.to_token_stream().into_iter();
     let first = tokens.next().map_or_else(Span::call_site, |token| token.span());

@@ -1,6 +1,6 @@
-//! Valid input with tokens left out, doubled, swapped and put in, at random: the macro answers with
-//! tokens. `MACRO_SEED=.. MACRO_INPUTS=.. cargo test -p easyremote-macros random_input` repeats, or
-//! tries more.
+//! Tests that the macro returns tokens for valid input with random tokens removed, doubled, swapped
+//! and inserted. `MACRO_SEED=.. MACRO_INPUTS=.. cargo test -p easyremote-macros random_input`
+//! repeats a run, or tries more inputs.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -27,7 +27,7 @@ const OPTIONS: &[&str] = &[
     "",
 ];
 
-/// Everything that means something to the macro, and some that do not.
+/// The tokens that the macro knows, and some that it does not.
 const TOKENS: &str = "fn async impl trait pub crate self Self mut ref where for dyn const unsafe extern \
     static 'a 'static & * ! ? : :: ; , . .. ... = == => -> < > + - # $ @ _ 7 1.5 \"s\" b\"s\" 'c' \
     stream ctx state remote Result Option Box Pin Vec Stream Iterator Item Context String u8 m r#fn \
@@ -88,7 +88,7 @@ fn random_input_never_panics() {
         }
         let text = format!("#[remote({options})] {item}");
         let expanded = catch_unwind(AssertUnwindSafe(|| remote(options, item)));
-        // Without an item there is nothing to write but what is wrong.
+        // Without an item, the output is only the mistakes.
         assert!(expanded.is_ok_and(|tokens| !tokens.is_empty()), "MACRO_SEED={seed}: {text}");
     }
 }

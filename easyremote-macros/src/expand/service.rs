@@ -1,5 +1,5 @@
-//! Writes what belongs to a trait of methods: a stub of each, the handle that calls them, and the
-//! server that lists them for whatever implements the trait.
+//! Expands a trait of methods: a stub for each, the handle that calls them, and the server that
+//! lists them for an implementation.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -24,7 +24,7 @@ use crate::parameters::helpers;
 use crate::returns::{Source, bare};
 use crate::types::is_result;
 
-/// The trait, and what belongs to it; or the trait and what is wrong with it.
+/// Returns the trait and its generated items, or the trait and its mistakes.
 ///
 /// ```text
 /// // Input:
@@ -72,15 +72,15 @@ pub(super) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
     quote!(#kept #(#stubs)* #handle #server)
 }
 
-/// The trait as it is implemented.
+/// Writes the trait as it is implemented.
 fn kept(service: &Service) -> TokenStream {
-    // Not `exposed` again: a method that is left out stays as it is.
+    // Decided again, without `exposed`: a method that is left out stays unchanged.
     let skipped = |method: &Method| method.options(&mut Mistakes::default()).skip.is_some();
     let mut kept = service.kept(|method| match skipped(method) {
         true => method.kept(),
         false => sendable(&method.written),
     });
-    // In a build without nodes no one may call it.
+    // In a build without the feature `node`, it may be unused.
     kept.attrs.push(parse_quote!(#[allow(dead_code)]));
     kept.colon_token.get_or_insert_with(Default::default);
     for bound in [
@@ -93,7 +93,7 @@ fn kept(service: &Service) -> TokenStream {
     kept.into_token_stream()
 }
 
-/// A method whose future and streams are `Send`, as a node needs them.
+/// Writes a method whose future and streams are `Send`, as a node requires.
 ///
 /// ```text
 /// // Input:
@@ -138,7 +138,7 @@ fn sendable(written: &Function) -> TokenStream {
         impl ::core::future::Future<Output = #output> + ::core::marker::Send
     };
     signature.output = ReturnType::Type(arrow, Box::new(Type::Verbatim(future)));
-    // With a body it is what clippy would have as an `async fn`, whose future is not `Send`.
+    // Clippy would suggest an `async fn`, but its future would not be `Send`.
     let allowed = body.as_ref().map(|_| quote!(#[allow(clippy::manual_async_fn)]));
     let body = body.as_ref().map(|body| quote!({ async move #body }));
     quote! {

@@ -1,4 +1,4 @@
-//! The stub of a function: its parts, and the items that they are written as.
+//! Expands the stub of a function: the type, and its implementation of `Remote`.
 
 use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -12,7 +12,7 @@ use crate::model::owner::Owner;
 use crate::parameters::{Named, Origin, Parameter};
 use crate::returns::Returns;
 
-/// Everything the generated items are made of.
+/// The parts of the generated items.
 pub(super) struct Stub<'a> {
     pub(super) function: &'a Function,
     pub(super) options: &'a Options,
@@ -22,19 +22,20 @@ pub(super) struct Stub<'a> {
     pub(super) ident: Ident,
     /// `::easyremote::__private`
     pub(super) private: TokenStream,
-    /// The function's `#[cfg(..)]`, for every generated item.
+    /// The function's `#[cfg(..)]`, repeated on every generated item.
     pub(super) cfgs: Vec<&'a Attribute>,
-    /// The levels of lints that are written on the function, for every generated item.
+    /// The function's lint levels, repeated on every generated item.
     pub(super) lints: Vec<Attribute>,
     pub(super) parameters: Vec<Parameter<'a>>,
-    /// Those that are sent at once.
+    /// The parameters that are sent together.
     pub(super) arguments: Vec<Named<'a>>,
     pub(super) returns: Returns<'a>,
-    /// What it is a method of.
+    /// The owner of a method.
     pub(super) owner: Option<&'a Owner>,
 }
 
-/// `items` if the library has its feature `client`: only it knows, not the user's crate.
+/// Writes `items` for builds of the library with the feature `client`. Only the library knows its
+/// features, not the user's crate.
 ///
 /// ```text
 /// ::easyremote::__private::client! { items }
@@ -43,7 +44,7 @@ pub(super) fn for_callers(private: &TokenStream, items: &TokenStream) -> TokenSt
     quote!(#private::client! { #items })
 }
 
-/// `items` if the library has its feature `node`.
+/// Writes `items` for builds of the library with the feature `node`.
 ///
 /// ```text
 /// ::easyremote::__private::node! { items }
@@ -134,9 +135,9 @@ impl<'a> Stub<'a> {
         }
     }
 
-    /// What follows the name of the stub. The function's signature is a part of the stub's type, so
-    /// the traits of a public function's stub may name private types. The compiler warns about these
-    /// at the function itself.
+    /// Writes what follows the name of the stub. The function's signature is part of the stub's
+    /// type, so the trait implementations of a public stub may name private types. The compiler
+    /// warns about private types at the function itself.
     ///
     /// ```text
     /// // Input:                                     // Output:
@@ -159,7 +160,7 @@ impl<'a> Stub<'a> {
                 setup.into_iter().chain(stream.item.map(ToTokens::to_token_stream)).collect()
             }
         };
-        // A type of the user's is hardly called that.
+        // A name that no user's type is likely to have.
         let name = Ident::new("__Signature", Span::call_site());
         let returned = match &outputs[..] {
             [] => None,
@@ -262,7 +263,7 @@ impl<'a> Stub<'a> {
         self.upload().map_or_else(|| quote!(#private::Never), ToTokens::to_token_stream)
     }
 
-    /// What one item of the client stream is, if there is one.
+    /// Returns the item type of the client stream, if the function takes one.
     pub(super) fn upload(&self) -> Option<&'a Type> {
         self.parameters.iter().find_map(|parameter| match parameter.origin {
             Origin::Upload(item) => item,
@@ -270,8 +271,8 @@ impl<'a> Stub<'a> {
         })
     }
 
-    /// The tuple of the argument types. It stands where the arguments are written: that is what the
-    /// compiler shows when one of them cannot cross the network.
+    /// Writes the tuple of the argument types with the span of the arguments: there the compiler
+    /// reports an argument that cannot cross the network.
     pub(super) fn argument_types(&self) -> TokenTree {
         let types = self.arguments.iter().map(|argument| argument.ty);
         let mut tuple = Group::new(Delimiter::Parenthesis, quote!(#(#types,)*));
@@ -280,8 +281,9 @@ impl<'a> Stub<'a> {
     }
 }
 
-/// `tokens`, where they stand, as if the attribute had written them: then the compiler takes the item
-/// that begins with them for a generated one, also inside `macro_rules!`, and asks it for no `Debug`.
+/// Returns `tokens` with the hygiene of the attribute and the location of the original. The
+/// compiler then treats an item that begins with them as generated, also inside `macro_rules!`, and
+/// does not ask for `Debug` on it.
 pub(super) fn generated(tokens: impl ToTokens) -> TokenStream {
     let ours = tokens.into_token_stream().into_iter().map(|mut token| {
         if let TokenTree::Group(group) = &token {
@@ -295,7 +297,7 @@ pub(super) fn generated(tokens: impl ToTokens) -> TokenStream {
     ours.collect()
 }
 
-/// The first paragraph of a doc comment.
+/// Returns the first paragraph of a doc comment.
 fn summary(doc: &str) -> &str {
     doc.split("\n\n").next().unwrap_or_default()
 }

@@ -8,9 +8,9 @@ use syn::{Error, ImplItem, ItemImpl};
 use crate::model::method::{Item, Method, between_braces};
 use crate::model::split_body;
 
-/// A block; the bodies of its functions are not looked into.
+/// A block; the bodies of its functions stay tokens.
 pub(crate) struct Block {
-    /// Up to the braces; it has no items.
+    /// The block up to the braces, without items.
     pub(crate) header: ItemImpl,
     pub(crate) items: Vec<Item>,
 }
@@ -28,7 +28,7 @@ impl Block {
         self.items.iter().filter_map(Item::method)
     }
 
-    /// The block for the compiler: without what only `#[remote]` understands.
+    /// Returns the block for the compiler, without the attributes of `#[remote]`.
     ///
     /// ```text
     /// // Input:

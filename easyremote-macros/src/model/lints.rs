@@ -1,10 +1,10 @@
-//! Levels of lints that are written on an item, for what is generated from it.
+//! Copies the lint levels of an item to the items that are generated from it.
 
 use quote::ToTokens;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Ident, Meta, Token, parse_quote};
 
-/// Those among `attributes` that set the levels of lints, as they are for generated items.
+/// Returns the attributes that set lint levels, adapted to generated items.
 ///
 /// ```text
 /// // Input:                          // Output:
@@ -14,7 +14,7 @@ use syn::{Attribute, Ident, Meta, Token, parse_quote};
 /// #[cfg_attr(test, expect(unused))]  #[cfg_attr(test, allow(unused))]
 /// ```
 ///
-/// What is expected need not be in every generated item, and what is forbidden may be in one.
+/// An expected lint need not occur in every generated item, and a forbidden one may occur in one.
 pub(crate) fn lints(attributes: &[Attribute]) -> Vec<Attribute> {
     let levels = attributes.iter().filter_map(|attribute| level(&attribute.meta));
     levels.map(|meta| parse_quote!(#[#meta])).collect()
@@ -35,7 +35,7 @@ fn level(meta: &Meta) -> Option<Meta> {
     Some(Meta::List(list))
 }
 
-/// The levels in a `cfg_attr(condition, ..)`.
+/// Adapts the levels in a `cfg_attr(condition, ..)`.
 fn conditional(meta: &Meta) -> Option<Meta> {
     let list = meta.require_list().ok()?;
     let parts = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).ok()?;

@@ -12,21 +12,21 @@ use crate::model::{Function, pass_over, starts_like_a_function};
 /// An item of a block or a trait.
 pub(crate) enum Item {
     Method(Box<Method>),
-    /// A constant, a type, a macro.
+    /// A constant, a type or a macro.
     Other(TokenStream),
 }
 
-/// A function of a block or a trait, with `self` or without.
+/// A function of a block or a trait, with or without `self`.
 pub(crate) struct Method {
-    /// As it is written, without what is in `ours`.
+    /// The tokens, without the attribute in `ours`.
     pub(crate) written: Function,
-    /// `#[remote(..)]` on it.
+    /// The method's own `#[remote(..)]`.
     pub(crate) ours: Vec<Attribute>,
 }
 
 /// A method as its callers see it.
 pub(crate) struct Exposed {
-    /// A function of what comes after `self`, in which `Self` is called by its name.
+    /// The function of the parameters after `self`, with the type's name in place of `Self`.
     pub(crate) function: Function,
     pub(crate) options: Options,
 }
@@ -40,7 +40,7 @@ impl Item {
     }
 }
 
-/// Reads what is between the braces: inner attributes, and items.
+/// Parses the content of the braces: inner attributes and items.
 pub(super) fn between_braces(input: ParseStream<'_>) -> Result<(Vec<Attribute>, Vec<Item>), Error> {
     let inner = input.call(Attribute::parse_inner)?;
     let mut items = Vec::new();
@@ -75,14 +75,15 @@ impl Method {
             Meta::Path(_) => Options::default(),
             Meta::List(list) => Options::parse(list.tokens.clone(), mistakes),
             Meta::NameValue(_) => {
-                mistakes.at(first, "options stand in parentheses: write `#[remote(..)]`");
+                mistakes.at(first, "options go in parentheses: write `#[remote(..)]`");
                 Options::default()
             }
         }
     }
 
-    /// The method as its callers see it, or `None` if it has no `self`. It has also what is in
-    /// `common`. `Self` is called `name`, and the places where it stood are added to `replaced`.
+    /// Returns the method as its callers see it, or `None` if it has no `self`. Adds the attributes
+    /// in `common`. Replaces `Self` by `name`, and adds the spans of the replaced tokens to
+    /// `replaced`.
     pub(crate) fn exposed(
         &self,
         name: &TokenStream,
@@ -90,7 +91,7 @@ impl Method {
         replaced: &mut Vec<Span>,
     ) -> Option<Function> {
         let tokens = call_self(self.written.signature.to_token_stream(), name, replaced);
-        // A type stands where a type stood; if that reads as nothing, the compiler knows better why.
+        // A type replaces a type. If the result does not parse, the compiler reports the original.
         let replaced: Result<Signature, Error> = syn::parse2(tokens);
         let mut signature = replaced.unwrap_or_else(|_| self.written.signature.clone());
         let mut inputs = std::mem::take(&mut signature.inputs).into_iter();
@@ -108,31 +109,31 @@ impl Method {
         })
     }
 
-    /// The method for the compiler: without what only `#[remote]` understands.
+    /// Returns the method for the compiler, without the attributes of `#[remote]`.
     pub(crate) fn kept(&self) -> TokenStream {
         let Function { attributes, visibility, signature, no_body, body, .. } = &self.written;
         let kept = match self.written.without_helpers() {
             Some(kept) => kept,
             None => quote!(#(#attributes)* #visibility #signature #no_body #body),
         };
-        // In a build without nodes no one may call it.
+        // In a build without the feature `node`, it may be unused.
         let used = self.is_remote().then(|| quote!(#[allow(dead_code)]));
         quote!(#used #kept)
     }
 
-    /// Whether callers see it.
+    /// Whether the method is remote.
     pub(crate) fn is_remote(&self) -> bool {
         self.written.signature.receiver().is_some()
             && self.options(&mut Mistakes::default()).skip.is_none()
     }
 }
 
-/// Whether it is `#[remote]`, under whatever path.
+/// Whether it is `#[remote]`, by any path.
 fn is_ours(attribute: &Attribute) -> bool {
     attribute.path().segments.last().is_some_and(|segment| segment.ident == "remote")
 }
 
-/// `tokens` with `name` in place of `Self`, where `Self` stood.
+/// Returns `tokens` with `name` in place of `Self`, at the same location.
 fn call_self(tokens: TokenStream, name: &TokenStream, replaced: &mut Vec<Span>) -> TokenStream {
     let mut out = TokenStream::new();
     let mut tokens = tokens.into_iter().peekable();
@@ -145,7 +146,7 @@ fn call_self(tokens: TokenStream, name: &TokenStream, replaced: &mut Vec<Span>) 
                     token
                 };
                 let name: TokenStream = name.clone().into_iter().map(at).collect();
-                // `Self::LENGTH`, as in the length of an array.
+                // `Self::LENGTH`, for example as the length of an array.
                 let path =
                     matches!(tokens.peek(), Some(TokenTree::Punct(it)) if it.as_char() == ':');
                 out.extend(if path { quote!(<#name>) } else { name });

@@ -1,4 +1,4 @@
-//! What methods belong to: the type of a block, or a trait.
+//! The owner of methods: the type of a block, or a trait.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
@@ -13,18 +13,18 @@ use crate::types::last_segment;
 
 /// The type or the trait that methods belong to.
 pub(crate) struct Owner {
-    /// Its own name.
+    /// The owner's name.
     pub(crate) ident: Ident,
-    /// What is written in place of `Self`.
+    /// The tokens that replace `Self`.
     pub(crate) named: TokenStream,
-    /// With what the methods' names on the wire begin.
+    /// The first part of the methods' names on the wire.
     pub(crate) name: String,
-    /// What callers have instead of it.
+    /// The name of the handle that callers have.
     pub(crate) handle: Ident,
     pub(crate) kind: Kind,
-    /// Its `#[cfg(..)]`.
+    /// The owner's `#[cfg(..)]`.
     pub(crate) cfgs: Vec<Attribute>,
-    /// The levels of lints that are written on it.
+    /// The owner's lint levels.
     pub(crate) lints: Vec<Attribute>,
     /// `crate = path`
     pub(crate) krate: Option<Path>,
@@ -37,7 +37,7 @@ pub(crate) enum Kind {
 }
 
 impl Owner {
-    /// The type of `block`. One without a name is reported by the check.
+    /// Returns the type of `block`. The check reports a type without a name.
     pub(crate) fn of_block(block: &Block, options: &Options) -> Self {
         let ty = &block.header.self_ty;
         let ident = match last_segment(ty) {
@@ -48,7 +48,8 @@ impl Owner {
         Self::new(ident, ty.to_token_stream(), kind, &block.header.attrs, options)
     }
 
-    /// The trait. No caller knows what `Self` is.
+    /// Returns the trait as an owner. A stand-in replaces `Self`, because callers do not know its
+    /// type.
     pub(crate) fn of_service(service: &Service, options: &Options) -> Self {
         let header = &service.header;
         let kind = Kind::Trait(header.vis.clone());
@@ -79,12 +80,12 @@ impl Owner {
         }
     }
 
-    /// `Model`, without an `r#`.
+    /// Returns the name without an `r#`, such as `Model`.
     pub(crate) fn text(&self) -> String {
         self.ident.unraw().to_string()
     }
 
-    /// The type, if it is one.
+    /// Returns the type, unless the owner is a trait.
     pub(crate) fn ty(&self) -> Option<&Type> {
         match &self.kind {
             Kind::Type(ty) => Some(ty),

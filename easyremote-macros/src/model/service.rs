@@ -8,9 +8,9 @@ use syn::{Error, ItemTrait, TraitItem};
 use crate::model::method::{Item, Method, between_braces};
 use crate::model::split_body;
 
-/// A trait; the bodies of its functions are not looked into.
+/// A trait; the bodies of its functions stay tokens.
 pub(crate) struct Service {
-    /// Up to the braces; it has no items.
+    /// The trait up to the braces, without items.
     pub(crate) header: ItemTrait,
     pub(crate) items: Vec<Item>,
 }
@@ -28,7 +28,7 @@ impl Service {
         self.items.iter().filter_map(Item::method)
     }
 
-    /// The trait for the compiler, with each method as `method` writes it.
+    /// Returns the trait for the compiler; `method` writes each method.
     pub(crate) fn kept(&self, method: impl Fn(&Method) -> TokenStream) -> ItemTrait {
         let items = self.items.iter().map(|item| match item {
             Item::Method(it) => method(it),

@@ -48,12 +48,12 @@ fn blocks_are_of_one_type() {
     for (item, part) in [
         (
             "impl a::Embedder for Model { fn f(&self) {} }",
-            "trait `Embedder` itself; a node lists who implements it: `functions![EmbedderServer<Model>]`",
+            "itself; a node lists the implementation: `functions![EmbedderServer<Model>]`",
         ),
         ("unsafe impl Send for Model {}", "put `#[remote]` on the trait `Send` itself"),
         ("impl<T> Model<T> where T: X { fn f(&self) {} }", "for one, e.g. `impl Model<f32>`"),
         ("impl<const N: usize> Model<N> { fn f(&self) {} }", "for one, e.g. `impl Model<16>`"),
-        ("impl<'a> Model<'a> { fn f(&self) {} }", "borrows from nothing: drop `'a`"),
+        ("impl<'a> Model<'a> { fn f(&self) {} }", "cannot borrow: drop `'a`"),
         ("impl Model<'_> { fn f(&self) {} }", "lasts as long as the node: use a type without `'_`"),
         ("impl Model where u8: Copy { fn f(&self) {} }", "drop the `where` clause"),
         ("impl dyn Embedder { fn f(&self) {} }", "the block of a type of your own"),
@@ -76,7 +76,7 @@ fn options_of_blocks_are_for_all_methods() {
         ("skip", "write `#[remote(skip)]` on it"),
         ("timeout = \"1s\"", "`timeout` is for one method: write `#[remote(timeout ..)]` on it"),
         ("name = \"\"", "is empty"),
-        ("name = \"a:b\"", "has a `:`: before the method's part it consists of"),
+        ("name = \"a:b\"", "has a `:`: only `A-Z a-z"),
         ("name = \"easyremote\"", "reserved"),
         ("name = \"easyremote.x\"", "reserved"),
         ("colour", "unknown option `colour`"),
@@ -107,11 +107,11 @@ fn methods_share_what_the_node_keeps() {
         ("fn f(&self) -> impl Iterator<Item = u8> { x }", "write `#[remote(stream)]`"),
         ("fn größe(&self) {}", "has a `ö`"),
         ("#[remote(colour)] fn f(&self) {}", "unknown option `colour`"),
-        ("#[remote = 7] fn f(&self) {}", "options stand in parentheses"),
+        ("#[remote = 7] fn f(&self) {}", "options go in parentheses"),
         ("#[remote] #[remote] fn f(&self) {}", "`#[remote]` is given twice"),
         ("#[remote(crate = a)] fn f(&self) {}", "for all methods: write it on the block"),
         ("#[remote(skip, inline)] fn g(&self) {} fn f(&self) {}", "out: drop `inline`"),
-        ("#[remote] fn new() {} fn f(&self) {}", "`new` is called on nothing: give it `&self`"),
+        ("#[remote] fn new() {} fn f(&self) {}", "`new` has no receiver: add `&self`"),
         ("fn new(&self) {}", "`ModelClient` has its own `new`"),
         ("fn instance(&self) {}", "`ModelClient` has its own `instance`"),
         ("fn remote() {} fn f(&self) {}", "adds `Model::remote(&client)`: rename this one"),
@@ -151,14 +151,17 @@ fn remote_traits_have_methods_only() {
             "trait E<T> { fn f(&self); }",
             "cannot be generic: callers and nodes must know every type",
         ),
-        ("trait E where Self: Copy { fn f(&self); }", "no `where` clause: write what `Self` is"),
+        (
+            "trait E where Self: Copy { fn f(&self); }",
+            "no `where` clause: write the bounds of `Self`",
+        ),
         ("unsafe trait E { fn f(&self); }", "an ordinary safe trait"),
         ("auto trait E { fn f(&self); }", "not an `auto` one"),
         ("trait E {}", "the trait has no methods"),
         ("trait E { type T; fn f(&self); }", "nor its types: drop this"),
         ("trait E { /// Doc.\n const N: u8; fn f(&self); }", "nor its constants"),
         ("trait E { m! {} fn f(&self); }", "has methods only"),
-        ("trait E { fn new() -> u8; }", "give it `&self`, or leave it out: `#[remote(skip)]`"),
+        ("trait E { fn new() -> u8; }", "add `&self`, or leave it out: `#[remote(skip)]`"),
         ("trait E { fn f(&self, a: u8) -> Vec<Self>; }", "does not know who implements the trait"),
         ("trait E { fn f(&self) -> [u8; Self::N]; }", "does not know who implements the trait"),
         ("trait E { fn f(&mut self); }", "with a `Mutex` around what changes"),
@@ -187,6 +190,6 @@ fn async_trait_is_refused_in_one_message_before_and_after_it_is_expanded() {
         &format!("impl E for Model {{ fn g(&self) {{}} {expanded} {{ x }} }}"),
         &format!("impl Model {{ {expanded} {{ x }} }}"),
     ] {
-        refuses("", item, &["drop it here and on what implements the trait"]);
+        refuses("", item, &["drop it here and on the implementations"]);
     }
 }

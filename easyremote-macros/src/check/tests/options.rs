@@ -10,7 +10,7 @@ fn a_declaration_says_what_callers_see() {
         ("concurrency = 8", "concurrency"),
         ("needs = \"gpu\"", "needs"),
     ] {
-        let part = format!("`{key}` says how a node runs the function, and this only declares it");
+        let part = format!("`{key}` sets how a node runs the function, but this only declares it");
         refuses(options, "fn f(a: u8) -> u8;", &[&part]);
     }
     for (item, part) in [
@@ -30,7 +30,7 @@ fn a_declaration_says_what_callers_see() {
     refuses(
         "inline, needs = \"gpu\"",
         "fn f(#[state] m: &M);",
-        &["`inline` says how", "`needs` says how", "write `#[state]` at the implementation"],
+        &["`inline` sets how", "`needs` sets how", "write `#[state]` at the implementation"],
     );
 }
 
@@ -51,12 +51,12 @@ fn detached_functions_give_one_result() {
     refuses(
         "stream, detached",
         "fn f() -> impl Stream<Item = u8> { x }",
-        &["does not go with `stream`: without its caller nobody takes the items"],
+        &["cannot be combined with `stream`: without its caller no one reads the items"],
     );
     refuses(
         "detached",
         "async fn f(a: impl Stream<Item = u8>) {}",
-        &["does not go with a client stream"],
+        &["cannot be combined with a client stream"],
     );
 }
 

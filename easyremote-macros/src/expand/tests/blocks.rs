@@ -72,7 +72,7 @@ impl P::Local for Model_embed {
 #[cfg(unix)]
 /// Calls the remote methods of the `Model` that nodes keep.
 ///
-/// Cheap to clone. It has the options of the client that it was made with.
+/// Cheap to clone. It has the options of the client that it was created with.
 #[allow(dead_code)]
 #[derive(::core::clone::Clone, ::core::fmt::Debug)]
 pub struct ModelClient {
@@ -80,7 +80,7 @@ pub struct ModelClient {
 }
 #[cfg(unix)]
 impl ModelClient {
-    /// Calls the value that nodes keep as their state.
+    /// Creates a handle to the nodes' state of this type.
     #[allow(dead_code)]
     #[must_use]
     pub fn new(client: &P::Client) -> Self {
@@ -88,9 +88,9 @@ impl ModelClient {
             instance: P::Instance::new(client),
         }
     }
-    /// Calls the value that nodes keep under this name.
+    /// Creates a handle to the nodes' instance of this name.
     ///
-    /// A name that no instance can have is an error of the call.
+    /// With an invalid name, each call fails.
     #[allow(dead_code)]
     #[must_use]
     pub fn instance(&self, name: &::core::primitive::str) -> Self {
@@ -188,14 +188,14 @@ impl P::Local for Tokens {
 }
 /// Calls the remote methods of the `Model` that nodes keep.
 ///
-/// Cheap to clone. It has the options of the client that it was made with.
+/// Cheap to clone. It has the options of the client that it was created with.
 #[allow(dead_code)]
 #[derive(::core::clone::Clone, ::core::fmt::Debug)]
 pub(super) struct Remote {
     instance: P::Instance,
 }
 impl Remote {
-    /// Calls the value that nodes keep as their state.
+    /// Creates a handle to the nodes' state of this type.
     #[allow(dead_code)]
     #[must_use]
     pub(super) fn new(client: &P::Client) -> Self {
@@ -203,9 +203,9 @@ impl Remote {
             instance: P::Instance::new(client),
         }
     }
-    /// Calls the value that nodes keep under this name.
+    /// Creates a handle to the nodes' instance of this name.
     ///
-    /// A name that no instance can have is an error of the call.
+    /// With an invalid name, each call fails.
     #[allow(dead_code)]
     #[must_use]
     pub(super) fn instance(&self, name: &::core::primitive::str) -> Self {

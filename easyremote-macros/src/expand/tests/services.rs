@@ -61,14 +61,14 @@ for Embedder_embed {
 }
 /// Calls the methods of the `Embedder` that nodes keep.
 ///
-/// Cheap to clone. It has the options of the client that it was made with.
+/// Cheap to clone. It has the options of the client that it was created with.
 #[allow(dead_code)]
 #[derive(::core::clone::Clone, ::core::fmt::Debug)]
 pub struct EmbedderClient {
     instance: P::Instance,
 }
 impl EmbedderClient {
-    /// Calls the value that nodes keep as their state.
+    /// Creates a handle to the nodes' state of this type.
     #[allow(dead_code)]
     #[must_use]
     pub fn new(client: &P::Client) -> Self {
@@ -76,9 +76,9 @@ impl EmbedderClient {
             instance: P::Instance::new(client),
         }
     }
-    /// Calls the value that nodes keep under this name.
+    /// Creates a handle to the nodes' instance of this name.
     ///
-    /// A name that no instance can have is an error of the call.
+    /// With an invalid name, each call fails.
     #[allow(dead_code)]
     #[must_use]
     pub fn instance(&self, name: &::core::primitive::str) -> Self {
