@@ -283,7 +283,7 @@ async fn functions_are_counted_once_for_each_instance() {
         (0..instances).fold(node, |node, n| node.instance(n.to_string(), Model::new())).serve()
     };
     let error = soon(node(1_025)).await.unwrap_err();
-    assert_eq!(error.to_string(), "a node may offer 1024 functions");
+    assert_eq!(error.to_string(), "this node offers 1025 functions; at most 1024 are allowed");
     let _node = soon(node(1_024)).await.unwrap();
     let client = world.client().await;
     assert_eq!(soon(Model::remote(&client).instance("1023").add(1, 2)).await.unwrap(), 3);

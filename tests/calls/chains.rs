@@ -129,7 +129,7 @@ async fn what_ends_a_call_at_its_node_is_said_once() {
         assert_eq!(error.node(), Some("n"));
         let error = by_name("add", serde_json::json!([1])).await.unwrap_err();
         let error = error.remote().unwrap().clone();
-        says(&error, BadArguments, &["`add` cannot be called like this"]);
+        says(&error, BadArguments, &["invalid arguments for `add`"]);
         assert_eq!(error.node(), Some("n"));
         let error = soon(long::call(&client, 200_000)).await.unwrap_err();
         says(&error, TooLarge, &["a message may have 100000", "raise the limit"]);

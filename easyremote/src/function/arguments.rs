@@ -1,4 +1,4 @@
-//! The arguments of a function: a tuple, each element of which is encoded for itself.
+//! The arguments of a function: a tuple whose elements are encoded one by one.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::wire::value::ValueType;
 
 /// A tuple of up to 16 arguments.
 pub trait Arguments: Sized + Send + 'static {
-    /// Appends all of them, which are of these types.
+    /// Appends the encoded arguments, whose types are `types`.
     ///
     /// # Errors
-    /// What `Serialize` complained about, that a value would arrive as another one, or that
-    /// decoding them takes more than `max_decoded` bytes of memory.
+    /// The error of `Serialize`, that a value would arrive changed, or that decoding the arguments
+    /// takes more than `max_decoded` bytes of memory.
     #[doc(hidden)]
     fn encode(
         &self,
@@ -27,11 +27,14 @@ pub trait Arguments: Sized + Send + 'static {
         max_decoded: usize,
     ) -> Result<(), String>;
 
-    /// Reads all of them; `parameters` are their names, for JSON objects and for errors.
+    /// Decodes the arguments.
+    ///
+    /// # Errors
+    /// The first argument that cannot be decoded, with the reason.
     #[doc(hidden)]
     fn decode(source: &mut ArgumentSource<'_>) -> Result<Self, String>;
 
-    /// Their types as serde sees them.
+    /// Returns the arguments' types as serde sees them.
     #[doc(hidden)]
     fn schemas() -> TypeSchemas;
 }
@@ -40,10 +43,11 @@ pub trait Arguments: Sized + Send + 'static {
 #[derive(Debug)]
 pub struct TypeSchemas(pub(crate) Vec<&'static ValueType>);
 
-/// Decodes the arguments in `body`, which are of these types, within `budget`.
+/// Decodes the arguments in `body`, whose types are `types`, within `budget`. `parameters` are
+/// their names, for JSON objects and for errors.
 ///
 /// # Errors
-/// What is wrong with them, naming the argument where that is known.
+/// Why they cannot be decoded, naming the argument where it is known.
 pub(crate) fn decode<A: Arguments>(
     codec: Codec,
     body: &Bytes,
@@ -70,17 +74,17 @@ pub(crate) fn decode<A: Arguments>(
     }
 }
 
-/// The error of a call whose arguments find no room at their node.
+/// Returns the error of a call whose arguments exceed the node's memory for arguments.
 pub(crate) fn no_room() -> Error {
-    let text = "the node holds all the arguments that it has room for; try again, or send less at \
-                a time";
+    let text =
+        "the node's memory for arguments is used up; try again later, or send less at a time";
     Error::new(ErrorKind::Overloaded, text).with_retry_after(RETRY_AFTER)
 }
 
-/// Pause that a node asks for before another attempt at what found no room.
+/// Pause that a node asks for before another attempt when its memory is used up.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(100);
 
-/// Where arguments are decoded from, one after the other.
+/// The source that arguments are decoded from, one after the other.
 #[derive(Debug)]
 pub struct ArgumentSource<'a> {
     parameters: &'static [&'static str],

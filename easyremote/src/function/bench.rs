@@ -1,4 +1,4 @@
-//! What the bench of the codec sees of arguments and results.
+//! Access to the encoding of arguments and results, for the benchmark of the codec.
 
 use bytes::Bytes;
 
@@ -12,16 +12,16 @@ use crate::wire::frame::FrameKind;
 use crate::wire::limits::{DEFAULT_MAX_DECODED, MAX_MESSAGE, MessageLimits};
 use crate::wire::value::ValueType;
 
-/// Those of a role that sets none.
+/// The default limits of a role.
 const LIMITS: MessageLimits =
     MessageLimits { max_message: MAX_MESSAGE, max_decoded: DEFAULT_MAX_DECODED };
 
-/// How values are written.
+/// The encoding of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// As stubs do.
+    /// The encoding of stubs.
     Bincode,
-    /// As calls by name do.
+    /// The encoding of calls by name.
     Json,
 }
 
@@ -36,17 +36,17 @@ impl Format {
     /// Encodes a result into the frame that a node answers with.
     ///
     /// # Errors
-    /// Those of a node.
+    /// As at a node: `TooLarge` or `BadResponse`.
     pub fn encode<T: Value>(self, value: &T) -> Result<Vec<u8>, Error> {
         let (mut reply, form) = (Vec::new(), (self.codec(), LIMITS));
         put_value(&mut reply, FrameKind::Body, form, ValueType::of::<T>(), value)?;
         Ok(reply)
     }
 
-    /// The encoded arguments of a call with one argument, for [`decode`](Self::decode).
+    /// Encodes the arguments of a call with one argument, for [`decode`](Self::decode).
     ///
     /// # Errors
-    /// What `Serialize` complained about.
+    /// The error of `Serialize`.
     pub fn arguments<T: Argument + Clone>(self, value: &T) -> Result<Bytes, String> {
         let (mut body, arguments) = (Vec::new(), (value.clone(),));
         match self {
@@ -59,10 +59,10 @@ impl Format {
         Ok(body.into())
     }
 
-    /// Decodes them as a node does before it runs the function.
+    /// Decodes arguments as a node does before it runs the function.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// Why they cannot be decoded.
     pub fn decode<T: Argument>(self, body: &Bytes) -> Result<T, String> {
         let types = <(T,)>::schemas();
         let mut budget = Budget::for_message(body.len(), DEFAULT_MAX_DECODED);

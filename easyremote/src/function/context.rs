@@ -1,4 +1,4 @@
-//! What a running function can learn about its call.
+//! The context of a call: caller, deadline, metadata and cancellation, for the running function.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,10 @@ use crate::transport::connection::ManagedConnection;
 use crate::wire::caller::{Caller, KnownCaller};
 use crate::wire::header::CallHeader;
 
-/// What a function can learn about its call: `#[ctx] ctx: &Context` among its parameters.
+/// The context of a call: a function takes it as a parameter `#[ctx] ctx: &Context`.
+///
+/// It has the caller, the deadline, the metadata and the cancellation of the call. Clones are cheap
+/// and refer to the same call.
 ///
 /// ```
 /// use easyremote::{Context, remote};
@@ -22,6 +25,8 @@ use crate::wire::header::CallHeader;
 /// }
 /// ```
 #[derive(Clone, Debug)]
+#[doc(alias = "request")]
+#[doc(alias = "extractor")]
 pub struct Context {
     inner: Arc<CallContext>,
     instance: Option<Arc<str>>,
@@ -35,17 +40,17 @@ struct CallContext {
     scope: Scope,
     states: Arc<States>,
     tally: StreamTally,
-    /// The function runs on when the call is over.
+    /// Whether the function runs on after the call has ended.
     detached: bool,
-    /// The connection that the call came over.
+    /// The connection that the call arrived over.
     link: Arc<ManagedConnection>,
 }
 
-/// How long a call lasts.
+/// The lifetime of a call, which nested calls inherit.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
     pub(crate) deadline: Option<Instant>,
-    /// Cancelled when the call is over, however it ends.
+    /// Cancelled when the call ends, for any reason.
     pub(crate) cancelled: CancellationToken,
 }
 
@@ -68,7 +73,7 @@ impl Context {
         &self.inner.states
     }
 
-    /// What the call has sent, if it is a stream.
+    /// Counts what the call has sent, if it is a stream.
     pub(crate) fn tally(&self) -> &StreamTally {
         &self.inner.tally
     }
@@ -77,45 +82,81 @@ impl Context {
         &self.inner.link
     }
 
-    /// How long the calls last that the function makes itself, if that is limited.
+    /// Returns the scope that the function's own calls inherit; `None` for a detached function.
     pub(crate) fn scope(&self) -> Option<Scope> {
         (!self.inner.detached).then(|| self.inner.scope.clone())
     }
 
-    /// Most items that the caller wants of a stream.
+    /// Returns the maximum number of items that the caller wants of a stream.
     pub(crate) fn limit(&self) -> Option<u64> {
         self.inner.header.limit
     }
 
-    /// The context of a call on one of several instances.
+    /// Sets the instance that a method is called on.
     pub(crate) fn at_instance(mut self, instance: Option<Arc<str>>) -> Self {
         self.instance = instance;
         self
     }
 
-    /// The id of the node that the function runs on.
+    /// Returns the id of the node that the function runs on.
+    ///
+    /// ```
+    /// use easyremote::{Context, remote};
+    ///
+    /// #[remote]
+    /// fn whoami(#[ctx] ctx: &Context) -> String {
+    ///     format!("{} on {}", ctx.function(), ctx.node())
+    /// }
+    /// ```
     #[must_use]
     pub fn node(&self) -> &str {
         &self.inner.node
     }
 
-    /// The function's name on the wire.
+    /// Returns the function's name on the wire, such as `add` or `Model.embed`.
+    ///
+    /// ```
+    /// use easyremote::node::{Done, Next};
+    /// use easyremote::{Context, Error};
+    ///
+    /// async fn log(ctx: Context, next: Next) -> Result<Done, Error> {
+    ///     println!("call of {}", ctx.function());
+    ///     next.run(ctx).await
+    /// }
+    /// # let _ = easyremote::Node::builder("127.0.0.1:8080").wrap(log);
+    /// ```
     #[must_use]
+    #[doc(alias = "name")]
+    #[doc(alias = "method")]
     pub fn function(&self) -> &str {
         &self.inner.header.function
     }
 
-    /// The name of the [instance](crate::node::NodeBuilder::instance) that the caller has named, in a
-    /// method that is called on one.
+    /// Returns the name of the [instance](crate::node::NodeBuilder::instance) that the caller has
+    /// selected; `None` in a free function, and in a method that is called on the node's state.
+    ///
+    /// ```
+    /// use easyremote::{Context, remote};
+    ///
+    /// struct Model;
+    ///
+    /// #[remote]
+    /// impl Model {
+    ///     fn about(&self, #[ctx] ctx: &Context) -> String {
+    ///         format!("instance {}", ctx.instance().unwrap_or("(default)"))
+    ///     }
+    /// }
+    /// ```
     #[must_use]
     pub fn instance(&self) -> Option<&str> {
         self.instance.as_deref()
     }
 
-    /// The [state](crate::node::NodeBuilder::state) of type `T` that the node keeps, if there is one.
+    /// Returns the node's [state](crate::node::NodeBuilder::state) of type `T`; `None` if the node
+    /// has no such state.
     ///
-    /// For [middleware](crate::node::NodeBuilder::wrap). A function takes `#[state] value: &T`, which
-    /// is checked when the node starts.
+    /// Meant for [middleware](crate::node::NodeBuilder::wrap). A function should take
+    /// `#[state] value: &T` instead, which is checked when the node starts.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -131,66 +172,189 @@ impl Context {
     /// }
     /// ```
     #[must_use]
+    #[doc(alias = "extension")]
+    #[doc(alias = "dependency injection")]
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.states().get()
     }
 
-    /// Identifies the call: the same wherever it is logged, and never used again.
+    /// Returns the id of the call: the same wherever it is logged, and never used again.
+    ///
+    /// All [attempts](Self::attempt) of a call have the same id.
+    ///
+    /// ```
+    /// use easyremote::{Context, remote};
+    ///
+    /// #[remote]
+    /// fn add(#[ctx] ctx: &Context, a: i64, b: i64) -> i64 {
+    ///     println!("call {:032x}", ctx.call_id());
+    ///     a + b
+    /// }
+    /// ```
     #[must_use]
+    #[doc(alias = "request_id")]
+    #[doc(alias = "correlation_id")]
     pub fn call_id(&self) -> u128 {
         u128::from_be_bytes(self.inner.header.id)
     }
 
-    /// What nobody's call has but the same caller's, if it has the same id.
+    /// Returns the key of the call in the dedup cache: its id combined with its caller, so that the
+    /// calls of two callers never share a key.
     pub(crate) fn mark(&self) -> u128 {
         self.call_id() ^ self.inner.caller.mark()
     }
 
-    /// Who makes the call.
+    /// Returns who makes the call: role, id, identity and address, as the gateway knows them.
+    ///
+    /// ```
+    /// use easyremote::{Context, remote};
+    ///
+    /// #[remote]
+    /// fn hello(#[ctx] ctx: &Context) -> String {
+    ///     format!("hello {}", ctx.caller().identity)
+    /// }
+    /// ```
     #[must_use]
+    #[doc(alias = "peer")]
+    #[doc(alias = "user")]
+    #[doc(alias = "principal")]
     pub fn caller(&self) -> &Caller {
         &self.inner.caller
     }
 
-    /// How often the call was sent before, if it is made again: 0 for the first attempt; see
+    /// Returns the number of earlier attempts of the call: 0 for the first attempt. See
     /// [`Retry`](crate::Retry). All attempts have the same [`call_id`](Self::call_id).
+    ///
+    /// ```
+    /// use easyremote::{Context, remote};
+    ///
+    /// #[remote(idempotent)]
+    /// fn lookup(#[ctx] ctx: &Context, key: String) -> usize {
+    ///     if ctx.attempt() > 0 {
+    ///         println!("call {:032x} is retried", ctx.call_id());
+    ///     }
+    ///     key.len()
+    /// }
+    /// ```
     #[must_use]
+    #[doc(alias = "retry")]
     pub fn attempt(&self) -> u64 {
         self.inner.header.attempt
     }
 
-    /// When the call's time is over, if it has a deadline. The node cancels it then, unless the
+    /// Returns the deadline of the call, if it has one. The node cancels the call then, unless the
     /// function is `detached`.
+    ///
+    /// Calls that the function makes have the same deadline, unless they set an earlier one.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// use easyremote::{Context, remote};
+    ///
+    /// #[remote]
+    /// fn improve(#[ctx] ctx: &Context, mut x: f64) -> f64 {
+    ///     let end = ctx.deadline().unwrap_or_else(|| Instant::now() + Duration::from_secs(1));
+    ///     while Instant::now() + Duration::from_millis(10) < end {
+    ///         x = (x + 2.0 / x) / 2.0;
+    ///     }
+    ///     x
+    /// }
+    /// ```
     #[must_use]
+    #[doc(alias = "timeout")]
     pub fn deadline(&self) -> Option<Instant> {
         self.inner.scope.deadline
     }
 
-    /// How much time is left until the deadline, if there is one.
+    /// Returns the time left until the deadline, if the call has one; zero after it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use easyremote::{Context, remote};
+    ///
+    /// #[remote]
+    /// fn search(#[ctx] ctx: &Context, query: String) -> usize {
+    ///     let hurried = ctx.remaining().is_some_and(|left| left < Duration::from_millis(50));
+    ///     if hurried { query.len() } else { query.trim().len() }
+    /// }
+    /// ```
     #[must_use]
+    #[doc(alias = "timeout")]
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// What the caller gave as [`metadata`](crate::Call::metadata) under `key`; the last, if
-    /// there are several.
+    /// Returns the value that the caller set as [`metadata`](crate::Call::metadata) for `key`; the
+    /// last one, if there are several.
+    ///
+    /// ```
+    /// use easyremote::{Context, remote};
+    ///
+    /// #[remote]
+    /// fn greet(#[ctx] ctx: &Context, name: String) -> String {
+    ///     match ctx.metadata("language") {
+    ///         Some("no") => format!("hei {name}"),
+    ///         _ => format!("hello {name}"),
+    ///     }
+    /// }
+    /// ```
     #[must_use]
+    #[doc(alias = "header")]
     pub fn metadata(&self, key: &str) -> Option<&str> {
         let mut all = self.inner.header.metadata.iter().rev();
         all.find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// Whether nobody waits for the result any more: the caller has dropped the call, its deadline
-    /// has passed, or the connection is gone. Always `false` in a function that is `detached`.
+    /// Returns whether the call has been cancelled: its caller has dropped it, its deadline has
+    /// passed, or the connection is lost. Always `false` in a `detached` function.
     ///
-    /// For sync functions, which cannot be stopped from outside.
+    /// Sync functions should poll it, because they cannot be stopped from outside. Async functions
+    /// are dropped when their call is cancelled.
+    ///
+    /// ```
+    /// use easyremote::{Context, remote};
+    ///
+    /// #[remote]
+    /// fn count_primes(#[ctx] ctx: &Context, limit: u64) -> usize {
+    ///     let is_prime = |n: &u64| (2..*n).all(|d| n % d != 0);
+    ///     (2..limit).take_while(|_| !ctx.is_cancelled()).filter(is_prime).count()
+    /// }
+    /// ```
     #[must_use]
+    #[doc(alias = "cancel token")]
+    #[doc(alias = "CancellationToken")]
+    #[doc(alias = "abort")]
     pub fn is_cancelled(&self) -> bool {
         self.inner.scope.cancelled.is_cancelled()
     }
 
-    /// Resolves when nobody waits for the result any more; for what the function has started
-    /// elsewhere. In a function that is `detached` it never does. Cancel safe.
+    /// Resolves when the call ends: cancelled as for [`is_cancelled`](Self::is_cancelled), or
+    /// because the function has returned. Never resolves in a `detached` function.
+    ///
+    /// Meant for tasks that the function has spawned; the function itself is dropped when its call
+    /// is cancelled.
+    ///
+    /// ```
+    /// use easyremote::{Context, remote};
+    ///
+    /// #[remote]
+    /// async fn render(#[ctx] ctx: &Context, frames: u32) -> u32 {
+    ///     let call = ctx.clone();
+    ///     tokio::spawn(async move {
+    ///         call.cancelled().await;
+    ///         println!("stop the encoder");
+    ///     });
+    ///     frames
+    /// }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait and nothing else.
+    #[doc(alias = "cancel token")]
+    #[doc(alias = "CancellationToken")]
+    #[doc(alias = "abort")]
     pub async fn cancelled(&self) {
         self.inner.scope.cancelled.cancelled().await;
     }

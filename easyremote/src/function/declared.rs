@@ -1,13 +1,13 @@
-//! What the implementation of a declared function must have in common with its declaration.
+//! Checks at compile time that an implementation matches its declaration.
 //!
-//! Generated code names the types below, with what is declared and what is here; a difference is an
-//! error of the compiler at the place where the type is written.
+//! Generated code names the types below, with the declared types and those of the implementation. A
+//! difference is a compile error at the place where the type is written.
 
 use std::marker::PhantomData;
 
 use crate::function::outcome::Outcome;
 
-/// A function that implements a declared one: it compiles only if it has the same types.
+/// A function that implements a declaration: compiles only if both have the same types.
 pub trait Implements {
     /// [`TheseArguments`]
     type Arguments;
@@ -17,19 +17,19 @@ pub trait Implements {
     type Output;
 }
 
-/// The declared arguments are those that are here.
+/// Proves that the declared arguments are those of the implementation.
 pub struct TheseArguments<Declared: SameArguments<Here>, Here>(PhantomData<(Declared, Here)>);
 
-/// The declared client stream is the one that is here.
+/// Proves that the declared client stream is that of the implementation.
 pub struct ThisUpload<Declared: SameUpload<Here>, Here>(PhantomData<(Declared, Here)>);
 
-/// The declared result is the one that is here.
+/// Proves that the declared result is that of the implementation.
 pub struct ThisResult<Declared, Here>(PhantomData<(Declared, Here)>)
 where
     Declared: Outcome<Value: SameResult<Here::Value>, Failure: SameFailure<Here::Failure>>,
     Here: Outcome;
 
-/// The declared stream, its set-up and its items, is the one that is here.
+/// Proves that the declared stream, its set-up and its items, is that of the implementation.
 pub struct ThisStream<Setup, Item, HereSetup, HereItem>(
     PhantomData<(Setup, Item, HereSetup, HereItem)>,
 )
@@ -57,9 +57,10 @@ same! {
     )]
     SameArguments
 
-    /// What is declared as the item of the client stream, if it is `Here`.
+    /// The declared item of the client stream, if it is `Here`.
     #[diagnostic::on_unimplemented(
-        message = "a client stream of `{Here}` differs from the declaration, which takes one of `{Self}`",
+        message = "a client stream of `{Here}` differs from the declaration, which takes one of \
+                   `{Self}`",
         label = "the declaration takes a stream of `{Self}`",
         note = "a function that takes no stream takes one of `Never`"
     )]
@@ -67,8 +68,8 @@ same! {
 
     /// The declared result, if it is `Here`.
     #[diagnostic::on_unimplemented(
-        message = "the result `{Here}` differs from the declaration, which gives `{Self}`",
-        label = "the declaration gives `{Self}`"
+        message = "the result `{Here}` differs from the declaration, which returns `{Self}`",
+        label = "the declaration returns `{Self}`"
     )]
     SameResult
 
@@ -82,16 +83,17 @@ same! {
 
     /// The declared error of the set-up, if it is `Here`.
     #[diagnostic::on_unimplemented(
-        message = "the error `{Here}` of the set-up differs from the declaration, which has `{Self}`",
+        message = "the error `{Here}` of the set-up differs from the declaration, which has \
+                   `{Self}`",
         label = "setting up the declared stream fails with `{Self}`",
         note = "what cannot fail has the error `Never`, and with `err = \"display\"` it is `Text`"
     )]
     SameSetup
 
-    /// What is declared as the item, if it is `Here`.
+    /// The declared item, if it is `Here`.
     #[diagnostic::on_unimplemented(
-        message = "items `{Here}` differ from the declaration, which gives `{Self}`",
-        label = "the declaration gives a stream of `{Self}`"
+        message = "items `{Here}` differ from the declaration, which returns `{Self}`",
+        label = "the declaration returns a stream of `{Self}`"
     )]
     SameItem
 }

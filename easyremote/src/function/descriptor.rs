@@ -1,4 +1,4 @@
-//! What is known of a function at compile time.
+//! The description of a function that is known at compile time.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,18 +10,18 @@ use crate::wire::limits::MAX_NAME;
 #[derive(Clone, Copy, Debug)]
 pub struct Descriptor {
     pub(crate) name: &'static str,
-    /// For a method, with what its name begins: the type's or trait's part of it.
+    /// For a method, the part of its name that stands for the type or trait.
     pub(crate) owner: Option<&'static str>,
     pub(crate) kind: Kind,
     pub(crate) parameters: &'static [&'static str],
     pub(crate) doc: &'static str,
     pub(crate) timeout: Option<Duration>,
-    /// Whether running it twice is as good as running it once.
+    /// Whether running it twice has the same effect as running it once.
     pub(crate) idempotent: bool,
     pub(crate) origin: Origin,
 }
 
-/// Where a function is defined, for messages about two functions of one name.
+/// The place where a function is defined, for errors about two functions of one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) file: &'static str,
@@ -35,7 +35,7 @@ impl fmt::Display for Origin {
 }
 
 impl Descriptor {
-    /// A function that is called `name` on the wire and is defined at `file:line`.
+    /// Describes a function that is called `name` on the wire and is defined at `file:line`.
     #[must_use]
     pub const fn new(name: &'static str, kind: Kind, file: &'static str, line: u32) -> Self {
         Self {
@@ -50,52 +50,52 @@ impl Descriptor {
         }
     }
 
-    /// A method of `owner`, with which its name begins: `Model` of `Model.embed`.
+    /// Makes it a method of `owner`, the first part of its name: `Model` in `Model.embed`.
     #[must_use]
     pub const fn method_of(mut self, owner: &'static str) -> Self {
         self.owner = Some(owner);
         self
     }
 
-    /// The names of the arguments, in order.
+    /// Sets the names of the arguments, in order.
     #[must_use]
     pub const fn parameters(mut self, parameters: &'static [&'static str]) -> Self {
         self.parameters = parameters;
         self
     }
 
-    /// The function's doc comment.
+    /// Sets the function's doc comment.
     #[must_use]
     pub const fn doc(mut self, doc: &'static str) -> Self {
         self.doc = doc;
         self
     }
 
-    /// The default timeout of a call, in milliseconds.
+    /// Sets the default timeout of a call, in milliseconds.
     #[must_use]
     pub const fn timeout_ms(mut self, timeout_ms: u64) -> Self {
         self.timeout = Some(Duration::from_millis(timeout_ms));
         self
     }
 
-    /// Says that running the function twice is as good as running it once.
+    /// Marks the function as idempotent: running it twice has the same effect as running it once.
     #[must_use]
     pub const fn idempotent(mut self) -> Self {
         self.idempotent = true;
         self
     }
 
-    /// The same function, as it is implemented at `file:line`.
+    /// Sets the place where a declared function is implemented.
     #[must_use]
     pub const fn implemented_at(mut self, file: &'static str, line: u32) -> Self {
         self.origin = Origin { file, line };
         self
     }
 
-    /// What the method is called on the instance called `instance`: `Model:small.embed`.
+    /// Returns the method's name for the instance `instance`: `Model:small.embed`.
     ///
     /// # Errors
-    /// What is wrong with the name of the instance.
+    /// Why the name of the instance is invalid.
     pub(crate) fn name_at(&self, instance: &str) -> Result<String, String> {
         check_instance(instance)?;
         let owner = self.owner.unwrap_or(self.name);
@@ -111,10 +111,10 @@ impl Descriptor {
     }
 }
 
-/// Whether `instance` may name an instance: it is a part of names on the wire.
+/// Checks the name of an instance, which is a part of names on the wire.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Why the name is invalid.
 pub(crate) fn check_instance(instance: &str) -> Result<(), String> {
     if instance.is_empty() {
         return Err("the name of an instance is empty".to_owned());
@@ -123,7 +123,7 @@ pub(crate) fn check_instance(instance: &str) -> Result<(), String> {
         Some(odd) => {
             let (instance, odd) = (instance.escape_debug(), odd.escape_debug());
             Err(format!(
-                "the instance name `{instance}` has a `{odd}`: it consists of `A-Z a-z 0-9 _ / -`"
+                "the instance name `{instance}` has a `{odd}`: only `A-Z a-z 0-9 _ / -` are allowed"
             ))
         }
         None => Ok(()),

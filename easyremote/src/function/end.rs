@@ -1,4 +1,4 @@
-//! How the function of a call ended, and what it has sent until then.
+//! How the function of a call ended, and how much it has sent.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,10 +11,10 @@ use crate::wire::frame::{FRAME_HEADER, FrameKind, read_header};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum End {
-    /// It returned a value, or its stream ended.
+    /// It returned a value, or its stream ended without an error.
     Returned,
-    /// It returned an error, or the set-up of its stream did. With `err = "display"` that is an
-    /// [`Error`](End::Error) of kind [`Failed`](crate::ErrorKind::Failed).
+    /// It returned its own error, or the set-up of its stream did. With `err = "display"` that is
+    /// reported as an [`Error`](End::Error) of kind [`Failed`](crate::ErrorKind::Failed) instead.
     Fault,
     /// The call ended with this error: the function panicked, its deadline passed, its caller left,
     /// or its result could not be sent.
@@ -22,7 +22,8 @@ pub enum End {
 }
 
 impl End {
-    /// What the frames that answer a call say of it, and the length of its value or error.
+    /// Returns how a call ended according to its response frames, and the length of its value or
+    /// error in bytes.
     pub(crate) fn of_frames(mut frames: &[u8]) -> (Self, u64) {
         while let Some((header, rest)) = frames.split_first_chunk::<FRAME_HEADER>() {
             let Ok((kind, length)) = read_header(*header, usize::MAX) else { break };
@@ -31,7 +32,7 @@ impl End {
                 FrameKind::Body => Self::Returned,
                 FrameKind::Fault => Self::Fault,
                 FrameKind::Error => read_error(body).map_or(Self::Fault, Self::Error),
-                // A trace comes before the answer.
+                // A trace precedes the answer.
                 _ => {
                     frames = &rest[body.len()..];
                     continue;
@@ -43,7 +44,7 @@ impl End {
     }
 }
 
-/// What the stream of one call has sent.
+/// Counts what the stream of one call has sent.
 #[derive(Debug, Default)]
 pub(crate) struct StreamTally {
     items: AtomicU64,
@@ -52,7 +53,7 @@ pub(crate) struct StreamTally {
 }
 
 impl StreamTally {
-    /// Notes an item of so many bytes.
+    /// Counts an item of `bytes` bytes.
     pub(crate) fn note_item(&self, bytes: usize) {
         self.items.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -60,16 +61,16 @@ impl StreamTally {
 
     /// Notes how the stream ended.
     pub(crate) fn note_end(&self, end: End) {
-        // One stream has one end.
+        // The first end counts.
         let _ = self.end.set(end);
     }
 
-    /// Items until now, and their bytes.
+    /// Returns the number of items so far, and their bytes.
     pub(crate) fn so_far(&self) -> (u64, u64) {
         (self.items.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
-    /// How the stream ended, if it has.
+    /// Returns how the stream ended; `None` while it runs.
     pub(crate) fn end(&self) -> Option<End> {
         self.end.get().cloned()
     }

@@ -1,4 +1,5 @@
-//! The terms on which a node runs a function: the options of its implementation.
+//! The execution policy of a function: the options of its implementation, its limit of concurrent
+//! calls, and what the node has measured of it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,23 +9,23 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use crate::function::item_writer::ItemSizeEstimate;
 use crate::function::poll_time::PollTimeEstimate;
 
-/// On which terms a node runs a function.
+/// How a node runs a function.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ExecutionPolicy {
-    /// It runs on when its caller is gone.
+    /// Whether the function runs on after its caller has left.
     pub(crate) detached: bool,
     /// The tags that the node must have.
     pub(crate) needs: &'static [&'static str],
-    /// Calls of it that may run at a time; 0 if they are not limited.
+    /// Maximum number of calls that run at a time; 0 means no limit.
     pub(crate) concurrency: u32,
-    /// How long it takes before it first waits.
+    /// Estimate of the duration of the first poll.
     pub(crate) poll_time: Arc<PollTimeEstimate>,
-    /// How long its items are.
+    /// Estimate of the length of items and results.
     pub(crate) item_sizes: Arc<ItemSizeEstimate>,
     semaphore: Option<Arc<Semaphore>>,
 }
 
-/// A call's places at its node: that among the calls of its function, and that among all.
+/// The permits of a running call: one of its function, if that is limited, and one of the node.
 #[derive(Debug)]
 pub(crate) struct Permits {
     _own: Option<OwnedSemaphorePermit>,
@@ -32,20 +33,20 @@ pub(crate) struct Permits {
 }
 
 impl ExecutionPolicy {
-    /// Counts calls apart from those of which these are a copy.
+    /// Detaches the limit and the estimates from those of the policy that this is a clone of.
     pub(crate) fn renew(&mut self) {
         self.semaphore = semaphore(self.concurrency);
         self.poll_time = Arc::default();
         self.item_sizes = Arc::default();
     }
 
-    /// Lets at most `calls` run at a time.
+    /// Limits the calls that run at a time to `calls`.
     pub(super) fn limit(&mut self, calls: u32) {
         self.concurrency = calls;
         self.semaphore = semaphore(calls);
     }
 
-    /// A place as [`permits`](Self::permits) gives, if there is one at once.
+    /// Like [`permits`](Self::permits), but returns `None` instead of waiting.
     pub(crate) fn try_permits(&self, shared: &Arc<Semaphore>) -> Option<Permits> {
         let own = match &self.semaphore {
             Some(own) => Some(own.clone().try_acquire_owned().ok()?),
@@ -54,8 +55,10 @@ impl ExecutionPolicy {
         Some(Permits { _own: own, _shared: shared.clone().try_acquire_owned().ok()? })
     }
 
-    /// Waits for a place among the calls of the function, and then for one of the node's, `shared`
-    /// by all functions. In this order a call that waits for its own function is in nobody's way.
+    /// Acquires a permit of the function, and then one of the node's, `shared` by all functions.
+    ///
+    /// In this order, a call that waits for its own function's limit does not hold a permit that
+    /// other functions could use.
     pub(crate) fn permits(
         &self,
         shared: &Arc<Semaphore>,

@@ -1,7 +1,7 @@
-//! Handlers: a function with its types erased, ready to be run by a node.
+//! Handlers: functions with erased types, ready to be run by a node.
 //!
-//! Generated code calls one of the constructors below with a closure that captures nothing; all
-//! logic is here, and what does not depend on the function's types is in `node::exec`.
+//! Generated code calls one of the constructors below with a closure that captures nothing. The
+//! logic that depends on the function's types is here, the rest is in `node::exec`.
 
 use std::fmt;
 use std::future::Future;
@@ -31,29 +31,29 @@ use crate::wire::error::put_error;
 use crate::wire::frame::FrameKind;
 use crate::wire::limits::MessageLimits;
 
-/// The arguments of one call, as they came.
+/// One call with its encoded arguments.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) codec: Codec,
-    /// Its bytes are taken, and their memory freed, when they are decoded.
+    /// The arguments; decoding takes the bytes and frees their memory.
     pub(crate) body: Body,
-    /// Of the arguments, of the answer, and of each item.
+    /// Limits of the arguments, of the answer, and of each item.
     pub(crate) limits: MessageLimits,
     pub(crate) context: Context,
 }
 
-/// Encoded arguments, and what their memory is charged to: at first their own, and once they are
-/// decoded that of the values, until the function has ended.
+/// Encoded arguments and their memory charge: for the bytes, and once they are decoded for the
+/// values, until the function has ended.
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     pub(crate) bytes: Bytes,
     pub(crate) charge: Option<MemoryCharge>,
 }
 
-/// The frames that answer a call.
+/// The encoded frames that answer a call.
 pub(crate) type Reply = Vec<u8>;
 
-/// What a function gets beside its arguments.
+/// The inputs of a function besides its arguments.
 #[derive(Debug)]
 pub struct Inputs {
     pub(crate) context: Context,
@@ -61,59 +61,61 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// The node's value of type `T`.
+    /// Returns the node's state of type `T`.
     ///
     /// # Panics
-    /// If there is none: a node does not start with a function that needs what it does not have.
+    /// If the node has no such state. It cannot happen: a node does not start without the states
+    /// that its functions need.
     #[must_use]
     pub fn state<T: State>(&self) -> &T {
         self.context.states().get().expect("the node was started without the state")
     }
 
-    /// The value that the method is called on: the instance that the caller has named, or the
-    /// node's state.
+    /// Returns the receiver of a method: the instance that the caller has named, or the node's
+    /// state.
     ///
     /// # Panics
-    /// If there is none: a node offers a method only for the values that it has.
+    /// If the node has no such value. It cannot happen: a node offers a method only for the values
+    /// that it has.
     #[must_use]
     pub fn receiver<T: State>(&self) -> &T {
         let value = self.context.states().instance(self.context.instance());
         value.expect("the node was started without the value")
     }
 
-    /// What is known of the call.
+    /// Returns the context of the call.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
     }
 
-    /// The caller's stream; to be taken once.
+    /// Takes the caller's stream.
     ///
     /// # Panics
-    /// If the function takes none, or it has been taken: generated code does neither.
+    /// If the function takes no stream, or if it was taken before. Generated code does neither.
     #[must_use]
     pub fn upload<T: Uploaded>(&mut self) -> Upload<T> {
         Upload::new(self.upload.take().expect("there is one stream per call"))
     }
 }
 
-/// Where a function's stream goes.
+/// Sends the items of a function's stream.
 #[derive(Debug)]
 pub struct StreamSink<F> {
     outbox: ItemWriter,
-    /// Most items that the caller wants.
+    /// Maximum number of items that the caller wants.
     limit: usize,
     function: PhantomData<fn() -> F>,
 }
 
-/// A function with its types erased.
+/// A function with erased types.
 #[derive(Clone)]
 pub struct Handler {
     pub(crate) run: Run,
-    /// What the node has to have for it.
+    /// The states that the node must have.
     pub(crate) states: Vec<StateType>,
     pub(crate) policy: ExecutionPolicy,
-    /// For a method, what it is called on: the node's state of this type, and each instance.
+    /// For a method, the type of its receiver: the node's state of this type, or an instance.
     pub(crate) receiver: Option<StateType>,
 }
 
@@ -122,35 +124,35 @@ impl Handler {
         Self { run, states: Vec::new(), policy: ExecutionPolicy::default(), receiver: None }
     }
 
-    /// Notes that it is a method of `T`.
+    /// Makes it a method of `T`.
     #[must_use]
     pub fn needs_receiver<T: State>(mut self) -> Self {
         self.receiver = Some(StateType::of::<T>());
         self
     }
 
-    /// Notes that the function needs a state of type `T`.
+    /// Requires a state of type `T`.
     #[must_use]
     pub fn needs_state<T: State>(mut self) -> Self {
         self.states.push(StateType::of::<T>());
         self
     }
 
-    /// Lets the function run on when its caller is gone.
+    /// Lets the function run on after its caller has left.
     #[must_use]
     pub fn detached(mut self) -> Self {
         self.policy.detached = true;
         self
     }
 
-    /// At most `calls` of the function run at a time on one node.
+    /// Limits the calls of the function that run at a time on one node.
     #[must_use]
     pub fn concurrency(mut self, calls: u32) -> Self {
         self.policy.limit(calls);
         self
     }
 
-    /// The tags that a node must have to run the function.
+    /// Sets the tags that a node must have to run the function.
     #[must_use]
     pub fn needs(mut self, tags: &'static [&'static str]) -> Self {
         self.policy.needs = tags;
@@ -161,13 +163,13 @@ impl Handler {
 /// Where and how a handler runs.
 #[derive(Clone)]
 pub(crate) enum Run {
-    /// On a thread that may block.
+    /// On a blocking thread of the runtime.
     Blocking(Arc<dyn Fn(Inputs, Request) -> Reply + Send + Sync>),
-    /// As a task of the node's runtime.
+    /// On an async thread of the node's runtime.
     Task(Arc<dyn Fn(Inputs, Request) -> BoxFuture<'static, Reply> + Send + Sync>),
-    /// On a thread of its own, until the iterator ends or nobody listens.
+    /// On a dedicated thread, until the iterator ends or the receiver is dropped.
     Thread(Arc<dyn Fn(Inputs, Request, ItemWriter) + Send + Sync>),
-    /// As a task of the node's runtime, until the stream ends or nobody listens.
+    /// As a task of the node's runtime, until the stream ends or the receiver is dropped.
     Stream(Arc<dyn Fn(Inputs, Request, ItemWriter) -> BoxFuture<'static, ()> + Send + Sync>),
 }
 
@@ -190,7 +192,7 @@ type SentItem<F> = Result<
     Sent<<<F as RemoteStream>::Item as Outcome>::Failure>,
 >;
 
-/// A sync function.
+/// Returns the handler of a sync function.
 #[must_use]
 pub fn blocking<F: RemoteUnary>(function: fn(Inputs, F::Arguments) -> Raw<F::Output>) -> Handler {
     let run = move |inputs: Inputs, mut request: Request| match arguments::<F>(&mut request) {
@@ -200,7 +202,7 @@ pub fn blocking<F: RemoteUnary>(function: fn(Inputs, F::Arguments) -> Raw<F::Out
     Handler::new(Run::Blocking(Arc::new(run)))
 }
 
-/// A sync function that takes so little time that it runs as a task.
+/// Returns the handler of a sync function that is short enough to run on an async thread.
 #[must_use]
 pub fn inline<F: RemoteUnary>(function: fn(Inputs, F::Arguments) -> Raw<F::Output>) -> Handler {
     let run = move |inputs: Inputs, mut request: Request| {
@@ -215,7 +217,7 @@ pub fn inline<F: RemoteUnary>(function: fn(Inputs, F::Arguments) -> Raw<F::Outpu
     Handler::new(Run::Task(Arc::new(run)))
 }
 
-/// An async function.
+/// Returns the handler of an async function.
 #[must_use]
 pub fn asynchronous<F, Fut>(function: fn(Inputs, F::Arguments) -> Fut) -> Handler
 where
@@ -237,7 +239,7 @@ where
     Handler::new(Run::Task(Arc::new(run)))
 }
 
-/// A sync function that gives an iterator.
+/// Returns the handler of a sync function that returns an iterator.
 #[must_use]
 pub fn iterator<F: RemoteStream>(function: fn(Inputs, F::Arguments, StreamSink<F>)) -> Handler {
     let run = move |inputs: Inputs, mut request: Request, outbox: ItemWriter| match arguments::<F>(
@@ -252,8 +254,8 @@ pub fn iterator<F: RemoteStream>(function: fn(Inputs, F::Arguments, StreamSink<F
     Handler::new(Run::Thread(Arc::new(run)))
 }
 
-/// An async function that gives an iterator. All of it runs on the iterator's thread, so that the
-/// iterator may borrow from its inputs, and need not be `Send`.
+/// Returns the handler of an async function that returns an iterator. All of it runs on the
+/// iterator's thread, so the iterator may borrow from its inputs and need not be `Send`.
 #[must_use]
 pub fn async_iterator<F, Fut>(function: fn(Inputs, F::Arguments, StreamSink<F>) -> Fut) -> Handler
 where
@@ -273,7 +275,7 @@ where
     Handler::new(Run::Thread(Arc::new(run)))
 }
 
-/// A function that gives a stream.
+/// Returns the handler of a function that returns a stream.
 #[must_use]
 pub fn stream<F, Fut>(function: fn(Inputs, F::Arguments, StreamSink<F>) -> Fut) -> Handler
 where
@@ -295,10 +297,13 @@ where
     Handler::new(Run::Stream(Arc::new(run)))
 }
 
-/// Decodes a call's arguments, or makes the frame that refuses it.
+/// Decodes a call's arguments.
+///
+/// # Errors
+/// The frame that rejects the call.
 pub(crate) fn arguments<F: Remote>(request: &mut Request) -> Result<F::Arguments, Reply> {
     let Body { bytes, charge } = std::mem::take(&mut request.body);
-    // What is charged for the message is good for values that take no more, which most do not.
+    // The charge of the message also covers values that take no more than its length, as most do.
     let free = bytes.len() as u64;
     let budget = Budget::for_message(bytes.len(), request.limits.max_decoded);
     let mut budget = budget.charged_to(charge, free);
@@ -309,7 +314,7 @@ pub(crate) fn arguments<F: Remote>(request: &mut Request) -> Result<F::Arguments
         let error = match budget.is_crowded() {
             true => no_room(),
             false => {
-                let text = format!("`{}` cannot be called like this: {text}", F::DESCRIPTOR.name);
+                let text = format!("invalid arguments for `{}`: {text}", F::DESCRIPTOR.name);
                 Error::new(ErrorKind::BadArguments, text)
             }
         };
@@ -321,7 +326,7 @@ pub(crate) fn arguments<F: Remote>(request: &mut Request) -> Result<F::Arguments
     Ok(arguments)
 }
 
-/// Encodes what a function returned.
+/// Encodes the return value of a function.
 fn answer<F: RemoteUnary>(request: &Request, raw: Raw<F::Output>) -> Reply {
     let mut reply = Vec::new();
     let (form, types) = ((request.codec, request.limits), F::signature());
@@ -345,8 +350,8 @@ impl<F: RemoteStream> StreamSink<F> {
         Self { outbox, limit: limit.flatten().unwrap_or(usize::MAX), function: PhantomData }
     }
 
-    /// Hands over the items of an iterator, each as soon as it exists: what the I/O thread has not
-    /// fetched yet is fetched together.
+    /// Sends the items of an iterator, each as soon as it is produced. Items that the I/O thread
+    /// has not fetched yet leave in one batch.
     pub fn iterate<I>(self, setup: Result<I, SetupFailure<F>>)
     where
         I: Iterator<Item = RawItem<F>>,
@@ -375,8 +380,9 @@ impl<F: RemoteStream> StreamSink<F> {
         block_on(outbox.end());
     }
 
-    /// Hands over the items of a stream, as [`iterate`](Self::iterate) does those of an iterator.
-    // Not an `async fn`: a stream that is not `Send` then gives one error and not two.
+    /// Sends the items of a stream, as [`iterate`](Self::iterate) does for an iterator.
+    // Not an `async fn`: for a stream that is not `Send`, the compiler then reports one error, not
+    // two.
     pub fn pour<'a, S>(self, setup: Result<S, SetupFailure<F>>) -> BoxFuture<'a, ()>
     where
         S: Stream<Item = RawItem<F>> + Send + 'a,
@@ -391,7 +397,7 @@ impl<F: RemoteStream> StreamSink<F> {
     }
 }
 
-/// One item, as it travels.
+/// Converts one item to the form that is sent.
 fn sent_item<F: RemoteStream>(raw: RawItem<F>) -> SentItem<F> {
     F::Item::split(raw).map_err(|failure| F::Item::sent(failure, F::item_text))
 }
@@ -411,6 +417,7 @@ where
         let item = match stream.next().now_or_never() {
             Some(item) => item,
             None => {
+                // The item may be long in coming: others may use its memory meanwhile.
                 outbox.unreserve();
                 match select(stream.next(), pin!(outbox.closed())).await {
                     Either::Left((item, _)) => item,
@@ -422,22 +429,22 @@ where
         if let Err(error) = outbox.item(types, &sent_item::<F>(raw)) {
             return outbox.fail(&error).await;
         }
-        // At once: the next item may be long in coming although the stream is never pending.
+        // After every item: a stream that blocks instead of being pending may be slow too.
         if outbox.flush().await.is_err() {
             return;
         }
-        // A stream that is always ready must let others run, and be abortable.
+        // A stream that is always ready must yield to other tasks, and stay abortable.
         tokio::task::coop::consume_budget().await;
     }
 }
 
-/// What a panic says.
+/// Returns the message of a panic.
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-/// The error of a function that panicked.
+/// Returns the error of a function that panicked.
 pub(crate) fn panicked(function: &str, panic: &(dyn std::any::Any + Send)) -> Error {
     let text = format!("`{function}` panicked: {}", panic_text(panic));
     Error::new(ErrorKind::Panicked, text).with_evidence(Evidence::Answered)

@@ -1,4 +1,4 @@
-//! Where a stream's items go: encoded here, on the thread of the user's code, and handed over in
+//! Encodes a stream's items on the thread of the user's code, and passes them to the I/O thread in
 //! batches.
 
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use crate::wire::frame::{self, FRAME_HEADER, FrameKind};
 use crate::wire::limits::MessageLimits;
 use crate::wire::value::ValueType;
 
-/// Collects the frames of one stream and hands them over.
+/// Encodes the frames of one stream and sends them through a byte channel.
 #[derive(Debug)]
 pub(crate) struct ItemWriter {
     sender: ByteSender<()>,
     frames: Vec<u8>,
-    /// Length of the frames that are whole; behind it is one that is being encoded.
+    /// Length of the complete frames; a frame that is being encoded follows them.
     whole: usize,
     items: u64,
-    /// How long the next item may be, in bytes.
+    /// Expected length of the next item, in bytes.
     expected: usize,
-    /// Whether room for it has been reserved that nothing has come into.
+    /// Whether memory for the next item is reserved and not used yet.
     reserved: bool,
     sizes: Arc<ItemSizeEstimate>,
     codec: Codec,
@@ -36,8 +36,8 @@ pub(crate) struct ItemWriter {
     context: Context,
 }
 
-/// How long the items of a function are, or its results: the longest of late, which shorter ones
-/// make less of. 0 as long as all of them have been short.
+/// Estimate of the length of a function's items or results, in bytes: the longest recent one,
+/// decaying by an eighth with each shorter one. 0 while all of them have been short.
 #[derive(Debug, Default)]
 pub(crate) struct ItemSizeEstimate(AtomicUsize);
 
@@ -46,24 +46,25 @@ impl ItemSizeEstimate {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Whether there are long ones.
+    /// Returns whether recent items or results were long.
     pub(crate) fn is_long(&self) -> bool {
         self.get() > UNSHARED
     }
 
-    /// Notes that there has been one of `length` bytes.
+    /// Records an item or result of `length` bytes.
     pub(crate) fn note(&self, length: usize) {
         let before = self.get();
         if length > UNSHARED || before > 0 {
-            // Of two at the same time one may be lost, which is no matter.
+            // Not a read-modify-write: if two calls race, one sample is lost, which an estimate
+            // tolerates.
             self.0.store(length.max(before - before.div_ceil(8)), Ordering::Relaxed);
         }
     }
 }
 
 impl ItemWriter {
-    /// One that sends to `sender`: items within `limits`, of the call that `context` tells of, and
-    /// of a function whose items have had these `sizes`. Room for one is reserved.
+    /// Creates a writer that sends the items of the call of `context` to `sender`, and reserves
+    /// memory for one item of the size that `sizes` predicts.
     pub(crate) fn new(
         mut sender: ByteSender<()>,
         codec: Codec,
@@ -80,7 +81,7 @@ impl ItemWriter {
         Self { sender, frames, whole, items, expected, reserved, sizes, codec, limits, context }
     }
 
-    /// Adds the frame that says that the stream is set up.
+    /// Adds the frame that tells the caller that the stream is set up.
     pub(crate) fn open(&mut self) {
         frame::put(&mut self.frames, FrameKind::Open, &[]);
     }
@@ -88,7 +89,7 @@ impl ItemWriter {
     /// Adds an item, or the function's own error in place of one; `types` has the types of both.
     ///
     /// # Errors
-    /// `TooLarge` or `BadResponse`; the stream cannot go on.
+    /// `TooLarge` or `BadResponse`; the stream must end then.
     pub(crate) fn item<T: Value, E: Failure>(
         &mut self,
         types: &Signature,
@@ -114,17 +115,17 @@ impl ItemWriter {
         Ok(())
     }
 
-    /// Hands over what is gathered; waits while the caller is slow, and then while the node has no
-    /// room for another item beside it.
+    /// Sends the collected frames. Applies back-pressure: waits while the caller is slow, and then
+    /// while the node has no memory for another item.
     ///
     /// # Cancel safety
-    /// Nothing is lost.
+    /// Dropping the future loses no frames.
     pub(crate) async fn flush(&mut self) -> Result<(), Closed> {
         self.hand_over().await?;
         if self.items > 0 {
             self.unreserve();
         }
-        // What is reserved is there.
+        // Reserved memory need not be waited for.
         let next = if self.reserved { 0 } else { self.expected };
         self.sender.has_room_for(next).await
     }
@@ -135,33 +136,34 @@ impl ItemWriter {
         Ok(())
     }
 
-    /// Gives the room back that is reserved for an item: it is here, or nobody knows when it comes.
+    /// Releases the memory that is reserved for an item: the item has arrived, or may be long in
+    /// coming.
     pub(crate) fn unreserve(&mut self) {
         if std::mem::take(&mut self.reserved) {
             self.sender.reserve(0);
         }
     }
 
-    /// Resolves when nobody wants the items any more.
+    /// Resolves when the receiver is dropped: the caller wants no more items.
     pub(crate) async fn closed(&mut self) {
         self.sender.closed().await;
     }
 
-    /// Ends the stream well.
+    /// Ends the stream without an error.
     pub(crate) async fn end(mut self) {
         frame::put_end(&mut self.frames, self.items);
         self.context.tally().note_end(End::Returned);
         self.close().await;
     }
 
-    /// Ends the stream, or the attempt to set it up, with an error that is not the function's own.
+    /// Ends the stream, or its set-up, with an error that is not the function's own.
     pub(crate) async fn fail(mut self, error: &Error) {
         put_error(&mut self.frames, error);
         self.context.tally().note_end(End::Error(error.clone()));
         self.close().await;
     }
 
-    /// Ends the attempt to set the stream up with the function's own error, which is of this type.
+    /// Ends the set-up of the stream with the function's own error, whose type is `of`.
     pub(crate) async fn fault<E: Failure>(mut self, of: &'static ValueType, fault: Sent<E>) {
         let form = (self.codec, self.limits);
         let start = self.frames.len();
@@ -170,7 +172,7 @@ impl ItemWriter {
         self.close().await;
     }
 
-    /// Ends the attempt to set the stream up with a frame that is encoded already.
+    /// Ends the set-up of the stream with a frame that is encoded already.
     pub(crate) async fn refuse(mut self, mut refusal: Vec<u8>) {
         self.context.tally().note_end(End::of_frames(&refusal).0);
         self.frames.append(&mut refusal);
@@ -178,7 +180,7 @@ impl ItemWriter {
     }
 
     async fn close(mut self) {
-        // If nobody wants the end, nobody has to get it.
+        // If the receiver is gone, so is the need for an end.
         if self.hand_over().await.is_ok() {
             self.sender.end(());
         }
@@ -186,14 +188,15 @@ impl ItemWriter {
 }
 
 impl Drop for ItemWriter {
-    /// Items that were gathered before the producer panicked have been produced all the same.
+    /// Sends the complete items: they were produced before the producer panicked.
     fn drop(&mut self) {
+        // The frame that was being encoded is incomplete.
         self.frames.truncate(self.whole);
         self.sender.send_now(&mut self.frames);
     }
 }
 
-/// Appends the function's own failure, which answers a call or the attempt to set a stream up.
+/// Appends the function's own failure, which answers a call or the set-up of a stream.
 pub(crate) fn put_fault<E: Failure>(
     out: &mut Vec<u8>,
     context: &Context,
@@ -210,24 +213,24 @@ pub(crate) fn put_fault<E: Failure>(
     }
 }
 
-/// The error of a call for whose items or answer there is no room at its node.
+/// Returns the error of a call whose items or answer exceed the node's memory for unread ones.
 pub(crate) fn no_room() -> Error {
-    let text = "the node holds all the items and answers that it has room for, since nobody reads \
-                them; try again, or ask for less at a time";
+    let text = "the node's memory for unread items and answers is used up, because callers do not \
+                read them; try again later, or ask for less at a time";
     Error::new(ErrorKind::Overloaded, text).with_retry_after(RETRY_AFTER)
 }
 
-/// The error of a function whose own error travels as text.
+/// Returns the error of a function whose own error is sent as text.
 fn failed(context: &Context, text: String) -> Error {
     let error = Error::new(ErrorKind::Failed, text).with_evidence(Evidence::Answered);
     error.with_node(context.node())
 }
 
-/// Appends `value`, which is of this type, as a frame of `kind`; nothing is appended if that fails.
+/// Appends `value`, whose type is `of`, as a frame of `kind`. Appends nothing on an error.
 ///
 /// # Errors
 /// `TooLarge` if it is longer than the limit, `BadResponse` if it cannot be encoded or would take
-/// more memory than the limit; in both cases the function has run.
+/// more memory than the limit. The function has run in both cases.
 pub(crate) fn put_value<T: Value>(
     out: &mut Vec<u8>,
     kind: FrameKind,
@@ -239,13 +242,13 @@ pub(crate) fn put_value<T: Value>(
     let start = frame::begin(out, kind);
     if let Err(text) = of.encode(codec, value, out, limits.max_decoded) {
         out.truncate(start - frame::FRAME_HEADER);
-        let text = format!("the function's result cannot be encoded: {text}");
+        let text = format!("cannot encode the function's result: {text}");
         return Err(Error::new(ErrorKind::BadResponse, text).with_evidence(Evidence::Answered));
     }
     frame::finish(out, start, max_message).map_err(|length| {
         let text = format!(
-            "the function's result has {length} bytes, and a message may have {max_message}; \
-             stream it in pieces, or raise the limit"
+            "the function's result is {length} bytes long, the maximum is {max_message}; stream it \
+             in pieces, or raise the limit"
         );
         Error::new(ErrorKind::TooLarge, text).with_evidence(Evidence::Answered)
     })

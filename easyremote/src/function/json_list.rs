@@ -1,16 +1,16 @@
-//! Arguments in JSON, cut into one piece of text for each parameter.
+//! Splits JSON arguments into one piece of text per parameter.
 
 use std::fmt;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The arguments of a JSON array by position, or of a JSON object by name, in order.
+/// Returns the arguments in order: of a JSON array by position, or of a JSON object by name.
 ///
-/// What there are too many of is not kept: a short message has room for very many.
+/// Surplus arguments are counted but not stored: even a short message can contain very many.
 ///
 /// # Errors
-/// What is wrong with `body`, or that the arguments are not those of `parameters`.
+/// That `body` is not valid JSON, or that the arguments do not match `parameters`.
 pub(super) fn list<'a>(
     body: &'a [u8],
     parameters: &'static [&'static str],
@@ -36,12 +36,12 @@ pub(super) fn list<'a>(
     });
     let values = named.collect::<Result<_, _>>()?;
     match unknown {
-        Some(unknown) => Err(format!("there is no argument `{unknown}`; {}", takes())),
+        Some(unknown) => Err(format!("no argument `{unknown}`; {}", takes())),
         None => Ok(values),
     }
 }
 
-/// The first so many elements of an array, and how many there are.
+/// Visits an array: keeps the first `n` elements, and counts all.
 struct ByPosition(usize);
 
 impl<'de> Visitor<'de> for ByPosition {
@@ -67,7 +67,7 @@ impl<'de> Visitor<'de> for ByPosition {
     }
 }
 
-/// The values of these names, and the first name of an object that is none of them.
+/// Visits an object: keeps the values of these names, and the first unknown name.
 struct ByName(&'static [&'static str]);
 
 impl<'de> Visitor<'de> for ByName {

@@ -1,4 +1,4 @@
-//! Functions: what they are called, what they take and give, and how a node runs them.
+//! Functions: names, signatures, argument and result types, and the handlers that a node runs.
 
 pub(crate) mod arguments;
 #[cfg(feature = "__bench")]

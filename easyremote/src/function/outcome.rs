@@ -1,7 +1,11 @@
-//! How a function's return type becomes what the caller gets.
+//! Maps a function's return type to the type that its caller receives.
 //!
-//! A plain value gives `Result<T, Error>` at the caller, a `Result<T, E>` gives
-//! `Result<T, CallError<E>>`. The split goes by trait, so aliases of `Result` work.
+//! | the function returns | the caller receives |
+//! |---|---|
+//! | `T` | `Result<T, Error>` |
+//! | `Result<T, E>` | `Result<T, CallError<E>>` |
+//!
+//! The mapping is by trait, so aliases of `Result` work.
 
 use std::any::Any;
 use std::fmt;
@@ -14,7 +18,7 @@ use crate::error::{CallError, Error, StreamError};
 
 /// A type that may be an argument of a remote function.
 ///
-/// Implemented for every type that serde can take apart and put together.
+/// Implemented for every owned type that implements `Serialize` and `DeserializeOwned`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross the network as an argument of a #[remote] function",
     label = "not `Serialize + DeserializeOwned + Send + 'static`",
@@ -30,7 +34,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Argument for T {}
 
 /// A type that may be the result of a remote function, or an item of its stream.
 ///
-/// Implemented for every type that serde can take apart and put together.
+/// Implemented for every owned type that implements `Serialize` and `DeserializeOwned`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross the network as a result of a #[remote] function",
     label = "not `Serialize + DeserializeOwned + Send + 'static`",
@@ -46,7 +50,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Value for T {}
 
 /// A type that may be the `E` of a remote function's `Result<T, E>`.
 ///
-/// Implemented for every type that serde can take apart and put together.
+/// Implemented for every owned type that implements `Serialize` and `DeserializeOwned`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as the error of a #[remote] function",
     label = "not `Serialize + DeserializeOwned + Send + 'static`",
@@ -58,7 +62,7 @@ pub trait Failure: Serialize + DeserializeOwned + Send + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> Failure for T {}
 
-/// The failure of what cannot fail: no value of it exists.
+/// The failure type of a function that cannot fail: no value of it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Never {}
 
@@ -68,39 +72,40 @@ impl fmt::Display for Never {
     }
 }
 
-/// `T` itself. Generated code writes it around an item that is a `Result`, so that an error about
-/// it appears where the function's return type is written.
+/// `T` itself. Generated code writes it around an item that is a `Result`, so that a compile error
+/// about the item points to the function's return type.
 pub type Itself<T> = T;
 
-/// How one return type splits into value and failure, and what the caller sees of both.
+/// Splits one return type into value and failure, and maps both to the caller's types.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is named like a `Result` but is not one",
     label = "not a `Result<T, E>`",
     note = "if it is a plain value, write #[remote(plain)]"
 )]
 pub trait Outcome: 'static {
-    /// What the function returns.
+    /// The function's return type.
     type Raw: Send + 'static;
-    /// What it returns when it succeeds.
+    /// The value on success.
     type Value: Value;
-    /// What it returns when it fails.
+    /// The failure that the function returns.
     type RawFailure;
-    /// What of that reaches the caller as a value.
+    /// The failure as it is sent to the caller.
     type Failure: Failure;
-    /// What the caller gets instead of a value.
+    /// The caller's error type.
     type Error: From<Error> + Send + 'static;
 
-    /// Takes the function's return value apart.
+    /// Splits the function's return value.
     ///
     /// # Errors
     /// The function's own failure.
     fn split(raw: Self::Raw) -> Result<Self::Value, Self::RawFailure>;
 
-    /// In which form the function's own failure travels; `text` shows it, if it travels as text.
+    /// Converts the function's own failure to the form that is sent; `text` formats a failure that
+    /// is sent as text.
     fn sent(failure: Self::RawFailure, text: fn(&dyn Any) -> Option<String>)
     -> Sent<Self::Failure>;
 
-    /// The caller's view of the function's own failure.
+    /// Converts the function's own failure to the caller's error.
     fn function_error(failure: Self::Failure) -> Self::Error;
 
     /// The reverse of [`function_error`](Self::function_error).
@@ -113,9 +118,9 @@ pub trait Outcome: 'static {
 /// A function's own failure on its way to the caller.
 #[derive(Debug)]
 pub enum Sent<E> {
-    /// Encoded by serde; the caller gets it back.
+    /// Encoded by serde; the caller receives the value.
     Value(E),
-    /// What it says; the caller gets an [`Error`] of kind `Failed`.
+    /// Its text; the caller receives an [`Error`] of kind `Failed`.
     Text(String),
 }
 
@@ -173,32 +178,32 @@ impl<T: Value, E: Failure> Outcome for Result<T, E> {
     }
 }
 
-/// What stands behind the error that the consumer of a stream sees.
+/// The cause of an error that the consumer of a stream receives.
 #[derive(Debug)]
 pub enum Cause<S, I> {
-    /// The function could not set the stream up.
+    /// The function failed to set up the stream.
     Setup(S),
-    /// The function gave an error in place of an item.
+    /// The function returned an error in place of an item.
     Item(I),
     /// Everything else.
     Remote(Error),
 }
 
-/// What the items of a stream look like to a caller who did not wait for the set-up by itself:
-/// the set-up's outcome is `Self`, the items' is `I`.
+/// Merges the errors of the set-up, whose outcome is `Self`, and of the items, whose outcome is
+/// `I`, for a caller that did not wait for the set-up separately.
 pub trait Stages<I: Outcome>: Outcome<Value = ()> {
     /// How an item fails: `I::Failure`.
     type ItemFailure: 'static;
-    /// What the consumer gets instead of an item.
+    /// The consumer's error type.
     type ItemError: From<Error> + Send + 'static;
 
-    /// The consumer's view of a set-up that failed.
+    /// Converts a failure of the set-up to the consumer's error.
     fn setup_error(failure: Self::Failure) -> Self::ItemError;
 
-    /// The consumer's view of an item that failed.
+    /// Converts a failure of an item to the consumer's error.
     fn item_error(failure: Self::ItemFailure) -> Self::ItemError;
 
-    /// The reverse of the other two.
+    /// The reverse of [`setup_error`](Self::setup_error) and [`item_error`](Self::item_error).
     fn cause(error: Self::ItemError) -> Cause<Self::Failure, Self::ItemFailure>;
 }
 

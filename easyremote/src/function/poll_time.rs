@@ -1,28 +1,29 @@
-//! How long functions take before they first wait for something.
+//! Estimates how long the first poll of a function takes.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// How long the first poll of a function takes as a rule: a moving average, in nanoseconds, and 0
-/// before the first one.
+/// Moving average of the duration of a function's first poll, in nanoseconds; 0 before the first
+/// sample.
 #[derive(Debug, Default)]
 pub(crate) struct PollTimeEstimate(AtomicU32);
 
 impl PollTimeEstimate {
-    /// What costs less than to wake another thread for it.
+    /// Below this, polling in place is cheaper than waking another thread.
     const SHORT: u32 = 20_000;
-    /// The share of the newest one.
+    /// A new sample has a weight of one in this many.
     const SHARE: u32 = 8;
 
-    /// Whether it takes next to no time, as far as is known.
+    /// Returns whether the first poll is usually short. `false` before the first sample.
     pub(crate) fn is_short(&self) -> bool {
         (1..Self::SHORT).contains(&self.0.load(Ordering::Relaxed))
     }
 
-    /// Notes how long it has `taken` now.
+    /// Adds a sample.
     pub(crate) fn note(&self, taken: Duration) {
         let now = u32::try_from(taken.as_nanos()).unwrap_or(u32::MAX);
-        // Two at a time may lose one of them, which an average can bear.
+        // Not a read-modify-write: if two calls race, one sample is lost, which an average
+        // tolerates.
         let average = match self.0.load(Ordering::Relaxed) {
             0 => now,
             before => before - before / Self::SHARE + now / Self::SHARE,

@@ -1,10 +1,10 @@
-//! Entries: what every `#[remote]` function with a body tells the program before `main`, so that
-//! `functions!()` finds those of one crate.
+//! Registers every `#[remote]` function with a body before `main`, so that `functions!()` finds the
+//! functions of one crate.
 
 use crate::function::local::Local;
 use crate::function::registry::Functions;
 
-/// One or several functions of one crate, not looked into before they are asked for.
+/// One or more functions of one crate, built only when they are asked for.
 #[derive(Debug)]
 pub struct Registered {
     home: CrateId,
@@ -14,20 +14,20 @@ pub struct Registered {
 inventory::collect!(Registered);
 
 impl Registered {
-    /// The functions that `functions` gives, which are defined in `home`.
+    /// Registers the functions that `functions` returns and that are defined in `home`.
     #[must_use]
     pub const fn new(home: CrateId, functions: fn() -> Functions) -> Self {
         Self { home, functions }
     }
 }
 
-/// The crate that code is compiled in, as far as the code can tell; written by `home!`.
+/// Identifies the crate that code is compiled in, as far as the code can tell; written by `home!`.
 ///
 /// A library and a binary of one package have the same crate name, and so may a library and an
-/// integration test: the other fields tell them apart. Without cargo only the module is known.
+/// integration test: the other fields distinguish them. Without cargo only the module is known.
 #[derive(Clone, Copy, Debug)]
 pub struct CrateId {
-    /// Of any module of the crate: it begins with the crate's name.
+    /// The path of any module of the crate: it begins with the crate's name.
     pub module: &'static str,
     /// The package's name and version.
     pub package: [Option<&'static str>; 2],
@@ -47,7 +47,7 @@ impl CrateId {
     }
 }
 
-/// The functions of one crate, in the order of its files and lines.
+/// Returns the functions of one crate, ordered by file and line.
 #[must_use]
 pub fn functions_of(home: CrateId) -> Functions {
     let entries = inventory::iter::<Registered>.into_iter().filter(|entry| entry.home.is(&home));
@@ -57,7 +57,7 @@ pub fn functions_of(home: CrateId) -> Functions {
     all
 }
 
-/// A list of one function.
+/// Returns a list of one function.
 #[must_use]
 pub fn only<F: Local>() -> Functions {
     Functions::from([F::function()])

@@ -14,8 +14,26 @@ use crate::function::states::States;
 use crate::wire::control::Offer;
 use crate::wire::limits::MAX_FUNCTIONS;
 
-/// A list of functions for a node to offer; made by [`functions!`](crate::functions).
+/// A list of functions for a node to offer; created by [`functions!`](crate::functions).
+///
+/// The default is an empty list.
+///
+/// ```
+/// use easyremote::node::Functions;
+/// use easyremote::{functions, remote};
+///
+/// #[remote]
+/// fn add(a: i64, b: i64) -> i64 {
+///     a + b
+/// }
+///
+/// let offered: Functions = functions![add];
+/// assert_eq!(offered.names().collect::<Vec<_>>(), ["add"]);
+/// ```
 #[derive(Debug, Default)]
+#[doc(alias = "registry")]
+#[doc(alias = "router")]
+#[doc(alias = "service")]
 pub struct Functions {
     list: Vec<Function>,
 }
@@ -23,9 +41,10 @@ pub struct Functions {
 /// One function, ready to be offered.
 #[derive(Clone)]
 pub struct Function {
-    /// Its name on the wire: that of its descriptor, or for an instance one that has its name too.
+    /// The name on the wire: that of the descriptor, or for a method of an instance one that
+    /// includes the instance's name.
     pub(crate) name: Cow<'static, str>,
-    /// The instance that it is a method of.
+    /// The instance that the method is called on.
     pub(crate) instance: Option<Arc<str>>,
     pub(crate) descriptor: Descriptor,
     pub(crate) signature: &'static Signature,
@@ -33,7 +52,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// `F`, which `handler` runs.
+    /// Creates the function `F`, run by `handler`.
     pub(crate) fn new<F: Remote>(handler: Handler) -> Self {
         Self {
             name: Cow::Borrowed(F::DESCRIPTOR.name),
@@ -64,13 +83,33 @@ impl<const N: usize> From<[Functions; N]> for Functions {
 }
 
 impl Functions {
-    /// The names of the functions on the wire, in the order of the list. Which instances there are
-    /// of a method's type is not known here.
+    /// Returns the names of the functions on the wire, in the order of the list.
+    ///
+    /// A method appears once, as `Model.embed`: the names of
+    /// [instances](crate::node::NodeBuilder::instance) are known to the node only.
+    ///
+    /// ```
+    /// use easyremote::{functions, remote};
+    ///
+    /// #[remote]
+    /// fn add(a: i64, b: i64) -> i64 {
+    ///     a + b
+    /// }
+    ///
+    /// #[remote(name = "math.negate")]
+    /// fn negate(a: i64) -> i64 {
+    ///     -a
+    /// }
+    ///
+    /// let names: Vec<String> = functions![add, negate].names().map(str::to_owned).collect();
+    /// assert_eq!(names, ["add", "math.negate"]);
+    /// ```
+    #[doc(alias = "iter")]
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.list.iter().map(|function| function.descriptor.name)
     }
 
-    /// Orders the functions as their files and lines are.
+    /// Sorts the functions by file and line.
     pub(crate) fn sort(&mut self) {
         self.list.sort_by_key(|function| {
             let origin = function.descriptor.origin;
@@ -78,7 +117,28 @@ impl Functions {
         });
     }
 
-    /// Adds all functions of `other`.
+    /// Appends all functions of `other`.
+    ///
+    /// A function that is then listed twice makes [`Node::serve`](crate::Node::serve) fail.
+    ///
+    /// ```
+    /// use easyremote::{functions, remote};
+    ///
+    /// #[remote]
+    /// fn add(a: i64, b: i64) -> i64 {
+    ///     a + b
+    /// }
+    ///
+    /// #[remote]
+    /// fn reset() {}
+    ///
+    /// let mut offered = functions![add];
+    /// if cfg!(debug_assertions) {
+    ///     offered.extend(functions![reset]);
+    /// }
+    /// ```
+    #[doc(alias = "merge")]
+    #[doc(alias = "append")]
     pub fn extend(&mut self, other: Self) {
         self.list.extend(other.list);
     }
@@ -91,12 +151,13 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Orders `functions` by name, with methods once for each value in `states` that they can be
+    /// Indexes `functions` by name. A method appears once for each value in `states` that it can be
     /// called on.
     ///
     /// # Errors
-    /// `InvalidInput` if there are none, too many, or two of one name (the text names both origins), if
-    /// one needs a state that is not among `states`, or if an instance has no proper name.
+    /// `InvalidInput` if there are no functions or too many, if two have the same name (the text
+    /// names both origins), if one needs a state that is not among `states`, or if the name of an
+    /// instance is invalid.
     pub(crate) fn new(functions: Functions, states: &States) -> Result<Self, Error> {
         let refuse = |text: String| Error::new(ErrorKind::InvalidInput, text);
         if functions.list.is_empty() {
@@ -122,7 +183,10 @@ impl Registry {
             }
         }
         if by_name.len() > MAX_FUNCTIONS {
-            return Err(refuse(format!("a node may offer {MAX_FUNCTIONS} functions")));
+            let n = by_name.len();
+            let text =
+                format!("this node offers {n} functions; at most {MAX_FUNCTIONS} are allowed");
+            return Err(refuse(text));
         }
         Ok(Self { functions: by_name })
     }
@@ -131,7 +195,7 @@ impl Registry {
         self.functions.get(name)
     }
 
-    /// The functions that a node with `tags` cannot run, each with the tag that it lacks.
+    /// Returns the functions that a node with `tags` cannot run, each with a tag that is missing.
     pub(crate) fn lacking<'a>(
         &'a self,
         tags: &'a [String],
@@ -143,8 +207,8 @@ impl Registry {
         })
     }
 
-    /// The types of which not one value could be made to try: each function with what of it, and
-    /// the type.
+    /// Returns the types that could not be tested, because no sample value could be built: the
+    /// function, the part of its signature, and the type.
     pub(crate) fn untried(&self) -> impl Iterator<Item = (&'static str, &str, &'static str)> {
         self.functions.values().flat_map(|function| {
             let untried = function.signature.untried.iter();
@@ -152,7 +216,7 @@ impl Registry {
         })
     }
 
-    /// What to tell the gateway.
+    /// Returns the descriptions of the functions for the gateway.
     pub(crate) fn offers(&self) -> Vec<Offer> {
         let offer = |function: &Arc<Function>| Offer {
             name: function.name.clone().into_owned(),
@@ -168,16 +232,17 @@ impl Registry {
     }
 }
 
-/// `function` as often as the node can offer it: once, or for a method once for the state of its
-/// type and once for each instance.
+/// Returns what the node offers for `function`: the function itself, or for a method one function
+/// for the state of its type and one for each instance.
 ///
 /// # Errors
-/// What the node does not have.
+/// The state or value that the node lacks.
 fn offered(function: Function, states: &States) -> Result<Vec<Function>, String> {
     let name = &function.name;
     if let Some(state) = function.handler.states.iter().find(|state| !states.has(state)) {
         return Err(format!(
-            "`{name}` needs a state of type `{}`; give the node one: `Node::builder(..).state(value)`",
+            "`{name}` needs a state of type `{}`; give the node one: \
+             `Node::builder(..).state(value)`",
             state.name
         ));
     }
@@ -185,7 +250,7 @@ fn offered(function: Function, states: &States) -> Result<Vec<Function>, String>
     let instances = states.instances(&receiver).map(|instance| {
         let name = function.descriptor.name_at(instance).map(Cow::Owned)?;
         let mut function = function.clone();
-        // The limit of calls is one of each instance.
+        // The limit of concurrent calls applies to each instance separately.
         function.handler.policy.renew();
         Ok(Function { name, instance: Some(instance.clone()), ..function })
     });
@@ -202,19 +267,19 @@ fn offered(function: Function, states: &States) -> Result<Vec<Function>, String>
     Ok(offered)
 }
 
-/// What to say about two functions of one name.
+/// Describes two functions of one name.
 fn clash(one: &Function, two: &Function) -> String {
     let name = &one.name;
     let (first, second) = (one.descriptor.origin, two.descriptor.origin);
     let types = one.handler.receiver.zip(two.handler.receiver).filter(|(one, two)| one != two);
     match types {
         _ if first != second => format!(
-            "two functions are called `{name}`, at {first} and at {second}; give one another name: \
+            "two functions are called `{name}`, at {first} and at {second}; rename one of them: \
              #[remote(name = \"..\")]"
         ),
         Some((one, two)) => format!(
-            "`{name}` is a method of two values, of type `{}` and of type `{}`; give each a name of \
-             its own: `Node::builder(..).instance(\"name\", value)`",
+            "`{name}` is a method of two values, of type `{}` and of type `{}`; give each a name: \
+             `Node::builder(..).instance(\"name\", value)`",
             one.name, two.name
         ),
         None => format!("`{name}` is listed twice"),

@@ -9,7 +9,7 @@ use crate::function::signature::Signature;
 use crate::function::text::ShownError;
 use crate::function::upload::Uploaded;
 
-/// A remote function, as its callers and its nodes know it.
+/// A remote function, as seen by both its callers and its nodes.
 ///
 /// Implemented by `#[remote]` for the function's stub; not meant to be written by hand.
 #[diagnostic::on_unimplemented(
@@ -21,50 +21,50 @@ pub trait Remote: Sized + 'static {
     const DESCRIPTOR: Descriptor;
     /// The arguments, as a tuple.
     type Arguments: Arguments;
-    /// What one item of the caller's stream is; [`Never`](crate::__private::Never) if it sends
-    /// none.
+    /// The item of the caller's stream; [`Never`](crate::__private::Never) if the function takes no
+    /// stream.
     type Upload: Uploaded;
 
-    /// The types as serde sees them; traced once.
+    /// Returns the types as serde sees them, traced on the first call.
     fn signature() -> &'static Signature;
 }
 
-/// A remote function that gives one result.
+/// A remote function that returns one result.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a #[remote] function that gives one result",
-    label = "does not give one result",
-    note = "one that gives a stream is implemented by one that does: \
+    message = "`{Self}` is not a #[remote] function that returns one result",
+    label = "does not return one result",
+    note = "if the declaration returns a stream, so must its implementation: \
             #[remote(stream, implements = {Self})]"
 )]
 pub trait RemoteUnary: Remote {
-    /// What it returns.
+    /// The function's return type.
     type Output: Outcome<Error: Send>;
 
-    /// The text of the function's own failure, if it travels as text.
+    /// Returns the text of the function's own failure, if it is sent as text.
     fn output_text(_: &dyn Any) -> ShownError {
         None
     }
 }
 
-/// A remote function that gives a stream.
+/// A remote function that returns a stream.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a #[remote] function that gives a stream",
-    label = "does not give a stream",
-    note = "one that gives one result is implemented by one that does: drop `stream`"
+    message = "`{Self}` is not a #[remote] function that returns a stream",
+    label = "does not return a stream",
+    note = "if the declaration returns one result, so must its implementation: drop `stream`"
 )]
 pub trait RemoteStream: Remote {
-    /// Whether setting the stream up can fail.
+    /// The outcome of the stream's set-up.
     type Setup: Outcome<Value = (), Error: Send>
         + Stages<Self::Item, ItemFailure = <Self::Item as Outcome>::Failure>;
-    /// What one item is.
+    /// The outcome of one item.
     type Item: Outcome<Error: Send>;
 
-    /// The text of a failure of the set-up, if it travels as text.
+    /// Returns the text of a failure of the set-up, if it is sent as text.
     fn setup_text(_: &dyn Any) -> ShownError {
         None
     }
 
-    /// The text of the failure of one item, if it travels as text.
+    /// Returns the text of the failure of one item, if it is sent as text.
     fn item_text(_: &dyn Any) -> ShownError {
         None
     }

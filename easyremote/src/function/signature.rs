@@ -1,4 +1,4 @@
-//! A function's types as serde sees them: a fingerprint for machines, a text for people.
+//! A function's types as serde sees them: a fingerprint to compare, and a text to display.
 
 use std::sync::OnceLock;
 
@@ -7,30 +7,31 @@ use crate::wire::value::ValueType;
 /// The types of a function's arguments and results.
 #[derive(Debug)]
 pub struct Signature {
-    /// Equal for two functions whose values mean the same on the wire; never 0.
+    /// Equal for two functions whose values are the same on the wire; never 0.
     pub(crate) fingerprint: u64,
-    /// Such as `(a: i64, b: i64) -> i64`.
+    /// The displayed form, such as `(a: i64, b: i64) -> i64`.
     pub(crate) text: String,
-    /// Of the arguments, in order.
+    /// The types of the arguments, in order.
     pub(crate) arguments: Vec<&'static ValueType>,
-    /// Of the items of the caller's stream.
+    /// The item type of the caller's stream.
     pub(crate) upload: &'static ValueType,
-    /// Of what setting a stream up fails with.
+    /// The error type of a stream's set-up.
     pub(crate) setup_failure: &'static ValueType,
-    /// Of the result, or of the items.
+    /// The type of the result, or of the items.
     pub(crate) value: &'static ValueType,
-    /// Of what the function, or an item, fails with.
+    /// The error type of the function, or of the items.
     pub(crate) failure: &'static ValueType,
-    /// Why the function can neither be called nor offered, if that is so: which type, and what to do
-    /// about it.
+    /// Why the function can be neither called nor offered: the type, and the remedy. `None` if it
+    /// can.
     pub(crate) refused: Option<String>,
-    /// The types of which not one value could be made to try, each with what it is of.
+    /// The types that could not be tested, because no sample value could be built: the part of the
+    /// signature, and the type.
     pub(crate) untried: Vec<(String, &'static str)>,
 }
 
 impl Signature {
-    /// What is to be known of the types, whose parameters have these names, beside how their values
-    /// are written.
+    /// Fills in `refused` and `untried` from the remarks of the types; `parameters` are the names
+    /// of the arguments.
     pub(crate) fn with_remarks(mut self, parameters: &[&'static str]) -> Self {
         let argument = |(name, of): (&&str, _)| (format!("argument `{name}`"), of);
         let arguments = parameters.iter().zip(self.arguments.iter().copied()).map(argument);
@@ -50,7 +51,7 @@ impl Signature {
     }
 }
 
-/// Where a stub keeps its signature once it is traced.
+/// Caches the signature of a stub once it is traced.
 #[derive(Debug)]
 pub struct SignatureCell(OnceLock<Signature>);
 
@@ -62,7 +63,7 @@ impl SignatureCell {
         Self(OnceLock::new())
     }
 
-    /// The signature, traced on the first call.
+    /// Returns the signature, traced on the first call.
     pub fn get(&self, trace: fn() -> Signature) -> &Signature {
         self.0.get_or_init(trace)
     }

@@ -1,4 +1,4 @@
-//! How a function's signature is found out: its types are traced, and hashed.
+//! Builds a function's signature: traces its types, and hashes them.
 
 use ring::digest;
 
@@ -10,7 +10,7 @@ use crate::function::text::Text;
 use crate::function::upload::Uploaded;
 use crate::wire::value::ValueType;
 
-/// Traces the types of a function that gives one result.
+/// Traces the types of a function that returns one result.
 #[must_use]
 pub fn trace_unary<F: RemoteUnary>() -> Signature {
     let result = OutcomeTypes::of::<F::Output>();
@@ -18,7 +18,7 @@ pub fn trace_unary<F: RemoteUnary>() -> Signature {
     signature::<F>(&canonical, &result.text(), result, ValueType::of::<Never>())
 }
 
-/// Traces the types of a function that gives a stream.
+/// Traces the types of a function that returns a stream.
 #[must_use]
 pub fn trace_stream<F: RemoteStream>() -> Signature {
     let setup = OutcomeTypes::of::<F::Setup>();
@@ -32,7 +32,7 @@ pub fn trace_stream<F: RemoteStream>() -> Signature {
     signature::<F>(&canonical, &text, item, setup.failure)
 }
 
-/// The types of what a function gives.
+/// The types of a function's result, or of its items.
 struct OutcomeTypes {
     value: &'static ValueType,
     failure: &'static ValueType,
@@ -43,12 +43,12 @@ impl OutcomeTypes {
         Self { value: ValueType::of::<O::Value>(), failure: ValueType::of::<O::Failure>() }
     }
 
-    /// The text for machines.
+    /// Returns the text that is hashed.
     fn canonical(&self) -> String {
         format!("{} or {}", self.value.canonical, self.failure.canonical)
     }
 
-    /// The text for people.
+    /// Returns the text that is displayed.
     fn text(&self) -> String {
         let (value, failure) = (&self.value.text, &self.failure.text);
         if std::ptr::eq(self.failure, ValueType::of::<Never>()) {
@@ -61,7 +61,7 @@ impl OutcomeTypes {
     }
 }
 
-/// The signature of `F`, which gives `result`, for machines and for people.
+/// Returns the signature of `F`. `result` is its return type as hashed, `result_text` as displayed.
 fn signature<F: Remote>(
     result: &str,
     result_text: &str,
@@ -69,8 +69,8 @@ fn signature<F: Remote>(
     setup_failure: &'static ValueType,
 ) -> Signature {
     let TypeSchemas(arguments) = F::Arguments::schemas();
-    // With the names: two parameters of one type that changed places are told apart by nothing
-    // else.
+    // The names are included: nothing else distinguishes two parameters of one type that have
+    // changed places.
     let named = |text: fn(&ValueType) -> &str| {
         let parameters = F::DESCRIPTOR.parameters.iter().zip(&arguments);
         parameters.map(|(name, of)| format!("{name}: {}", text(of))).collect::<Vec<_>>()
@@ -86,7 +86,7 @@ fn signature<F: Remote>(
     let hash = digest::digest(&digest::SHA256, canonical.as_bytes());
     first.copy_from_slice(&hash.as_ref()[..8]);
     Signature {
-        // 0 stands for a caller that knows no types.
+        // 0 means that the caller knows no types.
         fingerprint: u64::from_be_bytes(first).max(1),
         text: format!("({}) -> {result_text}", shown.join(", ")),
         arguments,

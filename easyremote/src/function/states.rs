@@ -1,4 +1,4 @@
-//! What a node keeps for its functions: states, and the instances that methods are called on.
+//! The values that a node stores for its functions: states, and the instances of methods.
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::{BTreeMap, HashMap};
@@ -16,7 +16,7 @@ pub trait State: Send + Sync + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Send + Sync + 'static> State for T {}
 
-/// The values that a node keeps for its functions, by type.
+/// The values that a node stores for its functions, by type.
 #[derive(Default)]
 pub(crate) struct States {
     types: HashMap<TypeId, StoredValues>,
@@ -25,22 +25,22 @@ pub(crate) struct States {
 /// The values of one type.
 #[derive(Default)]
 struct StoredValues {
-    /// The state: what has no name.
+    /// The state, which has no name.
     state: Option<StoredValue>,
-    /// Those that have one.
+    /// The instances, by name.
     instances: BTreeMap<Arc<str>, StoredValue>,
 }
 
-/// A value, shared with the rest of the program or not.
+/// A value, which the rest of the program may share.
 type StoredValue = Arc<dyn Any + Send + Sync>;
 
 impl States {
-    /// Keeps `value` as the state of its type, in place of another.
+    /// Stores `value` as the state of its type, replacing an earlier one.
     pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: Arc<T>) {
         self.types.entry(TypeId::of::<T>()).or_default().state = Some(value);
     }
 
-    /// Keeps `value` as the instance called `name`, in place of another of its type.
+    /// Stores `value` as the instance `name` of its type, replacing an earlier one.
     pub(crate) fn insert_instance<T: Send + Sync + 'static>(
         &mut self,
         name: String,
@@ -50,12 +50,12 @@ impl States {
         kept.instances.insert(name.into(), value);
     }
 
-    /// The state of type `T`.
+    /// Returns the state of type `T`.
     pub(crate) fn get<T: 'static>(&self) -> Option<&T> {
         self.instance(None)
     }
 
-    /// The instance of type `T` that is called `name`, or the state of that type.
+    /// Returns the instance `name` of type `T`, or without a name the state of that type.
     pub(crate) fn instance<T: 'static>(&self, name: Option<&str>) -> Option<&T> {
         let kept = self.types.get(&TypeId::of::<T>())?;
         let value = match name {
@@ -69,12 +69,12 @@ impl States {
         self.types.get(&wanted.id).is_some_and(|kept| kept.state.is_some())
     }
 
-    /// The names of the instances of one type, in order.
+    /// Returns the names of the instances of one type, in order.
     pub(crate) fn instances(&self, wanted: &StateType) -> impl Iterator<Item = &Arc<str>> {
         self.types.get(&wanted.id).into_iter().flat_map(|kept| kept.instances.keys())
     }
 
-    /// The names of all instances, of whatever type.
+    /// Returns the names of all instances of all types.
     pub(crate) fn all_instances(&self) -> impl Iterator<Item = &Arc<str>> {
         self.types.values().flat_map(|kept| kept.instances.keys())
     }
@@ -86,7 +86,7 @@ impl fmt::Debug for States {
     }
 }
 
-/// A type of which a function needs a value.
+/// The type of a value that a function needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StateType {
     id: TypeId,

@@ -1,4 +1,4 @@
-//! Errors that travel as text: the functions with `err = "display"`.
+//! Errors that are sent as text: functions with `err = "display"`.
 
 use std::any::Any;
 use std::error::Error as StdError;
@@ -15,15 +15,15 @@ use crate::function::outcome::{Cause, Outcome, Sent, Stages, Value};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as text",
     label = "not `Display + Send + 'static`",
-    note = "`err = \"display\"` needs an error that shows itself and may move between threads: \
-            implement `Display`, or write `Box<dyn Error + Send + Sync>` for `Box<dyn Error>`"
+    note = "`err = \"display\"` needs an error that implements `Display` and `Send`: implement \
+            `Display`, or write `Box<dyn Error + Send + Sync>` for `Box<dyn Error>`"
 )]
 pub trait Shown: Display + Send + 'static {}
 
 #[diagnostic::do_not_recommend]
 impl<E: Display + Send + 'static> Shown for E {}
 
-/// A `Result<T, E>`, by whatever name.
+/// A `Result<T, E>`, or an alias of one.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is named like a `Result` but is not one",
     label = "not a `Result<T, E>`",
@@ -35,10 +35,10 @@ pub trait Fallible: Send + 'static {
     /// `E`
     type Failure: Shown;
 
-    /// The value itself.
+    /// Converts it into a `Result`.
     ///
     /// # Errors
-    /// Its failure.
+    /// The function's failure.
     fn into_result(self) -> Result<Self::Value, Self::Failure>;
 }
 
@@ -51,24 +51,25 @@ impl<T: Value, E: Shown> Fallible for Result<T, E> {
     }
 }
 
-/// Stands for a failure that travels as text: no value of it crosses the network.
+/// The type of a failure that is sent as text. No value of it exists.
 ///
-/// Not [`Never`](crate::function::outcome::Never), so that signatures show that there is one.
+/// It is not [`Never`](crate::function::outcome::Never), so that a signature shows that the
+/// function can fail.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Text {}
 
-/// Shows the errors of a function that returns `R`, with their causes.
+/// Formats the errors of a function that returns `R`, with their causes.
 ///
-/// Generated code knows the type, and calls `(&&&ErrorsOf::<R>::new()).text(error)` with the four
-/// traits below in scope: the compiler takes the first that the type of the error allows. What is
-/// wrong with the type is not said here.
+/// Specialization by autoref: generated code calls `(&&&ErrorsOf::<R>::new()).text(error)` with the
+/// four traits below in scope, and the compiler selects the first one whose bounds the error type
+/// satisfies. An unsuitable type is reported elsewhere, by the bounds of [`Displayed`].
 pub struct ErrorsOf<R>(PhantomData<fn() -> R>);
 
 /// The text of an error; `None` if it cannot be shown.
 pub type ShownError = Option<String>;
 
 impl<R> ErrorsOf<R> {
-    /// Shows errors of `R`.
+    /// Formats errors of `R`.
     #[must_use]
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
@@ -84,10 +85,10 @@ impl<R> Clone for ErrorsOf<R> {
 
 impl<R> Copy for ErrorsOf<R> {}
 
-/// Shows an [`Error`](StdError) with its sources.
+/// Formats an [`Error`](StdError) with its sources.
 pub trait TextOfError {
-    /// The text of `{:#}`, which is the whole chain where the type shows that, and all sources that
-    /// are not in it.
+    /// Returns the text of `{:#}`, which for some types is the whole chain, and the sources that
+    /// the text does not contain.
     fn text(self, error: &dyn Any) -> ShownError;
 }
 
@@ -98,9 +99,10 @@ impl<T, E: StdError + 'static> TextOfError for &&&ErrorsOf<Result<T, E>> {
     }
 }
 
-/// Shows what contains an [`Error`](StdError) without being one, such as `Box<dyn Error>`.
+/// Formats a type that derefs to an [`Error`](StdError) without being one, such as `Box<dyn
+/// Error>`.
 pub trait TextOfContainer {
-    /// As [`TextOfError::text`].
+    /// Like [`TextOfError::text`].
     fn text(self, error: &dyn Any) -> ShownError;
 }
 
@@ -114,9 +116,9 @@ where
     }
 }
 
-/// Shows whatever else can be shown.
+/// Formats any other type that implements `Display`.
 pub trait TextOfDisplay {
-    /// The text of `{:#}`.
+    /// Returns the text of `{:#}`.
     fn text(self, error: &dyn Any) -> ShownError;
 }
 
@@ -127,9 +129,9 @@ impl<T, E: Display + 'static> TextOfDisplay for &ErrorsOf<Result<T, E>> {
     }
 }
 
-/// Shows nothing: the bounds of [`Displayed`] say what is wrong.
+/// Accepts any other type, and formats nothing: the bounds of [`Displayed`] report the error.
 pub trait TextOfNothing {
-    /// `None`.
+    /// Returns `None`.
     fn text(self, error: &dyn Any) -> ShownError;
 }
 
@@ -139,7 +141,7 @@ impl<R> TextOfNothing for ErrorsOf<R> {
     }
 }
 
-/// The [`Outcome`] of a function that returns `R`, a `Result<T, E>` whose `E` travels as text.
+/// The [`Outcome`] of a function that returns `R`, a `Result<T, E>` whose `E` is sent as text.
 pub struct Displayed<R>(PhantomData<fn() -> R>);
 
 impl<R: Fallible> Outcome for Displayed<R> {

@@ -1,4 +1,4 @@
-//! A caller's stream, as the function sees it.
+//! The stream that a caller sends, as the function receives it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -20,8 +20,8 @@ use crate::wire::value::ValueType;
 
 /// A type that may be an item of a caller's stream.
 ///
-/// Implemented for every [`Argument`]. It has no supertraits, so that a type that is none gives one
-/// complaint, and not one from each of them.
+/// Implemented for every [`Argument`]. It has no supertraits, so that the compiler reports one
+/// error for a type that is no `Argument`, and not one for each supertrait.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross the network as an item of a client stream",
     label = "not `Serialize + DeserializeOwned + Send + 'static`",
@@ -31,11 +31,11 @@ use crate::wire::value::ValueType;
     note = "an `Instant`, which means nothing elsewhere: a `SystemTime`, or a `Duration`"
 )]
 pub trait Uploaded: Sized + 'static {
-    /// Appends the item, which is of this type.
+    /// Appends the encoded item, whose type is `of`.
     ///
     /// # Errors
-    /// What `Serialize` complained about, that the item would arrive as another one, or that
-    /// decoding it takes more than `max_decoded` bytes of memory.
+    /// The error of `Serialize`, that the item would arrive changed, or that decoding it takes more
+    /// than `max_decoded` bytes of memory.
     #[doc(hidden)]
     fn encode(
         &self,
@@ -44,14 +44,14 @@ pub trait Uploaded: Sized + 'static {
         max_decoded: usize,
     ) -> Result<(), String>;
 
-    /// Reads an item.
+    /// Decodes an item.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Why it cannot be decoded.
     #[doc(hidden)]
     fn decode(source: ItemSource<'_>) -> Result<Self, String>;
 
-    /// Its type as serde sees it.
+    /// Returns the item's type as serde sees it.
     #[doc(hidden)]
     fn schema() -> &'static ValueType;
 }
@@ -76,7 +76,7 @@ impl<T: Argument> Uploaded for T {
     }
 }
 
-/// What an item is decoded from.
+/// The source that an item is decoded from.
 #[derive(Debug)]
 pub struct ItemSource<'a> {
     of: &'static ValueType,
@@ -90,30 +90,30 @@ pub(crate) struct RawUpload {
     /// Frames, from the node's I/O thread.
     pub(crate) receiver: ByteReceiver<()>,
     pub(crate) limits: MessageLimits,
-    /// What unfinished items take of the node's room.
+    /// Charges the current item to the node's memory for arguments.
     pub(crate) room: MemoryCharge,
-    /// Told if what comes is no upload; the call is then over.
+    /// Receives the error if the bytes are not a valid upload; it ends the call.
     pub(crate) failed: oneshot::Sender<Error>,
 }
 
-/// The stream of items that a caller sends: what a function gets for its parameter of type
+/// The stream of items that a caller sends: the value of a function's parameter of type
 /// `impl Stream<Item = T>`.
 ///
-/// It ends with `None` only if the caller has ended it. If the caller is lost, or sends what is no
-/// `T`, it gives nothing more, and the function is dropped.
+/// Ends with `None` only if the caller has ended it. If the caller is lost, or sends something that
+/// does not decode as `T`, it stays pending and the function is dropped.
 #[derive(Debug)]
 pub struct Upload<T> {
     receiver: ByteReceiver<()>,
     frames: FrameBuffer,
-    /// What an unfinished item takes, or the last one, until the function asks for another. There
-    /// always is one, but while an item is decoded.
+    /// Charges an incomplete item, and the last decoded one until the function polls again. `None`
+    /// only while an item is decoded.
     room: Option<MemoryCharge>,
     items: u64,
     ended: bool,
     failed: Option<oneshot::Sender<Error>>,
     of: &'static ValueType,
     max_decoded: usize,
-    // Kept here, so that being a stream asks nothing of `T`.
+    // Stored as a pointer, so that `impl Stream` needs no bounds on `T`.
     decode: fn(ItemSource<'_>) -> Result<T, String>,
 }
 
@@ -144,7 +144,7 @@ impl<T> Upload<T> {
     }
 }
 
-const NO_ROOM: &str = "the node holds all the items that it has room for";
+const NO_ROOM: &str = "the node's memory for arguments and callers' items is used up";
 
 impl<T> Stream for Upload<T> {
     type Item = T;
@@ -162,7 +162,7 @@ impl<T> Stream for Upload<T> {
                 Ok(frame) => frame,
                 Err(cause) => return this.fail(cause.kind, cause.text),
             };
-            // What is whole is on its way to the function.
+            // A complete item is charged by its decoder below.
             let unfinished = if frame.is_none() { this.frames.unfinished() } else { 0 };
             if this.room.as_mut().is_some_and(|room| !room.set_to(unfinished)) {
                 return this.fail(ErrorKind::Overloaded, NO_ROOM.to_owned());
@@ -187,7 +187,7 @@ impl<T> Stream for Upload<T> {
                 }
                 Some(frame) if frame.kind == FrameKind::End => {
                     if read_end(&frame.body) != Ok(this.items) {
-                        let text = "the end does not fit the number of items".to_owned();
+                        let text = "the end frame does not match the number of items".to_owned();
                         return this.fail(ErrorKind::Protocol, text);
                     }
                     this.ended = true;
@@ -201,7 +201,8 @@ impl<T> Stream for Upload<T> {
             match ready!(this.receiver.poll_receive(context)) {
                 Received::Batch(batch) => batch.iter().for_each(|chunk| this.frames.push(chunk)),
                 Received::End(Some(())) => {
-                    return this.fail(ErrorKind::Protocol, "the stream has no end".to_owned());
+                    let text = "the stream ended without an end frame".to_owned();
+                    return this.fail(ErrorKind::Protocol, text);
                 }
                 // The caller is gone, and the function is about to be dropped.
                 Received::End(None) => return Poll::Pending,

@@ -1,4 +1,4 @@
-//! What a mock answers with, before and after it is encoded.
+//! The answers of a mock, before and after they are encoded.
 
 use std::future::Future;
 
@@ -11,26 +11,26 @@ use crate::testing::script::ReceivedCall;
 use crate::wire::error::put_error;
 use crate::wire::frame::FrameKind;
 
-/// What a call of `F` gives: the output of [`Call`](crate::Call).
+/// The result of a call of `F`: the output of [`Call`](crate::Call).
 pub type Answer<F> = Result<
     <<F as RemoteUnary>::Output as Outcome>::Value,
     <<F as RemoteUnary>::Output as Outcome>::Error,
 >;
 
-/// What a stream of `F` gives: the item of [`StreamCall`](crate::StreamCall).
+/// An item of a stream of `F`: the item of [`StreamCall`](crate::StreamCall).
 pub type Item<F> = Result<
     <<F as RemoteStream>::Item as Outcome>::Value,
     <<F as RemoteStream>::Setup as Stages<<F as RemoteStream>::Item>>::ItemError,
 >;
 
-/// A closure that gives a future: `|(a, b)| async move { .. }`.
+/// A closure that returns a future: `|(a, b)| async move { .. }`.
 ///
-/// Implemented for every `Fn` whose future is `Send`; what it is called with, and what the future
-/// gives, is said where one is asked for.
+/// Implemented for every `Fn` whose future is `Send`. The methods that take one document its
+/// parameter and the output of its future.
 pub trait AsyncAnswer<A>: Fn(A) -> Self::Future + Send + Sync + 'static {
-    /// What the closure gives.
+    /// The future that the closure returns.
     type Future: Future<Output = Self::Answer> + Send + 'static;
-    /// What the future gives.
+    /// The output of the future.
     type Answer;
 }
 
@@ -43,13 +43,13 @@ where
     type Answer = Fut::Output;
 }
 
-/// A closure that gets the caller's stream too: `|(a,), items| async move { .. }`.
+/// A closure that also receives the caller's stream: `|(a,), items| async move { .. }`.
 ///
-/// Implemented as [`AsyncAnswer`] is.
+/// Implemented like [`AsyncAnswer`].
 pub trait AsyncAnswerWith<A, U>: Fn(A, U) -> Self::Future + Send + Sync + 'static {
-    /// What the closure gives.
+    /// The future that the closure returns.
     type Future: Future<Output = Self::Answer> + Send + 'static;
-    /// What the future gives.
+    /// The output of the future.
     type Answer;
 }
 
@@ -62,7 +62,7 @@ where
     type Answer = Fut::Output;
 }
 
-/// An [`Answer`], taken apart as it travels.
+/// An [`Answer`], split into the form that is sent.
 pub(super) struct Split<F: RemoteUnary>(
     #[allow(clippy::type_complexity)]
     Result<<F::Output as Outcome>::Value, Result<<F::Output as Outcome>::Failure, Error>>,
@@ -73,7 +73,7 @@ impl<F: RemoteUnary> Split<F> {
         Self(answer.map_err(F::Output::own_failure))
     }
 
-    /// The frame that a node answers with.
+    /// Returns the frame that a node answers with.
     pub(super) fn encode(&self, received: &ReceivedCall) -> Reply {
         let mut reply = Vec::new();
         let (form, types) = ((received.codec, received.limits), F::signature());
@@ -91,7 +91,7 @@ impl<F: RemoteUnary> Split<F> {
     }
 }
 
-/// An [`Item`], taken apart as it travels.
+/// An [`Item`], split into the form that is sent.
 pub(super) enum Step<F: RemoteStream> {
     Item(Result<<F::Item as Outcome>::Value, Sent<<F::Item as Outcome>::Failure>>),
     Setup(<F::Setup as Outcome>::Failure),
@@ -104,7 +104,8 @@ impl<F: RemoteStream> Step<F> {
             Ok(value) => Self::Item(Ok(value)),
             Err(Cause::Item(failure)) => Self::Item(Err(Sent::Value(failure))),
             Err(Cause::Setup(failure)) => Self::Setup(failure),
-            // Only the function's own errors are of this kind; of an item, they end nothing.
+            // Only the function's own errors have this kind. In place of an item, they do not end
+            // the stream.
             Err(Cause::Remote(error)) if error.kind() == ErrorKind::Failed => {
                 Self::Item(Err(Sent::Text(error.to_string())))
             }
@@ -112,10 +113,10 @@ impl<F: RemoteStream> Step<F> {
         }
     }
 
-    /// Adds it to a stream that is open.
+    /// Adds it to an open stream.
     ///
     /// # Errors
-    /// What the stream ends with.
+    /// The error that the stream ends with.
     ///
     /// # Panics
     /// If it is the error of a set-up.
@@ -132,7 +133,7 @@ impl<F: RemoteStream> Step<F> {
         .map_err(|error| at(error, &received.node))
     }
 
-    /// The frame that says that there is no stream, if that is what it stands for.
+    /// Returns the frame that refuses the stream, if it is an error of the set-up.
     pub(super) fn refusal(&self, received: &ReceivedCall) -> Option<Reply> {
         let mut reply = Vec::new();
         let form = (received.codec, received.limits);
@@ -151,7 +152,7 @@ impl<F: RemoteStream> Step<F> {
     }
 }
 
-/// `error`, from this node if it is from none.
+/// Sets the node of `error` unless it has one.
 fn at(error: Error, node: &str) -> Error {
     if error.node().is_some() { error } else { error.with_node(node) }
 }

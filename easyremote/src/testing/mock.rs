@@ -1,4 +1,4 @@
-//! A client whose calls are answered by closures and expectations.
+//! A mock: a client whose calls are answered by closures and expectations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,18 +13,17 @@ use crate::testing::mock_builder::MockBuilder;
 use crate::testing::script::Script;
 use crate::testing::world::World;
 
-/// A [`Client`] for code under test whose calls are answered without the functions' bodies.
+/// A [`Client`] for code under test, whose calls are answered without running the functions.
 ///
-/// Only the client's side of a function is needed, so functions of an API crate can be mocked too.
-/// Calls go through a gateway to a node, as in a [`World`]: what the code under test sees is
-/// encoded, sent, and decoded, errors included. Calls [by name](Client::call_json) are answered as
-/// well.
+/// Only the stub of a function is needed, so declared functions of an API crate can be mocked too.
+/// Calls go through a gateway to a node, as in a [`World`]: answers and errors are encoded, sent
+/// and decoded. Calls [by name](Client::call_json) are answered as well.
 ///
 /// A call of a function that the mock does not know fails with
-/// [`ErrorKind::NoSuchFunction`](crate::ErrorKind), and [`verify`](Self::verify) reports it; one
-/// that [waits for a node](crate::Call::wait_for_node) waits for ever.
+/// [`ErrorKind::NoSuchFunction`](crate::ErrorKind), and [`verify`](Self::verify) reports it. If it
+/// [waits for a node](crate::Call::wait_for_node), it waits for ever.
 ///
-/// Dropping it ends all of that, as dropping a [`World`] does.
+/// Dropping the mock ends its gateway, node and client, as dropping a [`World`] does.
 ///
 /// ```
 /// use easyremote::testing::Mock;
@@ -65,22 +64,40 @@ use crate::testing::world::World;
 /// # }
 /// ```
 #[derive(Debug)]
+#[doc(alias = "fake")]
+#[doc(alias = "stub")]
 pub struct Mock {
     world: World,
     scripts: BTreeMap<&'static str, Arc<Script>>,
     refusals: Mutex<Refusals>,
 }
 
-/// Calls that have not come as far as to the mock's node.
+/// Calls that the gateway refused before they reached the mock's node.
 #[derive(Debug)]
 struct Refusals {
     coming: mpsc::UnboundedReceiver<Refusal>,
-    /// In the order in which they came. A call that is retried has been made once.
+    /// In the order of arrival. The attempts of one call are listed once.
     known: Vec<Refusal>,
 }
 
 impl Mock {
-    /// A mock that answers nothing yet.
+    /// Returns a builder for a mock; without answers, it refuses all calls.
+    ///
+    /// ```
+    /// use easyremote::{remote, testing::Mock};
+    ///
+    /// #[remote]
+    /// fn add(a: i64, b: i64) -> i64 {
+    ///     a + b
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder().on::<add>(|_| Ok(42)).serve().await?;
+    /// assert_eq!(add::call(mock.client(), 1, 2).await?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder() -> MockBuilder {
         MockBuilder::new()
     }
@@ -94,50 +111,135 @@ impl Mock {
         Self { world, scripts, refusals: Mutex::new(refusals) }
     }
 
-    /// The client for the code under test.
+    /// Returns the client for the code under test.
+    ///
+    /// ```
+    /// # use easyremote::{Client, remote, testing::Mock};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # async fn under_test(client: &Client) -> Option<i64> {
+    /// #     add::call(client, 1, 2).await.ok()
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder().on::<add>(|_| Ok(42)).serve().await?;
+    /// assert_eq!(under_test(mock.client()).await, Some(42));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn client(&self) -> &Client {
         self.world.client()
     }
 
-    /// What the mock runs in: for code under test that connects by itself, and to lose the node or
-    /// the gateway during a call.
+    /// Returns the world that the mock runs in: for code under test that connects by itself, and to
+    /// lose the node or the gateway during a call.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Role, remote, testing::Mock};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder().on::<add>(|_| Ok(42)).serve().await?;
+    /// let ticket = mock.world().ticket(Role::Client).to_string(); // for the program's settings
+    /// # assert_eq!(add::call(&Client::connect(ticket).await?, 1, 2).await?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn world(&self) -> &World {
         &self.world
     }
 
-    /// The arguments of all calls of `F` so far, in the order of their arrival, unexpected ones
-    /// included.
+    /// Returns the arguments of all calls of `F` so far, in the order of arrival, including
+    /// unexpected calls.
+    ///
+    /// ```
+    /// # use easyremote::{remote, testing::Mock};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder().on::<add>(|(a, b)| Ok(a + b)).serve().await?;
+    /// add::call(mock.client(), 1, 2).await?;
+    /// add::call(mock.client(), 3, 4).await?;
+    /// assert_eq!(mock.calls::<add>(), [(1, 2), (3, 4)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
-    /// If there is no answer for `F`.
+    /// If the mock has no answer for `F`.
+    #[doc(alias = "invocations")]
     #[must_use]
     pub fn calls<F: Remote>(&self) -> Vec<F::Arguments> {
         self.script::<F>().calls::<F>()
     }
 
-    /// Waits until `F` has been called so many times since the start, unexpected calls included: to
-    /// go on when code under test that runs beside the test has come so far. There is no limit to
-    /// the wait.
+    /// Waits until `F` has been called `n_calls` times since the start, including unexpected calls.
+    ///
+    /// Use it to wait for code under test that runs concurrently with the test. The wait has no
+    /// time limit.
+    ///
+    /// ```
+    /// # use easyremote::{remote, testing::Mock};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder().hang::<add>().serve().await?;
+    /// let call = tokio::spawn(add::call(mock.client(), 1, 2));
+    /// mock.called::<add>(1).await; // no need to sleep
+    /// call.abort();
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future ends the wait.
+    /// Dropping the future ends the wait and nothing else.
     ///
     /// # Panics
-    /// If there is no answer for `F`.
+    /// If the mock has no answer for `F`.
+    #[doc(alias = "wait")]
     pub async fn called<F: Remote>(&self, n_calls: usize) {
         self.script::<F>().called(n_calls).await;
     }
 
-    /// Checks that all has been called as expected: as many calls as
-    /// [`expect`](MockBuilder::expect) and [`times`](MockBuilder::times) say, and none beside.
+    /// Checks that the calls were exactly those that [`expect`](MockBuilder::expect) and
+    /// [`times`](MockBuilder::times) require, and no others.
     ///
-    /// It looks at what has arrived by now. A call has arrived when its caller has the answer.
+    /// It checks the calls that have arrived by now. A call has arrived once its caller has the
+    /// answer.
+    ///
+    /// ```
+    /// # use easyremote::{remote, testing::Mock};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder().expect::<add>((1, 2), Ok(3)).serve().await?;
+    /// add::call(mock.client(), 1, 2).await?;
+    /// mock.verify();
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
-    /// If not. The text lists each expectation that was not met, each call that was not expected,
-    /// and each that the gateway refused because there is no such function, or no such node.
+    /// If they were not. The message lists each unmet expectation, each unexpected call, and each
+    /// call that the gateway refused because no node offers the function or no such node exists.
+    #[doc(alias = "assert")]
+    #[doc(alias = "checkpoint")]
     #[track_caller]
     pub fn verify(&self) {
         let mut complaints: Vec<String> =
@@ -154,7 +256,7 @@ impl Mock {
                 format!("`{}(..)`: refused call: {}", refusal.function, refusal.error)
             }),
         );
-        // A failed check must not get in the way of the next.
+        // Before the panic: a later check must be able to lock it.
         drop(refusals);
         assert!(
             complaints.is_empty(),
@@ -167,7 +269,7 @@ impl Mock {
         let name = F::DESCRIPTOR.name;
         self.scripts.get(name).unwrap_or_else(|| {
             let known: Vec<&str> = self.scripts.keys().copied().collect();
-            panic!("the mock has no answer for `{name}`, but for {known:?}")
+            panic!("the mock has no answer for `{name}`; it has answers for {known:?}")
         })
     }
 }

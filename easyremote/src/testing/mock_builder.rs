@@ -1,4 +1,4 @@
-//! What a mock answers, put together.
+//! Builds a mock from the answers of its functions.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
@@ -22,24 +22,44 @@ use crate::testing::mock::Mock;
 use crate::testing::script::{MockRule, Only, Reaction, ReceivedCall, Script};
 use crate::testing::world::World;
 
-/// What a [`Mock`] answers, from [`Mock::builder`].
+/// Builds a [`Mock`] from the answers of its functions; from [`Mock::builder`].
 ///
-/// `F` is a function by its name, as in [`functions!`](crate::functions): `.on::<add>(..)`.
+/// `F` is the name of a function, as in [`functions!`](crate::functions): `.on::<add>(..)`.
 ///
-/// One function may have several answers. A call gets the first that is for its arguments (see
-/// [`expect`](Self::expect)), or else the first for all arguments, that has not had all of its
-/// [`times`](Self::times). A call for which none is left fails with
-/// [`ErrorKind::BadArguments`](crate::ErrorKind), and [`Mock::verify`] reports it.
+/// A function can have several answers. A call receives the first one that has calls left (see
+/// [`times`](Self::times)): first among the answers for its exact arguments (see
+/// [`expect`](Self::expect)), then among those for all arguments. If none is left, the call fails
+/// with [`ErrorKind::BadArguments`](crate::ErrorKind), and [`Mock::verify`] reports it.
 ///
-/// The closures run on the node's side of the mock, as tasks of the runtime of the test: they
-/// should not block. A panic in one reaches the caller as
-/// [`ErrorKind::Panicked`](crate::ErrorKind).
+/// The closures run on the node's side of the mock, as tasks of the test's runtime, and should not
+/// block. A panic in one reaches the caller as [`ErrorKind::Panicked`](crate::ErrorKind).
+///
+/// ```
+/// use easyremote::{remote, testing::Mock};
+///
+/// #[remote]
+/// fn add(a: i64, b: i64) -> i64 {
+///     a + b
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), easyremote::Error> {
+/// let mock = Mock::builder()
+///     .expect::<add>((1, 2), Ok(3)) // one call with these arguments
+///     .on::<add>(|_| Ok(0)) // any number of others
+///     .serve()
+///     .await?;
+/// assert_eq!(add::call(mock.client(), 1, 2).await?, 3);
+/// assert_eq!(add::call(mock.client(), 7, 7).await?, 0);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a builder does nothing until `serve` is called"]
 pub struct MockBuilder {
     id: String,
     tags: Vec<String>,
     scripts: BTreeMap<&'static str, Script>,
-    /// The function that has got the last answer.
+    /// The function that the last answer was added for.
     last: Option<&'static str>,
 }
 
@@ -48,23 +68,70 @@ impl MockBuilder {
         Self { id: "mock".to_owned(), tags: Vec::new(), scripts: BTreeMap::new(), last: None }
     }
 
-    /// The id of the node that seems to answer, `mock` unless set: for calls with
-    /// [`on`](crate::Call::on).
+    /// Sets the id of the node that answers, for calls with [`on`](crate::Call::on). Default:
+    /// `mock`.
+    ///
+    /// ```
+    /// # use easyremote::{remote, testing::Mock};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder().id("gpu-1").on::<add>(|_| Ok(42)).serve().await?;
+    /// assert_eq!(add::call(mock.client(), 1, 2).on("gpu-1").await?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = id.into();
         self
     }
 
-    /// Gives the node a tag: for calls with [`tag`](crate::Call::tag).
+    /// Adds a tag to the node, for calls with [`tag`](crate::Call::tag).
+    ///
+    /// ```
+    /// # use easyremote::{remote, testing::Mock};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder().tag("gpu").on::<add>(|_| Ok(42)).serve().await?;
+    /// assert_eq!(add::call(mock.client(), 1, 2).tag("gpu").await?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "label")]
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
         self
     }
 
-    /// Answers calls of `F`, any number of them unless [`times`](Self::times) follows.
+    /// Answers calls of `F` with a closure; any number of calls, unless [`times`](Self::times)
+    /// follows.
     ///
-    /// `answer` gets the arguments as a tuple and gives what the call gives: `Result<T, Error>`, or
-    /// `Result<T, CallError<E>>`. If the function takes a stream, it is not read.
+    /// `answer` takes the arguments as a tuple and returns what the call returns: `Result<T,
+    /// Error>`, or `Result<T, CallError<E>>`. If the function takes a stream, the mock does not
+    /// read it.
+    ///
+    /// ```
+    /// # use easyremote::{remote, testing::Mock};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder().on::<add>(|(a, b)| Ok(10 * a + b)).serve().await?;
+    /// assert_eq!(add::call(mock.client(), 1, 2).await?, 12);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "when")]
+    #[doc(alias = "returning")]
     pub fn on<F: RemoteUnary>(
         self,
         answer: impl Fn(F::Arguments) -> Answer<F> + Send + Sync + 'static,
@@ -75,8 +142,28 @@ impl MockBuilder {
         })
     }
 
-    /// Answers calls of `F` as [`on`](Self::on) does, by a closure that may wait. It is dropped
+    /// Answers calls of `F` like [`on`](Self::on), with an async closure. Its future is dropped
     /// when the call is.
+    ///
+    /// ```
+    /// # use easyremote::{remote, testing::Mock};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// use std::time::Duration;
+    ///
+    /// let slow = |(a, b)| async move {
+    ///     tokio::time::sleep(Duration::from_millis(5)).await;
+    ///     Ok(a + b)
+    /// };
+    /// let mock = Mock::builder().on_async::<add>(slow).serve().await?;
+    /// assert_eq!(add::call(mock.client(), 1, 2).await?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on_async<F: RemoteUnary>(
         self,
         answer: impl AsyncAnswer<F::Arguments, Answer = Answer<F>>,
@@ -87,8 +174,28 @@ impl MockBuilder {
         })
     }
 
-    /// Answers calls of `F` as [`on_async`](Self::on_async) does; the closure gets the caller's
-    /// stream too.
+    /// Answers calls of `F` like [`on_async`](Self::on_async), with a closure that also receives
+    /// the caller's stream.
+    ///
+    /// ```
+    /// use easyremote::{remote, testing::Mock};
+    /// use futures::{Stream, StreamExt, stream};
+    ///
+    /// #[remote]
+    /// async fn sum(start: u64, numbers: impl Stream<Item = u64>) -> u64 {
+    ///     numbers.fold(start, |sum, n| async move { sum + n }).await
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder()
+    ///     .upload::<sum>(|(_start,), numbers| async move { Ok(numbers.count().await as u64) })
+    ///     .serve()
+    ///     .await?;
+    /// assert_eq!(sum::call(mock.client(), 0, stream::iter([5, 6, 7])).await?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
     /// If the function takes no stream.
@@ -103,26 +210,64 @@ impl MockBuilder {
         })
     }
 
-    /// Answers one call of `F`, or as many as [`times`](Self::times) says, that has just these
-    /// arguments. [`Mock::verify`] reports it if there were less.
+    /// Expects one call of `F` with exactly these arguments, and answers it.
+    ///
+    /// [`times`](Self::times) sets another number of calls. [`Mock::verify`] reports missing calls.
+    ///
+    /// ```
+    /// # use easyremote::{remote, testing::Mock};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder().expect::<add>((1, 2), Ok(3)).serve().await?;
+    /// assert_eq!(add::call(mock.client(), 1, 2).await?, 3);
+    /// assert!(add::call(mock.client(), 1, 2).await.is_err()); // once only
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn expect<F: RemoteUnary<Arguments: PartialEq + Debug>>(
         self,
         arguments: F::Arguments,
         answer: Answer<F>,
     ) -> Self {
-        // What functions give need not be `Sync`.
+        // Results of functions need not be `Sync`.
         let answer = Mutex::new(Split::<F>::new(answer));
         self.unary::<F, _>(Some(Only::new::<F>(arguments)), move |_, received| {
             std::future::ready(answer.lock().encode(&received))
         })
     }
 
-    /// Answers calls of `F` with a stream of the items that `items` gives for the arguments; an
-    /// error in the place of an item is what the caller's stream gives.
+    /// Answers calls of `F` with a stream of the items that `items` returns for the arguments. An
+    /// `Err` in place of an item reaches the caller as it is.
     ///
-    /// The stream ends after the last item, and with an error that is not the function's own. An
-    /// error that is that of the set-up has to be the first, and takes the place of the stream; so
-    /// does an error that is not the function's own, if it is the first.
+    /// The stream ends after the last item, or with the first error that is not the function's own.
+    /// If the first item is such an error, or an error of the set-up, the stream is refused
+    /// instead.
+    ///
+    /// ```
+    /// use easyremote::{remote, testing::Mock};
+    /// use futures::{Stream, StreamExt, stream};
+    ///
+    /// #[remote(stream)]
+    /// fn count(to: u32) -> impl Stream<Item = u32> {
+    ///     stream::iter(0..to)
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder().stream::<count>(|_| vec![Ok(7), Ok(8)]).serve().await?;
+    /// let items: Vec<_> = count::call(mock.client(), 100).collect().await;
+    /// assert_eq!(items.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// In the closure's task, if an error of the set-up is not the first item; the caller receives
+    /// [`ErrorKind::Panicked`](crate::ErrorKind).
     pub fn stream<F: RemoteStream>(
         self,
         items: impl Fn(F::Arguments) -> Vec<Item<F>> + Send + Sync + 'static,
@@ -133,11 +278,30 @@ impl MockBuilder {
         })
     }
 
-    /// Answers calls of `F` as [`stream`](Self::stream) does, by a closure that may wait and that
-    /// gives any stream, also one without end.
+    /// Answers calls of `F` like [`stream`](Self::stream), with an async closure that returns any
+    /// stream, even an endless one.
     ///
-    /// Until the closure's future is ready, the caller's stream is being set up. It is open from
-    /// then on, unless the first item is there at once and takes its place.
+    /// The set-up of the caller's stream lasts until the closure's future is ready. The stream is
+    /// open then, unless its first item is ready at once and refuses it.
+    ///
+    /// ```
+    /// # use easyremote::{remote, testing::Mock};
+    /// # use futures::{Stream, StreamExt, stream};
+    /// # #[remote(stream)]
+    /// # fn count(to: u32) -> impl Stream<Item = u32> {
+    /// #     stream::iter(0..to)
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder()
+    ///     .stream_async::<count>(|(from,)| async move { stream::iter(from..).map(Ok) })
+    ///     .serve()
+    ///     .await?;
+    /// let mut items = count::call(mock.client(), 5);
+    /// assert_eq!(items.next().await.unwrap()?, 5);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stream_async<F: RemoteStream>(
         self,
         items: impl AsyncAnswer<F::Arguments, Answer: Stream<Item = Item<F>> + Send + 'static>,
@@ -151,8 +315,29 @@ impl MockBuilder {
         })
     }
 
-    /// Answers calls of `F` as [`stream_async`](Self::stream_async) does; the closure gets the
-    /// caller's stream too.
+    /// Answers calls of `F` like [`stream_async`](Self::stream_async), with a closure that also
+    /// receives the caller's stream.
+    ///
+    /// ```
+    /// use easyremote::{remote, testing::Mock};
+    /// use futures::{Stream, StreamExt, stream};
+    ///
+    /// #[remote(stream)]
+    /// fn double(numbers: impl Stream<Item = i64>) -> impl Stream<Item = i64> {
+    ///     numbers.map(|n| 2 * n)
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder()
+    ///     .duplex::<double>(|(), numbers| async move { numbers.map(|n| Ok(-n)) })
+    ///     .serve()
+    ///     .await?;
+    /// let mut items = double::call(mock.client(), stream::iter([1, 2]));
+    /// assert_eq!(items.next().await.unwrap()?, -1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
     /// If the function takes no stream.
@@ -174,9 +359,26 @@ impl MockBuilder {
         })
     }
 
-    /// Answers one call of `F`, or as many as [`times`](Self::times) says, that has just these
-    /// arguments, with a stream of `items` as [`stream`](Self::stream) does. [`Mock::verify`]
-    /// reports it if there were less.
+    /// Expects one call of `F` with exactly these arguments, and answers it with a stream of
+    /// `items` like [`stream`](Self::stream).
+    ///
+    /// [`times`](Self::times) sets another number of calls. [`Mock::verify`] reports missing calls.
+    ///
+    /// ```
+    /// # use easyremote::{remote, testing::Mock};
+    /// # use futures::{Stream, StreamExt, stream};
+    /// # #[remote(stream)]
+    /// # fn count(to: u32) -> impl Stream<Item = u32> {
+    /// #     stream::iter(0..to)
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder().expect_stream::<count>((3,), [Ok(7)]).serve().await?;
+    /// assert_eq!(count::call(mock.client(), 3).next().await.unwrap()?, 7);
+    /// mock.verify();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn expect_stream<F: RemoteStream<Arguments: PartialEq + Debug>>(
         self,
         arguments: F::Arguments,
@@ -188,20 +390,53 @@ impl MockBuilder {
         })
     }
 
-    /// Never answers calls of `F`, for tests of timeouts and of callers that give up; a stream is
-    /// not even set up.
+    /// Never answers calls of `F`, to test timeouts and cancellation. A stream is not even set up.
+    ///
+    /// ```
+    /// # use easyremote::{ErrorKind, remote, testing::Mock};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// use std::time::Duration;
+    ///
+    /// let mock = Mock::builder().hang::<add>().serve().await?;
+    /// let call = add::call(mock.client(), 1, 2).timeout(Duration::from_millis(50));
+    /// assert_eq!(call.await.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "timeout")]
     pub fn hang<F: Remote>(self) -> Self {
         self.rule::<F>(None, Reaction::Hang)
     }
 
-    /// The answer before this is for so many calls exactly: once there have been as many, the next
-    /// answer of the function is taken, and [`Mock::verify`] reports it if there were less. With
-    /// 0, the call is not expected at all.
+    /// Sets the exact number of calls of the answer before it.
     ///
-    /// Unless set, an expectation is for one call and any other answer for any number of them.
+    /// After `n_calls` calls, the next answer of the function is used. [`Mock::verify`] reports
+    /// missing calls. With 0, the call is not expected at all. Default: one call for an
+    /// expectation, and any number for every other answer.
+    ///
+    /// ```
+    /// # use easyremote::{remote, testing::Mock};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder().on::<add>(|_| Ok(1)).times(1).on::<add>(|_| Ok(2));
+    /// let mock = mock.serve().await?;
+    /// assert_eq!(add::call(mock.client(), 0, 0).await?, 1);
+    /// assert_eq!(add::call(mock.client(), 0, 0).await?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
-    /// If there is no answer before this.
+    /// If no answer was added before.
     pub fn times(mut self, n_calls: usize) -> Self {
         let script = self.last.and_then(|name| self.scripts.get_mut(name));
         let rule = script.and_then(Script::last);
@@ -209,7 +444,21 @@ impl MockBuilder {
         self
     }
 
-    /// Starts the mock: a gateway, a node that gives the answers, and a client, as in a [`World`].
+    /// Starts the mock: a gateway, a node that answers, and a client, as in a [`World`].
+    ///
+    /// ```
+    /// # use easyremote::{remote, testing::Mock};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder().on::<add>(|_| Ok(42)).serve().await?;
+    /// assert_eq!(add::call(mock.client(), 1, 2).await?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`World::serve`].
@@ -224,7 +473,8 @@ impl MockBuilder {
         let scripts: BTreeMap<_, _> =
             self.scripts.into_iter().map(|(name, script)| (name, Arc::new(script))).collect();
         let mut world = World::builder().gateway(move |gateway| gateway.refusals(refuse.clone()));
-        // A node has to offer something; a mock may be there to see that nothing is called.
+        // A node must offer at least one function, but a mock without answers is valid: it tests
+        // that nothing is called.
         if !scripts.is_empty() {
             let mut functions = Functions::default();
             for script in scripts.values() {
@@ -267,7 +517,7 @@ impl MockBuilder {
 
     fn rule<F: Remote>(mut self, only: Option<Only>, reaction: Reaction) -> Self {
         let name = F::DESCRIPTOR.name;
-        // An expectation is for one call, anything else for any number, until `times` says more.
+        // Defaults until `times` is called: one call for an expectation, any number otherwise.
         let times = only.is_some().then_some(1);
         let script = self.scripts.entry(name).or_insert_with(Script::new::<F>);
         assert!(script.is_of::<F>(), "two functions of different types are called `{name}`");
@@ -277,7 +527,7 @@ impl MockBuilder {
     }
 }
 
-/// A [`Step`] that may be used for several calls at a time; it need not be `Sync`.
+/// A [`Step`] that several calls may use at a time; it need not be `Sync`.
 type MockCalls<F> = Arc<Mutex<Step<F>>>;
 
 fn shared<F: RemoteStream>(step: Step<F>) -> MockCalls<F> {
@@ -289,15 +539,15 @@ fn takes_stream<F: Remote>() {
     assert!(F::DESCRIPTOR.kind.takes_stream(), "`{name}` takes no stream from its caller");
 }
 
-/// Sends a stream of `steps`, or what the first says in place of one.
+/// Sends a stream of `steps`, or the refusal that the first one stands for.
 async fn pour<F: RemoteStream>(
     steps: impl Stream<Item = MockCalls<F>> + Send,
     received: ReceivedCall,
     mut outbox: ItemWriter,
 ) {
     let mut steps = pin!(steps);
-    // Taken by the loop, or else it is waited for after the caller has heard that there is a
-    // stream.
+    // Polled once before the stream is opened: a first step that is ready may refuse it. If it is
+    // pending, the loop below waits for it, after the caller has been told that the stream is open.
     let mut first = steps.next().now_or_never();
     if let Some(Some(step)) = &first {
         let refusal = step.lock().refusal(&received);
@@ -325,7 +575,7 @@ async fn pour<F: RemoteStream>(
         if outbox.flush().await.is_err() {
             return;
         }
-        // A stream that is always ready must let others run, and be abortable.
+        // A stream that is always ready must yield to other tasks, and stay abortable.
         tokio::task::coop::consume_budget().await;
     }
 }

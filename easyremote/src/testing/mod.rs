@@ -1,19 +1,19 @@
-//! For the tests of programs that use easyremote: a [`World`] to run them in, and a [`Mock`] to
-//! stand for what they call.
+//! Test support for programs that use easyremote: a [`World`] runs real functions in the process of
+//! the test, and a [`Mock`] answers calls without them.
 //!
-//! Both are the gateway, the nodes and the client of production, in the process of the test and on
-//! loopback, so that a test sees what its program will see: the same encoding, the same errors.
-//! Each has a port and an identity of its own, so tests run in parallel, and leave nothing behind.
+//! Both consist of the production gateway, nodes and client, on loopback, so a test sees what its
+//! program will see: the same encoding, the same errors. Each has a separate port and identity, so
+//! tests run in parallel and leave nothing behind.
 //!
-//! | to test | take |
+//! | to test | use |
 //! |---|---|
 //! | the functions of a node, with their state | a [`World`], and call them |
-//! | code that calls functions, and what it makes of their results | a [`Mock`] |
-//! | what code does when a node or a gateway is lost | a [`World`] or [`Mock::world`], and [`kill_node`](World::kill_node) or [`stop_gateway`](World::stop_gateway) |
-//! | what it does with any error | a [`Mock`] that answers with an [`error`] |
+//! | code that calls functions, and how it handles their results | a [`Mock`] |
+//! | how code handles the loss of a node or a gateway | a [`World`] or [`Mock::world`], and [`kill_node`](World::kill_node) or [`stop_gateway`](World::stop_gateway) |
+//! | how code handles any error | a [`Mock`] that answers with an [`error`] |
 //! | timeouts and cancellation | a [`Mock`] that [hangs](MockBuilder::hang) |
 //!
-//! A file of tests to copy from is [`tests/testing_example.rs`][example] in the repository.
+//! [`tests/testing_example.rs`][example] in the repository has tests to copy from.
 //!
 //! # Functions and their state
 //!
@@ -41,7 +41,7 @@
 //!
 //! # Code that calls
 //!
-//! It takes a `&Client`; the test gives it that of a [`Mock`]:
+//! The code under test takes a `&Client`; the test passes the client of a [`Mock`]:
 //!
 //! ```
 //! use easyremote::testing::{self, Mock};
@@ -57,7 +57,7 @@
 //!     match weather::call(client, city.into()).await {
 //!         Ok(weather) => weather,
 //!         Err(error) if error.executed() == Executed::No => "ask later".into(),
-//!         Err(_) => "nobody knows".into(),
+//!         Err(_) => "unknown".into(),
 //!     }
 //! }
 //!
@@ -77,7 +77,8 @@
 //!
 //! # Streams
 //!
-//! A mock's stream gives items, an error in place of an item, or ends with an error of the library:
+//! A mock's stream yields items and the function's own errors, or ends with an error of the
+//! library:
 //!
 //! ```
 //! use easyremote::testing::{self, Mock};
@@ -107,8 +108,8 @@
 //! # }
 //! ```
 //!
-//! [`MockBuilder::stream_async`] gives items that take their time or never end, and
-//! [`MockBuilder::upload`] and [`MockBuilder::duplex`] get the stream that the caller sends.
+//! [`MockBuilder::stream_async`] yields items with delays, or without end.
+//! [`MockBuilder::upload`] and [`MockBuilder::duplex`] receive the stream that the caller sends.
 //!
 //! # Faults
 //!
@@ -135,9 +136,9 @@
 //!
 //! # Time
 //!
-//! The roles do their I/O on threads and clocks of their own, so `tokio::time::pause` does not stop
-//! them. Timeouts in tests should be short, and waits should be for events:
-//! [`Mock::called`], an item of a stream, [`Node::closed`](crate::Node::closed).
+//! The roles do their I/O on separate threads and clocks, so `tokio::time::pause` does not affect
+//! them. Use short timeouts, and wait for events: [`Mock::called`], an item of a stream,
+//! [`Node::closed`](crate::Node::closed).
 //!
 //! [example]: https://github.com/easyremote/easyremote/blob/main/tests/testing_example.rs
 
@@ -159,28 +160,54 @@ pub use crate::testing::mock_builder::MockBuilder;
 pub use crate::testing::world::World;
 pub use crate::testing::world_builder::WorldBuilder;
 
-/// An error of the library, for a [`Mock`] to answer with or for code that handles errors.
+/// Creates an error of the library, for a [`Mock`] to answer with, or to test code that handles
+/// errors.
 ///
-/// From a mock it arrives with this kind, this text, up to 8,000 bytes of it, and `executed`
-/// as it is here; but a stream that was open has run, so its error says [`Executed::Yes`], and
-/// [`delivered`](Error::delivered) is the number of items that came before. Its node is that of the
-/// mock, unless it is [`of_node`].
+/// A mock's caller receives it with this kind, this text (up to 8,000 bytes), and this `executed`.
+/// The error of an open stream has [`Executed::Yes`] instead, because the function has run, and
+/// [`delivered`](Error::delivered) is the number of items before it. The error's node is the
+/// mock's, unless it is set with [`of_node`].
 ///
-/// For a function with errors of its own, make it a [`CallError`](crate::CallError):
+/// For a function that returns a `Result`, convert it to a [`CallError`](crate::CallError):
 /// `Err(testing::error(..).into())`.
+///
+/// ```
+/// use easyremote::{ErrorKind, Executed, testing};
+///
+/// let busy = testing::error(ErrorKind::Overloaded, Executed::No, "busy");
+/// assert!(busy.is_retryable());
+/// ```
 #[must_use]
 pub fn error(kind: ErrorKind, executed: Executed, text: impl Into<String>) -> Error {
     Error::new(kind, text.into()).with_executed(executed)
 }
 
-/// The same error, of the node with this id, of at most 128 bytes.
+/// Sets the node that an error comes from; the id is at most 128 bytes long.
+///
+/// ```
+/// use easyremote::{ErrorKind, Executed, testing};
+///
+/// let lost = testing::error(ErrorKind::NodeLost, Executed::Maybe, "the cable is loose");
+/// let lost = testing::of_node(lost, "gpu-1");
+/// assert_eq!(lost.node(), Some("gpu-1"));
+/// ```
 #[must_use]
 pub fn of_node(error: Error, id: &str) -> Error {
     error.with_node(id)
 }
 
-/// The same error, with the request to wait before the next attempt; whole milliseconds of it
-/// arrive.
+/// Sets how long an error asks its caller to wait before the next attempt. It is sent in whole
+/// milliseconds.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use easyremote::{ErrorKind, Executed, testing};
+///
+/// let busy = testing::error(ErrorKind::Overloaded, Executed::No, "busy");
+/// let busy = testing::retry_after(busy, Duration::from_millis(200));
+/// assert_eq!(busy.retry_after(), Some(Duration::from_millis(200)));
+/// ```
 #[must_use]
 pub fn retry_after(error: Error, wait: Duration) -> Error {
     error.with_retry_after(wait)

@@ -1,4 +1,4 @@
-//! What a mock does when one of its functions is called, and what it has seen.
+//! The script of a mocked function: its rules, and the calls that it has received.
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -22,8 +22,7 @@ use crate::wire::error::put_error;
 use crate::wire::kind::Kind;
 use crate::wire::limits::MessageLimits;
 
-/// A call that has arrived. Its arguments are kept as they came, so that nothing more is asked of
-/// their types.
+/// A call that has arrived. Its arguments stay encoded, so that their types need not be `Clone`.
 #[derive(Clone, Debug)]
 pub(super) struct ReceivedCall {
     pub(super) codec: Codec,
@@ -41,7 +40,10 @@ impl ReceivedCall {
         Self { codec, limits, node, body: body.bytes, context }
     }
 
-    /// The arguments, or the frame that refuses them.
+    /// Decodes the arguments.
+    ///
+    /// # Errors
+    /// The frame that rejects the call.
     fn try_arguments<F: Remote>(&self) -> Result<F::Arguments, Reply> {
         let body = Body { bytes: self.body.clone(), ..Body::default() };
         let (codec, limits) = (self.codec, self.limits);
@@ -49,26 +51,26 @@ impl ReceivedCall {
         arguments::<F>(&mut Request { codec, body, limits, context })
     }
 
-    /// The arguments of a call of `F`.
+    /// Returns the arguments of a call of `F`.
     pub(super) fn arguments<F: Remote>(&self) -> F::Arguments {
-        // `Script::take` gives none away before they have been decoded once.
+        // `Script::take` passes a call on only after it has decoded the arguments once.
         self.try_arguments::<F>().expect("arguments that decoded once do so again")
     }
 }
 
-/// What answers a call.
+/// How a call is answered.
 pub(super) enum Reaction {
     Unary(Box<dyn Fn(Inputs, ReceivedCall) -> BoxFuture<'static, Reply> + Send + Sync>),
     Stream(Box<dyn Fn(Inputs, ReceivedCall, ItemWriter) -> BoxFuture<'static, ()> + Send + Sync>),
-    /// Nothing, ever.
+    /// Never.
     Hang,
 }
 
 /// A reaction, and the calls that it is for.
 pub(super) struct MockRule {
-    /// The calls with these arguments; all, if there are none.
+    /// The arguments that a call must have; `None` matches all calls.
     pub(super) only: Option<Only>,
-    /// How many calls, exactly; any number, if there is none.
+    /// The exact number of calls; `None` allows any number.
     pub(super) times: Option<usize>,
     pub(super) reaction: Reaction,
 }
@@ -91,31 +93,31 @@ impl Only {
     }
 }
 
-/// A call as one would write it: `add(1, 2)`.
+/// Formats a call as it is written in code: `add(1, 2)`.
 fn as_called<F: Remote<Arguments: Debug>>(arguments: &F::Arguments) -> String {
     let tuple = format!("{arguments:?}");
-    // A tuple of one is shown with a comma.
+    // `Debug` formats a tuple of one element with a comma.
     let tuple = tuple.strip_suffix(",)").map_or(tuple.clone(), |inside| format!("{inside})"));
     format!("{}{tuple}", F::DESCRIPTOR.name)
 }
 
-/// What a mock does with the calls of one function.
+/// The rules of one mocked function, and its calls so far.
 pub(super) struct Script {
     descriptor: Descriptor,
     signature: &'static Signature,
     check: fn(&ReceivedCall) -> Result<(), Reply>,
     rules: Vec<MockRule>,
     seen: Mutex<Seen>,
-    /// Calls that there have been, for those who wait for them.
+    /// The number of calls so far, for `Mock::called`.
     n_calls: watch::Sender<usize>,
 }
 
 #[derive(Default)]
 struct Seen {
     calls: Vec<ReceivedCall>,
-    /// By rule.
+    /// The number of calls that each rule has answered.
     n_answered: Vec<usize>,
-    /// For people.
+    /// Unexpected calls, formatted.
     unexpected: Vec<String>,
 }
 
@@ -131,7 +133,8 @@ impl Script {
         }
     }
 
-    /// Whether it answers calls of `F`: another function may have the same name on the wire.
+    /// Returns whether it is the script of `F`: another function may have the same name on the
+    /// wire.
     pub(super) fn is_of<F: Remote>(&self) -> bool {
         self.descriptor.kind == F::DESCRIPTOR.kind
             && self.signature.fingerprint == F::signature().fingerprint
@@ -146,7 +149,7 @@ impl Script {
         self.rules.last_mut()
     }
 
-    /// What the mock's node offers.
+    /// Returns the function that the mock's node offers.
     pub(super) fn function(self: &Arc<Self>) -> Function {
         let script = self.clone();
         let run = match self.descriptor.kind {
@@ -159,7 +162,8 @@ impl Script {
                 async move { script.stream(inputs, request, outbox).await }.boxed()
             })),
         };
-        // A mock may say of a call that it did not run, which is then made again.
+        // Marked idempotent: a mock may answer that a call did not run, and the retry has the same
+        // id.
         let (descriptor, signature) = (self.descriptor.idempotent(), self.signature);
         let (name, handler) = (descriptor.name.into(), Handler::new(run));
         Function { name, instance: None, descriptor, signature, handler }
@@ -169,7 +173,7 @@ impl Script {
         let received = ReceivedCall::new(&inputs, request);
         match self.take(&received) {
             Ok(Reaction::Unary(answer)) => answer(inputs, received).await,
-            // The methods of the builder fit the reaction to the kind of function.
+            // A stream reaction cannot occur here: the builder's methods check the kind of `F`.
             Ok(Reaction::Hang | Reaction::Stream(_)) => std::future::pending().await,
             Err(refusal) => refusal,
         }
@@ -184,7 +188,7 @@ impl Script {
         }
     }
 
-    /// Notes a call, and finds out what to do with it.
+    /// Records a call, and selects the rule that answers it.
     fn take(&self, received: &ReceivedCall) -> Result<&Reaction, Reply> {
         (self.check)(received)?;
         let found = {
@@ -197,7 +201,7 @@ impl Script {
             }
             found
         };
-        // After all is noted: who waits for the call looks at it next.
+        // After the call is recorded: a waiter reads the record next.
         self.n_calls.send_modify(|n| *n += 1);
         found.map(|index| &self.rules[index].reaction).ok_or_else(|| {
             let text = format!(
@@ -212,8 +216,8 @@ impl Script {
         })
     }
 
-    /// The first rule that is for the call, and has not had all of its calls; those for certain
-    /// arguments come before those for all.
+    /// Returns the first rule that matches the call and has calls left; rules for specific
+    /// arguments come before rules for all.
     fn find(&self, received: &ReceivedCall, n_answered: &[usize]) -> Option<usize> {
         let open =
             |index: &usize| self.rules[*index].times.is_none_or(|times| n_answered[*index] < times);
@@ -225,7 +229,7 @@ impl Script {
         first.or_else(|| all.find(|index| self.rules[*index].only.is_none() && open(index)))
     }
 
-    /// The call, as far as its arguments can be shown.
+    /// Formats the call; the arguments only if a rule can format them.
     fn shown(&self, received: &ReceivedCall) -> String {
         let show = self.rules.iter().find_map(|rule| rule.only.as_ref());
         show.map_or_else(|| self.any(), |only| (only.show)(received))
@@ -247,7 +251,7 @@ impl Script {
         rules.collect::<Vec<_>>().join(", ")
     }
 
-    /// What there has been otherwise than expected, a line each.
+    /// Returns the deviations from what was expected, one line each.
     pub(super) fn complaints(&self) -> Vec<String> {
         let seen = self.seen.lock();
         let unmet = self.rules.iter().zip(&seen.n_answered).filter_map(|(rule, &n)| {
@@ -258,15 +262,15 @@ impl Script {
         unmet.chain(unexpected).collect()
     }
 
-    /// The arguments of all calls, in the order of their arrival.
+    /// Returns the arguments of all calls, in the order of arrival.
     pub(super) fn calls<F: Remote>(&self) -> Vec<F::Arguments> {
         self.seen.lock().calls.iter().map(ReceivedCall::arguments::<F>).collect()
     }
 
-    /// Waits until there have been so many calls.
+    /// Waits until `n_calls` calls have arrived.
     pub(super) async fn called(&self, n_calls: usize) {
         let mut counted = self.n_calls.subscribe();
-        // The sender is here, so it has not been dropped.
+        // Cannot fail: `self` holds the sender.
         let _ = counted.wait_for(|n| *n >= n_calls).await;
     }
 }

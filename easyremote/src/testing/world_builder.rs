@@ -1,4 +1,4 @@
-//! What a world consists of, put together.
+//! Builds a world: its gateway, nodes and client.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,7 +13,27 @@ use crate::node::{Node, NodeBuilder};
 use crate::testing::world::World;
 use crate::transport::auth::dial_options::DialOptions;
 
-/// What a [`World`] is to consist of, from [`World::builder`].
+/// Builds a [`World`] with nodes and options, from [`World::builder`].
+///
+/// ```
+/// use easyremote::{functions, remote, testing::World};
+///
+/// #[remote]
+/// fn add(a: i64, b: i64) -> i64 {
+///     a + b
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), easyremote::Error> {
+/// let world = World::builder()
+///     .node(|node| node.functions(functions![add]))
+///     .node(|node| node.functions(functions![add]))
+///     .serve()
+///     .await?;
+/// assert_eq!(add::call(world.client(), 1, 2).on("node-2").await?, 3);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a builder does nothing until `serve` is called"]
 pub struct WorldBuilder {
     nodes: Vec<ConfigureNode>,
@@ -34,8 +54,21 @@ impl WorldBuilder {
         }
     }
 
-    /// Adds a node. `configure` gives it what it is to have; its gateway and its directory are set.
-    /// Its id is `node-1`, `node-2` and so on by its place, unless set.
+    /// Adds a node. `configure` sets its functions and options; the gateway and the directory are
+    /// set already. Default id: `node-1`, `node-2` and so on, in order.
+    ///
+    /// ```
+    /// use easyremote::{functions, remote, testing::World};
+    ///
+    /// #[remote]
+    /// fn add(a: i64, b: i64) -> i64 {
+    ///     a + b
+    /// }
+    ///
+    /// let world = World::builder().node(|node| node.id("gpu-1").functions(functions![add]));
+    /// # let _ = world;
+    /// ```
+    #[doc(alias = "worker")]
     pub fn node(
         mut self,
         configure: impl FnOnce(NodeBuilder) -> NodeBuilder + Send + 'static,
@@ -44,7 +77,16 @@ impl WorldBuilder {
         self
     }
 
-    /// Sets options of the gateway, and of each [that follows it](World::start_gateway).
+    /// Sets options of the gateway, and of each gateway that [replaces](World::start_gateway) it.
+    ///
+    /// ```
+    /// use easyremote::gateway::GatewayLimits;
+    /// use easyremote::testing::World;
+    ///
+    /// let limits = GatewayLimits::new().max_message(1 << 20); // 1 MiB
+    /// let world = World::builder().gateway(move |gateway| gateway.limits(limits));
+    /// # let _ = world;
+    /// ```
     pub fn gateway(
         mut self,
         configure: impl Fn(GatewayBuilder) -> GatewayBuilder + Send + Sync + 'static,
@@ -53,7 +95,16 @@ impl WorldBuilder {
         self
     }
 
-    /// Sets options of the client, and of [further ones](World::connect).
+    /// Sets options of the client, and of [further clients](World::connect).
+    ///
+    /// ```
+    /// use easyremote::client::ClientLimits;
+    /// use easyremote::testing::World;
+    ///
+    /// let limits = ClientLimits::new().max_message(1 << 20); // 1 MiB
+    /// let world = World::builder().client(move |client| client.limits(limits));
+    /// # let _ = world;
+    /// ```
     pub fn client(
         mut self,
         configure: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
@@ -62,7 +113,18 @@ impl WorldBuilder {
         self
     }
 
-    /// Starts all of it. Nodes and client are connected when this returns.
+    /// Starts the gateway, the nodes and the client. All are connected when this returns.
+    ///
+    /// ```
+    /// use easyremote::testing::World;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let world = World::builder().serve().await?; // a gateway and a client
+    /// assert!(world.gateway().nodes().is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`World::serve`].
@@ -113,7 +175,7 @@ impl fmt::Debug for WorldBuilder {
     }
 }
 
-/// A directory for the identity of one world, which only its owner can enter.
+/// Creates a directory for the identity of one world, accessible to its owner only.
 fn state_dir() -> Result<TempDir, Error> {
     tempfile::Builder::new().prefix("easyremote-").tempdir().map_err(|error| {
         Error::new(ErrorKind::Unavailable, "cannot create a temporary directory").with_source(error)
