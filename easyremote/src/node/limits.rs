@@ -130,7 +130,7 @@ impl NodeLimits {
     /// - New streams, and calls of functions with long answers, fail with `Overloaded`, `No`.
     /// - Running streams produce at most one more item each, and then wait until others have been
     ///   read.
-    /// - A stream or answer of which the caller reads nothing for 60 s ends with
+    /// - A stream or answer that the caller does not read for 60 s ends with
     ///   [`SlowConsumer`](crate::ErrorKind::SlowConsumer).
     ///
     /// ```

@@ -217,7 +217,7 @@ impl Dialogue<'_> {
                 () = calls.has_released.notified() => self.release(calls),
                 message = self.control.next() => message.map(|message| self.hear(message, calls)),
                 // The gateway has all responses, but a detached function that runs on without its
-                // caller holds a permit and may make calls of its own: wait for all permits.
+                // caller holds a permit and may make further calls: wait for all permits.
                 _ = node.running.acquire_many(all_permits), if self.drained => {
                     Err(Error::new(ErrorKind::Draining, "the node is drained"))
                 }

@@ -20,8 +20,9 @@ pub(super) enum Unwritten {
     InTheWay,
 }
 
-/// Waits for `writing` on a stream, until nobody has read of it for [`STALL_TIMEOUT`] while there
-/// is no room for others. A client of this library has given the call up by then.
+/// Waits for `writing` on a stream, until the caller has read nothing of it for [`STALL_TIMEOUT`]
+/// while the memory for unread items and answers is used up. A client of this library has given up
+/// the call by then.
 pub(super) async fn written(
     session: &Session,
     stream: u64,

@@ -66,7 +66,7 @@ fn hashes_spread() {
     }
 }
 
-/// What the functions below have done, each test its own.
+/// What the functions below have done; each test has a separate one.
 struct Doings {
     starts: watch::Sender<usize>,
     /// One for each function that may end.
@@ -135,7 +135,7 @@ fn streamed(#[state] doings: &Shelf) -> impl futures::Stream<Item = u64> + use<>
     futures::stream::iter(0..2)
 }
 
-/// A gateway that says and sends what a test wants it to.
+/// A gateway that sends what a test tells it to.
 struct RawGateway {
     connection: quinn::Connection,
     /// The heartbeat goes on for as long as this is kept.
@@ -298,7 +298,7 @@ async fn of_two_at_the_same_time_one_runs() {
     let (mut two, second) = gateways[0].send(header("hold", 1, 0), 0).await;
     one.finish();
     two.finish();
-    // The one that runs says nothing before it may end.
+    // The one that runs does not answer before it is released.
     let mut answers = [first, second].map(|recv| Box::pin(answer(recv))).into_iter();
     let (refused, _, running) =
         soon(futures::future::select_all(answers.by_ref().collect::<Vec<_>>())).await;
@@ -320,7 +320,7 @@ async fn what_did_not_start_may_be_sent_again() {
     send.reset(reset::cancelled());
     drop(recv);
     assert_eq!(gateway.call(header("once", 1, 0)).await, BODY);
-    // Late before there was a place for it, or a thread.
+    // Its deadline passes while it waits for a permit or a thread.
     for (id, holder, n_holders, function) in
         [(10, "hold", 3, "once"), (20, "hold_thread", 2, "blocking")]
     {
