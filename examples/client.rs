@@ -1,7 +1,7 @@
 //! The client of a program of three processes; see `gateway.rs`.
 //!
-//! The functions are those of `node.rs`. Here they are called by their names and with JSON; a
-//! client that shares their definitions calls them as in `quickstart.rs`.
+//! Calls the functions of `node.rs` by name, with JSON. A client that shares their definitions
+//! calls them as in `quickstart.rs`.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn main() -> Result<(), CallError<JsonError>> {
     // On another machine, use the ticket for clients that the gateway prints.
     let client = Client::connect("127.0.0.1:8080").await?;
     let words = client.call_json("count_words", json!(["far away and yet so near"]));
-    // This program may have been started before the node.
+    // This program may start before the node.
     let words = words.wait_for_node().timeout(Duration::from_secs(15)).await?;
     println!("words: {words}");
 

@@ -1,5 +1,5 @@
-//! Streams both ways at once: a client sends the temperature of a room, and a node answers each
-//! reading with how much to heat, which decides what the next reading will be.
+//! Streams in both directions: a client sends the temperature of a room, and a node answers each
+//! reading with the heating power, which determines the next reading.
 
 use std::future::ready;
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use easyremote::{Client, Gateway, Node, functions, remote};
 use futures::channel::mpsc;
 use futures::{SinkExt, Stream, StreamExt};
 
-/// Says for each reading, in degrees, how much to heat, from 0 to 1.
+/// Returns the heating power, from 0 to 1, for each reading in degrees.
 ///
-/// The sum of all differences so far is what keeps a room warm that loses heat all the time.
+/// A PI controller: the sum of all differences so far compensates for the constant loss of heat.
 #[remote(stream)]
 fn regulate(target: f64, readings: impl Stream<Item = f64>) -> impl Stream<Item = f64> {
     readings.scan(0.0, move |sum, reading| {
@@ -26,13 +26,13 @@ struct Room {
 }
 
 impl Room {
-    /// Lets a minute pass.
+    /// Simulates one minute.
     fn heat(&mut self, power: f64) {
         self.degrees += 2.0 * power - 0.04 * (self.degrees - 5.0);
     }
 }
 
-/// Heats `room` until it has been at `target` for a while, and gives the number of readings.
+/// Heats `room` until it has been at `target` for a while. Returns the number of readings.
 async fn keep_warm(
     client: &Client,
     target: f64,
@@ -44,7 +44,7 @@ async fn keep_warm(
 
     let (mut n, mut steady) = (0, 0);
     while steady < 5 {
-        // The answer to this reading comes while the stream of readings is open.
+        // The answer to this reading arrives while the stream of readings is still open.
         send.send(room.degrees).await?;
         let power = powers.next().await.ok_or("the node has ended the stream")??;
         println!(" heat at {:3.0} %", 100.0 * power);
@@ -55,11 +55,11 @@ async fn keep_warm(
             return Err("the room does not get warm".into());
         }
     }
-    // No more readings: the function's stream ends, and so does that of its answers.
+    // No more readings: the function's stream ends, and then the stream of answers.
     drop(send);
     match powers.next().await {
         None => Ok(n),
-        Some(more) => Err(format!("an answer to nothing: {more:?}").into()),
+        Some(more) => Err(format!("an answer without a reading: {more:?}").into()),
     }
 }
 

@@ -6,8 +6,8 @@
 //! cargo run --example client
 //! ```
 //!
-//! It finishes its calls and ends with Ctrl-C or SIGTERM, and when nobody has been connected for a
-//! minute (`-- 5`: for 5 s).
+//! It drains and ends on Ctrl-C or SIGTERM, and when no one has been connected for a minute (`--
+//! 5`: for 5 s).
 
 use std::time::{Duration, Instant};
 
@@ -21,14 +21,14 @@ async fn main() -> Result<(), easyremote::Error> {
     println!("ticket for nodes:   {}", gateway.ticket(Role::Node));
     println!("ticket for clients: {}", gateway.ticket(Role::Client));
     tokio::select! {
-        () = easyremote::shutdown_signal() => println!("finishing what is running"),
-        () = nobody_there(&gateway) => println!("nobody is here"),
+        () = easyremote::shutdown_signal() => println!("draining"),
+        () = nobody_there(&gateway) => println!("idle: no one is connected"),
     }
     gateway.drain(Duration::from_secs(30)).await;
     Ok(())
 }
 
-/// Resolves when nobody has been connected for a while.
+/// Resolves when no one has been connected for a while.
 async fn nobody_there(gateway: &Gateway) {
     let patience = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(60);
     let mut last = Instant::now();

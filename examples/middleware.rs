@@ -19,11 +19,11 @@ fn count(to: u64) -> impl Stream<Item = u64> {
     stream::iter(0..to)
 }
 
-/// Calls, and the time that they took in all, by function.
+/// Number of calls and their total time, by function.
 #[derive(Default)]
 struct Meter(Mutex<BTreeMap<String, (u64, Duration)>>);
 
-/// Measures every call and logs how it ended. It is the outermost layer, so it sees refusals too.
+/// Measures every call and logs how it ended. As the outermost layer it sees refused calls too.
 async fn measure(ctx: Context, next: Next) -> Result<Done, Error> {
     let (call, start) = (ctx.clone(), Instant::now());
     let result = next.run(ctx).await;
@@ -72,7 +72,7 @@ async fn main() -> Result<(), Error> {
     let numbers: Vec<_> = count::call(&client, 5).collect().await;
     assert_eq!(numbers.len(), 5);
 
-    // The caller has its answer before the outermost layer has gone on.
+    // The caller has its answer before the outermost layer continues.
     while meter.0.lock().expect("no one panics while holding it").len() < 2 {
         tokio::task::yield_now().await;
     }

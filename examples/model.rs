@@ -1,5 +1,5 @@
-//! A small language model on a node: its tokens arrive one by one while it is still thinking, and
-//! it stops as soon as the client has read enough.
+//! A small language model on a node: tokens arrive one by one while it computes, and it stops as
+//! soon as the client has read enough.
 
 use std::collections::HashMap;
 use std::io::{Write, stdout};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::RwLock;
 use tokio::time::sleep;
 
-/// What the model has read: Lewis Carroll, "Alice's Adventures in Wonderland" (1865).
+/// The training text: Lewis Carroll, "Alice's Adventures in Wonderland" (1865).
 const TEXT: &str = "Alice was beginning to get very tired of sitting by her sister on the bank, and \
     of having nothing to do. There was nothing so very remarkable in that. Alice did not think it so \
     very much out of the way to hear the Rabbit say to itself that it was late. She got up and ran \
@@ -26,7 +26,7 @@ struct Model {
     followers: HashMap<&'static str, Vec<&'static str>>,
     /// Tokens produced for all callers.
     tokens: AtomicU64,
-    /// Held by each stream for as long as it lives.
+    /// Held by each stream while it exists.
     busy: RwLock<()>,
 }
 
@@ -47,7 +47,7 @@ enum Refusal {
     EmptyPrompt,
 }
 
-/// Continues `prompt` without end; the same `seed` gives the same words.
+/// Continues `prompt` without end; the same `seed` generates the same words.
 #[remote(stream)]
 async fn generate(
     #[state] model: &Model,
@@ -74,14 +74,15 @@ async fn generate(
     })
 }
 
-/// Waits until no stream is left, and says how many tokens there have been.
+/// Waits until no stream is left. Returns the number of tokens produced.
 #[remote]
 async fn idle(#[state] model: &Model) -> u64 {
     let _nobody = model.busy.write().await;
     model.tokens.load(Ordering::Relaxed)
 }
 
-/// Prints words as they come, and drops the stream at the end of a sentence. Gives their number.
+/// Prints words as they arrive, and drops the stream at the end of a sentence. Returns their
+/// number.
 async fn sentence(client: &Client, seed: u64) -> Result<u64, CallError<Refusal>> {
     let asked = Instant::now();
     let call = generate::call(client, "alice-1".into(), "So Alice".into(), seed);
@@ -112,7 +113,7 @@ async fn main() -> Result<(), CallError<Refusal>> {
     let address = gateway.local_addr();
     let functions = functions![generate, idle];
     let _node = Node::builder(address).state(Model::load()).functions(functions).serve().await?;
-    // A time limit for every call made with this handle.
+    // A timeout for every call made with this handle.
     let client = Client::connect(address).await?;
     let client = client.with(Options::new().timeout(Duration::from_secs(30)));
 

@@ -1,7 +1,7 @@
 //! The node of a program of three processes; see `gateway.rs`.
 //!
-//! It finishes its calls and ends with Ctrl-C or SIGTERM, and when nobody has called for a minute
-//! (`-- 5`: for 5 s).
+//! It drains and ends on Ctrl-C or SIGTERM, and when no one has called for a minute (`-- 5`: for
+//! 5 s).
 
 use std::time::{Duration, Instant};
 
@@ -30,14 +30,14 @@ async fn main() -> Result<(), easyremote::Error> {
     let node = Node::serve("127.0.0.1:8080", functions![count_words, count_down]).await?;
     println!("{} is registered", node.id());
     tokio::select! {
-        () = easyremote::shutdown_signal() => println!("finishing what is running"),
-        () = nothing_to_do(&node) => println!("nobody calls"),
+        () = easyremote::shutdown_signal() => println!("draining"),
+        () = nothing_to_do(&node) => println!("idle: no one calls"),
     }
     node.drain(Duration::from_secs(30)).await;
     Ok(())
 }
 
-/// Resolves when nobody has called for a while.
+/// Resolves when no one has called for a while.
 async fn nothing_to_do(node: &Node) {
     let patience = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(60);
     let (mut last, mut calls) = (Instant::now(), 0);

@@ -1,8 +1,8 @@
-//! Functions that call functions: a pipeline over two nodes, of which the client sees one stream.
+//! Functions that call functions: a pipeline over two nodes, which the client sees as one stream.
 //!
 //! The node `camera` has pictures, the node `gpu` can label them. `watch` runs on the first and
-//! calls `label` on the second with `ctx.client()`. When the client has seen enough and drops its
-//! stream, all of it stops; when its time is over too.
+//! calls `label` on the second with `ctx.client()`. The whole pipeline stops when the client drops
+//! its stream, and at its deadline.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn pictures() -> impl Stream<Item = Picture> {
     }
 }
 
-/// What is to be seen.
+/// Labels one picture.
 #[remote]
 fn label(#[ctx] ctx: &Context, picture: Picture) -> Label {
     let brightness: u64 = picture.pixels.iter().map(|&pixel| u64::from(pixel)).sum();
@@ -44,7 +44,7 @@ fn label(#[ctx] ctx: &Context, picture: Picture) -> Label {
     Label { picture: picture.number, what: what.to_owned(), by: ctx.node().to_owned() }
 }
 
-/// The labels of pictures as they are taken. Four are worked on at a time, and they stay in order.
+/// The labels of pictures as they are taken: four at a time, in order.
 #[remote(stream, err = "display")]
 fn watch(#[ctx] ctx: &Context) -> impl Stream<Item = Result<Label, Error>> {
     let client = ctx.client();
@@ -73,13 +73,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Dropping the stream stops `watch`, and that stops `pictures` and the labelling.
     drop(labels);
     nothing_runs(&camera, &gpu).await?;
-    println!("seen enough: both nodes are idle");
+    println!("stream dropped: both nodes are idle");
 
-    // A deadline holds for the whole of it, too.
+    // A deadline applies to the whole pipeline.
     let late = watch::call(&client).timeout(Duration::from_millis(200));
     match late.try_for_each(|_| async { Ok(()) }).await {
         Err(error) => {
-            println!("time is over: {error}");
+            println!("deadline passed: {error}");
             assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
         }
         Ok(()) => panic!("the camera never stops by itself"),

@@ -1,7 +1,7 @@
 //! A pool of machines: one function, many arguments, all nodes that offer it.
 //!
-//! Four workers of different speed search for prime numbers. `map` keeps them all busy, also when
-//! one of them is taken away for maintenance in the middle of the work.
+//! Four workers of different speed search for prime numbers. `map` keeps all of them busy, even
+//! when one is drained for maintenance in the middle of the work.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 /// Numbers in one piece of work.
 const PIECE: u64 = 20_000;
 
-/// Counts the primes from `start` on, and says which node has done it.
+/// Counts the primes from `start` on. Returns the count and the node that has computed it.
 #[remote]
 fn count_primes(#[ctx] ctx: &Context, start: u64) -> (u64, String) {
     let primes = (start..start + PIECE).filter(|&n| is_prime(n)).count() as u64;
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Error> {
     let address = gateway.local_addr();
     let mut workers = Vec::new();
     for (name, places) in [("small", 1), ("medium", 2), ("large", 4), ("spare", 4)] {
-        // The gateway gives a node calls in relation to how many it can run at a time.
+        // The gateway distributes calls in proportion to the nodes' concurrency.
         let node = Node::builder(address).id(name).concurrency(places);
         workers.push(node.functions(functions![count_primes]).serve().await?);
     }
@@ -37,7 +37,7 @@ async fn main() -> Result<(), Error> {
 
     let started = Instant::now();
     let pieces = (0..1_000_000).step_by(PIECE as usize);
-    // The order does not matter for a sum, so no result waits for a slower one.
+    // A sum needs no order, so no result waits for a slower one.
     let mut counted = count_primes::map(&client, pieces).concurrency(11).unordered();
     let (mut primes, mut shares) = (0, BTreeMap::<String, u64>::new());
     while let Some((found, node)) = counted.try_next().await? {
@@ -45,7 +45,7 @@ async fn main() -> Result<(), Error> {
         *shares.entry(node).or_default() += 1;
         if shares.values().sum::<u64>() == 10 {
             let spare = workers.pop().expect("there are four");
-            // It finishes what it has; nothing fails, and the others do the rest.
+            // It finishes its running calls; no call fails, and the other nodes do the rest.
             tokio::spawn(async move { spare.drain(Duration::from_secs(30)).await });
         }
     }
@@ -56,7 +56,7 @@ async fn main() -> Result<(), Error> {
     assert_eq!(primes, 78_498, "OEIS A006880");
     assert_eq!(shares.values().sum::<u64>(), 50);
 
-    // For single calls there are strategies: here each worker gets its turn.
+    // Single calls can choose a strategy: here round robin.
     for start in [0, PIECE, 2 * PIECE] {
         let call = count_primes::call(&client, start).strategy(Strategy::RoundRobin);
         let ((primes, _), trace) = call.traced().await?;

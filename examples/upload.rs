@@ -1,5 +1,5 @@
-//! Uploads a file as a stream: the node digests it while it arrives, and the progress bar moves as
-//! fast as the node takes it.
+//! Uploads a file as a stream: the node hashes it while it arrives, and the progress bar moves as
+//! fast as the node reads.
 
 use std::future::ready;
 use std::io::{Write, stdout};
@@ -20,7 +20,7 @@ const MIB: u64 = 1 << 20;
 const FILE: u64 = 32 * MIB + 4_711;
 const CHUNK: usize = 64 << 10;
 
-/// Where the node puts what it is sent.
+/// The directory that the node writes to.
 #[derive(Default)]
 struct Store {
     received: AtomicU64,
@@ -33,12 +33,12 @@ struct Receipt {
 }
 
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
-#[error("only {received} bytes have come")]
+#[error("received only {received} bytes")]
 struct Incomplete {
     received: u64,
 }
 
-/// Takes a file of `size` bytes. It is never in memory as a whole.
+/// Receives a file of `size` bytes, which is never in memory as a whole.
 #[remote]
 async fn upload(
     #[state] store: &Arc<Store>,
@@ -60,18 +60,18 @@ async fn upload(
     Ok(Receipt { size: received, sha256: digest.finish().as_ref().to_vec() })
 }
 
-/// Uploads the file at `path`, and shows on the way how far it is.
+/// Uploads the file at `path`, and shows the progress.
 async fn send(client: &Client, store: Arc<Store>, path: &Path) -> Result<(Receipt, u64), Failure> {
     let file = File::open(path).await?;
     let size = file.metadata().await?.len();
     let furthest = Arc::new(AtomicU64::new(0));
     let (mut read, ahead) = (0, furthest.clone());
     let chunks = ReaderStream::with_capacity(file, CHUNK)
-        // A file that cannot be read on ends early, and the node sees that something is missing.
+        // On a read error the stream ends early, and the node notices the missing bytes.
         .scan((), |(), chunk| {
             ready(chunk.inspect_err(|error| eprintln!("\nreading: {error}")).ok())
         })
-        // Called when the call wants the next chunk: not before there is room for it.
+        // Called when the call can send the next chunk: back-pressure reaches up to here.
         .inspect(move |chunk| {
             read += chunk.len() as u64;
             let received = store.received.load(Ordering::Relaxed);
@@ -109,7 +109,7 @@ async fn main() -> Result<(), Failure> {
     let (receipt, ahead) = send(&client, store, &path).await?;
     let (mib, seconds) = (FILE as f64 / MIB as f64, start.elapsed().as_secs_f64());
     println!("\n{mib:.1} MiB in {seconds:.1} s: {:.1} MiB/s, as fast as the node", mib / seconds);
-    println!("never more than {} KiB were on the way", ahead >> 10);
+    println!("never more than {} KiB were in flight", ahead >> 10);
     println!("sha256 {}", receipt.sha256.iter().map(|b| format!("{b:02x}")).collect::<String>());
 
     assert_eq!(receipt.size, FILE);

@@ -1,4 +1,4 @@
-//! Arguments as a person writes them, made into those that a function takes.
+//! Converts arguments as a person writes them to those that a function takes.
 
 use easyremote::client::FunctionInfo;
 use serde_json::{Map, Value};
@@ -7,7 +7,7 @@ use crate::Failure;
 use crate::functions::default_argument;
 use crate::functions::images::Image;
 
-/// Reads `text`, puts names to the arguments, and adds the defaults of those that are left out.
+/// Parses `text`, names the arguments, and adds the defaults of those that are missing.
 ///
 /// `text` is an array, by position, or an object, by name. The only argument of a function may be
 /// written as it is.
@@ -34,8 +34,10 @@ pub(crate) fn complete(function: &FunctionInfo, text: Option<&str>) -> Result<Va
 
 fn parse(text: &str) -> Result<Value, Failure> {
     serde_json::from_str(text).map_err(|error| {
-        format!("the arguments `{text}` are no JSON ({error}); write `[1, 2]` or `{{\"a\": 1}}`")
-            .into()
+        format!(
+            "the arguments `{text}` are not valid JSON ({error}); write `[1, 2]` or `{{\"a\": 1}}`"
+        )
+        .into()
     })
 }
 
@@ -48,8 +50,8 @@ fn by_position(function: &FunctionInfo, values: Vec<Value>) -> Result<Map<String
     Ok(parameters.iter().cloned().zip(values).collect())
 }
 
-/// Whether an object is not a list of arguments by name, but itself an argument: none of its keys
-/// is the name of one.
+/// Whether an object is itself an argument, and not a list of arguments by name: none of its keys
+/// is the name of an argument.
 fn is_the_only_argument(object: &Map<String, Value>, parameters: &[String]) -> bool {
     matches!(parameters, [only] if !object.is_empty() && !object.contains_key(only))
 }
@@ -71,7 +73,7 @@ mod tests {
     use super::*;
 
     fn complete_text(name: &str, parameters: &[&str], text: Option<&str>) -> Result<Value, String> {
-        // There is no other way to make one outside of the library.
+        // The type has no public constructor.
         let function = serde_json::from_value(json!({
             "name": name, "kind": "unary", "parameters": parameters,
             "signature": "", "doc": "", "nodes": [],
@@ -117,7 +119,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_said() {
         let add = |text| complete_text("sync_add", &["a", "b"], Some(text)).unwrap_err();
-        assert!(add("1 2").contains("are no JSON"));
+        assert!(add("1 2").contains("are not valid JSON"));
         assert!(add("[1, 2, 3]").contains("3 arguments were given; `sync_add` takes (a, b)"));
     }
 }

@@ -2,10 +2,10 @@
 
 use crate::Failure;
 
-/// What the user wants done.
+/// The command to run.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Command {
-    /// Gateway, node and scenarios, as three processes of their own.
+    /// Gateway, node and scenarios, as three separate processes.
     Everything {
         jsonl: bool,
     },
@@ -21,7 +21,7 @@ pub(crate) enum Command {
         arguments: Option<String>,
         jsonl: bool,
     },
-    /// The scenarios, against a gateway and a node that run already.
+    /// The scenarios, against a running gateway and node.
     Scenarios {
         attached: bool,
         jsonl: bool,
@@ -29,7 +29,7 @@ pub(crate) enum Command {
     Help,
 }
 
-/// The variable that names the gateway.
+/// The environment variable with the address of the gateway.
 pub(crate) const GATEWAY: &str = "EASYREMOTE_GATEWAY";
 const DEFAULT_GATEWAY: &str = "127.0.0.1:8080";
 
@@ -75,7 +75,7 @@ impl Command {
                 "--attached" => attached = true,
                 "--jsonl" => jsonl = true,
                 "--help" => return Ok(Self::Help),
-                _ => return Err(format!("there is no option `{option}`; see `--help`").into()),
+                _ => return Err(format!("unknown option `{option}`; see `--help`").into()),
             }
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -95,7 +95,7 @@ impl Command {
     }
 }
 
-/// Where the gateway is, or is to listen.
+/// The address that the gateway listens on.
 pub(crate) fn gateway_address() -> String {
     std::env::var(GATEWAY).unwrap_or_else(|_| DEFAULT_GATEWAY.to_owned())
 }
@@ -124,7 +124,7 @@ mod tests {
         for (line, part) in [
             ("server", "cannot `server`"),
             ("client sync_add 1 2", "cannot `client sync_add 1 2`"),
-            ("client --json", "no option `--json`"),
+            ("client --json", "unknown option `--json`"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(part), "{line}: {error}");

@@ -1,4 +1,4 @@
-//! The client that a person calls functions with, by name and with JSON.
+//! A command-line client that calls functions by name, with JSON.
 
 use std::io::{self, Write};
 use std::time::Instant;
@@ -13,7 +13,7 @@ use crate::cli::gateway_address;
 use crate::roles::told_to_stop;
 use crate::{Failure, with_causes};
 
-/// Calls `function`, or lists all of them, and says whether it went well.
+/// Calls `function`, or lists all functions. Returns whether it succeeded.
 pub(crate) async fn run(
     function: Option<String>,
     arguments: Option<String>,
@@ -36,13 +36,13 @@ pub(crate) async fn run(
                 let arguments = complete(function, arguments.as_deref())?;
                 call(&client, name, arguments, &output).await
             }
-            // The gateway knows best what to say.
+            // The gateway's error is the most precise one.
             None => call(&client, name, json!([]), &output).await,
         }
     };
     let done = tokio::select! {
         done = work => done,
-        // Not the end of the process on the spot: what is running on the node is to hear of it.
+        // Do not exit at once: the functions that run on the node must be cancelled first.
         () = told_to_stop(false) => Ok(false),
     };
     client.close().await;
@@ -62,7 +62,7 @@ async fn call(
     .map_err(Failure::from)
 }
 
-/// Writes the items as they come. One that failed is no reason to stop.
+/// Writes the items as they arrive, and goes on after an item that failed.
 async fn stream(
     client: &Client,
     function: String,
@@ -136,7 +136,7 @@ impl Output {
         self.line(&error.to_string())
     }
 
-    /// Writes an object as it is, and what is none as an object with one `key`.
+    /// Writes an object as it is, and any other value as an object with one `key`.
     fn object(&self, key: &str, value: &Value) -> io::Result<()> {
         if value.is_object() {
             self.line(&value.to_string())
@@ -145,7 +145,7 @@ impl Output {
         }
     }
 
-    /// Writes a line at once, also into a pipe.
+    /// Writes a line and flushes it, also into a pipe.
     fn line(&self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
         writeln!(out, "{text}")?;

@@ -35,7 +35,7 @@ async fn main() -> ExitCode {
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        // Whoever reads the output has seen enough: `.. | head` is no failure.
+        // The reader of the output has closed it: `.. | head` is not a failure.
         Err(failure) if is_broken_pipe(&*failure) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {}", with_causes(&*failure));
@@ -44,7 +44,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs `command`, and says whether all went as it should.
+/// Runs `command`. Returns whether it succeeded.
 async fn run(command: Command) -> Result<bool, Failure> {
     match command {
         Command::Everything { jsonl } => processes::run(jsonl).await,

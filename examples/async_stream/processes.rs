@@ -10,17 +10,17 @@ use tokio::time::{sleep, timeout};
 use crate::Failure;
 use crate::cli::GATEWAY;
 
-/// Pause between the starts, so that the later ones really are later.
+/// Pause between the starts, so that they have a defined order.
 const GAP: Duration = Duration::from_millis(200);
-/// More than all scenarios take on a busy machine.
+/// Upper bound of the run time of all scenarios on a busy machine.
 const LONGEST_RUN: Duration = Duration::from_secs(90);
-/// More than a role needs to say goodbye.
+/// Upper bound of the time that a role needs to shut down.
 const LONGEST_FAREWELL: Duration = Duration::from_secs(10);
 
 /// Starts node, client and gateway, in this order, and waits for the verdict of the client.
 pub(crate) async fn run(jsonl: bool) -> Result<bool, Failure> {
     let address = free_address()?;
-    // The wrong way round: whoever dials has to wait for the gateway.
+    // In reverse order: node and client must wait for the gateway.
     let mut node = Process::start("node", address, false)?;
     sleep(GAP).await;
     let mut client = Process::start("scenarios", address, jsonl)?;
@@ -39,14 +39,14 @@ pub(crate) async fn run(jsonl: bool) -> Result<bool, Failure> {
     Ok(passed)
 }
 
-/// An address on this machine that nobody listens on.
+/// Returns an address of this machine that no one listens on.
 pub(crate) fn free_address() -> Result<SocketAddr, Failure> {
     Ok(UdpSocket::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-/// A role in a process of its own.
+/// A role in a separate process.
 ///
-/// It is killed when this is dropped, and ends by itself when this process is gone: its standard
+/// Dropping it kills the process. The process also ends when this one is gone, because its standard
 /// input closes then.
 struct Process {
     role: &'static str,
@@ -63,7 +63,7 @@ impl Process {
             .stdin(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        // Taken out, as waiting for the child would close it.
+        // Taken out, because waiting for the child would close it.
         let input = child.stdin.take();
         Ok(Self { role, child, input })
     }
@@ -72,7 +72,7 @@ impl Process {
         Ok(self.child.wait().await?)
     }
 
-    /// Lets the role end, and checks that it does so well.
+    /// Ends the role, and checks its exit status.
     async fn stop(mut self) -> Result<(), Failure> {
         drop(self.input.take());
         match timeout(LONGEST_FAREWELL, self.ended()).await {

@@ -1,4 +1,4 @@
-//! What the scenarios found, as a table for people or as lines of JSON.
+//! The results of the scenarios, as a table or as lines of JSON.
 
 use std::io::{self, Write};
 
@@ -18,13 +18,13 @@ pub(crate) struct Report {
 pub(crate) struct Row {
     pub(crate) scenario: &'static str,
     pub(crate) passed: bool,
-    /// From the call to its first item, in seconds; for streams.
+    /// Seconds from the call to its first item, for streams.
     pub(crate) first_item: Option<f64>,
-    /// Seconds.
+    /// Seconds in total.
     pub(crate) total: f64,
-    /// Whether the items came in the order of their production; for streams.
+    /// Whether the items arrived in the order of their production, for streams.
     pub(crate) order_kept: Option<bool>,
-    /// What was seen, or what went wrong.
+    /// A note on what was measured, or the error.
     pub(crate) note: String,
 }
 
@@ -50,12 +50,12 @@ impl Report {
             None => "-",
         };
         let result = if row.passed { "passed" } else { "FAILED" };
-        // All of it if something went wrong.
+        // An error is not shortened.
         let note = if row.passed { shortened(&row.note) } else { row.note.clone() };
         line([row.scenario, result, &first, &milliseconds(row.total), order, &note])
     }
 
-    /// Ends the report, and says whether all scenarios have passed.
+    /// Ends the report. Returns whether all scenarios have passed.
     pub(crate) fn end(self) -> io::Result<bool> {
         let Self { jsonl, scenarios, passed, seconds } = self;
         if !jsonl {
@@ -74,7 +74,7 @@ fn milliseconds(seconds: f64) -> String {
     format!("{:.1} ms", seconds * 1e3)
 }
 
-/// As much of a text as fits at the end of a line.
+/// Shortens a text to what fits at the end of a line.
 fn shortened(text: &str) -> String {
     const WIDTH: usize = 70;
     match text.char_indices().nth(WIDTH) {

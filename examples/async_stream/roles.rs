@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::cli::{GATEWAY, gateway_address};
 use crate::{Failure, functions, scenarios};
 
-/// Runs a gateway until it is told to stop.
+/// Runs a gateway until it is stopped.
 pub(crate) async fn gateway(attached: bool) -> Result<(), Failure> {
     let gateway = Gateway::serve(gateway_address()).await?;
     let address = gateway.local_addr();
@@ -27,7 +27,7 @@ pub(crate) async fn gateway(attached: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What other machines need to reach `gateway`.
+/// Prints the tickets that other machines need to reach `gateway`.
 fn print_tickets(gateway: &Gateway, ip: IpAddr) {
     if ip.is_unspecified() {
         println!("# In these, write a name of this machine in place of {ip}.");
@@ -37,7 +37,7 @@ fn print_tickets(gateway: &Gateway, ip: IpAddr) {
     }
 }
 
-/// Runs a node with all functions until it is told to stop.
+/// Runs a node with all functions until it is stopped.
 pub(crate) async fn node(attached: bool) -> Result<(), Failure> {
     let node = Node::serve(gateway_address(), functions::all()).await?;
     eprintln!("node: registered as `{}`", node.id());
@@ -50,7 +50,7 @@ pub(crate) async fn node(attached: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs all scenarios as a client, and says whether they passed.
+/// Runs all scenarios as a client. Returns whether they passed.
 pub(crate) async fn scenarios(attached: bool, jsonl: bool) -> Result<bool, Failure> {
     let work = async {
         let client = Client::connect(gateway_address()).await?;
@@ -77,11 +77,11 @@ pub(crate) async fn told_to_stop(attached: bool) {
 /// Resolves when standard input closes: the parent process has closed it, or is gone.
 async fn end_of_input() {
     let (ending, ended) = oneshot::channel::<()>();
-    // A thread of its own: the runtime would wait for a read of its own at the end.
+    // A separate thread: the runtime would wait for a pending read at its shutdown.
     std::thread::spawn(move || {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         drop(ending);
     });
-    // The channel carries nothing: that it closes is the news.
+    // Nothing is sent: the channel closes when standard input does.
     let _ = ended.await;
 }

@@ -1,4 +1,4 @@
-//! A value of any kind: what the original calls `Any`.
+//! A value of any kind: `Any` in the original.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::untagged::untagged_for_people;
 
-/// A value of any kind; in JSON just that value.
+/// A value of any kind; in JSON only that value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub(crate) enum Datum {

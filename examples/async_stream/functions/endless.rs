@@ -1,5 +1,5 @@
-//! Streams that never end by themselves, and a count of those that are running: how a caller sees
-//! that a stream it has abandoned is gone.
+//! Endless streams, and the number of those that are running: a caller can check that a stream that
+//! it has dropped is gone.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -11,7 +11,7 @@ use super::seconds;
 
 static ALIVE: AtomicU64 = AtomicU64::new(0);
 
-/// Counts a stream for as long as it exists.
+/// Counts a stream while it exists.
 struct Alive;
 
 impl Alive {
@@ -46,7 +46,7 @@ pub(crate) fn endless_iterator(interval: f64) -> impl Iterator<Item = u64> {
     })
 }
 
-/// How many of the endless streams and iterators are running at this node.
+/// The number of endless streams and iterators that are running at this node.
 #[remote]
 pub(crate) fn endless_alive() -> u64 {
     ALIVE.load(Ordering::SeqCst)

@@ -1,4 +1,4 @@
-//! Images of simple shapes, drawn by this program: what there is to classify.
+//! Images of simple shapes, drawn by this program, to be classified.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,14 +10,14 @@ pub(crate) const SIDE: usize = 16;
 /// Pixels in an image.
 pub(crate) const PIXELS: usize = SIDE * SIDE;
 
-/// A grayscale image: [`PIXELS`] bytes, row by row, if it is whole.
+/// A grayscale image: [`PIXELS`] bytes, row by row, if it is complete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Image {
     pub(crate) name: String,
     pub(crate) pixels: Vec<u8>,
 }
 
-/// What can be on an image.
+/// The shapes that an image can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Shape {
@@ -48,7 +48,7 @@ impl fmt::Display for Shape {
 }
 
 impl Image {
-    /// Draws `shape`. The `variant` decides on its size and place, the brightness, and the noise.
+    /// Draws `shape`. The `variant` determines size, position, brightness and noise.
     pub(crate) fn draw(shape: Shape, variant: u64) -> Self {
         let mut dice = Dice(variant);
         let (dark, light) = (20 + dice.below(60), 160 + dice.below(80));
@@ -73,7 +73,7 @@ impl Image {
         Self { name: format!("{shape}-{variant}"), pixels }
     }
 
-    /// An image that ends too early.
+    /// An incomplete image.
     pub(crate) fn broken(variant: u64) -> Self {
         let mut image = Self::draw(Shape::Disc, variant);
         image.pixels.truncate(PIXELS / 2);

@@ -25,13 +25,13 @@ pub(crate) struct InferenceBatch {
     pub(crate) batch_size: usize,
     pub(crate) results: Vec<ImageResult>,
     pub(crate) processing_time: f64,
-    /// Images that are dealt with, this batch and refused ones included.
+    /// Number of images processed so far, including this batch and refused batches.
     pub(crate) total_processed: usize,
     pub(crate) total_images: usize,
     pub(crate) timestamp: f64,
 }
 
-/// What is on one image.
+/// The classification of one image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ImageResult {
     pub(crate) image: String,
@@ -47,7 +47,7 @@ pub(crate) struct Prediction {
     pub(crate) inference_time: f64,
 }
 
-/// An image that is none: its batch has no results.
+/// A broken image: its batch has no results.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BrokenImage {
     pub(crate) batch_id: usize,
@@ -65,14 +65,14 @@ impl fmt::Display for BrokenImage {
 
 impl std::error::Error for BrokenImage {}
 
-/// Classifies `images`, `batch_size` at a time. A batch with a broken image is an error; the next
-/// one follows all the same.
+/// Classifies `images`, `batch_size` at a time. A batch with a broken image is an error; the stream
+/// continues with the next one.
 #[remote(stream)]
 pub(crate) fn async_ml_inference_stream(
     images: Vec<Image>,
     batch_size: NonZeroUsize,
 ) -> impl Stream<Item = Result<InferenceBatch, BrokenImage>> {
-    // Trained at the first use, which is not to be taken for the time of an inference.
+    // Train before the clock starts: training at the first use is not part of an inference.
     LazyLock::force(&CLASSIFIER);
     stream::unfold((images, 0_usize), move |(images, done)| async move {
         let end = images.len().min(done.saturating_add(batch_size.get()));
@@ -82,7 +82,7 @@ pub(crate) fn async_ml_inference_stream(
             total_images: images.len(),
             ..batch
         });
-        // A batch is work without an await: others have a turn in between.
+        // A batch computes without an await: yield to other tasks between two batches.
         tokio::task::yield_now().await;
         Some((item, (images, end)))
     })
@@ -114,18 +114,18 @@ fn infer(batch_id: usize, images: &[Image]) -> Result<InferenceBatch, BrokenImag
     })
 }
 
-/// What is measured of an image, relative to its contrast: the mean step from a pixel to the one
-/// to its right, the same to the one below, and how much lighter the middle is than the rim.
+/// The features of an image, relative to its contrast: the mean step from a pixel to the one to its
+/// right, the mean step to the one below, and how much lighter the middle is than the rim.
 type Features = [f64; 3];
 
-/// Takes the features of a whole image; `None` if it is broken.
+/// Computes the features of an image; `None` if it is broken.
 fn features(image: &Image) -> Option<Features> {
     if image.pixels.len() != PIXELS {
         return None;
     }
     let pixel = |x: usize, y: usize| f64::from(image.pixels[y * SIDE + x]);
     let (darkest, lightest) = (image.pixels.iter().min()?, image.pixels.iter().max()?);
-    // An even image has no contrast to divide by, and no steps either.
+    // A uniform image has no contrast to divide by, and no steps either.
     let contrast = f64::from(lightest - darkest).max(1.0);
     let places = || (0..PIXELS).map(|i| (i % SIDE, i / SIDE));
     let across = mean(
@@ -147,12 +147,11 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / f64::from(n)
 }
 
-/// Knows what the features of each class are like.
+/// A nearest-centroid classifier.
 struct Classifier {
     /// In the order of [`Shape::ALL`].
     centroids: [Features; 4],
-    /// How far the training images are from the centroids of their classes: the variance of one
-    /// feature, over all classes.
+    /// The variance of one feature around the centroids of the classes, over all training images.
     variance: f64,
 }
 
@@ -160,7 +159,7 @@ static CLASSIFIER: LazyLock<Classifier> = LazyLock::new(Classifier::train);
 
 impl Classifier {
     fn train() -> Self {
-        /// Training images of a class. Callers' images have other variants, as a rule.
+        /// Number of training images per class. Callers' images usually have other variants.
         const VARIANTS: std::ops::Range<u64> = 1_000_000..1_000_048;
         let examples = Shape::ALL.map(|shape| {
             let images = VARIANTS.map(|variant| Image::draw(shape, variant));
@@ -176,8 +175,9 @@ impl Classifier {
         Self { centroids, variance }
     }
 
-    /// The most probable class and its probability, if all classes are equally frequent and their
-    /// features are normally distributed around their centroids. `None` for a broken image.
+    /// Returns the most probable class and its probability, assuming that all classes are equally
+    /// frequent and their features normally distributed around the centroids. `None` for a broken
+    /// image.
     fn classify(&self, image: &Image) -> Option<(Shape, f64)> {
         let features = features(image)?;
         let distances =

@@ -1,4 +1,4 @@
-//! What the node offers: the eight functions of the original, and three to watch the clean-up with.
+//! The functions of the node: the eight of the original, and three to observe the clean-up.
 //!
 //! Delays, intervals and durations are seconds, as in the original; timestamps are seconds since
 //! the Unix epoch.
@@ -44,8 +44,8 @@ pub(crate) fn all() -> Functions {
     ]
 }
 
-/// The default of an argument in the original, for callers by name. What can be left out of a
-/// `config`, serde fills in at the node.
+/// Returns the default of an argument in the original, for callers by name. serde fills in the
+/// missing fields of a `config` at the node.
 pub(crate) fn default_argument(function: &str, parameter: &str) -> Option<Value> {
     Some(match (function, parameter) {
         ("async_computation", "delay") => json!(1.0),
@@ -58,7 +58,7 @@ pub(crate) fn default_argument(function: &str, parameter: &str) -> Option<Value>
     })
 }
 
-/// Seconds as callers write them. What cannot be waited for, such as -1, is no time at all.
+/// Converts seconds to a duration. Invalid values, such as -1, become zero.
 fn seconds(seconds: f64) -> Duration {
     if seconds > 0.0 {
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
@@ -70,11 +70,11 @@ fn seconds(seconds: f64) -> Duration {
 /// Seconds since the Unix epoch.
 fn timestamp() -> f64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    // A clock that stands before 1970 knows no better.
+    // 0 if the clock is set to a time before 1970.
     now.unwrap_or_default().as_secs_f64()
 }
 
-/// `value` with so many decimals.
+/// Rounds `value` to a number of decimals.
 fn rounded(value: f64, decimals: i32) -> f64 {
     let factor = 10_f64.powi(decimals);
     (value * factor).round() / factor

@@ -16,7 +16,7 @@ pub(crate) fn sync_add(a: i64, b: i64) -> i64 {
     a + b
 }
 
-/// What [`fn@sync_process_data`] gives.
+/// The result of [`fn@sync_process_data`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ProcessedData {
     pub(crate) original: BTreeMap<String, Datum>,
@@ -32,12 +32,12 @@ pub(crate) fn sync_process_data(data: BTreeMap<String, Datum>) -> ProcessedData 
     ProcessedData { original, processed, timestamp: timestamp() }
 }
 
-/// What [`fn@async_computation`] gives.
+/// The result of [`fn@async_computation`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Computation {
     pub(crate) input_data: Vec<i64>,
     pub(crate) sum: i128,
-    /// 0 of nothing.
+    /// 0 without data.
     pub(crate) average: f64,
     pub(crate) max: Option<i64>,
     pub(crate) min: Option<i64>,

@@ -8,7 +8,7 @@ use super::stages::{Spread, Stage, source_values};
 use super::untagged::untagged_for_people;
 use super::{rounded, seconds, timestamp};
 
-/// The size and pace of a pipeline. What is left out has the default of the original.
+/// The size and pace of a pipeline. Missing fields have the defaults of the original.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PipelineConfig {
@@ -30,7 +30,7 @@ impl PipelineConfig {
     }
 }
 
-/// An item of [`fn@async_complex_pipeline`]; in JSON just what is inside.
+/// An item of [`fn@async_complex_pipeline`]; in JSON only the content.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub(crate) enum PipelineUpdate {
@@ -63,7 +63,7 @@ pub(crate) struct PipelineItem {
     pub(crate) timestamp: f64,
 }
 
-/// What became of a value.
+/// The result for a value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ItemData {
     pub(crate) processed_value: f64,
@@ -72,14 +72,14 @@ pub(crate) struct ItemData {
     pub(crate) metadata: Metadata,
 }
 
-/// What the stage does.
+/// The work of the stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Metadata {
     pub(crate) stage_name: String,
     pub(crate) complexity: Complexity,
 }
 
-/// How much a stage has to look at.
+/// The amount of work of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Complexity {
@@ -106,8 +106,8 @@ pub(crate) struct PipelineSummary {
 
 /// Works on the values of `data_source` in stages: clips outliers, normalizes, smooths, and again.
 ///
-/// A `data_source` that consists of numbers, such as `3 1 4` or `3, 1, 4`, is these, repeated as
-/// often as needed. Of any other, the letters determine the values.
+/// A `data_source` of numbers, such as `3 1 4` or `3, 1, 4`, is repeated as often as needed. The
+/// letters of any other source determine the values.
 #[remote(stream)]
 pub(crate) fn async_complex_pipeline(
     data_source: String,
@@ -126,7 +126,7 @@ struct Pipeline {
     spread: Spread,
     /// The current one; beyond the last after the summary.
     stage: u32,
-    /// Items of the current stage that are out.
+    /// Number of items of the current stage that were produced.
     reported: u16,
 }
 

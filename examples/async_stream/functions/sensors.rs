@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{rounded, seconds, timestamp};
 
-/// Which sensors to read, how often, and for how long. What is left out has the default of the
+/// Which sensors to read, how often, and for how long. Missing fields have the defaults of the
 /// original.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -62,7 +62,7 @@ struct Sampler {
 
 impl Sampler {
     fn new(config: SensorConfig) -> Self {
-        // Negative, or not a number: no samples. The cast cuts off fractions, as in the original.
+        // Negative or NaN: no samples. The cast truncates fractions, as in the original.
         let samples = (config.duration.max(0.0) * config.sample_rate.max(0.0)) as u64;
         Self { config, samples, taken: 0, started: Instant::now() }
     }
@@ -89,7 +89,7 @@ impl Sampler {
 
 /// The value of a simulated sensor: its usual value, and a wave around it.
 ///
-/// Sensors have different phases, so that no two swing together. The same sample of the same
+/// Sensors have different phases. The same sample of the same
 /// sensor has the same value in every run.
 fn reading(sensor: &str, sample: u64) -> f64 {
     /// Samples in a wave.

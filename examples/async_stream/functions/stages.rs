@@ -1,6 +1,6 @@
-//! The stages of the pipeline, and where its values come from.
+//! The stages of the pipeline, and the source of its values.
 
-/// What a stage does with a series of values.
+/// The operation of a stage on a series of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Values far from the median are moved closer to it.
@@ -48,7 +48,7 @@ impl Stage {
 }
 
 /// Limits values to three median deviations from the median. A deviation of 0 limits nothing: more
-/// than half of the values are then the same, and tell nothing about the others.
+/// than half of the values are then equal, and carry no information about the others.
 fn clip_outliers(values: &[f64]) -> Vec<f64> {
     const LIMIT: f64 = 3.0;
     let centre = median(values.to_vec());
@@ -60,7 +60,7 @@ fn clip_outliers(values: &[f64]) -> Vec<f64> {
     values.iter().map(|value| value.clamp(low, high)).collect()
 }
 
-/// 0 of nothing.
+/// The median; 0 without values.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -71,7 +71,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// Where values are, and how far apart. Both 0 of nothing.
+/// Mean and standard deviation of values; both 0 without values.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Spread {
     pub(super) mean: f64,
@@ -97,8 +97,8 @@ impl Spread {
     }
 }
 
-/// `n` values from a source: the numbers that it consists of, over and over; if it does not, what
-/// its letters amount to, from 10 to 100. The same source always gives the same values.
+/// Returns `n` values of a source: its numbers, repeated, or values from 10 to 100 that its letters
+/// determine. The same source always has the same values.
 pub(super) fn source_values(source: &str, n: usize) -> Vec<f64> {
     let words = source.split([',', ';', ' ', '\t', '\n']).filter(|word| !word.is_empty());
     let numbers: Option<Vec<f64>> =

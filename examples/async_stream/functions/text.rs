@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{rounded, seconds, timestamp};
 
-/// What [`fn@async_ai_simulation`] gives.
+/// The result of [`fn@async_ai_simulation`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Analysis {
     pub(crate) input_text: String,
     pub(crate) sentiment: Sentiment,
     /// From -1, bad, to 1, good.
     pub(crate) sentiment_score: f64,
-    /// From 0, no evidence or contradicting one, to 1.
+    /// From 0 (no evidence, or contradictory evidence) to 1.
     pub(crate) confidence: f64,
     pub(crate) word_count: usize,
     pub(crate) processing_time: f64,
@@ -26,7 +26,7 @@ pub(crate) struct Analysis {
     pub(crate) timestamp: f64,
 }
 
-/// Which way a text leans.
+/// The sentiment of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Sentiment {
@@ -53,14 +53,14 @@ pub(crate) async fn async_ai_simulation(text: String, model_delay: f64) -> Analy
     }
 }
 
-/// What the words of a text say.
+/// The weights of a text's words, summed up.
 #[derive(Debug, Default)]
 struct Evidence {
     /// Sum of the weights.
     sum: f64,
     /// Sum of the weights without their signs.
     strength: f64,
-    /// Words that have a weight.
+    /// Number of words that have a weight.
     words: u32,
 }
 
@@ -68,7 +68,7 @@ impl Evidence {
     fn of(text: &str) -> Self {
         let mut evidence = Self::default();
         let mut context = Context::default();
-        // A typographic apostrophe is one, too.
+        // Also accept a typographic apostrophe.
         for word in text.to_lowercase().replace('’', "'").split_whitespace() {
             let (before, after) = (word.starts_with(ends_clause), word.ends_with(ends_clause));
             if before {
@@ -105,7 +105,7 @@ impl Evidence {
     }
 
     fn sentiment(&self) -> Sentiment {
-        /// VADER's limits of what is neutral.
+        /// VADER's limit of a neutral score.
         const NEUTRAL: f64 = 0.05;
         match self.score() {
             score if score >= NEUTRAL => Sentiment::Positive,
@@ -124,12 +124,12 @@ impl Evidence {
     }
 }
 
-/// What the words before this one mean for it.
+/// The effect of the preceding words on a word.
 #[derive(Debug, Default)]
 struct Context {
-    /// How many more words a negation reaches.
+    /// Number of further words that a negation affects.
     negated: u8,
-    /// By what the next word is stronger or weaker.
+    /// How much stronger or weaker the next word is.
     degree: Option<f64>,
 }
 

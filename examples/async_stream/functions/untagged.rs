@@ -1,14 +1,15 @@
 //! Enums that are plain values in JSON.
 //!
-//! `#[serde(untagged)]` reads `1` as a number and `"x"` as a text, which is what people write in
-//! JSON. bincode cannot do it: its bytes do not say what they are, so it needs the number of the
-//! variant. [`untagged_for_people`] has both, by asking the codec whether people read it.
+//! `#[serde(untagged)]` reads `1` as a number and `"x"` as a text, as people write them in JSON.
+//! bincode is not self-describing, so it needs the number of the variant. [`untagged_for_people`]
+//! supports both: it asks the codec whether it is human-readable.
 
-/// Implements serde for the enum `$enum`, as `$untagged` where people read it, and otherwise as it
-/// is derived.
+/// Implements serde for the enum `$enum`: like `$untagged` in human-readable codecs, and as derived
+/// in others.
 ///
-/// `$enum` derives both traits with `#[serde(remote = "Self")]`, which makes them functions of its
-/// own; `$untagged` has the same variants and derives with `#[serde(remote = "..", untagged)]`.
+/// `$enum` derives both traits with `#[serde(remote = "Self")]`, which makes them inherent
+/// functions; `$untagged` has the same variants and derives with `#[serde(remote = "..",
+/// untagged)]`.
 macro_rules! untagged_for_people {
     ($enum:ident as $untagged:ident) => {
         impl ::serde::Serialize for $enum {

@@ -15,7 +15,7 @@ use crate::scenarios::{Outcome, Seen, ensure};
 
 const DELAY: f64 = 0.05;
 
-/// Every function that is no stream gives what it must.
+/// Every unary function returns the expected result.
 pub(super) async fn basic(client: Client) -> Outcome {
     let sum = sync_add::call(&client, 10, 20).await?;
     ensure!(sum == 30, "10 + 20 = {sum}");
@@ -85,7 +85,7 @@ pub(super) async fn by_name(client: Client) -> Outcome {
     listed(&client).await
 }
 
-/// The list of functions has all of them, each of its kind.
+/// The list of functions is complete, and each has its kind.
 async fn listed(client: &Client) -> Outcome {
     let listed = client.functions().await?;
     for (name, kind) in [
@@ -105,6 +105,6 @@ async fn listed(client: &Client) -> Outcome {
 }
 
 async fn json_call(client: &Client, function: &str, arguments: Value) -> Result<Value, Failure> {
-    // What a function fails with is any JSON, and so no `Error` by itself.
+    // A function's own failure is any JSON, which does not implement `Error`.
     client.call_json(function, arguments).await.map_err(|error| error.to_string().into())
 }

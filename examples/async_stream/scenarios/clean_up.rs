@@ -1,4 +1,4 @@
-//! Clean-up: what a caller abandons stops at the node.
+//! Clean-up: streams that a caller drops stop at the node.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::Failure;
 use crate::functions::endless::{endless_alive, endless_iterator, endless_stream};
 use crate::scenarios::{Outcome, Seen, ensure};
 
-/// Longest time that an abandoned stream may go on.
+/// Longest time that a dropped stream may go on.
 const LONGEST: Duration = Duration::from_secs(5);
 const INTERVAL: f64 = 0.01;
 
@@ -28,8 +28,9 @@ pub(super) async fn abandoned(client: Client) -> Outcome {
     })
 }
 
-/// Reads a little of `stream`, drops it, and waits until only `before` of its kind are alive. Gives
-/// the time to the first item, and that from the drop to the news that it has stopped.
+/// Reads a few items of `stream`, drops it, and waits until only `before` of its kind are alive.
+/// Returns the time to the first item, and the time from the drop until it was seen to have
+/// stopped.
 async fn abandon(
     client: &Client,
     before: u64,

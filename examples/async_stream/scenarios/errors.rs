@@ -1,4 +1,4 @@
-//! Errors: each says what it is, and whether the function may have run.
+//! Errors: each has its kind, and tells whether the function may have run.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::processes::free_address;
 use crate::scenarios::received::Received;
 use crate::scenarios::{Outcome, Seen, ensure};
 
-/// Nobody offers it, so it has not run.
+/// No node offers the function, so it has not run.
 pub(super) async fn unknown_function(client: Client) -> Outcome {
     match client.call_json("no_such_function", json!([])).await {
         Err(CallError::Remote(error)) => is(&error, ErrorKind::NoSuchFunction),
-        other => Err(format!("the call gave {other:?}").into()),
+        other => Err(format!("the call returned {other:?}").into()),
     }
 }
 
@@ -30,7 +30,7 @@ pub(super) async fn taken_port() -> Outcome {
     }
 }
 
-/// Where nobody listens, connecting ends at its timeout.
+/// Where no one listens, connecting fails at its timeout.
 pub(super) async fn no_gateway() -> Outcome {
     let nobody = free_address()?;
     match Client::builder(nobody)
@@ -49,7 +49,7 @@ fn is(error: &Error, kind: ErrorKind) -> Outcome {
     Ok(Seen::note(error.to_string()))
 }
 
-/// An item that is an error is one of many.
+/// A failing item does not end the stream.
 pub(super) async fn failing_item(client: Client) -> Outcome {
     let mut images: Vec<_> = (0..6).map(|i| Image::draw(Shape::Checkerboard, i)).collect();
     images[3] = Image::broken(3);
@@ -57,7 +57,7 @@ pub(super) async fn failing_item(client: Client) -> Outcome {
     let stream = async_ml_inference_stream::call(&client, images, batch_size);
     let received = Received::all(stream).await;
     let [Ok(first), Err(CallError::Function(broken)), Ok(third)] = received.items.as_slice() else {
-        return Err(format!("the stream gave {:?}", received.items).into());
+        return Err(format!("the stream yielded {:?}", received.items).into());
     };
     ensure!(broken.image == "broken-3", "the error names `{}`", broken.image);
     let order_kept = [first.batch_id, broken.batch_id, third.batch_id] == [1, 2, 3];

@@ -1,7 +1,7 @@
-//! The scenarios: what the functions must do when they are called over the network.
+//! The scenarios: the required behaviour of the functions over the network.
 //!
-//! Times are judged by their shape, never by milliseconds: what came before what, and whether
-//! things overlapped. A busy machine is slower, but does not change that.
+//! Times are checked by order and overlap, never by milliseconds: a busy machine is slower, but
+//! does not change the order.
 
 mod calls;
 mod clean_up;
@@ -21,7 +21,7 @@ use crate::functions::endless::endless_alive;
 use crate::report::{Report, Row};
 use crate::{Failure, with_causes};
 
-/// What a scenario saw, beyond that all was well.
+/// The measurements of a scenario that passed.
 #[derive(Debug, Default)]
 struct Seen {
     /// From the call to its first item.
@@ -63,11 +63,11 @@ const SCENARIOS: [Scenario; 14] = [
 
 /// Longest time that a scenario may take; none is meant to take more than two seconds.
 const LONGEST: Duration = Duration::from_secs(15);
-/// Longest wait for the node: as long as a role tries to reach the gateway.
+/// Longest wait for the node: the time for which a role dials the gateway.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// Runs all scenarios, one after the other, as soon as there is a node; reports what they find,
-/// and says whether all have passed.
+/// Runs all scenarios, one after the other, once a node is registered; reports the results, and
+/// returns whether all have passed.
 pub(crate) async fn run(client: &Client, jsonl: bool) -> Result<bool, Failure> {
     let no_node = |_| format!("no node of this example has come in {LONGEST_WAIT:?}");
     timeout(LONGEST_WAIT, node(client)).await.map_err(no_node)??;
@@ -78,7 +78,7 @@ pub(crate) async fn run(client: &Client, jsonl: bool) -> Result<bool, Failure> {
     Ok(report.end()?)
 }
 
-/// Waits until a node offers the functions, which it does with all of them at once.
+/// Waits until a node offers the functions; it registers all of them at once.
 async fn node(client: &Client) -> Result<(), easyremote::Error> {
     endless_alive::call(client).wait_for_node().await.map(drop)
 }
@@ -101,7 +101,7 @@ impl Scenario {
     }
 }
 
-/// Fails the scenario with a text, unless the condition holds.
+/// Fails the scenario with a text unless the condition holds.
 macro_rules! ensure {
     ($condition:expr, $($text:tt)+) => {
         let holds: bool = $condition;

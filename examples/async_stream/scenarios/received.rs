@@ -1,4 +1,4 @@
-//! A stream as its consumer saw it: the items, and when each came.
+//! A stream as its consumer saw it: the items, and when each arrived.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::scenarios::{Seen, ensure};
 #[derive(Debug)]
 pub(super) struct Received<T> {
     pub(super) items: Vec<T>,
-    /// When each came, since the call.
+    /// When each arrived, since the call.
     arrivals: Vec<Duration>,
 }
 
@@ -32,8 +32,8 @@ impl<T> Received<T> {
         self.arrivals.last().copied()
     }
 
-    /// Checks that the items came as they were produced, and not together at the end. `produced`
-    /// is the time of an item's production, in seconds, on any clock.
+    /// Checks that the items arrived as they were produced, not together at the end. `produced` is
+    /// the time of an item's production, in seconds, on any clock.
     pub(super) fn ensure_live(&self, produced: impl Fn(&T) -> f64) -> Result<(), Failure> {
         let (Some(first), Some(last)) = (self.items.first(), self.items.last()) else {
             return Err("no item has come".into());
@@ -46,7 +46,7 @@ impl<T> Received<T> {
             came < production,
             "the first item came {came:.3} s after the call, and production took {production:.3} s"
         );
-        // Not all: when the machine pauses, some come together.
+        // Not all: when the machine pauses, some arrive together.
         let typical = production / (self.items.len() - 1) as f64;
         let gaps = self.arrivals.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64());
         let apart = gaps.filter(|gap| *gap > typical / 2.0).count();
@@ -54,7 +54,7 @@ impl<T> Received<T> {
         Ok(())
     }
 
-    /// What to report, if the items have the numbers from 1 on, in order, in `number`.
+    /// Returns the measurements. The order is kept if the items' `number` counts up from 1.
     pub(super) fn seen(&self, number: impl Fn(&T) -> u64) -> Seen {
         let order_kept = self.items.iter().map(number).eq(1..=self.items.len() as u64);
         Seen {
@@ -69,7 +69,7 @@ impl<T, E> Received<Result<T, E>>
 where
     Failure: From<E>,
 {
-    /// The items, of which none may be an error.
+    /// Returns the items; an error fails the scenario.
     pub(super) fn ok(self) -> Result<Received<T>, Failure> {
         let items = self.items.into_iter().collect::<Result<_, _>>()?;
         Ok(Received { items, arrivals: self.arrivals })

@@ -14,7 +14,7 @@ use crate::functions::text::async_ai_simulation;
 use crate::scenarios::received::Received;
 use crate::scenarios::{Outcome, Seen, ensure};
 
-/// Seconds that a call takes.
+/// Duration of a call, in seconds.
 const DELAY: f64 = 0.2;
 /// Iterators that block their threads at the same time.
 const BLOCKING: usize = 16;
@@ -30,7 +30,7 @@ pub(super) async fn overlap(client: Client) -> Outcome {
     let one_by_one: Duration = each.sum();
     ensure!(total < one_by_one, "calls that take {one_by_one:.1?} in all took {total:.1?} at once");
 
-    // More than a node has processors, as a rule, and sleeping all the time.
+    // Usually more than a node has processors, all of them sleeping.
     let mut blocking: Vec<_> =
         (0..BLOCKING).map(|_| endless_iterator::call(&client, 0.2)).collect();
     try_join_all(blocking.iter_mut().map(StreamExt::next).map(|item| async {
@@ -44,7 +44,7 @@ pub(super) async fn overlap(client: Client) -> Outcome {
     Ok(Seen::note(note))
 }
 
-/// Many calls of some time take about that time.
+/// Many concurrent calls take about as long as one.
 pub(super) async fn concurrent(client: Client) -> Outcome {
     const CALLS: i64 = 32;
     const DELAY: Duration = Duration::from_millis(500);
@@ -60,7 +60,7 @@ pub(super) async fn concurrent(client: Client) -> Outcome {
     Ok(Seen::note(format!("{CALLS} calls of {DELAY:?} in {total:.1?}")))
 }
 
-/// Streams go on while there are calls, and calls while there are streams.
+/// Streams and calls do not hold up each other.
 pub(super) async fn mixed(client: Client) -> Outcome {
     let interval = 0.1;
     let numbers = Received::all(sync_number_stream::call(&client, 1, 8, interval));
@@ -69,7 +69,7 @@ pub(super) async fn mixed(client: Client) -> Outcome {
     let samples = Received::all(async_data_stream::call(&client, config));
     let started = Instant::now();
     let calls = async {
-        // One after the other, so that they spread over the time of the streams.
+        // One after the other, so that they spread over the duration of the streams.
         let calls = futures::stream::iter(0..20).then(|n| {
             let client = &client;
             async move {

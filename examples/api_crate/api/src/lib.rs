@@ -1,17 +1,17 @@
-//! What clients and nodes share: types, and functions that are declared and not implemented.
+//! The API that clients and nodes share: types, and declarations of functions.
 //!
-//! A client that depends on this crate builds nothing of what the node needs to run them.
+//! A client that depends on this crate builds none of the node's dependencies.
 
 use easyremote::remote;
 use futures::Stream;
 use serde::{Deserialize, Serialize};
 
-/// What is known of a text.
+/// A summary of a text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// The number of its words.
+    /// Number of words.
     pub words: usize,
-    /// The first of its longest words.
+    /// The first of the longest words.
     pub longest: String,
 }
 

@@ -1,7 +1,7 @@
-//! A client of the API crate: `cargo run -p api-crate-client` runs it with all that it calls.
+//! A client of the API crate: `cargo run -p api-crate-client` runs it with a gateway and a node.
 //!
-//! It links nothing of the node. So that one command is enough, it also starts a gateway, in this
-//! process, and the node, in another.
+//! It links none of the node's code. To make one command enough, it also starts a gateway, in this
+//! process, and the node, in another process.
 
 use std::process::Stdio;
 
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut node = node(&gateway)?;
     let client = Client::connect(gateway.local_addr()).await?;
 
-    // The node may have to be built first, so the timeout of the declaration is too short.
+    // cargo may have to build the node first, so the declared timeout is too short.
     let patience = std::time::Duration::from_secs(300);
     let summary = api::summarize::call(&client, TEXT.into()).wait_for_node().timeout(patience);
     let summary = summary.await?;
@@ -33,12 +33,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Starts the node in a process of its own.
+/// Starts the node in a separate process.
 fn node(gateway: &Gateway) -> std::io::Result<Child> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    // What cargo tells this program about its package. Build scripts look at the same variables, and
-    // with others than last time what depends on them is built anew.
+    // Remove the variables that cargo sets for this package: build scripts read them, and changed
+    // values would rebuild the dependencies.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {

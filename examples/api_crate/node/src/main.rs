@@ -1,6 +1,7 @@
-//! A node: it implements what the API crate declares, with a dependency that is its own.
+//! A node: implements the functions that the API crate declares, with a dependency that only the
+//! node has.
 //!
-//! `EASYREMOTE_GATEWAY` says where the gateway is. It runs until its standard input ends.
+//! `EASYREMOTE_GATEWAY` is the address of the gateway. The node runs until its standard input ends.
 
 use api::Summary;
 use easyremote::{Node, from_env, functions, remote};
