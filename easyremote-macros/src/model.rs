@@ -187,7 +187,7 @@ pub(crate) fn under(item: &TokenStream) -> Under {
     begins.parse2(item.clone()).unwrap_or(Under::Function)
 }
 
-/// Splits an item with a body in braces into what is before them, and them.
+/// Splits an item with a body in braces into the tokens before the braces, and the braces.
 fn split_body(item: TokenStream) -> Result<(TokenStream, Group), Error> {
     let mut tokens: Vec<TokenTree> = item.into_iter().collect();
     if let [TokenTree::Group(whole)] = &tokens[..]

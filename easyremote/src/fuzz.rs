@@ -1,7 +1,7 @@
-//! What the fuzz targets of `fuzz/` run. The unit tests run it too, on the inputs that are kept in
-//! `fuzz/corpus/`. It exists in no other build.
+//! The fuzz targets of `fuzz/`. The unit tests run them too, on the inputs in `fuzz/corpus/`. No
+//! other build contains them.
 //!
-//! Each function takes any bytes, and panics if something is wrong.
+//! Each function takes arbitrary bytes, and panics on a violated invariant.
 
 mod decode;
 mod session;
@@ -13,7 +13,7 @@ pub use self::wire::{control, frames, header, mux, ticket};
 
 #[cfg(test)]
 mod tests {
-    /// Runs a target on all inputs that are kept for it.
+    /// Runs a target on all inputs of its corpus.
     fn replay(name: &str, target: fn(&[u8])) {
         let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus");
         let inputs = std::fs::read_dir(format!("{corpus}/{name}")).unwrap();

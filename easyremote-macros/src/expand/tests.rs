@@ -447,7 +447,7 @@ fn helper_attributes_go_from_a_wrong_function_too() {
     assert!(text.starts_with(&kept.to_string()), "{text}");
 }
 
-/// `$body:block` of a `macro_rules!` comes in invisible braces of its own.
+/// `$body:block` of a `macro_rules!` comes in separate invisible braces.
 #[test]
 fn a_body_may_be_a_fragment_of_a_macro() {
     let body = Group::new(Delimiter::None, quote!({ a }));

@@ -1,4 +1,4 @@
-//! Values, from both codecs.
+//! Targets that decode values with both codecs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
@@ -38,7 +38,7 @@ struct Row {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Empty {}
 
-/// A value that can be read says the same after it is written.
+/// Checks that a value that decodes is equal after it is encoded and decoded again.
 fn round_trip<T>(codec: Codec, bytes: &Bytes)
 where
     T: Serialize + DeserializeOwned + Debug + PartialEq + Send + 'static,
@@ -50,12 +50,12 @@ where
     };
     let Ok(value) = decode(bytes) else { return };
     let mut out = Vec::new();
-    // What was decoded within a limit is within it, to be sent again.
+    // A value that was decoded within a limit must be within it when it is sent again.
     of.encode(codec, &value, &mut out, MAX_DECODED).unwrap();
     assert_eq!(decode(&out.into()), Ok(value));
 }
 
-/// The first byte chooses the type and the codec, the others are the message.
+/// Decodes a value: the first byte selects the type and the codec, the others are the message.
 pub fn decode(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else { return };
     let codec = if choice & 0x80 == 0 { Codec::Bincode } else { Codec::Json };
@@ -86,7 +86,7 @@ fn in_json<A: Arguments>(bytes: &Bytes, names: &'static [&'static str]) -> Resul
     arguments::decode(Codec::Json, bytes, names, &[], &mut budget)
 }
 
-/// Arguments in JSON, as an array or as an object.
+/// Decodes arguments in JSON, as an array or as an object.
 pub fn json(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(data);
     let decoded = in_json::<(u8, Tree)>(&bytes, &["a", "b"]);

@@ -1,4 +1,5 @@
-//! A gateway between a client and a node that do whatever the input says, in any order.
+//! A target with a gateway between a client and a node that perform the steps of the input, in any
+//! order.
 
 use std::time::Duration;
 
@@ -23,10 +24,10 @@ use crate::wire::frame::{FrameKind, put, put_end};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 
-/// Longest wait for anything: there is nothing that takes long.
+/// Longest wait for any event; none should take long.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// One for all inputs: what one leaves behind, the next one meets.
+/// Shared by all inputs, so that the state that one leaves behind meets the next.
 struct FuzzWorld {
     runtime: Runtime,
     gateway: Gateway,
@@ -38,7 +39,7 @@ struct FuzzWorld {
 
 static WORLD: Mutex<Option<FuzzWorld>> = Mutex::new(None);
 
-/// Does what `data` says, and checks that the gateway goes on, and forgets what was.
+/// Performs the steps of `data`, and checks that the gateway goes on and has released all state.
 pub fn session(data: &[u8]) {
     let mut world = WORLD.lock();
     let running = world.get_or_insert_with(FuzzWorld::start);
@@ -59,7 +60,7 @@ impl FuzzWorld {
         let (gateway, honest, client, node) = runtime.block_on(async {
             let gateway = Gateway::builder("127.0.0.1:0").state_dir(&state);
             let gateway = gateway.serve().await.unwrap();
-            // All others have tickets.
+            // The peers below connect with tickets and do not need the directory.
             std::fs::remove_dir_all(&state).unwrap();
             let honest = Client::connect(gateway.ticket(Role::Client)).await.unwrap();
             let target = |role| gateway.ticket(role).into_gateways().unwrap().targets.remove(0);
@@ -97,7 +98,7 @@ impl FuzzWorld {
                     calls.push((send, recv));
                 }
                 2 => {
-                    // Whatever has arrived there by now.
+                    // The calls that have arrived there by now.
                     tokio::task::yield_now().await;
                     let next = Duration::from_millis(u64::from(op >> 4));
                     if let Ok(opened) = tokio::time::timeout(next, self.node.accept_bi()).await {
@@ -118,7 +119,7 @@ impl FuzzWorld {
         self.goes_on().await;
     }
 
-    /// The first stream of somebody who has proven nothing.
+    /// The first stream of a peer that has not authenticated.
     async fn stranger(&self, data: &[u8]) {
         let address = self.gateway.local_addr();
         let pin = self.gateway.ticket(Role::Client).pin.expect("it has one");
@@ -138,15 +139,15 @@ impl FuzzWorld {
         assert!(said, "a stranger is told why: {close}");
     }
 
-    /// The gateway answers, and has nothing left of what was given up.
+    /// Checks that the gateway answers, and has no state left of abandoned calls.
     async fn goes_on(&self) {
-        // It may have to dial anew, after a pause of the whole process.
+        // It may have to dial again, after a pause of the whole process.
         let nodes = self.honest.nodes().await;
         assert!(nodes.is_ok_and(|nodes| nodes.len() <= 1));
         let mut looks = tokio::time::interval(Duration::from_micros(200));
         while self.gateway.stats().in_flight > 0 {
             looks.tick().await;
-            // What has been opened at the node after the input has ended.
+            // Streams that were opened at the node after the input has ended.
             while let Ok(opened) = tokio::time::timeout(Duration::ZERO, self.node.accept_bi()).await
             {
                 match opened {
@@ -157,7 +158,7 @@ impl FuzzWorld {
         }
     }
 
-    /// Whether the connections are up. They may be lost only because the whole process stood still.
+    /// Whether the connections are up. They may be lost only if the whole process was paused.
     fn lives(&self) -> bool {
         let lost = [&self.client, &self.node].map(|connection| {
             let cause = connection.close_reason()?;
@@ -176,7 +177,7 @@ fn stay(dialled: Dialled) -> (quinn::Endpoint, quinn::Connection) {
         while let Ok(message) = control.next().await {
             match message {
                 Control::Draining | Control::Drained | Control::Leave | Control::Slow(_) => {}
-                // It runs nothing, so the place of every call is free.
+                // It runs nothing, so the permits of every call are free.
                 Control::Abandoned { stream } => {
                     control.queue(&Control::Released { stream }).expect("the queue is short");
                 }
@@ -204,7 +205,7 @@ fn offer(kind: Kind) -> Offer {
     }
 }
 
-/// The header of a call, as `choice` has it.
+/// The header of a call, selected by `choice`.
 fn header(choice: u8) -> Vec<u8> {
     let kind = Kind::from_code(choice & 3).unwrap_or(Kind::Unary);
     let mut header = CallHeader::new([choice; 16], name(kind), kind, Codec::Json);
@@ -222,7 +223,7 @@ fn header(choice: u8) -> Vec<u8> {
     out
 }
 
-/// One step of one side of one stream.
+/// Performs one step of one side of one stream.
 async fn act(
     step: u8,
     (send, recv): &mut (SendStream, RecvStream),
@@ -268,7 +269,7 @@ async fn act(
     }
 }
 
-/// Ends a stream both ways.
+/// Ends both directions of a stream.
 fn give_up((mut send, mut recv): (SendStream, RecvStream)) {
     let _ = send.reset(VarInt::from_u32(0));
     let _ = recv.stop(VarInt::from_u32(0));

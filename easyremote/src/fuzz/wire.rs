@@ -1,4 +1,4 @@
-//! Layouts: frames, headers, control messages, tickets.
+//! Targets for the wire formats: frames, headers, control messages, tickets.
 
 use crate::gateway::{Gateway, GatewayBuilder};
 use crate::transport::auth::address::{Gateways, IntoGateways};
@@ -12,11 +12,11 @@ use crate::wire::mux::{MuxBuffer, begin, finish, take_frame};
 use crate::wire::scanner::FrameScanner;
 use crate::wire::trace::NodeTrace;
 
-/// Longest message in frames.
+/// Maximum length of a message in frames.
 const MAX_MESSAGE: usize = 1_000;
 
-/// Messages of a multiplexed stream come out as they went in, in whatever pieces, and so do the
-/// frames in them: the first byte is the size of these.
+/// Checks that messages of a multiplexed stream, and the frames in them, are the same for any split
+/// of the input into chunks. The first byte is the size of the chunks.
 pub fn mux(data: &[u8]) {
     let Some((size, data)) = data.split_first() else { return };
     let size = usize::from(*size) + 1;
@@ -49,7 +49,8 @@ pub fn mux(data: &[u8]) {
     assert_eq!(back, &data[..back.len()]);
 }
 
-/// Frames come out as they went in, in whatever pieces: the first byte is the size of these.
+/// Checks that frames are the same for any split of the input into chunks. The first byte is the
+/// size of the chunks.
 pub fn frames(data: &[u8]) {
     let Some((size, data)) = data.split_first() else { return };
     let size = usize::from(*size) + 1;
@@ -83,7 +84,7 @@ pub fn frames(data: &[u8]) {
                 break;
             }
             passed += piece.len();
-            // Both agree on where frames end, where no rule on their order is broken.
+            // Both agree on the ends of frames, unless the order of frames is invalid.
             if passed == data.len() && fine {
                 assert_eq!(scanner.is_between_frames(), whole.len() == data.len());
             }
@@ -91,11 +92,11 @@ pub fn frames(data: &[u8]) {
     }
 }
 
-/// A header, an error or a trace that can be read says the same after it is written.
+/// Checks that a header, an error or a trace that decodes is equal after a round trip.
 pub fn header(data: &[u8]) {
     if let Ok(header) = CallHeader::read(data) {
         let mut out = Vec::new();
-        // One that has no room for the gateway's word is refused.
+        // A header without room for the gateway's fields is refused.
         if header.put(&mut out).is_ok() {
             assert_eq!(CallHeader::read(&out[FRAME_HEADER..]), Ok(header));
         }
@@ -113,7 +114,7 @@ pub fn header(data: &[u8]) {
     }
 }
 
-/// A control message that can be read says the same after it is written.
+/// Checks that a control message that decodes is equal after a round trip.
 pub fn control(data: &[u8]) {
     let Ok(message) = Control::read(data) else { return };
     let mut out = Vec::new();
@@ -123,7 +124,7 @@ pub fn control(data: &[u8]) {
     }
 }
 
-/// A ticket or an address that can be read says the same after it is written.
+/// Checks that a ticket or an address that parses is equal after a round trip.
 pub fn ticket(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(ticket) = text.parse::<Ticket>() {

@@ -83,8 +83,8 @@ impl WorldBuilder {
     /// use easyremote::gateway::GatewayLimits;
     /// use easyremote::testing::World;
     ///
-    /// let limits = GatewayLimits::new().max_message(1 << 20); // 1 MiB
-    /// let world = World::builder().gateway(move |gateway| gateway.limits(limits));
+    /// let world = World::builder()
+    ///     .gateway(|gateway| gateway.limits(GatewayLimits::new().max_message(1 << 20))); // 1 MiB
     /// # let _ = world;
     /// ```
     pub fn gateway(

@@ -124,7 +124,7 @@ fn a_trait() {
     assert_eq!(expansion(quote!(), item), A_TRAIT);
 }
 
-/// So that a node can run them on any thread, whoever implements them.
+/// So that a node can run them on any thread, for any implementation.
 #[test]
 fn futures_and_streams_of_a_trait_are_send() {
     let expected = r#"#[allow(dead_code)]
