@@ -173,7 +173,7 @@ async fn a_node_that_is_not_there_is_named_with_those_that_are() {
     let world = world(functions![add]).await;
     let panic = catch_unwind(AssertUnwindSafe(|| world.node("gpu-1"))).unwrap_err();
     let text = panic.downcast::<String>().unwrap();
-    assert_eq!(*text, r#"there is no node `gpu-1` in this world, but ["node-1"]"#);
+    assert_eq!(*text, r#"no node `gpu-1` in this world; its nodes are ["node-1"]"#);
 }
 
 #[tokio::test]

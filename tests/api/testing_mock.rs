@@ -496,5 +496,5 @@ async fn misuse_of_a_builder_says_what_is_wrong() {
     let mock = serve(Mock::builder().on::<add>(|_| Ok(0))).await;
     let panic = catch_unwind(AssertUnwindSafe(|| mock.calls::<greet>())).unwrap_err();
     let text = panic.downcast::<String>().unwrap();
-    assert_eq!(*text, r#"the mock has no answer for `greet`, but for ["add"]"#);
+    assert_eq!(*text, r#"the mock has no answer for `greet`; it has answers for ["add"]"#);
 }
