@@ -34,7 +34,10 @@ impl CallGuards {
     /// An item after the deadline is late even if the timer has not fired yet: a nested call has
     /// the same deadline, and a function that returns that call's error would otherwise race with
     /// the timer.
-    pub(super) async fn in_time<F: Future>(&mut self, future: F) -> Result<F::Output, Interrupt> {
+    pub(super) async fn with_deadline<F: Future>(
+        &mut self,
+        future: F,
+    ) -> Result<F::Output, Interrupt> {
         let output = self.select(future).await?;
         match has_passed(self.deadline) {
             true => Err(Interrupt::Late),

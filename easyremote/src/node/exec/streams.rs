@@ -217,7 +217,7 @@ impl StreamedCall<'_> {
         mut ended: oneshot::Receiver<Reply>,
     ) {
         loop {
-            let received = self.guards.in_time(items.receive()).await;
+            let received = self.guards.with_deadline(items.receive()).await;
             let mut batch = match received {
                 Ok(Received::Batch(batch)) => batch,
                 Ok(Received::End(Some(()))) => return self.end(ended).await,
