@@ -157,8 +157,9 @@ impl NodeCalls {
             return self.start(permits, job);
         }
         let guard = JobGuard::new(self, key, None);
-        let (abort, registration) = AbortHandle::new_pair();
-        let waiting = async move {
+        // The handle that aborts the wait is kept before the task runs: it must not replace that of
+        // the function, which the task may start at once.
+        self.spawn_abortable(key, async move {
             let calls = guard.calls.clone();
             let waits = Gauge::up(&calls.node().counters.waiting);
             let acquired = JobPermits::acquire(calls.node(), &job.function).await;
@@ -170,9 +171,7 @@ impl NodeCalls {
             calls.start(permits, job);
             // The I/O thread dispatches after what it has read; this call starts later than that.
             calls.dispatch();
-        };
-        self.runtime().spawn(Abortable::new(waiting, registration));
-        self.table.lock().set_abort(key, abort);
+        });
     }
 
     /// Runs a call that has its permits, inside the node's middleware if it has any.
