@@ -248,7 +248,7 @@ async fn a_node_without_a_value_of_the_type_does_not_start() {
     }
     let node = world.node_builder().functions(functions![Model]).state(Model::new());
     let text = soon(node.serve()).await.unwrap_err().to_string();
-    assert!(text.contains("`Model.about` needs a state of type `methods::Log`"), "{text}");
+    assert!(text.contains("`Model.about` needs a state of type `api::methods::Log`"), "{text}");
 }
 
 #[tokio::test]
