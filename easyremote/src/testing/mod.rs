@@ -13,7 +13,7 @@
 //! | how code handles any error | a [`Mock`] that answers with an [`error`] |
 //! | timeouts and cancellation | a [`Mock`] that [hangs](MockBuilder::hang) |
 //!
-//! [`tests/testing_example.rs`][example] in the repository has tests to copy from.
+//! [`tests/api/testing_example.rs`][example] in the repository has tests to copy from.
 //!
 //! # Functions and their state
 //!
@@ -140,7 +140,7 @@
 //! them. Use short timeouts, and wait for events: [`Mock::called`], an item of a stream,
 //! [`Node::closed`](crate::Node::closed).
 //!
-//! [example]: https://github.com/easyremote/easyremote/blob/main/tests/testing_example.rs
+//! [example]: https://github.com/easyremote/easyremote/blob/main/tests/api/testing_example.rs
 
 mod answer;
 mod mock;
