@@ -242,13 +242,13 @@ pub(crate) fn put_value<T: Value>(
     let start = frame::begin(out, kind);
     if let Err(text) = of.encode(codec, value, out, limits.max_decoded) {
         out.truncate(start - frame::FRAME_HEADER);
-        let text = format!("cannot encode the function's result: {text}");
+        let text = format!("the function's result cannot be encoded: {text}");
         return Err(Error::new(ErrorKind::BadResponse, text).with_evidence(Evidence::Answered));
     }
     frame::finish(out, start, max_message).map_err(|length| {
         let text = format!(
-            "the function's result is {length} bytes long, the maximum is {max_message}; stream it \
-             in pieces, or raise the limit"
+            "the function's result has {length} bytes, and a message may have {max_message}; \
+             stream it in pieces, or raise the limit"
         );
         Error::new(ErrorKind::TooLarge, text).with_evidence(Evidence::Answered)
     })
