@@ -142,9 +142,9 @@ async fn a_node_that_cannot_be_is_refused_without_dialling() {
     let world = World::start().await;
     type Wrong = fn(NodeBuilder) -> NodeBuilder;
     let wrong: [(Wrong, &str); 17] = [
-        (|node| node.id(""), "a node's id has"),
-        (|node| node.id(long(129)), "a node's id has"),
-        (|node| node.id("a\u{7}"), "a node's id has"),
+        (|node| node.id(""), "a node's id is"),
+        (|node| node.id(long(129)), "a node's id is"),
+        (|node| node.id("a\u{7}"), "a node's id is"),
         (|node| node.tag(""), "at most 64 tags"),
         (|node| node.tag(long(129)), "at most 64 tags"),
         (|node| (0..65).fold(node, |node, n| node.tag(n.to_string())), "at most 64 tags"),
@@ -157,7 +157,7 @@ async fn a_node_that_cannot_be_is_refused_without_dialling() {
         (|node| node.concurrency(0), "`concurrency` is 0"),
         (|node| node.limits(NodeLimits::new().blocking_threads(0)), "`blocking_threads` is 0"),
         (|node| node.limits(NodeLimits::new().max_message(0)), "`max_message` is 0"),
-        (|node| node.concurrency(0).id(""), "a node's id has"),
+        (|node| node.concurrency(0).id(""), "a node's id is"),
         (|node| node.functions(functions![Model]).instance(long(128), Model), "128 are allowed"),
     ];
     for (wrong, part) in wrong {
