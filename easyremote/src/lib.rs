@@ -52,17 +52,17 @@
 //! | an iterator or stream of `T` | a [`StreamCall`]: a stream of `Result<T, `[`Error`]`>` |
 //! | an iterator or stream of `Result<T, E>` | a [`StreamCall`] of `Result<T, `[`CallError`]`<E>>` |
 //! | one of these in a `Result<_, S>` | a [`StreamCall`] whose set-up can fail; see [`open`](StreamCall::open) |
-//! | any of these `Result`s, with `err = "display"` | the same with [`Error`], of kind [`Failed`](ErrorKind::Failed), for the error |
+//! | any of these `Result`s, with `err = "display"` | the same, but every error is an [`Error`]; the function's own has the kind [`Failed`](ErrorKind::Failed) and its text |
 //!
-//! Three kinds of parameters are not arguments:
+//! Three kinds of parameters are special:
 //!
-//! - `impl Stream<Item = T>`, one per function, reads a stream that the caller sends;
+//! - `impl Stream<Item = T>`, at most one per function, reads a stream that the caller sends;
 //! - `#[state] model: &Model` is a value that the [node keeps](node::NodeBuilder::state);
 //! - `#[ctx] ctx: &`[`Context`] describes the call.
 //!
-//! A function without a body is a [declaration](macro@remote#declarations), for a crate that clients
-//! share with the nodes that implement it. On an `impl` block or a trait, the attribute makes the
-//! methods remote: see [methods](macro@remote#methods-of-a-type).
+//! A function without a body is a [declaration](macro@remote#declarations), for a crate that
+//! clients share with the nodes that implement it. On an `impl` block or a trait, the attribute
+//! makes the methods remote: see [methods](macro@remote#methods-of-a-type).
 //!
 //! # Calls
 //!
@@ -72,84 +72,97 @@
 //! [`sticky`](Call::sticky), [`strategy`](Call::strategy)), what happens if that fails
 //! ([`retry`](Call::retry), [`wait_for_node`](Call::wait_for_node)), and more
 //! ([`metadata`](Call::metadata), [`traced`](Call::traced)). [`Client::with`] sets them for all
-//! calls of a handle. A stub's `map` calls the function for each of many arguments, on all nodes:
-//! see [`Map`](client::Map).
+//! calls of a handle. A stub's `map` calls the function once for each of many arguments, and
+//! spreads the calls over all nodes: see [`Map`](client::Map).
 //!
 //! A function calls others with [`Context::client`]; such calls end at the latest when its own call
 //! does. A client without the definitions calls [by name](Client::call_json), with JSON.
 //!
-//! While all nodes that offer a function are full, further calls wait at the gateway. Callers take
-//! turns. At most 1,024 calls of a function wait; one more fails with
-//! [`Overloaded`](ErrorKind::Overloaded).
+//! While all nodes that offer a function are full, further calls wait at the gateway, which serves
+//! its clients in turn. At most 1,024 calls of one function wait at one gateway. One more is
+//! refused with [`Overloaded`](ErrorKind::Overloaded): the newest call of the client with the most
+//! waiting calls. A call waits at the node only for a place that the gateway cannot know to be
+//! taken: see [`concurrency`](node::NodeBuilder::concurrency).
 //!
 //! # Streams
 //!
-//! A function returns an iterator or a [`Stream`](futures::Stream), which the macro `stream!` of the
-//! crate [`async-stream`](https://docs.rs/async-stream) writes as an async generator. Each item is
-//! sent as soon as it exists. A slow consumer applies back-pressure to the producer, so that a stream
-//! of any length takes about 256 KiB at the gateway and 400 KiB at the client. Where a peer is distant
-//! and fast, the data in flight comes on top: up to 4 MiB per stream and 64 MiB per connection.
+//! A function returns an iterator or a [`Stream`](futures::Stream). The macro `stream!` of the
+//! crate [`async-stream`](https://docs.rs/async-stream) makes a stream from a block that yields its
+//! items. Each item is sent as soon as it exists. A slow consumer applies back-pressure to the
+//! producer, so that a stream of any length takes about 256 KiB at the gateway and 400 KiB at the
+//! client. Where a peer is distant and fast, the data in flight comes on top: up to 4 MiB per
+//! stream and 64 MiB per connection.
 //!
-//! A stream ends with `None` only after its function has ended it. If anything breaks, an error comes
-//! first.
+//! A stream ends with `None` only after its function has ended it. If anything breaks, an error
+//! comes first.
 //!
 //! # Cancellation
 //!
 //! Dropping a [`Call`] or a [`StreamCall`] cancels it on the node: an async function is dropped at
-//! its next await, an iterator after its current item. A plain sync function runs on, and its result
-//! is discarded. A [`timeout`](Call::timeout) has the same effect. A function that is `detached` runs
-//! on.
+//! its next await, an iterator after its current item. A plain sync function runs on, and its
+//! result is discarded. A [`timeout`](Call::timeout) has the same effect. A function that is
+//! `detached` runs on.
 //!
 //! # Errors
 //!
-//! [`Error::kind`] returns what happened, and [`Error::executed`] whether the function may have run.
-//! [`Executed::No`] is a proof. A function starts at most once per call, whatever fails, and not
-//! before the last byte of its arguments has reached the node. The library repeats a call by itself
-//! only if it provably did not start, or its function is `idempotent`: see [`Retry`]. As a second line
-//! of defence, a node rejects call ids that it has started recently.
+//! [`Error::kind`] returns what happened, and [`Error::executed`] whether the function may have
+//! run. [`Executed::No`] is a guarantee that it did not. A function that is not `idempotent` starts
+//! at most once per call, whatever fails, and no function starts before the last byte of its
+//! arguments has reached the node. The library repeats a call automatically only if it certainly
+//! did not start, or its function is `idempotent`: see [`Retry`]. As a second line of defence, a
+//! node rejects call ids that it has started recently.
 //!
-//! The program's own mistakes are [`InvalidInput`](ErrorKind::InvalidInput): addresses, tickets, ids,
-//! tags, names, rules, limits, options, and values that cannot be encoded. They are found before
-//! anything is sent.
+//! The program's own mistakes are [`InvalidInput`](ErrorKind::InvalidInput): addresses, tickets,
+//! ids, tags, names, rules, limits, options, and values that cannot be encoded. They are found
+//! before anything is sent.
 //!
 //! # When something breaks
 //!
-//! | what | a waiting call | a running call | a stream | noticed |
-//! |------|----------------|----------------|----------|---------|
+//! A *waiting* call is still at the client or the gateway; a *running* call has been sent to a
+//! node. A stream that is not set up yet fails like a call.
+//!
+//! | what | a waiting call | a running call | an open stream | noticed |
+//! |------|----------------|----------------|----------------|---------|
 //! | its node is lost | goes to another, or [`NoNode`](ErrorKind::NoNode), `No` | [`NodeLost`](ErrorKind::NodeLost), `Maybe` | its items, then `NodeLost`, `Yes` | at once if it says goodbye or comes back, otherwise after 8 to 10 s |
-//! | the gateway is lost | waits for it, or another one: 15 s unless [set](auth::DialOptions::connect_timeout) | [`ConnectionLost`](ErrorKind::ConnectionLost), `Maybe` | its items, then `ConnectionLost`, `Yes` | the same |
-//! | the caller is lost | | dropped by the node | dropped by the node | the same |
-//! | an outage of up to 6 s, another address | goes on | goes on | goes on | |
-//! | node or gateway drains | goes elsewhere, or [`Draining`](ErrorKind::Draining), `No` | goes on | goes on | |
-//! | the deadline passes | [`DeadlineExceeded`](ErrorKind::DeadlineExceeded) | the same, and dropped by the node | its items, then the same | then |
+//! | the gateway is lost | waits for it or another one for 15 s unless [set](auth::DialOptions::connect_timeout), then [`Unavailable`](ErrorKind::Unavailable), `No` | [`ConnectionLost`](ErrorKind::ConnectionLost), `Maybe` | its items, then `ConnectionLost`, `Yes` | the same |
+//! | the caller is lost | dropped by the gateway | dropped by the node | dropped by the node | the same |
+//! | an outage of up to 6 s, another address | goes on | goes on | goes on | not at all; from 6 to 10 s it may count as a loss |
+//! | node or gateway drains | goes elsewhere, or [`Draining`](ErrorKind::Draining), `No` | goes on within the grace | goes on within the grace | |
+//! | the deadline passes | [`DeadlineExceeded`](ErrorKind::DeadlineExceeded) | the same, and dropped by the node | its items, then the same | at the deadline |
 //! | the function panics | | [`Panicked`](ErrorKind::Panicked), `Yes` | its items, then the same | at once |
-//! | no one reads it for 60 s | | | its items, then [`SlowConsumer`](ErrorKind::SlowConsumer), `Yes` | within another 15 s |
+//! | a stream is not read for 60 s unless [set](client::ClientLimits::stall_timeout), although items wait | | | its items, then [`SlowConsumer`](ErrorKind::SlowConsumer), `Yes` | within another 15 s |
 //!
 //! In the first 15 s after a loss or a reconnection, calls wait for a node instead of failing at
-//! once, as with [`wait_for_node`](Call::wait_for_node), since nodes may come back later than clients.
-//! So restarting a drained gateway costs calls the wait, and nothing else.
+//! once, as with [`wait_for_node`](Call::wait_for_node), since nodes may come back later than
+//! clients. So restarting a drained gateway only delays calls.
 //!
 //! # Where things run
 //!
 //! Each role does its I/O on a separate thread, so that neither a blocked runtime nor a busy one
-//! delays heartbeats. A node runs functions on the tokio runtime that it was started from: async ones
-//! as tasks, sync ones on its blocking threads, iterators on separate threads. Calls and streams can
-//! be awaited on any runtime. [Middleware](node::NodeBuilder::wrap) runs around every function.
+//! delays heartbeats. A node runs functions on the tokio runtime that it was started from: async
+//! ones as tasks, sync ones on its blocking threads, iterators on separate threads. Calls and
+//! streams can be awaited on any runtime. [Middleware](node::NodeBuilder::wrap) runs around every
+//! function.
 //!
-//! [`Node::drain`] and [`Gateway::drain`] end without a failed call; `shutdown` ends at once, and so
-//! does dropping the handle. [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
+//! [`Node::drain`] and [`Gateway::drain`] let running calls end within a grace period, and abort
+//! those that take longer. Meanwhile other nodes and gateways get the new calls. `shutdown` ends at
+//! once, and so does dropping the handle. [`shutdown_signal`] waits for Ctrl-C or SIGTERM.
 //!
 //! # Trust
 //!
-//! All traffic is TLS 1.3, and no option turns verification off. Peers of one user of the operating
-//! system find each other's identity on the loopback interface, in a file that only this user can
-//! read. All others need a [`Ticket`] from the gateway, which holds the hash of its key and a token.
-//! Tokens have [names](gateway::GatewayBuilder::token), which functions see as the caller's
-//! [identity](auth::Caller::identity), and are [added](Gateway::add_token) and
+//! All traffic is TLS 1.3, and no option turns verification off. Processes of one user on one
+//! machine authenticate each other with an identity file that only this user can read. Every other
+//! peer needs a [`Ticket`] from the gateway: its address, the hash of its key, and the token of one
+//! [`Role`]. A `Role::Admin` is a client that may call every function and read the gateway's
+//! [statistics](Client::gateway_stats).
+//!
+//! A token has a [name](gateway::GatewayBuilder::token), which functions see as the caller's
+//! [identity](auth::Caller::identity). Tokens can be [added](Gateway::add_token) and
 //! [revoked](Gateway::revoke) while the gateway runs.
 //!
-//! A gateway may be known by a [certificate](gateway::GatewayBuilder::certificate) instead of its key,
-//! and so may [peers](gateway::GatewayBuilder::authority) instead of a token. Rules decide
+//! Certificates can replace the hash and the token: a gateway can present a
+//! [certificate](gateway::GatewayBuilder::certificate) instead of its key, and a peer can present
+//! [one](gateway::GatewayBuilder::authority) instead of a token. Rules decide
 //! [who may call](gateway::GatewayBuilder::may_call) and
 //! [who may offer](gateway::GatewayBuilder::may_offer) what. A gateway could read what it forwards:
 //! run it on a machine that you trust.
@@ -172,11 +185,11 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `client` | yes | [`Client`] and what calls |
+//! | `client` | yes | [`Client`], and the `call` and `map` of stubs |
 //! | `node` | yes | [`Node`], [`functions!`] |
 //! | `gateway` | yes | [`Gateway`] |
 //! | `testing` | no | [`testing`]; enables the three roles |
-//! | `public-ca` | no | gateways that are dialled by name are verified by the public certificate authorities that browsers trust, unless [others](auth::DialOptions::authority) are set |
+//! | `public-ca` | no | verifies gateways that are dialled by host name (tickets without a pin) against the public certificate authorities that browsers trust, unless [others](auth::DialOptions::authority) are set |
 //!
 //! A crate that only calls needs `default-features = false, features = ["client"]`. `#[remote]`
 //! functions compile with any set of features; the side that is missing is left out.
