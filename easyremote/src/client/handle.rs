@@ -23,9 +23,9 @@ use crate::transport::reassembly::ReassemblyBudget;
 /// Cloning is cheap: all clones share one connection, which reconnects when it breaks. I/O runs on
 /// a separate thread, and calls can be awaited on any runtime.
 ///
-/// Dropping the last clone, call and stream closes the connection. That drop blocks until the
-/// gateway has been told, which usually takes some microseconds, and at most 100 ms. So the gateway
-/// learns of it also if the program exits right after.
+/// The connection closes when the last of its clones, calls and streams is dropped. That drop
+/// blocks until the packet that closes the connection has been passed to the operating system:
+/// usually a few microseconds, at most 100 ms. So the program may exit right after.
 ///
 /// ```
 /// # use easyremote::{Client, Gateway, Node, functions, remote};
@@ -88,9 +88,18 @@ pub struct ClientBuilder {
 impl Client {
     /// Connects to `gateway` with default options. The connection is up when this returns.
     ///
-    /// `gateway` is a [`Ticket`](crate::Ticket), or an address such as `"127.0.0.1:8080"`; for a
-    /// list of them see [`builder`](Self::builder). A gateway that does not answer yet is dialled
-    /// for up to 15 s.
+    /// `gateway` is
+    ///
+    /// - an address, such as `"127.0.0.1:8080"` or a [`SocketAddr`](std::net::SocketAddr), for a
+    ///   gateway of the same user on the same machine;
+    /// - a [`Ticket`](crate::Ticket), or its text, for any other gateway. The gateway is verified
+    ///   by the pin in the ticket, or if there is no pin by its
+    ///   [certificate](DialOptions::authority) for the host name;
+    /// - [`from_env()?`](crate::from_env), which reads these from `EASYREMOTE_GATEWAY`;
+    /// - an array or a `Vec` of these, for several gateways: see [`builder`](Self::builder).
+    ///
+    /// With the ticket of an [admin](crate::Role::Admin) the client is an admin. A gateway that
+    /// does not answer yet is dialled for up to 15 s unless [set](DialOptions::connect_timeout).
     ///
     /// ```no_run
     /// use easyremote::Client;
@@ -105,8 +114,8 @@ impl Client {
     /// - [`ErrorKind::Unavailable`] if no gateway can be reached in time;
     /// - [`ErrorKind::Unauthenticated`] if the gateway rejects the client, or is not the expected
     ///   one;
-    /// - [`ErrorKind::InvalidInput`] if `gateway` is not a valid address, or not a ticket for a
-    ///   client.
+    /// - [`ErrorKind::InvalidInput`] if `gateway` is neither a valid address nor a ticket for a
+    ///   client or an admin.
     ///
     /// # Cancel safety
     /// Dropping the future stops dialling and leaves nothing running.
@@ -119,9 +128,12 @@ impl Client {
     /// Returns a builder for a client of `gateway`, which may be a list of gateways.
     ///
     /// A client of several gateways uses the first that it reaches. It changes to another one when
-    /// that gateway is lost, drains, or refuses several calls in a row because it has no node for
-    /// them. A call that one gateway has no node for is sent to the next. Calls and streams in
-    /// flight stay where they are.
+    /// that gateway is lost, drains, or refuses three calls in a row because it has no node or no
+    /// room for them. It changes back only when the same happens to the new one. Calls and streams
+    /// in flight are not moved.
+    ///
+    /// A call that one gateway refuses, for example with [`ErrorKind::NoNode`] or
+    /// [`ErrorKind::NoSuchFunction`], is sent to the next one: see [`Retry`](crate::Retry).
     ///
     /// ```no_run
     /// use easyremote::{Client, Ticket};
@@ -145,7 +157,8 @@ impl Client {
     }
 
     /// Returns a handle of the same connection whose calls have `options`, in addition to those of
-    /// this handle. Where both set an option, `options` wins. Does no I/O.
+    /// this handle. Where both set an option, `options` wins. An option that is set on a call wins
+    /// over those of its handle; tags and metadata add up. Does no I/O.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -177,7 +190,9 @@ impl Client {
 
     /// Closes the connection, for all clones.
     ///
-    /// Calls and streams in flight, and later ones, fail with [`ErrorKind::ConnectionLost`]. A
+    /// Calls and streams in flight fail with [`ErrorKind::ConnectionLost`] and are not retried.
+    /// Their [`executed`](Error::executed) is `Yes` for an open stream, `No` for a call that was
+    /// certainly not sent, and `Maybe` otherwise. Later calls fail with the same kind, and `No`. A
     /// client from [`Context::client`](crate::Context::client) uses its node's connection, and
     /// leaves it open.
     ///
@@ -285,8 +300,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Connects as an [admin](crate::Role::Admin) to a gateway of this user on this machine. For
-    /// any other gateway the ticket decides on the role, and has to be one for an admin.
+    /// Connects as an [admin](crate::Role::Admin).
+    ///
+    /// A gateway of this user on this machine admits every client of the user as an admin. For any
+    /// other gateway use an admin's ticket, `gateway.ticket(Role::Admin)`, which makes this setting
+    /// unnecessary. The ticket of another role is [`ErrorKind::InvalidInput`].
     ///
     /// ```
     /// # use easyremote::{Client, Gateway};
