@@ -23,8 +23,13 @@ impl Client {
     ///
     /// `arguments` is an array, by position, or an object, by parameter name. The node decodes
     /// them, so that this program needs no definition of the function.
-    /// [`functions`](Self::functions) lists the functions, with their parameters and types. Nothing
-    /// is sent before the first poll.
+    /// [`functions`](Self::functions) lists the functions, with their parameters and types.
+    ///
+    /// Returns a [`JsonCall`]: a future of the result as JSON, with the options of
+    /// [`Call`](crate::Call) except `traced`. Its error is a [`CallError`]: the function's own
+    /// error is `CallError::Function(`[`JsonError`]`)`. A call by name is never treated as
+    /// `idempotent`. Nothing is sent before the first poll. A function that takes a client stream
+    /// can only be called with its stub.
     ///
     /// ```
     /// # use serde_json::json;
@@ -48,8 +53,9 @@ impl Client {
         JsonCall::new(PendingCall::json(self, function.into(), Kind::Unary, &arguments))
     }
 
-    /// Calls a function that returns a stream by its name, with JSON. `arguments` are those of
-    /// [`call_json`](Self::call_json). Nothing is sent before the first poll.
+    /// Calls a streaming function by name, with JSON. `arguments` are as for
+    /// [`call_json`](Self::call_json). Returns a [`JsonStream`], a stream of its items as JSON.
+    /// Nothing is sent before the first poll.
     ///
     /// ```
     /// # use serde_json::json;
