@@ -28,7 +28,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// Those of a call.
+    /// The errors of any call: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future cancels the query.
@@ -38,7 +38,8 @@ impl Client {
         self.ask(FUNCTIONS).await
     }
 
-    /// Returns the registered nodes that offer a function that this client may call, sorted by id.
+    /// Returns the registered nodes that offer at least one function that this client may call,
+    /// sorted by id.
     ///
     /// ```
     /// # use easyremote::{Client, Gateway, Node, functions, remote};
@@ -57,7 +58,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// Those of a call.
+    /// The errors of any call: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future cancels the query.
@@ -66,7 +67,11 @@ impl Client {
         self.ask(NODES).await
     }
 
-    /// Returns the counters of the gateway. The client has to be an [admin](crate::Role::Admin).
+    /// Returns the counters of the gateway.
+    ///
+    /// The client has to be an [admin](crate::Role::Admin), from
+    /// [`ClientBuilder::admin`](crate::client::ClientBuilder::admin) or with an admin's ticket, or
+    /// a [rule](crate::gateway::GatewayBuilder::may_call) has to allow it `easyremote.stats`.
     ///
     /// ```
     /// # use easyremote::{Client, Gateway};
@@ -80,7 +85,8 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::PermissionDenied`] if the client is not an admin; otherwise those of a call.
+    /// [`ErrorKind::PermissionDenied`] if the client is neither; otherwise the errors of any
+    /// call: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future cancels the query.
