@@ -86,11 +86,15 @@ impl NodeBuilder {
     /// Sets the node's id: 1 to 128 bytes, without control and invisible characters. Default: a
     /// random id.
     ///
-    /// Errors name the node by its id, and a call can select it with [`on`](crate::Call::on). An id
-    /// is unique at a gateway: a node that starts with the id of another node replaces it, as after
-    /// a restart, and the older node is refused when it reconnects. A node of another
-    /// [identity](crate::gateway::GatewayBuilder::token) cannot replace it: it is refused with
-    /// [`ErrorKind::PermissionDenied`].
+    /// Errors name the node by its id, and a call can select a node by id with
+    /// [`on`](crate::Call::on).
+    ///
+    /// Ids are unique at a gateway. A new node with the id of a registered one, such as a restarted
+    /// node, replaces the old node if both have the same
+    /// [identity](crate::gateway::GatewayBuilder::token). The calls that run on the old node fail
+    /// with [`ErrorKind::NodeLost`], and its reconnections are refused with
+    /// [`ErrorKind::PermissionDenied`]. If the identities differ, the new node is refused with that
+    /// error.
     ///
     /// ```
     /// use easyremote::Node;
@@ -106,8 +110,9 @@ impl NodeBuilder {
 
     /// Adds a tag, such as `gpu`: at most 64 tags of 1 to 128 bytes. Default: none.
     ///
-    /// A call can require or prefer a tag, and a function can need one. [`Node::set_tags`] replaces
-    /// the tags of a running node.
+    /// A call can [require](crate::Call::tag) or [prefer](crate::Call::prefer_tag) a tag, and a
+    /// function can need one: `#[remote(needs = "gpu")]`. [`Node::set_tags`] replaces the tags of a
+    /// running node.
     ///
     /// ```
     /// use easyremote::Node;
@@ -144,9 +149,10 @@ impl NodeBuilder {
     /// Stores `value` as the state of type `T`: functions borrow it as `#[state] x: &T`, and remote
     /// methods of `T` as `&self`.
     ///
-    /// The node has one state of each type; a second call replaces the first. All calls share the
-    /// value, so put what changes into a `Mutex` or an atomic. The rest of the program can share it
-    /// too: see [`shared_state`](Self::shared_state).
+    /// The node has one state of each type; storing a second one replaces the first. All calls
+    /// share the value, so put what changes into a `Mutex` or an atomic. The rest of the program
+    /// can share it too: see [`shared_state`](Self::shared_state). If a function needs a state that
+    /// is missing, [`serve`](Self::serve) returns [`ErrorKind::InvalidInput`].
     ///
     /// ```
     /// # use easyremote::{Client, Error, Gateway};
@@ -207,13 +213,14 @@ impl NodeBuilder {
 
     /// Stores `value` as the instance `name` of its type, for the remote methods of that type.
     ///
-    /// A node can have several instances of a type, and a [`state`](Self::state) of it beside them;
-    /// the same type and name again replaces the value. Clients select an instance with
-    /// `Model::remote(&client).instance("small")`; the method is then called `Model:small.embed` on
-    /// the wire. A `#[state]` parameter never receives an instance.
+    /// A node can have several instances of a type, and a [`state`](Self::state) of it beside them.
+    /// Storing a second value with the same type and name replaces the first. Clients select an
+    /// instance with `Model::remote(&client).instance("small")`; a method `embed`, for instance, is
+    /// then called `Model:small.embed` on the wire. A `#[state]` parameter never receives an
+    /// instance.
     ///
-    /// `name` consists of `A-Z a-z 0-9 _ / -`, and the whole name on the wire is at most 128 bytes
-    /// long; [`serve`](Self::serve) returns [`ErrorKind::InvalidInput`] otherwise.
+    /// `name` may contain only `A-Z a-z 0-9 _ / -`, and the whole name on the wire is at most 128
+    /// bytes long; [`serve`](Self::serve) returns [`ErrorKind::InvalidInput`] otherwise.
     ///
     /// ```
     /// # use easyremote::{Client, Error, Gateway};
@@ -285,17 +292,19 @@ impl NodeBuilder {
     ///
     /// - An `Err` before `run` is the error of the call. The function has not run:
     ///   [`Executed::No`](crate::Executed::No).
-    /// - A panic before `run`, or `Ok` without `run`, fails the call with
-    ///   [`Unavailable`](ErrorKind::Unavailable), `No`.
+    /// - A panic before `run` fails the call with [`Unavailable`](ErrorKind::Unavailable), `No`.
+    ///   `Ok` without `run` does the same, but only `run` returns a [`Done`].
     /// - What happens after `run` changes nothing: the caller has the answer. A panic is logged.
     ///
-    /// An `Err` whose kind describes a function that has run, or another party, such as the error
-    /// of a nested call, arrives as `Unavailable` with its text.
+    /// An `Err` that cannot describe a refusal by this node, such as the error of a nested call,
+    /// arrives as `Unavailable` with its text. These are the kinds `NoNode`, `NodeLost`,
+    /// `ConnectionLost`, `BadResponse`, `Panicked`, `SlowConsumer` and `Failed`.
     ///
-    /// Middleware runs on the node's async runtime, around functions of all kinds, and the call
-    /// holds its permit meanwhile: time in middleware counts against
-    /// [`concurrency`](Self::concurrency). If a call ends before its function has started, its
-    /// middleware is dropped.
+    /// Middleware runs on the node's async runtime, around functions of all kinds. The call counts
+    /// as running for [`concurrency`](Self::concurrency) from the start of its middleware until its
+    /// function has ended; what middleware does after `run` does not count. If the call ends before
+    /// its function has started, because it was cancelled, its deadline passed or the connection
+    /// was lost, the middleware is dropped.
     ///
     /// ```
     /// use std::time::Instant;
@@ -351,10 +360,13 @@ impl NodeBuilder {
         self
     }
 
-    /// Sets how many calls and streams may run at a time; further ones wait at the node. 1 to
-    /// 4,096; larger values are lowered to 4,096. Default: 4,096.
+    /// Sets how many calls and streams may run at a time: 1 to 4,096. Larger values are lowered to
+    /// 4,096; 0 is [`ErrorKind::InvalidInput`] from [`serve`](Self::serve). Default: 4,096.
     ///
-    /// A single function can have a lower limit: `#[remote(concurrency = n)]`.
+    /// A single function can have a lower limit: `#[remote(concurrency = n)]`. While a limit is
+    /// reached, further calls wait at the gateway, which counts those that it has sent. A call
+    /// waits at the node only for what that gateway does not count: the calls from other gateways,
+    /// and the [`blocking_threads`](crate::node::NodeLimits::blocking_threads) of sync functions.
     ///
     /// ```
     /// use easyremote::Node;
@@ -388,7 +400,8 @@ impl NodeBuilder {
     /// Sets how the node connects to its gateways: connect timeout, trust, and credentials.
     ///
     /// Repeated calls merge: options that `options` leaves unset keep their earlier value. The
-    /// connect timeout is also how long a call made by a function of this node waits to be sent.
+    /// connect timeout, 15 s by default, is also how long a call made by a function of this node
+    /// waits to be sent.
     ///
     /// ```
     /// use std::time::Duration;
@@ -432,13 +445,18 @@ impl NodeBuilder {
     /// ```
     ///
     /// # Errors
-    /// As for [`Node::serve`].
+    /// - [`ErrorKind::Unavailable`] if no gateway can be reached in time.
+    /// - [`ErrorKind::Unauthenticated`] or [`ErrorKind::PermissionDenied`] if a gateway refuses the
+    ///   node, and no other accepts it.
+    /// - [`ErrorKind::InvalidInput`] if the address, the id, a tag or a limit is invalid, if two
+    ///   functions have the same name, if there is none or more than 1,024, or if one needs a state
+    ///   or an instance that the node does not have.
     ///
     /// # Cancel safety
-    /// As for [`Node::serve`].
+    /// Dropping the future leaves nothing running.
     ///
     /// # Panics
-    /// As for [`Node::serve`].
+    /// If it is not polled on a tokio runtime, on which the functions will run.
     pub async fn serve(self) -> Result<Node, Error> {
         let id = check_id(self.id)?;
         not_zero("concurrency", self.concurrency as u64)?;
