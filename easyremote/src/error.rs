@@ -23,7 +23,8 @@ use crate::error::printable::one_line;
 /// The error of a call, a stream, or the set-up of a role.
 ///
 /// One opaque type for everything except the function's own error, which is
-/// [`CallError::Function`].
+/// [`CallError::Function`]. With `err = "display"` that is an `Error` too, of kind
+/// [`Failed`](ErrorKind::Failed).
 ///
 /// | method                                | returns                                    |
 /// |---------------------------------------|--------------------------------------------|
@@ -31,12 +32,13 @@ use crate::error::printable::one_line;
 /// | [`executed`](Error::executed)         | whether the function may have run          |
 /// | [`is_retryable`](Error::is_retryable) | whether the same call may succeed later    |
 /// | [`retry_after`](Error::retry_after)   | how long to wait before that               |
-/// | [`node`](Error::node)                 | the node that got the call                 |
+/// | [`node`](Error::node)                 | the node that received the call            |
 /// | [`delivered`](Error::delivered)       | the number of items before a stream failed |
 ///
 /// `Display` writes what failed, where, and what to do about it, on one line without control
 /// characters, also if a peer has written the text. It leaves out the cause, which is the
-/// [`source`](StdError::source). An error that came over the network has its causes in its text.
+/// [`source`](StdError::source). An error that came over the network has no source; its text
+/// includes the causes.
 ///
 /// ```
 /// # use easyremote::{Client, ErrorKind, Executed, Gateway, remote};
@@ -75,10 +77,12 @@ struct ErrorParts {
 const MAX_MESSAGE: usize = 16 << 10;
 
 impl Error {
-    /// An error with which a [middleware](crate::node::NodeBuilder::wrap) refuses a call, and
-    /// [`executed`](Self::executed) `No`.
+    /// Creates an error with which a [middleware](crate::node::NodeBuilder::wrap) refuses a call.
+    /// Its [`executed`](Self::executed) is `No`.
     ///
-    /// Control characters and line breaks in `message` are escaped.
+    /// The caller gets the same kind, except for `NoNode`, `NodeLost`, `ConnectionLost`,
+    /// `BadResponse`, `Panicked`, `SlowConsumer` and `Failed`, which become `Unavailable`. Line
+    /// breaks and tabs in `message` become spaces; invisible characters are removed.
     ///
     /// ```
     /// use easyremote::{Error, ErrorKind, Executed};
@@ -149,7 +153,8 @@ impl Error {
         self
     }
 
-    /// Returns what happened.
+    /// Returns what happened; [`ErrorKind`] lists the kinds. More may be added, so a `match` needs
+    /// a `_` arm.
     ///
     /// ```
     /// # use easyremote::{Client, ErrorKind, Executed, Gateway, remote};
@@ -175,7 +180,7 @@ impl Error {
 
     /// Returns whether the function may have run.
     ///
-    /// [`Executed::No`] is a proof: repeating the call runs nothing twice.
+    /// [`Executed::No`] is a guarantee that it did not: repeating the call runs nothing twice.
     ///
     /// ```
     /// # use easyremote::{Client, ErrorKind, Executed, Gateway, remote};
@@ -197,9 +202,9 @@ impl Error {
         self.inner.executed
     }
 
-    /// Returns the id of the node that got the call, or a part of it, where that is known.
+    /// Returns the id of the node that received the call or part of it, where that is known.
     ///
-    /// `None` if no node got the call, even if the text names nodes that could have.
+    /// `None` if no node received the call, even if the text names nodes that offer the function.
     ///
     /// ```
     /// # use easyremote::{Client, Gateway, Node, functions, remote};
@@ -247,19 +252,22 @@ impl Error {
         self.inner.delivered
     }
 
-    /// Returns how long to wait before the next attempt, if the party that refused the call sent
-    /// that. [`Retry`](crate::Retry) waits at least this long.
+    /// Returns how long to wait before the next attempt, if the party that refused the call has set
+    /// it: the client, the gateway or the node when it is `Overloaded`, or a middleware with
+    /// [`with_retry_after`](Self::with_retry_after). [`Retry`](crate::Retry) waits at least this
+    /// long.
     ///
     /// ```
-    /// # use easyremote::{Client, remote};
+    /// # use easyremote::{Client, Error, remote};
     /// # #[remote]
     /// # async fn add(a: i64, b: i64) -> i64;
-    /// # async fn example(client: Client) {
-    /// if let Err(error) = add::call(&client, 1, 2).await
-    ///     && let Some(wait) = error.retry_after()
-    /// {
-    ///     tokio::time::sleep(wait).await;
-    /// }
+    /// # async fn example(client: Client) -> Result<i64, Error> {
+    /// let error = match add::call(&client, 1, 2).await {
+    ///     Err(error) if error.is_retryable() => error,
+    ///     result => return result,
+    /// };
+    /// tokio::time::sleep(error.retry_after().unwrap_or_default()).await;
+    /// add::call(&client, 1, 2).await // one more attempt
     /// # }
     /// ```
     #[doc(alias = "backoff")]
@@ -268,11 +276,12 @@ impl Error {
         self.inner.retry_after
     }
 
-    /// Returns whether the same call may succeed later without any change, and has certainly not
-    /// run.
+    /// Returns `true` if the call has certainly not run and the same call may succeed later.
     ///
-    /// True for the kinds `Unavailable`, `NoNode`, `Overloaded`, `NodeLost`, `ConnectionLost` and
-    /// `Draining` with [`Executed::No`]. [`Retry`](crate::Retry) does this check itself.
+    /// These are the kinds `Unavailable`, `NoNode`, `Overloaded`, `NodeLost`, `ConnectionLost` and
+    /// `Draining` with [`Executed::No`]. `NoSuchFunction` is not among them: no node has offered
+    /// the function so far, so the name may be wrong. [`Retry`](crate::Retry) does this check
+    /// itself.
     ///
     /// ```
     /// # use easyremote::{Client, Gateway, Node, functions, remote};
@@ -368,13 +377,13 @@ pub(crate) fn not_zero(name: &str, limit: u64) -> Result<(), Error> {
 ///
 /// | value                      | what it means                  | a repetition     |
 /// |----------------------------|--------------------------------|------------------|
-/// | [`No`](Executed::No)       | proven: it did not start       | runs it once     |
+/// | [`No`](Executed::No)       | guaranteed: it did not start   | runs it once     |
 /// | [`Maybe`](Executed::Maybe) | unknown                        | may run it twice |
 /// | [`Yes`](Executed::Yes)     | it started, and may have ended | runs it twice    |
 #[doc(alias = "at most once")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Executed {
-    /// The function did not start. This is a proof, never a guess.
+    /// The function did not start. This is a guarantee, never a guess.
     No,
     /// The function may have started, and no party that could tell can be reached.
     Maybe,
@@ -443,9 +452,9 @@ kinds! {
     /// No gateway can be reached; or the version of the gateway or node lacks a feature that the
     /// call uses.
     Unavailable = 1,
-    /// The gateway knows no function of this name.
+    /// No node has offered a function of this name since the gateway started.
     NoSuchFunction = 2,
-    /// The gateway knows the function, but no connected node that fits the call offers it.
+    /// A node has offered the function, but no connected node that fits the call offers it now.
     NoNode = 3,
     /// The caller and the nodes have different types for the function's arguments or results.
     SignatureMismatch = 4,
