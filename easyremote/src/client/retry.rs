@@ -26,7 +26,7 @@ use crate::transport::live_connection::LiveConnection;
 /// **Waiting for a node.** After a lost node or connection, or a party that drains, the next
 /// attempt waits for a node that can run it, for up to the client's
 /// [`connect_timeout`](crate::auth::DialOptions::connect_timeout). If none comes, the call ends
-/// with /// the error of the lost attempt.
+/// with the error of the lost attempt.
 ///
 /// **Retry budget.** While calls keep failing, fewer are retried (the retry throttling of gRPC,
 /// proposal A6). A client has 10 tokens unless

@@ -58,7 +58,7 @@ const VARIABLE: &str = "EASYREMOTE_GATEWAY";
 /// ```no_run
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), easyremote::Error> {
-/// // EASYREMOTE_GATEWAY=gw.example.com:8080
+/// // EASYREMOTE_GATEWAY=easyremote://gw.example.com:8080?pin=..&token=..
 /// let client = easyremote::Client::connect(easyremote::from_env()?).await?;
 /// # drop(client);
 /// # Ok(())
