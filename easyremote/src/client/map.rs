@@ -23,9 +23,10 @@ use crate::wire::limits::MAX_CLIENT_STREAMS;
 /// - A call that fails is one `Err` among the results; the other calls go on.
 /// - The iterator is advanced as calls are made, so it may be endless.
 ///
-/// A function of one argument takes an iterator of values; a function of several takes tuples. The
-/// items are those of [`Call`]: `Result<T, Error>`, or `Result<T, CallError<E>>`. Options hold for
-/// each of the calls that have not been made yet.
+/// An input is the argument itself, or a tuple if the function has several. Functions without
+/// arguments, and those with a stream, have no `map`. The items are those of [`Call`]:
+/// `Result<T, Error>`, or `Result<T, CallError<E>>`. Options hold for each call separately, from
+/// the next call that is made: a timeout begins with the first poll of that call.
 ///
 /// ```
 /// # use easyremote::{Client, Error, remote};

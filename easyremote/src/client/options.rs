@@ -26,7 +26,9 @@ use crate::wire::routing_options::RoutingOptions;
 /// 2. the option of the handle
 /// 3. the option of the function, from `#[remote(..)]`
 ///
-/// Tags and metadata are lists: those of the call are appended to those of the handle.
+/// Tags and metadata are lists: those of the call are appended to those of the handle. A call whose
+/// options exceed a limit fails with [`InvalidInput`](ErrorKind::InvalidInput), and nothing is
+/// sent.
 ///
 /// ```
 /// use std::time::Duration;
@@ -164,13 +166,15 @@ macro_rules! options {
             /// After that the call ends with
             /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), and the node
             /// cancels the function. A stream has to end within this time too. The limit covers all
-            /// [attempts](crate::Retry) together. Once it has passed, no party sends or starts
-            /// anything: a timeout of zero fails before anything is sent, with
-            /// [`Executed::No`](crate::Executed::No).
+            /// [attempts](crate::Retry) together. Once it has passed, client, gateway and node send
+            /// and start nothing more for the call: with a timeout of zero it fails before anything
+            /// is sent, with [`Executed::No`](crate::Executed::No).
             ///
-            /// Default: the function's `#[remote(timeout = "..")]`, otherwise no limit. Values
-            /// above one year count as one year. A later [`deadline`](Self::deadline) replaces it.
-            /// The system's monotonic clock counts, also in a test that has paused tokio's.
+            /// Default: the timeout or deadline of the handle's [`Options`](crate::Options),
+            /// otherwise the function's `#[remote(timeout = "..")]`, otherwise no limit. Values
+            /// above one year count as one year, so `Duration::MAX` lifts a default. A later
+            /// [`deadline`](Self::deadline) replaces it. Time is measured by the system's monotonic
+            /// clock, also in a test that has paused tokio's.
             ///
             /// ```
             #[doc = $crate::client::options::example!(
@@ -256,8 +260,9 @@ macro_rules! options {
             /// caches and sessions that live there.
             ///
             /// When a node joins or leaves, only the keys that it gets or had move (rendezvous
-            /// hashing: Thaler and Ravishankar, 1998). A node without room is passed over. The key
-            /// may have any length; only its hash is sent.
+            /// hashing: Thaler and Ravishankar, 1998). If the node of a key is full, the call goes
+            /// to the next one. A [`strategy`](Self::strategy) is ignored. The key may have any
+            /// length; only its hash is sent.
             ///
             /// ```
             #[doc = $crate::client::options::example!($call, ".sticky(\"user-17\");", "")]
@@ -273,7 +278,8 @@ macro_rules! options {
 
             /// Sets how the gateway chooses among the nodes that fit.
             ///
-            /// Default: [`Strategy::LeastBusy`](crate::Strategy::LeastBusy).
+            /// Default: [`Strategy::LeastBusy`](crate::Strategy::LeastBusy). Ignored by a call that
+            /// has a [`sticky`](Self::sticky) key.
             ///
             /// ```
             #[doc = $crate::client::options::example!(
@@ -287,7 +293,8 @@ macro_rules! options {
                 self
             }
 
-            /// Sets the retry policy; see [`Retry`](crate::Retry), also for the default.
+            /// Sets the retry policy; see [`Retry`](crate::Retry), also for the default. A stream
+            /// is retried only until it is open.
             ///
             /// ```
             #[doc = $crate::client::options::example!(
@@ -310,7 +317,8 @@ macro_rules! options {
             /// - [`ErrorKind::SignatureMismatch`](crate::ErrorKind::SignatureMismatch), where all
             ///   connected nodes offer the function with other types.
             ///
-            /// A client of several gateways waits at each of them in turn.
+            /// A client of several gateways asks each of them once, and then waits at each in turn,
+            /// for 1 s to 4 s. A call that cannot be [retried](crate::Retry) waits at one gateway.
             ///
             /// ```
             #[doc = $crate::client::options::example!($call, ".wait_for_node();", "")]
@@ -324,7 +332,9 @@ macro_rules! options {
             /// [`Context::metadata`](crate::Context::metadata), beside its arguments.
             ///
             /// At most 64 entries, with keys of at most 128 bytes, and 8 KiB of keys and values
-            /// together. `Debug` shows the keys only, since values may be secrets.
+            /// together; beyond that the call fails with
+            /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput). `Debug` shows the keys
+            /// only, since values may be secrets.
             ///
             /// ```
             #[doc = $crate::client::options::example!(

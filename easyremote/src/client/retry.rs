@@ -8,10 +8,10 @@ use crate::transport::live_connection::LiveConnection;
 
 /// Retry policy of a call: number of attempts and back-off.
 ///
-/// The policy does not decide what is safe to repeat. A function that is not `idempotent` is called
-/// again only if it is proven that it did not start ([`Executed::No`](Executed::No)); an
+/// The policy does not decide what is safe to retry. A call of a function that is not `idempotent`
+/// is retried only if it is proven that it did not start ([`Executed::No`](Executed::No)); of an
 /// `idempotent` function also if it may have run. All attempts have the same call id, and share one
-/// deadline.
+/// deadline. [`Context::attempt`](crate::Context::attempt) counts them.
 ///
 /// | a call that | without `.retry(..)` | with `.retry(..)` |
 /// |---|---|---|
@@ -25,23 +25,28 @@ use crate::transport::live_connection::LiveConnection;
 ///
 /// **Waiting for a node.** After a lost node or connection, or a party that drains, the next
 /// attempt waits for a node that can run it, for up to the client's
-/// [`connect_timeout`](crate::auth::DialOptions::connect_timeout). If none comes, the call ends
+/// [`connect_timeout`](crate::auth::DialOptions::connect_timeout). If none comes, the call fails
 /// with the error of the lost attempt.
 ///
 /// **Retry budget.** While calls keep failing, fewer are retried (the retry throttling of gRPC,
 /// proposal A6). A client has 10 tokens unless
 /// [set](crate::client::ClientBuilder::retry_tokens) otherwise. Each success returns a tenth of a
-/// token, and while half of them or fewer are left, no call is retried.
+/// token, and while half of them or fewer are left, no retry that needs a token is made.
 ///
+/// - A retry of a call that did not start takes no token after a loss or a drain.
 /// - A retry of a call that found no room, gateway or node takes a token.
 /// - For calls that may have run, each loss of a node or connection takes one token, however many
-///   calls it has ended. So all calls of one loss are retried, and after several losses in a row no
-///   more.
+///   calls it has ended. So all calls of one loss are retried, and with 10 tokens those of five
+///   losses in a row.
 ///
 /// **Several gateways.** When a gateway has no node or no room for a call (`Executed::No`), a
 /// client of several gateways asks each of the others once. These attempts are made at once, take
 /// no token, and do not count among the attempts of the policy; [`never`](Self::never) turns them
 /// off. A gateway that refuses several calls in a row is left for one that does not.
+///
+/// **Inside the gateway.** If a node is lost before it has the whole call, the gateway sends the
+/// call to another node, up to three in all. This is part of one attempt, and independent of the
+/// policy and the budget.
 ///
 /// ```
 /// # use easyremote::{Client, Retry, remote};

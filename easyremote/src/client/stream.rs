@@ -48,20 +48,29 @@ use crate::wire::value::ValueType;
 /// | `Result<_, S>`, items of `T`            | `Result<T, `[`CallError`]`<S>>`                 |
 /// | `Result<_, S>`, items of `Result<T, E>` | `Result<T, CallError<`[`StreamError`]`<S, E>>>` |
 ///
-/// With `err = "display"` an error of the function is an [`Error`] of kind
-/// [`Failed`](ErrorKind::Failed) instead.
+/// With `err = "display"` the function's errors are [`Error`]s of kind
+/// [`Failed`](ErrorKind::Failed) instead of `E` and `S`.
 ///
 /// Each item arrives as soon as the node has produced it. Back-pressure is end to end: a consumer
-/// that reads slowly makes the producer wait.
+/// that reads slowly makes the producer wait. A stream that is not polled for 60 s while items are
+/// waiting ends with [`SlowConsumer`](ErrorKind::SlowConsumer);
+/// [`stall_timeout`](crate::client::ClientLimits::stall_timeout) changes the time.
 ///
-/// | the stream returns | meaning | afterwards |
+/// | a poll returns | meaning | afterwards |
 /// |---|---|---|
 /// | `Some(Ok(item))` | an item | it goes on |
-/// | `Some(Err(_))`, the function's error of an item | an item that failed | it goes on |
-/// | `Some(Err(_))`, any other error | the set-up or the stream failed | it has ended |
-/// | `None` | the function has ended the stream | it has ended |
+/// | `Some(Err(_))` with the function's error of an item | an item that failed | it goes on |
+/// | `Some(Err(_))` with any other error | the set-up or the stream failed | it has ended |
+/// | `None` | the function has ended the stream, or `take` has | it has ended |
 ///
-/// Options have to be set before the first poll; later they have no effect.
+/// The function's error of an item is `CallError::Function(error)`, with a fallible set-up
+/// `CallError::Function(StreamError::Item(error))`. A set-up that failed is
+/// `CallError::Function(error)` if items cannot fail, otherwise
+/// `CallError::Function(StreamError::Setup(error))`. `CallError::Remote` ends the stream, and so
+/// does a plain [`Error`] except an item's of kind `Failed`. To read on after any error, poll
+/// again: a stream that has ended returns `None`.
+///
+/// Set options before the first poll; later ones are ignored, except [`take`](Self::take).
 ///
 /// ```
 /// # use easyremote::{Client, Gateway, Node, functions, remote};
@@ -83,7 +92,8 @@ use crate::wire::value::ValueType;
 ///
 /// # Errors
 /// [`Error::kind`] returns what happened, [`Error::executed`] whether the function may have run,
-/// and [`Error::delivered`] the number of items before the error.
+/// and [`Error::delivered`] the number of items that the stream had returned before the error,
+/// items that failed included.
 ///
 /// # Cancel safety
 /// Dropping the stream cancels it at the node: an async stream stops at its next await, an iterator
@@ -127,8 +137,8 @@ impl<F: RemoteStream> StreamCall<F> {
     /// Ends the stream after `items` further items, errors of items included.
     ///
     /// The limit is sent to the node, which stops the function after the last item.
-    /// [`StreamExt::take`](futures::StreamExt::take) would drop the stream instead, with the items
-    /// that the node has produced ahead.
+    /// [`StreamExt::take`](futures::StreamExt::take) does not tell the node, which then produces
+    /// items ahead until the stream is dropped.
     ///
     /// If it is set several times, the smallest limit counts. After the first poll the limit holds
     /// at the client only.
@@ -160,8 +170,17 @@ impl<F: RemoteStream> StreamCall<F> {
 
     /// Sends the call, and waits until the function has returned its stream.
     ///
-    /// Separates the error of the set-up from those of the items. Without `open` the first poll of
-    /// the stream sets it up too, and an error of the set-up is its only item.
+    /// Separates the error of the set-up from those of the items:
+    ///
+    /// | the function returns                    | `open` fails with  | items after `open` |
+    /// |-----------------------------------------|--------------------|--------------------|
+    /// | items of `T`                            | [`Error`]          | `Result<T, Error>` |
+    /// | items of `Result<T, E>`                 | [`Error`]          | `Result<T, CallError<E>>` |
+    /// | `Result<_, S>`, items of `T`            | `CallError<S>`     | `Result<T, Error>` |
+    /// | `Result<_, S>`, items of `Result<T, E>` | `CallError<S>`     | `Result<T, CallError<E>>` |
+    ///
+    /// Without `open` the first poll of the stream waits for the set-up too. If the set-up fails,
+    /// that poll returns its error, and the next one `None`.
     ///
     /// ```
     /// # use easyremote::{CallError, Client, Gateway, Node, functions, remote};
