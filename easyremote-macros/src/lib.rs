@@ -78,9 +78,9 @@ mod types;
 /// value.
 ///
 /// # Declarations
-/// A function without a body is a declaration: a stub with `call`, but without a handler, so that a
-/// node cannot offer it. Clients and nodes can share a crate of declarations and types. Clients
-/// then compile no dependency of the implementation:
+/// A function without a body is a declaration: a stub with `call` and `map`, but without a handler,
+/// so that a node cannot offer it. Clients and nodes can share a crate of declarations and types.
+/// Clients then compile no dependency of the implementation:
 ///
 /// ```text
 /// // In the crate `api`.
@@ -131,7 +131,7 @@ mod types;
 /// | `plain`             | the result (or item) is a plain value, although it is named `..Result` |
 /// | `idempotent`        | running it twice is harmless: calls that may have run are retried      |
 /// | `detached`          | once started, it runs to its end even if its caller is gone            |
-/// | `concurrency = 8`   | limit of calls that run at a time on one node; others wait             |
+/// | `concurrency = 8`   | at most 8 calls run at a time on one node; others wait at the gateway  |
 /// | `needs = "gpu, eu"` | requires nodes with all these tags                                     |
 /// | `err = "display"`   | its errors travel as text; they implement `Display`                    |
 /// | `implements = path` | the declaration that this implements                                   |
@@ -226,14 +226,15 @@ mod types;
 /// the generated code as well. A public function may have private types, as in plain Rust, where
 /// the compiler warns about it (`private_interfaces`); its stub can be named where they can.
 ///
-/// **`detached`** is for functions with one result. Neither a dropped call nor a deadline cancels
-/// the function, and `Context::is_cancelled` stays `false`; its result is then dropped. It holds
-/// its permit of the node until it ends. A call that still waits for a permit has not started, and
-/// is cancelled like any other. A node that shuts down does not wait for it.
+/// **`detached`** is for functions with one result and without a client stream. Neither a dropped
+/// call nor a deadline cancels the function, and `Context::is_cancelled` stays `false`; its result
+/// is then dropped. It holds its permit of the node until it ends. A call that still waits for a
+/// permit has not started, and is cancelled like any other. A node that shuts down does not wait
+/// for it.
 ///
-/// **`concurrency`** is a limit in addition to that of the node. Calls that wait for it take no
-/// permit and no thread of the node, so that they do not hold up other functions. Their deadlines
-/// apply.
+/// **`concurrency`** is a limit in addition to that of the node. Calls wait for it at the gateway;
+/// if several gateways send calls to one node, some wait at the node. They take no permit and no
+/// thread of the node, so that they do not hold up other functions. Their deadlines apply.
 ///
 /// **`needs`** takes up to 64 tags of 128 bytes, which nodes set with `NodeBuilder::tag`. A node
 /// without one of them may list the function, and logs a warning; `Node::set_tags` can add and
@@ -244,8 +245,8 @@ mod types;
 /// or `Box<dyn Error + Send + Sync>`; of a stream, for those of its set-up and of its items. The
 /// caller gets an `easyremote::Error` of kind `Failed` instead of a `CallError`. Its text is that
 /// of `{:#}`, followed by all sources that are not in it, each once and after a colon, cut after
-/// 8,000 bytes. A failed item does not end its stream. A call by name gets the same error, as
-/// `CallError::Remote`.
+/// 8,000 bytes. A failed set-up ends its stream, a failed item does not. A call by name gets the
+/// same error, as `CallError::Remote`.
 ///
 /// # Errors
 /// All mistakes in an item are reported at once, each at the place to change. The function itself
