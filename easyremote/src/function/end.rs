@@ -53,10 +53,11 @@ pub(crate) struct StreamTally {
 }
 
 impl StreamTally {
-    /// Counts an item of `bytes` bytes.
-    pub(crate) fn note_item(&self, bytes: usize) {
-        self.items.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    /// Notes how many items, of how many bytes, have been encoded in all.
+    // Stores and no additions: a stream has one writer, and this is done for each item.
+    pub(crate) fn note_items(&self, items: u64, bytes: u64) {
+        self.items.store(items, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Notes how the stream ended.

@@ -26,6 +26,8 @@ pub(crate) struct ItemWriter {
     /// Length of the complete frames; a frame that is being encoded follows them.
     whole: usize,
     items: u64,
+    /// Encoded bytes of all items.
+    bytes: u64,
     /// Expected length of the next item, in bytes.
     expected: usize,
     /// Whether memory for the next item is reserved and not used yet.
@@ -77,8 +79,20 @@ impl ItemWriter {
         if reserved {
             sender.reserve(expected);
         }
-        let (frames, whole, items) = (Vec::new(), 0, 0);
-        Self { sender, frames, whole, items, expected, reserved, sizes, codec, limits, context }
+        let (frames, whole, items, bytes) = (Vec::new(), 0, 0, 0);
+        Self {
+            sender,
+            frames,
+            whole,
+            items,
+            bytes,
+            expected,
+            reserved,
+            sizes,
+            codec,
+            limits,
+            context,
+        }
     }
 
     /// Adds the frame that tells the caller that the stream is set up.
@@ -111,7 +125,8 @@ impl ItemWriter {
         self.sizes.note(self.expected);
         self.whole = self.frames.len();
         self.items += 1;
-        self.context.tally().note_item(self.expected - FRAME_HEADER);
+        self.bytes += (self.expected - FRAME_HEADER) as u64;
+        self.context.tally().note_items(self.items, self.bytes);
         Ok(())
     }
 
