@@ -22,14 +22,14 @@ async fn main() -> Result<(), easyremote::Error> {
     println!("ticket for clients: {}", gateway.ticket(Role::Client));
     tokio::select! {
         () = easyremote::shutdown_signal() => println!("draining"),
-        () = nobody_there(&gateway) => println!("idle: no one is connected"),
+        () = stays_idle(&gateway) => println!("idle: no one is connected"),
     }
     gateway.drain(Duration::from_secs(30)).await;
     Ok(())
 }
 
 /// Resolves when no one has been connected for a while.
-async fn nobody_there(gateway: &Gateway) {
+async fn stays_idle(gateway: &Gateway) {
     let patience = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(60);
     let mut last = Instant::now();
     while last.elapsed() < Duration::from_secs(patience) {

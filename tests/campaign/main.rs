@@ -13,7 +13,7 @@
 //!   `delivered()` says, and all of them where the stream ends well;
 //! - nothing has panicked, in any process;
 //! - when everything is healed all calls succeed again, no party has calls in flight, waiting or
-//!   parked, and the gateway has the memory that it had before, give or take [`SLACK_KIB`];
+//!   queued, and the gateway has the memory that it had before, give or take [`SLACK_KIB`];
 //! - clients have counted every call, and no call has started again without a retry that they know of.
 //!
 //! `cargo test` runs a short campaign. A long one is the same with other numbers:

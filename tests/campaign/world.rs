@@ -118,7 +118,7 @@ impl World {
             let is_calm = || {
                 let stats = client.stats();
                 stats.connected
-                    && [stats.in_flight, stats.streams, stats.parked, stats.parked_bytes] == [0; 4]
+                    && [stats.in_flight, stats.streams, stats.queued, stats.queued_bytes] == [0; 4]
             };
             until(is_calm).await;
         }

@@ -341,14 +341,14 @@ async fn is_back_first(multiplex: bool) {
     assert_eq!(soon(twice::call(&client, 1)).await.unwrap(), 2);
     soon(first.shutdown()).await;
     soon(gateway.shutdown()).await;
-    let parked = tokio::spawn(twice::call(&client, 2));
+    let queued = tokio::spawn(twice::call(&client, 2));
     let gateway = soon(builder(address.to_string())).await.unwrap();
     until(|| client.stats().reconnects == 1).await;
     let calls: Vec<_> =
         calls(&client).into_iter().map(|(what, call)| (what, tokio::spawn(call))).collect();
     until(|| gateway.stats().calls > calls.len() as u64).await;
     let _second = node().await.unwrap();
-    assert_eq!(soon(parked).await.unwrap().unwrap(), 4, "multiplexed {multiplex}");
+    assert_eq!(soon(queued).await.unwrap().unwrap(), 4, "multiplexed {multiplex}");
     for (what, call) in calls {
         let outcome = soon(call).await.unwrap();
         outcome.unwrap_or_else(|error| panic!("multiplexed {multiplex}, {what}: {error:?}"));

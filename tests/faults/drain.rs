@@ -376,14 +376,14 @@ async fn whoever_is_back_before_the_nodes_waits_for_them() {
     soon(gateway.shutdown()).await;
 
     // One waits for the connection, and one comes when it is there.
-    let parked = tokio::spawn(add::call(&client, 1, 2));
+    let queued = tokio::spawn(add::call(&client, 1, 2));
     let gateway = soon(serve(address.to_string())).await.unwrap();
     until(|| gateway.stats().in_flight == 1).await;
     let next = tokio::spawn(add::call(&client, 3, 4));
     until(|| gateway.stats().in_flight == 2).await;
-    assert!(!parked.is_finished() && !next.is_finished());
+    assert!(!queued.is_finished() && !next.is_finished());
     let second = soon(node()).await.unwrap();
-    assert_eq!(soon(parked).await.unwrap().unwrap(), 3);
+    assert_eq!(soon(queued).await.unwrap().unwrap(), 3);
     assert_eq!(soon(next).await.unwrap().unwrap(), 7);
 
     // But not for ever.

@@ -40,7 +40,7 @@ async fn nested(#[ctx] ctx: &Context) -> [u64; 4] {
 }
 
 fn gauges(stats: ClientStats) -> [u64; 4] {
-    [stats.in_flight, stats.streams, stats.parked, stats.parked_bytes]
+    [stats.in_flight, stats.streams, stats.queued, stats.queued_bytes]
 }
 
 #[tokio::test]
@@ -88,10 +88,10 @@ async fn parked_calls_count_with_their_arguments_and_so_do_reconnects() {
     until(|| !client.stats().connected).await;
     let call = || length::call(&client, vec![7; 1_000]).wait_for_node();
     let calls: Vec<_> = (0..5).map(|_| tokio::spawn(call().into_future())).collect();
-    until(|| client.stats().parked == 5).await;
+    until(|| client.stats().queued == 5).await;
     let stats = client.stats();
     assert_eq!((stats.in_flight, stats.calls), (5, 5));
-    assert!((5_000..5_200).contains(&stats.parked_bytes), "{stats:?}");
+    assert!((5_000..5_200).contains(&stats.queued_bytes), "{stats:?}");
     let _gateway = start(address.to_string()).await.unwrap();
     for call in calls {
         assert_eq!(soon(call).await.unwrap().unwrap(), 1_000);

@@ -14,10 +14,10 @@ mod declared;
 mod method;
 mod owner;
 mod parameters;
+mod policy;
 mod returned;
 pub(crate) mod service;
 mod state;
-mod terms;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -36,7 +36,7 @@ pub(crate) fn check(function: &Function, options: &Options, mistakes: &mut Mista
     parameters::check(&function.signature, mistakes);
     upload::check(function, options, mistakes);
     inline(function, options, mistakes);
-    terms::check(function, options, mistakes);
+    policy::check(function, options, mistakes);
     returned::check(function, options, mistakes);
     declared::check(function, options, mistakes);
 }

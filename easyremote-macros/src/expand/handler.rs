@@ -25,14 +25,14 @@ impl Stub<'_> {
         let Self { ident, private, cfgs, lints, .. } = self;
         let handler = self.handler();
         let needs = self.needs();
-        let terms = self.terms();
+        let policy = self.policy();
         let (generics, offers) = self.offers();
         quote! {
             #(#cfgs)*
             #(#lints)*
             #[allow(deprecated)]
             impl #generics #private::#offers for #ident {
-                fn handler() -> #private::Handler { #handler #needs #terms }
+                fn handler() -> #private::Handler { #handler #needs #policy }
             }
         }
     }
@@ -43,8 +43,8 @@ impl Stub<'_> {
     /// async fn f(a: A) -> T                       asynchronous::<Self, _>(|_, (a,)| async move { f(a).await })
     /// fn f(a: A) -> impl Iterator                 iterator::<Self>(|_, (a,), sink| StreamSink::iterate(sink, Ok(f(a))))
     /// async fn f(a: A) -> impl Iterator           async_iterator::<Self, _>(|_, (a,), sink| async move { StreamSink::iterate(sink, Ok(f(a).await)) })
-    /// fn f(a: A) -> Result<impl Stream, E>        stream::<Self, _>(|_, (a,), sink| async move { StreamSink::pour(sink, f(a)).await })
-    /// async fn f(a: A) -> Result<impl Stream, E>  stream::<Self, _>(|_, (a,), sink| async move { StreamSink::pour(sink, f(a).await).await })
+    /// fn f(a: A) -> Result<impl Stream, E>        stream::<Self, _>(|_, (a,), sink| async move { StreamSink::forward(sink, f(a)).await })
+    /// async fn f(a: A) -> Result<impl Stream, E>  stream::<Self, _>(|_, (a,), sink| async move { StreamSink::forward(sink, f(a).await).await })
     /// ```
     fn handler(&self) -> TokenStream {
         let names = Names::new(self);
@@ -91,7 +91,7 @@ impl Stub<'_> {
         let (first, last) = self.place_of_result();
         let (method, wait) = match stream.source {
             Source::Iterator => ("iterate", None),
-            Source::Stream => ("pour", Some(quote_spanned!(last=> .await))),
+            Source::Stream => ("forward", Some(quote_spanned!(last=> .await))),
         };
         let method = Ident::new(method, last);
         let private = self.private_at(first);
@@ -167,7 +167,7 @@ impl Stub<'_> {
     }
 
     /// Writes `.detached().concurrency(8).needs(&["gpu", "eu"])`, as the options require.
-    fn terms(&self) -> TokenStream {
+    fn policy(&self) -> TokenStream {
         let detached = self.options.detached.as_ref().map(|_| quote!(.detached()));
         let concurrency = self.options.concurrency.map(|calls| {
             let calls = Literal::u32_unsuffixed(calls);

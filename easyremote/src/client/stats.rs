@@ -22,9 +22,9 @@ pub struct ClientStats {
     /// Streams in flight.
     pub streams: u64,
     /// Calls and streams in flight that wait for a connection.
-    pub parked: u64,
+    pub queued: u64,
     /// Bytes of arguments that the waiting calls hold.
-    pub parked_bytes: u64,
+    pub queued_bytes: u64,
     /// Calls and streams started since the client connected first.
     pub calls: u64,
     /// Retries since the client connected first; see [`Retry`](crate::Retry).
@@ -53,13 +53,13 @@ impl Client {
     #[must_use]
     pub fn stats(&self) -> ClientStats {
         let (link, tally) = (&self.link, self.link.tally());
-        let (parked, parked_bytes) = link.parked();
+        let (queued, queued_bytes) = link.queued();
         ClientStats {
             connected: link.is_connected(),
             in_flight: tally.in_flight.load(Ordering::Relaxed),
             streams: tally.streams.load(Ordering::Relaxed),
-            parked,
-            parked_bytes,
+            queued,
+            queued_bytes,
             calls: tally.calls.load(Ordering::Relaxed),
             retries: tally.retries.load(Ordering::Relaxed),
             reconnects: link.reconnects.load(Ordering::Relaxed),

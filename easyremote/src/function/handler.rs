@@ -102,7 +102,7 @@ impl Inputs {
 /// Sends the items of a function's stream.
 #[derive(Debug)]
 pub struct StreamSink<F> {
-    outbox: ItemWriter,
+    writer: ItemWriter,
     /// Maximum number of items that the caller wants.
     limit: usize,
     function: PhantomData<fn() -> F>,
@@ -242,14 +242,14 @@ where
 /// Returns the handler of a sync function that returns an iterator.
 #[must_use]
 pub fn iterator<F: RemoteStream>(function: fn(Inputs, F::Arguments, StreamSink<F>)) -> Handler {
-    let run = move |inputs: Inputs, mut request: Request, outbox: ItemWriter| match arguments::<F>(
+    let run = move |inputs: Inputs, mut request: Request, writer: ItemWriter| match arguments::<F>(
         &mut request,
     ) {
         Ok(arguments) => {
-            let sink = StreamSink::new(outbox, &inputs);
+            let sink = StreamSink::new(writer, &inputs);
             function(inputs, arguments, sink);
         }
-        Err(refusal) => block_on(outbox.refuse(refusal)),
+        Err(refusal) => block_on(writer.refuse(refusal)),
     };
     Handler::new(Run::Thread(Arc::new(run)))
 }
@@ -262,13 +262,13 @@ where
     F: RemoteStream,
     Fut: Future<Output = ()> + 'static,
 {
-    let run = move |inputs: Inputs, mut request: Request, outbox: ItemWriter| {
+    let run = move |inputs: Inputs, mut request: Request, writer: ItemWriter| {
         let arguments = match arguments::<F>(&mut request) {
             Ok(arguments) => arguments,
-            Err(refusal) => return block_on(outbox.refuse(refusal)),
+            Err(refusal) => return block_on(writer.refuse(refusal)),
         };
         let context = inputs.context.clone();
-        let sink = StreamSink::new(outbox, &inputs);
+        let sink = StreamSink::new(writer, &inputs);
         let work = function(inputs, arguments, sink);
         block_on(async { select(pin!(work), pin!(context.cancelled())).map(drop).await });
     };
@@ -282,14 +282,14 @@ where
     F: RemoteStream,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let run = move |inputs: Inputs, mut request: Request, outbox: ItemWriter| {
+    let run = move |inputs: Inputs, mut request: Request, writer: ItemWriter| {
         async move {
             match arguments::<F>(&mut request) {
                 Ok(arguments) => {
-                    let sink = StreamSink::new(outbox, &inputs);
+                    let sink = StreamSink::new(writer, &inputs);
                     function(inputs, arguments, sink).await;
                 }
-                Err(refusal) => outbox.refuse(refusal).await,
+                Err(refusal) => writer.refuse(refusal).await,
             }
         }
         .boxed()
@@ -345,9 +345,9 @@ fn answer<F: RemoteUnary>(request: &Request, raw: Raw<F::Output>) -> Reply {
 }
 
 impl<F: RemoteStream> StreamSink<F> {
-    fn new(outbox: ItemWriter, inputs: &Inputs) -> Self {
+    fn new(writer: ItemWriter, inputs: &Inputs) -> Self {
         let limit = inputs.context.limit().map(|items| usize::try_from(items).ok());
-        Self { outbox, limit: limit.flatten().unwrap_or(usize::MAX), function: PhantomData }
+        Self { writer, limit: limit.flatten().unwrap_or(usize::MAX), function: PhantomData }
     }
 
     /// Sends the items of an iterator, each as soon as it is produced. Items that the I/O thread
@@ -356,42 +356,42 @@ impl<F: RemoteStream> StreamSink<F> {
     where
         I: Iterator<Item = RawItem<F>>,
     {
-        let mut outbox = self.outbox;
+        let mut writer = self.writer;
         let iterator = match setup {
             Ok(iterator) => iterator,
             Err(failure) => {
                 let of = F::signature().setup_failure;
-                return block_on(outbox.fault(of, F::Setup::sent(failure, F::setup_text)));
+                return block_on(writer.fault(of, F::Setup::sent(failure, F::setup_text)));
             }
         };
-        outbox.open();
-        if block_on(outbox.flush()).is_err() {
+        writer.open();
+        if block_on(writer.flush()).is_err() {
             return;
         }
         let types = F::signature();
         for raw in iterator.take(self.limit) {
-            if let Err(error) = outbox.item(types, &sent_item::<F>(raw)) {
-                return block_on(outbox.fail(&error));
+            if let Err(error) = writer.item(types, &sent_item::<F>(raw)) {
+                return block_on(writer.fail(&error));
             }
-            if block_on(outbox.flush()).is_err() {
+            if block_on(writer.flush()).is_err() {
                 return;
             }
         }
-        block_on(outbox.end());
+        block_on(writer.end());
     }
 
     /// Sends the items of a stream, as [`iterate`](Self::iterate) does for an iterator.
     // Not an `async fn`: for a stream that is not `Send`, the compiler then reports one error, not
     // two.
-    pub fn pour<'a, S>(self, setup: Result<S, SetupFailure<F>>) -> BoxFuture<'a, ()>
+    pub fn forward<'a, S>(self, setup: Result<S, SetupFailure<F>>) -> BoxFuture<'a, ()>
     where
         S: Stream<Item = RawItem<F>> + Send + 'a,
     {
         match setup {
-            Ok(stream) => pour::<F, _>(stream.take(self.limit), self.outbox).boxed(),
+            Ok(stream) => forward::<F, _>(stream.take(self.limit), self.writer).boxed(),
             Err(failure) => {
                 let of = F::signature().setup_failure;
-                self.outbox.fault(of, F::Setup::sent(failure, F::setup_text)).boxed()
+                self.writer.fault(of, F::Setup::sent(failure, F::setup_text)).boxed()
             }
         }
     }
@@ -402,15 +402,15 @@ fn sent_item<F: RemoteStream>(raw: RawItem<F>) -> SentItem<F> {
     F::Item::split(raw).map_err(|failure| F::Item::sent(failure, F::item_text))
 }
 
-async fn pour<F, S>(stream: S, mut outbox: ItemWriter)
+async fn forward<F, S>(stream: S, mut writer: ItemWriter)
 where
     F: RemoteStream,
     S: Stream<Item = RawItem<F>> + Send,
 {
     let mut stream = pin!(stream);
     let types = F::signature();
-    outbox.open();
-    if outbox.flush().await.is_err() {
+    writer.open();
+    if writer.flush().await.is_err() {
         return;
     }
     loop {
@@ -418,19 +418,19 @@ where
             Some(item) => item,
             None => {
                 // The item may be long in coming: others may use its memory meanwhile.
-                outbox.unreserve();
-                match select(stream.next(), pin!(outbox.closed())).await {
+                writer.unreserve();
+                match select(stream.next(), pin!(writer.closed())).await {
                     Either::Left((item, _)) => item,
                     Either::Right(_) => return,
                 }
             }
         };
-        let Some(raw) = item else { return outbox.end().await };
-        if let Err(error) = outbox.item(types, &sent_item::<F>(raw)) {
-            return outbox.fail(&error).await;
+        let Some(raw) = item else { return writer.end().await };
+        if let Err(error) = writer.item(types, &sent_item::<F>(raw)) {
+            return writer.fail(&error).await;
         }
         // After every item: a stream that blocks instead of being pending may be slow too.
-        if outbox.flush().await.is_err() {
+        if writer.flush().await.is_err() {
             return;
         }
         // A stream that is always ready must yield to other tasks, and stay abortable.

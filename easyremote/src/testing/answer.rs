@@ -123,10 +123,10 @@ impl<F: RemoteStream> Step<F> {
     pub(super) fn put(
         &self,
         received: &ReceivedCall,
-        outbox: &mut ItemWriter,
+        writer: &mut ItemWriter,
     ) -> Result<(), Error> {
         match self {
-            Self::Item(item) => outbox.item(F::signature(), item),
+            Self::Item(item) => writer.item(F::signature(), item),
             Self::Setup(_) => panic!("the error of a set-up can only be the first item"),
             Self::Broken(error) => Err(error.clone()),
         }

@@ -272,9 +272,9 @@ impl MockBuilder {
         self,
         items: impl Fn(F::Arguments) -> Vec<Item<F>> + Send + Sync + 'static,
     ) -> Self {
-        self.streaming::<F, _>(None, move |_, received, outbox| {
+        self.streaming::<F, _>(None, move |_, received, writer| {
             let steps = stream::iter(items(received.arguments::<F>())).map(Step::new);
-            pour::<F>(steps.map(shared), received, outbox)
+            forward::<F>(steps.map(shared), received, writer)
         })
     }
 
@@ -306,11 +306,11 @@ impl MockBuilder {
         self,
         items: impl AsyncAnswer<F::Arguments, Answer: Stream<Item = Item<F>> + Send + 'static>,
     ) -> Self {
-        self.streaming::<F, _>(None, move |_, received, outbox| {
+        self.streaming::<F, _>(None, move |_, received, writer| {
             let setting_up = items(received.arguments::<F>());
             async move {
                 let steps = setting_up.await.map(Step::new).map(shared);
-                pour::<F>(steps, received, outbox).await;
+                forward::<F>(steps, received, writer).await;
             }
         })
     }
@@ -350,11 +350,11 @@ impl MockBuilder {
         >,
     ) -> Self {
         takes_stream::<F>();
-        self.streaming::<F, _>(None, move |mut inputs, received, outbox| {
+        self.streaming::<F, _>(None, move |mut inputs, received, writer| {
             let setting_up = items(received.arguments::<F>(), inputs.upload());
             async move {
                 let steps = setting_up.await.map(Step::new).map(shared);
-                pour::<F>(steps, received, outbox).await;
+                forward::<F>(steps, received, writer).await;
             }
         })
     }
@@ -385,8 +385,8 @@ impl MockBuilder {
         items: impl IntoIterator<Item = Item<F>>,
     ) -> Self {
         let steps: Vec<_> = items.into_iter().map(Step::new).map(shared).collect();
-        self.streaming::<F, _>(Some(Only::new::<F>(arguments)), move |_, received, outbox| {
-            pour::<F>(stream::iter(steps.clone()), received, outbox)
+        self.streaming::<F, _>(Some(Only::new::<F>(arguments)), move |_, received, writer| {
+            forward::<F>(stream::iter(steps.clone()), received, writer)
         })
     }
 
@@ -505,14 +505,14 @@ impl MockBuilder {
     fn streaming<F, Fut>(
         self,
         only: Option<Only>,
-        pour: impl Fn(Inputs, ReceivedCall, ItemWriter) -> Fut + Send + Sync + 'static,
+        forward: impl Fn(Inputs, ReceivedCall, ItemWriter) -> Fut + Send + Sync + 'static,
     ) -> Self
     where
         F: RemoteStream,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let pour = move |inputs, received, outbox| pour(inputs, received, outbox).boxed();
-        self.rule::<F>(only, Reaction::Stream(Box::new(pour)))
+        let forward = move |inputs, received, writer| forward(inputs, received, writer).boxed();
+        self.rule::<F>(only, Reaction::Stream(Box::new(forward)))
     }
 
     fn rule<F: Remote>(mut self, only: Option<Only>, reaction: Reaction) -> Self {
@@ -540,10 +540,10 @@ fn takes_stream<F: Remote>() {
 }
 
 /// Sends a stream of `steps`, or the refusal that the first one stands for.
-async fn pour<F: RemoteStream>(
+async fn forward<F: RemoteStream>(
     steps: impl Stream<Item = MockCalls<F>> + Send,
     received: ReceivedCall,
-    mut outbox: ItemWriter,
+    mut writer: ItemWriter,
 ) {
     let mut steps = pin!(steps);
     // Polled once before the stream is opened: a first step that is ready may refuse it. If it is
@@ -552,27 +552,27 @@ async fn pour<F: RemoteStream>(
     if let Some(Some(step)) = &first {
         let refusal = step.lock().refusal(&received);
         if let Some(refusal) = refusal {
-            return outbox.refuse(refusal).await;
+            return writer.refuse(refusal).await;
         }
     }
-    outbox.open();
-    if outbox.flush().await.is_err() {
+    writer.open();
+    if writer.flush().await.is_err() {
         return;
     }
     loop {
         let next = match first.take() {
             Some(next) => next,
-            None => match select(steps.next(), pin!(outbox.closed())).await {
+            None => match select(steps.next(), pin!(writer.closed())).await {
                 Either::Left((next, _)) => next,
                 Either::Right(_) => return,
             },
         };
-        let Some(step) = next else { return outbox.end().await };
-        let put = step.lock().put(&received, &mut outbox);
+        let Some(step) = next else { return writer.end().await };
+        let put = step.lock().put(&received, &mut writer);
         if let Err(error) = put {
-            return outbox.fail(&error).await;
+            return writer.fail(&error).await;
         }
-        if outbox.flush().await.is_err() {
+        if writer.flush().await.is_err() {
             return;
         }
         // A stream that is always ready must yield to other tasks, and stay abortable.

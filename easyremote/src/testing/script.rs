@@ -157,9 +157,9 @@ impl Script {
                 let script = script.clone();
                 async move { script.answer(inputs, request).await }.boxed()
             })),
-            Kind::Stream | Kind::Duplex => Run::Stream(Arc::new(move |inputs, request, outbox| {
+            Kind::Stream | Kind::Duplex => Run::Stream(Arc::new(move |inputs, request, writer| {
                 let script = script.clone();
-                async move { script.stream(inputs, request, outbox).await }.boxed()
+                async move { script.stream(inputs, request, writer).await }.boxed()
             })),
         };
         // Marked idempotent: a mock may answer that a call did not run, and the retry has the same
@@ -179,12 +179,12 @@ impl Script {
         }
     }
 
-    async fn stream(&self, inputs: Inputs, request: Request, outbox: ItemWriter) {
+    async fn stream(&self, inputs: Inputs, request: Request, writer: ItemWriter) {
         let received = ReceivedCall::new(&inputs, request);
         match self.take(&received) {
-            Ok(Reaction::Stream(pour)) => pour(inputs, received, outbox).await,
+            Ok(Reaction::Stream(forward)) => forward(inputs, received, writer).await,
             Ok(Reaction::Hang | Reaction::Unary(_)) => std::future::pending().await,
-            Err(refusal) => outbox.refuse(refusal).await,
+            Err(refusal) => writer.refuse(refusal).await,
         }
     }
 

@@ -21,7 +21,7 @@ use crate::transport::live_connection::LiveConnection;
 use crate::transport::reassembly::ReassemblyBudget;
 use crate::wire::header::CallId;
 use crate::wire::limits::{
-    MAX_PARKED, MAX_PARKED_BYTES, MAX_UNFINISHED_ANSWERS, MessageLimits, STALL_TIMEOUT,
+    MAX_QUEUED, MAX_QUEUED_BYTES, MAX_UNFINISHED_ANSWERS, MessageLimits, STALL_TIMEOUT,
 };
 
 /// A managed connection: what a client's calls need of it, or those of a node's functions, while a
@@ -40,8 +40,8 @@ pub(crate) struct ManagedConnection {
     pub(crate) retries: RetryBudget,
     pub(crate) room: Arc<ReassemblyBudget>,
     /// Calls that wait for the connection, and the size of their arguments in bytes.
-    parked: AtomicU64,
-    parked_bytes: Arc<AtomicU64>,
+    queued: AtomicU64,
+    queued_bytes: Arc<AtomicU64>,
     pub(super) tally: CallStats,
     /// Connections made after the first one; counted by the keeper.
     pub(crate) reconnects: Arc<AtomicU64>,
@@ -96,8 +96,8 @@ impl ManagedConnection {
             stall_timeout: STALL_TIMEOUT,
             retries: RetryBudget::default(),
             room: Arc::new(ReassemblyBudget::new(MAX_UNFINISHED_ANSWERS, limits.max_message)),
-            parked: AtomicU64::new(0),
-            parked_bytes: Arc::default(),
+            queued: AtomicU64::new(0),
+            queued_bytes: Arc::default(),
             tally: CallStats::default(),
             reconnects: Arc::default(),
             gateways: None,
@@ -121,8 +121,8 @@ impl ManagedConnection {
 
     /// Returns the number of calls that wait for the connection, and the size of their arguments in
     /// bytes.
-    pub(crate) fn parked(&self) -> (u64, u64) {
-        (self.parked.load(Ordering::Relaxed), self.parked_bytes.load(Ordering::Relaxed))
+    pub(crate) fn queued(&self) -> (u64, u64) {
+        (self.queued.load(Ordering::Relaxed), self.queued_bytes.load(Ordering::Relaxed))
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -176,7 +176,7 @@ impl ManagedConnection {
             ConnectionState::Refused(error) => Err(error.clone().with_evidence(Evidence::NotSent)),
             ConnectionState::Connecting | ConnectionState::Closed => Err(closed()),
         };
-        // Fast path: no waiting, so the call is not counted as parked.
+        // Fast path: no waiting, so the call is not counted as queued.
         {
             let now = self.state.borrow();
             if usable(&now) {
@@ -202,19 +202,19 @@ impl ManagedConnection {
 
     /// Reserves a place for a waiting call and its arguments.
     fn park(&self, need: ConnectionNeed) -> Result<(Gauge<'_>, MemoryCharge), Error> {
-        let place = Gauge::up(&self.parked);
-        let limit = if need.again { u64::MAX } else { MAX_PARKED_BYTES };
-        let mut charge = MemoryCharge::new(&self.parked_bytes, limit);
-        let (fits, parked) = (charge.grow_to(need.bytes), self.parked.load(Ordering::Relaxed));
+        let place = Gauge::up(&self.queued);
+        let limit = if need.again { u64::MAX } else { MAX_QUEUED_BYTES };
+        let mut charge = MemoryCharge::new(&self.queued_bytes, limit);
+        let (fits, queued) = (charge.grow_to(need.bytes), self.queued.load(Ordering::Relaxed));
         // One call may always wait, however long its arguments are. So may retried calls, whose
         // number is limited elsewhere.
-        if need.again || parked == 1 || (fits && parked <= MAX_PARKED) {
+        if need.again || queued == 1 || (fits && queued <= MAX_QUEUED) {
             return Ok((place, charge));
         }
         let text = format!(
-            "not connected to a gateway, and {MAX_PARKED} calls, or calls with {} MiB of \
+            "not connected to a gateway, and {MAX_QUEUED} calls, or calls with {} MiB of \
              arguments, are waiting already",
-            MAX_PARKED_BYTES >> 20
+            MAX_QUEUED_BYTES >> 20
         );
         Err(Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(250)))
     }

@@ -104,10 +104,10 @@ pub(crate) const MUX_SLACK: u32 = 2;
 pub(crate) const MAX_WAITING: usize = 1_024;
 
 /// Most calls that wait at their caller for the connection to the gateway to come back.
-pub(crate) const MAX_PARKED: u64 = 1_024;
+pub(crate) const MAX_QUEUED: u64 = 1_024;
 
 /// Most bytes of arguments of the calls that wait there, all together.
-pub(crate) const MAX_PARKED_BYTES: u64 = 8 << 20;
+pub(crate) const MAX_QUEUED_BYTES: u64 = 8 << 20;
 
 /// Default limit of the time that a stream is kept whose consumer does not read while items wait.
 pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(60);

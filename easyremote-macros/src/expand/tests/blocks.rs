@@ -164,7 +164,7 @@ impl P::Local for Tokens {
         >(|mut inputs, (argument_0,), sink| {
                 async move {
                     let upload = inputs.upload::<Model>();
-                    P::StreamSink::pour(
+                    P::StreamSink::forward(
                             sink,
                             ::core::result::Result::<
                                 _,

@@ -41,17 +41,17 @@ fn handlers_of_functions_with_arguments_only() {
         (
             "stream",
             "fn f(a: u8) -> impl Stream<Item = u8> {}",
-            "P::stream::<Self, _>(|_, (a,), sink| { async move { P::StreamSink::pour(sink, OK(f(a))).await } })",
+            "P::stream::<Self, _>(|_, (a,), sink| { async move { P::StreamSink::forward(sink, OK(f(a))).await } })",
         ),
         (
             "stream",
             "fn f(a: u8) -> Result<impl Stream<Item = u8>, E> {}",
-            "P::stream::<Self, _>(|_, (a,), sink| { async move { P::StreamSink::pour(sink, f(a)).await } })",
+            "P::stream::<Self, _>(|_, (a,), sink| { async move { P::StreamSink::forward(sink, f(a)).await } })",
         ),
         (
             "stream",
             "async fn f(a: u8) -> Result<impl Stream<Item = u8>, E> {}",
-            "P::stream::<Self, _>(|_, (a,), sink| { async move { P::StreamSink::pour(sink, f(a).await).await } })",
+            "P::stream::<Self, _>(|_, (a,), sink| { async move { P::StreamSink::forward(sink, f(a).await).await } })",
         ),
     ] {
         handles(options, item, expected);
@@ -108,7 +108,7 @@ fn handlers_of_functions_that_borrow_from_the_node() {
             "stream",
             "fn f(#[state] m: &Model, a: u8) -> impl Stream<Item = u8> {}",
             "P::stream::<Self, _>(|inputs, (a,), sink| {
-                async move { P::StreamSink::pour(sink, OK(f(inputs.state::<Model>(), a))).await }
+                async move { P::StreamSink::forward(sink, OK(f(inputs.state::<Model>(), a))).await }
             })
             .needs_state::<Model>()",
         ),
@@ -133,7 +133,7 @@ fn handlers_of_functions_with_a_client_stream() {
             "P::stream::<Self, _>(|mut inputs, (), sink| {
                 async move {
                     let upload = inputs.upload::<u8>();
-                    P::StreamSink::pour(sink, f(upload, inputs.state::<M>())).await
+                    P::StreamSink::forward(sink, f(upload, inputs.state::<M>())).await
                 }
             })
             .needs_state::<M>()",
@@ -144,7 +144,7 @@ fn handlers_of_functions_with_a_client_stream() {
             "P::stream::<Self, _>(|mut inputs, (), sink| {
                 async move {
                     let upload = inputs.upload::<u8>();
-                    P::StreamSink::pour(sink, OK(f(upload).await)).await
+                    P::StreamSink::forward(sink, OK(f(upload).await)).await
                 }
             })",
         ),

@@ -23,11 +23,11 @@ use crate::transport::log_limit::LogLimiter;
 /// The recently started calls, keyed by [`mark`](Context::mark): the call's id combined with its
 /// caller.
 ///
-/// Keeps a call for at least [`MEMORY`], unless [`MAX_OF_AGE`] or more have started since. Because
+/// Keeps a call for at least [`MEMORY`], unless [`MAX_GENERATION`] or more have started since. Because
 /// the caller is part of the key, no caller can use up the ids of another.
 #[derive(Debug, Default)]
 pub(in crate::node) struct DedupCache {
-    ages: Mutex<Generations>,
+    generations: Mutex<Generations>,
     log: LogLimiter<()>,
 }
 
@@ -45,7 +45,7 @@ const MEMORY: Duration = Duration::from_secs(60);
 
 /// Maximum number of ids per generation. Two generations take 2.2 MiB, allocated as calls arrive
 /// and then kept.
-const MAX_OF_AGE: usize = 50_000;
+const MAX_GENERATION: usize = 50_000;
 
 /// A call that is about to start. Dropping it forgets the call's id again, unless it is
 /// [kept](Self::keep).
@@ -72,7 +72,7 @@ impl DedupCache {
         if function.descriptor.idempotent {
             return Ok(Start { started: self, id: None });
         }
-        if self.ages().add(id) {
+        if self.generations().add(id) {
             return Ok(Start { started: self, id: Some(id) });
         }
         repeats.fetch_add(1, Ordering::Relaxed);
@@ -94,19 +94,19 @@ impl DedupCache {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.ages().pass();
+            self.generations().pass();
         }
     }
 
-    fn ages(&self) -> MutexGuard<'_, Generations> {
-        self.ages.lock()
+    fn generations(&self) -> MutexGuard<'_, Generations> {
+        self.generations.lock()
     }
 }
 
 impl Generations {
     /// Adds an id. Returns whether it is new.
     fn add(&mut self, id: u128) -> bool {
-        if self.young.len() >= MAX_OF_AGE {
+        if self.young.len() >= MAX_GENERATION {
             self.pass();
         }
         !self.old.contains(&id) && self.young.insert(id)
@@ -136,7 +136,7 @@ impl Start<'_> {
 impl Drop for Start<'_> {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            self.started.ages().remove(id);
+            self.started.generations().remove(id);
         }
     }
 }

@@ -28,23 +28,23 @@ use crate::wire::limits::MAX_MESSAGE;
 
 #[test]
 fn an_id_is_new_once_for_a_minute_or_many_calls() {
-    let mut ages = Generations::default();
-    assert!(ages.add(1) && !ages.add(1) && ages.add(2));
-    ages.pass();
-    assert!(!ages.add(1), "not yet a minute old, maybe");
-    ages.remove(1);
-    assert!(ages.add(1), "it did not start");
-    ages.pass();
-    assert!(ages.add(2) && !ages.add(1));
+    let mut generations = Generations::default();
+    assert!(generations.add(1) && !generations.add(1) && generations.add(2));
+    generations.pass();
+    assert!(!generations.add(1), "not yet a minute old, maybe");
+    generations.remove(1);
+    assert!(generations.add(1), "it did not start");
+    generations.pass();
+    assert!(generations.add(2) && !generations.add(1));
     let first = 10_u128 << 64;
-    for n in 0..5 * MAX_OF_AGE as u128 {
-        assert!(ages.add(first + n));
-        assert!(ages.young.len() + ages.old.len() <= 2 * MAX_OF_AGE);
-        if let Some(before) = (n + 1).checked_sub(MAX_OF_AGE as u128) {
-            assert!(!ages.add(first + before), "{n}");
+    for n in 0..5 * MAX_GENERATION as u128 {
+        assert!(generations.add(first + n));
+        assert!(generations.young.len() + generations.old.len() <= 2 * MAX_GENERATION);
+        if let Some(before) = (n + 1).checked_sub(MAX_GENERATION as u128) {
+            assert!(!generations.add(first + before), "{n}");
         }
     }
-    let buckets = (ages.young.capacity() + ages.old.capacity()) * 8 / 7;
+    let buckets = (generations.young.capacity() + generations.old.capacity()) * 8 / 7;
     assert!(buckets * 17 < (23 << 20) / 10, "{buckets} places of 17 bytes");
 }
 
