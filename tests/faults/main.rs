@@ -5,7 +5,7 @@
 //! |---|---|---|---|---|
 //! | gateway ends | | `ConnectionLost` | items, `ConnectionLost` | `resources::by_a_gateway_that_shuts_down` |
 //! | gateway killed | | `ConnectionLost` | items, `ConnectionLost` | `resources::by_a_gateway_that_is_killed` |
-//! | and started again at its address | | `ConnectionLost`, `Maybe`, with the next packet | | `restart` |
+//! | and started again at its address | | `ConnectionLost`, `Maybe`, with the next packet | | `endurance::restart` |
 //! | gateway drains, and another takes its place | waits for it, and for its nodes | goes on | goes on | `drain`, `promises::restarts` |
 //! | node ends | | `NodeLost`, `Maybe` | items, `NodeLost` | `lifecycle`, `resources::by_a_node_that_shuts_down` |
 //! | node killed | `NoNode`, `No` | `NodeLost`, `Maybe` | items, `NodeLost`, `Yes` | `endurance::processes::a_node_that_is_killed_is_given_up_and_replaced` |
@@ -31,6 +31,5 @@ mod drain;
 mod goodbye;
 mod lifecycle;
 mod proxy;
-mod restart;
 #[cfg(unix)]
 mod signals;

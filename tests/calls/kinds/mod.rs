@@ -5,7 +5,6 @@
 //! was seen first.
 
 mod deadlines;
-mod given_up;
 mod loss;
 mod places;
 mod revoked;
