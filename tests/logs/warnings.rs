@@ -10,6 +10,11 @@ use tracing::{Event, Metadata, Subscriber, span};
 
 use crate::TURN;
 
+#[remote]
+async fn add(a: i64, b: i64) -> i64 {
+    a + b
+}
+
 #[remote(needs = "gpu, eu")]
 fn stored() {}
 
@@ -56,5 +61,34 @@ async fn a_node_without_the_tag_is_warned() {
     assert_eq!(lines.len(), 1, "{lines:?}");
     for part in ["function=\"stored\"", "tag=\"eu\"", "node=gpu-1"] {
         assert!(lines[0].contains(part), "{part}: {lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_middleware_that_panics_after_each_call_fills_no_log() {
+    let _turn = TURN.lock().await;
+    let world = World::start().await;
+    let lines = Arc::<Mutex<Vec<String>>>::default();
+    let node = world.node_builder().functions(functions![add]).wrap(|ctx, next| async move {
+        let text = ctx.metadata("text").unwrap_or_default().to_owned();
+        next.run(ctx).await?;
+        panic!("{text}")
+    });
+    let _node = soon(node.serve()).await.unwrap();
+    let client = soon(world.client_builder().connect()).await.unwrap();
+    let listening = tracing::subscriber::set_default(Listener(lines.clone()));
+    let text = format!("a caller's\nline {}", "x".repeat(4_000));
+    for n in 0..200 {
+        assert_eq!(soon(add::call(&client, n, 1).metadata("text", &text)).await.unwrap(), n + 1);
+    }
+    let told = || lines.lock().unwrap().iter().any(|line| line.contains("middleware"));
+    common::until(told).await;
+    drop(listening);
+    let lines = lines.lock().unwrap();
+    let of_middleware: Vec<_> = lines.iter().filter(|line| line.contains("middleware")).collect();
+    // One a second, and the calls take less than a minute.
+    assert!(of_middleware.len() <= 60, "{} lines", of_middleware.len());
+    for line in of_middleware {
+        assert!(line.len() < 2_000 && !line.contains('\n'), "{line}");
     }
 }

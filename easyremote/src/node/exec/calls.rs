@@ -51,6 +51,8 @@ pub(in crate::node) struct NodeCalls {
     table: Mutex<CallTable>,
     /// Limits the log of iterators that got no thread.
     unstarted: LogLimiter<()>,
+    /// Of middleware that panicked after its function had ended.
+    panicked: LogLimiter<()>,
     /// Notified when a deadline was added that is earlier than all others.
     sooner: Notify,
     /// The caller of the last call on the multiplexed stream, which usually makes the next one too.
@@ -122,6 +124,7 @@ impl NodeCalls {
             pool: TaskPool::default(),
             table: Mutex::default(),
             unstarted: LogLimiter::default(),
+            panicked: LogLimiter::default(),
             sooner: Notify::new(),
             caller: Mutex::default(),
             released: Mutex::default(),

@@ -28,6 +28,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 
 use crate::call::executed::{Evidence, node_may_refuse};
+use crate::error::printable::one_line;
 use crate::error::{Error, ErrorKind};
 use crate::function::end::End;
 use crate::function::handler::panic_text;
@@ -37,6 +38,8 @@ use crate::node::exec::observer::{Observer, left};
 use crate::node::exec::table::CallKey;
 use crate::node::exec::work::Died;
 use crate::node::middleware::Done;
+use crate::transport::log_limit::Brief;
+use crate::wire::limits::MAX_ERROR;
 
 /// The job of a call whose function has not started, until it is taken.
 type Slot = Mutex<Option<(JobGuard, Job)>>;
@@ -63,6 +66,7 @@ impl NodeCalls {
     pub(super) fn start_wrapped(self: &Arc<Self>, permits: JobPermits, job: Job) {
         let (key, name) = (job.key, job.function.name.clone());
         let (layers, context) = (self.node().layers.clone(), job.inputs.context.clone());
+        let calls = self.clone();
         let slot = Arc::new(Mutex::new(Some((JobGuard::new(self, key, Some(permits)), job))));
         // Weak: a layer that keeps its `Next` must not keep the permits of a call that has ended.
         let unrun: Weak<Slot> = Arc::downgrade(&slot);
@@ -82,13 +86,13 @@ impl NodeCalls {
                     };
                     guard.finish(Err(Died::Refused(refusal)));
                 }
-                // The caller has the function's answer, so the panic can only be logged.
+                // The caller has the function's answer, so the panic can only be logged. Callers
+                // may cause it with each call, and choose its text.
                 (None, Err(panic)) => {
-                    tracing::error!(
-                        function = &*name,
-                        panic = panic_text(&*panic),
-                        "a middleware panicked"
-                    );
+                    if let Some(left_out) = calls.panicked.next(()) {
+                        let panic = Brief(one_line(panic_text(&*panic), MAX_ERROR));
+                        tracing::error!(function = &*name, %panic, left_out, "a middleware panicked");
+                    }
                 }
                 (None, Ok(_)) => {}
             }
@@ -129,7 +133,8 @@ fn refusal(error: Error) -> Error {
             Error::new(ErrorKind::Unavailable, text)
         }
     };
-    error.with_evidence(Evidence::NotStarted)
+    // One of a nested stream may tell of items, which this call has none of.
+    error.with_delivered(0).with_evidence(Evidence::NotStarted)
 }
 
 fn not_run(function: &str) -> Error {
