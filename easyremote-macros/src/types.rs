@@ -1,4 +1,4 @@
-//! Helpers that inspect a type as it is written.
+//! Helpers that inspect the syntax of a type.
 
 use quote::ToTokens;
 use syn::{GenericArgument, Lifetime, Path, PathArguments, PathSegment, Type};

@@ -17,7 +17,6 @@ use crate::expand::outcome::ends;
 use crate::expand::stub::{Stub, for_callers, for_nodes, generated};
 use crate::mistakes::Mistakes;
 use crate::model::Function;
-use crate::model::method::Method;
 use crate::model::owner::Owner;
 use crate::model::service::Service;
 use crate::parameters::helpers;
@@ -72,11 +71,9 @@ pub(super) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
     quote!(#kept #(#stubs)* #handle #server)
 }
 
-/// Writes the trait as it is implemented.
+/// Writes the trait with the signatures that its implementations must have.
 fn kept(service: &Service) -> TokenStream {
-    // Decided again, without `exposed`: a method that is left out stays unchanged.
-    let skipped = |method: &Method| method.options(&mut Mistakes::default()).skip.is_some();
-    let mut kept = service.kept(|method| match skipped(method) {
+    let mut kept = service.kept(|method| match method.is_skipped() {
         true => method.kept(),
         false => sendable(&method.written),
     });

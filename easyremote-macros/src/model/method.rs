@@ -123,8 +123,12 @@ impl Method {
 
     /// Whether the method is remote.
     pub(crate) fn is_remote(&self) -> bool {
-        self.written.signature.receiver().is_some()
-            && self.options(&mut Mistakes::default()).skip.is_none()
+        self.written.signature.receiver().is_some() && !self.is_skipped()
+    }
+
+    /// Returns whether it is `#[remote(skip)]`. Mistakes in its options are reported elsewhere.
+    pub(crate) fn is_skipped(&self) -> bool {
+        self.options(&mut Mistakes::default()).skip.is_some()
     }
 }
 

@@ -29,8 +29,7 @@ pub(super) fn thread_ended() -> Error {
 }
 
 /// Returns the error of a call of `function` whose connection broke. `Unauthenticated` is passed on
-/// as it is: the caller has to learn that the gateway rejects it, and not only that the connection
-/// is lost.
+/// unchanged: it tells the caller why the gateway closed the connection.
 pub(super) fn connection_broke(cause: Error, function: &str) -> Error {
     if cause.kind() == ErrorKind::Unauthenticated {
         return cause;

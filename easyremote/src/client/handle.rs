@@ -184,6 +184,7 @@ impl Client {
         Self { options: Arc::new(options), ..self.clone() }
     }
 
+    #[cfg(feature = "testing")]
     pub(crate) fn is_closed(&self) -> bool {
         self.link.is_closed()
     }

@@ -221,8 +221,8 @@ async fn leave(
     closed.drained().await;
 }
 
-/// Closes the connection, which tells the gateway. The returned endpoint is kept for as long as
-/// QUIC may have to send the close again.
+/// Closes the connection, which tells the gateway. The caller keeps the returned endpoint
+/// while QUIC may have to send the close again.
 async fn goodbye(dialled: Dialled) -> ClosedEndpoint {
     let Dialled { endpoint, connection, .. } = dialled;
     let code = reset::code(ErrorKind::ConnectionLost);

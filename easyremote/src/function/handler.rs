@@ -350,8 +350,8 @@ impl<F: RemoteStream> StreamSink<F> {
         Self { writer, limit: limit.flatten().unwrap_or(usize::MAX), function: PhantomData }
     }
 
-    /// Sends the items of an iterator, each as soon as it is produced. Items that the I/O thread
-    /// has not fetched yet leave in one batch.
+    /// Sends each item of an iterator when it is produced. Items that the I/O thread has not
+    /// fetched yet are sent in one batch.
     pub fn iterate<I>(self, setup: Result<I, SetupFailure<F>>)
     where
         I: Iterator<Item = RawItem<F>>,

@@ -89,7 +89,7 @@ pub trait Outcome: 'static {
     type Value: Value;
     /// The failure that the function returns.
     type RawFailure;
-    /// The failure as it is sent to the caller.
+    /// The type in which the failure is sent to the caller.
     type Failure: Failure;
     /// The caller's error type.
     type Error: From<Error> + Send + 'static;

@@ -127,8 +127,8 @@ impl Directory {
         let making = spawn_blocking(move || {
             let list = MadeList::make(&key, &state);
             let frames = list.frames.clone();
-            // Pause for as long as the list took, so that lists use at most half of a processor,
-            // however many callers ask.
+            // The pause is as long as the work was: lists take at most half of a processor, however
+            // many callers ask.
             *making = Some(Instant::now() + list.begun.elapsed());
             state.directory.keep(key, list);
             frames

@@ -131,7 +131,7 @@ impl GatewayLimits {
         self
     }
 
-    /// Sets the maximum number of unauthenticated connections, each of which may take 128 KiB.
+    /// Sets the maximum number of unauthenticated connections. Each may take 128 KiB.
     ///
     /// 1,024 by default; 0 is rejected. For a further connection, the oldest unauthenticated one is
     /// closed; a peer that uses this library has authenticated long before.

@@ -369,6 +369,7 @@ impl GatewayBuilder {
     }
 
     /// Sends every call for which no node was found to `refusals`.
+    #[cfg(feature = "testing")]
     pub(crate) fn refusals(mut self, refusals: mpsc::UnboundedSender<Refusal>) -> Self {
         self.refusals = Some(refusals);
         self

@@ -37,6 +37,7 @@ use crate::wire::scanner::FrameScanner;
 
 /// A call for which the gateway found no node.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "testing"), allow(dead_code))] // read by mocks
 pub(crate) struct Refusal {
     /// The id of the call; shared by all its attempts.
     pub(crate) call: [u8; 16],

@@ -87,7 +87,7 @@ impl EjectionState {
     pub(crate) fn eject(&self, now: Duration, options: &OutlierOptions) {
         let again = self.is_ejected();
         let restored = self.restored_ms.load(Ordering::Relaxed);
-        // The back-off starts over for a node that has worked for as long as the longest ejection.
+        // The back-off starts over once a node has worked for the time of the longest ejection.
         let recent = millis(now).saturating_sub(restored) < millis(options.max_ejection);
         let earlier = match self.earlier.load(Ordering::Relaxed) {
             earlier if again || (restored > 0 && recent) => earlier.saturating_add(1),
