@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +20,8 @@ use crate::function::outcome::Outcome;
 use crate::function::remote::RemoteUnary;
 use crate::function::states::States;
 use crate::transport::connection::{ConnectionState, ManagedConnection};
+use crate::transport::io::Io;
+use crate::transport::io::role::IoRole;
 use crate::wire::bench::caller;
 use crate::wire::bytes::Malformed;
 use crate::wire::caller::KnownCaller;
@@ -37,8 +38,8 @@ pub struct Direct<F> {
     caller: KnownCaller,
     states: Arc<States>,
     function: PhantomData<fn() -> F>,
-    /// Keeps the runtime of the client's connection alive.
-    _runtime: Runtime,
+    /// Keeps the tasks of the client's connection alive.
+    _io: IoRole,
 }
 
 /// The default limits of a role.
@@ -55,12 +56,13 @@ impl<F: RemoteUnary + Local> Direct<F> {
     /// Creates a client that never connects, and `F` as a node would run it.
     ///
     /// # Panics
-    /// If the system has no random numbers or no file descriptors left.
+    /// If the system has no random numbers, threads or file descriptors left.
     #[must_use]
     pub fn unconnected() -> Self {
-        let runtime = Builder::new_current_thread().build().expect("a runtime can be built");
+        let io = IoRole::start(Io::Thread, |stop, _| async move { stop.cancelled().await });
+        let io = io.expect("the system has a thread left");
         let (_, state) = watch::channel(ConnectionState::Connecting);
-        let link = ManagedConnection::new(runtime.handle().clone(), state, Duration::ZERO, LIMITS);
+        let link = ManagedConnection::new(io.tasks().clone(), state, Duration::ZERO, LIMITS);
         let link = Arc::new(link.expect("the system has random numbers"));
         Self {
             client: Client { link, owned: None, options: Arc::default(), scope: None },
@@ -69,7 +71,7 @@ impl<F: RemoteUnary + Local> Direct<F> {
             caller: caller(),
             states: Arc::default(),
             function: PhantomData,
-            _runtime: runtime,
+            _io: io,
         }
     }
 

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use futures::Stream;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::call::executed::Evidence;
@@ -34,6 +33,7 @@ use crate::error::{Error, ErrorKind};
 use crate::function::outcome::Outcome;
 use crate::function::remote::RemoteUnary;
 use crate::transport::call_stats::CallGuard;
+use crate::transport::io::IoTask;
 use crate::transport::live_connection::LiveConnection;
 use crate::transport::mux::client::{MuxEnd, MuxWaiter};
 use crate::transport::mux::in_flight::Declined;
@@ -229,9 +229,9 @@ impl RawCall {
                     if let Some(Poll::Ready(Err(error))) = sent {
                         return Poll::Ready(Err(error));
                     }
-                    return match Pin::new(&mut task.0).poll(context) {
+                    return match Pin::new(&mut task).poll(context) {
                         Poll::Ready(joined) => {
-                            Poll::Ready(joined.unwrap_or_else(|_| Err(thread_ended())))
+                            Poll::Ready(joined.unwrap_or_else(|| Err(thread_ended())))
                         }
                         Poll::Pending => {
                             self.state = CallState::Running { task, upload, client };
@@ -268,23 +268,15 @@ impl CallState {
         client: Client,
         guard: CallGuard,
     ) -> Self {
-        let task = CallHandle(guard.spawn(task.unary(pause)));
+        let task = guard.spawn(task.unary(pause));
         Self::Running { task, upload, client }
     }
 }
 
-/// Handle of a call's task on the I/O thread. Dropping it aborts the task, also while a panic of
-/// the caller's stream unwinds.
-#[derive(Debug)]
-struct CallHandle(JoinHandle<Result<UnaryAnswer, Error>>);
-
-impl Drop for CallHandle {
-    fn drop(&mut self) {
-        // The task owns both halves of the stream: with them go RESET_STREAM and STOP_SENDING,
-        // which tell the gateway that the call is cancelled.
-        self.0.abort();
-    }
-}
+/// A call's task beside its connection. Dropping it cancels the task, also while a panic of the
+/// caller's stream unwinds. The task owns both halves of the stream: with them go RESET_STREAM and
+/// STOP_SENDING, which tell the gateway that the call is cancelled.
+type CallHandle = IoTask<Result<UnaryAnswer, Error>>;
 
 /// A call on the multiplexed stream. The caller polls it directly, without a task between.
 struct MuxCall {

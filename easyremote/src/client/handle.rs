@@ -15,7 +15,8 @@ use crate::transport::auth::dial_options::DialOptions;
 use crate::transport::connection::{ConnectionState, ManagedConnection};
 use crate::transport::dial::Dialler;
 use crate::transport::gateway_board::GatewayBoard;
-use crate::transport::quic::io_thread::IoThread;
+use crate::transport::io::Io;
+use crate::transport::io::role::IoRole;
 use crate::transport::reassembly::ReassemblyBudget;
 
 /// A client: a connection to a gateway, through which functions are called.
@@ -49,7 +50,7 @@ pub struct Client {
     pub(super) link: Arc<ManagedConnection>,
     /// The I/O thread; `None` for a client from [`Context::client`](crate::Context::client), which
     /// uses its node's.
-    pub(super) owned: Option<Arc<IoThread>>,
+    pub(super) owned: Option<Arc<IoRole>>,
     /// The options of all calls of this handle.
     pub(super) options: Arc<Options>,
     /// The enclosing call, if the calls are nested.
@@ -81,6 +82,7 @@ pub struct ClientBuilder {
     dial: DialOptions,
     limits: ClientLimits,
     multiplex: bool,
+    io: Io,
     retry_tokens: u32,
     admin: bool,
 }
@@ -151,6 +153,7 @@ impl Client {
             dial: DialOptions::default(),
             limits: ClientLimits::default(),
             multiplex: true,
+            io: Io::Auto,
             retry_tokens: RetryBudget::TOKENS,
             admin: false,
         }
@@ -283,6 +286,22 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets where the client does its I/O; [`Io::Auto`] unless set.
+    ///
+    /// ```
+    /// use easyremote::Client;
+    /// use easyremote::client::Io;
+    ///
+    /// let builder = Client::builder("127.0.0.1:8080").io(Io::Thread);
+    /// # let _ = builder;
+    /// ```
+    #[doc(alias = "thread")]
+    #[doc(alias = "runtime")]
+    pub fn io(mut self, io: Io) -> Self {
+        self.io = io;
+        self
+    }
+
     /// Sets the number of tokens of the retry budget; see [`Retry`](crate::Retry).
     ///
     /// Default: 10, with which 5 retries, or retries after 5 losses, can follow each other without
@@ -361,14 +380,14 @@ impl ClientBuilder {
         let (publish, state) = watch::channel(ConnectionState::Connecting);
         let (reconnects, board) = (Arc::default(), Arc::new(GatewayBoard::new(diallers.len())));
         let has_several = diallers.len() > 1;
-        let io = IoThread::start("easyremote-client", |stop, guard| {
+        let io = IoRole::start(self.io, |stop, guard| {
             let keeper = Keeper::new(board.clone(), publish, Arc::clone(&reconnects));
             keeper.run(diallers, connect_timeout, first, (stop, guard))
         })?;
         let ended = |_| Error::new(ErrorKind::Unavailable, "the client's thread has ended");
         connecting.await.map_err(ended)??;
-        let handle = io.handle().clone();
-        let mut link = ManagedConnection::new(handle, state, connect_timeout, limits.messages)?;
+        let tasks = io.tasks().clone();
+        let mut link = ManagedConnection::new(tasks, state, connect_timeout, limits.messages)?;
         link.stall_timeout = limits.stall_timeout;
         link.reconnects = reconnects;
         link.room = room;

@@ -20,8 +20,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -33,8 +34,9 @@ use crate::error::Error;
 use crate::transport::connection::ConnectionState;
 use crate::transport::dial::Dialler;
 use crate::transport::gateway_board::{GatewayBoard, GatewayStatus};
+use crate::transport::io;
+use crate::transport::io::farewell::GoodbyeGuard;
 use crate::transport::live_connection::LiveConnection;
-use crate::transport::quic::io_thread::GoodbyeGuard;
 
 /// How long an unused connection to a gateway other than the home is kept.
 const KEPT: Duration = Duration::from_secs(30);
@@ -94,14 +96,14 @@ impl Keeper {
         first: oneshot::Sender<Result<(), Error>>,
         (stop, guard): (CancellationToken, GoodbyeGuard),
     ) {
-        let (mut sessions, n) = (JoinSet::new(), diallers.len());
+        let (mut sessions, n) = (FuturesUnordered::new(), diallers.len());
         let (give_up, mut given_up) = mpsc::channel(1);
         for (gateway, dialler) in diallers.into_iter().enumerate() {
             let (wanted, is_wanted) = watch::channel(ConnectionWanted::Yes { again: false });
             let (board, stop, guard) = (self.board.clone(), stop.clone(), guard.clone());
             let session =
                 GatewaySession { gateway, dialler, board, wanted: is_wanted, stop, guard };
-            sessions.spawn(session.keep(patience, give_up.clone()));
+            sessions.push(io::spawn(session.keep(patience, give_up.clone())));
             self.wanted.push(wanted);
             self.avoided.push(None);
         }
@@ -130,7 +132,7 @@ impl Keeper {
                         && let Some(first) = first.take()
                     {
                         let _ = first.send(Err(error));
-                        sessions.abort_all();
+                        sessions.clear();
                         break;
                     }
                 }
@@ -143,7 +145,7 @@ impl Keeper {
         self.publish.send_replace(ConnectionState::Closed);
         self.board.close(&closed());
         drop(guard);
-        while sessions.join_next().await.is_some() {}
+        while sessions.next().await.is_some() {}
     }
 
     /// Returns when the next decision is due without any event.

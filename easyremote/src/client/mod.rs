@@ -46,6 +46,7 @@ pub use crate::client::stats::ClientStats;
 pub use crate::client::stream::{OpenStream, StreamCall};
 pub use crate::client::trace::Trace;
 pub use crate::client::traced_call::TracedCall;
+pub use crate::transport::io::Io;
 pub use crate::wire::directory::{FunctionInfo, NodeInfo};
 pub use crate::wire::kind::Kind;
 pub use crate::wire::load::{Memory, NodeLoad};

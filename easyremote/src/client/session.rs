@@ -16,17 +16,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::error::{Error, ErrorKind};
 use crate::transport::dial::{Dialled, Dialler};
 use crate::transport::gateway_board::{GatewayBoard, GatewayStatus};
+use crate::transport::io::farewell::GoodbyeGuard;
+use crate::transport::io::{self, IoTask};
 use crate::transport::live_connection::{IdleSignal, LiveConnection};
 use crate::transport::quic::goodbye::ClosedEndpoint;
-use crate::transport::quic::io_thread::GoodbyeGuard;
 use crate::transport::quic::reset;
 use crate::wire::control::Control;
 
@@ -72,7 +74,7 @@ impl GatewaySession {
     /// The first attempt is limited by `patience`; if it fails, the error goes to `given_up`.
     pub(super) async fn keep(mut self, patience: Duration, given_up: mpsc::Sender<Error>) {
         // Tasks of the connections that are being left, until their last calls have ended.
-        let mut leaving = JoinSet::new();
+        let mut leaving = FuturesUnordered::new();
         let mut patience = Some(patience);
         while self.is_wanted().await {
             match self.dial(patience.take()).await {
@@ -83,11 +85,11 @@ impl GatewaySession {
                 }
                 None => {}
             }
-            while leaving.try_join_next().is_some() {}
+            while leaving.next().now_or_never().flatten().is_some() {}
         }
         // Releases this session's guard. A task that still has to tell its gateway holds a clone.
         drop(self);
-        while leaving.join_next().await.is_some() {}
+        while leaving.next().await.is_some() {}
     }
 
     /// Waits until a connection is wanted. Returns `false` if the client is closed.
@@ -119,7 +121,7 @@ impl GatewaySession {
     }
 
     /// Publishes a connection for calls, and starts to close it when it is no longer used.
-    async fn serve(&mut self, mut dialled: Dialled, leaving: &mut JoinSet<()>) {
+    async fn serve(&mut self, mut dialled: Dialled, leaving: &mut FuturesUnordered<IoTask<()>>) {
         let again = *self.wanted.borrow() == ConnectionWanted::Yes { again: true };
         let (live, unused) = dialled.live(self.gateway, again);
         let live = Arc::new(live);
@@ -131,18 +133,28 @@ impl GatewaySession {
         drop(live);
         match end {
             SessionEnd::Stopped => {
-                leaving.spawn(goodbye(dialled).await.drained());
+                leaving.push(io::spawn(goodbye(dialled).await.drained()));
             }
             SessionEnd::Unwanted => {
                 let status = if drains { draining() } else { GatewayStatus::Unwanted };
                 self.board.set(self.gateway, status);
-                leaving.spawn(leave(dialled, unused, self.stop.clone(), self.guard.clone()));
+                leaving.push(io::spawn(leave(
+                    dialled,
+                    unused,
+                    self.stop.clone(),
+                    self.guard.clone(),
+                )));
             }
             SessionEnd::SentAway => {
                 info!(gateway = %self.dialler.target(), "the gateway shuts down; dialling its successor");
                 self.dialler.expect_back(dialled.connection.rtt());
                 self.board.set(self.gateway, draining());
-                leaving.spawn(leave(dialled, unused, self.stop.clone(), self.guard.clone()));
+                leaving.push(io::spawn(leave(
+                    dialled,
+                    unused,
+                    self.stop.clone(),
+                    self.guard.clone(),
+                )));
             }
             SessionEnd::Lost(error) => {
                 let refused = error.kind() == ErrorKind::Unauthenticated;

@@ -535,7 +535,7 @@ impl RawStream {
             let kind = pending.header.kind;
             let (task, upload) = CallTask::new(*pending);
             // The handle is not kept: the task ends by itself once `receiver` is dropped.
-            CallGuard::new(&client.link, kind).spawn(task.stream(sender));
+            CallGuard::new(&client.link, kind).spawn(task.stream(sender)).detach();
             self.state = StreamState::Running { receiver, upload, _client: client };
         }
     }

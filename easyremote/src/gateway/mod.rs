@@ -44,9 +44,10 @@ use crate::transport::auth::authorities::Authorities;
 use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::{Identity, default_directory};
 use crate::transport::auth::ticket::host_and_port;
+use crate::transport::io::farewell::GoodbyeGuard;
+use crate::transport::io::io_thread::IoThread;
 use crate::transport::log_limit::Brief;
 use crate::transport::quic::endpoint::Listener;
-use crate::transport::quic::io_thread::{GoodbyeGuard, IoThread};
 use crate::transport::quic::{goodbye, reset};
 use crate::wire::limits::MAX_TIMEOUT;
 

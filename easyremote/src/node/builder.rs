@@ -23,7 +23,8 @@ use crate::transport::auth::address::Gateways;
 use crate::transport::auth::dial_options::DialOptions;
 use crate::transport::auth::identity::random;
 use crate::transport::dial::Dialler;
-use crate::transport::quic::io_thread::IoThread;
+use crate::transport::io::Io;
+use crate::transport::io::role::IoRole;
 use crate::wire::control::Register;
 use crate::wire::limits::{MAX_NAME, MAX_NODE_STREAMS};
 
@@ -66,6 +67,7 @@ pub struct NodeBuilder {
     concurrency: usize,
     limits: NodeLimits,
     dial: DialOptions,
+    io: Io,
 }
 
 impl NodeBuilder {
@@ -79,6 +81,7 @@ impl NodeBuilder {
             layers: Layers::default(),
             concurrency: MAX_NODE_STREAMS as usize,
             limits: NodeLimits::default(),
+            io: Io::Auto,
             dial: DialOptions::default(),
         }
     }
@@ -422,6 +425,23 @@ impl NodeBuilder {
         self
     }
 
+    /// Sets where the node does its I/O; [`Io::Auto`] unless set. The functions run on the program's
+    /// runtime in any case.
+    ///
+    /// ```
+    /// use easyremote::Node;
+    /// use easyremote::node::Io;
+    ///
+    /// let builder = Node::builder("127.0.0.1:8080").io(Io::Thread);
+    /// # let _ = builder;
+    /// ```
+    #[doc(alias = "thread")]
+    #[doc(alias = "runtime")]
+    pub fn io(mut self, io: Io) -> Self {
+        self.io = io;
+        self
+    }
+
     /// Starts the node. When this returns, it is registered at every gateway that could be reached
     /// within the connect timeout, and at least at one; it keeps dialling the others.
     ///
@@ -506,7 +526,7 @@ impl NodeBuilder {
         shared.warn_of_needs(&shared.tags.now());
         shared.tell_untried();
         let (first, mut firsts) = mpsc::channel(diallers.len());
-        let io = IoThread::start("easyremote-node", |stop, guard| {
+        let io = IoRole::start(self.io, |stop, guard| {
             run(shared.clone(), diallers, connect_timeout, first, (stop, guard))
         })?;
         let mut outcome = Err(Error::new(ErrorKind::Unavailable, "the node's thread has ended"));

@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +25,9 @@ use crate::error::Error;
 use crate::node::state::NodeState;
 use crate::transport::auth::address::IntoGateways;
 use crate::transport::dial::Dialler;
-use crate::transport::quic::io_thread::{GoodbyeGuard, IoThread};
+use crate::transport::io;
+use crate::transport::io::farewell::GoodbyeGuard;
+use crate::transport::io::role::IoRole;
 use crate::wire::limits::MAX_TIMEOUT;
 
 pub use crate::function::context::Context;
@@ -32,6 +36,7 @@ pub use crate::function::registry::Functions;
 pub use crate::node::builder::NodeBuilder;
 pub use crate::node::limits::NodeLimits;
 pub use crate::node::middleware::{Done, Next};
+pub use crate::transport::io::Io;
 
 /// A running node: offers functions to its gateways and runs the calls that they route to it.
 ///
@@ -68,7 +73,7 @@ pub use crate::node::middleware::{Done, Next};
 #[doc(alias = "server")]
 #[doc(alias = "executor")]
 pub struct Node {
-    io: IoThread,
+    io: IoRole,
     shared: Arc<NodeState>,
 }
 
@@ -407,14 +412,16 @@ async fn run(
     let _ended = stop.clone().drop_guard();
     let with_runtime = WithRuntime { node: shared.clone(), stop: stop.clone() };
     shared.runtime.spawn(async move { with_runtime.stop.cancelled().await });
-    let mut sessions = tokio::task::JoinSet::new();
+    let Some(tasks) = io::current() else { return };
+    let mut sessions = FuturesUnordered::new();
     for (gateway, dialler) in diallers.into_iter().enumerate() {
         let (shared, first) = (shared.clone(), first.clone());
-        let stop = (stop.clone(), guard.clone());
-        sessions.spawn(session::keep(dialler, gateway, shared, patience, first, stop));
+        let (tasks, stop) = (tasks.clone(), (stop.clone(), guard.clone()));
+        let session = session::keep(dialler, gateway, shared, patience, first, tasks, stop);
+        sessions.push(io::spawn(session));
     }
     drop((first, guard));
-    let ended = async { while sessions.join_next().await.is_some() {} };
+    let ended = async { while sessions.next().await.is_some() {} };
     tokio::select! {
         () = ended => {}
         never = load::measure(&shared) => match never {},

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -19,8 +19,9 @@ use crate::node::tags::TagSync;
 use crate::transport::connection::{ConnectionState, ManagedConnection};
 use crate::transport::control_stream::ControlStream;
 use crate::transport::dial::{Dialled, Dialler};
+use crate::transport::io::farewell::GoodbyeGuard;
+use crate::transport::io::{self, IoTask, TaskSet};
 use crate::transport::quic::goodbye::ClosedEndpoint;
-use crate::transport::quic::io_thread::GoodbyeGuard;
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::halves;
 use crate::wire::control::Control;
@@ -37,10 +38,11 @@ pub(super) async fn keep(
     node: Arc<NodeState>,
     patience: Duration,
     first: mpsc::Sender<Result<(), Error>>,
+    tasks: Arc<TaskSet>,
     (stop, guard): (CancellationToken, GoodbyeGuard),
 ) {
     let (publish, state) = watch::channel(ConnectionState::Connecting);
-    let link = ManagedConnection::new(Handle::current(), state, node.connect_timeout, node.limits);
+    let link = ManagedConnection::new(tasks, state, node.connect_timeout, node.limits);
     let link = match link {
         Ok(link) => Arc::new(link),
         Err(error) => {
@@ -62,8 +64,7 @@ pub(super) async fn keep(
             Gauge::up(&node.counters.gateways)
         });
         if let Some(first) = first.take() {
-            // The receiver is gone if the future of `serve` was dropped.
-            let _ = first.send(outcome).await;
+            let _ = first.send(outcome).await; // Fails if the future of `serve` was dropped.
         }
         let Ok(dialled) = dialled else { continue };
         info!(gateway = %dialler.target(), id = %node.id, "registered");
@@ -140,7 +141,7 @@ async fn serve(
     let calls = OpenSession(NodeCalls::new(session));
     let mut dialogue = Dialogue { control, tags, drained: false };
     // Aborted with the session: no one is left to receive the responses.
-    let mut streams = JoinSet::new();
+    let mut streams = FuturesUnordered::new();
     let left = tokio::select! {
         () = stop.cancelled() => Error::new(ErrorKind::Cancelled, "the node shuts down"),
         left = dialogue.run(&calls.0) => left,
@@ -166,7 +167,7 @@ impl Drop for OpenSession {
 }
 
 /// Serves the streams that the gateway opens, until the connection ends.
-async fn accept(calls: &Arc<NodeCalls>, streams: &mut JoinSet<()>) -> Error {
+async fn accept(calls: &Arc<NodeCalls>, streams: &mut FuturesUnordered<IoTask<()>>) -> Error {
     let Session { connection, windows, .. } = &*calls.session;
     loop {
         tokio::select! {
@@ -174,11 +175,11 @@ async fn accept(calls: &Arc<NodeCalls>, streams: &mut JoinSet<()>) -> Error {
                 Ok(stream) => {
                     let halves = halves(stream, windows);
                     calls.accept_stream(halves.0.id());
-                    streams.spawn(exec::streams::serve(halves, calls.clone()));
+                    streams.push(io::spawn(exec::streams::serve(halves, calls.clone())));
                 }
                 Err(cause) => return reset::connection_error(cause, ErrorKind::ConnectionLost),
             },
-            Some(_) = streams.join_next(), if !streams.is_empty() => {}
+            Some(_) = streams.next(), if !streams.is_empty() => {}
         }
     }
 }

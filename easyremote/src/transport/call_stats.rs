@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
-
 use crate::error::Error;
 use crate::transport::connection::ManagedConnection;
+use crate::transport::io::IoTask;
 use crate::transport::log_limit::Brief;
 use crate::wire::kind::Kind;
 
@@ -43,8 +42,8 @@ impl CallGuard {
         Self { link: link.clone(), gives_stream }
     }
 
-    /// Runs `call` on the thread of its connection, and counts it until it has ended or is aborted.
-    pub(crate) fn spawn<F>(self, call: F) -> JoinHandle<F::Output>
+    /// Runs `call` beside its connection, and counts it until it has ended or is aborted.
+    pub(crate) fn spawn<F>(self, call: F) -> IoTask<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {

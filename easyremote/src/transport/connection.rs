@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::call::executed::Evidence;
@@ -17,6 +15,7 @@ use crate::gauge::{Gauge, MemoryCharge};
 use crate::transport::auth::identity::random;
 use crate::transport::call_stats::CallStats;
 use crate::transport::gateway_board::GatewayBoard;
+use crate::transport::io::{IoTask, TaskSet};
 use crate::transport::live_connection::LiveConnection;
 use crate::transport::reassembly::ReassemblyBudget;
 use crate::wire::header::CallId;
@@ -28,8 +27,9 @@ use crate::wire::limits::{
 /// keeper task re-establishes it after a loss.
 #[derive(Debug)]
 pub(crate) struct ManagedConnection {
-    /// The thread that owns the connection: everything that touches its streams runs there.
-    io: Handle,
+    /// The tasks of the role that owns the connection: everything that touches its streams is one of
+    /// them.
+    io: Arc<TaskSet>,
     state: watch::Receiver<ConnectionState>,
     /// Maximum time to wait for the connection, and then for a stream on it.
     pub(crate) connect_timeout: Duration,
@@ -81,7 +81,7 @@ impl ManagedConnection {
     /// # Errors
     /// `Unavailable` if the operating system provides no random numbers.
     pub(crate) fn new(
-        io: Handle,
+        io: Arc<TaskSet>,
         state: watch::Receiver<ConnectionState>,
         connect_timeout: Duration,
         limits: MessageLimits,
@@ -111,8 +111,8 @@ impl ManagedConnection {
         rand::random::<u128>().to_be_bytes()
     }
 
-    /// Runs `task` on the thread of the connection.
-    pub(crate) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    /// Runs `task` beside the connection.
+    pub(crate) fn spawn<F>(&self, task: F) -> IoTask<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {

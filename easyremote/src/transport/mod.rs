@@ -11,6 +11,7 @@ pub(crate) mod connection;
 pub(crate) mod control_stream;
 pub(crate) mod dial;
 pub(crate) mod gateway_board;
+pub(crate) mod io;
 pub(crate) mod live_connection;
 pub(crate) mod log_limit;
 pub(crate) mod mux;

@@ -405,7 +405,7 @@ impl NodeCalls {
     ) {
         let calls = self.clone();
         let held = self.node().hold_answer(&reply);
-        drop(self.session.link.spawn(async move {
+        let sending = self.session.link.spawn(async move {
             let _held = held;
             let session = &calls.session;
             let opened = overflow::open(&session.connection, &session.windows).await;
@@ -442,7 +442,8 @@ impl NodeCalls {
                     calls.send_error(id, &late);
                 }
             }
-        }));
+        });
+        sending.detach();
     }
 
     pub(super) fn send_error(&self, id: MuxId, error: &Error) {

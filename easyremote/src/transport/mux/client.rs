@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::call::deadline::{DeadlinePassed, within};
 use crate::call::executed::Evidence;
+use crate::transport::io;
 use crate::transport::mux::driver::OpenMux;
 use crate::transport::mux::in_flight::{CutOff, InFlightCalls};
 use crate::transport::mux::overflow;
@@ -62,10 +63,11 @@ pub(crate) fn open(
 ) -> Arc<ClientMux> {
     let calls = Arc::new(InFlightCalls::new(MAX_CLIENT_STREAMS));
     let driver = ClientDriver { calls: calls.clone(), windows, max_message, budget };
-    tokio::spawn(async move {
+    io::spawn(async move {
         let broken = driver.run(connection).await;
         driver.end(&broken);
-    });
+    })
+    .detach();
     calls
 }
 
@@ -124,7 +126,7 @@ impl ClientDriver {
     fn receive_overflow(&self, mut recv: RecvHalf) {
         let (calls, budget) = (self.calls.clone(), self.budget.clone());
         let max_message = self.max_message;
-        tokio::spawn(async move {
+        io::spawn(async move {
             let mut buffer = FrameBuffer::new(0);
             let Some(id) = overflow::read_id(&mut recv, &mut buffer).await else { return };
             // From here on the call is not in the table, so this task is the only one that can end
@@ -143,6 +145,7 @@ impl ClientDriver {
                 () = call.ended.closed() => return,
             };
             call.end(end);
-        });
+        })
+        .detach();
     }
 }

@@ -24,9 +24,9 @@ use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
-use tokio::task::yield_now;
 use tokio::time::sleep;
 
+use crate::transport::io;
 use crate::transport::mux::loss::{LossMonitor, PacketCounts};
 use crate::transport::quic::stream::{Broken, SendHalf};
 use crate::wire::limits::MAX_MUX_BACKLOG;
@@ -196,9 +196,13 @@ impl MuxWriter {
     async fn gather(&self) {
         /// About 30 us.
         const MAX_YIELDS: u32 = 16;
+        // There, a task that was woken runs after those that add messages.
+        if io::current().is_some_and(|tasks| tasks.runs_after_others()) {
+            return;
+        }
         let mut length = self.queue.lock().bytes.len();
         for _ in 0..MAX_YIELDS {
-            yield_now().await;
+            io::yield_now().await;
             let now = self.queue.lock().bytes.len();
             if now == length {
                 break;

@@ -312,7 +312,7 @@ fn endpoint(
     server: Option<quinn::ServerConfig>,
 ) -> std::io::Result<quinn::Endpoint> {
     #[cfg(unix)]
-    let runtime = crate::transport::quinn_ext::socket::Runtime;
+    let runtime = crate::transport::quinn_ext::socket::Runtime::current();
     #[cfg(not(unix))]
     let runtime = quinn::TokioRuntime;
     quinn::Endpoint::new(config, server, socket, Arc::new(runtime))

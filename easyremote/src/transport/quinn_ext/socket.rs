@@ -9,20 +9,35 @@
 use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use futures::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use quinn::udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncTimer, AsyncUdpSocket, TokioRuntime, UdpPoller};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
 
-/// quinn's tokio runtime with other sockets.
+use crate::transport::io::{self as role_io, TaskSet};
+
+/// quinn's tokio runtime with other sockets, whose tasks are those of a role.
 #[derive(Debug)]
-pub(crate) struct Runtime;
+pub(crate) struct Runtime {
+    /// `None` if the tasks are plain ones of tokio.
+    tasks: Option<Arc<TaskSet>>,
+}
+
+impl Runtime {
+    /// Returns the runtime of the current task.
+    pub(crate) fn current() -> Self {
+        Self { tasks: role_io::current() }
+    }
+}
 
 impl quinn::Runtime for Runtime {
     fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
@@ -30,11 +45,14 @@ impl quinn::Runtime for Runtime {
     }
 
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        TokioRuntime.spawn(future);
+        match &self.tasks {
+            Some(tasks) => tasks.spawn(future).detach(),
+            None => TokioRuntime.spawn(future),
+        }
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        Ok(Arc::new(Socket::new(socket)?))
+        Ok(Arc::new(Socket::new(socket, self.tasks.clone())?))
     }
 
     fn now(&self) -> Instant {
@@ -45,19 +63,67 @@ impl quinn::Runtime for Runtime {
 /// A UDP socket for quinn.
 #[derive(Debug)]
 struct Socket {
-    /// Registered for readability.
+    /// Registered for readability where the tasks run that read it.
     io: AsyncFd<UdpSocket>,
     state: UdpSocketState,
+    /// `Some` if the tasks may move.
+    moving: Option<Moving>,
     /// The same socket registered for writability, while its buffer is full.
     full: Mutex<Option<Arc<AsyncFd<UdpSocket>>>>,
 }
 
+/// A socket's registration with the I/O thread, which takes over from a blocked runtime.
+#[derive(Debug)]
+struct Moving {
+    tasks: Arc<TaskSet>,
+    /// The same socket, registered with the I/O thread while that runs the tasks.
+    away: Mutex<Option<Arc<AsyncFd<UdpSocket>>>>,
+    /// Wakes the task that reads when the tasks move.
+    reader: Arc<AtomicWaker>,
+}
+
+impl Moving {
+    /// Returns the registration with the I/O thread, if that runs the tasks.
+    fn away(&self, socket: &UdpSocket) -> io::Result<Option<Arc<AsyncFd<UdpSocket>>>> {
+        if !self.tasks.is_at_thread() {
+            self.away.lock().take();
+            return Ok(None);
+        }
+        let mut away = self.away.lock();
+        if away.is_none() {
+            let _thread = self.tasks.thread().enter();
+            *away = Some(Arc::new(watch(socket.try_clone()?, Interest::READABLE)?));
+        }
+        Ok(away.clone())
+    }
+}
+
 impl Socket {
-    fn new(socket: UdpSocket) -> io::Result<Self> {
+    fn new(socket: UdpSocket, tasks: Option<Arc<TaskSet>>) -> io::Result<Self> {
         // This also makes the socket non-blocking.
         let state = UdpSocketState::new((&socket).into())?;
-        let io = watch(socket, Interest::READABLE)?;
-        Ok(Self { io, state, full: Mutex::new(None) })
+        let there = tasks.and_then(|tasks| {
+            let program = tasks.program()?;
+            let copy = socket.try_clone().ok()?;
+            // Unwind safe: nothing is left of the registration that panics.
+            match catch_unwind(AssertUnwindSafe(|| watch_at(program, copy))) {
+                Ok(io) => Some((io, tasks)),
+                Err(_) => {
+                    tracing::debug!("the runtime has no I/O driver: I/O runs on the I/O thread");
+                    tasks.surrender();
+                    None
+                }
+            }
+        });
+        let (io, moving) = match there {
+            Some((io, tasks)) => {
+                let reader = Arc::default();
+                tasks.add_socket(&reader);
+                (io?, Some(Moving { tasks, away: Mutex::new(None), reader }))
+            }
+            None => (watch(socket, Interest::READABLE)?, None),
+        };
+        Ok(Self { io, state, moving, full: Mutex::new(None) })
     }
 
     fn full(&self) -> MutexGuard<'_, Option<Arc<AsyncFd<UdpSocket>>>> {
@@ -93,6 +159,15 @@ impl Socket {
     }
 }
 
+/// Registers a socket for readability with another runtime.
+///
+/// # Panics
+/// If that has no I/O driver.
+fn watch_at(runtime: &Handle, socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
+    let _entered = runtime.enter();
+    watch(socket, Interest::READABLE)
+}
+
 // The replacement in tokio 1.54 is `unsafe`, because a descriptor may be closed while it is
 // registered. This descriptor has no other owner.
 #[allow(deprecated)]
@@ -125,8 +200,15 @@ impl AsyncUdpSocket for Socket {
         buffers: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        let mut away = None;
+        if let Some(moving) = &self.moving {
+            // Before the place is read: a move in between wakes the reader.
+            moving.reader.register(context.waker());
+            away = moving.away(self.io.get_ref())?;
+        }
+        let io = away.as_deref().unwrap_or(&self.io);
         loop {
-            let mut ready = ready!(self.io.poll_read_ready(context))?;
+            let mut ready = ready!(io.poll_read_ready(context))?;
             let receive =
                 |io: &AsyncFd<UdpSocket>| self.state.recv(io.get_ref().into(), buffers, metas);
             let Ok(received) = ready.try_io(receive) else { continue };
@@ -201,7 +283,11 @@ mod tests {
 
     /// Two sockets on loopback.
     fn pair() -> (Arc<dyn AsyncUdpSocket>, Arc<dyn AsyncUdpSocket>) {
-        let socket = || Runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        let socket = || {
+            Runtime { tasks: None }
+                .wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap())
+                .unwrap()
+        };
         (socket(), socket())
     }
 
@@ -252,7 +338,7 @@ mod tests {
         let io = watch(socket, Interest::READABLE).unwrap();
         let any = UdpSocket::bind("127.0.0.1:0").unwrap();
         let state = UdpSocketState::new((&any).into()).unwrap();
-        let socket = Arc::new(Socket { io, state, full: Mutex::new(None) });
+        let socket = Arc::new(Socket { io, state, moving: None, full: Mutex::new(None) });
         let mut pollers = [(); 3].map(|()| socket.clone().create_io_poller());
         let mut writable = async || {
             for poller in &mut pollers {

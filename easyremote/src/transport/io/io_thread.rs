@@ -1,15 +1,14 @@
-//! The I/O thread of a role.
+//! The I/O thread of a gateway.
 
 use std::future::Future;
-use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::AbortOnDropHandle;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
+use crate::transport::io::farewell::{Farewell, GoodbyeGuard};
+use crate::transport::io::thread::failed;
 
 /// A thread with a current-thread runtime, for the endpoint of one role and everything that touches
 /// its streams.
@@ -19,28 +18,15 @@ use crate::error::{Error, ErrorKind};
 ///
 /// Dropping the handle cancels the [`CancellationToken`] of the role's main future. The drop blocks
 /// until the peers have been notified, that is until all clones of the [`GoodbyeGuard`] are
-/// dropped, and at most [`GOODBYE`]. The thread completes all other work on its own, and ends.
+/// dropped, and at most 100 ms. The thread completes all other work on its own, and ends.
 #[derive(Debug)]
 pub(crate) struct IoThread {
     handle: Handle,
     stop: CancellationToken,
-    /// Disconnected when the peers have been notified; the mutex only makes it `Sync`.
-    said: std::sync::Mutex<Receiver<()>>,
+    farewell: Farewell,
     /// Cancelled when the thread has ended and its sockets are closed.
     over: CancellationToken,
 }
-
-/// Held by code that still has to notify peers of the end of the role. Dropping an [`IoThread`]
-/// waits for all clones.
-#[derive(Clone, Debug)]
-pub(crate) struct GoodbyeGuard {
-    /// Nothing is ever sent; dropping it disconnects the channel.
-    _saying: mpsc::Sender<()>,
-}
-
-/// Maximum time that dropping an [`IoThread`] blocks. It usually takes well under a millisecond;
-/// the limit is for an overloaded machine.
-const GOODBYE: Duration = Duration::from_millis(100);
 
 impl IoThread {
     /// Starts a thread that runs the future returned by `main`, and all tasks spawned from it.
@@ -57,8 +43,8 @@ impl IoThread {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let handle = runtime.handle().clone();
         let stop = CancellationToken::new();
-        let (saying, said) = mpsc::channel();
-        let main = main(stop.clone(), GoodbyeGuard { _saying: saying });
+        let (guard, farewell) = GoodbyeGuard::new();
+        let main = main(stop.clone(), guard);
         let over = CancellationToken::new();
         let ending = over.clone().drop_guard();
         thread::Builder::new()
@@ -70,21 +56,7 @@ impl IoThread {
                 runtime.shutdown_background();
             })
             .map_err(failed)?;
-        Ok(Self { handle, stop, said: std::sync::Mutex::new(said), over })
-    }
-
-    /// Returns the handle of the runtime, to spawn tasks on the thread.
-    pub(crate) fn handle(&self) -> &Handle {
-        &self.handle
-    }
-
-    /// Waits for `time` by the clock of the thread, which tests do not pause; returns at once if
-    /// the thread has ended. Cancel safe.
-    pub(crate) async fn sleep(&self, time: Duration) {
-        // The timer must be created on the runtime that it belongs to.
-        let sleep = self.handle.spawn(async move { tokio::time::sleep(time).await });
-        // An error means that the thread has ended.
-        let _ = AbortOnDropHandle::new(sleep).await;
+        Ok(Self { handle, stop, farewell, over })
     }
 
     /// Requests the role to end.
@@ -105,21 +77,8 @@ impl Drop for IoThread {
         if Handle::try_current().is_ok_and(|current| current.id() == self.handle.id()) {
             return;
         }
-        if let Ok(said) = self.said.lock() {
-            // Both outcomes are fine: the peers are notified, or the time is over.
-            let _ = said.recv_timeout(GOODBYE);
-        }
+        self.farewell.wait();
     }
-}
-
-/// The error for a thread or an event queue that the operating system does not provide.
-fn failed(error: std::io::Error) -> Error {
-    // The cause is in the text rather than the source, because it says which limit to raise.
-    let text = format!(
-        "cannot start the I/O thread: {error}; see the limits of threads and open files: `ulimit -u`, \
-         `ulimit -n`, and those of the container"
-    );
-    Error::new(ErrorKind::Unavailable, text)
 }
 
 #[cfg(test)]
@@ -151,23 +110,13 @@ mod tests {
         pollster::block_on(over.cancelled());
     }
 
-    #[test]
-    fn a_thread_that_cannot_start_says_why_and_what_to_look_at() {
-        let reason = std::io::Error::from(std::io::ErrorKind::WouldBlock);
-        let (shown, error) = (reason.to_string(), failed(reason));
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
-        let text = error.chain().to_string();
-        assert_eq!(text.matches(&shown).count(), 1, "{text}");
-        assert!(text.contains("`ulimit -u`") && text.contains("`ulimit -n`"), "{text}");
-    }
-
     #[tokio::test]
     async fn a_task_may_drop_the_thread_it_runs_on() {
         let io = IoThread::start("test", |stop, _| async move { stop.cancelled().await }).unwrap();
         let io = Arc::new(io);
         let inner = io.clone();
         let (sent, received) = tokio::sync::oneshot::channel();
-        io.handle().spawn(async move {
+        io.handle.spawn(async move {
             let _ = sent.send(());
             drop(inner);
         });
