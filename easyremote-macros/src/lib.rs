@@ -64,7 +64,7 @@ mod types;
 /// | function                              | how a node runs it                             |
 /// |---------------------------------------|------------------------------------------------|
 /// | `fn`                                  | on a bounded pool of blocking threads          |
-/// | `fn` with `inline`                    | on the async thread; it must take microseconds |
+/// | `fn` with `inline`                    | where it arrives; it must take microseconds    |
 /// | `async fn`                            | as a task                                      |
 /// | `stream` that returns `impl Iterator` | on a separate thread, item by item             |
 /// | `stream` that returns `impl Stream`   | as a task                                      |
@@ -124,7 +124,7 @@ mod types;
 /// | option              | meaning                                                                |
 /// |---------------------|------------------------------------------------------------------------|
 /// | `stream`            | the function returns a stream, not one value                           |
-/// | `inline`            | run a plain `fn` on the async thread instead of the blocking pool      |
+/// | `inline`            | run a plain `fn` where its call arrives; see [below](#inline)          |
 /// | `name = "math.add"` | the name on the wire. Default: the name of the function                |
 /// | `stub = Add`        | the name of the stub, if a type or module has the function's name      |
 /// | `timeout = "30s"`   | default timeout of a call: `"250ms"`, `"30s"`, `"5m"`, `"1h"`          |
@@ -137,6 +137,17 @@ mod types;
 /// | `implements = path` | the declaration that this implements                                   |
 /// | `crate = path`      | the path of `easyremote`, if it was renamed                            |
 /// | `skip`              | leaves out a method of a block or trait                                |
+///
+/// # Inline
+/// An `inline` function runs in the task that reads the node's connection, inside the runtime of the
+/// program, and saves the way to another thread and back. While it runs, the connection stands
+/// still: it must take microseconds and never block.
+///
+/// The node measures each run. It runs the function on a blocking thread, like a plain `fn`, until
+/// it has been short 8 times in a row, and again, with a warning in the log, once a run takes 1 ms
+/// or the average of its runs 100 us: until it has been short for 10 s, and 8 more times. Inside
+/// middleware, for calls on separate streams, and after 1 ms of other `inline` functions in a row,
+/// it runs on an async thread.
 ///
 /// # Methods of a type
 /// The attribute on an `impl` block, which is not changed:

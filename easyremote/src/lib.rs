@@ -138,9 +138,10 @@
 //!
 //! # Where things run
 //!
-//! Each role does its I/O on a separate thread, so that neither a blocked runtime nor a busy one
-//! delays heartbeats. A node runs functions on the tokio runtime that it was started from: async
-//! ones as tasks, sync ones on its blocking threads, iterators on separate threads. Calls and
+//! A gateway does its I/O on a separate thread. Clients and nodes do theirs on the tokio runtime that
+//! they were started from, and a thread of this library takes over while that runtime is blocked, so
+//! that heartbeats go on; see [`client::Io`] for other choices. A node runs functions on the same
+//! runtime: async ones as tasks, sync ones on its blocking threads, iterators on separate threads. Calls and
 //! streams can be awaited on any runtime. [Middleware](node::NodeBuilder::wrap) runs around every
 //! function.
 //!

@@ -9,5 +9,6 @@ mod multiplex;
 mod nested;
 mod queue;
 mod retry;
+mod sync;
 mod unary;
 mod waiting;

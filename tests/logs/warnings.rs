@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
+use std::time::Duration;
 
 use common::{World, soon};
 use easyremote::{functions, remote};
@@ -17,6 +19,15 @@ async fn add(a: i64, b: i64) -> i64 {
 
 #[remote(needs = "gpu, eu")]
 fn stored() {}
+
+#[remote(inline)]
+fn nap(millis: u64) -> bool {
+    std::thread::sleep(Duration::from_millis(millis));
+    *PLACE.lock().unwrap() == Some(std::thread::current().id())
+}
+
+/// The thread that hears what is logged.
+static PLACE: Mutex<Option<ThreadId>> = Mutex::new(None);
 
 /// Writes down what is told on this thread, and nothing below a warning.
 struct Listener(Arc<Mutex<Vec<String>>>);
@@ -91,4 +102,29 @@ async fn a_middleware_that_panics_after_each_call_fills_no_log() {
     for line in of_middleware {
         assert!(line.len() < 2_000 && !line.contains('\n'), "{line}");
     }
+}
+
+#[tokio::test]
+async fn an_inline_function_that_turns_slow_is_told_of_once() {
+    let _turn = TURN.lock().await;
+    *PLACE.lock().unwrap() = Some(std::thread::current().id());
+    let world = World::start().await;
+    let lines = Arc::<Mutex<Vec<String>>>::default();
+    let node = world.node_builder().functions(functions![nap]);
+    let _node = soon(node.serve()).await.unwrap();
+    // On separate streams, it runs on the async thread, which is that of this test.
+    let client = soon(world.client_builder().multiplex(false).connect()).await.unwrap();
+    let listening = tracing::subscriber::set_default(Listener(lines.clone()));
+    let told = || lines.lock().unwrap().iter().filter(|line| line.contains("inline")).count();
+    soon(async { while !nap::call(&client, 0).await.unwrap() {} }).await;
+    while told() == 0 {
+        soon(nap::call(&client, 5)).await.unwrap();
+    }
+    for _ in 0..20 {
+        assert!(!soon(nap::call(&client, 5)).await.unwrap(), "on a blocking thread");
+    }
+    drop(listening);
+    assert_eq!(told(), 1, "{lines:?}");
+    let lines = lines.lock().unwrap();
+    assert!(lines.iter().any(|line| line.contains("function=\"nap\"")), "{lines:?}");
 }

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::FutureExt;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::client::call::result;
 use crate::client::handle::Client;
 use crate::client::pending_call::{PendingCall, put_request};
 use crate::error::{Error, ErrorKind};
-use crate::function::context::{Context, Scope};
-use crate::function::handler::{Body, Handler, Inputs, Request, Run};
+use crate::function::context::Context;
+use crate::function::handler::{Body, Handler, Inputs, Reply, Request, Run, TaskSlot};
 use crate::function::local::Local;
 use crate::function::outcome::Outcome;
 use crate::function::remote::RemoteUnary;
@@ -95,23 +93,27 @@ impl<F: RemoteUnary + Local> Direct<F> {
         let header = take_frame(&mut request, 0).map_err(Malformed::into_error)?;
         let body = take_frame(&mut request, MAX_MESSAGE).map_err(Malformed::into_error)?;
         let header = CallHeader::read(&header.body).map_err(Malformed::into_error)?;
-        let scope = Scope { deadline: None, cancelled: CancellationToken::new() };
         let (codec, link) = (header.codec, self.client.link.clone());
         let context = Context::new(
             self.node.clone(),
             header,
             self.caller.clone(),
-            scope,
+            None,
             self.states.clone(),
             false,
             link,
         );
         let body = Body { bytes: body.body, charge: None };
-        let request = Request { codec, body, limits: LIMITS, context: context.clone() };
+        let request =
+            Request { codec, body, limits: LIMITS, context: context.clone(), reply: Reply::new() };
         let inputs = Inputs { context, upload: None };
         let reply = match &self.handler.run {
-            Run::Blocking(run) => Some(run(inputs, request)),
-            Run::Task(run) => run(inputs, request).now_or_never(),
+            Run::Blocking(run) | Run::Inline(run) => Some(run(inputs, request)),
+            Run::Task(run) => {
+                let mut slot = TaskSlot::default();
+                run(inputs, request, &mut slot);
+                slot.poll_once().ok()
+            }
             Run::Thread(_) | Run::Stream(_) => None,
         };
         let waits = || Error::new(ErrorKind::Failed, "the function is not ready at its first poll");

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A small call shares the multiplexed stream of its connection, and its caller's task polls it
-//! directly. Every other call, and every further attempt, is a [`CallTask`] on the I/O thread.
+//! directly. Every other call, and every further attempt, is a [`CallTask`], one of the I/O tasks.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -185,7 +185,7 @@ enum CallState {
     Running {
         task: CallHandle,
         upload: Option<UploadSender>,
-        /// Keeps the I/O thread alive, on which the task runs.
+        /// Keeps the client's I/O alive, which the task belongs to.
         client: Client,
     },
     Done,
@@ -347,7 +347,7 @@ impl MuxCall {
         let mut task = Box::new(CallTask::new(*pending).0);
         Poll::Ready(match ended {
             Some(Ok(end)) => task.ended(end, &self.live).map_err(|error| (task, error)),
-            // The sender was dropped without an end: the I/O thread has ended.
+            // The sender was dropped without an end: the client has ended.
             Some(Err(_)) => Err((task, thread_ended())),
             None => {
                 let error = task.expired(Expired::Cancelled, Evidence::Sent);

@@ -1,4 +1,4 @@
-//! A call on the client's I/O thread: its attempts, from the first byte sent to its one outcome.
+//! A call as an I/O task of the client: its attempts, from the first byte sent to its one outcome.
 //!
 //! ```text
 //!            +------------------ again, after a pause ------------------+
@@ -55,7 +55,7 @@ const REACHED: Duration = Duration::from_secs(2);
 /// A call that runs: what remains of a [`PendingCall`] after its first poll.
 #[derive(Debug)]
 pub(super) struct CallTask {
-    // Not the whole client: it owns the I/O thread, and this task runs on that thread, which could
+    // Not the whole client: it owns the I/O tasks, and this is one of them, which could
     // then never end.
     link: Arc<ManagedConnection>,
     /// The enclosing call, if this is a nested call.
@@ -105,7 +105,7 @@ pub(super) struct UnaryAnswer {
 }
 
 impl CallTask {
-    /// Splits a call into its task, for the I/O thread, and the sender of its client stream, which
+    /// Splits a call into its I/O task and the sender of its client stream, which
     /// the caller polls.
     pub(super) fn new(pending: PendingCall) -> (Self, Option<UploadSender>) {
         let policy = pending.policy();

@@ -21,7 +21,7 @@ pub(super) fn with_signature(error: Error, signature: &str) -> Error {
     }
 }
 
-/// Returns the error of a call whose task was dropped with the I/O thread: only closing the client
+/// Returns the error of a call whose task was dropped with its role: only closing the client
 /// does that.
 pub(super) fn thread_ended() -> Error {
     let text = "the client was closed during the call";

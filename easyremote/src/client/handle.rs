@@ -22,7 +22,8 @@ use crate::transport::reassembly::ReassemblyBudget;
 /// A client: a connection to a gateway, through which functions are called.
 ///
 /// Cloning is cheap: all clones share one connection, which reconnects when it breaks. I/O runs on
-/// a separate thread, and calls can be awaited on any runtime.
+/// the tokio runtime that the client was connected from, or on a separate thread while that is
+/// blocked or if there is none; see [`Io`](crate::client::Io). Calls can be awaited on any runtime.
 ///
 /// The connection closes when the last of its clones, calls and streams is dropped. That drop
 /// blocks until the packet that closes the connection has been passed to the operating system:
@@ -48,7 +49,7 @@ use crate::transport::reassembly::ReassemblyBudget;
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(super) link: Arc<ManagedConnection>,
-    /// The I/O thread; `None` for a client from [`Context::client`](crate::Context::client), which
+    /// Its I/O; `None` for a client from [`Context::client`](crate::Context::client), which
     /// uses its node's.
     pub(super) owned: Option<Arc<IoRole>>,
     /// The options of all calls of this handle.

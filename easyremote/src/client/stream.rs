@@ -6,7 +6,7 @@
 //!                            +----------- error, or `Fault` frame of the set-up -----------+
 //! ```
 //!
-//! The [`CallTask`] on the I/O thread passes on bytes as they arrive, and the consumer's poll cuts
+//! The [`CallTask`], an I/O task, passes on bytes as they arrive, and the consumer's poll cuts
 //! them into frames and decodes items. Between the two wait at most [`HANDOVER`] bytes, which is
 //! where back-pressure crosses the threads.
 
@@ -329,7 +329,7 @@ enum StreamState {
     /// Boxed: it is large, and gone for most of the stream's life.
     Ready(Box<PendingCall>),
     Failed(Error),
-    /// Keeps the client, and with it the I/O thread, on which the sender of `receiver` runs.
+    /// Keeps the client, and with it the I/O task that has the sender of `receiver`.
     Running {
         receiver: ByteReceiver<Error>,
         upload: Option<UploadSender>,
@@ -348,7 +348,7 @@ pub(super) enum StreamFrame {
     Fault(Frame),
 }
 
-/// Bytes that may wait between the I/O thread and the consumer.
+/// Bytes that may wait between the I/O task and the consumer.
 const HANDOVER: usize = 96 << 10;
 
 impl RawStream {
@@ -417,7 +417,7 @@ impl RawStream {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<StreamFrame, Error>>> {
         if self.items >= self.limit {
-            // Drops the receiver: the task on the I/O thread then resets the stream.
+            // Drops the receiver: the I/O task then resets the stream.
             self.state = StreamState::Done;
             return Poll::Ready(None);
         }

@@ -1,4 +1,4 @@
-//! Client streams: polled and encoded by the caller's task, written by the I/O thread.
+//! Client streams: polled and encoded by the caller's task, written by an I/O task.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use crate::wire::frame::{self, FRAME_HEADER, FrameKind};
 use crate::wire::limits::MessageLimits;
 use crate::wire::value::ValueType;
 
-/// Bytes that may wait between the caller's task and the I/O thread.
+/// Bytes that may wait between the caller's task and the I/O task.
 const HANDOVER: usize = 32 << 10;
 
 /// Items that are polled before the task yields: as many as tokio's cooperative budget allows.
@@ -145,7 +145,7 @@ impl UploadSender {
     }
 }
 
-/// Writes a call's client stream, if it has one, on the I/O thread.
+/// Writes a call's client stream, if it has one, in its I/O task.
 pub(super) struct Sending {
     pub(super) send: SendHalf,
     pub(super) upload: Option<ByteReceiver<()>>,

@@ -1,8 +1,10 @@
 //! The context of a call: caller, deadline, metadata and cancellation, for the running function.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::function::end::StreamTally;
@@ -37,7 +39,8 @@ struct CallContext {
     node: Arc<str>,
     header: CallHeader,
     caller: KnownCaller,
-    scope: Scope,
+    deadline: Option<Instant>,
+    cancelled: Cancellation,
     states: Arc<States>,
     tally: StreamTally,
     /// Whether the function runs on after the call has ended.
@@ -54,18 +57,63 @@ pub(crate) struct Scope {
     pub(crate) cancelled: CancellationToken,
 }
 
+/// Whether a call has ended. Makes a token when the first one waits for it: most calls end before
+/// anyone does.
+#[derive(Debug, Default)]
+struct Cancellation {
+    cancelled: AtomicBool,
+    token: Mutex<Option<CancellationToken>>,
+}
+
+impl Cancellation {
+    fn cancel(&self) {
+        let token = {
+            let token = self.token.lock();
+            // Under the lock: a token that is made later is made cancelled.
+            self.cancelled.store(true, Ordering::Release);
+            token.clone()
+        };
+        // Not under the lock: it wakes the user's code.
+        if let Some(token) = token {
+            token.cancel();
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    fn token(&self) -> CancellationToken {
+        let mut token = self.token.lock();
+        let token = token.get_or_insert_default();
+        if self.is_cancelled() {
+            token.cancel();
+        }
+        token.clone()
+    }
+}
+
 impl Context {
     pub(crate) fn new(
         node: Arc<str>,
         header: CallHeader,
         caller: KnownCaller,
-        scope: Scope,
+        deadline: Option<Instant>,
         states: Arc<States>,
         detached: bool,
         link: Arc<ManagedConnection>,
     ) -> Self {
-        let tally = StreamTally::default();
-        let inner = CallContext { node, header, caller, scope, states, tally, detached, link };
+        let inner = CallContext {
+            node,
+            header,
+            caller,
+            deadline,
+            cancelled: Cancellation::default(),
+            states,
+            tally: StreamTally::default(),
+            detached,
+            link,
+        };
         Self { inner: Arc::new(inner), instance: None }
     }
 
@@ -84,7 +132,15 @@ impl Context {
 
     /// Returns the scope that the function's own calls inherit; `None` for a detached function.
     pub(crate) fn scope(&self) -> Option<Scope> {
-        (!self.inner.detached).then(|| self.inner.scope.clone())
+        let CallContext { deadline, cancelled, detached, .. } = &*self.inner;
+        (!detached).then(|| Scope { deadline: *deadline, cancelled: cancelled.token() })
+    }
+
+    /// Tells the function that the call has ended, unless it is detached.
+    pub(crate) fn cancel(&self) {
+        if !self.inner.detached {
+            self.inner.cancelled.cancel();
+        }
     }
 
     /// Returns the maximum number of items that the caller wants of a stream.
@@ -264,7 +320,7 @@ impl Context {
     #[must_use]
     #[doc(alias = "timeout")]
     pub fn deadline(&self) -> Option<Instant> {
-        self.inner.scope.deadline
+        self.inner.deadline
     }
 
     /// Returns the time left until the deadline, if the call has one; zero after it.
@@ -327,7 +383,7 @@ impl Context {
     #[doc(alias = "CancellationToken")]
     #[doc(alias = "abort")]
     pub fn is_cancelled(&self) -> bool {
-        self.inner.scope.cancelled.is_cancelled()
+        self.inner.cancelled.is_cancelled()
     }
 
     /// Resolves when the call ends: cancelled as for [`is_cancelled`](Self::is_cancelled), or
@@ -356,6 +412,6 @@ impl Context {
     #[doc(alias = "CancellationToken")]
     #[doc(alias = "abort")]
     pub async fn cancelled(&self) {
-        self.inner.scope.cancelled.cancelled().await;
+        self.inner.cancelled.token().cancelled_owned().await;
     }
 }

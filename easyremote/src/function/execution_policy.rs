@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
+use crate::function::inline_guard::InlineGuard;
 use crate::function::item_writer::ItemSizeEstimate;
 use crate::function::poll_time::PollTimeEstimate;
 
@@ -18,8 +19,10 @@ pub(crate) struct ExecutionPolicy {
     pub(crate) needs: &'static [&'static str],
     /// Maximum number of calls that run at a time; 0 means no limit.
     pub(crate) concurrency: u32,
-    /// Estimate of the duration of the first poll.
+    /// Estimate of the duration of the first poll, or of a sync function.
     pub(crate) poll_time: Arc<PollTimeEstimate>,
+    /// Decides whether an `inline` function runs in the task that reads.
+    pub(crate) inline_guard: Arc<InlineGuard>,
     /// Estimate of the length of items and results.
     pub(crate) item_sizes: Arc<ItemSizeEstimate>,
     semaphore: Option<Arc<Semaphore>>,
@@ -37,6 +40,7 @@ impl ExecutionPolicy {
     pub(crate) fn renew(&mut self) {
         self.semaphore = semaphore(self.concurrency);
         self.poll_time = Arc::default();
+        self.inline_guard = Arc::default();
         self.item_sizes = Arc::default();
     }
 

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, Either, select};
 use futures::{FutureExt, Stream, StreamExt};
 use pollster::block_on;
+use tokio_util::sync::ReusableBoxFuture;
 
 use crate::call::executed::Evidence;
 use crate::decode::Budget;
@@ -40,6 +41,8 @@ pub(crate) struct Request {
     /// Limits of the arguments, of the answer, and of each item.
     pub(crate) limits: MessageLimits,
     pub(crate) context: Context,
+    /// An empty buffer for the answer, which may have memory.
+    pub(crate) reply: Reply,
 }
 
 /// Encoded arguments and their memory charge: for the bytes, and once they are decoded for the
@@ -160,23 +163,58 @@ impl Handler {
     }
 }
 
+/// A sync function with erased types.
+pub(crate) type SyncRun = dyn Fn(Inputs, Request) -> Reply + Send + Sync;
+
+/// An async function with erased types. It puts its future into the slot.
+pub(crate) type AsyncRun = dyn Fn(Inputs, Request, &mut TaskSlot) + Send + Sync;
+
 /// Where and how a handler runs.
 #[derive(Clone)]
 pub(crate) enum Run {
     /// On a blocking thread of the runtime.
-    Blocking(Arc<dyn Fn(Inputs, Request) -> Reply + Send + Sync>),
+    Blocking(Arc<SyncRun>),
+    /// In the task that reads, where the call has arrived, as long as the function is short. See
+    /// [`InlineGuard`](crate::function::inline_guard::InlineGuard).
+    Inline(Arc<SyncRun>),
     /// On an async thread of the node's runtime.
-    Task(Arc<dyn Fn(Inputs, Request) -> BoxFuture<'static, Reply> + Send + Sync>),
+    Task(Arc<AsyncRun>),
     /// On a dedicated thread, until the iterator ends or the receiver is dropped.
     Thread(Arc<dyn Fn(Inputs, Request, ItemWriter) + Send + Sync>),
     /// As a task of the node's runtime, until the stream ends or the receiver is dropped.
     Stream(Arc<dyn Fn(Inputs, Request, ItemWriter) -> BoxFuture<'static, ()> + Send + Sync>),
 }
 
+/// Memory for the future of an async function. Futures of one size use the same allocation, one
+/// after the other.
+#[derive(Debug, Default)]
+pub(crate) struct TaskSlot(Option<ReusableBoxFuture<'static, Reply>>);
+
+impl TaskSlot {
+    /// Replaces the future.
+    pub(crate) fn set(&mut self, future: impl Future<Output = Reply> + Send + 'static) {
+        match &mut self.0 {
+            Some(slot) => slot.set(future),
+            None => self.0 = Some(ReusableBoxFuture::new(future)),
+        }
+    }
+
+    /// Polls the future once, without a waker. Returns the future if it is pending.
+    ///
+    /// # Panics
+    /// If the future panics.
+    pub(crate) fn poll_once(&mut self) -> Result<Reply, Option<ReusableBoxFuture<'static, Reply>>> {
+        // A future that is ready has dropped what it holds; only its memory stays.
+        let polled = self.0.as_mut().and_then(FutureExt::now_or_never);
+        polled.ok_or_else(|| self.0.take())
+    }
+}
+
 impl fmt::Debug for Handler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.run {
             Run::Blocking(_) => "Handler(blocking)",
+            Run::Inline(_) => "Handler(inline)",
             Run::Task(_) => "Handler(task)",
             Run::Thread(_) => "Handler(thread)",
             Run::Stream(_) => "Handler(stream)",
@@ -195,26 +233,20 @@ type SentItem<F> = Result<
 /// Returns the handler of a sync function.
 #[must_use]
 pub fn blocking<F: RemoteUnary>(function: fn(Inputs, F::Arguments) -> Raw<F::Output>) -> Handler {
-    let run = move |inputs: Inputs, mut request: Request| match arguments::<F>(&mut request) {
-        Ok(arguments) => answer::<F>(&request, function(inputs, arguments)),
-        Err(refusal) => refusal,
-    };
-    Handler::new(Run::Blocking(Arc::new(run)))
+    Handler::new(Run::Blocking(sync::<F>(function)))
 }
 
-/// Returns the handler of a sync function that is short enough to run on an async thread.
+/// Returns the handler of a sync function that is short enough to run in the task that reads.
 #[must_use]
 pub fn inline<F: RemoteUnary>(function: fn(Inputs, F::Arguments) -> Raw<F::Output>) -> Handler {
-    let run = move |inputs: Inputs, mut request: Request| {
-        async move {
-            match arguments::<F>(&mut request) {
-                Ok(arguments) => answer::<F>(&request, function(inputs, arguments)),
-                Err(refusal) => refusal,
-            }
-        }
-        .boxed()
-    };
-    Handler::new(Run::Task(Arc::new(run)))
+    Handler::new(Run::Inline(sync::<F>(function)))
+}
+
+fn sync<F: RemoteUnary>(function: fn(Inputs, F::Arguments) -> Raw<F::Output>) -> Arc<SyncRun> {
+    Arc::new(move |inputs, mut request| match arguments::<F>(&mut request) {
+        Ok(arguments) => answer::<F>(request, function(inputs, arguments)),
+        Err(refusal) => refusal,
+    })
 }
 
 /// Returns the handler of an async function.
@@ -224,17 +256,16 @@ where
     F: RemoteUnary,
     Fut: Future<Output = Raw<F::Output>> + Send + 'static,
 {
-    let run = move |inputs: Inputs, mut request: Request| {
-        async move {
+    let run = move |inputs: Inputs, mut request: Request, slot: &mut TaskSlot| {
+        slot.set(async move {
             match arguments::<F>(&mut request) {
                 Ok(arguments) => {
                     let raw = function(inputs, arguments).await;
-                    answer::<F>(&request, raw)
+                    answer::<F>(request, raw)
                 }
                 Err(refusal) => refusal,
             }
-        }
-        .boxed()
+        });
     };
     Handler::new(Run::Task(Arc::new(run)))
 }
@@ -327,8 +358,8 @@ pub(crate) fn arguments<F: Remote>(request: &mut Request) -> Result<F::Arguments
 }
 
 /// Encodes the return value of a function.
-fn answer<F: RemoteUnary>(request: &Request, raw: Raw<F::Output>) -> Reply {
-    let mut reply = Vec::new();
+fn answer<F: RemoteUnary>(mut request: Request, raw: Raw<F::Output>) -> Reply {
+    let mut reply = std::mem::take(&mut request.reply);
     let (form, types) = ((request.codec, request.limits), F::signature());
     match F::Output::split(raw) {
         Ok(value) => {
@@ -350,7 +381,7 @@ impl<F: RemoteStream> StreamSink<F> {
         Self { writer, limit: limit.flatten().unwrap_or(usize::MAX), function: PhantomData }
     }
 
-    /// Sends each item of an iterator when it is produced. Items that the I/O thread has not
+    /// Sends each item of an iterator when it is produced. Items that the I/O task has not
     /// fetched yet are sent in one batch.
     pub fn iterate<I>(self, setup: Result<I, SetupFailure<F>>)
     where

@@ -1,4 +1,4 @@
-//! Encodes a stream's items on the thread of the user's code, and passes them to the I/O thread in
+//! Encodes a stream's items on the thread of the user's code, and passes them to an I/O task in
 //! batches.
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ pub(crate) mod descriptor;
 pub(crate) mod end;
 pub(crate) mod execution_policy;
 pub(crate) mod handler;
+pub(crate) mod inline_guard;
 pub(crate) mod item_writer;
 mod json_list;
 pub(crate) mod local;

@@ -1,20 +1,20 @@
-//! Estimates how long the first poll of a function takes.
+//! Estimates how long the first poll of an async function takes, or all of a sync one.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Moving average of the duration of a function's first poll, in nanoseconds; 0 before the first
-/// sample.
+/// Moving average of the duration of a function's first poll, or of a sync function, in
+/// nanoseconds; 0 before the first sample.
 #[derive(Debug, Default)]
 pub(crate) struct PollTimeEstimate(AtomicU32);
 
 impl PollTimeEstimate {
-    /// Below this, polling in place is cheaper than waking another thread.
+    /// Below this, running in place is cheaper than waking another thread.
     const SHORT: u32 = 20_000;
     /// A new sample has a weight of one in this many.
     const SHARE: u32 = 8;
 
-    /// Returns whether the first poll is usually short. `false` before the first sample.
+    /// Returns whether the function is usually short. `false` before the first sample.
     pub(crate) fn is_short(&self) -> bool {
         (1..Self::SHORT).contains(&self.0.load(Ordering::Relaxed))
     }

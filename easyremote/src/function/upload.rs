@@ -87,7 +87,7 @@ pub struct ItemSource<'a> {
 /// The items that a caller sends, before their type is known.
 #[derive(Debug)]
 pub(crate) struct RawUpload {
-    /// Frames, from the node's I/O thread.
+    /// Frames, from the node's I/O task.
     pub(crate) receiver: ByteReceiver<()>,
     pub(crate) limits: MessageLimits,
     /// Charges the current item to the node's memory for arguments.

@@ -21,7 +21,7 @@ pub(super) async fn measure(shared: &NodeState) -> Infallible {
         ticks.tick().await;
         let mut figures = Figures::default();
         if let Some(machine_before) = machine.take() {
-            // It reads files or makes system calls, which must not block the I/O thread.
+            // It reads files or makes system calls, which must not block the I/O tasks.
             match spawn_blocking(|| machine_before.look()).await {
                 Ok((machine_after, found)) => (machine, figures) = (Some(machine_after), found),
                 Err(error) => warn!(%error, "the load of this machine is not reported"),

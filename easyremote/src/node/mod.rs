@@ -40,8 +40,8 @@ pub use crate::transport::io::Io;
 
 /// A running node: offers functions to its gateways and runs the calls that they route to it.
 ///
-/// I/O runs on a dedicated thread; the functions run on the tokio runtime that the node was started
-/// from, and the node ends when that runtime does. (A current-thread runtime runs functions only
+/// I/O and functions run on the tokio runtime that the node was started from, and the node ends when
+/// that runtime does. While the runtime is blocked, a separate thread does the I/O; see [`Io`]. (A current-thread runtime runs functions only
 /// while something is driven on it with `block_on`.) If the connection to a gateway breaks, the
 /// node dials again until it is shut down.
 ///

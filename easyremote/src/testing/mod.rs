@@ -136,7 +136,7 @@
 //!
 //! # Time
 //!
-//! The roles do their I/O on separate threads and clocks, so `tokio::time::pause` does not affect
+//! The timers of the roles are those of separate threads, so `tokio::time::pause` does not affect
 //! them. Use short timeouts, and wait for events: [`Mock::called`], an item of a stream,
 //! [`Node::closed`](crate::Node::closed).
 //!

@@ -36,7 +36,7 @@ pub(super) struct ReceivedCall {
 impl ReceivedCall {
     fn new(inputs: &Inputs, request: Request) -> Self {
         let node = inputs.context().node().to_owned();
-        let Request { codec, body, limits, context } = request;
+        let Request { codec, body, limits, context, .. } = request;
         Self { codec, limits, node, body: body.bytes, context }
     }
 
@@ -48,7 +48,7 @@ impl ReceivedCall {
         let body = Body { bytes: self.body.clone(), ..Body::default() };
         let (codec, limits) = (self.codec, self.limits);
         let context = self.context.clone();
-        arguments::<F>(&mut Request { codec, body, limits, context })
+        arguments::<F>(&mut Request { codec, body, limits, context, reply: Reply::new() })
     }
 
     /// Returns the arguments of a call of `F`.
@@ -153,9 +153,9 @@ impl Script {
     pub(super) fn function(self: &Arc<Self>) -> Function {
         let script = self.clone();
         let run = match self.descriptor.kind {
-            Kind::Unary | Kind::Upload => Run::Task(Arc::new(move |inputs, request| {
+            Kind::Unary | Kind::Upload => Run::Task(Arc::new(move |inputs, request, slot| {
                 let script = script.clone();
-                async move { script.answer(inputs, request).await }.boxed()
+                slot.set(async move { script.answer(inputs, request).await });
             })),
             Kind::Stream | Kind::Duplex => Run::Stream(Arc::new(move |inputs, request, writer| {
                 let script = script.clone();

@@ -1,7 +1,7 @@
 //! A byte channel: passes bytes from one thread to another in batches, with back-pressure.
 //!
 //! The producer and the consumer of a stream live on different runtimes: items are encoded and
-//! decoded where the user's code runs, and written and read on the role's I/O thread. The receiver
+//! decoded where the user's code runs, and written and read by the role's I/O tasks. The receiver
 //! takes everything that was sent since its last take as one batch, so a fast producer costs one
 //! wake-up per batch, and a slow one adds no latency. A send waits while the limit of bytes is
 //! pending, which carries back-pressure across the threads.

@@ -43,7 +43,7 @@ pub(crate) struct IdleSignal(mpsc::Receiver<Infallible>);
 
 impl LiveConnection {
     /// Creates the handle. With `muxes`, small calls share a multiplexed stream, and their long
-    /// responses use that memory budget. Call this on the I/O thread.
+    /// responses use that memory budget. Call this in an I/O task.
     pub(crate) fn new(
         connection: quinn::Connection,
         windows: Arc<StreamWindows>,

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::call::deadline::has_passed;
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
-use crate::function::context::{Context, Scope};
-use crate::function::handler::{Body, Inputs, Request};
+use crate::function::context::Context;
+use crate::function::handler::{Body, Inputs, Reply, Request};
 use crate::function::registry::Function;
 use crate::node::exec::clock::Clock;
 use crate::node::exec::job::Job;
@@ -57,31 +56,29 @@ pub(super) fn admit(node: &NodeState, mut header: CallHeader) -> Result<Admitted
 }
 
 impl AdmittedCall<'_> {
-    /// Returns the call for the table, and the job for the task pool or a thread. `cancelled` tells
-    /// the function that the call has ended, unless it is detached.
+    /// Returns the call for the table, and the job for the task pool or a thread.
     pub(super) fn prepare(
         self,
         session: &Session,
         key: CallKey,
         responder: Responder,
-        cancelled: CancellationToken,
         body: Body,
     ) -> (RunningCall, Job) {
         let Self { function, header, caller, deadline } = self;
         let node = &session.node;
         let clock = header.traced.then(|| Clock::new(header.held));
         let detached = function.handler.policy.detached;
-        let heard = if detached { CancellationToken::new() } else { cancelled.clone() };
-        let scope = Scope { deadline: deadline.map(Instant::into_std), cancelled: heard };
+        let until = deadline.map(Instant::into_std);
         let codec = header.codec;
         let link = session.link.clone();
         let states = node.states.clone();
-        let context = Context::new(node.id.clone(), header, caller, scope, states, detached, link)
+        let context = Context::new(node.id.clone(), header, caller, until, states, detached, link)
             .at_instance(function.instance.clone());
         let limits = session.limits;
-        let request = Request { codec, body, limits, context: context.clone() };
+        let request =
+            Request { codec, body, limits, context: context.clone(), reply: Reply::new() };
+        let call = RunningCall::new(function.clone(), responder, deadline, context.clone(), clock);
         let inputs = Inputs { context, upload: None };
-        let call = RunningCall::new(function.clone(), responder, deadline, cancelled, clock);
         let job = Job { key, function: function.clone(), inputs, request, items: None };
         (call, job)
     }

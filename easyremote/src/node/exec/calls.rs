@@ -1,10 +1,11 @@
 //! The calls of one session: how they acquire permits, run, and end.
 //!
-//! Reading runs on the node's I/O thread, functions run on the user's runtime or on threads, and a
+//! Reading is an I/O task of the node, functions run on the user's runtime or on threads, and a
 //! call can be given up, expire or fail at any time in between. One lock decides all of these
 //! races: that of the [`CallTable`]. Whatever happens to a call goes through its entry there, and
 //! the entry is removed exactly once, by [`NodeCalls::finish`].
 
+mod inline;
 mod wrapped;
 
 use std::borrow::Cow;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::FutureExt;
-use futures::future::{AbortHandle, Abortable, BoxFuture};
+use futures::future::{AbortHandle, Abortable};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -25,10 +26,12 @@ use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::handler::{Reply, Run};
 use crate::gauge::Gauge;
+use crate::node::exec::dedup::Start;
+use crate::node::exec::inline_batch::InlineBatch;
 use crate::node::exec::job::{Job, JobPermits};
 use crate::node::exec::observer::{Observer, left};
 use crate::node::exec::table::{Begin, CallKey, CallTable, Responder, RunningCall};
-use crate::node::exec::task_pool::TaskPool;
+use crate::node::exec::task_pool::{Lane, TaskPool};
 use crate::node::exec::unread::{Unwritten, unread, written};
 use crate::node::exec::work::{Died, own_thread};
 use crate::node::state::{NodeState, Session};
@@ -51,6 +54,8 @@ pub(in crate::node) struct NodeCalls {
     table: Mutex<CallTable>,
     /// Limits the log of iterators that got no thread.
     unstarted: LogLimiter<()>,
+    /// Used by the task that reads only.
+    inline: Mutex<InlineBatch>,
     /// Of middleware that panicked after its function had ended.
     panicked: LogLimiter<()>,
     /// Notified when a deadline was added that is earlier than all others.
@@ -124,6 +129,7 @@ impl NodeCalls {
             pool: TaskPool::default(),
             table: Mutex::default(),
             unstarted: LogLimiter::default(),
+            inline: Mutex::default(),
             panicked: LogLimiter::default(),
             sooner: Notify::new(),
             caller: Mutex::default(),
@@ -151,12 +157,19 @@ impl NodeCalls {
     pub(super) fn execute(self: &Arc<Self>, call: RunningCall, job: Job) {
         self.node().counters.in_flight.fetch_add(1, Ordering::Relaxed);
         let key = job.key;
+        let permits = JobPermits::try_acquire(self.node(), &job.function);
+        let permits = match permits {
+            Some(permits) if self.may_run_here(&permits, &job) => {
+                return self.run_here(permits, call, job);
+            }
+            permits => permits,
+        };
         // Insert before anything can run: `begin` refuses a call that is not in the table, and its
         // end must find the entry.
         if self.table.lock().insert(key, call) {
             self.sooner.notify_one();
         }
-        if let Some(permits) = JobPermits::try_acquire(self.node(), &job.function) {
+        if let Some(permits) = permits {
             return self.start(permits, job);
         }
         let guard = JobGuard::new(self, key, None);
@@ -172,7 +185,7 @@ impl NodeCalls {
             // two, so an abort cannot leave the call without one.
             guard.release();
             calls.start(permits, job);
-            // The I/O thread dispatches after what it has read; this call starts later than that.
+            // The task that reads dispatches after what it has read; this call starts later than that.
             calls.dispatch();
         });
     }
@@ -188,26 +201,36 @@ impl NodeCalls {
     /// Hands a call to the task pool, a task or a thread, unless it has started at this node
     /// before.
     pub(super) fn launch(self: &Arc<Self>, permits: JobPermits, job: Job) {
-        let node = self.node();
-        let repeats = &node.counters.repeats;
-        match node.started.start(&job.function, &job.inputs.context, repeats) {
-            Ok(start) => start.keep(),
-            Err(error) => {
-                let (key, refused) = (job.key, Err(Died::Refused(error)));
-                // As in `JobGuard::end`: release the permits before the response leaves.
-                drop((job, permits));
-                return self.finish(key, refused, MuxWriter::push_frames);
-            }
+        if let Err(error) = self.note_start(&job) {
+            let (key, refused) = (job.key, Err(Died::Refused(error)));
+            // As in `JobGuard::end`: release the permits before the response leaves.
+            drop((job, permits));
+            self.finish(key, refused, MuxWriter::push_frames);
+            return;
         }
         match &job.function.handler.run {
-            Run::Task(_) => self.pool.add(permits, job),
-            Run::Blocking(_) => {
+            Run::Task(_) => self.pool.add(Lane::Async, permits, job),
+            Run::Inline(_) if !permits.has_thread() => self.pool.add(Lane::Async, permits, job),
+            Run::Blocking(_) | Run::Inline(_) if job.is_short() => {
+                self.pool.add(Lane::Blocking, permits, job);
+            }
+            Run::Blocking(_) | Run::Inline(_) => {
                 let guard = JobGuard::new(self, job.key, Some(permits));
                 drop(self.runtime().spawn_blocking(move || run_blocking(guard, job)));
             }
             Run::Stream(_) => self.spawn_stream(JobGuard::new(self, job.key, Some(permits)), job),
             Run::Thread(_) => self.spawn_thread(JobGuard::new(self, job.key, Some(permits)), job),
         }
+    }
+
+    /// Records that the function of a call is about to start.
+    ///
+    /// # Errors
+    /// `Protocol` if the call has started at this node before.
+    pub(super) fn note_start(&self, job: &Job) -> Result<(), Error> {
+        let node = self.node();
+        let repeats = &node.counters.repeats;
+        node.started.start(&job.function, &job.inputs.context, repeats).map(Start::keep)
     }
 
     fn spawn_stream(&self, guard: JobGuard, job: Job) {
@@ -248,7 +271,7 @@ impl NodeCalls {
     pub(super) fn continue_in_task(
         self: &Arc<Self>,
         key: CallKey,
-        work: BoxFuture<'static, Reply>,
+        work: impl Future<Output = Reply> + Send + 'static,
         permits: JobPermits,
     ) {
         let guard = JobGuard::new(self, key, Some(permits));
@@ -326,18 +349,29 @@ impl NodeCalls {
     }
 
     /// Ends a call whose function has ended and released its permits: removes it from the table and
-    /// sends its response.
+    /// sends its response. Returns an empty buffer for the next response, which may have memory.
     pub(super) fn finish(
         self: &Arc<Self>,
         key: CallKey,
         ended: Result<Reply, Died>,
         queue: QueueResponse,
-    ) {
+    ) -> Reply {
         // Removing is the commit point: what is noted in the entry from now on has no effect, and a
         // second `finish` finds nothing.
-        let Some(mut call) = self.table.lock().remove(key) else { return };
+        let removed = self.table.lock().remove(key);
+        removed.map_or_else(Reply::new, |call| self.settle(key, call, ended, queue))
+    }
+
+    /// Ends a call that is not in the table, as [`finish`](Self::finish) does.
+    fn settle(
+        self: &Arc<Self>,
+        key: CallKey,
+        mut call: RunningCall,
+        ended: Result<Reply, Died>,
+        queue: QueueResponse,
+    ) -> Reply {
         self.node().counters.in_flight.fetch_sub(1, Ordering::Relaxed);
-        call.cancelled.cancel();
+        call.context.cancel();
         let observer = call.observer.take();
         if call.given_up {
             if let Some(observer) = observer {
@@ -347,23 +381,28 @@ impl NodeCalls {
                 });
                 observer.tell(Err(&late.unwrap_or_else(left)));
             }
-            return match key {
+            match key {
                 // An empty response tells the gateway that the permits are free.
                 CallKey::Mux(id) => queue(&self.writer, id, &[]),
                 CallKey::Stream(stream) if call.release_wanted => self.release(stream),
                 CallKey::Stream(_) => {}
-            };
+            }
+            return Reply::new();
         }
         let outcome = self.outcome(&mut call, ended);
         if let Some(observer) = observer {
             observer.tell(outcome.as_ref());
         }
-        let reply = outcome.unwrap_or_else(|error| error_frames(&error));
+        let mut reply = outcome.unwrap_or_else(|error| error_frames(&error));
         if !call.function.descriptor.kind.gives_stream() {
             call.function.handler.policy.item_sizes.note(reply.len());
         }
         match (key, call.responder) {
-            (CallKey::Mux(id), _) if reply.len() <= MAX_RESPONSE => queue(&self.writer, id, &reply),
+            (CallKey::Mux(id), _) if reply.len() <= MAX_RESPONSE => {
+                queue(&self.writer, id, &reply);
+                reply.clear();
+                return reply;
+            }
             (CallKey::Mux(id), _) => {
                 let name = call.function.name.clone();
                 self.send_overflow(id, reply, name, call.deadline);
@@ -372,6 +411,7 @@ impl NodeCalls {
             (CallKey::Stream(_), Responder::Stream(task)) => drop(task.send(reply)),
             (CallKey::Stream(_), Responder::Mux) => {}
         }
+        Reply::new()
     }
 
     /// Decides what the caller receives. In order of precedence: the call's failure, its deadline,
@@ -469,10 +509,12 @@ impl NodeCalls {
 /// Runs a sync function on the current blocking thread.
 fn run_blocking(guard: JobGuard, job: Job) {
     let Job { key, function, inputs, request, .. } = job;
-    let Run::Blocking(run) = &function.handler.run else { return };
+    let (Run::Blocking(run) | Run::Inline(run)) = &function.handler.run else { return };
     if guard.calls.begin(key) == Begin::Start {
+        let begun = std::time::Instant::now();
         // Unwind safe: the closure owns its inputs, and they are dropped with the panic.
         let result = catch_unwind(AssertUnwindSafe(|| run(inputs, request)));
+        guard.calls.note_time(&function, begun.elapsed());
         guard.finish(result.map_err(Died::Panicked));
     }
 }

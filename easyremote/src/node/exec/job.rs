@@ -21,22 +21,30 @@ pub(super) struct Job {
     pub(super) items: Option<ItemWriter>,
 }
 
+impl Job {
+    /// Returns whether the function is usually short.
+    pub(super) fn is_short(&self) -> bool {
+        self.function.handler.policy.poll_time.is_short()
+    }
+}
+
 /// The permits that a call holds while its function runs. Dropping them releases them.
 pub(super) struct JobPermits {
     _place: Permits,
-    /// For a sync function: the permit of a blocking thread.
-    _thread: Option<OwnedSemaphorePermit>,
+    /// For a sync function: the permit of a blocking thread. A short one also holds it while it is
+    /// queued, so every queued job may have a thread of its own at once.
+    thread: Option<OwnedSemaphorePermit>,
 }
 
 impl JobPermits {
     /// Acquires the permits for a call of `function` if all of them are available at once.
     pub(super) fn try_acquire(node: &NodeState, function: &Function) -> Option<Self> {
         let place = function.handler.policy.try_permits(&node.running)?;
-        let thread = match function.handler.run {
-            Run::Blocking(_) => Some(node.blocking.clone().try_acquire_owned().ok()?),
-            _ => None,
+        let thread = match needs_thread(function) {
+            true => Some(node.blocking.clone().try_acquire_owned().ok()?),
+            false => None,
         };
-        Some(Self { _place: place, _thread: thread })
+        Some(Self { _place: place, thread })
     }
 
     /// Acquires the permits for a call of `function`, waiting for them. Always `Some`: the
@@ -45,10 +53,24 @@ impl JobPermits {
         // The thread last: a call that waits for a function's or the node's limit must not hold a
         // thread back from others.
         let place = function.handler.policy.permits(&node.running).await.ok()?;
-        let thread = match function.handler.run {
-            Run::Blocking(_) => Some(node.blocking.clone().acquire_owned().await.ok()?),
-            _ => None,
+        let thread = match needs_thread(function) {
+            true => Some(node.blocking.clone().acquire_owned().await.ok()?),
+            false => None,
         };
-        Some(Self { _place: place, _thread: thread })
+        Some(Self { _place: place, thread })
+    }
+
+    /// Returns whether the function runs on a blocking thread.
+    pub(super) fn has_thread(&self) -> bool {
+        self.thread.is_some()
+    }
+}
+
+/// Returns whether a function runs on a blocking thread.
+fn needs_thread(function: &Function) -> bool {
+    match function.handler.run {
+        Run::Blocking(_) => true,
+        Run::Inline(_) => !function.handler.policy.inline_guard.is_trusted(),
+        Run::Task(_) | Run::Thread(_) | Run::Stream(_) => false,
     }
 }

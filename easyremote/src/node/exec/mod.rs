@@ -12,6 +12,7 @@ mod call_guards;
 pub(super) mod calls;
 mod clock;
 pub(super) mod dedup;
+mod inline_batch;
 mod job;
 mod mux;
 mod observer;

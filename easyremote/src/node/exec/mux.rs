@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind};
 use crate::function::arguments::no_room;
@@ -34,6 +33,7 @@ pub(super) async fn serve(halves: (SendHalf, RecvHalf), first: Bytes, calls: Arc
         let calls = calls.clone();
         // Once per read, not per call: calls that have arrived together share a worker.
         calls.dispatch();
+        calls.renew_inline_time();
         async move { calls.writer.has_room().await }
     };
     let mux = OpenMux::accepted(connection, halves, first);
@@ -90,9 +90,8 @@ fn begin(calls: &Arc<NodeCalls>, id: MuxId, mut frames: Bytes) -> Result<(), Err
         return Err(no_room());
     }
     let body = Body { bytes: body.body, charge: Some(charge) };
-    let cancelled = CancellationToken::new();
     let key = CallKey::Mux(id);
-    let (call, job) = admitted.prepare(&calls.session, key, Responder::Mux, cancelled, body);
+    let (call, job) = admitted.prepare(&calls.session, key, Responder::Mux, body);
     calls.execute(call, job);
     Ok(())
 }

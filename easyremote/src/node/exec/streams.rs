@@ -1,7 +1,7 @@
 //! Calls on separate streams: reads them, and sends what their functions return.
 //!
 //! ```text
-//!   the stream's task (I/O thread)                   the function (runtime or thread)
+//!   the stream's task (an I/O task)                  the function (runtime or thread)
 //!
 //!   read: header, arguments
 //!     |  a reset, a deadline or an error: no function starts
@@ -24,7 +24,6 @@ use std::sync::atomic::Ordering;
 use futures::FutureExt;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
@@ -50,7 +49,7 @@ use crate::wire::frame::{Frame, FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::limits::HEADER_TIMEOUT;
 
-/// Bytes of a stream that may be buffered between the user's code and the I/O thread.
+/// Bytes of a stream that may be buffered between the user's code and the I/O task.
 const CHANNEL_BYTES: usize = 96 << 10;
 
 /// Serves a stream that the gateway has opened: one call, or the multiplexed stream.
@@ -158,9 +157,8 @@ impl StreamedCall<'_> {
         });
         let (responder, ended) = oneshot::channel();
         let responder = Responder::Stream(responder);
-        let cancelled = CancellationToken::new();
         let session = &self.calls.session;
-        let (call, mut job) = admitted.prepare(session, self.key, responder, cancelled, body);
+        let (call, mut job) = admitted.prepare(session, self.key, responder, body);
         job.inputs.upload = upload;
         let items = kind.gives_stream().then(|| {
             let (sender, receiver) = byte_channel_in(&node.unread, CHANNEL_BYTES);

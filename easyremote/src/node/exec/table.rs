@@ -7,10 +7,10 @@ use std::sync::Arc;
 use futures::future::AbortHandle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::call::deadline::{Deadlines, has_passed};
 use crate::error::Error;
+use crate::function::context::Context;
 use crate::function::handler::Reply;
 use crate::function::registry::Function;
 use crate::node::exec::clock::Clock;
@@ -72,7 +72,7 @@ pub(super) struct RunningCall {
     pub(super) responder: Responder,
     pub(super) deadline: Option<Instant>,
     /// Cancelled when the call has ended for its caller.
-    pub(super) cancelled: CancellationToken,
+    pub(super) context: Context,
     /// Measures the call, if the caller asked for a trace.
     pub(super) clock: Option<Clock>,
     /// Whether the function has started.
@@ -95,14 +95,14 @@ impl RunningCall {
         function: Arc<Function>,
         responder: Responder,
         deadline: Option<Instant>,
-        cancelled: CancellationToken,
+        context: Context,
         clock: Option<Clock>,
     ) -> Self {
         Self {
             function,
             responder,
             deadline,
-            cancelled,
+            context,
             clock,
             started: false,
             given_up: false,
@@ -123,9 +123,26 @@ impl RunningCall {
         self.given_up || self.failure.is_some() || has_passed(self.deadline)
     }
 
+    /// Decides whether the function starts.
+    pub(super) fn begin(&mut self) -> Begin {
+        // A detached function starts even if its caller has left, but not after its deadline.
+        let over = match self.is_detached() {
+            true => !self.given_up && self.is_over(),
+            false => self.is_over(),
+        };
+        if over {
+            return Begin::Refuse;
+        }
+        self.started = true;
+        if let Some(clock) = &mut self.clock {
+            clock.start();
+        }
+        Begin::Start
+    }
+
     /// Stops the function, unless it is detached.
     fn stop(&self) {
-        self.cancelled.cancel();
+        self.context.cancel();
         if !self.is_detached() {
             self.abort();
         }
@@ -183,20 +200,7 @@ impl CallTable {
 
     /// Decides whether a function starts, atomically with everything that may end its call.
     pub(super) fn begin(&mut self, key: CallKey) -> Begin {
-        let Some(call) = self.calls.get_mut(&key) else { return Begin::Refuse };
-        // A detached function starts even if its caller has left, but not after its deadline.
-        let over = match call.is_detached() {
-            true => !call.given_up && call.is_over(),
-            false => call.is_over(),
-        };
-        if over {
-            return Begin::Refuse;
-        }
-        call.started = true;
-        if let Some(clock) = &mut call.clock {
-            clock.start();
-        }
-        Begin::Start
+        self.calls.get_mut(&key).map_or(Begin::Refuse, RunningCall::begin)
     }
 
     /// Stores the handle that aborts a call's task. If the call has ended already, aborts at once:
@@ -268,7 +272,7 @@ impl CallTable {
     pub(super) fn fail(&mut self, key: CallKey, error: Error) {
         if let Some(call) = self.calls.get_mut(&key) {
             call.failure = Some(error);
-            call.cancelled.cancel();
+            call.context.cancel();
             call.abort();
         }
     }

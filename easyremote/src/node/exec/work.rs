@@ -1,11 +1,11 @@
-//! Ends of user code other than returning, and the threads of iterators.
+//! Ends of user code other than returning, the threads of iterators, and memory for responses.
 
 use std::any::Any;
 use std::thread;
 
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
-use crate::function::handler::panicked;
+use crate::function::handler::{Reply, panicked};
 
 /// Why a function has not returned.
 pub(super) enum Died {
@@ -29,6 +29,27 @@ impl Died {
             Self::Refused(error) => error,
         };
         error.with_node(node)
+    }
+}
+
+/// A buffer that responses use one after the other.
+#[derive(Default)]
+pub(super) struct ReplyMemory(Reply);
+
+/// Longest buffer that is kept, in bytes.
+const KEPT: usize = 4 << 10;
+
+impl ReplyMemory {
+    /// Returns an empty buffer for a response.
+    pub(super) fn take(&mut self) -> Reply {
+        std::mem::take(&mut self.0)
+    }
+
+    /// Keeps an empty buffer for the next response, unless it is long.
+    pub(super) fn keep(&mut self, buffer: Reply) {
+        if buffer.capacity() <= KEPT {
+            self.0 = buffer;
+        }
     }
 }
 

@@ -53,8 +53,8 @@ impl MuxWaiter {
     }
 }
 
-/// Opens a multiplexed stream on `connection` when the first call is submitted. Call this on the
-/// I/O thread.
+/// Opens a multiplexed stream on `connection` when the first call is submitted. Call this in
+/// an I/O task.
 pub(crate) fn open(
     connection: quinn::Connection,
     windows: Arc<StreamWindows>,

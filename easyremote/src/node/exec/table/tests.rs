@@ -1,12 +1,22 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::*;
 use crate::error::ErrorKind;
 use crate::function::descriptor::Descriptor;
 use crate::function::handler::{Handler, Run};
 use crate::function::signature::Signature;
+use crate::transport::connection::{ConnectionState, ManagedConnection};
+use crate::transport::io::Io;
+use crate::transport::io::role::IoRole;
+use crate::wire::caller::{Caller, KnownCaller};
+use crate::wire::codec::Codec;
+use crate::wire::control::Role;
+use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
+use crate::wire::limits::MessageLimits;
 use crate::wire::value::ValueType;
 
 fn function(detached: bool) -> Arc<Function> {
@@ -34,9 +44,25 @@ fn function(detached: bool) -> Arc<Function> {
     })
 }
 
+fn context(detached: bool) -> Context {
+    static IO: LazyLock<IoRole> = LazyLock::new(|| {
+        IoRole::start(Io::Thread, |stop, _| async move { stop.cancelled().await }).unwrap()
+    });
+    let limits = MessageLimits { max_message: 1, max_decoded: 1 };
+    let (_, state) = watch::channel(ConnectionState::Connecting);
+    let link = ManagedConnection::new(IO.tasks().clone(), state, Duration::ZERO, limits).unwrap();
+    let header = CallHeader::new([7; 16], "f".to_owned(), Kind::Unary, Codec::Bincode);
+    let caller = KnownCaller::new(Caller {
+        role: Role::Client,
+        id: "c".to_owned(),
+        identity: "default".to_owned(),
+        address: "127.0.0.1:1".parse().unwrap(),
+    });
+    Context::new("n".into(), header, caller, None, Arc::default(), detached, link.into())
+}
+
 fn call(detached: bool, deadline: Option<Instant>) -> RunningCall {
-    let cancelled = CancellationToken::new();
-    RunningCall::new(function(detached), Responder::Mux, deadline, cancelled, None)
+    RunningCall::new(function(detached), Responder::Mux, deadline, context(detached), None)
 }
 
 const KEY: CallKey = CallKey::Mux(1);
@@ -141,7 +167,7 @@ fn calls_expire_at_their_deadlines() {
     assert!(table.insert(CallKey::Stream(1), call(false, at(3))));
     assert!(!table.insert(CallKey::Mux(2), call(false, None)));
     table.expire(now + Duration::from_secs(4));
-    let cancelled = |key| table.calls[&key].cancelled.is_cancelled();
+    let cancelled = |key| table.calls[&key].context.is_cancelled();
     assert!(cancelled(CallKey::Stream(1)) && !cancelled(CallKey::Mux(1)));
     assert!(!cancelled(CallKey::Mux(2)));
     assert_eq!(table.next_deadline(), at(5));
