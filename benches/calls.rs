@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::is_smoke;
 use common::trio::{Trio, role};
 use easyremote::node::Functions;
 use easyremote::{Client, functions, remote};
@@ -79,30 +80,33 @@ fn main() {
     role(functions, client);
     let mut trio = Trio::start();
     let mut client = trio.client("caller");
-    client.ask("async 16 5000 64");
+    // So many times less than for a measurement.
+    let less = if is_smoke() { 200 } else { 1 };
+    client.ask(&format!("async 16 {} 64", 5_000 / less));
 
-    let measured = client.ask("latency 1 10000 64");
+    let measured = client.ask(&format!("latency 1 {} 64", 10_000 / less));
     let (median, p99) = measured.split_once(' ').unwrap_or_default();
     println!("64-byte calls, one at a time: p50 {median} us, p99 {p99} us\n");
 
     println!(
         "                             calls/s or MB/s   CPU-s per 100,000: client gateway node"
     );
-    for (question, text) in [
-        ("async 16 100000 64", "64 B, 16 in flight"),
-        ("async 64 100000 64", "64 B, 64 in flight"),
-        ("async 256 100000 64", "64 B, 256 in flight"),
-        ("sync 64 100000 64", "64 B, 64 in flight, sync fn"),
-        ("async 4 400 1048576", "1 MiB, 4 in flight"),
-        ("items 1 3000000 64", "stream of 64 B items"),
-        ("items 1 20000 65536", "stream of 64 KiB items"),
+    for (kind, in_flight, calls, length, text) in [
+        ("async", 16, 100_000, 64, "64 B, 16 in flight"),
+        ("async", 64, 100_000, 64, "64 B, 64 in flight"),
+        ("async", 256, 100_000, 64, "64 B, 256 in flight"),
+        ("sync", 64, 100_000, 64, "64 B, 64 in flight, sync fn"),
+        ("async", 4, 400, 1 << 20, "1 MiB, 4 in flight"),
+        ("items", 1, 3_000_000, 64, "stream of 64 B items"),
+        ("items", 1, 20_000, 65_536, "stream of 64 KiB items"),
     ] {
+        let calls = calls / less;
         let mut parties = [&mut client, &mut trio.gateway, &mut trio.node];
         let before = parties.each_mut().map(|party| party.cpu());
-        let seconds: f64 = parties[0].ask(question).parse().unwrap();
+        let question = format!("{kind} {in_flight} {calls} {length}");
+        let seconds: f64 = parties[0].ask(&question).parse().unwrap();
         let after = parties.each_mut().map(|party| party.cpu());
-        let numbers: Vec<f64> = question.split(' ').filter_map(|word| word.parse().ok()).collect();
-        let (calls, length) = (numbers[1], numbers[2]);
+        let (calls, length) = (f64::from(calls), f64::from(length));
         let cpu: Vec<String> = (0..3)
             .map(|i| format!("{:8.2}", (after[i] - before[i]).as_secs_f64() * 1e5 / calls))
             .collect();

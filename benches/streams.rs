@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use common::is_smoke;
 use common::trio::{Trio, role};
 use easyremote::node::Functions;
 use easyremote::{Client, functions, remote};
@@ -14,6 +15,9 @@ use futures::{Stream, StreamExt, stream};
 const ITEMS: u64 = 1_000;
 const LENGTH: u64 = 100_000;
 const SMALL_ITEMS: u64 = 1_000_000;
+
+/// So many times less is done in a smoke run.
+const SMOKE: u64 = 50;
 
 #[remote(stream)]
 fn large_items(n: u64) -> impl Iterator<Item = Vec<u8>> {
@@ -103,7 +107,9 @@ fn functions() -> Functions {
     ]
 }
 
+/// Answers what a part is asked; the questions of most are by how much to do less.
 async fn client(client: Client, part: String, question: String) -> String {
+    let less: u64 = question.parse().unwrap_or(1);
     match (part.as_str(), question.as_str()) {
         (_, "warm up") => {
             // One of each, short: buffers, threads and allocator arenas are there afterwards.
@@ -113,45 +119,52 @@ async fn client(client: Client, part: String, question: String) -> String {
             String::from("warm")
         }
         ("slow", _) => {
-            let items = large_items::call(&client, ITEMS).then(|item| async {
+            let items = large_items::call(&client, ITEMS / less).then(|item| async {
                 tokio::time::sleep(Duration::from_millis(2)).await;
                 item.unwrap()
             });
             items.count().await.to_string()
         }
         ("stalled", _) => {
-            let mut items = large_items::call(&client, ITEMS);
+            let mut items = large_items::call(&client, ITEMS / less);
             items.next().await.unwrap().unwrap();
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            tokio::time::sleep(Duration::from_millis(3_000 / less)).await;
             String::from("1")
         }
         ("endless", _) => {
-            let items = small_items::call(&client).take(SMALL_ITEMS as usize);
+            let items = small_items::call(&client).take((SMALL_ITEMS / less) as usize);
             items
                 .fold(0_u64, |n, item| async move { n + u64::from(item.is_ok()) })
                 .await
                 .to_string()
         }
         ("large at once", _) => {
-            large_items_collected::call(&client, ITEMS).await.unwrap().len().to_string()
+            large_items_collected::call(&client, ITEMS / less).await.unwrap().len().to_string()
         }
-        ("small at once", _) => {
-            small_items_collected::call(&client, SMALL_ITEMS).await.unwrap().len().to_string()
-        }
-        ("latency", _) => latency(&client).await,
+        ("small at once", _) => small_items_collected::call(&client, SMALL_ITEMS / less)
+            .await
+            .unwrap()
+            .len()
+            .to_string(),
+        ("latency", _) => latency(&client, if less > 1 { 3 } else { 30 }).await,
         ("abandoned", kind) => abandoned(&client, kind).await,
         (part, _) => panic!("no part is called {part}"),
     }
 }
 
 /// Milliseconds from an item's production to its arrival: median and longest.
-async fn latency(client: &Client) -> String {
+async fn latency(client: &Client, n: u64) -> String {
     let mut delays: Vec<u64> =
-        clock::call(client, 30).map(|made| now().saturating_sub(made.unwrap())).collect().await;
+        clock::call(client, n).map(|made| now().saturating_sub(made.unwrap())).collect().await;
     let first = delays[0];
     delays.sort_unstable();
     let ms = |nanos: u64| nanos as f64 / 1e6;
-    format!("{:.2} {:.2} {:.2}", ms(first), ms(delays[delays.len() / 2]), ms(delays[29]))
+    format!(
+        "{:.2} {:.2} {:.2}",
+        ms(first),
+        ms(delays[delays.len() / 2]),
+        ms(delays[delays.len() - 1])
+    )
 }
 
 /// Milliseconds from dropping a stream to the end of its producer: median and longest of 20.
@@ -181,6 +194,7 @@ async fn abandoned(client: &Client, kind: &str) -> String {
 
 fn main() {
     role(functions, client);
+    let less = if is_smoke() { SMOKE } else { 1 }.to_string();
     println!("rise of peak memory, KiB                       client  gateway     node    items");
     for (part, text) in [
         ("slow", "1,000 x 100 kB, 2 ms pause at each"),
@@ -195,14 +209,14 @@ fn main() {
         client.mark();
         trio.gateway.mark();
         trio.node.mark();
-        let items = client.ask("go");
+        let items = client.ask(&less);
         let rises = [client.rise_kib(), trio.gateway.rise_kib(), trio.node.rise_kib()];
         let [client, gateway, node] = rises;
         println!("{text:<44} {client:>8} {gateway:>8} {node:>8} {items:>8}");
     }
 
     let trio = Trio::start();
-    let measured = trio.client("latency").ask("go");
+    let measured = trio.client("latency").ask(&less);
     let mut values = measured.split(' ');
     let mut value = || values.next().unwrap_or_default();
     println!("\none item per 100 ms, from production to arrival, ms");

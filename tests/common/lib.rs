@@ -131,6 +131,12 @@ pub fn kinds_long() -> bool {
     std::env::var_os("KINDS_LONG").is_some_and(|long| long == "1")
 }
 
+/// Whether a bench is only to show that it works, with as little as that takes: `-- --smoke`. Its figures
+/// mean nothing then.
+pub fn is_smoke() -> bool {
+    std::env::args().any(|word| word == "--smoke")
+}
+
 /// Options for peers that find the identity of their gateway in `directory`.
 pub fn found_in(directory: impl AsRef<Path>) -> DialOptions {
     DialOptions::new().state_dir(directory)
