@@ -3,31 +3,38 @@
 //!
 //! ```sh
 //! cargo run --release --manifest-path benches/rivals/Cargo.toml -- [--runs 3] [--only nats,tonic]
-//!     [--quick] [--runtime multi|current]
+//!     [--rows latency,open] [--ratio nats] [--quick] [--smoke] [--runtime multi|current|both]
 //! ```
 
+mod allocations;
 mod caller;
 mod measure;
 mod options;
 mod process;
+mod ratio;
 mod rival;
 mod rivals;
 mod table;
 mod tls;
 
-use std::net::SocketAddr;
+use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
-use crate::caller::Client;
-use crate::options::{Options, Part};
-use crate::rival::{Place, Rival, Shape};
+use crate::caller::{Client, call_once};
+use crate::measure::{Known, PARTS, Party};
+use crate::options::{Effort, Options, Part, Runtime};
+use crate::rival::{ANYWHERE, Place, Rival};
 
 /// Each party by its name, in the order of the table.
 macro_rules! parties {
     ($($name:literal => $rival:ty,)*) => {
-        /// Their names.
-        const NAMES: &[(&str, Shape)] = &[$(($name, <$rival as Rival>::SHAPE)),*];
+        /// Who they are.
+        const KNOWN: &[Known] = &[$(Known {
+            name: $name,
+            shape: <$rival as Rival>::SHAPE,
+            own_middle: <$rival as Rival>::OWN_MIDDLE,
+        }),*];
 
         /// Plays a role of the party of this name.
         async fn play_for(name: &str, part: Part) -> Result<()> {
@@ -50,53 +57,84 @@ parties! {
     "tonic" => rivals::tonic::Tonic,
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     tls::choose_provider();
     let options = Options::read(std::env::args().skip(1))?;
-    match options.part.clone() {
-        Some(part) => options.runtime()?.block_on(play_for(&options.only.join(","), part)),
-        None => drive(&options),
+    if let Some(part) = options.part.clone() {
+        let name = options.only.join(",");
+        options.runtimes[0].build()?.block_on(play_for(&name, part))?;
+        return Ok(ExitCode::SUCCESS);
     }
-}
-
-/// Runs everybody in turn, so that a change of the machine's mood is everybody's.
-fn drive(options: &Options) -> Result<()> {
+    for name in options.only.iter().chain(&options.ratio) {
+        ensure!(KNOWN.iter().any(|known| known.name == name), "nobody is called `{name}`");
+    }
+    for rows in &options.rows {
+        let names: Vec<_> = PARTS.iter().map(|(name, _)| *name).collect();
+        ensure!(names.contains(&rows.as_str()), "`--rows` are some of {}", names.join(","));
+    }
+    process::allow_files()?;
     let mut parties: Vec<_> =
-        NAMES.iter().copied().filter(|(name, _)| options.wants(name)).collect();
-    if parties.iter().any(|(name, _)| *name == "nats") && !rivals::nats::is_installed() {
+        KNOWN.iter().copied().filter(|known| options.wants(known.name)).collect();
+    if parties.iter().any(|known| known.name == "nats") && !rivals::nats::is_installed() {
         println!("`nats-server` is not on the PATH: NATS is left out.\n");
-        parties.retain(|(name, _)| *name != "nats");
+        parties.retain(|known| known.name != "nats");
     }
     if !process::can_pin() {
         println!("`taskset` is not on the PATH: nothing is measured on one processor.\n");
     }
+    if options.effort == Effort::Smoke {
+        println!("A smoke run: it shows that all of it works, and its figures mean nothing.\n");
+    }
+    let mut is_complete = true;
+    for &runtime in &options.runtimes {
+        is_complete &= drive(&options, &parties, runtime);
+    }
+    Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs everybody in turn, so that a change of the machine's mood is everybody's. Whether easyremote
+/// has a value in every row.
+fn drive(options: &Options, parties: &[Known], runtime: Runtime) -> bool {
     let mut table = table::Table::default();
     for run in 1..=options.runs {
-        for &(name, shape) in &parties {
-            eprintln!("run {run} of {}: {name}", options.runs);
-            measure::run(name, shape, options, &mut table)?;
+        table.next_run();
+        for &known in parties {
+            eprintln!("runtime {runtime}, run {run} of {}: {}", options.runs, known.name);
+            Party { known, options, runtime }.run(&mut table);
         }
     }
-    let names: Vec<_> = parties.iter().map(|(name, _)| *name).collect();
-    println!("{}", table.markdown(&names, options));
-    Ok(())
+    let names: Vec<_> = parties.iter().map(|known| known.name).collect();
+    println!("{}", table.markdown(&names, runtime));
+    if let Some(rival) = &options.ratio {
+        println!("{}", ratio::markdown(&table, rival, runtime));
+    }
+    let missing = match names.contains(&OURS) {
+        true => table.missing(OURS),
+        false => Vec::new(),
+    };
+    for row in &missing {
+        eprintln!("{OURS} on runtime {runtime} has nothing for: {row}");
+    }
+    missing.is_empty()
 }
+
+/// The party that may lack nothing.
+const OURS: &str = "easyremote";
 
 /// In a child: plays a role until the driver is gone.
 async fn play<R: Rival>(part: Part) -> Result<()>
 where
     Client<R>: Send + 'static,
 {
-    let Part { role, target, directory } = part;
-    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    let direct = R::SHAPE != Shape::Broker && role == "node";
-    let place = Place { target: if direct { anywhere } else { target }, directory };
-    let _running = match role.as_str() {
+    let Part { role, targets, directory } = part;
+    let place = Place { targets, directory };
+    let running = match role.as_str() {
         "middle" => R::middle(place).await?,
         "node" => R::node(place).await?,
+        "once" => return call_once::<R>(place).await,
         "client" => {
             let mut client = Client::<R>::connect(place).await?;
-            process::say_ready(target);
+            process::say_ready(ANYWHERE);
             while let Some(question) = process::next_question().await {
                 // As a task, as most of a program is, and not on the thread of `main`.
                 let answering = tokio::spawn(async move {
@@ -111,7 +149,7 @@ where
         }
         role => bail!("there is no role `{role}`"),
     };
-    process::say_ready(_running.address);
+    process::say_ready(running.address);
     while process::next_question().await.is_some() {}
     Ok(())
 }

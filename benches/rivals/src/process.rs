@@ -5,8 +5,14 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::allocations;
+use crate::options::Runtime;
+use crate::rival::ANYWHERE;
 
 /// A process that plays a role until it is dropped.
 pub struct Process {
@@ -39,39 +45,79 @@ fn say(what: impl std::fmt::Display) {
     let _ = std::io::stdout().flush();
 }
 
-/// In a role: waits for a question; `None` when the driver is gone.
+/// In a role: waits for a question; `None` when the driver is gone. What every role answers alike is
+/// answered here.
 pub async fn next_question() -> Option<String> {
     let read = || {
-        let mut line = String::new();
-        let n = std::io::stdin().read_line(&mut line).unwrap_or(0);
-        (n > 0).then(|| line.trim().to_owned())
+        loop {
+            let mut line = String::new();
+            let n = std::io::stdin().read_line(&mut line).unwrap_or(0);
+            match line.trim() {
+                allocations::QUESTION => say(allocations::so_far()),
+                question => return (n > 0).then(|| question.to_owned()),
+            }
+        }
     };
     tokio::task::spawn_blocking(read).await.ok().flatten()
 }
 
-impl Process {
-    /// Starts `role` of the rival `name`, which finds what it needs in `directory`.
-    pub fn start(
-        role: &str,
-        name: &str,
-        target: SocketAddr,
-        directory: &Path,
-        runtime: &str,
-    ) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["--role", role, "--only", name, "--runtime", runtime])
-            .args(["--target", &target.to_string()])
+/// Whom to start.
+#[derive(Clone, Copy, Debug)]
+pub struct Cast<'a> {
+    /// Of the rival.
+    pub name: &'a str,
+    pub runtime: Runtime,
+    /// Where its processes find what they need.
+    pub directory: &'a Path,
+}
+
+impl Cast<'_> {
+    /// This program in a role.
+    fn command(&self, role: &str, targets: &[SocketAddr]) -> Result<Command> {
+        let targets: Vec<_> = targets.iter().map(SocketAddr::to_string).collect();
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(["--role", role, "--only", self.name])
+            .args(["--runtime", &self.runtime.to_string()])
+            .args(["--targets", &targets.join(",")])
             .arg("--directory")
-            .arg(directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+            .arg(self.directory);
+        Ok(command)
+    }
+
+    /// Starts so many of a role, side by side, and waits until all play.
+    pub fn start(&self, role: &str, targets: &[SocketAddr], n: u64) -> Result<Vec<Process>> {
+        let spawned: Vec<_> =
+            (0..n).map(|_| Process::spawn(self.command(role, targets)?)).collect::<Result<_>>()?;
+        let ready = |process: Process| {
+            process.ready().with_context(|| format!("starting the {role} of {}", self.name))
+        };
+        spawned.into_iter().map(ready).collect()
+    }
+
+    /// Runs a role that ends by itself; how long it lived.
+    pub fn run(&self, role: &str, targets: &[SocketAddr]) -> Result<Duration> {
+        let mut command = self.command(role, targets)?;
+        let begun = Instant::now();
+        let ended = command.status()?;
+        let took = begun.elapsed();
+        ensure!(ended.success(), "the {role} of {}: {ended}", self.name);
+        Ok(took)
+    }
+}
+
+impl Process {
+    fn spawn(mut command: Command) -> Result<Self> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let questions = child.stdin.take().context("piped above")?;
         let answers = BufReader::new(child.stdout.take().context("piped above")?);
-        let mut process = Self { child, questions, answers, address: target };
-        let said = process.answer().with_context(|| format!("starting the {role} of {name}"))?;
-        process.address = said.strip_prefix(READY).context("unexpected first line")?.parse()?;
-        Ok(process)
+        Ok(Self { child, questions, answers, address: ANYWHERE })
+    }
+
+    fn ready(mut self) -> Result<Self> {
+        let said = self.answer()?;
+        self.address = said.strip_prefix(READY).context("unexpected first line")?.parse()?;
+        Ok(self)
     }
 
     /// Asks, and waits for the answer.
@@ -115,6 +161,14 @@ impl Process {
         ensure!(pinned.status.success(), "taskset: {}", String::from_utf8_lossy(&pinned.stderr));
         Ok(())
     }
+}
+
+/// Lets this process, and those that it starts, open as many files as it may: a storm of clients needs
+/// several each, and many systems allow 1,024 unless asked.
+pub fn allow_files() -> Result<()> {
+    let limits = getrlimit(Resource::Nofile);
+    let most = Rlimit { current: limits.maximum, ..limits };
+    setrlimit(Resource::Nofile, most).context("raising the limit of open files")
 }
 
 /// Whether [`Process::pin`] works here.

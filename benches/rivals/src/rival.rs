@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -23,11 +23,21 @@ pub enum Shape {
 /// What a role needs to know to begin.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Whom to dial, for those who do.
-    pub target: SocketAddr,
+    /// Whom to dial, for those who do: one, and only the middle of a proxy may have several.
+    pub targets: Vec<SocketAddr>,
     /// Where the certificate, its key and state are.
     pub directory: PathBuf,
 }
+
+impl Place {
+    /// The first of those to dial.
+    pub fn target(&self) -> SocketAddr {
+        self.targets.first().copied().unwrap_or(ANYWHERE)
+    }
+}
+
+/// Some free port of this machine.
+pub const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A role that runs for as long as this is kept.
 pub struct Running {
@@ -52,11 +62,25 @@ pub struct Wanted {
     pub stays: bool,
 }
 
+/// How the function is written that answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Function {
+    /// It may wait, and does not block.
+    Async,
+    /// It may block.
+    Sync,
+    /// It is over at once.
+    Inline,
+}
+
 /// One of those who are compared.
-pub trait Rival {
+pub trait Rival: 'static {
     type Caller: Caller;
 
     const SHAPE: Shape;
+
+    /// Whether the middle is this program, which can be asked, and not another.
+    const OWN_MIDDLE: bool = true;
 
     /// Runs the middle, if there is one.
     fn middle(place: Place) -> impl Future<Output = Result<Running>>;
@@ -73,8 +97,16 @@ pub trait Caller: Clone + Send + Sync + 'static {
     /// Whether there are streams.
     const STREAMS: bool;
 
+    /// Whether [`echo_by`](Self::echo_by) tells functions apart.
+    const FUNCTIONS: bool = false;
+
     /// Sends bytes and gives those that come back, which are the same.
     fn echo(&self, bytes: Bytes) -> impl Future<Output = Result<Bytes>> + Send;
+
+    /// The same by a function of this kind, for those who have several.
+    fn echo_by(&self, _: Function, bytes: Bytes) -> impl Future<Output = Result<Bytes>> + Send {
+        self.echo(bytes)
+    }
 
     /// Asks for a stream of items.
     ///

@@ -4,33 +4,61 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::process::Command;
 
-use crate::options::Options;
+use crate::options::Runtime;
 
 #[derive(Debug, Default)]
 pub struct Table {
     /// In the order in which they came.
     rows: Vec<&'static str>,
-    values: HashMap<(&'static str, &'static str), Vec<f64>>,
+    /// By row and party; each with the number of its run.
+    values: HashMap<(&'static str, &'static str), Vec<(u32, f64)>>,
+    run: u32,
+    /// Parties, and which part of theirs failed.
+    failed: Vec<(&'static str, &'static str)>,
 }
 
 impl Table {
-    /// Adds a measured value, if there is one.
-    pub fn add(&mut self, name: &'static str, row: &'static str, value: Option<&f64>) {
+    /// Begins another run of all parties.
+    pub fn next_run(&mut self) {
+        self.run += 1;
+    }
+
+    /// Adds a row, with a measured value if there is one.
+    pub fn add(&mut self, name: &'static str, row: &'static str, value: Option<f64>) {
         if !self.rows.contains(&row) {
             self.rows.push(row);
         }
-        self.values.entry((row, name)).or_default().extend(value);
+        let values = self.values.entry((row, name)).or_default();
+        values.extend(value.map(|value| (self.run, value)));
+    }
+
+    /// Notes that rows are missing.
+    pub fn fail(&mut self, name: &'static str, part: &'static str) {
+        self.failed.push((name, part));
+    }
+
+    /// What a party should have and does not: rows that have no value, and parts that failed.
+    pub fn missing(&self, name: &'static str) -> Vec<&'static str> {
+        let failed = self.failed.iter().filter(|(failed, _)| *failed == name);
+        let empty = self.rows.iter().filter(|row| self.values_of(row, name).is_empty());
+        failed.map(|(_, part)| *part).chain(empty.copied()).collect()
+    }
+
+    pub fn rows(&self) -> &[&'static str] {
+        &self.rows
+    }
+
+    /// What was measured, with the number of the run.
+    pub fn values_of(&self, row: &str, name: &str) -> &[(u32, f64)] {
+        let mut all = self.values.iter();
+        all.find(|(key, _)| **key == (row, name)).map_or(&[], |(_, values)| values)
     }
 
     /// Median, and least and most in brackets.
-    pub fn markdown(&self, names: &[&'static str], options: &Options) -> String {
-        let mut text = format!(
-            "{}; {} run{}, tokio runtime `{}`\n\n",
-            circumstances(),
-            options.runs,
-            if options.runs == 1 { "" } else { "s" },
-            options.runtime
-        );
+    pub fn markdown(&self, names: &[&'static str], runtime: Runtime) -> String {
+        let runs = if self.run == 1 { "run" } else { "runs" };
+        let mut text =
+            format!("{}; {} {runs}, tokio runtime `{runtime}`\n\n", circumstances(), self.run);
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "| | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len()));
         for row in &self.rows {
@@ -40,18 +68,26 @@ impl Table {
         text
     }
 
-    fn cell(&self, row: &'static str, name: &'static str) -> String {
-        let mut values = self.values.get(&(row, name)).cloned().unwrap_or_default();
-        values.sort_unstable_by(f64::total_cmp);
-        match values[..] {
-            [] => String::from("-"),
-            [only] => number(only),
-            [least, .., most] => {
-                let median = values[values.len() / 2];
-                format!("{} ({}-{})", number(median), number(least), number(most))
-            }
+    pub fn cell(&self, row: &str, name: &str) -> String {
+        cell(self.values_of(row, name).iter().map(|(_, value)| *value).collect())
+    }
+}
+
+/// Median, and least and most in brackets.
+pub fn cell(mut values: Vec<f64>) -> String {
+    values.sort_unstable_by(f64::total_cmp);
+    match values[..] {
+        [] => String::from("-"),
+        [only] => number(only),
+        [least, .., most] => {
+            format!("{} ({}-{})", number(median(&values)), number(least), number(most))
         }
     }
+}
+
+/// Of values in order.
+pub fn median(values: &[f64]) -> f64 {
+    values[values.len() / 2]
 }
 
 /// Three digits that count, and no more precision than there is.

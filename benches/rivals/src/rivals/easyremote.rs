@@ -5,12 +5,22 @@ use easyremote::auth::DialOptions;
 use easyremote::{Client, Gateway, Node, functions, remote};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
-use crate::rival::{Caller, Place, Rival, Running, Shape, Wanted};
+use crate::rival::{Caller, Function, Place, Rival, Running, Shape, Wanted};
 
 pub struct Easyremote;
 
 #[remote]
 async fn echo(bytes: Bytes) -> Bytes {
+    bytes
+}
+
+#[remote]
+fn echo_sync(bytes: Bytes) -> Bytes {
+    bytes
+}
+
+#[remote(inline)]
+fn echo_inline(bytes: Bytes) -> Bytes {
     bytes
 }
 
@@ -32,13 +42,18 @@ impl Rival for Easyremote {
     }
 
     async fn node(place: Place) -> anyhow::Result<Running> {
-        let builder = Node::builder(place.target).dial(DialOptions::new().state_dir(place.directory));
-        let node = builder.functions(functions![echo, items]).serve().await?;
-        Ok(Running::new(place.target, node))
+        let target = place.target();
+        let builder = Node::builder(target).dial(DialOptions::new().state_dir(place.directory));
+        let node =
+            builder.functions(functions![echo, echo_sync, echo_inline, items]).serve().await?;
+        Ok(Running::new(target, node))
     }
 
     async fn connect(place: Place) -> anyhow::Result<Client> {
-        Ok(Client::builder(place.target).dial(DialOptions::new().state_dir(place.directory)).connect().await?)
+        Ok(Client::builder(place.target())
+            .dial(DialOptions::new().state_dir(place.directory))
+            .connect()
+            .await?)
     }
 }
 
@@ -47,6 +62,16 @@ impl Caller for Client {
 
     async fn echo(&self, bytes: Bytes) -> anyhow::Result<Bytes> {
         Ok(echo::call(self, bytes).await?)
+    }
+
+    const FUNCTIONS: bool = true;
+
+    async fn echo_by(&self, function: Function, bytes: Bytes) -> anyhow::Result<Bytes> {
+        Ok(match function {
+            Function::Async => echo::call(self, bytes).await?,
+            Function::Sync => echo_sync::call(self, bytes).await?,
+            Function::Inline => echo_inline::call(self, bytes).await?,
+        })
     }
 
     fn items(&self, wanted: Wanted) -> impl Stream<Item = anyhow::Result<Bytes>> + Send + 'static {

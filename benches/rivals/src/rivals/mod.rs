@@ -2,6 +2,7 @@
 
 pub mod easyremote;
 pub mod nats;
+mod nodes;
 pub mod quinn_direct;
 pub mod quinn_lane;
 pub mod quinn_relay;

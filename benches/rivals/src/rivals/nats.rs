@@ -40,6 +40,8 @@ impl Rival for Nats {
 
     const SHAPE: Shape = Shape::Broker;
 
+    const OWN_MIDDLE: bool = false;
+
     /// Becomes the broker: the process stays the one whose cost is measured.
     async fn middle(place: Place) -> Result<Running> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -47,7 +49,7 @@ impl Rival for Nats {
         let (certificate, key) =
             (place.directory.join(tls::CERTIFICATE), place.directory.join(tls::KEY));
         let text = format!(
-            "listen: \"{address}\"\nmax_payload: 8MB\nlog_file: \"/dev/null\"\ntls {{ cert_file: {certificate:?}, key_file: {key:?} }}\n"
+            "listen: \"{address}\"\nmax_payload: 16MB\nlog_file: \"/dev/null\"\ntls {{ cert_file: {certificate:?}, key_file: {key:?} }}\n"
         );
         fs::write(&path, text)?;
         crate::process::say_ready(address);
@@ -64,7 +66,7 @@ impl Rival for Nats {
             tokio::spawn(answer_all(client.clone(), echo)),
             tokio::spawn(stream_all(client, items)),
         );
-        Ok(Running::new(place.target, tasks))
+        Ok(Running::new(place.target(), tasks))
     }
 
     async fn connect(place: Place) -> Result<Client> {
@@ -75,7 +77,7 @@ impl Rival for Nats {
                 .add_root_certificates(place.directory.join(tls::CERTIFICATE))
                 .subscription_capacity(2 * CREDIT as usize)
                 .client_capacity(8_192);
-            match options.connect(url(place.target)).await {
+            match options.connect(url(place.target())).await {
                 Ok(client) => return Ok(client),
                 // The broker listens a little after it has begun.
                 Err(_) if tokio::time::Instant::now() < patience => {

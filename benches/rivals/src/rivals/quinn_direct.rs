@@ -20,7 +20,7 @@ impl Rival for QuinnDirect {
     }
 
     async fn node(place: Place) -> Result<Running> {
-        let endpoint = listen(place.target, &place.directory)?;
+        let endpoint = listen(place.target(), &place.directory)?;
         let address = endpoint.local_addr()?;
         let accept = async move {
             while let Some(incoming) = endpoint.accept().await {
@@ -34,7 +34,7 @@ impl Rival for QuinnDirect {
     }
 
     async fn connect(place: Place) -> Result<Calling> {
-        let (endpoint, connection) = dial(place.target, &place.directory).await?;
+        let (endpoint, connection) = dial(place.target(), &place.directory).await?;
         Ok(Calling { connection, _endpoint: endpoint })
     }
 }

@@ -10,8 +10,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::Stream;
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
+use super::nodes::Nodes;
 use super::quinn_relay::{CLIENT, NODE, relay};
 use super::quinn_stream::{self, answer_all, dial, listen};
 use crate::rival::{Caller, Place, Rival, Running, Shape, Wanted};
@@ -103,15 +104,13 @@ impl<T> Waiting<T> {
     }
 }
 
-/// The node, as the relay sees it.
+/// A node, as the relay sees it.
 #[derive(Clone)]
 struct NodeLane {
     connection: Connection,
     out: Out,
     waiting: Arc<Waiting<(Out, u64)>>,
 }
-
-type Nodes = Arc<watch::Sender<Option<NodeLane>>>;
 
 impl Rival for QuinnLane {
     type Caller = Calling;
@@ -121,7 +120,7 @@ impl Rival for QuinnLane {
     async fn middle(place: Place) -> Result<Running> {
         let endpoint = listen(([127, 0, 0, 1], 0).into(), &place.directory)?;
         let address = endpoint.local_addr()?;
-        let nodes = Nodes::new(watch::Sender::new(None));
+        let nodes = Arc::new(Nodes::default());
         let accept = async move {
             while let Some(incoming) = endpoint.accept().await {
                 tokio::spawn(serve(incoming, nodes.clone()));
@@ -131,18 +130,18 @@ impl Rival for QuinnLane {
     }
 
     async fn node(place: Place) -> Result<Running> {
-        let (endpoint, connection) = dial(place.target, &place.directory).await?;
+        let (endpoint, connection) = dial(place.target(), &place.directory).await?;
         let (out, recv) = open(&connection, NODE).await?;
         let answer = read(recv, move |frame| {
             // If the lane is gone, nobody waits.
             let _ = out.send(frame);
         });
         let tasks = (tokio::spawn(answer), tokio::spawn(answer_all(connection)));
-        Ok(Running::new(place.target, (tasks, endpoint)))
+        Ok(Running::new(place.target(), (tasks, endpoint)))
     }
 
     async fn connect(place: Place) -> Result<Calling> {
-        let (endpoint, connection) = dial(place.target, &place.directory).await?;
+        let (endpoint, connection) = dial(place.target(), &place.directory).await?;
         let (out, recv) = open(&connection, CLIENT).await?;
         let waiting = Arc::new(Waiting::<oneshot::Sender<Bytes>>::default());
         let calls = waiting.clone();
@@ -155,7 +154,7 @@ impl Rival for QuinnLane {
     }
 }
 
-async fn serve(incoming: quinn::Incoming, nodes: Nodes) -> Result<()> {
+async fn serve(incoming: quinn::Incoming, nodes: Arc<Nodes<NodeLane>>) -> Result<()> {
     let connection = incoming.await?;
     let (mut send, mut recv) = connection.accept_bi().await?;
     let mut role = [0];
@@ -165,7 +164,7 @@ async fn serve(incoming: quinn::Incoming, nodes: Nodes) -> Result<()> {
     tokio::spawn(write(frames, send));
     if role == [NODE] {
         let waiting = Arc::new(Waiting::default());
-        nodes.send_replace(Some(NodeLane { connection, out, waiting: waiting.clone() }));
+        nodes.add(NodeLane { connection, out, waiting: waiting.clone() });
         let pass_on = move |answer: Frame| {
             if let Some((client, id)) = waiting.take(answer.id) {
                 let _ = client.send(Frame { id, ..answer });
@@ -173,14 +172,17 @@ async fn serve(incoming: quinn::Incoming, nodes: Nodes) -> Result<()> {
         };
         return read(recv, pass_on).await;
     }
-    let node = nodes.subscribe().wait_for(Option::is_some).await?.clone().context("waited for")?;
-    let NodeLane { connection: node, out: to_node, waiting } = node;
+    // So that no call comes to a relay without a node.
+    nodes.next().await?;
+    let of_calls = nodes.clone();
     tokio::spawn(read(recv, move |call| {
-        let id = waiting.add((out.clone(), call.id));
-        let _ = to_node.send(Frame { id, ..call });
+        if let Some(node) = of_calls.next_now() {
+            let id = node.waiting.add((out.clone(), call.id));
+            let _ = node.out.send(Frame { id, ..call });
+        }
     }));
     while let Ok(call) = connection.accept_bi().await {
-        tokio::spawn(relay(call, node.clone()));
+        tokio::spawn(relay(call, nodes.next().await?.connection));
     }
     Ok(())
 }

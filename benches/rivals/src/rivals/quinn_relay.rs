@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytes::Bytes;
 use quinn::{Connection, RecvStream, SendStream};
-use tokio::sync::watch;
 
+use super::nodes::Nodes;
 use super::quinn_direct::Calling;
 use super::quinn_stream::{answer_all, dial, listen};
 use crate::rival::{Place, Rival, Running, Shape};
@@ -21,23 +21,23 @@ impl Rival for QuinnRelay {
     async fn middle(place: Place) -> Result<Running> {
         let endpoint = listen(([127, 0, 0, 1], 0).into(), &place.directory)?;
         let address = endpoint.local_addr()?;
-        let node = Arc::new(watch::Sender::new(None));
+        let nodes = Arc::new(Nodes::default());
         let accept = async move {
             while let Some(incoming) = endpoint.accept().await {
-                tokio::spawn(serve(incoming, node.clone()));
+                tokio::spawn(serve(incoming, nodes.clone()));
             }
         };
         Ok(Running::new(address, tokio::spawn(accept)))
     }
 
     async fn node(place: Place) -> Result<Running> {
-        let (endpoint, connection) = dial(place.target, &place.directory).await?;
+        let (endpoint, connection) = dial(place.target(), &place.directory).await?;
         tell_role(&connection, NODE).await?;
-        Ok(Running::new(place.target, (tokio::spawn(answer_all(connection)), endpoint)))
+        Ok(Running::new(place.target(), (tokio::spawn(answer_all(connection)), endpoint)))
     }
 
     async fn connect(place: Place) -> Result<Calling> {
-        let (endpoint, connection) = dial(place.target, &place.directory).await?;
+        let (endpoint, connection) = dial(place.target(), &place.directory).await?;
         tell_role(&connection, CLIENT).await?;
         Ok(Calling::new(connection, endpoint))
     }
@@ -55,22 +55,18 @@ pub async fn tell_role(connection: &Connection, role: u8) -> Result<()> {
     Ok(())
 }
 
-async fn serve(
-    incoming: quinn::Incoming,
-    node: Arc<watch::Sender<Option<Connection>>>,
-) -> Result<()> {
+async fn serve(incoming: quinn::Incoming, nodes: Arc<Nodes<Connection>>) -> Result<()> {
     let connection = incoming.await?;
     let (mut send, mut recv) = connection.accept_bi().await?;
     if recv.read_to_end(1).await? == [NODE] {
-        node.send_replace(Some(connection.clone()));
+        nodes.add(connection.clone());
         send.finish()?;
         connection.closed().await;
         return Ok(());
     }
     send.finish()?;
-    let node = node.subscribe().wait_for(Option::is_some).await?.clone().context("waited for")?;
     while let Ok(call) = connection.accept_bi().await {
-        tokio::spawn(relay(call, node.clone()));
+        tokio::spawn(relay(call, nodes.next().await?));
     }
     Ok(())
 }

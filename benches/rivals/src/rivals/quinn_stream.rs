@@ -27,8 +27,8 @@ const SOCKET_BUFFER: usize = 4 << 20;
 /// More than are ever open, and not many more: quinn has a place for each from the beginning.
 const MAX_STREAMS: u32 = 1_100;
 
-/// Longest message: 1 MiB, and its frame.
-const MAX_MESSAGE: usize = 4 << 20;
+/// Longest message: 8 MiB, and its frame.
+const MAX_MESSAGE: usize = 16 << 20;
 
 /// Small items are written together up to this; a write each costs several times as much.
 const GATHER: usize = 32 << 10;

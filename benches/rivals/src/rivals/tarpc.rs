@@ -10,7 +10,7 @@ use tarpc::server::{BaseChannel, Channel};
 use tarpc::{client, context, serde_transport, server};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_serde::formats::Bincode;
-use tokio_util::codec::LengthDelimitedCodec;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use crate::rival::{Caller, Place, Rival, Running, Shape, Wanted};
 use crate::tls;
@@ -36,6 +36,13 @@ const PROTOCOL: &[u8] = b"tarpc";
 /// More calls than are ever in flight; "too low a value may decrease throughput".
 const BUFFER: usize = 1_024;
 
+/// Longest message: 8 MiB, and its frame. 8 MiB is tokio-util's own default, without the frame.
+const MAX_MESSAGE: usize = 16 << 20;
+
+fn codec() -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder().max_frame_length(MAX_MESSAGE).new_codec()
+}
+
 impl Rival for Tarpc {
     type Caller = ServiceClient;
 
@@ -47,15 +54,14 @@ impl Rival for Tarpc {
 
     async fn node(place: Place) -> Result<Running> {
         let acceptor = tls::acceptor(&place.directory, PROTOCOL)?;
-        let listener = TcpListener::bind(place.target).await?;
+        let listener = TcpListener::bind(place.target()).await?;
         let address = listener.local_addr()?;
         let accept = async move {
             while let Ok((tcp, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
                     tcp.set_nodelay(true)?;
-                    let framed =
-                        LengthDelimitedCodec::builder().new_framed(acceptor.accept(tcp).await?);
+                    let framed = Framed::new(acceptor.accept(tcp).await?, codec());
                     let config = server::Config { pending_response_buffer: BUFFER };
                     let transport = serde_transport::new(framed, Bincode::default());
                     let calls = BaseChannel::new(config, transport).execute(Answering.serve());
@@ -69,10 +75,10 @@ impl Rival for Tarpc {
 
     async fn connect(place: Place) -> Result<ServiceClient> {
         let connector = tls::connector(&place.directory, PROTOCOL)?;
-        let tcp = TcpStream::connect(place.target).await?;
+        let tcp = TcpStream::connect(place.target()).await?;
         tcp.set_nodelay(true)?;
         let tls = connector.connect(ServerName::try_from(tls::NAME)?, tcp).await?;
-        let framed = LengthDelimitedCodec::builder().new_framed(tls);
+        let framed = Framed::new(tls, codec());
         let transport = serde_transport::new(framed, Bincode::default());
         let mut config = client::Config::default();
         config.pending_request_buffer = BUFFER;

@@ -20,11 +20,11 @@ impl Rival for Tonic {
     }
 
     async fn node(place: Place) -> Result<Running> {
-        serve(place, Answering).await
+        serve(place.target(), &place, Answering).await
     }
 
     async fn connect(place: Place) -> Result<Calling> {
-        dial(&place).await
+        dial(place.target(), &place).await
     }
 }
 

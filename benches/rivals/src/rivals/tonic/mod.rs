@@ -5,6 +5,7 @@ mod gateway;
 mod messages;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::pin::Pin;
 
 use anyhow::Result;
@@ -33,16 +34,16 @@ type Items = Pin<Box<dyn Stream<Item = Result<Payload, tonic::Status>> + Send>>;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
-/// Longest message: 1 MiB, and its frame.
-const MAX_MESSAGE: usize = 4 << 20;
+/// Longest message: 8 MiB, and its frame.
+const MAX_MESSAGE: usize = 16 << 20;
 
 /// More than are ever open; hyper allows 200 unless told otherwise.
 const MAX_STREAMS: u32 = 4_096;
 
-async fn serve(place: Place, service: impl Rival) -> Result<Running> {
-    let listener = TcpListener::bind(place.target).await?;
+async fn serve(target: SocketAddr, place: &Place, service: impl Rival) -> Result<Running> {
+    let listener = TcpListener::bind(target).await?;
     let address = listener.local_addr()?;
-    let (certificate, key) = (read(&place, tls::CERTIFICATE)?, read(&place, tls::KEY)?);
+    let (certificate, key) = (read(place, tls::CERTIFICATE)?, read(place, tls::KEY)?);
     let identity = Identity::from_pem(certificate, key);
     let server = Server::builder()
         .tls_config(ServerTlsConfig::new().identity(identity))?
@@ -54,10 +55,10 @@ async fn serve(place: Place, service: impl Rival) -> Result<Running> {
     Ok(Running::new(address, tokio::spawn(server)))
 }
 
-async fn dial(place: &Place) -> Result<Calling> {
+async fn dial(target: SocketAddr, place: &Place) -> Result<Calling> {
     let certificate = Certificate::from_pem(read(place, tls::CERTIFICATE)?);
     let tls = ClientTlsConfig::new().ca_certificate(certificate).domain_name(tls::NAME);
-    let endpoint = Channel::from_shared(format!("https://{}", place.target))?
+    let endpoint = Channel::from_shared(format!("https://{target}"))?
         .tls_config(tls)?
         .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW)
