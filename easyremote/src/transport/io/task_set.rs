@@ -36,6 +36,7 @@ pub(crate) struct TaskSet {
     /// Whether `program` is a current-thread runtime.
     in_order: bool,
     /// The program's runtime, if it runs the tasks.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only sockets of Unix change the place"))]
     program: Option<Handle>,
     /// The runtime of the I/O thread, whose timers all tasks use.
     thread: Handle,
@@ -275,6 +276,7 @@ impl TaskSet {
     }
 
     /// The runtime of the I/O thread.
+    #[cfg(unix)]
     pub(crate) fn thread(&self) -> &Handle {
         &self.thread
     }
