@@ -44,6 +44,7 @@ use crate::node::exec::calls::NodeCalls;
 use crate::node::exec::job::{Job, JobPermits};
 use crate::node::exec::table::Begin;
 use crate::node::exec::work::{Died, ReplyMemory};
+use crate::transport::io;
 use crate::transport::mux::writer::MuxWriter;
 
 /// Longest time that a response waits to be flushed together with others.
@@ -103,6 +104,11 @@ impl TaskPool {
     /// Adds a job. It starts with the next [`NodeCalls::dispatch`], or earlier.
     pub(super) fn add(&self, lane: Lane, permits: JobPermits, job: Job) {
         self.lane(lane).lock().jobs.push_back((permits, job));
+    }
+
+    /// Whether no job waits or runs, other than those whose worker has left the count.
+    fn is_quiet(&self) -> bool {
+        [&self.tasks, &self.threads].iter().all(|lane| lane.lock().workers == 0)
     }
 
     fn lane(&self, lane: Lane) -> &Mutex<LaneState> {
@@ -258,6 +264,11 @@ impl NodeCalls {
     pub(in crate::node) async fn oversee(self: &Arc<Self>) -> Infallible {
         loop {
             self.pool.handed.notified().await;
+            // Usually all jobs have ended once other tasks have had a turn, and no timer is needed.
+            io::yield_now().await;
+            if self.pool.is_quiet() {
+                continue;
+            }
             loop {
                 sleep(PATIENCE).await;
                 self.writer.flush();

@@ -9,8 +9,8 @@
 /// | [`Auto`](Self::Auto), the default | as `Runtime`; as `Thread` outside of a tokio runtime, on a runtime without an I/O driver, and on other platforms than Unix |
 ///
 /// With `Runtime`, a runtime that is blocked, is not driven, or has ended does not lose its
-/// connections: the I/O thread takes over until the runtime is back. It notices within about 0.1 s
-/// of the last I/O, and within 1.1 s if there was none; until then, packets wait.
+/// connections: the I/O thread takes over until the runtime is back. It notices within about 0.2 s
+/// of the last I/O, and within 1.2 s if there was none; until then, packets wait.
 ///
 /// A runtime has no I/O driver if it was built without
 /// [`enable_io`](tokio::runtime::Builder::enable_io) and `enable_all`. This is found out by a panic

@@ -2,16 +2,16 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use crate::transport::io::task_set::{RunPlace, TaskSet, TurnEnd};
 
-/// Time after which a runtime that was woken has to run the tasks.
+/// Time after which a runtime that was woken has to run the tasks; up to twice as long in practice.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Period at which a runtime without I/O is woken, to see whether it is blocked.
@@ -49,6 +49,15 @@ impl Drop for ProgramRunner {
     }
 }
 
+/// Returns a time at least `pause` and less than `pause + PATIENCE` from now. The times of all roles
+/// coincide, so that many of them wake the I/O thread together.
+fn tick_after(pause: Duration) -> Instant {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let period = PATIENCE.as_millis() as u64;
+    let after = (START.elapsed() + pause).as_millis() as u64;
+    *START + Duration::from_millis((after / period + 1) * period)
+}
+
 /// Runs the tasks on the I/O thread whenever the program's runtime does not. Ends when the set is
 /// closed.
 pub(super) async fn stand_by(set: &Arc<TaskSet>) {
@@ -56,7 +65,7 @@ pub(super) async fn stand_by(set: &Arc<TaskSet>) {
     let (mut seen, mut probed, mut pause) = (None, false, PATIENCE);
     while run().await != TurnEnd::Closed {
         let surrendered = tokio::select! {
-            () = sleep(pause) => false,
+            () = sleep_until(tick_after(pause)) => false,
             () = set.surrendered.notified() => true,
         };
         let turns = Some(set.turns.load(Ordering::Relaxed));
