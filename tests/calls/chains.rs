@@ -8,7 +8,7 @@ use common::offered::wait;
 use common::{Probe, World, found_in, patient, say, serving, soon, until};
 use easyremote::client::ClientLimits;
 use easyremote::node::NodeLimits;
-use easyremote::{Client, Error, ErrorKind, Executed, Gateway, Role, functions, remote};
+use easyremote::{Client, Error, ErrorKind, Executed, Role, functions, remote};
 use futures::{Stream, StreamExt, stream};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
@@ -78,7 +78,8 @@ async fn what_keeps_a_role_from_starting_is_said_once() {
     use ErrorKind::{InvalidInput, Unauthenticated, Unavailable};
     let world = World::start().await;
     let (state, silent) = (tempfile::tempdir().unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
-    let gateway = |address: String| soon(Gateway::builder(address).state_dir(state.path()).serve());
+    let gateway =
+        |address: String| soon(common::gateway_at(address).state_dir(state.path()).serve());
     let taken = world.gateway.local_addr().to_string();
     says(&gateway(taken).await.unwrap_err(), Unavailable, &["the port is taken"]);
     // An address of nobody's, for documentation.
@@ -87,12 +88,12 @@ async fn what_keeps_a_role_from_starting_is_said_once() {
     let error = gateway("nobody.invalid:0".into()).await.unwrap_err();
     says(&error, Unavailable, &["cannot listen on `nobody.invalid:0`"]);
     let missing = state.path().join("missing.pem");
-    let files = Gateway::builder("127.0.0.1:0").state_dir(state.path());
+    let files = common::gateway_at("127.0.0.1:0").state_dir(state.path());
     let error = soon(files.certificate(&missing, &missing).serve()).await.unwrap_err();
     says(&error, Unavailable, &["cannot be read as certificates"]);
     let file = state.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let error = soon(Gateway::builder("127.0.0.1:0").state_dir(&file).serve()).await.unwrap_err();
+    let error = soon(common::gateway_at("127.0.0.1:0").state_dir(&file).serve()).await.unwrap_err();
     is_said_once(&error);
 
     let limit = Duration::from_millis(300);

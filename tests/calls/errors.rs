@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::offered::{add, wait};
 use common::{Probe, World, found_in, patient, serving, soon, until};
 use easyremote::gateway::GatewayLimits;
-use easyremote::{CallError, Client, ErrorKind, Executed, Gateway, Node, Role, functions, remote};
+use easyremote::{CallError, Client, ErrorKind, Executed, Node, Role, functions, remote};
 use futures::{Stream, StreamExt, stream};
 
 #[remote]
@@ -142,7 +142,7 @@ async fn a_gateway_that_shuts_down_ends_every_call_at_once() {
 #[tokio::test]
 async fn a_message_above_the_limit_is_refused_at_its_sender() {
     let state = tempfile::tempdir().unwrap();
-    let gateway = Gateway::builder("127.0.0.1:0")
+    let gateway = common::gateway_at("127.0.0.1:0")
         .state_dir(state.path())
         .limits(GatewayLimits::new().max_message(100_000));
     let gateway = soon(gateway.serve()).await.unwrap();
@@ -169,7 +169,7 @@ async fn a_message_above_the_limit_is_refused_at_its_sender() {
 async fn a_taken_port_is_named() {
     let world = World::start().await;
     let state = tempfile::tempdir().unwrap();
-    let again = Gateway::builder(world.gateway.local_addr()).state_dir(state.path()).serve();
+    let again = common::gateway_at(world.gateway.local_addr()).state_dir(state.path()).serve();
     let error = soon(again).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().ends_with("the port is taken"), "{error}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::process::{Process, question, tell};
 use common::proxy::Proxy;
 use common::{found_in, patient, soon, until};
-use easyremote::{Client, Gateway, Node};
+use easyremote::{Client, Node};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
@@ -182,7 +182,7 @@ pub(crate) async fn be_gateway() {
     let (Ok(address), Err(_)) = (std::env::var(ADDRESS), std::env::var(ID)) else { return };
     let state = std::env::var(STATE).unwrap();
     note_panics(Path::new(&state));
-    let gateway = Gateway::builder(address).state_dir(state).serve().await.unwrap();
+    let gateway = common::gateway_at(address).state_dir(state).serve().await.unwrap();
     tell(format_args!("listening {}", gateway.local_addr()));
     while question().await.is_some() {
         let stats = gateway.stats();

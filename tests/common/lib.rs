@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use easyremote::auth::DialOptions;
 use easyremote::client::ClientBuilder;
+use easyremote::gateway::GatewayBuilder;
 use easyremote::node::{Functions, NodeBuilder};
 use easyremote::{Client, Gateway, Node};
 use tempfile::TempDir;
@@ -68,6 +69,7 @@ pub mod guide {
 /// A world of the library's test kit, whose node offers `functions`, and its client.
 pub async fn serving(functions: Functions) -> (easyremote::testing::World, Client) {
     let world = easyremote::testing::World::builder().node(|node| node.functions(functions));
+    let world = world.gateway(|gateway| gateway.threads(gateway_threads()));
     let world = world.client(|client| client.multiplex(multiplex())).serve();
     let world = soon(world).await.unwrap();
     let client = world.client().clone();
@@ -85,7 +87,7 @@ pub struct World {
 impl World {
     pub async fn start() -> Self {
         let state = tempfile::tempdir().unwrap();
-        let gateway = Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve();
+        let gateway = crate::gateway_at("127.0.0.1:0").state_dir(state.path()).serve();
         Self { gateway: soon(gateway).await.unwrap(), state }
     }
 
@@ -124,6 +126,16 @@ impl World {
 /// has a separate one.
 pub fn multiplex() -> bool {
     std::env::var_os("TEST_MULTIPLEX").is_none_or(|value| value != "off")
+}
+
+/// How many threads a gateway has, unless a test says otherwise: one, or `TEST_GATEWAY_THREADS`.
+pub fn gateway_threads() -> usize {
+    std::env::var("TEST_GATEWAY_THREADS").map_or(1, |threads| threads.parse().unwrap())
+}
+
+/// A builder for a gateway with [`gateway_threads`].
+pub fn gateway_at(address: impl ToString) -> GatewayBuilder {
+    Gateway::builder(address).threads(gateway_threads())
 }
 
 /// Whether this is the run in which each kind takes as long as it has to.

@@ -11,7 +11,7 @@ use easyremote::client::ClientLimits;
 use easyremote::gateway::GatewayLimits;
 use easyremote::node::Functions;
 use easyremote::node::NodeLimits;
-use easyremote::{Client, Gateway, Node};
+use easyremote::{Client, Node};
 use tempfile::TempDir;
 
 const ROLE: &str = "TRIO_ROLE";
@@ -118,7 +118,7 @@ where
         let state = std::env::var(STATE).unwrap();
         match role.as_str() {
             "gateway" => {
-                let gateway = Gateway::builder(address)
+                let gateway = crate::gateway_at(address)
                     .state_dir(state)
                     .limits(GatewayLimits::new().max_message(MAX_MESSAGE));
                 let gateway = gateway.serve().await.unwrap();

@@ -6,7 +6,7 @@ use common::gate::{Gate, OPEN, pass, serve};
 use common::{World, found_in, patient, soon, until};
 use easyremote::client::ClientLimits;
 use easyremote::gateway::{GatewayLimits, OutlierOptions};
-use easyremote::{Client, ErrorKind, Gateway, Node, Options, Retry, functions, remote};
+use easyremote::{Client, ErrorKind, Node, Options, Retry, functions, remote};
 use futures::StreamExt;
 use futures::{Stream, stream};
 
@@ -37,7 +37,7 @@ async fn no_time_that_can_be_set_overflows() {
     let limits = GatewayLimits::new().handshake_timeout(LONG).authentication_timeout(LONG);
     let limits = limits.header_timeout(LONG).progress_timeout(LONG);
     let outliers = OutlierOptions::new().base_ejection(LONG).max_ejection(LONG);
-    let gateway = Gateway::builder("127.0.0.1:0").state_dir(state.path()).limits(limits);
+    let gateway = common::gateway_at("127.0.0.1:0").state_dir(state.path()).limits(limits);
     let gateway = soon(gateway.outliers(outliers).serve()).await.unwrap();
     let node = Node::builder(gateway.local_addr()).dial(found_in(state.path())).dial(patient(LONG));
     let node = serve(node.functions(functions![wait, below])).await.unwrap();

@@ -88,7 +88,7 @@ impl Pair {
     /// `limits` are those of the first gateway.
     async fn with(multiplex: bool, limits: GatewayLimits) -> Self {
         let state = tempfile::tempdir().unwrap();
-        let builder = || Gateway::builder("127.0.0.1:0").state_dir(state.path());
+        let builder = || common::gateway_at("127.0.0.1:0").state_dir(state.path());
         let first = soon(builder().limits(limits).serve()).await.unwrap();
         let second = soon(builder().serve()).await.unwrap();
         // Not to be reached until the client has its home.
@@ -329,7 +329,7 @@ async fn nodes_that_are_cut_off_from_one_gateway_are_reached_through_the_other()
 /// The client's other gateway is none, and it is back at the first before the node is.
 async fn is_back_first(multiplex: bool) {
     let state = tempfile::tempdir().unwrap();
-    let builder = |address: String| Gateway::builder(address).state_dir(state.path()).serve();
+    let builder = |address: String| common::gateway_at(address).state_dir(state.path()).serve();
     let gateway = soon(builder("127.0.0.1:0".into())).await.unwrap();
     let address = gateway.local_addr();
     let nowhere = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

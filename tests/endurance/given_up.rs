@@ -127,7 +127,7 @@ fn all_fair(row: &str, ended: Vec<Ended>) {
 /// A gateway that counts no calls that are given up, for that is not what this is about.
 async fn start(world: &World) -> Gateway {
     let limits = GatewayLimits::new().cancels(u32::MAX, u32::MAX);
-    let gateway = Gateway::builder("127.0.0.1:0").state_dir(world.state_dir()).limits(limits);
+    let gateway = common::gateway_at("127.0.0.1:0").state_dir(world.state_dir()).limits(limits);
     soon(gateway.serve()).await.unwrap()
 }
 

@@ -46,7 +46,7 @@ struct Stage {
 impl Stage {
     async fn start(limits: GatewayLimits, multiplex: bool, [near, far]: [Duration; 2]) -> Self {
         let world = World::start().await;
-        let gateway = Gateway::builder("127.0.0.1:0").state_dir(world.state_dir()).limits(limits);
+        let gateway = common::gateway_at("127.0.0.1:0").state_dir(world.state_dir()).limits(limits);
         let gateway = soon(gateway.serve()).await.unwrap();
         let proxies = [near, far].map(|delay| {
             let proxy = Proxy::start(gateway.local_addr(), 7);

@@ -7,9 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use common::offered::{add, wait};
 use common::{Probe, found_in, soon, until};
-use easyremote::{
-    Client, Context, Error, ErrorKind, Executed, Gateway, Node, Retry, functions, remote,
-};
+use easyremote::{Client, Context, Error, ErrorKind, Executed, Node, Retry, functions, remote};
 use futures::TryStreamExt;
 use futures::{Stream, stream};
 use tempfile::TempDir;
@@ -24,7 +22,7 @@ const STATE: &str = "RESTART_TEST_STATE";
 async fn gateway_process() {
     let Ok(address) = std::env::var(ADDRESS) else { return };
     let state = std::env::var(STATE).unwrap();
-    let gateway = Gateway::builder(address).state_dir(state).serve().await.unwrap();
+    let gateway = common::gateway_at(address).state_dir(state).serve().await.unwrap();
     println!("\nlistening {}", gateway.local_addr());
     std::future::pending().await
 }

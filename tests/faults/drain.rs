@@ -162,7 +162,7 @@ fn caller(
 #[tokio::test]
 async fn two_gateways_are_drained_in_turn_and_no_call_fails() {
     let state = tempfile::tempdir().unwrap();
-    let serve = |address: String| Gateway::builder(address).state_dir(state.path()).serve();
+    let serve = |address: String| common::gateway_at(address).state_dir(state.path()).serve();
     let mut gateways = Vec::new();
     for _ in 0..2 {
         gateways.push(soon(serve("127.0.0.1:0".into())).await.unwrap());
@@ -206,7 +206,7 @@ impl OnlyGateway {
 
     async fn start(multiplex: bool) -> Self {
         let state = tempfile::tempdir().unwrap();
-        let gateway = Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve();
+        let gateway = common::gateway_at("127.0.0.1:0").state_dir(state.path()).serve();
         let gateway = soon(gateway).await.unwrap();
         let (address, go) = (gateway.local_addr(), Arc::new(Notify::new()));
         let node = Node::builder(address).dial(found_in(state.path())).state(go.clone());
@@ -223,7 +223,7 @@ impl OnlyGateway {
     }
 
     async fn again(&mut self) {
-        let gateway = Gateway::builder(self.address.to_string()).state_dir(self.state.path());
+        let gateway = common::gateway_at(self.address.to_string()).state_dir(self.state.path());
         self.gateway = Arc::new(soon(gateway.serve()).await.unwrap());
     }
 }
@@ -363,7 +363,7 @@ async fn a_drain_goes_on_without_whoever_has_asked_for_it() {
 async fn whoever_is_back_before_the_nodes_waits_for_them() {
     const LIMIT: Duration = Duration::from_secs(5);
     let state = tempfile::tempdir().unwrap();
-    let serve = |address: String| Gateway::builder(address).state_dir(state.path()).serve();
+    let serve = |address: String| common::gateway_at(address).state_dir(state.path()).serve();
     let gateway = soon(serve("127.0.0.1:0".into())).await.unwrap();
     let address = gateway.local_addr();
     let node =

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use common::offered::add;
 use common::process::{Process, tell};
 use common::{World, found_in, soon, until};
-use easyremote::{Client, Error, ErrorKind, Gateway, Node, functions, remote};
+use easyremote::{Client, Error, ErrorKind, Node, functions, remote};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -135,7 +135,7 @@ async fn a_gateway_that_was_shut_down_has_left_its_port() {
     let mut address = "127.0.0.1:0".to_owned();
     for _ in 0..5 {
         let gateway =
-            soon(Gateway::builder(&address).state_dir(state.path()).serve()).await.unwrap();
+            soon(common::gateway_at(&address).state_dir(state.path()).serve()).await.unwrap();
         address = gateway.local_addr().to_string();
         soon(gateway.shutdown()).await;
     }
@@ -167,7 +167,7 @@ async fn ends_itself(part: &str, address: &str, state: &str) -> Result<(), Error
             common::process::question().await;
         }
         _ => {
-            let gateway = Gateway::builder(address).state_dir(state).serve().await?;
+            let gateway = common::gateway_at(address).state_dir(state).serve().await?;
             tell(format!("there {}", gateway.local_addr()));
             common::process::question().await;
         }

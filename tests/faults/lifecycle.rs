@@ -9,7 +9,7 @@ use common::{Probe, SayOnDrop, World, found_in, patient, say, serving, soon, unt
 use easyremote::client::ClientLimits;
 use easyremote::gateway::GatewayLimits;
 use easyremote::node::NodeLimits;
-use easyremote::{Client, ErrorKind, Executed, Gateway, Node, functions, remote};
+use easyremote::{Client, ErrorKind, Executed, Node, functions, remote};
 use futures::future::join_all;
 use futures::{Stream, StreamExt, stream};
 use tokio::time::timeout;
@@ -220,7 +220,7 @@ async fn each_partys_limit_for_a_message_is_named_as_such() {
 #[tokio::test]
 async fn a_gateway_with_a_lower_limit_is_named_before_anything_is_sent() {
     let state = tempfile::tempdir().unwrap();
-    let gateway = Gateway::builder("127.0.0.1:0")
+    let gateway = common::gateway_at("127.0.0.1:0")
         .state_dir(state.path())
         .limits(GatewayLimits::new().max_message(10_000));
     let gateway = soon(gateway.serve()).await.unwrap();

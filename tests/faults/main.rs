@@ -25,7 +25,9 @@
 //! | node's runtime is blocked | goes on | goes on | goes on | `promises::blocked` |
 //! | overload | `Overloaded`, `No` | | | `calls::queue`, `lifecycle` |
 //!
-//! Calls are made again only where that is safe: `calls::retry`. All of it at once: `campaign`.
+//! The same with several threads of the gateway: `threads`, and all tests with
+//! `TEST_GATEWAY_THREADS`. Calls are made again only where that is safe: `calls::retry`. All of it
+//! at once: `campaign`.
 
 mod drain;
 mod goodbye;
@@ -33,3 +35,5 @@ mod lifecycle;
 mod proxy;
 #[cfg(unix)]
 mod signals;
+#[cfg(target_os = "linux")]
+mod threads;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::process::{Process, tell};
 use common::{found_in, soon, until};
-use easyremote::{Client, Gateway, Node, functions, remote, shutdown_signal};
+use easyremote::{Client, Node, functions, remote, shutdown_signal};
 use futures::{Stream, StreamExt, stream};
 
 const ROLE: &str = "SIGNALLED_ROLE";
@@ -27,7 +27,7 @@ async fn program() {
     let get = |name| std::env::var(name).unwrap();
     match &*role {
         "gateway" => {
-            let gateway = Gateway::builder(get(ADDRESS)).state_dir(get(STATE));
+            let gateway = common::gateway_at(get(ADDRESS)).state_dir(get(STATE));
             let gateway = gateway.serve().await.unwrap();
             tell(format!("ready {}", gateway.local_addr()));
             shutdown_signal().await;

@@ -8,7 +8,7 @@ use common::process::{Process, question, tell};
 use common::{found_in, soon};
 use easyremote::client::ClientLimits;
 use easyremote::node::Functions;
-use easyremote::{Client, Gateway, Node, functions, remote};
+use easyremote::{Client, Node, functions, remote};
 use futures::{Stream, stream};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
@@ -126,7 +126,7 @@ pub(crate) async fn connect(part: &HashMap<String, String>) -> Client {
 pub(crate) async fn be_gateway() {
     let Some(part) = part("gateway") else { return };
     let mut terminated = signal(SignalKind::terminate()).unwrap();
-    let gateway = Gateway::builder(&part[ADDRESS]).state_dir(&part[STATE]).serve().await.unwrap();
+    let gateway = common::gateway_at(&part[ADDRESS]).state_dir(&part[STATE]).serve().await.unwrap();
     tell(format_args!("ready {}", gateway.local_addr()));
     let answers = answer(|| {
         let stats = gateway.stats();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::process::Process;
 use common::{Probe, World, found_in, soon, until};
-use easyremote::{Client, ErrorKind, Gateway, Node, Options};
+use easyremote::{Client, ErrorKind, Node, Options};
 use futures::{StreamExt, stream};
 
 use crate::kinds::{Items, Kind, Plan, Script, Seen, begin, numbers};
@@ -231,7 +231,7 @@ async fn by_a_gateway_that_is_killed() {
 #[tokio::test]
 async fn gateway_process() {
     let (Ok(state), Err(_)) = (std::env::var(STATE), std::env::var(KEYS)) else { return };
-    let gateway = Gateway::builder("127.0.0.1:0").state_dir(state).serve().await.unwrap();
+    let gateway = common::gateway_at("127.0.0.1:0").state_dir(state).serve().await.unwrap();
     println!("\nlistening {}", gateway.local_addr());
     pending().await
 }

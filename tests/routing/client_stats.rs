@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::offered::add;
 use common::{Probe, SayOnDrop, World, found_in, serving, soon, until};
 use easyremote::client::ClientStats;
-use easyremote::{Client, Context, ErrorKind, Gateway, Node, Retry, functions, remote};
+use easyremote::{Client, Context, ErrorKind, Node, Retry, functions, remote};
 use futures::{Stream, StreamExt};
 
 #[remote]
@@ -76,7 +76,7 @@ async fn calls_and_streams_count_until_they_end_or_are_dropped() {
 #[tokio::test]
 async fn parked_calls_count_with_their_arguments_and_so_do_reconnects() {
     let state = tempfile::tempdir().unwrap();
-    let start = |address: String| soon(Gateway::builder(address).state_dir(state.path()).serve());
+    let start = |address: String| soon(common::gateway_at(address).state_dir(state.path()).serve());
     let gateway = start("127.0.0.1:0".into()).await.unwrap();
     let address = gateway.local_addr();
     let node = Node::builder(address).dial(found_in(state.path())).functions(functions![length]);

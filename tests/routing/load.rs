@@ -7,7 +7,7 @@ use common::{World, found_in, soon, until};
 use easyremote::client::NodeInfo;
 use easyremote::client::NodeLoad;
 use easyremote::node::NodeLimits;
-use easyremote::{Client, Gateway, Node, functions, remote};
+use easyremote::{Client, Node, functions, remote};
 
 static OPEN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
@@ -78,7 +78,7 @@ async fn every_gateway_hears_it_and_a_new_one_soon() {
     }
     let address = two.gateway.local_addr();
     soon(two.gateway.shutdown()).await;
-    let again = Gateway::builder(address).state_dir(two.state_dir()).serve();
+    let again = common::gateway_at(address).state_dir(two.state_dir()).serve();
     let again = soon(again).await.unwrap();
     until(|| !again.nodes().is_empty() && load(&again.nodes()).is_some()).await;
     let client =

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::{World, found_in, patient, soon, until};
-use easyremote::{Client, ErrorKind, Gateway, Node, functions, remote};
+use easyremote::{Client, ErrorKind, Node, functions, remote};
 
 #[remote]
 fn whoami(node: String) -> String {
@@ -60,7 +60,7 @@ async fn roles_may_start_in_any_order() {
     let node =
         Node::builder(address).dial(found_in(state.path())).functions(functions![add]).serve();
     let (client, node) = (tokio::spawn(client), tokio::spawn(node));
-    let gateway = Gateway::builder(address).state_dir(state.path()).serve();
+    let gateway = common::gateway_at(address).state_dir(state.path()).serve();
     let _gateway = soon(gateway).await.unwrap();
     let _node = soon(node).await.unwrap().unwrap();
     let client = soon(client).await.unwrap().unwrap();
@@ -83,7 +83,7 @@ async fn a_second_node_takes_over_an_id_when_it_starts_anew() {
 #[tokio::test]
 async fn node_and_client_come_back_to_a_gateway_that_was_restarted() {
     let state = tempfile::tempdir().unwrap();
-    let start = |address: String| soon(Gateway::builder(address).state_dir(state.path()).serve());
+    let start = |address: String| soon(common::gateway_at(address).state_dir(state.path()).serve());
     let gateway = start("127.0.0.1:0".into()).await.unwrap();
     let address = gateway.local_addr();
     let node =
@@ -172,7 +172,7 @@ async fn a_call_can_wait_for_a_node() {
 async fn a_gateway_that_is_missing_at_first_is_dialled_on() {
     let there = World::start().await;
     let state = tempfile::tempdir().unwrap();
-    let late = Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve();
+    let late = common::gateway_at("127.0.0.1:0").state_dir(state.path()).serve();
     let late = soon(late).await.unwrap();
     let (address, ticket) = (late.local_addr(), late.ticket(easyremote::Role::Node));
     soon(late.shutdown()).await;
@@ -181,6 +181,6 @@ async fn a_gateway_that_is_missing_at_first_is_dialled_on() {
     let node = Node::builder(tickets).functions(functions![add]);
     let node = soon(node.dial(patient(Duration::from_secs(3))).serve()).await.unwrap();
     assert_eq!(node.stats().gateways, 1);
-    let _late = soon(Gateway::builder(address).state_dir(state.path()).serve()).await.unwrap();
+    let _late = soon(common::gateway_at(address).state_dir(state.path()).serve()).await.unwrap();
     until(|| node.stats().gateways == 2).await;
 }

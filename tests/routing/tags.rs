@@ -158,7 +158,7 @@ async fn every_gateway_has_them_also_one_that_was_away() {
     // The one that is away is not waited for.
     soon(node.set_tags(["newer"])).await.unwrap();
     assert_eq!(tags_at(&one.gateway, "one").unwrap(), ["newer"]);
-    let again = Gateway::builder(address).state_dir(two.state_dir()).serve();
+    let again = common::gateway_at(address).state_dir(two.state_dir()).serve();
     let again = soon(again).await.unwrap();
     // From the first moment that it knows of the node.
     let mut seen = None;

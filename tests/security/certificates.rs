@@ -22,7 +22,7 @@ async fn wait(probe: u64) -> u64 {
 /// A gateway that shows a certificate for `localhost`, and what peers need to reach it by name.
 async fn gateway((chain, key): &(PathBuf, PathBuf)) -> (Gateway, TempDir) {
     let state = tempfile::tempdir().unwrap();
-    let builder = Gateway::builder("127.0.0.1:0").state_dir(state.path()).certificate(chain, key);
+    let builder = common::gateway_at("127.0.0.1:0").state_dir(state.path()).certificate(chain, key);
     (soon(builder.serve()).await.unwrap(), state)
 }
 
@@ -80,7 +80,7 @@ async fn only_the_right_name_from_the_right_authority_is_trusted() {
     // The gateway's own key is signed by nobody.
     let state = tempfile::tempdir().unwrap();
     let plain =
-        soon(Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve()).await.unwrap();
+        soon(common::gateway_at("127.0.0.1:0").state_dir(state.path()).serve()).await.unwrap();
     let error = soon(client(&plain, &one).connect()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
 }
@@ -133,7 +133,7 @@ async fn files_that_cannot_be_used_are_named_when_the_role_starts() {
     let authority = Authority::new("one");
     let files = authority.sign_name("localhost", "gw");
     let state = tempfile::tempdir().unwrap();
-    let builder = Gateway::builder("127.0.0.1:0").state_dir(state.path());
+    let builder = common::gateway_at("127.0.0.1:0").state_dir(state.path());
     let error = soon(builder.certificate("/nowhere.pem", &files.1).serve()).await.unwrap_err();
     assert!(error.to_string().starts_with("`/nowhere.pem` cannot be read"), "{error}");
 

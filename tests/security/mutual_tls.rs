@@ -35,7 +35,7 @@ impl World {
     async fn start() -> Self {
         let (nodes, clients) = (Authority::new("nodes"), Authority::new("clients"));
         let state = tempfile::tempdir().unwrap();
-        let gateway = Gateway::builder("127.0.0.1:0")
+        let gateway = common::gateway_at("127.0.0.1:0")
             .state_dir(state.path())
             .authority(Role::Node, nodes.file())
             .authority(Role::Client, clients.file());
@@ -49,7 +49,7 @@ impl World {
         let address = gateway.local_addr();
         soon(gateway.shutdown()).await;
         drop(gateway);
-        let gateway = Gateway::builder(address)
+        let gateway = common::gateway_at(address)
             .state_dir(state.path())
             .authority(Role::Node, nodes.file())
             .authority(Role::Client, clients.file());
@@ -162,7 +162,7 @@ async fn who_has_neither_token_nor_certificate_is_told_what_to_do() {
 
     // A gateway without authorities asks for no certificate.
     let state = tempfile::tempdir().unwrap();
-    let plain = Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve();
+    let plain = common::gateway_at("127.0.0.1:0").state_dir(state.path()).serve();
     let plain = soon(plain).await.unwrap();
     let (chain, key) = world.clients.sign_name("a.test", "a");
     let client = Client::builder(plain.local_addr()).dial(found_in(state.path()));

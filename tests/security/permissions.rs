@@ -39,7 +39,7 @@ impl World {
         configure: impl FnOnce(GatewayBuilder) -> GatewayBuilder,
     ) -> Self {
         let state = tempfile::tempdir().unwrap();
-        let mut builder = Gateway::builder("127.0.0.1:0").state_dir(state.path());
+        let mut builder = common::gateway_at("127.0.0.1:0").state_dir(state.path());
         for identity in identities {
             builder = builder.token(Role::Node, *identity).token(Role::Client, *identity);
         }
@@ -168,7 +168,7 @@ async fn a_function_belongs_to_the_identity_that_offered_it_first() {
 #[tokio::test]
 async fn nodes_without_names_of_their_own_share_functions() {
     let state = tempfile::tempdir().unwrap();
-    let gateway = Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve();
+    let gateway = common::gateway_at("127.0.0.1:0").state_dir(state.path()).serve();
     let gateway = soon(gateway).await.unwrap();
     let local = Node::builder(gateway.local_addr()).dial(found_in(state.path()));
     let _local = soon(local.functions(functions![add]).serve()).await.unwrap();
@@ -206,7 +206,7 @@ async fn another_identity_does_not_take_over_the_id_of_a_node() {
 #[tokio::test]
 async fn a_pattern_that_cannot_match_is_refused_when_the_gateway_starts() {
     let state = tempfile::tempdir().unwrap();
-    let builder = Gateway::builder("127.0.0.1:0").state_dir(state.path());
+    let builder = common::gateway_at("127.0.0.1:0").state_dir(state.path());
     for builder in
         [builder.clone().may_call("a", ["*.embed"]), builder.clone().may_offer("gpu-*-1", ["add"])]
     {

@@ -38,7 +38,7 @@ async fn nested(#[ctx] ctx: &Context) -> Result<i64, String> {
 
 async fn gateway(tokens: &[(Role, &str)]) -> (Gateway, tempfile::TempDir) {
     let state = tempfile::tempdir().unwrap();
-    let builder = Gateway::builder("127.0.0.1:0").state_dir(state.path());
+    let builder = common::gateway_at("127.0.0.1:0").state_dir(state.path());
     let builder = tokens.iter().fold(builder, |builder, (role, name)| builder.token(*role, *name));
     (soon(builder.serve()).await.unwrap(), state)
 }
@@ -79,7 +79,7 @@ async fn naming_a_token_takes_the_place_of_the_default_one() {
     let address = first.local_addr();
     soon(first.shutdown()).await;
     drop(first);
-    let builder = Gateway::builder(address).state_dir(state.path()).token(Role::Client, "ci");
+    let builder = common::gateway_at(address).state_dir(state.path()).token(Role::Client, "ci");
     let second = soon(builder.serve()).await.unwrap();
     refused(soon(Client::connect(default)).await.unwrap_err()).await;
     // Those of the gateway's own user need none.
@@ -95,7 +95,7 @@ async fn the_same_name_gives_the_same_token_after_a_restart() {
     let address = first.local_addr();
     soon(first.shutdown()).await;
     drop(first);
-    let builder = Gateway::builder(address).state_dir(state.path()).token(Role::Client, "ci");
+    let builder = common::gateway_at(address).state_dir(state.path()).token(Role::Client, "ci");
     let second = soon(builder.serve()).await.unwrap();
     assert_eq!(second.ticket(Role::Client), ticket);
     soon(Client::connect(ticket)).await.unwrap();
@@ -222,7 +222,7 @@ async fn an_admin_may_call_and_ask_for_statistics_and_others_may_not() {
 #[tokio::test]
 async fn what_is_no_name_is_refused_when_the_gateway_starts() {
     let state = tempfile::tempdir().unwrap();
-    let builder = Gateway::builder("127.0.0.1:0").state_dir(state.path());
+    let builder = common::gateway_at("127.0.0.1:0").state_dir(state.path());
     for names in [&["a b"][..], &["#1"], &["a", "a"]] {
         let builder = names.iter().fold(builder.clone(), |b, name| b.token(Role::Node, *name));
         assert_eq!(soon(builder.serve()).await.unwrap_err().kind(), ErrorKind::InvalidInput);
@@ -250,7 +250,7 @@ async fn restarted(first: Gateway, state: &tempfile::TempDir, tokens: &[(Role, &
     let address = first.local_addr();
     soon(first.shutdown()).await;
     drop(first);
-    let builder = Gateway::builder(address).state_dir(state.path());
+    let builder = common::gateway_at(address).state_dir(state.path());
     let builder = tokens.iter().fold(builder, |builder, (role, name)| builder.token(*role, *name));
     soon(builder.serve()).await.unwrap()
 }
@@ -337,7 +337,7 @@ async fn a_gateway_does_not_start_with_revocations_that_it_cannot_read() {
     soon(first.shutdown()).await;
     drop(first);
     std::fs::write(state.path().join("revoked"), "revoke everybody;\n").unwrap();
-    let error = soon(Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve()).await;
+    let error = soon(common::gateway_at("127.0.0.1:0").state_dir(state.path()).serve()).await;
     let error = error.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("are damaged"), "{error}");

@@ -1,4 +1,4 @@
-//! The open connections of a gateway, so that all can be closed at once.
+//! The open connections of one thread of a gateway, so that all can be closed at once.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use quinn::VarInt;
 
 use crate::transport::quic::goodbye::ClosedConnection;
 
-/// All connections whose handshake is complete.
+/// The connections of one thread whose handshake is complete.
 #[derive(Debug, Default)]
 pub(super) struct Connections(Mutex<HashMap<usize, quinn::Connection>>);
 
@@ -19,10 +19,8 @@ impl Connections {
         OpenConnection { connections: self, id }
     }
 
-    /// Closes all connections before any other task runs, and returns them.
-    ///
-    /// If they were closed one at a time, a node's session might end before that of a client whose
-    /// call the node runs: the client would see `NodeLost` instead of the end of the gateway.
+    /// Closes all connections, and returns them. Call this on the thread that they belong to, where
+    /// nothing else runs meanwhile, after [`Ending::begin`](super::ending::Ending::begin).
     pub(super) fn close_all(&self, code: VarInt, reason: &[u8]) -> Vec<ClosedConnection> {
         let connections = self.lock();
         connections.values().map(|it| ClosedConnection::new(it.clone(), code, reason)).collect()

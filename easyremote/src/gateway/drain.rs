@@ -60,6 +60,7 @@ pub(super) struct Drain {
     generation: AtomicUsize,
     /// Calls in flight: those of the current generation, and those of the previous one.
     open: [AtomicU64; 2],
+    /// Clients, and whether more may come: see [`OVER`].
     clients: AtomicU64,
     /// Notified when a counter may have reached 0.
     less: Notify,
@@ -75,6 +76,9 @@ struct DrainEnds {
 
 /// Calls that end within this time do not hold up a drain.
 pub(super) const SHORT: Duration = Duration::from_secs(1);
+
+/// Set in the number of clients once the drain is complete. No client is counted from then on.
+const OVER: u64 = 1 << 63;
 
 /// How long clients are turned away while calls are left.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -105,17 +109,29 @@ impl Default for Drain {
 }
 
 impl Drain {
-    /// Counts a client.
-    pub(super) fn client(self: &Arc<Self>) -> DrainToken {
-        self.clients.fetch_add(1, Ordering::SeqCst);
-        DrainToken(self.clone(), TokenKind::Client)
+    /// Counts a client; `None` if the drain is complete, so that the gateway ends at once.
+    ///
+    /// Of a client that another thread admits while the drain completes, either the drain knows, or
+    /// its calls do not start.
+    pub(super) fn client(self: &Arc<Self>) -> Option<DrainToken> {
+        let next = |clients| (clients & OVER == 0).then(|| clients + 1);
+        self.clients.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).ok()?;
+        Some(DrainToken(self.clone(), TokenKind::Client))
     }
 
     /// Counts a call that starts.
     pub(super) fn call(self: &Arc<Self>) -> DrainToken {
-        let generation = self.generation.load(Ordering::SeqCst);
-        self.open[generation].fetch_add(1, Ordering::SeqCst);
-        DrainToken(self.clone(), TokenKind::Call(generation))
+        loop {
+            let generation = self.generation.load(Ordering::SeqCst);
+            self.open[generation].fetch_add(1, Ordering::SeqCst);
+            let token = DrainToken(self.clone(), TokenKind::Call(generation));
+            // Another thread may have started the next generation in between, and may have found
+            // the counter at 0 already. If it has not, it sees this call: all accesses are
+            // `SeqCst`, and it reads the counter after it has changed the generation.
+            if self.generation.load(Ordering::SeqCst) == generation {
+                return token;
+            }
+        }
     }
 
     pub(super) fn stage(&self) -> DrainStage {
@@ -154,8 +170,12 @@ impl Drain {
             let limit = (!is_last).then(|| Instant::now() + LEAVING);
             tokio::select! {
                 left = within(limit, self.until(|drain| drain.n_calls() + drain.n_clients() == 0)) => {
+                    // Zero clients stay zero: see `client`.
+                    if left.is_ok() && self.is_over() {
+                        return;
+                    }
                     // A client that has not left by now but has no calls loses nothing.
-                    if left.is_ok() || self.n_calls() == 0 {
+                    if left.is_err() && self.n_calls() == 0 {
                         return;
                     }
                 }
@@ -186,8 +206,9 @@ impl Drain {
     async fn is_quiet(&self, tell: impl Fn()) {
         loop {
             let before = self.generation.load(Ordering::SeqCst);
-            // The counter of the next generation is 0: this loop waits below until the old
-            // generation has ended, and both counters start at 0.
+            // The counter of the next generation is 0, but for calls that are about to notice that
+            // they are of this one: this loop waits below until the old generation has ended, and
+            // both counters start at 0.
             self.generation.store(1 - before, Ordering::SeqCst);
             let over = self.until(|drain| drain.open[before].load(Ordering::SeqCst) == 0);
             tokio::pin!(over);
@@ -211,12 +232,17 @@ impl Drain {
         }
     }
 
+    /// Admits no more clients, if there are none. Returns whether there are none.
+    fn is_over(&self) -> bool {
+        self.clients.compare_exchange(0, OVER, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
     fn n_calls(&self) -> u64 {
         self.open.iter().map(|open| open.load(Ordering::SeqCst)).sum()
     }
 
     fn n_clients(&self) -> u64 {
-        self.clients.load(Ordering::SeqCst)
+        self.clients.load(Ordering::SeqCst) & !OVER
     }
 }
 

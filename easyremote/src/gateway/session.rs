@@ -9,6 +9,7 @@
 mod changes;
 
 use std::fmt;
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use tracing::{Instrument, debug, info, info_span};
 
 use crate::error::{Error, ErrorKind};
 use crate::gateway::admission::ConnectionSlot;
+use crate::gateway::connections::Connections;
 use crate::gateway::drain::{DrainNews, DrainStage};
 use crate::gateway::limits::hit;
 use crate::gateway::peer_log::LineKind;
@@ -49,16 +51,17 @@ use crate::wire::limits::{MAX_LIST, MAX_NAME};
 /// Timeout for a rejected peer to read the reason.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves one connection until it ends.
+/// Serves one connection of the thread that `connections` belong to, until it ends.
 pub(super) async fn serve(
     handshake: quinn::Connecting,
     mut visitor: ConnectionSlot,
+    connections: Arc<Connections>,
     state: Arc<GatewayState>,
 ) {
     let peer = handshake.remote_address();
     let _gauge = Gauge::up(&state.counters.connections);
     let Some(connection) = shake_hands(handshake, &visitor, &state).await else { return };
-    let _listed = state.connections.add(&connection);
+    let _listed = connections.add(&connection);
     let limit = state.limits.authentication_timeout;
     let authenticated = tokio::select! {
         authenticated = timeout(limit, authenticate(&connection, &state)) => authenticated,
@@ -243,7 +246,10 @@ async fn serve_client(
     state: &Arc<GatewayState>,
 ) -> Result<(), Error> {
     let _gauge = Gauge::up(&state.counters.clients);
-    let _open = state.drain.client();
+    let Some(_open) = state.drain.client() else {
+        // The gateway has drained, and closes all connections now.
+        return pending().await;
+    };
     let allowance = admit_client(connection, state.limits.calls_per_peer);
     welcome(control, state)?;
     let mut ends = EndTold::new(caller.clone(), state);

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::gateway::admission::Admission;
 use crate::gateway::admission::reject_log::RejectLog;
-use crate::gateway::connections::Connections;
 use crate::gateway::directory::Directory;
 use crate::gateway::drain::{Drain, SHORT};
+use crate::gateway::ending::Ending;
 use crate::gateway::limits::{GatewayLimits, Hits};
 use crate::gateway::peer_log::PeerLog;
 use crate::gateway::policy::access::Access;
@@ -29,7 +29,6 @@ pub(super) struct GatewayState {
     pub(super) dispatcher: Dispatcher,
     pub(super) limits: GatewayLimits,
     pub(super) admission: Arc<Admission>,
-    pub(super) connections: Connections,
     pub(super) hits: Hits,
     pub(super) counters: GatewayCounters,
     /// Peers that were rejected.
@@ -40,6 +39,8 @@ pub(super) struct GatewayState {
     pub(super) table_work: BackgroundWorker,
     /// Progress of the shutdown.
     pub(super) drain: Arc<Drain>,
+    /// Whether the gateway ends.
+    pub(super) ending: Ending,
 }
 
 impl GatewayState {

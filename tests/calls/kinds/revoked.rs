@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::gate::{Gate, pass, serve};
 use common::{patient, soon, until};
-use easyremote::{Client, ErrorKind, Executed, Gateway, Node, Role, functions, remote};
+use easyremote::{Client, ErrorKind, Executed, Node, Role, functions, remote};
 use futures::future::join_all;
 use futures::{Stream, StreamExt, stream};
 
@@ -21,7 +21,7 @@ async fn wait(gate: u64) -> u64 {
 
 async fn everything_open_hears_of_it(multiplex: bool, streams: usize) {
     let state = tempfile::tempdir().unwrap();
-    let gateway = Gateway::builder("127.0.0.1:0").state_dir(state.path());
+    let gateway = common::gateway_at("127.0.0.1:0").state_dir(state.path());
     let gateway = gateway.token(Role::Client, "web").token(Role::Node, "node");
     let gateway = soon(gateway.serve()).await.unwrap();
     let ticket = gateway.ticket_of(Role::Node, "node").unwrap();

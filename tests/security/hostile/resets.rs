@@ -15,7 +15,7 @@ const ID: usize = 12;
 const TOKEN: usize = 16;
 
 async fn gateway(address: impl ToString, state: &std::path::Path) -> Gateway {
-    soon(Gateway::builder(address).state_dir(state).serve()).await.unwrap()
+    soon(common::gateway_at(address).state_dir(state).serve()).await.unwrap()
 }
 
 /// The id that `gateway` has given to a connection, as somebody on the path sees it.

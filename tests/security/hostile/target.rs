@@ -25,7 +25,7 @@ impl Target {
 
     pub(crate) async fn of(set: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Self {
         let state = tempfile::tempdir().unwrap();
-        let gateway = set(Gateway::builder("127.0.0.1:0").state_dir(state.path()));
+        let gateway = set(common::gateway_at("127.0.0.1:0").state_dir(state.path()));
         let gateway = soon(gateway.serve()).await.unwrap();
         let node = Node::builder(gateway.ticket(Role::Node)).id("honest").functions(all());
         let node = soon(node.serve()).await.unwrap();

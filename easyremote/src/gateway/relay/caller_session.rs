@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use crate::call::deadline::within;
@@ -27,6 +28,8 @@ use crate::wire::header::CallHeader;
 #[derive(Debug)]
 pub(in crate::gateway) struct CallerSession {
     pub(in crate::gateway) state: Arc<GatewayState>,
+    /// The runtime of the thread that serves the caller, where tasks of its calls run.
+    pub(super) runtime: Handle,
     /// The identity that nodes see as the caller.
     caller: KnownCaller,
     /// Unique among the sessions of this gateway.
@@ -52,6 +55,7 @@ const QUESTION: usize = 4 << 10;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 impl CallerSession {
+    /// Creates the session. Call this on the thread that serves the caller.
     pub(in crate::gateway) fn new(
         connection: &quinn::Connection,
         windows: &Arc<StreamWindows>,
@@ -61,6 +65,7 @@ impl CallerSession {
         let (per_second, burst) = state.limits.answers;
         Self {
             state: state.clone(),
+            runtime: Handle::current(),
             told: tokio::sync::Mutex::new(TokenBucket::new(per_second as f64, burst as f64)),
             scope: state.access.scope(&caller),
             caller: KnownCaller::new(caller),

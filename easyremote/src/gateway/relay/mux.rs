@@ -13,6 +13,10 @@
 //! Each call has an entry in the table of [`PendingResponse`]s from its dispatch to its response.
 //! The party that removes the entry ends the call: exactly one of response, failure, cancellation
 //! and end of the stream finds it, and the others do nothing.
+//!
+//! The caller's thread dispatches calls, cancels them and runs their tasks. A node's thread, which
+//! may be another one, only responds, fails a call, or hands it to a task. It does so only if the
+//! entry is still there: a call that was cancelled is not sent to another node.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -185,15 +189,16 @@ impl CallerMux {
         match call.dispatch.try_acquire(&self.state().dispatcher) {
             Some(Ok(permit)) => {
                 if let Err((call, permit)) = self.submit(id, call, permit) {
-                    self.dispatch_later(id, call, Some(permit));
+                    self.begin_later(id, call, Some(permit));
                 }
             }
             Some(Err(error)) => self.send_error(id, &error),
-            None => self.dispatch_later(id, call, None),
+            None => self.begin_later(id, call, None),
         }
     }
 
-    /// Sends a call to a node on the node's multiplexed stream.
+    /// Sends a call to a node on the node's multiplexed stream. Runs on the caller's thread, so
+    /// that no cancellation comes in between.
     ///
     /// # Errors
     /// Returns the call and its permit if the stream does not accept the call.
@@ -210,18 +215,22 @@ impl CallerMux {
         }
         let deadline = call.dispatch.deadline;
         let placed = PlacedCall { origin: self.clone(), id, call, permit };
-        let sent = mux.submit(placed, None, |placed, out| {
-            placed.call.dispatch.header.put(out)?;
-            out.extend_from_slice(&placed.call.body);
-            Ok::<(), usize>(())
-        });
-        match sent {
-            Ok(at_node) => {
-                // There is no `.await` since `submit`, and the node's stream is read on the same
-                // thread. So the entry exists before the response can arrive.
+        let sent = {
+            // Held until the entry exists: the node's stream may be read on another thread, and the
+            // response must find the entry. Lock order: these calls, then those of the node.
+            let mut calls = self.calls.lock();
+            let sent = mux.submit(placed, None, |placed, out| {
+                placed.call.dispatch.header.put(out)?;
+                out.extend_from_slice(&placed.call.body);
+                Ok::<(), usize>(())
+            });
+            sent.map(|at_node| {
                 let stage = DispatchStage::AtNode(mux, at_node);
-                self.calls.lock().insert(id, PendingResponse { deadline, stage });
-            }
+                calls.insert(id, PendingResponse { deadline, stage });
+            })
+        };
+        match sent {
+            Ok(()) => {}
             Err(Declined::Busy(placed)) => return Err((placed.call, placed.permit)),
             Err(Declined::Unwritten(..)) => {
                 self.fail_or_refuse(id, &protocol("the call header is too long"));
@@ -230,17 +239,23 @@ impl CallerMux {
         Ok(())
     }
 
-    /// Spawns a task for a call, which is aborted if the call is cancelled.
+    /// Spawns a task for a call that has just arrived; it is aborted if the call is cancelled.
     fn spawn(
         &self,
         id: MuxId,
         deadline: Option<Instant>,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        tokio::spawn(self.abortable(id, deadline, task));
+        // Registered here and not by the task: a cancellation that arrives before the task first
+        // runs must find it.
+        let (abort, registration) = AbortHandle::new_pair();
+        let stage = DispatchStage::Task(abort);
+        self.calls.lock().insert(id, PendingResponse { deadline, stage });
+        self.caller.runtime.spawn(Abortable::new(task, registration).map(drop));
     }
 
-    fn dispatch_later(
+    /// Dispatches a call that has just arrived in a task.
+    fn begin_later(
         self: &Arc<Self>,
         id: MuxId,
         call: Box<ForwardedCall>,
@@ -251,20 +266,21 @@ impl CallerMux {
     }
 
     /// Wraps `task` so that it is dropped when the call is cancelled, and makes it responsible for
-    /// the call from now on.
-    fn abortable<T: Future<Output = ()>>(
+    /// a call that was at a node. `None` if the call has been cancelled, or its caller has left.
+    fn take_over<T: Future<Output = ()>>(
         &self,
         id: MuxId,
-        deadline: Option<Instant>,
         task: T,
-    ) -> impl Future<Output = ()> + use<T> {
-        // Registered here and not by the task: a cancellation that arrives before the task first
-        // runs must find it.
+    ) -> Option<impl Future<Output = ()> + use<T>> {
         let (abort, registration) = AbortHandle::new_pair();
-        let mut calls = self.calls.lock();
-        let deadline = deadline.or_else(|| calls.get(&id).and_then(|call| call.deadline));
-        calls.insert(id, PendingResponse { deadline, stage: DispatchStage::Task(abort) });
-        Abortable::new(task, registration).map(drop)
+        let stage = DispatchStage::Task(abort);
+        // Under one lock, because the caller's thread may cancel the call at the same time. What
+        // is replaced is dropped with the lock, and takes none.
+        match self.calls.lock().get_mut(&id) {
+            Some(call) => call.stage = stage,
+            None => return None,
+        }
+        Some(Abortable::new(task, registration).map(drop))
     }
 
     /// Removes a call whose response is about to be sent. Returns whether the caller still waits.
@@ -279,6 +295,13 @@ impl CallerMux {
     /// Answers a call with `frames`, which fit into one message.
     pub(super) fn answer(&self, id: MuxId, frames: &[u8]) {
         if self.finish(id) {
+            self.tell(id, frames);
+        }
+    }
+
+    /// Sends a response, unless the gateway ends: see [`Ending`](crate::gateway::ending::Ending).
+    fn tell(&self, id: MuxId, frames: &[u8]) {
+        if !self.state().ending.has_begun() {
             self.writer.push_frames(id, frames);
         }
     }
@@ -298,7 +321,7 @@ impl CallerMux {
     pub(super) fn send_error(&self, id: MuxId, error: &Error) {
         let mut frames = Vec::new();
         put_error(&mut frames, error);
-        self.writer.push_frames(id, &frames);
+        self.tell(id, &frames);
     }
 }
 
@@ -312,7 +335,11 @@ impl CallOrigin for CallerMux {
     }
 
     fn redispatch(self: Arc<Self>, id: MuxId, call: Box<ForwardedCall>) {
-        self.dispatch_later(id, call, None);
+        let dispatching = dispatch_later(self.clone(), id, call, None);
+        // On the caller's thread, although this is the thread of the node that was lost.
+        if let Some(dispatching) = self.take_over(id, dispatching) {
+            self.caller.runtime.spawn(dispatching);
+        }
     }
 
     fn forward_response(
@@ -323,7 +350,10 @@ impl CallOrigin for CallerMux {
         permit: NodePermit,
     ) -> BoxFuture<'static, ()> {
         let forwarding = forward_overflow(recv, first, self.clone(), id, permit);
-        self.abortable(id, None, forwarding).boxed()
+        match self.take_over(id, forwarding) {
+            Some(forwarding) => forwarding.boxed(),
+            None => std::future::ready(()).boxed(),
+        }
     }
 }
 

@@ -117,6 +117,7 @@ impl PartialResponse {
                 if let CopyEnd::Stalled = end {
                     hit(&state.hits.progress_timeouts);
                 }
+                state.ending.hold().await;
                 let ended = matches!(end, CopyEnd::Fin) && answer.is_complete();
                 let halves = (recv, &mut send);
                 let error =

@@ -77,6 +77,7 @@ pub(in crate::gateway) async fn serve(
         Err(error) => Err(error),
     };
     if let Err(error) = served {
+        caller.state.ending.hold().await;
         write_error(&mut leg.send, &error).await;
     }
     None
@@ -102,6 +103,7 @@ async fn serve_call(
             }
         };
         let (frames, _kept) = answer?;
+        caller.state.ending.hold().await;
         // The rest of the request is not read. A write error means that the caller has left.
         if leg.send.write_chunks(&mut [frames]).await.is_ok() {
             leg.send.finish();
@@ -192,6 +194,7 @@ async fn relay(client: &mut CallerLeg, node: &mut NodeLeg, caller: &CallerSessio
     if let CopyEnd::Receiver(broken) = &end {
         send.reset(broken.code(ErrorKind::Cancelled));
     }
+    state.ending.hold().await;
     // A node starts a call only once it has received all arguments.
     let evidence = Evidence::of_sending(request.has_arguments());
     let halves = (recv, &mut client.send);

@@ -59,6 +59,11 @@ impl IoThread {
         Ok(Self { handle, stop, farewell, over })
     }
 
+    /// Returns the thread's runtime.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Requests the role to end.
     pub(crate) fn stop(&self) {
         self.stop.cancel();

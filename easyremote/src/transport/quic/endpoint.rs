@@ -1,4 +1,4 @@
-//! UDP sockets and QUIC endpoints, with limits of this library in place of quinn's defaults.
+//! QUIC endpoints, with limits of this library in place of quinn's defaults.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use std::time::Duration;
 use quinn::{EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
 use ring::hmac;
 use rustls::sign::CertifiedKey;
-use socket2::{Domain, Protocol, Socket, Type};
 #[cfg(feature = "gateway")]
 use sysinfo::System;
 
@@ -16,14 +15,12 @@ use crate::error::{Error, ErrorKind};
 use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::Identity;
 use crate::transport::auth::tls::{self, Expected};
+use crate::transport::quic::udp;
 use crate::transport::quic::windows::FIRST_WINDOW;
 use crate::transport::quinn_ext::congestion::{LenientConfig, SEND_WINDOW};
-use crate::transport::quinn_ext::ids::StableIds;
+#[cfg(feature = "gateway")]
+use crate::transport::quinn_ext::ids::{StableIds, ThreadShare};
 use crate::wire::limits::{IDLE_TIMEOUT, MAX_OVERFLOWS, MAX_STREAM_WINDOW};
-
-/// Size of a socket's send and receive buffers: with the common default of 208 KiB, the kernel
-/// drops packets whenever a few megabytes are in flight.
-const SOCKET_BUFFER: usize = 4 << 20;
 
 /// Streams that a peer keeps open in addition to its calls: the control stream and a multiplexed
 /// stream.
@@ -47,7 +44,7 @@ const LOCAL_MTU: u16 = 16_384 - 48;
 /// processor time than its handshake.
 const LOCAL_MTU_STEP: u16 = LOCAL_MTU / 2;
 
-/// The gateway's endpoint.
+/// The gateway's endpoint, or that of one of its threads.
 #[cfg(feature = "gateway")]
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -56,35 +53,78 @@ pub(crate) struct Listener {
     local: Arc<quinn::ServerConfig>,
 }
 
+/// A bound socket, which becomes the [`Listener`] of the thread that starts it.
 #[cfg(feature = "gateway")]
-impl Listener {
-    /// Binds the socket; with `asks`, TLS requests certificates of peers. Call this on the I/O
-    /// thread.
+#[derive(Debug)]
+pub(crate) struct BoundListener {
+    socket: UdpSocket,
+    own: EndpointConfig,
+    config: quinn::ServerConfig,
+    local: Arc<quinn::ServerConfig>,
+}
+
+#[cfg(feature = "gateway")]
+impl BoundListener {
+    /// Binds `threads` sockets at one address, in the order of the threads' indices; with `asks`,
+    /// TLS requests certificates of peers. Also returns the address.
     ///
     /// # Errors
     /// `Unavailable` if the address cannot be bound.
     pub(crate) fn bind(
         address: SocketAddr,
+        threads: u8,
         identity: &Identity,
         shown: Arc<ServerCertResolver>,
         asks: bool,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Vec<Self>, SocketAddr), Error> {
+        // One configuration for all threads: they share the key of Retry tokens.
         let mut config = quinn::ServerConfig::with_crypto(tls::server(shown, asks)?);
         // Limits for peers that wait to be accepted, which happens at once; quinn's defaults are
         // 65,536 peers and 100 MiB.
         config
             .max_incoming(1_024)
             .incoming_buffer_size(64 << 10)
-            .incoming_buffer_size_total(16 << 20);
+            .incoming_buffer_size_total((16 << 20) / u64::from(threads));
         let mut local = config.clone();
         local.transport_config(Arc::new(listening_transport(Path::Local)));
         config.transport_config(Arc::new(listening_transport(Path::Network)));
+        let local = Arc::new(local);
         let failed = |error| error_at(&format!("cannot listen on `{address}`"), error);
-        let socket = bind(address).map_err(failed)?;
-        let mut own = stable_config(identity, socket.local_addr().map_err(failed)?);
-        accept_packets(&mut own, Path::Local);
-        let endpoint = endpoint(socket, own, Some(config)).map_err(failed)?;
-        Ok(Self { endpoint, local: Arc::new(local) })
+        let sockets = udp::bind_all(address, threads).map_err(failed)?;
+        let bound = sockets.first().map_or(Ok(address), UdpSocket::local_addr).map_err(failed)?;
+        let listeners = sockets.into_iter().zip(0..).map(|(socket, index)| {
+            let share = ThreadShare { index, count: threads };
+            let mut own = stable_config(identity, bound, share);
+            accept_packets(&mut own, Path::Local);
+            Self { socket, own, config: config.clone(), local: local.clone() }
+        });
+        Ok((listeners.collect(), bound))
+    }
+
+    /// Starts to listen. Call this on the I/O thread.
+    ///
+    /// # Errors
+    /// `Unavailable` if the operating system provides no events for the socket.
+    pub(crate) fn start(self) -> Result<Listener, Error> {
+        let Self { socket, own, config, local } = self;
+        let endpoint = endpoint(socket, own, Some(config))
+            .map_err(|error| error_at("cannot listen on a bound socket", error))?;
+        Ok(Listener { endpoint, local })
+    }
+}
+
+#[cfg(feature = "gateway")]
+impl Listener {
+    /// Binds and starts the listener of a gateway with one thread.
+    #[cfg(test)]
+    pub(crate) fn bind(
+        address: SocketAddr,
+        identity: &Identity,
+        shown: Arc<ServerCertResolver>,
+        asks: bool,
+    ) -> Result<Self, Error> {
+        let (mut bound, _) = BoundListener::bind(address, 1, identity, shown, asks)?;
+        bound.remove(0).start()
     }
 
     pub(crate) fn endpoint(&self) -> &quinn::Endpoint {
@@ -147,7 +187,7 @@ pub(crate) fn dialling(
     let path = Path::to(remote);
     let mut config = EndpointConfig::default();
     accept_packets(&mut config, path);
-    let mut endpoint = bind(unspecified(remote))
+    let mut endpoint = udp::bind(unspecified(remote))
         .and_then(|socket| endpoint(socket, config, None))
         .map_err(|error| error_at("cannot open a UDP socket", error))?;
     let mut config = quinn::ClientConfig::new(tls::client(expected, own)?);
@@ -282,14 +322,15 @@ fn accept_packets(config: &mut EndpointConfig, path: Path) {
 /// token that the peer expects.
 ///
 /// Gateways with the same identity file have different keys, as section 21.11 requires: otherwise
-/// one of them would reveal the tokens that end the other's connections.
-fn stable_config(identity: &Identity, address: SocketAddr) -> EndpointConfig {
+/// one of them would reveal the tokens that end the other's connections. The threads of one gateway
+/// share them: a peer of an earlier process may arrive at any thread.
+fn stable_config(identity: &Identity, address: SocketAddr, share: ThreadShare) -> EndpointConfig {
     let place = place(address);
     let reset_key = identity.derive(&format!("stateless reset {place}"));
     let reset_key = hmac::Key::new(hmac::HMAC_SHA256, reset_key.expose());
     let mut config = EndpointConfig::new(Arc::new(reset_key));
     let id_key = identity.derive(&format!("connection ids {place}"));
-    config.cid_generator(move || Box::new(StableIds::new(id_key.expose())));
+    config.cid_generator(move || Box::new(StableIds::new(id_key.expose(), share)));
     // Many peers may have to be notified; quinn's default is one reset per 20 ms.
     config.min_reset_interval(Duration::from_millis(1));
     config
@@ -316,32 +357,6 @@ fn endpoint(
     #[cfg(not(unix))]
     let runtime = quinn::TokioRuntime;
     quinn::Endpoint::new(config, server, socket, Arc::new(runtime))
-}
-
-fn bind(local: SocketAddr) -> std::io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
-    if local.is_ipv6() && local.ip().is_unspecified() {
-        // Make the socket dual-stack, so that IPv4 peers can reach it; the default differs between
-        // systems.
-        if let Err(error) = socket.set_only_v6(false) {
-            tracing::debug!(%error, "the IPv6 socket does not carry IPv4");
-        }
-    }
-    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
-    socket.set_send_buffer_size(SOCKET_BUFFER)?;
-    // Linux reports twice the size that it grants, including its own book-keeping (socket(7)).
-    let share = if cfg!(target_os = "linux") { 2 } else { 1 };
-    let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?) / share;
-    if granted < SOCKET_BUFFER {
-        tracing::warn!(
-            granted,
-            wanted = SOCKET_BUFFER,
-            "small UDP buffers slow down large messages; on Linux, raise net.core.rmem_max and \
-             net.core.wmem_max"
-        );
-    }
-    socket.bind(&local.into())?;
-    Ok(socket.into())
 }
 
 fn error_at(what: &str, error: std::io::Error) -> Error {
