@@ -44,7 +44,6 @@ use crate::node::exec::calls::NodeCalls;
 use crate::node::exec::job::{Job, JobPermits};
 use crate::node::exec::table::Begin;
 use crate::node::exec::work::{Died, ReplyMemory};
-use crate::transport::io;
 use crate::transport::mux::writer::MuxWriter;
 
 /// Longest time that a response waits to be flushed together with others.
@@ -61,7 +60,7 @@ const BUDGET: u32 = 32;
 pub(super) struct TaskPool {
     tasks: Mutex<LaneState>,
     threads: Mutex<LaneState>,
-    /// Notified when jobs were dispatched: wakes [`NodeCalls::oversee`].
+    /// Notified when a job has to wait for a busy worker: wakes [`NodeCalls::oversee`].
     handed: Notify,
 }
 
@@ -104,11 +103,6 @@ impl TaskPool {
     /// Adds a job. It starts with the next [`NodeCalls::dispatch`], or earlier.
     pub(super) fn add(&self, lane: Lane, permits: JobPermits, job: Job) {
         self.lane(lane).lock().jobs.push_back((permits, job));
-    }
-
-    /// Whether no job waits or runs, other than those whose worker has left the count.
-    fn is_quiet(&self) -> bool {
-        [&self.tasks, &self.threads].iter().all(|lane| lane.lock().workers == 0)
     }
 
     fn lane(&self, lane: Lane) -> &Mutex<LaneState> {
@@ -226,7 +220,8 @@ impl NodeCalls {
         }
     }
 
-    /// Makes sure that a worker takes the next job, if there is one. Returns whether there is one.
+    /// Makes sure that a worker takes the next job, if there is one. Returns whether a job waits for
+    /// a worker that is busy.
     ///
     /// With `others`, the running workers may be blocked: spawns so many more, but not more than
     /// there are jobs for which no worker has been spawned yet.
@@ -239,6 +234,7 @@ impl NodeCalls {
         let n = others.max(usize::from(state.workers == 0));
         state.workers += n;
         state.called += n;
+        let waits = state.jobs.len() > state.called;
         drop(state);
         for _ in 0..n {
             // Made before the spawn: a worker that never runs, because the runtime has ended, is
@@ -256,7 +252,7 @@ impl NodeCalls {
                 }
             }
         }
-        true
+        waits
     }
 
     /// Flushes responses and spawns workers while functions block. An I/O task: the
@@ -264,11 +260,6 @@ impl NodeCalls {
     pub(in crate::node) async fn oversee(self: &Arc<Self>) -> Infallible {
         loop {
             self.pool.handed.notified().await;
-            // Usually all jobs have ended once other tasks have had a turn, and no timer is needed.
-            io::yield_now().await;
-            if self.pool.is_quiet() {
-                continue;
-            }
             loop {
                 sleep(PATIENCE).await;
                 self.writer.flush();
@@ -281,7 +272,7 @@ impl NodeCalls {
     }
 
     /// Spawns workers if jobs wait: one, or twice as many as the last time if no job has ended
-    /// since. Returns whether jobs wait.
+    /// since. Returns whether a job waits for a worker that is busy.
     fn relieve(self: &Arc<Self>, lane: Lane) -> bool {
         let mut state = self.pool.lane(lane).lock();
         let (done, n) = state.last_call;

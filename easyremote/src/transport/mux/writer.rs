@@ -92,6 +92,39 @@ impl WriteQueue {
     }
 }
 
+/// Whether other messages are likely to join one that has been queued, if their tasks get a turn.
+///
+/// Giving them a turn costs more than the rest of the work for a message that stays alone: on a
+/// multi-thread runtime it wakes another thread.
+#[derive(Debug, Default)]
+struct Company {
+    /// Batches that nobody waits for from now on.
+    to_skip: u32,
+    /// What `to_skip` was when messages last failed to come.
+    skipped: u32,
+}
+
+impl Company {
+    /// While no messages come, one of so many batches waits for them.
+    const EVERY: u32 = 16;
+
+    fn is_likely(&mut self) -> bool {
+        match self.to_skip.checked_sub(1) {
+            Some(left) => {
+                self.to_skip = left;
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// Notes whether messages have come after [`is_likely`](Self::is_likely).
+    fn note(&mut self, came: bool) {
+        self.skipped = if came { 0 } else { (2 * self.skipped + 1).min(Self::EVERY - 1) };
+        self.to_skip = self.skipped;
+    }
+}
+
 /// Why a message was not queued.
 #[derive(Debug)]
 pub(crate) enum NotQueued<E> {
@@ -192,23 +225,20 @@ impl MuxWriter {
         self.queue.lock().closed = true;
     }
 
-    /// Yields to other tasks while they keep adding messages.
-    async fn gather(&self) {
+    /// Yields to other tasks while they keep adding messages. Returns whether they have added any.
+    async fn gather(&self) -> bool {
         /// About 30 us.
         const MAX_YIELDS: u32 = 16;
-        // There, a task that was woken runs after those that add messages.
-        if io::current().is_some_and(|tasks| tasks.runs_after_others()) {
-            return;
-        }
         let mut length = self.queue.lock().bytes.len();
-        for _ in 0..MAX_YIELDS {
+        for i in 0..MAX_YIELDS {
             io::yield_now().await;
             let now = self.queue.lock().bytes.len();
             if now == length {
-                break;
+                return i > 0;
             }
             length = now;
         }
+        true
     }
 
     /// Writes the messages to `send`, a stream of `connection`, until it breaks.
@@ -222,6 +252,8 @@ impl MuxWriter {
         let mut monitor = LossMonitor::new(PacketCounts::of(connection));
         let mut examined = Instant::now();
         let mut batch = Vec::new();
+        let mut company = Company::default();
+        let in_order = io::current().is_some_and(|tasks| tasks.runs_after_others());
         loop {
             let lossy = self.lossy.load(Ordering::Relaxed);
             tokio::select! {
@@ -232,7 +264,10 @@ impl MuxWriter {
             }
             // Take after gathering: messages added from here on set `notified` again and form the
             // next batch.
-            self.gather().await;
+            // A task that was woken runs after those that add messages if `in_order`.
+            if !in_order && company.is_likely() {
+                company.note(self.gather().await);
+            }
             self.queue.lock().take(&mut batch);
             let mut rest = &batch[..];
             while !rest.is_empty() {
