@@ -344,16 +344,26 @@ impl MuxCall {
             }
         };
         let pending = self.pending.take().expect("a call was polled after its end");
-        let mut task = Box::new(CallTask::new(*pending).0);
-        Poll::Ready(match ended {
-            Some(Ok(end)) => task.ended(end, &self.live).map_err(|error| (task, error)),
-            // The sender was dropped without an end: the client has ended.
-            Some(Err(_)) => Err((task, thread_ended())),
-            None => {
-                let error = task.expired(Expired::Cancelled, Evidence::Sent);
-                Err((task, error))
+        let ended = match ended {
+            Some(Ok(MuxEnd::Response(response))) => {
+                match UnaryAnswer::new(response, &pending.header, &self.live) {
+                    Ok(answer) => {
+                        pending.client.link.retries.refund();
+                        return Poll::Ready(Ok(answer));
+                    }
+                    Err(response) => Some(Ok(MuxEnd::Response(response))),
+                }
             }
-        })
+            other => other,
+        };
+        let mut task = Box::new(CallTask::new(*pending).0);
+        let error = match ended {
+            Some(Ok(end)) => task.failed(end, &self.live),
+            // The sender was dropped without an end: the client has ended.
+            Some(Err(_)) => thread_ended(),
+            None => task.expired(Expired::Cancelled, Evidence::Sent),
+        };
+        Poll::Ready(Err((task, error)))
     }
 
     fn abandon(&self) {

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The first attempt of a small call is made on the multiplexed stream instead, and its outcome
-//! enters here through `ended`.
+//! enters here through `failed` if it is not an answer.
 //!
 //! `prepare_again` is the only place that decides on another attempt. A call that a gateway has
 //! refused goes to the next gateway ([`Detour`]); everything else is up to the [`Policy`]. The
@@ -102,6 +102,26 @@ pub(super) struct UnaryAnswer {
     pub(super) frame: Frame,
     /// `Some` if the call was [traced](crate::Call::traced).
     pub(super) trace: Option<Box<Trace>>,
+}
+
+impl UnaryAnswer {
+    /// Takes the answer to the call of `header` from a response of `live`.
+    ///
+    /// # Errors
+    /// Returns a response that is an `Error` frame.
+    pub(super) fn new(
+        response: Response,
+        header: &CallHeader,
+        live: &LiveConnection,
+    ) -> Result<Self, Response> {
+        if response.frame.kind == FrameKind::Error {
+            return Err(response);
+        }
+        live.note_served();
+        let Response { trace, frame } = response;
+        let trace = header.traced.then(|| Box::new(Trace::new(trace, header.attempt + 1)));
+        Ok(Self { frame, trace })
+    }
 }
 
 impl CallTask {
@@ -329,52 +349,26 @@ impl CallTask {
         // The FIN usually arrives with the last frame. Reading it here saves a STOP_SENDING to the
         // gateway when `recv` is dropped.
         let _ = recv.read().now_or_never();
-        response
-            .map_err(|error| self.broken(error))
-            .and_then(|response| self.answer(response, &live))
+        response.map_err(|error| self.broken(error)).and_then(|response| {
+            let answer = UnaryAnswer::new(response, &self.request.header, &live);
+            answer.map_err(|response| self.refused(&response.frame, &live))
+        })
     }
 
-    /// Returns the outcome of an attempt on the multiplexed stream.
-    ///
-    /// # Errors
-    /// Why the attempt failed.
-    pub(super) fn ended(
-        &mut self,
-        end: MuxEnd,
-        live: &LiveConnection,
-    ) -> Result<UnaryAnswer, Error> {
+    /// Returns the error of an attempt on the multiplexed stream that ended without an answer.
+    pub(super) fn failed(&mut self, end: MuxEnd, live: &LiveConnection) -> Error {
         self.evidence = Evidence::Sent;
         self.gateway = live.gateway;
         self.detour.wait_for_others(live.others_may_take(self.link.connect_timeout));
         match end {
-            MuxEnd::Response(response) => {
-                let answer = self.answer(response, live);
-                if answer.is_ok() {
-                    self.link.retries.refund();
-                }
-                answer
-            }
-            MuxEnd::Failed(error) => Err(self.broken(error)),
-            MuxEnd::Late => Err(self.expired(Expired::Late, Evidence::Sent)),
+            MuxEnd::Response(response) => self.refused(&response.frame, live),
+            MuxEnd::Failed(error) => self.broken(error),
+            MuxEnd::Late => self.expired(Expired::Late, Evidence::Sent),
             MuxEnd::Lost { evidence, cause } => {
                 self.evidence = evidence;
-                Err(self.lost(cause))
+                self.lost(cause)
             }
         }
-    }
-
-    fn answer(
-        &mut self,
-        Response { trace, frame }: Response,
-        live: &LiveConnection,
-    ) -> Result<UnaryAnswer, Error> {
-        if frame.kind == FrameKind::Error {
-            return Err(self.refused(&frame, live));
-        }
-        live.note_served();
-        let header = &self.request.header;
-        let trace = header.traced.then(|| Box::new(Trace::new(trace, header.attempt + 1)));
-        Ok(UnaryAnswer { frame, trace })
     }
 
     /// Makes one attempt at a stream, and passes what arrives to `sender`. Returns `Ok` if the

@@ -66,8 +66,8 @@ impl Instance {
         let mut pending = PendingCall::typed::<F>(&self.client, arguments)?;
         if let Some(name) = &self.name {
             let function = F::DESCRIPTOR.name_at(name);
-            pending.header.function =
-                function.map_err(|text| Error::new(ErrorKind::InvalidInput, text))?;
+            let function = function.map_err(|text| Error::new(ErrorKind::InvalidInput, text))?;
+            pending.header.function = function.into();
         }
         Ok(pending)
     }

@@ -76,7 +76,7 @@ impl PendingCall {
             arguments.encode(&signature.arguments, out, max_decoded)
         })?;
         let id = client.link.next_call_id();
-        let (name, kind) = (descriptor.name.to_owned(), descriptor.kind);
+        let (name, kind) = (descriptor.name, descriptor.kind);
         let header = CallHeader {
             fingerprint: signature.fingerprint,
             ..CallHeader::new(id, name, kind, Codec::Bincode)
@@ -224,7 +224,8 @@ fn body(
     function: &str,
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), String>,
 ) -> Result<Vec<u8>, Error> {
-    let mut out = Vec::new();
+    // Enough for the arguments of most calls.
+    let mut out = Vec::with_capacity(128);
     let start = frame::begin(&mut out, FrameKind::Body);
     encode(&mut out).map_err(|text| {
         let text = format!("the arguments of `{function}` cannot be encoded: {text}");

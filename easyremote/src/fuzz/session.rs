@@ -216,7 +216,7 @@ fn header(choice: u8) -> Vec<u8> {
         header.timeout = Some(Duration::from_millis(u64::from(choice)));
     }
     if choice & 64 != 0 {
-        header.function = "easyremote.functions".to_owned();
+        header.function = "easyremote.functions".into();
     }
     let mut out = Vec::new();
     let _ = header.put(&mut out);

@@ -52,7 +52,7 @@ impl Question {
             return None;
         }
         let allowed = access.check_call(header.caller.as_deref(), &header.function);
-        Some(allowed.and_then(|()| match header.function.as_str() {
+        Some(allowed.and_then(|()| match &*header.function {
             _ if header.kind != Kind::Unary => {
                 let text = format!("`{}` returns one result", header.function);
                 Err(Error::new(ErrorKind::BadArguments, text))

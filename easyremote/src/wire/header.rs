@@ -2,6 +2,7 @@
 
 mod options;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -41,7 +42,8 @@ pub(crate) struct CallHeader {
     pub(crate) codec: Codec,
     pub(crate) fingerprint: u64,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) function: String,
+    /// The static name of a stub; owned if it was received, or was chosen at run time.
+    pub(crate) function: Cow<'static, str>,
     pub(crate) routing: RoutingOptions,
     /// Keys and values from the caller to the function, beside the arguments.
     pub(crate) metadata: Vec<(String, String)>,
@@ -91,7 +93,12 @@ const RESERVE: usize = 512;
 
 impl CallHeader {
     /// Creates the header of the first attempt at a call, without options.
-    pub(crate) fn new(id: CallId, function: String, kind: Kind, codec: Codec) -> Self {
+    pub(crate) fn new(
+        id: CallId,
+        function: impl Into<Cow<'static, str>>,
+        kind: Kind,
+        codec: Codec,
+    ) -> Self {
         Self {
             id,
             attempt: 0,
@@ -99,7 +106,7 @@ impl CallHeader {
             codec,
             fingerprint: 0,
             timeout: None,
-            function,
+            function: function.into(),
             routing: RoutingOptions::default(),
             metadata: Vec::new(),
             limit: None,
@@ -255,14 +262,14 @@ mod tests {
 
     #[test]
     fn a_header_above_the_limit_is_refused() {
-        let header = CallHeader { function: "x".repeat(MAX_HEADER), ..sample() };
+        let header = CallHeader { function: "x".repeat(MAX_HEADER).into(), ..sample() };
         assert!(header.put(&mut Vec::new()).is_err());
-        let function = "x".repeat(MAX_HEADER - RESERVE);
+        let function = "x".repeat(MAX_HEADER - RESERVE).into();
         let mut header = CallHeader { function, caller: None, ..sample() };
         assert!(header.put(&mut Vec::new()).is_err());
         header.caller = sample().caller;
         header.put(&mut Vec::new()).unwrap();
-        let header = CallHeader { function: "x".repeat(MAX_NAME + 1), ..sample() };
+        let header = CallHeader { function: "x".repeat(MAX_NAME + 1).into(), ..sample() };
         let mut out = Vec::new();
         header.put(&mut out).unwrap();
         assert!(CallHeader::read(&out[FRAME_HEADER..]).is_err());

@@ -58,7 +58,7 @@ impl Dispatcher {
     /// Reports a call that found no node.
     fn tell_refusal(&self, header: &CallHeader, error: &Error) {
         if let Some(refusals) = &self.refusals {
-            let (call, function) = (header.id, header.function.clone());
+            let (call, function) = (header.id, header.function.to_string());
             // An error means that the observer is gone.
             let _ = refusals.send(Refusal { call, function, error: error.clone() });
         }

@@ -138,8 +138,8 @@ impl NodeLink {
         let Some(mux) = self.mux.get() else { return };
         mux.each_waiting(|placed| {
             let dispatch = &placed.call.dispatch;
-            if dispatch.age() > time && !functions.contains(&dispatch.header.function) {
-                functions.insert(dispatch.header.function.clone());
+            if dispatch.age() > time && !functions.contains(&*dispatch.header.function) {
+                functions.insert(dispatch.header.function.to_string());
             }
         });
     }

@@ -49,7 +49,7 @@ impl<P> Default for WaitQueues<P> {
 impl<P> WaitQueues<P> {
     /// Adds a call. If the queue is full, returns the call that must be refused.
     pub(crate) fn push(&mut self, call: WaitingCall<P>) -> Option<WaitingCall<P>> {
-        self.queues.entry(call.header.function.clone()).or_default().push(call)
+        self.queues.entry(call.header.function.to_string()).or_default().push(call)
     }
 
     /// Removes a call that has stopped waiting; returns whether it was still queued.
@@ -227,7 +227,7 @@ mod tests {
     }
 
     fn call_of(function: &str, caller: u64, ticket: u64) -> WaitingCall<()> {
-        let header = CallHeader::new([0; 16], function.into(), Kind::Unary, Codec::Bincode);
+        let header = CallHeader::new([0; 16], function.to_owned(), Kind::Unary, Codec::Bincode);
         WaitingCall { ticket, caller, header, grant: oneshot::channel().0 }
     }
 

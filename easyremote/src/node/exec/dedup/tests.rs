@@ -246,7 +246,7 @@ fn header_of(
     CallHeader {
         attempt,
         caller: Some(KnownCaller::new(caller)),
-        ..CallHeader::new([id; 16], function.into(), kind, Codec::Bincode)
+        ..CallHeader::new([id; 16], function.to_owned(), kind, Codec::Bincode)
     }
 }
 
