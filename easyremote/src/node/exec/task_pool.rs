@@ -44,6 +44,7 @@ use crate::node::exec::calls::NodeCalls;
 use crate::node::exec::job::{Job, JobPermits};
 use crate::node::exec::table::Begin;
 use crate::node::exec::work::{Died, ReplyMemory};
+use crate::transport::io;
 use crate::transport::mux::writer::MuxWriter;
 
 /// Longest time that a response waits to be flushed together with others.
@@ -103,6 +104,20 @@ impl TaskPool {
     /// Adds a job. It starts with the next [`NodeCalls::dispatch`], or earlier.
     pub(super) fn add(&self, lane: Lane, permits: JobPermits, job: Job) {
         self.lane(lane).lock().jobs.push_back((permits, job));
+    }
+
+    /// Gives the workers a turn. Returns whether they have done all jobs, as they usually have: a
+    /// timer would wake two threads more.
+    async fn soon_quiet(&self) -> bool {
+        /// With the first, workers may run at the same time.
+        const TURNS: usize = 2;
+        for _ in 0..TURNS {
+            io::yield_now().await;
+            if [&self.tasks, &self.threads].iter().all(|lane| lane.lock().workers == 0) {
+                return true;
+            }
+        }
+        false
     }
 
     fn lane(&self, lane: Lane) -> &Mutex<LaneState> {
@@ -260,6 +275,9 @@ impl NodeCalls {
     pub(in crate::node) async fn oversee(self: &Arc<Self>) -> Infallible {
         loop {
             self.pool.handed.notified().await;
+            if self.pool.soon_quiet().await {
+                continue;
+            }
             loop {
                 sleep(PATIENCE).await;
                 self.writer.flush();
