@@ -22,7 +22,7 @@
 //! | deadline | `DeadlineExceeded` | `DeadlineExceeded`; dropped by the node | items, `DeadlineExceeded`; dropped by the node | `calls::queue`, `resources::by_a_deadline` |
 //! | function panics | | `Panicked`, `Yes` | items, `Panicked`, `Yes` | `calls::errors`, `resources::by_its_own_end` |
 //! | nobody reads | | | items, `SlowConsumer`, `Yes`; dropped by the node | `calls::waiting` |
-//! | node's runtime is blocked | goes on | goes on | goes on | `promises::blocked` |
+//! | runtime of client or node is blocked | goes on | goes on | goes on | `promises::blocked` |
 //! | overload | `Overloaded`, `No` | | | `calls::queue`, `lifecycle` |
 //!
 //! The same with several threads of the gateway: `threads`, and all tests with
