@@ -47,7 +47,8 @@ macro_rules! parties {
 }
 
 parties! {
-    "easyremote" => rivals::easyremote::Easyremote,
+    "easyremote" => rivals::easyremote::Easyremote<false>,
+    "easyremote-thread" => rivals::easyremote::Easyremote<true>,
     "nats" => rivals::nats::Nats,
     "tonic-gateway" => rivals::tonic::TonicGateway,
     "quinn-relay" => rivals::quinn_relay::QuinnRelay,

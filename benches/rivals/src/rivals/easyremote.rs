@@ -1,13 +1,15 @@
-//! easyremote, through its gateway.
+//! easyremote, through its gateway; as it is, and with the I/O of client and node on a thread of
+//! its own.
 
 use bytes::Bytes;
 use easyremote::auth::DialOptions;
+use easyremote::client::Io;
 use easyremote::{Client, Gateway, Node, functions, remote};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use crate::rival::{Caller, Function, Place, Rival, Running, Shape, Wanted};
 
-pub struct Easyremote;
+pub struct Easyremote<const ON_THREAD: bool>;
 
 #[remote]
 async fn echo(bytes: Bytes) -> Bytes {
@@ -31,7 +33,7 @@ fn items(n: u64, length: u64, stays: bool) -> impl Stream<Item = Bytes> {
     stream::iter(0..n).map(move |_| item.clone()).chain(rest)
 }
 
-impl Rival for Easyremote {
+impl<const ON_THREAD: bool> Rival for Easyremote<ON_THREAD> {
     type Caller = Client;
 
     const SHAPE: Shape = Shape::Broker;
@@ -43,7 +45,9 @@ impl Rival for Easyremote {
 
     async fn node(place: Place) -> anyhow::Result<Running> {
         let target = place.target();
-        let builder = Node::builder(target).dial(DialOptions::new().state_dir(place.directory));
+        let builder = Node::builder(target)
+            .dial(DialOptions::new().state_dir(place.directory))
+            .io(io::<ON_THREAD>());
         let node =
             builder.functions(functions![echo, echo_sync, echo_inline, items]).serve().await?;
         Ok(Running::new(target, node))
@@ -52,9 +56,14 @@ impl Rival for Easyremote {
     async fn connect(place: Place) -> anyhow::Result<Client> {
         Ok(Client::builder(place.target())
             .dial(DialOptions::new().state_dir(place.directory))
+            .io(io::<ON_THREAD>())
             .connect()
             .await?)
     }
+}
+
+const fn io<const ON_THREAD: bool>() -> Io {
+    if ON_THREAD { Io::Thread } else { Io::Auto }
 }
 
 impl Caller for Client {
