@@ -8,17 +8,14 @@
 //! limit.
 
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::is_smoke;
 use common::process::{Process, question, tell};
+use common::{is_smoke, keep_calling};
 use easyremote::auth::DialOptions;
 use easyremote::{Client, Gateway, Node, Options, functions, remote};
 use futures::future::try_join_all;
-use tokio::task::JoinSet;
 
 const PART: &str = "THREADS_PART";
 const ADDRESS: &str = "THREADS_ADDRESS";
@@ -111,21 +108,13 @@ fn id(node: usize) -> String {
 
 /// All clients at once: the number of calls, and the seconds.
 async fn load(clients: &[Client], during: Duration) -> String {
-    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let (begun, mut tasks) = (Instant::now(), JoinSet::new());
-    for client in clients.iter().cycle().take(IN_FLIGHT) {
-        let (client, stop, done) = (client.clone(), stop.clone(), done.clone());
-        tasks.spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
-                echo::call(&client, Bytes::from_static(&[7; 64])).await.unwrap();
-                done.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-    }
-    tokio::time::sleep(during).await;
-    stop.store(true, Ordering::Relaxed);
-    tasks.join_all().await;
-    format!("{} {}", done.load(Ordering::Relaxed), begun.elapsed().as_secs_f64())
+    let callers = clients.iter().cycle().take(IN_FLIGHT).cloned();
+    let call = |client: Client| async move {
+        echo::call(&client, Bytes::from_static(&[7; 64])).await.unwrap();
+        client
+    };
+    let (done, seconds) = keep_calling(callers, during, call).await;
+    format!("{done} {seconds}")
 }
 
 fn median(values: &mut [f64]) -> f64 {

@@ -1,11 +1,10 @@
 //! What each process does: it answers questions, a line each.
 
 use std::future::pending;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::keep_calling;
 use common::process::{question, tell};
 use easyremote::auth::DialOptions;
 use easyremote::node::NodeBuilder;
@@ -190,21 +189,12 @@ impl Clients {
     }
 
     async fn rate(&self, during: Duration) -> String {
-        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (begun, mut tasks) = (Instant::now(), JoinSet::new());
-        for _ in 0..64 {
-            let (client, stop, done) = (self.prober.clone(), stop.clone(), done.clone());
-            tasks.spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    echo::call(&client, Bytes::from_static(&[7; 64])).await.unwrap();
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        tokio::time::sleep(during).await;
-        stop.store(true, Ordering::Relaxed);
-        tasks.join_all().await;
-        format!("{} {}", done.load(Ordering::Relaxed), begun.elapsed().as_secs_f64())
+        let call = |client: Client| async move {
+            echo::call(&client, Bytes::from_static(&[7; 64])).await.unwrap();
+            client
+        };
+        let (done, seconds) = keep_calling(vec![self.prober.clone(); 64], during, call).await;
+        format!("{done} {seconds}")
     }
 
     async fn connect_idle(&mut self, n: usize) -> String {

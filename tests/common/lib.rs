@@ -17,7 +17,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use easyremote::auth::DialOptions;
 use easyremote::client::ClientBuilder;
@@ -26,6 +26,7 @@ use easyremote::node::{Functions, NodeBuilder};
 use easyremote::{Client, Gateway, Node};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// Compiles and runs what the README shows.
 #[cfg(doctest)]
@@ -173,6 +174,34 @@ pub async fn until(mut condition: impl FnMut() -> bool) {
         }
     })
     .await;
+}
+
+/// Keeps a call of each caller in flight for `during`. Returns the number of calls that have ended,
+/// and the seconds that it took.
+pub async fn keep_calling<C, F>(
+    callers: impl IntoIterator<Item = C>,
+    during: Duration,
+    call: impl Fn(C) -> F + Clone + Send + 'static,
+) -> (u64, f64)
+where
+    C: Send + 'static,
+    F: Future<Output = C> + Send,
+{
+    let begun = Instant::now();
+    let mut tasks = JoinSet::new();
+    for mut caller in callers {
+        let call = call.clone();
+        tasks.spawn(async move {
+            let mut done = 0;
+            while begun.elapsed() < during {
+                caller = call(caller).await;
+                done += 1;
+            }
+            done
+        });
+    }
+    let done = tasks.join_all().await.into_iter().sum();
+    (done, begun.elapsed().as_secs_f64())
 }
 
 static PROBES: LazyLock<Mutex<HashMap<u64, mpsc::UnboundedSender<&'static str>>>> =
