@@ -280,9 +280,10 @@ async fn items_that_nobody_reads() {
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(target_os = "linux"), ignore)]
 async fn items_that_nobody_reads_of_streams_that_begin_together() {
+    const ITEM: usize = 1 << 20;
     let mut hoard = Hoard::start(2 * ROOM).await;
     let before = hoard.memory();
-    let opening = (0..100).map(|_| blobs::call(&hoard.client, 1 << 20).open());
+    let opening = (0..100).map(|_| blobs::call(&hoard.client, ITEM).open());
     let opened = soon(join_all(opening)).await;
     let n = opened.iter().filter(|opened| opened.is_ok()).count();
     // Until nothing more comes.
@@ -295,7 +296,9 @@ async fn items_that_nobody_reads_of_streams_that_begin_together() {
     .await;
     let rise = hoard.memory().saturating_sub(before);
     println!("{n} streams run, {rise} KiB more");
-    assert!(rise <= (ROOM as u64 >> 10) * 3 / 2 + SLACK, "{rise} KiB");
+    // Nothing was known of the function's items, so each stream has made one, whether or not others
+    // had filled the room by then.
+    assert!(rise <= ((ROOM + n * ITEM) as u64 >> 10) + SLACK, "{rise} KiB");
     for error in opened.into_iter().filter_map(Result::err) {
         assert_eq!((error.kind(), error.executed()), (ErrorKind::Overloaded, Executed::No));
     }
