@@ -106,13 +106,15 @@ mod tests {
     #[test]
     fn one_slow_run_ends_the_trust_for_a_while() {
         for taken in [MAX_ONCE, 2 * MAX_ONCE, Duration::from_secs(3_600)] {
-            let guard = trusted_at(7);
-            assert!(guard.note_at(taken, 8));
-            let penalty = PENALTY.as_millis() as u64;
-            for now in [8, 9, 7 + penalty] {
-                assert_eq!(runs_until_trusted(&guard, now), 1_000, "{taken:?}");
+            let slow_at = 8;
+            let trusted_again = slow_at + PENALTY.as_millis() as u64;
+            let guard = trusted_at(slow_at - 1);
+            assert!(guard.note_at(taken, slow_at));
+            // However many short runs there are, at the first and the last moment of the penalty.
+            for during in [slow_at, slow_at + 1, trusted_again - 1] {
+                assert_eq!(runs_until_trusted(&guard, during), 1_000, "{taken:?}");
             }
-            assert_eq!(runs_until_trusted(&guard, 8 + penalty), PROBATION);
+            assert_eq!(runs_until_trusted(&guard, trusted_again), PROBATION);
         }
     }
 
@@ -146,7 +148,9 @@ mod tests {
     #[test]
     fn a_function_that_is_slow_from_the_start_never_runs_there() {
         let guard = InlineGuard::default();
-        for now in (0..100_000).step_by(50) {
+        // Runs at intervals that are shorter than the penalty, for ten times as long.
+        let penalty = PENALTY.as_millis() as u64;
+        for now in (0..10 * penalty).step_by(50) {
             guard.note_at(MAX_ONCE, now);
             assert!(!guard.is_trusted());
         }

@@ -47,8 +47,8 @@ pub(super) struct GatewayThreads(Vec<IoThread>);
 
 /// Maximum number of threads.
 ///
-/// More would help nobody: a thread relays some hundred thousand calls per second. The first byte
-/// of a connection id would allow 256.
+/// A thread relays some hundred thousand calls per second, so 64 are enough for any machine. The
+/// first byte of a connection id would allow 256.
 pub(super) const MAX_THREADS: u8 = 64;
 
 impl GatewayThreads {

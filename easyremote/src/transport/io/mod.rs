@@ -14,8 +14,8 @@
 //!
 //! A program that blocks its runtime must not lose its connections, so the I/O thread watches: when
 //! the runtime has not run the tasks of a role for a moment although it was woken, the thread runs
-//! them until the runtime does so again ([`takeover`]). Timers always belong to the I/O thread, and
-//! a socket is registered with the event queue of whoever runs the tasks.
+//! them until the runtime does so again ([`takeover`]). Timers always belong to the I/O thread. A
+//! socket is registered with the event queue of the runtime that currently runs the tasks.
 //!
 //! The tasks of a set take turns, like those of a current-thread runtime: only one place runs them
 //! at a time, apart from the moment at which a runtime comes back.

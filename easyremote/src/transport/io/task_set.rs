@@ -29,7 +29,7 @@ pub(crate) struct TaskSet {
     at_thread: AtomicBool,
     /// How often the program's runtime has run tasks.
     pub(super) turns: AtomicU64,
-    /// Notified when the program's runtime gives up the tasks for good.
+    /// Notified when the I/O thread has to run the tasks from now on, for good.
     pub(super) surrendered: Notify,
     /// Wake the tasks that wait for a socket, which another event queue watches from now on.
     sockets: Mutex<Vec<Weak<AtomicWaker>>>,

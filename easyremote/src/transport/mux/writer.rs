@@ -98,7 +98,7 @@ impl WriteQueue {
 /// multi-thread runtime it wakes another thread.
 #[derive(Debug, Default)]
 struct Company {
-    /// Batches that nobody waits for from now on.
+    /// Number of batches to write at once, before the next one that waits.
     to_skip: u32,
     /// What `to_skip` was when messages last failed to come.
     skipped: u32,

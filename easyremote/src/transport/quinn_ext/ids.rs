@@ -132,7 +132,7 @@ mod tests {
                     let id = ids.generate_cid();
                     assert_eq!(id[0] % count, index, "{count}");
                     assert!(knows(&id));
-                    // The byte is signed: nobody moves an id to another thread.
+                    // The byte is signed, so an id that names another thread is invalid.
                     let mut moved = id.to_vec();
                     moved[0] ^= 1;
                     assert!(ids.validate(&ConnectionId::new(&moved)).is_err());

@@ -1,7 +1,7 @@
 //! Calls of `inline` functions that run where they have arrived: in the task that reads.
 //!
-//! Nothing else reaches such a call while it runs: what gives up, expires or fails a call does so on
-//! the same thread. So it needs no entry in the table.
+//! Such a call needs no entry in the table: cancellations, deadlines and failures are handled by the
+//! same task, after the function has returned.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
