@@ -107,6 +107,8 @@ impl Blocked {
         let (told, ready) = oneshot::channel();
         let (tell, over) = oneshot::channel();
         let (release, released) = oneshot::channel();
+        // A node that another party has shut down meanwhile would lose the call.
+        let at_own = Options::new().on(id);
         let party = spawn_blocking(move || {
             let runtime = runtime();
             let workers = match runtime.handle().runtime_flavor() {
@@ -124,6 +126,7 @@ impl Blocked {
                 soon(call).await.unwrap().unwrap();
                 let stats = client.stats();
                 assert_eq!((stats.connected, stats.reconnects, stats.retries), (true, 0, 0));
+                let client = client.with(at_own);
                 assert_eq!(soon(add::call(&client, 1, 2)).await.unwrap(), 3);
                 tell.send(()).unwrap();
                 let _ = soon(released).await;
