@@ -106,7 +106,7 @@ impl<F: RemoteUnary + Local> Direct<F> {
         let body = Body { bytes: body.body, charge: None };
         let request =
             Request { codec, body, limits: LIMITS, context: context.clone(), reply: Reply::new() };
-        let inputs = Inputs { context, upload: None };
+        let inputs = Inputs { context, upload: None, demand: None };
         let reply = match &self.handler.run {
             Run::Blocking(run) | Run::Inline(run) => Some(run(inputs, request)),
             Run::Task(run) => {

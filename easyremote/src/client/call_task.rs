@@ -23,6 +23,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::call::demand::Demand;
 use crate::call::executed::Evidence;
 use crate::call::retry_budget::PaidLosses;
 use crate::client::detour::{Detour, RoundEnd, is_refusal};
@@ -86,6 +87,8 @@ struct CallRequest {
     signature: &'static str,
     /// The client stream, as frames.
     upload: Option<ByteReceiver<()>>,
+    /// What the reader of the stream has taken, if the node is told.
+    demand: Option<Arc<Demand>>,
 }
 
 /// Leaves out the arguments, which may be secrets.
@@ -130,7 +133,7 @@ impl CallTask {
     pub(super) fn new(pending: PendingCall) -> (Self, Option<UploadSender>) {
         let policy = pending.policy();
         let PendingCall { client, header, body, signature, upload, deadline, .. } = pending;
-        let PendingCall { limit, waits, paid, .. } = pending;
+        let PendingCall { limit, waits, paid, demand, .. } = pending;
         let (upload, frames) = upload.unzip();
         let lasting = header.kind != Kind::Unary;
         let task = Self {
@@ -138,7 +141,7 @@ impl CallTask {
             deadline,
             limit,
             scope: client.scope,
-            request: CallRequest { header, body, signature, upload: frames },
+            request: CallRequest { header, body, signature, upload: frames, demand },
             policy,
             evidence: Evidence::NotSent,
             paid,
@@ -383,9 +386,11 @@ impl CallTask {
         };
         tokio::select! {
             biased;
-            received = self.receive(&mut recv, sender, &live) => received,
+            received = self.receive(&mut recv, sender, &live) => received?,
             never = sending.rest() => match never {},
         }
+        sending.finish();
+        Ok(())
     }
 
     async fn receive(
@@ -486,7 +491,7 @@ impl CallTask {
             Ok(()) => {
                 // QUIC has taken the last byte of the arguments: from here on the function may run.
                 self.evidence = Evidence::Sent;
-                if self.request.upload.is_none() {
+                if self.request.upload.is_none() && self.request.demand.is_none() {
                     send.finish();
                 }
             }
@@ -500,7 +505,7 @@ impl CallTask {
         if upload.is_some() || self.request.body.len() > MAX_KEPT || !self.policy.repeats() {
             self.request.body = Vec::new();
         }
-        Ok((live, Sending { send, upload }, recv))
+        Ok((live, Sending::new(send, upload, self.request.demand.clone()), recv))
     }
 
     /// Encodes the header, and appends the arguments if they are short.

@@ -12,7 +12,7 @@ use crate::client::call::{RawCall, undecoded};
 use crate::client::handle::Client;
 use crate::client::options::{Options, options};
 use crate::client::pending_call::PendingCall;
-use crate::client::stream::{RawStream, StreamFrame};
+use crate::client::stream::raw::{RawStream, StreamFrame};
 use crate::error::{CallError, Error};
 use crate::wire::codec::Codec;
 use crate::wire::frame::FrameKind;

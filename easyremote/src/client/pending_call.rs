@@ -4,6 +4,7 @@
 //! first poll [freezes](PendingCall::freeze) the options, and starts the clock of the deadline.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::call::deadline::now;
+use crate::call::demand::Demand;
 use crate::call::retry_budget::PaidLosses;
 use crate::client::detour::share;
 use crate::client::errors::closed;
@@ -44,6 +46,8 @@ pub(super) struct PendingCall {
     pub(super) idempotent: bool,
     /// The sender of the client stream, and the end at which its frames come out.
     pub(super) upload: Option<(UploadSender, ByteReceiver<()>)>,
+    /// What the reader of the stream has taken, if the node is told.
+    pub(super) demand: Option<Arc<Demand>>,
     /// Set by the first poll.
     pub(super) deadline: Option<Instant>,
     /// The time from the first poll to the deadline.
@@ -93,6 +97,7 @@ impl PendingCall {
             options,
             idempotent: descriptor.idempotent,
             upload: None,
+            demand: None,
             deadline: None,
             limit: None,
             waits: false,
@@ -123,6 +128,7 @@ impl PendingCall {
             options: Options::clone(&client.options),
             idempotent: false,
             upload: None,
+            demand: None,
             deadline: None,
             limit: None,
             waits: false,
@@ -196,6 +202,13 @@ impl PendingCall {
             Some(_) => share(self.waits, patience, 0),
             None => patience,
         };
+    }
+
+    /// Lets the node know how many items the reader of the stream has taken.
+    #[allow(dead_code)]
+    pub(super) fn tell_demand(&mut self) {
+        self.header.demand = true;
+        self.demand.get_or_insert_default();
     }
 
     /// Adds a client stream.

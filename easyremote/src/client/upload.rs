@@ -1,11 +1,14 @@
 //! Client streams: polled and encoded by the caller's task, written by an I/O task.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures::Stream;
 
+use crate::call::demand::Demand;
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::upload::Uploaded;
@@ -145,33 +148,93 @@ impl UploadSender {
     }
 }
 
-/// Writes a call's client stream, if it has one, in its I/O task.
+/// Writes what follows the arguments of a call, in its I/O task: the client stream, and what the
+/// reader has taken, if the call has either.
 pub(super) struct Sending {
-    pub(super) send: SendHalf,
-    pub(super) upload: Option<ByteReceiver<()>>,
+    send: SendHalf,
+    upload: Option<ByteReceiver<()>>,
+    /// `None` also once the node does not want to know.
+    demand: Option<Arc<Demand>>,
+    /// The number of items in the last `Taken` frame.
+    told: u64,
 }
 
 impl Sending {
-    /// Writes the client stream until it ends, or the function does not want more. Never resolves:
-    /// the outcome of the call is in its answer.
+    /// Creates the sender of what follows the arguments, on a stream that has carried those.
+    pub(super) fn new(
+        send: SendHalf,
+        upload: Option<ByteReceiver<()>>,
+        demand: Option<Arc<Demand>>,
+    ) -> Self {
+        Self { send, upload, demand, told: 0 }
+    }
+
+    /// Writes until the client stream ends, or the function does not want more. Never resolves: the
+    /// outcome of the call is in its answer.
     pub(super) async fn rest(&mut self) -> Infallible {
-        while let Some(upload) = &mut self.upload {
-            match upload.receive().await {
-                Received::Batch(mut batch) => {
-                    if self.send.write_chunks(&mut batch).await.is_err() {
-                        // Dropping the receiver makes the sender stop polling the caller's stream.
-                        self.upload = None;
-                    }
+        while self.upload.is_some() || self.demand.is_some() {
+            let (demand, told) = (&self.demand, self.told);
+            let taken = async {
+                match demand {
+                    Some(demand) => demand.above(told).await,
+                    None => pending().await,
                 }
-                Received::End(Some(())) => {
-                    self.send.finish();
-                    self.upload = None;
+            };
+            let upload = &mut self.upload;
+            let received = async {
+                match upload {
+                    Some(upload) => upload.receive().await,
+                    None => pending().await,
                 }
-                // The call has been dropped, and this task is about to be aborted.
-                Received::End(None) => self.upload = None,
+            };
+            tokio::select! {
+                // Biased: what was taken is the shorter message, and the node may wait for it.
+                biased;
+                taken = taken => self.tell(taken).await,
+                received = received => self.pass(received).await,
             }
         }
-        std::future::pending().await
+        pending().await
+    }
+
+    /// Writes how many items have been taken. While it is being written the number may rise: what
+    /// follows is the newest.
+    async fn tell(&mut self, taken: u64) {
+        self.told = taken;
+        let mut frame = Vec::with_capacity(FRAME_HEADER + 8);
+        frame::put_count(&mut frame, FrameKind::Taken, taken);
+        if self.send.write(&frame).await.is_err() {
+            self.demand = None;
+        }
+    }
+
+    /// Writes a part of the client stream, or its end.
+    async fn pass(&mut self, received: Received<()>) {
+        match received {
+            Received::Batch(mut batch) => {
+                if self.send.write_chunks(&mut batch).await.is_err() {
+                    // Dropping the receiver makes the sender stop polling the caller's stream.
+                    self.upload = None;
+                }
+            }
+            Received::End(Some(())) => {
+                self.upload = None;
+                if self.demand.is_none() {
+                    self.send.finish();
+                }
+            }
+            // The call has been dropped, and this task is about to be aborted.
+            Received::End(None) => self.upload = None,
+        }
+    }
+
+    /// Ends the direction after the reader of a stream has gone: at the end of its answer, or
+    /// before, which the half that is not read on tells the gateway. A reset would look like a
+    /// reader that leaves, if it overtook the end of the answer at the gateway.
+    pub(super) fn finish(mut self) {
+        if self.upload.is_none() {
+            self.send.finish();
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use pollster::block_on;
 use tokio_util::sync::ReusableBoxFuture;
 
+use crate::call::demand::Demand;
 use crate::call::executed::Evidence;
 use crate::decode::Budget;
 use crate::error::{Error, ErrorKind};
@@ -61,6 +62,8 @@ pub(crate) type Reply = Vec<u8>;
 pub struct Inputs {
     pub(crate) context: Context,
     pub(crate) upload: Option<RawUpload>,
+    /// What the reader of the function's stream has taken, if its caller tells.
+    pub(crate) demand: Option<Arc<Demand>>,
 }
 
 impl Inputs {

@@ -74,8 +74,10 @@ pub fn frames(data: &[u8]) {
     assert_eq!(read(size), (whole.clone(), fine), "in pieces of {size}");
     let scanners = [
         FrameScanner::answer(MAX_MESSAGE),
-        FrameScanner::request(Kind::Unary, MAX_MESSAGE),
-        FrameScanner::request(Kind::Upload, MAX_MESSAGE),
+        FrameScanner::request(Kind::Unary, false, MAX_MESSAGE),
+        FrameScanner::request(Kind::Upload, false, MAX_MESSAGE),
+        FrameScanner::request(Kind::Stream, true, MAX_MESSAGE),
+        FrameScanner::request(Kind::Duplex, true, MAX_MESSAGE),
     ];
     for mut scanner in scanners {
         let mut passed = 0;

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::wire::bytes::Malformed;
+use crate::wire::bytes::{Malformed, Reader, WriteBytes};
 use crate::wire::limits::{MAX_CONTROL, MAX_ERROR, MAX_HEADER, MAX_TRACE, SMALL_MESSAGE};
 
 /// What a frame carries.
@@ -35,6 +35,10 @@ pub(crate) enum FrameKind {
     Mux = 12,
     /// The stream carries only the answer to one call on a multiplexed stream: the id of that call.
     Overflow = 13,
+    /// From the caller of a stream: how many items its reader has taken in all.
+    Taken = 14,
+    /// From the node: how many items of a stream have been left out in all. Not an item.
+    Skipped = 15,
 }
 
 impl FrameKind {
@@ -53,6 +57,8 @@ impl FrameKind {
             11 => Self::ItemError,
             12 => Self::Mux,
             13 => Self::Overflow,
+            14 => Self::Taken,
+            15 => Self::Skipped,
             _ => return None,
         })
     }
@@ -65,7 +71,7 @@ impl FrameKind {
             Self::Body | Self::Fault | Self::Item | Self::ItemFault => max_message,
             Self::Error | Self::ItemError => MAX_ERROR,
             Self::Open | Self::Mux => 0,
-            Self::End | Self::Overflow => 8,
+            Self::End | Self::Overflow | Self::Taken | Self::Skipped => 8,
             Self::Control => MAX_CONTROL,
             Self::Trace => MAX_TRACE,
         }
@@ -136,6 +142,25 @@ pub(crate) fn read_end(body: &[u8]) -> Result<u64, Malformed> {
     body.try_into()
         .map(u64::from_be_bytes)
         .map_err(|_| Malformed::new("an `End` frame is not 8 bytes long"))
+}
+
+/// Appends a frame of `kind`, `Taken` or `Skipped`, whose body is a number.
+pub(crate) fn put_count(out: &mut Vec<u8>, kind: FrameKind, count: u64) {
+    let start = begin(out, kind);
+    out.put_varint(count);
+    // A varint has at most 8 bytes.
+    let fits = finish(out, start, 8);
+    debug_assert!(fits.is_ok(), "a number fits");
+}
+
+/// Decodes the number in the body of a `Taken` or `Skipped` frame.
+pub(crate) fn read_count(body: &[u8]) -> Result<u64, Malformed> {
+    let mut reader = Reader::new(body);
+    let count = reader.varint("count")?;
+    match reader.is_empty() {
+        true => Ok(count),
+        false => Err(Malformed::new("bytes after a count")),
+    }
 }
 
 /// Decodes the header of a frame: its kind, and the length of its body.
@@ -248,6 +273,7 @@ impl FrameBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::bytes::MAX_VARINT;
 
     fn sample() -> (Vec<u8>, Vec<Frame>) {
         let mut out = Vec::new();
@@ -308,6 +334,8 @@ mod tests {
             (FrameKind::ItemError, 8 << 10),
             (FrameKind::Mux, 0),
             (FrameKind::Overflow, 8),
+            (FrameKind::Taken, 8),
+            (FrameKind::Skipped, 8),
         ] {
             let of = |length: usize| {
                 let [a, b, c, d] = (length as u32).to_be_bytes();
@@ -332,6 +360,18 @@ mod tests {
         out.extend_from_slice(&[0; 11]);
         assert_eq!(finish(&mut out, start, 10), Err(11));
         assert_eq!(out, b"before");
+    }
+
+    #[test]
+    fn counts_survive_the_wire_and_nothing_follows_them() {
+        for count in [0, 63, 64, 1 << 20, MAX_VARINT] {
+            let mut out = Vec::new();
+            put_count(&mut out, FrameKind::Taken, count);
+            let body = &out[FRAME_HEADER..];
+            assert_eq!(read_count(body), Ok(count));
+            assert!(read_count(&body[..body.len() - 1]).is_err());
+            assert!(read_count(&[body, &[0]].concat()).is_err());
+        }
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub(crate) struct CallHeader {
     pub(crate) metadata: Vec<(String, String)>,
     /// The number of items after which the caller ends the stream.
     pub(crate) limit: Option<u64>,
+    /// Whether the caller of a stream sends `Taken` frames.
+    pub(crate) demand: bool,
     /// Whether the caller requests a `Trace` frame.
     pub(crate) traced: bool,
     /// How long the gateway has held the call, for the `Trace` frame.
@@ -69,7 +71,7 @@ impl fmt::Debug for MetadataKeys<'_> {
 impl fmt::Debug for CallHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, attempt, kind, codec, fingerprint, timeout, function, routing, .. } = self;
-        let Self { metadata, limit, traced, held, caller, .. } = self;
+        let Self { metadata, limit, demand, traced, held, caller, .. } = self;
         f.debug_struct("CallHeader")
             .field("id", id)
             .field("attempt", attempt)
@@ -81,6 +83,7 @@ impl fmt::Debug for CallHeader {
             .field("routing", routing)
             .field("metadata", &MetadataKeys(metadata))
             .field("limit", limit)
+            .field("demand", demand)
             .field("traced", traced)
             .field("held", held)
             .field("caller", caller)
@@ -110,6 +113,7 @@ impl CallHeader {
             routing: RoutingOptions::default(),
             metadata: Vec::new(),
             limit: None,
+            demand: false,
             traced: false,
             held: Duration::ZERO,
             caller: None,
@@ -169,6 +173,9 @@ impl CallHeader {
         let mut header =
             Self { attempt, fingerprint, timeout, ..Self::new(id, function, kind, codec) };
         options::read(&mut reader, &mut header, known)?;
+        if header.demand && !header.kind.gives_stream() {
+            return Err(Malformed::new("`demand` in a call with one result"));
+        }
         Ok(header)
     }
 }
@@ -209,6 +216,7 @@ mod tests {
             },
             metadata: vec![("tenant".into(), "a".into()), ("empty".into(), String::new())],
             limit: Some(3),
+            demand: true,
             traced: true,
             held: Duration::from_micros(4_711),
             caller: Some(KnownCaller::new(Caller {

@@ -5,12 +5,16 @@
 //!
 //! | direction | frames, then FIN |
 //! |---|---|
-//! | caller to node | `Header`, `Body` (the arguments); with a client stream `Item`*, `End` |
+//! | caller to node | `Header`, `Body` (the arguments); with a client stream `Item`*, `End`; with demand `Taken`* |
 //! | node to caller, one result | `Error`, or: `Trace` if requested, `Body` or `Fault` |
 //! | node to caller, a stream | `Fault` or `Error`, or: `Open`, items, `End` or `Error` |
 //!
-//! An item of a node's stream is an `Item`, `ItemFault` or `ItemError` frame. A FIN before the last
-//! frame of a direction is an error, never an end.
+//! An item of a node's stream is an `Item`, `ItemFault` or `ItemError` frame. `Skipped` frames may
+//! stand between them. A FIN before the last frame of a direction is an error, never an end.
+//!
+//! A caller of a stream whose header [says so](header::CallHeader::demand) sends `Taken` frames,
+//! anywhere between the others behind the `Body`, and as long as it reads: how many items its reader
+//! has taken. The totals never fall, and never exceed what was sent.
 //!
 //! Small calls with one result may share one multiplexed stream, a [mux].
 

@@ -17,8 +17,12 @@ pub(crate) struct FrameScanner {
     kind: Option<FrameKind>,
     rest: usize,
     items: u64,
+    /// Whether `Taken` frames may follow the arguments.
+    demand: bool,
     /// Whether a `Body` frame has begun.
     body: bool,
+    /// Whether the last frame that is not `Taken` has begun.
+    last: bool,
     /// Whether a frame other than `Error` has begun.
     answered: bool,
     /// Whether a frame other than `Error` and `Trace` has begun.
@@ -43,11 +47,12 @@ enum Direction {
 }
 
 impl FrameScanner {
-    /// Creates a scanner of what a caller sends after the header of a call of this kind.
-    pub(crate) fn request(kind: Kind, max_message: usize) -> Self {
+    /// Creates a scanner of what a caller sends after the header of a call of this kind; with
+    /// `demand` also what its reader has taken.
+    pub(crate) fn request(kind: Kind, demand: bool, max_message: usize) -> Self {
         let takes_stream = kind.takes_stream();
         let direction = if takes_stream { Direction::Upload } else { Direction::Arguments };
-        Self::new(direction, max_message)
+        Self { demand, ..Self::new(direction, max_message) }
     }
 
     /// Creates a scanner of a node's answer.
@@ -63,7 +68,9 @@ impl FrameScanner {
             kind: None,
             rest: 0,
             items: 0,
+            demand: false,
             body: false,
+            last: false,
             answered: false,
             begun: false,
             error: None,
@@ -73,16 +80,32 @@ impl FrameScanner {
         }
     }
 
-    /// Returns whether the last frame of the direction has begun.
-    fn is_last(&self) -> bool {
-        match (self.direction, self.kind) {
-            (_, None) => false,
-            (Direction::Arguments, Some(kind)) => kind == FrameKind::Body,
-            (Direction::Upload, Some(kind)) => kind == FrameKind::End,
-            (Direction::Answer, Some(kind)) => matches!(
+    /// Returns whether a frame of `kind` is the last one of the direction, `Taken` frames aside.
+    fn ends_with(&self, kind: FrameKind) -> bool {
+        match self.direction {
+            Direction::Arguments => kind == FrameKind::Body,
+            Direction::Upload => kind == FrameKind::End,
+            Direction::Answer => matches!(
                 kind,
                 FrameKind::Body | FrameKind::Fault | FrameKind::Error | FrameKind::End
             ),
+        }
+    }
+
+    /// Checks that a frame of `kind` may follow what has been scanned.
+    ///
+    /// # Errors
+    /// If it belongs to the other direction, or nothing may follow.
+    fn check(&self, kind: FrameKind) -> Result<(), Malformed> {
+        let answer = self.direction == Direction::Answer;
+        let fits = match kind {
+            FrameKind::Taken => self.demand && self.body,
+            FrameKind::Skipped => answer && self.begun && !self.last,
+            _ => !self.last,
+        };
+        match fits {
+            true => Ok(()),
+            false => Err(Malformed::new(format!("unexpected {kind:?} frame"))),
         }
     }
 
@@ -102,7 +125,7 @@ impl FrameScanner {
                 bytes = &bytes[n..];
                 continue;
             }
-            if self.is_last() && self.filled == 0 {
+            if self.last && !self.demand && self.filled == 0 {
                 return Err(Malformed::new("bytes after the last frame"));
             }
             let n = (FRAME_HEADER - self.filled).min(bytes.len());
@@ -112,7 +135,9 @@ impl FrameScanner {
             if self.filled == FRAME_HEADER {
                 self.filled = 0;
                 let (kind, length) = read_header(self.header, self.max_message)?;
+                self.check(kind)?;
                 self.kind = Some(kind);
+                self.last |= self.ends_with(kind);
                 (self.length, self.rest) = (length, length);
                 self.body |= kind == FrameKind::Body;
                 self.answered |= kind != FrameKind::Error;
@@ -177,7 +202,7 @@ impl FrameScanner {
 
     /// Returns whether the last frame of the direction is complete.
     pub(crate) fn is_complete(&self) -> bool {
-        self.is_between_frames() && self.is_last()
+        self.is_between_frames() && self.last
     }
 
     /// Returns whether the arguments are complete, so that the function may have started.
@@ -194,7 +219,7 @@ impl FrameScanner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::frame::{put, put_end};
+    use crate::wire::frame::{put, put_count, put_end};
 
     fn sample() -> Vec<u8> {
         let mut out = Vec::new();
@@ -299,13 +324,56 @@ mod tests {
         let arguments = bytes.len();
         put(&mut bytes, FrameKind::Item, b"item");
         put_end(&mut bytes, 1);
-        let mut scanner = FrameScanner::request(Kind::Upload, 1_000);
+        let mut scanner = FrameScanner::request(Kind::Upload, false, 1_000);
         for (i, byte) in bytes.iter().enumerate() {
             assert_eq!(scanner.has_arguments(), i >= arguments, "{i}");
             assert!(!scanner.is_complete(), "{i}");
             scanner.pass(&[*byte]).unwrap();
         }
         assert!(scanner.has_arguments() && scanner.is_complete());
-        assert!(FrameScanner::request(Kind::Unary, 1_000).pass(&bytes).is_err());
+        assert!(FrameScanner::request(Kind::Unary, false, 1_000).pass(&bytes).is_err());
+    }
+
+    /// What a scanner makes of frames of these kinds, each with an empty or a one-byte body.
+    fn passes(mut scanner: FrameScanner, kinds: &[FrameKind]) -> bool {
+        let mut bytes = Vec::new();
+        for &kind in kinds {
+            match kind {
+                FrameKind::Taken | FrameKind::Skipped => put_count(&mut bytes, kind, 1),
+                FrameKind::End => put_end(&mut bytes, 1),
+                kind => put(&mut bytes, kind, b""),
+            }
+        }
+        // One byte at a time: no rule may depend on how frames arrive.
+        bytes.iter().all(|byte| scanner.pass(&[*byte]).is_ok()) && !scanner.expects_more()
+    }
+
+    #[test]
+    fn what_was_taken_passes_behind_the_arguments_if_it_was_announced() {
+        use FrameKind::{Body, End, Item, Open, Skipped, Taken};
+        for (kind, demand, kinds, fits) in [
+            (Kind::Stream, true, &[Body][..], true),
+            (Kind::Stream, true, &[Body, Taken, Taken], true),
+            (Kind::Stream, false, &[Body, Taken], false),
+            (Kind::Stream, true, &[Taken, Body], false),
+            (Kind::Stream, true, &[Body, Taken, Body], false),
+            (Kind::Stream, true, &[Body, Item], false),
+            (Kind::Stream, true, &[Body, Skipped], false),
+            (Kind::Duplex, true, &[Body, Taken, Item, Taken, End, Taken], true),
+            (Kind::Duplex, true, &[Body, End, Item], false),
+            (Kind::Duplex, true, &[Body, End, Taken, End], false),
+            (Kind::Duplex, false, &[Body, Item, Taken], false),
+        ] {
+            let scanner = FrameScanner::request(kind, demand, 1_000);
+            assert_eq!(passes(scanner, kinds), fits, "{kind} {demand} {kinds:?}");
+        }
+        for (kinds, fits) in [
+            (&[Open, Skipped, Item, Skipped, End][..], true),
+            (&[Skipped, Open], false),
+            (&[Open, Taken], false),
+            (&[Open, End, Skipped], false),
+        ] {
+            assert_eq!(passes(FrameScanner::answer(1_000), kinds), fits, "{kinds:?}");
+        }
     }
 }

@@ -221,7 +221,7 @@ async fn open_stream(
     let (mut send, recv) = halves(stream, &link.windows);
     let mut first = Vec::with_capacity(256);
     header.put(&mut first).map_err(|_| protocol("the call header is too long"))?;
-    let mut request = FrameScanner::request(header.kind, max_message);
+    let mut request = FrameScanner::request(header.kind, header.demand, max_message);
     request.pass(rest).map_err(|cause| cause.into_error())?;
     first.extend_from_slice(rest);
     match send.write(&first).await {

@@ -71,7 +71,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_byte_now_and_then_is_no_progress() {
-        let mut scanner = FrameScanner::request(Kind::Upload, 1 << 20);
+        let mut scanner = FrameScanner::request(Kind::Upload, false, 1 << 20);
         let mut progress = ProgressTimer::new(LIMIT);
         let start = Instant::now();
         assert_eq!(progress.due(&scanner), Some(start + LIMIT), "arguments have to come");
@@ -93,7 +93,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn between_two_items_nothing_is_due() {
-        let mut scanner = FrameScanner::request(Kind::Upload, 1 << 20);
+        let mut scanner = FrameScanner::request(Kind::Upload, false, 1 << 20);
         let mut progress = ProgressTimer::new(LIMIT);
         pass(&mut progress, &mut scanner, &[FrameKind::Body as u8, 0, 0, 0, 0]);
         assert_eq!(progress.due(&scanner), None);
@@ -103,5 +103,22 @@ mod tests {
         pass(&mut progress, &mut scanner, &[0, 0, 0, 0]);
         assert_eq!(progress.due(&scanner), None);
         assert_eq!(progress.due(&FrameScanner::answer(1 << 20)), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_may_take_its_time() {
+        let mut scanner = FrameScanner::request(Kind::Stream, true, 1 << 20);
+        let mut progress = ProgressTimer::new(LIMIT);
+        pass(&mut progress, &mut scanner, &[FrameKind::Body as u8, 0, 0, 0, 0]);
+        assert_eq!(progress.due(&scanner), None);
+        tokio::time::advance(LIMIT * 2).await;
+        pass(&mut progress, &mut scanner, &[FrameKind::Taken as u8, 0, 0]);
+        assert_eq!(
+            progress.due(&scanner),
+            Some(Instant::now() + LIMIT),
+            "in the middle of a frame"
+        );
+        pass(&mut progress, &mut scanner, &[0, 1, 7]);
+        assert_eq!(progress.due(&scanner), None);
     }
 }

@@ -78,7 +78,7 @@ impl AdmittedCall<'_> {
         let request =
             Request { codec, body, limits, context: context.clone(), reply: Reply::new() };
         let call = RunningCall::new(function.clone(), responder, deadline, context.clone(), clock);
-        let inputs = Inputs { context, upload: None };
+        let inputs = Inputs { context, upload: None, demand: None };
         let job = Job { key, function: function.clone(), inputs, request, items: None };
         (call, job)
     }

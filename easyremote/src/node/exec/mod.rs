@@ -19,6 +19,7 @@ mod observer;
 mod receive;
 pub(super) mod streams;
 mod table;
+mod taken;
 mod task_pool;
 mod unread;
 mod work;

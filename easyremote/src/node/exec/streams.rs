@@ -37,7 +37,7 @@ use crate::node::exec::call_guards::{CallGuards, Interrupt};
 use crate::node::exec::calls::{NodeCalls, error_frames};
 use crate::node::exec::job::Job;
 use crate::node::exec::mux;
-use crate::node::exec::receive::receive;
+use crate::node::exec::receive::{TakenFrames, receive};
 use crate::node::exec::table::{CallKey, Responder, RunningCall};
 use crate::node::exec::unread::{Unwritten, unread, written};
 use crate::node::state::NodeState;
@@ -146,20 +146,27 @@ impl StreamedCall<'_> {
             }
         };
         let body = Body { bytes, charge: Some(charge) };
-        let kind = admitted.header.kind;
-        let upload = kind.takes_stream().then(|| {
-            let (sender, receiver) = byte_channel(CHANNEL_BYTES);
-            let (failed, failing) = oneshot::channel();
-            let receiving = receive(recv, buffer.take_rest(), sender, failing);
-            self.guards.receiving = Some(receiving.boxed());
-            let room = MemoryCharge::new(&node.unfinished, node.max_unfinished);
-            RawUpload { receiver, limits, room, failed }
-        });
+        let (kind, demand) = (admitted.header.kind, admitted.header.demand);
         let (responder, ended) = oneshot::channel();
         let responder = Responder::Stream(responder);
         let session = &self.calls.session;
         let (call, mut job) = admitted.prepare(session, self.key, responder, body);
-        job.inputs.upload = upload;
+        let taken = demand.then(|| {
+            let demand = job.inputs.demand.insert(Arc::default()).clone();
+            TakenFrames::new(demand, job.request.context.clone(), limits.max_message)
+        });
+        if kind.takes_stream() {
+            let (sender, receiver) = byte_channel(CHANNEL_BYTES);
+            let (failed, failing) = oneshot::channel();
+            let receiving = receive(recv, buffer.take_rest(), sender, failing, taken);
+            self.guards.receiving = Some(receiving.boxed());
+            let room = MemoryCharge::new(&node.unfinished, node.max_unfinished);
+            job.inputs.upload = Some(RawUpload { receiver, limits, room, failed });
+        } else if let Some(mut taken) = taken {
+            let first = buffer.take_rest();
+            let receiving = async move { taken.receive(recv, first, None).await };
+            self.guards.receiving = Some(receiving.boxed());
+        }
         let items = kind.gives_stream().then(|| {
             let (sender, receiver) = byte_channel_in(&node.unread, CHANNEL_BYTES);
             let Request { codec, limits, context, .. } = &job.request;

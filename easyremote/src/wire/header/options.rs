@@ -41,6 +41,7 @@ use crate::wire::routing_options::Strategy;
 /// | 17  | key                | reserved: the caller's own deduplication key                      |
 /// | 18  | sound              | empty: exclude suspect nodes; the caller has other gateways       |
 /// | 19  | job                | reserved: the call runs without its caller                        |
+/// | 21  | demand             | empty: the caller of a stream sends `Taken` frames                |
 mod tag {
     pub(super) const ON: u64 = 1;
     pub(super) const WAIT: u64 = 2;
@@ -55,6 +56,7 @@ mod tag {
     pub(super) const TRACED: u64 = 12;
     pub(super) const HELD: u64 = 14;
     pub(super) const SOUND: u64 = 18;
+    pub(super) const DEMAND: u64 = 21;
 }
 
 /// Tags that this version neither sends nor reads. They are treated as unknown, except that the
@@ -109,6 +111,9 @@ pub(super) fn put(header: &CallHeader, out: &mut Vec<u8>) {
     if let Some(items) = header.limit {
         put_number(out, tag::LIMIT, items);
     }
+    if header.demand {
+        put_option(out, tag::DEMAND, b"");
+    }
     if header.traced {
         put_option(out, tag::TRACED, b"");
     }
@@ -149,6 +154,7 @@ pub(super) fn read(
             tag::STRATEGY => {
                 routing.strategy = Strategy::from_code(Reader::new(value).u8("strategy")?);
             }
+            tag::DEMAND => header.demand = true,
             tag::TRACED => header.traced = true,
             tag::SOUND => routing.sound = true,
             tag::HELD => {
@@ -248,7 +254,7 @@ mod tests {
 
     #[test]
     fn unknown_critical_options_refuse_the_call() {
-        for tag in [11, 13, 15, 17, 19, 21, 4_711, (1 << 61) + 1] {
+        for tag in [11, 13, 15, 17, 19, 23, 4_711, (1 << 61) + 1] {
             let cause = CallHeader::read(&with(&[(tag, b"from the future")])).unwrap_err();
             assert!(cause.text.contains(&format!("option {tag}")), "{cause}");
             let error = cause.into_error();
@@ -256,6 +262,13 @@ mod tests {
         }
         let cause = CallHeader::read(&with(&[(13, b"")])).unwrap_err();
         assert!(cause.text.ends_with("option 13 (`operators`)"), "{cause}");
+    }
+
+    #[test]
+    fn only_a_stream_has_a_demand() {
+        // The calls that `with` writes have one result.
+        let cause = CallHeader::read(&with(&[(tag::DEMAND, b"")])).unwrap_err();
+        assert_eq!(cause.kind, ErrorKind::Protocol, "{cause}");
     }
 
     #[test]

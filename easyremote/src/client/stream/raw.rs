@@ -1,0 +1,340 @@
+//! The untyped state machine behind a stream of items.
+//!
+//! ```text
+//!   Ready --first poll--> Running --`Open` frame--> opened --`End` frame, or an error--> Done
+//!                            |                                                             ^
+//!                            +----------- error, or `Fault` frame of the set-up -----------+
+//! ```
+//!
+//! The [`CallTask`], an I/O task, passes on bytes as they arrive, and the consumer's poll cuts
+//! them into frames and decodes items. Between the two wait at most [`HANDOVER`] bytes, which is
+//! where back-pressure crosses the threads.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use crate::call::demand::Demand;
+use crate::call::executed::Evidence;
+use crate::client::call::undecoded;
+use crate::client::call_task::CallTask;
+use crate::client::errors::{thread_ended, with_signature};
+use crate::client::handle::Client;
+use crate::client::pending_call::PendingCall;
+use crate::client::upload::UploadSender;
+use crate::error::{Error, ErrorKind};
+use crate::function::outcome::Value;
+use crate::gauge::MemoryCharge;
+use crate::transport::byte_channel::{ByteReceiver, Received, byte_channel};
+use crate::transport::call_stats::CallGuard;
+use crate::transport::reassembly::no_room;
+use crate::wire::codec::Codec;
+use crate::wire::error::read_error;
+use crate::wire::frame::{Frame, FrameBuffer, FrameKind, read_count, read_end};
+use crate::wire::limits::MessageLimits;
+use crate::wire::value::ValueType;
+
+/// A stream without types.
+#[derive(Debug)]
+pub(in crate::client) struct RawStream {
+    state: StreamState,
+    /// Cuts the bytes that have arrived into frames.
+    frames: FrameBuffer,
+    /// What `frames` takes of the client's memory for unfinished items.
+    room: Option<MemoryCharge>,
+    items: u64,
+    /// Items that the node has left out.
+    skipped: u64,
+    /// The stream ends after this many items.
+    limit: u64,
+    opened: bool,
+    /// Limit of memory for decoding an item, in bytes.
+    max_decoded: usize,
+    signature: &'static str,
+}
+
+#[derive(Debug)]
+enum StreamState {
+    /// Boxed: it is large, and gone for most of the stream's life.
+    Ready(Box<PendingCall>),
+    Failed(Error),
+    /// Keeps the client, and with it the I/O task that has the sender of `receiver`.
+    Running {
+        receiver: ByteReceiver<Error>,
+        upload: Option<UploadSender>,
+        /// What the reader has taken, if the node is told.
+        demand: Option<Arc<Demand>>,
+        _client: Client,
+    },
+    Done,
+}
+
+/// What a stream yields.
+pub(in crate::client) enum StreamFrame {
+    Item(Frame),
+    ItemFault(Frame),
+    /// An item whose error travels as text; the stream goes on.
+    ItemError(Error),
+    /// The set-up failed; nothing follows.
+    Fault(Frame),
+}
+
+/// Bytes that may wait between the I/O task and the consumer.
+const HANDOVER: usize = 96 << 10;
+
+impl RawStream {
+    pub(in crate::client) fn new(pending: Result<PendingCall, Error>) -> Self {
+        let (limits, signature) = match &pending {
+            Ok(pending) => (pending.client.link.limits, pending.signature),
+            Err(_) => (MessageLimits { max_message: 0, max_decoded: 0 }, ""),
+        };
+        let room = pending.as_ref().ok().map(|pending| pending.client.link.room.of_stream());
+        let state = match pending {
+            Ok(pending) => StreamState::Ready(Box::new(pending)),
+            Err(error) => StreamState::Failed(error),
+        };
+        let frames = FrameBuffer::new(limits.max_message);
+        let max_decoded = limits.max_decoded;
+        Self {
+            state,
+            frames,
+            room,
+            items: 0,
+            skipped: 0,
+            limit: u64::MAX,
+            opened: false,
+            max_decoded,
+            signature,
+        }
+    }
+
+    pub(in crate::client) fn change(&mut self, change: impl FnOnce(&mut PendingCall)) {
+        if let StreamState::Ready(pending) = &mut self.state {
+            change(pending);
+        }
+    }
+
+    /// Ends the stream after `items` further items.
+    pub(in crate::client) fn take(&mut self, items: u64) {
+        self.limit = self.limit.min(self.items.saturating_add(items));
+        let limit = self.limit;
+        self.change(|pending| pending.header.limit = Some(limit));
+    }
+
+    /// Resolves with `None` when the stream is set up, or with the `Fault` frame of its set-up.
+    pub(super) fn poll_open(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame>, Error>> {
+        if self.opened {
+            return Poll::Ready(Ok(None));
+        }
+        let Some(frame) = ready!(self.poll_frame(context)) else {
+            return Poll::Ready(Err(thread_ended()));
+        };
+        Poll::Ready(frame.and_then(|frame| match frame.kind {
+            FrameKind::Open => {
+                self.opened = true;
+                Ok(None)
+            }
+            FrameKind::Fault => {
+                self.state = StreamState::Done;
+                Ok(Some(frame))
+            }
+            other => Err(self.protocol(&format!("{other:?} frame before the stream is open"))),
+        }))
+    }
+
+    /// Polls for the next item. Returns `None` after the end, and after an error that ended the
+    /// stream.
+    pub(in crate::client) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<StreamFrame, Error>>> {
+        if self.items >= self.limit {
+            // Drops the receiver: the I/O task then resets the stream.
+            self.state = StreamState::Done;
+            return Poll::Ready(None);
+        }
+        if !self.opened && !matches!(self.state, StreamState::Done) {
+            match ready!(self.poll_open(context)) {
+                Ok(None) => {}
+                Ok(Some(fault)) => return Poll::Ready(Some(Ok(StreamFrame::Fault(fault)))),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+        let Some(frame) = ready!(self.poll_frame(context)) else { return Poll::Ready(None) };
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => return Poll::Ready(Some(Err(error))),
+        };
+        Poll::Ready(match frame.kind {
+            FrameKind::Item => {
+                self.items += 1;
+                Some(Ok(StreamFrame::Item(frame)))
+            }
+            FrameKind::ItemFault => {
+                self.items += 1;
+                Some(Ok(StreamFrame::ItemFault(frame)))
+            }
+            FrameKind::ItemError => Some(match read_error(&frame.body) {
+                Ok(error) => {
+                    self.items += 1;
+                    // Whatever the frame says, an item proves that the function has run.
+                    Ok(StreamFrame::ItemError(error.with_evidence(Evidence::Answered)))
+                }
+                Err(cause) => Err(self.protocol(&cause.text)),
+            }),
+            FrameKind::End => match read_end(&frame.body) {
+                Ok(items) if items == self.items => {
+                    self.state = StreamState::Done;
+                    None
+                }
+                _ => Some(Err(self.protocol("the item count of the `End` frame is wrong"))),
+            },
+            other => Some(Err(self.protocol(&format!("{other:?} frame inside a stream")))),
+        })
+    }
+
+    /// Polls for the next frame, except `Error` frames, which become errors. Returns `None` if the
+    /// stream has ended.
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
+        loop {
+            self.start();
+            match &mut self.state {
+                StreamState::Running { receiver, upload, demand, .. } => {
+                    // Before anything else: a consumer that polls is not a slow one, also if the
+                    // item that it gets was here before.
+                    receiver.ask();
+                    if let Some(demand) = demand {
+                        // It has come back, so it has taken all items before.
+                        demand.raise(self.items);
+                    }
+                    let sent = upload.as_mut().map(|upload| upload.poll(context));
+                    if let Some(Poll::Ready(Err(error))) = sent {
+                        return Poll::Ready(Some(Err(self.fail(error))));
+                    }
+                    let next = self.frames.next();
+                    // Only unfinished frames count: a whole one goes to the consumer right now.
+                    let unfinished = match next {
+                        Ok(None) => self.frames.unfinished(),
+                        _ => 0,
+                    };
+                    if self.room.as_mut().is_some_and(|room| !room.set_to(unfinished)) {
+                        let error = no_room().with_evidence(Evidence::Sent);
+                        return Poll::Ready(Some(Err(self.fail(error))));
+                    }
+                    match next {
+                        Ok(Some(frame)) if frame.kind == FrameKind::Error => {
+                            return Poll::Ready(Some(Err(self.refused(&frame))));
+                        }
+                        Ok(Some(frame)) if frame.kind == FrameKind::Skipped && self.opened => {
+                            match read_count(&frame.body) {
+                                Ok(count) if count > self.skipped => self.skipped = count,
+                                _ => {
+                                    let error = self.protocol("a `Skipped` frame that is wrong");
+                                    return Poll::Ready(Some(Err(error)));
+                                }
+                            }
+                            continue;
+                        }
+                        Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                        Ok(None) => {}
+                        Err(cause) => {
+                            let error = cause.into_error().with_evidence(Evidence::Sent);
+                            return Poll::Ready(Some(Err(self.fail(error))));
+                        }
+                    }
+                    match ready!(receiver.poll_receive(context)) {
+                        Received::Batch(batch) => {
+                            batch.iter().for_each(|chunk| self.frames.push(chunk));
+                        }
+                        Received::End(Some(error)) => {
+                            return Poll::Ready(Some(Err(self.fail(error))));
+                        }
+                        Received::End(None) => {
+                            return Poll::Ready(Some(Err(self.fail(thread_ended()))));
+                        }
+                    }
+                }
+                _ => {
+                    return Poll::Ready(
+                        match std::mem::replace(&mut self.state, StreamState::Done) {
+                            StreamState::Failed(error) => Some(Err(error)),
+                            _ => None,
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    /// Sends the call, unless that has happened.
+    fn start(&mut self) {
+        if let StreamState::Ready(_) = self.state
+            && let StreamState::Ready(mut pending) =
+                std::mem::replace(&mut self.state, StreamState::Done)
+        {
+            let (sender, receiver) = byte_channel(HANDOVER);
+            let client = pending.client.clone();
+            if let Err(error) = pending.freeze() {
+                self.state = StreamState::Failed(error);
+                return;
+            }
+            let kind = pending.header.kind;
+            let demand = pending.demand.clone();
+            let (task, upload) = CallTask::new(*pending);
+            // The handle is not kept: the task ends by itself once `receiver` is dropped.
+            CallGuard::new(&client.link, kind).spawn(task.stream(sender)).detach();
+            self.state = StreamState::Running { receiver, upload, demand, _client: client };
+        }
+    }
+
+    /// Decodes an item of this type. An item that cannot be decoded ends the stream.
+    pub(super) fn decode<T: Value>(&mut self, of: &ValueType, frame: &Frame) -> Result<T, Error> {
+        let decoded = of.decode(&frame.body, self.max_decoded);
+        self.delivered(decoded)
+    }
+
+    /// Decodes an item of JSON. An item that cannot be decoded ends the stream.
+    pub(in crate::client) fn json(&mut self, frame: &Frame) -> Result<serde_json::Value, Error> {
+        let decoded = Codec::Json.decode(&frame.body, self.max_decoded);
+        self.delivered(decoded)
+    }
+
+    /// Returns a decoded item, or ends the stream with the error of one that cannot be decoded.
+    fn delivered<T>(&mut self, decoded: Result<T, String>) -> Result<T, Error> {
+        decoded.map_err(|text| {
+            // It was counted when it arrived, but has not been delivered.
+            self.items = self.items.saturating_sub(1);
+            self.fail(undecoded(text))
+        })
+    }
+
+    /// Ends the stream with the error in an `Error` frame.
+    fn refused(&mut self, frame: &Frame) -> Error {
+        match read_error(&frame.body) {
+            Ok(error) => {
+                let error = error.weighed();
+                let executed = error.executed();
+                let error = self.fail(with_signature(error, self.signature));
+                // `fail` sets the evidence of an open stream, which has run. Before that the peer
+                // decides.
+                if self.opened { error } else { error.with_executed(executed) }
+            }
+            Err(cause) => self.protocol(&cause.text),
+        }
+    }
+
+    /// Ends the stream with a violation of the protocol.
+    pub(super) fn protocol(&mut self, text: &str) -> Error {
+        self.fail(Error::new(ErrorKind::Protocol, text.to_owned()).with_evidence(Evidence::Sent))
+    }
+
+    /// Ends the stream with `error`.
+    fn fail(&mut self, error: Error) -> Error {
+        self.state = StreamState::Done;
+        let error = error.with_delivered(self.items);
+        // A stream that was open has run, whatever the error says.
+        if self.opened { error.with_evidence(Evidence::Answered) } else { error }
+    }
+}
