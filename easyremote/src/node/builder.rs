@@ -14,6 +14,7 @@ use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
 use crate::gauge::SharedRoom;
 use crate::node::exec::dedup::DedupCache;
+use crate::node::kept::Kept;
 use crate::node::limits::NodeLimits;
 use crate::node::middleware::{Done, Layers, Next};
 use crate::node::state::{NodeCounters, NodeState};
@@ -515,6 +516,7 @@ impl NodeBuilder {
             unfinished: Arc::default(),
             max_unfinished,
             unread: SharedRoom::new(max_unfinished / 2),
+            kept: Kept::new(limits.kept),
             limits: limits.messages,
             connect_timeout,
             counters: NodeCounters::default(),

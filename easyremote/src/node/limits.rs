@@ -22,11 +22,15 @@ pub struct NodeLimits {
     pub(super) messages: MessageLimits,
     pub(super) max_unfinished: u64,
     pub(super) blocking_threads: usize,
+    pub(super) kept: u64,
 }
 
 /// Default number of sync functions that run at a time: half of tokio's default of 512 blocking
 /// threads, which the program needs for other work too.
 const BLOCKING_THREADS: usize = 256;
+
+/// Default budget for what is kept for callers that come back: 64 streams with a full replay buffer.
+const KEPT: u64 = 64 << 20;
 
 impl Default for NodeLimits {
     fn default() -> Self {
@@ -34,6 +38,7 @@ impl Default for NodeLimits {
             messages: MessageLimits::default(),
             max_unfinished: MAX_UNFINISHED,
             blocking_threads: BLOCKING_THREADS,
+            kept: KEPT,
         }
     }
 }
@@ -47,6 +52,7 @@ impl NodeLimits {
     /// | [`max_message`](Self::max_message) | 64 MiB |
     /// | [`max_decoded`](Self::max_decoded) | 1 GiB |
     /// | [`max_unfinished`](Self::max_unfinished) | 512 MiB |
+    /// | [`kept`](Self::kept) | 64 MiB |
     ///
     /// ```
     /// use easyremote::node::NodeLimits;
@@ -143,6 +149,26 @@ impl NodeLimits {
     #[doc(alias = "back-pressure")]
     pub fn max_unfinished(mut self, bytes: u64) -> Self {
         self.max_unfinished = bytes;
+        self
+    }
+
+    /// Sets how many bytes the node keeps for callers that come back: items of resumable streams,
+    /// and results that outlive their caller. One identity may use a quarter of them. Default: 64
+    /// MiB.
+    ///
+    /// A call that would exceed the limit fails with [`Overloaded`](crate::ErrorKind::Overloaded),
+    /// [`Executed::No`](crate::Executed::No); a stream that runs waits until others have been read.
+    ///
+    /// ```
+    /// use easyremote::node::NodeLimits;
+    ///
+    /// let limits = NodeLimits::new().kept(256 << 20); // 256 MiB
+    /// # let _ = limits;
+    /// ```
+    #[doc(alias = "memory")]
+    #[doc(alias = "replay")]
+    pub fn kept(mut self, bytes: u64) -> Self {
+        self.kept = bytes;
         self
     }
 

@@ -16,6 +16,7 @@ use crate::function::registry::{Function, Registry};
 use crate::function::states::States;
 use crate::gauge::{RoomShare, SharedRoom};
 use crate::node::exec::dedup::DedupCache;
+use crate::node::kept::Kept;
 use crate::node::middleware::Layers;
 use crate::node::tags::Tags;
 use crate::transport::byte_channel::UNSHARED;
@@ -45,6 +46,9 @@ pub(super) struct NodeState {
     pub(super) max_unfinished: u64,
     /// Bytes of items and long answers that are not sent yet; at most half of `max_unfinished`.
     pub(super) unread: Arc<SharedRoom>,
+    /// Bytes that are kept for callers that come back.
+    #[expect(dead_code, reason = "its users follow")]
+    pub(super) kept: Arc<Kept>,
     /// Message limits of the calls that the functions make.
     pub(super) limits: MessageLimits,
     pub(super) connect_timeout: Duration,
