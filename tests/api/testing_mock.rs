@@ -311,6 +311,27 @@ async fn streams_give_items_failed_items_and_their_end() {
 }
 
 #[tokio::test]
+async fn operators_act_on_mocked_streams() {
+    let mock = serve(
+        Mock::builder()
+            .stream::<count>(|(to,)| (0..to).map(Ok).collect())
+            .stream::<checked>(|_| vec![Ok(1), Ok(1), Err(CallError::Function("two".into()))])
+            .stream_async::<rows>(|_| async { stream::iter((0..).map(Ok)) }),
+    )
+    .await;
+    let long = Duration::from_secs(3_600);
+    let lists = count::call(mock.client(), 9).every(2).skip(1).batches(3, long).try_collect();
+    let lists: Vec<Vec<u64>> = soon(lists).await.unwrap();
+    assert_eq!(lists, [vec![2, 4, 6], vec![8]]);
+    let none = count::call(mock.client(), 0).dedup().count();
+    assert_eq!(soon(none).await, 0);
+    let items: Vec<_> = soon(checked::call(mock.client(), 1).dedup().buffer(0).collect()).await;
+    assert!(matches!(&items[..], [Ok(1), Err(CallError::Function(_))]), "{items:?}");
+    let rows = soon(rows::call(mock.client(), 1).skip(3).take(2).open()).await.unwrap();
+    assert_eq!(soon(rows.try_collect::<Vec<u64>>()).await.unwrap(), [3, 4]);
+}
+
+#[tokio::test]
 async fn a_first_item_may_take_the_place_of_the_stream() {
     let setup = || StreamError::Setup(MathError::DivByZero);
     let mock = serve(

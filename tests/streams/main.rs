@@ -1,6 +1,7 @@
 //! Streams from nodes and to them: items, ends, errors, flow control.
 
 mod downloads;
+mod operators;
 mod take;
 mod uploads;
 mod windows;

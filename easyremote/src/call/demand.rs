@@ -59,7 +59,6 @@ impl Demand {
     ///
     /// # Cancel safety
     /// As for [`above`](Self::above).
-    #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) async fn allows(&self, items: u64) {
         self.until(|| {
             let allowed = self.taken() >= items || self.behind.load(Ordering::Acquire);

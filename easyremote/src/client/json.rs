@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures::Stream;
 use serde_json::Value;
@@ -12,11 +13,13 @@ use crate::client::call::{RawCall, undecoded};
 use crate::client::handle::Client;
 use crate::client::options::{Options, options};
 use crate::client::pending_call::PendingCall;
+use crate::client::stream::operators::operators;
 use crate::client::stream::raw::{RawStream, StreamFrame};
 use crate::error::{CallError, Error};
 use crate::wire::codec::Codec;
 use crate::wire::frame::FrameKind;
 use crate::wire::kind::Kind;
+use crate::wire::operators::Operator;
 
 impl Client {
     /// Calls a function by its name, with JSON.
@@ -201,11 +204,16 @@ impl JsonStream {
         Self { raw: RawStream::new(pending) }
     }
 
-    /// Ends the stream after `items` further items; see
-    /// [`StreamCall::take`](crate::StreamCall::take).
+    fn operator(&mut self, operator: Operator) {
+        self.raw.operator(operator);
+    }
+
+    /// Passes arrays of items instead of items; see
+    /// [`StreamCall::batches`](crate::StreamCall::batches).
     ///
     /// ```
     /// # use serde_json::json;
+    /// # use std::time::Duration;
     /// # use easyremote::{Client, Gateway, Node, functions, remote};
     /// # use futures::{Stream, StreamExt, stream};
     /// # #[remote(stream)]
@@ -215,14 +223,16 @@ impl JsonStream {
     /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
     /// # let _node = Node::serve(gateway.local_addr(), functions![count]).await?;
     /// # let client = Client::connect(gateway.local_addr()).await?;
-    /// let items = client.stream_json("count", json!([7])).take(2);
-    /// assert_eq!(items.count().await, 2);
+    /// let items = client.stream_json("count", json!([7])).take(3);
+    /// let mut batches = items.batches(2, Duration::from_secs(5));
+    /// assert_eq!(batches.next().await.unwrap().unwrap(), json!([7, 8]));
+    /// assert_eq!(batches.next().await.unwrap().unwrap(), json!([9]));
     /// # Ok(())
     /// # }
     /// ```
-    #[doc(alias = "limit")]
-    pub fn take(mut self, items: usize) -> Self {
-        self.raw.take(items as u64);
+    #[doc(alias = "chunks")]
+    pub fn batches(mut self, items: usize, wait: Duration) -> Self {
+        self.operator(Operator::Batches { items: items as u64, wait });
         self
     }
 
@@ -232,6 +242,7 @@ impl JsonStream {
 }
 
 options!("let items = client.stream_json(\"count\", json!([1]))", impl JsonStream);
+operators!("let items = client.stream_json(\"count\", json!([1]))", impl JsonStream);
 
 impl Stream for JsonStream {
     type Item = Result<Value, CallError<JsonError>>;

@@ -31,7 +31,8 @@ use crate::wire::codec::Codec;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
-use crate::wire::limits::{MAX_HEADER, MAX_NAME};
+use crate::wire::limits::{MAX_HEADER, MAX_NAME, MAX_OPERATORS};
+use crate::wire::operators::Operator;
 
 /// A call before its first poll.
 pub(super) struct PendingCall {
@@ -204,8 +205,46 @@ impl PendingCall {
         };
     }
 
+    /// Adds an operator behind all others.
+    ///
+    /// # Errors
+    /// That there are too many.
+    pub(super) fn add_operator(&mut self, operator: Operator) -> Result<(), String> {
+        let chain = &mut self.header.operators;
+        let full = chain.len() == MAX_OPERATORS;
+        match (chain.last_mut(), operator) {
+            (Some(Operator::Take(before)), Operator::Take(items)) => *before = items.min(*before),
+            _ if full => {
+                let function = &self.header.function;
+                return Err(format!(
+                    "the stream of `{function}` has more than {MAX_OPERATORS} operators"
+                ));
+            }
+            _ => chain.push(operator),
+        }
+        Ok(())
+    }
+
+    /// Returns the number of items after which the client ends the stream itself, if its operators
+    /// do nothing else.
+    pub(super) fn only_limit(&self) -> Option<u64> {
+        match *self.header.operators {
+            [Operator::Take(items)] => Some(items),
+            _ => None,
+        }
+    }
+
+    /// Prepares the header for the operators that have been added.
+    pub(super) fn seal_operators(&mut self) {
+        if let Some(items) = self.only_limit() {
+            self.header.operators.clear();
+            self.header.limit = Some(items);
+        } else if self.header.operators.iter().any(|operator| operator.needs_demand()) {
+            self.tell_demand();
+        }
+    }
+
     /// Lets the node know how many items the reader of the stream has taken.
-    #[allow(dead_code)]
     pub(super) fn tell_demand(&mut self) {
         self.header.demand = true;
         self.demand.get_or_insert_default();

@@ -1,23 +1,29 @@
 //! Calls with a stream of items: the typed streams. [`raw`] has the untyped state machine.
 
+mod batch;
+mod local;
+pub(super) mod operators;
 pub(super) mod raw;
 
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures::Stream;
 
 use crate::client::handle::Client;
 use crate::client::options::{Options, options};
 use crate::client::pending_call::PendingCall;
+use crate::client::stream::batch::{ListOf, ReadItem, SingleItem};
+use crate::client::stream::operators::operators;
 use crate::client::stream::raw::{RawStream, StreamFrame};
 use crate::error::Error;
-#[allow(unused_imports)] // named by the docs
-use crate::error::ErrorKind;
-use crate::function::outcome::{Outcome, Stages};
+use crate::function::outcome::{Outcome, Stages, Value};
 use crate::function::remote::RemoteStream;
+use crate::wire::frame::Frame;
+use crate::wire::operators::Operator;
 
 /// A call of a remote function that returns a stream: a [`Stream`] of its items, which sends the
 /// call when it is first polled. Returned by a stub's `call`.
@@ -30,11 +36,11 @@ use crate::function::remote::RemoteStream;
 /// | `Result<_, S>`, items of `Result<T, E>` | `Result<T, CallError<`[`StreamError`]`<S, E>>>` |
 ///
 /// With `err = "display"` the function's errors are [`Error`]s of kind
-/// [`Failed`](ErrorKind::Failed) instead of `E` and `S`.
+/// [`Failed`](crate::ErrorKind::Failed) instead of `E` and `S`.
 ///
 /// Each item arrives as soon as the node has produced it. Back-pressure is end to end: a consumer
 /// that reads slowly makes the producer wait. A stream that is not polled for 60 s while items are
-/// waiting ends with [`SlowConsumer`](ErrorKind::SlowConsumer);
+/// waiting ends with [`SlowConsumer`](crate::ErrorKind::SlowConsumer);
 /// [`stall_timeout`](crate::client::ClientLimits::stall_timeout) changes the time.
 ///
 /// | a poll returns | meaning | afterwards |
@@ -51,7 +57,16 @@ use crate::function::remote::RemoteStream;
 /// does a plain [`Error`] except an item's of kind `Failed`. To read on after any error, poll
 /// again: a stream that has ended returns `None`.
 ///
-/// Set options before the first poll; later ones are ignored, except [`take`](Self::take).
+/// Set options before the first poll; later ones are ignored.
+///
+/// Operators choose and combine items at the node, in the order in which they are written:
+/// [`take`](Self::take), [`skip`](Self::skip), [`every`](Self::every), [`sample`](Self::sample),
+/// [`latest`](Self::latest), [`dedup`](Self::dedup), [`batches`](Self::batches) and
+/// [`buffer`](Self::buffer), up to 16 of them. A chain that is longer or wrong fails with
+/// [`InvalidInput`](crate::ErrorKind::InvalidInput), and nothing is sent. An error of an item passes
+/// all of them unchanged, behind what they hold. After the first poll `take`, `skip`, `every` and `dedup`
+/// act at the client, behind all others; any other makes the next item `InvalidInput`. `T` is the
+/// type of the items that arrive, errors aside: that of the function, or lists of it.
 ///
 /// ```
 /// # use easyremote::{Client, Gateway, Node, functions, remote};
@@ -88,15 +103,19 @@ use crate::function::remote::RemoteStream;
 #[doc(alias = "cancel")]
 #[doc(alias = "back-pressure")]
 #[must_use = "a stream does nothing until it is polled"]
-pub struct StreamCall<F: RemoteStream> {
+pub struct StreamCall<F: RemoteStream, T = ValueOf<F>> {
     raw: RawStream,
+    /// Decodes items that are not those of the function; boxed, because few streams have such.
+    reader: Option<Box<dyn ReadItem<T>>>,
     function: PhantomData<fn() -> F>,
 }
 
+/// The type of the items of `F`, errors aside.
+type ValueOf<F> = <<F as RemoteStream>::Item as Outcome>::Value;
+
 /// Creates a stream call of `F`. Generated stubs use it.
 pub fn stream_call<F: RemoteStream>(client: &Client, arguments: F::Arguments) -> StreamCall<F> {
-    let raw = RawStream::new(PendingCall::typed::<F>(client, &arguments));
-    StreamCall { raw, function: PhantomData }
+    StreamCall::new(PendingCall::typed::<F>(client, &arguments))
 }
 
 /// Creates a stream call of `F` that sends a client stream. Generated stubs use it.
@@ -106,25 +125,38 @@ where
     S: Stream<Item = F::Upload> + Send + 'static,
 {
     let pending = PendingCall::typed::<F>(client, &arguments);
-    let raw = RawStream::new(pending.map(|pending| pending.with_upload(stream)));
-    StreamCall { raw, function: PhantomData }
+    StreamCall::new(pending.map(|pending| pending.with_upload(stream)))
 }
 
 impl<F: RemoteStream> StreamCall<F> {
+    pub(super) fn new(pending: Result<PendingCall, Error>) -> Self {
+        Self { raw: RawStream::new(pending), reader: None, function: PhantomData }
+    }
+}
+
+impl<F: RemoteStream, T: Value> StreamCall<F, T> {
     fn set(&mut self, change: impl FnOnce(&mut Options)) {
         self.raw.change(|pending| change(&mut pending.options));
     }
 
-    /// Ends the stream after `items` further items, errors of items included.
+    fn operator(&mut self, operator: Operator) {
+        self.raw.operator(operator);
+    }
+
+    /// Passes lists of up to `items` items instead of items: fewer and longer messages.
     ///
-    /// The limit is sent to the node, which stops the function after the last item.
-    /// [`StreamExt::take`](futures::StreamExt::take) does not tell the node, which then produces
-    /// items ahead until the stream is dropped.
+    /// A list is passed when it has that many items, when `wait` has gone by since its first item,
+    /// or when one more item would make it longer than a message may be. An error and the end of
+    /// the stream are preceded by the items before them. The node holds the list in memory.
     ///
-    /// If it is set several times, the smallest limit counts. After the first poll the limit holds
-    /// at the client only.
+    /// Operators behind it act on lists: `batches(100, wait).take(3)` passes three of them. The
+    /// stream has to be polled to receive them, as without it;
+    /// [`StreamExt::chunks`](futures::StreamExt::chunks) collects items that have arrived one by
+    /// one. With 0 items the stream fails with [`InvalidInput`](crate::ErrorKind::InvalidInput). To
+    /// be set before the first poll.
     ///
     /// ```
+    /// # use std::time::Duration;
     /// # use easyremote::{Client, Gateway, Node, functions, remote};
     /// # use futures::{Stream, StreamExt, stream};
     /// # #[remote(stream)]
@@ -134,19 +166,19 @@ impl<F: RemoteStream> StreamCall<F> {
     /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
     /// # let _node = Node::serve(gateway.local_addr(), functions![count]).await?;
     /// # let client = Client::connect(gateway.local_addr()).await?;
-    /// let numbers = count::call(&client, 7).take(3); // the function is endless
-    /// assert_eq!(numbers.count().await, 3);
+    /// let mut batches = count::call(&client, 7).take(5).batches(3, Duration::from_secs(5));
+    /// assert_eq!(batches.next().await.unwrap()?, [7, 8, 9]);
+    /// assert_eq!(batches.next().await.unwrap()?, [10, 11]);
     /// # Ok(())
     /// # }
     /// ```
-    #[doc(alias = "limit")]
-    pub fn take(mut self, items: usize) -> Self {
-        self.raw.take(items as u64);
-        self
-    }
-
-    pub(super) fn new(pending: Result<PendingCall, Error>) -> Self {
-        Self { raw: RawStream::new(pending), function: PhantomData }
+    #[doc(alias = "chunks")]
+    #[doc(alias = "chunks_timeout")]
+    pub fn batches(mut self, items: usize, wait: Duration) -> StreamCall<F, Vec<T>> {
+        self.operator(Operator::Batches { items: items as u64, wait });
+        let single = || Box::new(SingleItem(F::signature().value)) as Box<dyn ReadItem<T>>;
+        let reader = ListOf(self.reader.unwrap_or_else(single));
+        StreamCall { raw: self.raw, reader: Some(Box::new(reader)), function: PhantomData }
     }
 
     /// Sends the call, and waits until the function has returned its stream.
@@ -191,9 +223,9 @@ impl<F: RemoteStream> StreamCall<F> {
     /// # Cancel safety
     /// Dropping the future drops the stream, which cancels the call.
     #[doc(alias = "setup")]
-    pub async fn open(mut self) -> Result<OpenStream<F>, <F::Setup as Outcome>::Error> {
+    pub async fn open(mut self) -> Result<OpenStream<F, T>, <F::Setup as Outcome>::Error> {
         match poll_fn(|context| self.raw.poll_open(context)).await? {
-            None => Ok(OpenStream { raw: self.raw, function: PhantomData }),
+            None => Ok(OpenStream { raw: self.raw, reader: self.reader, function: PhantomData }),
             Some(fault) => {
                 let of = F::signature().setup_failure;
                 Err(F::Setup::function_error(self.raw.decode(of, &fault)?))
@@ -202,31 +234,43 @@ impl<F: RemoteStream> StreamCall<F> {
     }
 }
 
-options!("let items = count::call(&client, 1)", impl<F: RemoteStream> StreamCall<F>);
+options!("let items = count::call(&client, 1)", impl<F: RemoteStream, T: Value> StreamCall<F, T>);
+operators!("let items = count::call(&client, 1)", impl<F: RemoteStream, T: Value> StreamCall<F, T>);
 
-type ItemResult<F, E> = Result<<<F as RemoteStream>::Item as Outcome>::Value, E>;
+/// Decodes an item of the stream of `F`.
+fn decode<F: RemoteStream, T: Value>(
+    raw: &mut RawStream,
+    reader: Option<&dyn ReadItem<T>>,
+    frame: &Frame,
+) -> Result<T, Error> {
+    match reader {
+        None => raw.decode(F::signature().value, frame),
+        Some(reader) => raw.read(reader, frame),
+    }
+}
 
-impl<F: RemoteStream> Stream for StreamCall<F> {
+impl<F: RemoteStream, T: Value> Stream for StreamCall<F, T> {
     /// `Result<T, Error>`, or `Result<T, CallError<E>>`: see the table of [`StreamCall`].
-    type Item = ItemResult<F, <F::Setup as Stages<F::Item>>::ItemError>;
+    type Item = Result<T, <F::Setup as Stages<F::Item>>::ItemError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = ready!(self.raw.poll_next(context));
+        let Self { raw, reader, .. } = &mut *self;
+        let next = ready!(raw.poll_next(context));
         Poll::Ready(next.map(|next| match next? {
-            StreamFrame::Item(frame) => Ok(self.raw.decode(F::signature().value, &frame)?),
+            StreamFrame::Item(frame) => Ok(decode::<F, T>(raw, reader.as_deref(), &frame)?),
             StreamFrame::ItemFault(frame) => {
-                Err(F::Setup::item_error(self.raw.decode(F::signature().failure, &frame)?))
+                Err(F::Setup::item_error(raw.decode(F::signature().failure, &frame)?))
             }
             StreamFrame::ItemError(error) => Err(error.into()),
             StreamFrame::Fault(frame) => {
                 let of = F::signature().setup_failure;
-                Err(F::Setup::setup_error(self.raw.decode(of, &frame)?))
+                Err(F::Setup::setup_error(raw.decode(of, &frame)?))
             }
         }))
     }
 }
 
-impl<F: RemoteStream> std::fmt::Debug for StreamCall<F> {
+impl<F: RemoteStream, T> std::fmt::Debug for StreamCall<F, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "StreamCall({})", F::DESCRIPTOR.name)
     }
@@ -256,33 +300,33 @@ impl<F: RemoteStream> std::fmt::Debug for StreamCall<F> {
 /// # Cancel safety
 /// As for [`StreamCall`].
 #[must_use = "a stream does nothing until it is polled"]
-pub struct OpenStream<F: RemoteStream> {
+pub struct OpenStream<F: RemoteStream, T = ValueOf<F>> {
     raw: RawStream,
+    reader: Option<Box<dyn ReadItem<T>>>,
     function: PhantomData<fn() -> F>,
 }
 
-impl<F: RemoteStream> Stream for OpenStream<F> {
+impl<F: RemoteStream, T: Value> Stream for OpenStream<F, T> {
     /// `Result<T, Error>`, or `Result<T, CallError<E>>` if the items of the function are
     /// `Result<T, E>`.
-    type Item = ItemResult<F, <F::Item as Outcome>::Error>;
+    type Item = Result<T, <F::Item as Outcome>::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = ready!(self.raw.poll_next(context));
+        let Self { raw, reader, .. } = &mut *self;
+        let next = ready!(raw.poll_next(context));
         Poll::Ready(next.map(|next| match next? {
-            StreamFrame::Item(frame) => Ok(self.raw.decode(F::signature().value, &frame)?),
+            StreamFrame::Item(frame) => Ok(decode::<F, T>(raw, reader.as_deref(), &frame)?),
             StreamFrame::ItemFault(frame) => {
-                Err(F::Item::function_error(self.raw.decode(F::signature().failure, &frame)?))
+                Err(F::Item::function_error(raw.decode(F::signature().failure, &frame)?))
             }
             StreamFrame::ItemError(error) => Err(error.into()),
             // `RawStream` returns a `Fault` only before the stream is open.
-            StreamFrame::Fault(_) => {
-                Err(self.raw.protocol("`Fault` frame in an open stream").into())
-            }
+            StreamFrame::Fault(_) => Err(raw.protocol("`Fault` frame in an open stream").into()),
         }))
     }
 }
 
-impl<F: RemoteStream> std::fmt::Debug for OpenStream<F> {
+impl<F: RemoteStream, T> std::fmt::Debug for OpenStream<F, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "OpenStream({})", F::DESCRIPTOR.name)
     }

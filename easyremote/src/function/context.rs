@@ -12,6 +12,7 @@ use crate::function::states::States;
 use crate::transport::connection::ManagedConnection;
 use crate::wire::caller::{Caller, KnownCaller};
 use crate::wire::header::CallHeader;
+use crate::wire::operators::Operator;
 
 /// The context of a call: a function takes it as a parameter `#[ctx] ctx: &Context`.
 ///
@@ -146,6 +147,11 @@ impl Context {
     /// Returns the maximum number of items that the caller wants of a stream.
     pub(crate) fn limit(&self) -> Option<u64> {
         self.inner.header.limit
+    }
+
+    /// Returns what happens to the items of a stream before they are sent.
+    pub(crate) fn operators(&self) -> &[Operator] {
+        &self.inner.header.operators
     }
 
     /// Sets the instance that a method is called on.

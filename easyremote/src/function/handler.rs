@@ -23,6 +23,10 @@ use crate::function::arguments::{decode, no_room};
 use crate::function::context::Context;
 use crate::function::execution_policy::ExecutionPolicy;
 use crate::function::item_writer::{ItemWriter, put_fault, put_value};
+use crate::function::operators::chain::OperatorChain;
+use crate::function::operators::gate::Gate;
+use crate::function::operators::piece::ItemForm;
+use crate::function::operators::run::{Sink, produced};
 use crate::function::outcome::{Outcome, Sent};
 use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
 use crate::function::states::{State, StateType};
@@ -32,6 +36,7 @@ use crate::wire::codec::Codec;
 use crate::wire::error::put_error;
 use crate::wire::frame::FrameKind;
 use crate::wire::limits::MessageLimits;
+use crate::wire::operators::Operator;
 
 /// One call with its encoded arguments.
 #[derive(Debug)]
@@ -111,7 +116,17 @@ pub struct StreamSink<F> {
     writer: ItemWriter,
     /// Maximum number of items that the caller wants.
     limit: usize,
+    /// The operators that the caller has set; boxed, because few set any.
+    operated: Option<Box<Operated>>,
     function: PhantomData<fn() -> F>,
+}
+
+/// What a stream with operators has besides its writer.
+#[derive(Debug)]
+struct Operated {
+    form: ItemForm,
+    operators: Vec<Operator>,
+    demand: Option<Arc<Demand>>,
 }
 
 /// A function with erased types.
@@ -229,6 +244,11 @@ type Raw<O> = <O as Outcome>::Raw;
 type SetupFailure<F> = <<F as RemoteStream>::Setup as Outcome>::RawFailure;
 type RawItem<F> = <<F as RemoteStream>::Item as Outcome>::Raw;
 type SentItem<F> = Result<
+    <<F as RemoteStream>::Item as Outcome>::Value,
+    Sent<<<F as RemoteStream>::Item as Outcome>::Failure>,
+>;
+
+type OperatedSink<F> = Sink<
     <<F as RemoteStream>::Item as Outcome>::Value,
     Sent<<<F as RemoteStream>::Item as Outcome>::Failure>,
 >;
@@ -380,8 +400,15 @@ fn answer<F: RemoteUnary>(mut request: Request, raw: Raw<F::Output>) -> Reply {
 
 impl<F: RemoteStream> StreamSink<F> {
     fn new(writer: ItemWriter, inputs: &Inputs) -> Self {
-        let limit = inputs.context.limit().map(|items| usize::try_from(items).ok());
-        Self { writer, limit: limit.flatten().unwrap_or(usize::MAX), function: PhantomData }
+        let context = &inputs.context;
+        let limit = context.limit().map(|items| usize::try_from(items).ok());
+        let operated = (!context.operators().is_empty()).then(|| {
+            let form = writer.form(F::signature().value);
+            let operators = context.operators().to_vec();
+            Box::new(Operated { form, operators, demand: inputs.demand.clone() })
+        });
+        let limit = limit.flatten().unwrap_or(usize::MAX);
+        Self { writer, limit, operated, function: PhantomData }
     }
 
     /// Sends each item of an iterator when it is produced. Items that the I/O task has not
@@ -401,6 +428,9 @@ impl<F: RemoteStream> StreamSink<F> {
         writer.open();
         if block_on(writer.flush()).is_err() {
             return;
+        }
+        if let Some(operated) = self.operated {
+            return operated.sink::<F>(writer).iterate(iterator.map(sent_item::<F>));
         }
         let types = F::signature();
         for raw in iterator.take(self.limit) {
@@ -422,12 +452,39 @@ impl<F: RemoteStream> StreamSink<F> {
         S: Stream<Item = RawItem<F>> + Send + 'a,
     {
         match setup {
-            Ok(stream) => forward::<F, _>(stream.take(self.limit), self.writer).boxed(),
+            Ok(stream) => match self.operated {
+                None => forward::<F, _>(stream.take(self.limit), self.writer).boxed(),
+                Some(operated) => operated.forward::<F, _>(stream, self.writer).boxed(),
+            },
             Err(failure) => {
                 let of = F::signature().setup_failure;
                 self.writer.fault(of, F::Setup::sent(failure, F::setup_text)).boxed()
             }
         }
+    }
+}
+
+impl Operated {
+    fn sink<F: RemoteStream>(self, writer: ItemWriter) -> OperatedSink<F> {
+        let gate = Gate::new(&self.operators, self.demand.as_ref());
+        let chain = OperatorChain::new(&self.operators, self.form);
+        Sink { chain, gate, writer, put: |writer, item| writer.item(F::signature(), &item) }
+    }
+
+    async fn forward<F, S>(self, stream: S, mut writer: ItemWriter)
+    where
+        F: RemoteStream,
+        S: Stream<Item = RawItem<F>> + Send,
+    {
+        writer.open();
+        if writer.flush().await.is_err() {
+            return;
+        }
+        let mut stream = pin!(stream);
+        let source = |context: &mut std::task::Context<'_>| {
+            stream.as_mut().poll_next(context).map(|raw| produced(raw.map(sent_item::<F>)))
+        };
+        self.sink::<F>(writer).run(source).await;
     }
 }
 

@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::function::arguments::RETRY_AFTER;
 use crate::function::context::Context;
 use crate::function::end::End;
+use crate::function::operators::piece::ItemForm;
 use crate::function::outcome::{Failure, Sent, Value};
 use crate::function::signature::Signature;
 use crate::transport::byte_channel::{ByteSender, Closed, UNSHARED};
@@ -32,6 +33,8 @@ pub(crate) struct ItemWriter {
     expected: usize,
     /// Whether memory for the next item is reserved and not used yet.
     reserved: bool,
+    /// See [`hold`](Self::hold).
+    held: usize,
     sizes: Arc<ItemSizeEstimate>,
     codec: Codec,
     limits: MessageLimits,
@@ -88,11 +91,23 @@ impl ItemWriter {
             bytes,
             expected,
             reserved,
+            held: 0,
             sizes,
             codec,
             limits,
             context,
         }
+    }
+
+    /// Returns the id of the node.
+    #[cfg(feature = "testing")]
+    pub(crate) fn node(&self) -> &str {
+        self.context.node()
+    }
+
+    /// Returns how items of type `of` are encoded.
+    pub(crate) fn form(&self, of: &'static ValueType) -> ItemForm {
+        ItemForm { codec: self.codec, limits: self.limits, of }
     }
 
     /// Adds the frame that tells the caller that the stream is set up.
@@ -120,14 +135,56 @@ impl ItemWriter {
                 Ok(())
             }
         }
-        .map_err(|error| error.with_delivered(self.items).with_node(self.context.node()))?;
+        .map_err(|error| self.located(error))?;
+        self.note_item();
+        Ok(())
+    }
+
+    /// Adds an item that is encoded already.
+    ///
+    /// # Errors
+    /// `TooLarge`; the stream must end then.
+    pub(crate) fn encoded(&mut self, item: &[u8]) -> Result<(), Error> {
+        let start = frame::begin(&mut self.frames, FrameKind::Item);
+        self.frames.extend_from_slice(item);
+        finish_value(&mut self.frames, start, self.limits).map_err(|error| self.located(error))?;
+        self.note_item();
+        Ok(())
+    }
+
+    fn note_item(&mut self) {
         self.expected = self.frames.len() - self.whole;
         self.sizes.note(self.expected);
         self.whole = self.frames.len();
         self.items += 1;
         self.bytes += (self.expected - FRAME_HEADER) as u64;
         self.context.tally().note_items(self.items, self.bytes);
-        Ok(())
+    }
+
+    /// Adds how many items have been left out so far.
+    pub(crate) fn skipped(&mut self, items: u64) {
+        frame::put_count(&mut self.frames, FrameKind::Skipped, items);
+        self.whole = self.frames.len();
+    }
+
+    /// Returns the length of the last item, with the header of its frame, in bytes.
+    pub(crate) fn last_length(&self) -> usize {
+        self.expected
+    }
+
+    /// Counts `bytes` that are held for later items against the node's memory for unread ones.
+    pub(crate) fn hold(&mut self, bytes: usize) {
+        // Small amounts count for nothing: no need for the lock.
+        let held = if bytes > UNSHARED { bytes } else { 0 };
+        if held != self.held {
+            self.held = held;
+            self.sender.reserve(held);
+        }
+    }
+
+    /// Returns an error of the stream, with what has been delivered before.
+    pub(crate) fn located(&self, error: Error) -> Error {
+        error.with_delivered(self.items).with_node(self.context.node())
     }
 
     /// Sends the collected frames. Applies back-pressure: waits while the caller is slow, and then
@@ -253,13 +310,21 @@ pub(crate) fn put_value<T: Value>(
     of: &ValueType,
     value: &T,
 ) -> Result<(), Error> {
-    let max_message = limits.max_message;
     let start = frame::begin(out, kind);
     if let Err(text) = of.encode(codec, value, out, limits.max_decoded) {
         out.truncate(start - frame::FRAME_HEADER);
         let text = format!("the function's result cannot be encoded: {text}");
         return Err(Error::new(ErrorKind::BadResponse, text).with_evidence(Evidence::Answered));
     }
+    finish_value(out, start, limits)
+}
+
+/// Finishes the frame of a value, whose body starts at `start`. Removes it on an error.
+///
+/// # Errors
+/// `TooLarge` if it is longer than the limit. The function has run.
+fn finish_value(out: &mut Vec<u8>, start: usize, limits: MessageLimits) -> Result<(), Error> {
+    let max_message = limits.max_message;
     frame::finish(out, start, max_message).map_err(|length| {
         let text = format!(
             "the function's result has {length} bytes, and a message may have {max_message}; \

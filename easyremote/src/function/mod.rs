@@ -13,6 +13,7 @@ pub(crate) mod inline_guard;
 pub(crate) mod item_writer;
 mod json_list;
 pub(crate) mod local;
+pub(crate) mod operators;
 pub(crate) mod outcome;
 pub(crate) mod poll_time;
 #[cfg(feature = "node")]

@@ -20,7 +20,7 @@ use crate::transport::quic::endpoint;
 use crate::transport::quic::reset;
 use crate::wire::codec::Codec;
 use crate::wire::control::{Control, Offer, Register, Retag, Role};
-use crate::wire::frame::{FrameKind, put, put_end};
+use crate::wire::frame::{FrameKind, put, put_count, put_end};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 
@@ -215,6 +215,7 @@ fn header(choice: u8) -> Vec<u8> {
     if choice & 32 != 0 {
         header.timeout = Some(Duration::from_millis(u64::from(choice)));
     }
+    header.demand = choice & 128 != 0 && kind.gives_stream();
     if choice & 64 != 0 {
         header.function = "easyremote.functions".into();
     }
@@ -255,6 +256,12 @@ async fn act(
         }
         9 => {
             let _ = send.finish();
+        }
+        12 => {
+            let (mut out, number) = (Vec::new(), ops.next().unwrap_or(0));
+            let kind = if number & 1 == 0 { FrameKind::Taken } else { FrameKind::Skipped };
+            put_count(&mut out, kind, u64::from(number / 2));
+            let _ = send.write_all(&out).await;
         }
         10 => {
             let _ = send.reset(code(ops));

@@ -5,6 +5,7 @@ use std::future::Future;
 use crate::error::{Error, ErrorKind};
 use crate::function::handler::Reply;
 use crate::function::item_writer::{ItemWriter, put_value};
+use crate::function::operators::piece::{After, EncodedItem, Flow, ItemForm, Piece};
 use crate::function::outcome::{Cause, Outcome, Sent, Stages};
 use crate::function::remote::{RemoteStream, RemoteUnary};
 use crate::testing::script::ReceivedCall;
@@ -91,9 +92,15 @@ impl<F: RemoteUnary> Split<F> {
     }
 }
 
+/// The type of the items of `F`.
+pub(super) type ValueOf<F> = <<F as RemoteStream>::Item as Outcome>::Value;
+
+/// The type of the errors of single items of `F`.
+pub(super) type FailureOf<F> = <<F as RemoteStream>::Item as Outcome>::Failure;
+
 /// An [`Item`], split into the form that is sent.
 pub(super) enum Step<F: RemoteStream> {
-    Item(Result<<F::Item as Outcome>::Value, Sent<<F::Item as Outcome>::Failure>>),
+    Item(Result<ValueOf<F>, Sent<FailureOf<F>>>),
     Setup(<F::Setup as Outcome>::Failure),
     Broken(Error),
 }
@@ -120,17 +127,24 @@ impl<F: RemoteStream> Step<F> {
     ///
     /// # Panics
     /// If it is the error of a set-up.
-    pub(super) fn put(
-        &self,
-        received: &ReceivedCall,
-        writer: &mut ItemWriter,
-    ) -> Result<(), Error> {
+    pub(super) fn put(&self, writer: &mut ItemWriter) -> Result<(), Error> {
         match self {
             Self::Item(item) => writer.item(F::signature(), item),
             Self::Setup(_) => panic!("the error of a set-up can only be the first item"),
             Self::Broken(error) => Err(error.clone()),
         }
-        .map_err(|error| at(error, &received.node))
+        .map_err(|error| at(error, writer.node()))
+    }
+
+    /// Returns the step as it enters a chain of operators.
+    pub(super) fn produced<X>(&self, form: &ItemForm, step: X) -> Flow<ValueOf<F>, X> {
+        match self {
+            Self::Item(Ok(value)) => match EncodedItem::of(value, form) {
+                Ok(item) => Flow::Item(Piece::Encoded(item)),
+                Err(error) => Flow::After(After::Broken(error)),
+            },
+            _ => Flow::After(After::Fault(step)),
+        }
     }
 
     /// Returns the frame that refuses the stream, if it is an error of the set-up.

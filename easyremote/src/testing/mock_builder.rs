@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 
-use futures::future::{Either, select};
 use futures::{FutureExt, Stream, StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -18,6 +16,7 @@ use crate::function::registry::Functions;
 use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
 use crate::function::upload::Upload;
 use crate::testing::answer::{Answer, AsyncAnswer, AsyncAnswerWith, Item, Split, Step};
+use crate::testing::forward::{forward, shared};
 use crate::testing::mock::Mock;
 use crate::testing::script::{MockRule, Only, Reaction, ReceivedCall, Script};
 use crate::testing::world::World;
@@ -527,57 +526,9 @@ impl MockBuilder {
     }
 }
 
-/// A [`Step`] that several calls may use at a time; it need not be `Sync`.
-type MockCalls<F> = Arc<Mutex<Step<F>>>;
-
-fn shared<F: RemoteStream>(step: Step<F>) -> MockCalls<F> {
-    Arc::new(Mutex::new(step))
-}
-
 fn takes_stream<F: Remote>() {
     let name = F::DESCRIPTOR.name;
     assert!(F::DESCRIPTOR.kind.takes_stream(), "`{name}` takes no stream from its caller");
-}
-
-/// Sends a stream of `steps`, or the refusal that the first one stands for.
-async fn forward<F: RemoteStream>(
-    steps: impl Stream<Item = MockCalls<F>> + Send,
-    received: ReceivedCall,
-    mut writer: ItemWriter,
-) {
-    let mut steps = pin!(steps);
-    // Polled once before the stream is opened: a first step that is ready may refuse it. If it is
-    // pending, the loop below waits for it, after the caller has been told that the stream is open.
-    let mut first = steps.next().now_or_never();
-    if let Some(Some(step)) = &first {
-        let refusal = step.lock().refusal(&received);
-        if let Some(refusal) = refusal {
-            return writer.refuse(refusal).await;
-        }
-    }
-    writer.open();
-    if writer.flush().await.is_err() {
-        return;
-    }
-    loop {
-        let next = match first.take() {
-            Some(next) => next,
-            None => match select(steps.next(), pin!(writer.closed())).await {
-                Either::Left((next, _)) => next,
-                Either::Right(_) => return,
-            },
-        };
-        let Some(step) = next else { return writer.end().await };
-        let put = step.lock().put(&received, &mut writer);
-        if let Err(error) = put {
-            return writer.fail(&error).await;
-        }
-        if writer.flush().await.is_err() {
-            return;
-        }
-        // A stream that is always ready must yield to other tasks, and stay abortable.
-        tokio::task::coop::consume_budget().await;
-    }
 }
 
 impl Debug for MockBuilder {

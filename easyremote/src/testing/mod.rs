@@ -143,6 +143,7 @@
 //! [example]: https://github.com/easyremote/easyremote/blob/main/tests/api/testing_example.rs
 
 mod answer;
+mod forward;
 mod mock;
 mod mock_builder;
 mod script;

@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::call::demand::Demand;
 use crate::error::{Error, ErrorKind};
 use crate::function::context::Context;
 use crate::function::descriptor::Descriptor;
@@ -30,14 +31,17 @@ pub(super) struct ReceivedCall {
     /// Id of the mock's node.
     pub(super) node: String,
     body: Bytes,
-    context: Context,
+    pub(super) context: Context,
+    /// What the reader of the stream has taken, if its caller tells.
+    pub(super) demand: Option<Arc<Demand>>,
 }
 
 impl ReceivedCall {
     fn new(inputs: &Inputs, request: Request) -> Self {
         let node = inputs.context().node().to_owned();
         let Request { codec, body, limits, context, .. } = request;
-        Self { codec, limits, node, body: body.bytes, context }
+        let demand = inputs.demand.clone();
+        Self { codec, limits, node, body: body.bytes, context, demand }
     }
 
     /// Decodes the arguments.

@@ -12,6 +12,7 @@ use crate::wire::codec::Codec;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_HEADER, MAX_NAME, MAX_TIMEOUT};
+use crate::wire::operators::Operator;
 use crate::wire::routing_options::RoutingOptions;
 
 /// Identifies one call over all its attempts. 128 random bits: unique, and unpredictable for other
@@ -49,6 +50,8 @@ pub(crate) struct CallHeader {
     pub(crate) metadata: Vec<(String, String)>,
     /// The number of items after which the caller ends the stream.
     pub(crate) limit: Option<u64>,
+    /// What the node does with the items of a stream, in this order.
+    pub(crate) operators: Vec<Operator>,
     /// Whether the caller of a stream sends `Taken` frames.
     pub(crate) demand: bool,
     /// Whether the caller requests a `Trace` frame.
@@ -71,7 +74,7 @@ impl fmt::Debug for MetadataKeys<'_> {
 impl fmt::Debug for CallHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, attempt, kind, codec, fingerprint, timeout, function, routing, .. } = self;
-        let Self { metadata, limit, demand, traced, held, caller, .. } = self;
+        let Self { metadata, limit, operators, demand, traced, held, caller, .. } = self;
         f.debug_struct("CallHeader")
             .field("id", id)
             .field("attempt", attempt)
@@ -83,6 +86,7 @@ impl fmt::Debug for CallHeader {
             .field("routing", routing)
             .field("metadata", &MetadataKeys(metadata))
             .field("limit", limit)
+            .field("operators", operators)
             .field("demand", demand)
             .field("traced", traced)
             .field("held", held)
@@ -113,6 +117,7 @@ impl CallHeader {
             routing: RoutingOptions::default(),
             metadata: Vec::new(),
             limit: None,
+            operators: Vec::new(),
             demand: false,
             traced: false,
             held: Duration::ZERO,
@@ -158,6 +163,21 @@ impl CallHeader {
         Self::read_all(body, known).map_err(|cause| cause.within("call header"))
     }
 
+    /// Checks that the options of streams fit the call, and each other.
+    fn check_stream(&self) -> Result<(), Malformed> {
+        let Self { kind, limit, operators, demand, .. } = self;
+        let mistake = if !kind.gives_stream() && (*demand || !operators.is_empty()) {
+            "`operators` or `demand` in a call with one result"
+        } else if limit.is_some() && !operators.is_empty() {
+            "`limit` beside `operators`, whose `take` has a place among them"
+        } else if !demand && operators.iter().any(|operator| operator.needs_demand()) {
+            "`latest` or `buffer` without `demand`"
+        } else {
+            return Ok(());
+        };
+        Err(Malformed::new(mistake))
+    }
+
     fn read_all(body: &[u8], known: &mut Option<KnownCaller>) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body);
         let id = reader.array("id")?;
@@ -173,9 +193,7 @@ impl CallHeader {
         let mut header =
             Self { attempt, fingerprint, timeout, ..Self::new(id, function, kind, codec) };
         options::read(&mut reader, &mut header, known)?;
-        if header.demand && !header.kind.gives_stream() {
-            return Err(Malformed::new("`demand` in a call with one result"));
-        }
+        header.check_stream()?;
         Ok(header)
     }
 }
@@ -215,7 +233,8 @@ mod tests {
                 sound: true,
             },
             metadata: vec![("tenant".into(), "a".into()), ("empty".into(), String::new())],
-            limit: Some(3),
+            limit: None,
+            operators: vec![Operator::Skip(7), Operator::Latest, Operator::Take(3)],
             demand: true,
             traced: true,
             held: Duration::from_micros(4_711),

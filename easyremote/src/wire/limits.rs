@@ -88,6 +88,9 @@ pub(crate) const MAX_FUNCTIONS: usize = 1_024;
 /// Most tags of one node, most parameters of one function, and most tags that it requires.
 pub(crate) const MAX_LIST: usize = 64;
 
+/// Most operators of one stream.
+pub(crate) const MAX_OPERATORS: usize = 16;
+
 /// Calls that one client can always have open at the gateway. At times it may have a seventh more:
 /// see `transport::quic::endpoint`.
 pub(crate) const MAX_CLIENT_STREAMS: u32 = 1_024;

@@ -34,6 +34,7 @@ pub(crate) mod limits;
 pub(crate) mod load;
 pub(crate) mod mux;
 mod numbers;
+pub(crate) mod operators;
 pub(crate) mod response;
 pub(crate) mod routing_options;
 pub(crate) mod scanner;

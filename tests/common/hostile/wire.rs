@@ -12,6 +12,8 @@ pub const END: u8 = 8;
 pub const CONTROL: u8 = 9;
 pub const MUX: u8 = 12;
 pub const OVERFLOW: u8 = 13;
+pub const TAKEN: u8 = 14;
+pub const SKIPPED: u8 = 15;
 
 pub const UNARY: u8 = 0;
 pub const STREAM: u8 = 1;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use easyremote::node::Functions;
 use easyremote::{functions, remote};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 
 #[remote]
 pub(crate) async fn add(a: i64, b: i64) -> i64 {
@@ -25,6 +25,11 @@ pub(crate) async fn sum(numbers: impl Stream<Item = u64>) -> u64 {
     numbers.fold(0, async |sum, number| sum + number).await
 }
 
+#[remote(stream)]
+pub(crate) fn numbers() -> impl Stream<Item = u64> {
+    stream::iter(0..)
+}
+
 pub(crate) fn all() -> Functions {
-    functions![add, size, never, sum]
+    functions![add, size, never, sum, numbers]
 }

@@ -1,5 +1,6 @@
 //! Hostile peers against one limit or rule at a time. The floods of the `siege` binary have many at once.
 
+mod demand;
 mod functions;
 mod gateways;
 mod limits;

@@ -20,17 +20,21 @@ use crate::client::call_task::CallTask;
 use crate::client::errors::{thread_ended, with_signature};
 use crate::client::handle::Client;
 use crate::client::pending_call::PendingCall;
+use crate::client::stream::batch::ReadItem;
+use crate::client::stream::local::{LocalOperator, passes};
 use crate::client::upload::UploadSender;
+use crate::decode::Budget;
 use crate::error::{Error, ErrorKind};
 use crate::function::outcome::Value;
 use crate::gauge::MemoryCharge;
 use crate::transport::byte_channel::{ByteReceiver, Received, byte_channel};
 use crate::transport::call_stats::CallGuard;
 use crate::transport::reassembly::no_room;
-use crate::wire::codec::Codec;
+use crate::wire::codec::{Codec, unwinding};
 use crate::wire::error::read_error;
 use crate::wire::frame::{Frame, FrameBuffer, FrameKind, read_count, read_end};
 use crate::wire::limits::MessageLimits;
+use crate::wire::operators::Operator;
 use crate::wire::value::ValueType;
 
 /// A stream without types.
@@ -44,6 +48,10 @@ pub(in crate::client) struct RawStream {
     items: u64,
     /// Items that the node has left out.
     skipped: u64,
+    /// Operators that were set after the first poll.
+    local: Vec<LocalOperator>,
+    /// Items that arrived, and that these have left out.
+    left_out: u64,
     /// The stream ends after this many items.
     limit: u64,
     opened: bool,
@@ -100,6 +108,8 @@ impl RawStream {
             room,
             items: 0,
             skipped: 0,
+            local: Vec::new(),
+            left_out: 0,
             limit: u64::MAX,
             opened: false,
             max_decoded,
@@ -113,11 +123,39 @@ impl RawStream {
         }
     }
 
-    /// Ends the stream after `items` further items.
-    pub(in crate::client) fn take(&mut self, items: u64) {
-        self.limit = self.limit.min(self.items.saturating_add(items));
-        let limit = self.limit;
-        self.change(|pending| pending.header.limit = Some(limit));
+    /// Adds an operator behind all others: at the node before the first poll, and at the client
+    /// after it.
+    pub(in crate::client) fn operator(&mut self, operator: Operator) {
+        if matches!(self.state, StreamState::Failed(_) | StreamState::Done) {
+            return;
+        }
+        if let Some(mistake) = operator.mistake() {
+            return self.refuse(mistake.to_owned());
+        }
+        match (&mut self.state, LocalOperator::new(operator)) {
+            (StreamState::Ready(pending), _) => match pending.add_operator(operator) {
+                Ok(()) => self.limit = pending.only_limit().unwrap_or(u64::MAX),
+                Err(text) => self.refuse(text),
+            },
+            (_, Some(local)) => self.local.push(local),
+            (_, None) => {
+                let text = format!(
+                    "{operator:?} was set after the first poll; set it before, so that the node \
+                     learns of it"
+                );
+                self.refuse(text);
+            }
+        }
+    }
+
+    /// Makes the next item an error of the program that set an operator.
+    fn refuse(&mut self, text: String) {
+        let error = Error::new(ErrorKind::InvalidInput, text);
+        let error = match self.state {
+            StreamState::Ready(_) => error,
+            _ => self.fail(error.with_evidence(Evidence::Sent)),
+        };
+        self.state = StreamState::Failed(error);
     }
 
     /// Resolves with `None` when the stream is set up, or with the `Fault` frame of its set-up.
@@ -150,6 +188,31 @@ impl RawStream {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<StreamFrame, Error>>> {
+        loop {
+            if self.local.iter().any(LocalOperator::is_over) {
+                // Drops the receiver: the I/O task then resets the stream.
+                self.state = StreamState::Done;
+                return Poll::Ready(None);
+            }
+            let next = ready!(self.poll_arrived(context));
+            let item = match &next {
+                _ if self.local.is_empty() => return Poll::Ready(next),
+                Some(Ok(StreamFrame::Item(frame))) => Some(&frame.body),
+                Some(Ok(StreamFrame::ItemFault(_) | StreamFrame::ItemError(_))) => None,
+                _ => return Poll::Ready(next),
+            };
+            if passes(&mut self.local, item) {
+                return Poll::Ready(next);
+            }
+            self.left_out += 1;
+        }
+    }
+
+    /// Polls for the next item that arrives, as [`poll_next`](Self::poll_next) does.
+    fn poll_arrived(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<StreamFrame, Error>>> {
         if self.items >= self.limit {
             // Drops the receiver: the I/O task then resets the stream.
             self.state = StreamState::Done;
@@ -162,10 +225,16 @@ impl RawStream {
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }
-        let Some(frame) = ready!(self.poll_frame(context)) else { return Poll::Ready(None) };
-        let frame = match frame {
-            Ok(frame) => frame,
-            Err(error) => return Poll::Ready(Some(Err(error))),
+        let frame = loop {
+            let Some(frame) = ready!(self.poll_frame(context)) else { return Poll::Ready(None) };
+            let noted = match frame {
+                Ok(frame) if frame.kind == FrameKind::Skipped => self.note_skipped(&frame),
+                Ok(frame) => break frame,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = noted {
+                return Poll::Ready(Some(Err(error)));
+            }
         };
         Poll::Ready(match frame.kind {
             FrameKind::Item => {
@@ -193,6 +262,17 @@ impl RawStream {
             },
             other => Some(Err(self.protocol(&format!("{other:?} frame inside a stream")))),
         })
+    }
+
+    /// Notes how many items the node has left out.
+    fn note_skipped(&mut self, frame: &Frame) -> Result<(), Error> {
+        match read_count(&frame.body) {
+            Ok(count) if count > self.skipped => {
+                self.skipped = count;
+                Ok(())
+            }
+            _ => Err(self.protocol("a `Skipped` frame that is wrong")),
+        }
     }
 
     /// Polls for the next frame, except `Error` frames, which become errors. Returns `None` if the
@@ -226,16 +306,6 @@ impl RawStream {
                     match next {
                         Ok(Some(frame)) if frame.kind == FrameKind::Error => {
                             return Poll::Ready(Some(Err(self.refused(&frame))));
-                        }
-                        Ok(Some(frame)) if frame.kind == FrameKind::Skipped && self.opened => {
-                            match read_count(&frame.body) {
-                                Ok(count) if count > self.skipped => self.skipped = count,
-                                _ => {
-                                    let error = self.protocol("a `Skipped` frame that is wrong");
-                                    return Poll::Ready(Some(Err(error)));
-                                }
-                            }
-                            continue;
                         }
                         Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
                         Ok(None) => {}
@@ -276,6 +346,7 @@ impl RawStream {
         {
             let (sender, receiver) = byte_channel(HANDOVER);
             let client = pending.client.clone();
+            pending.seal_operators();
             if let Err(error) = pending.freeze() {
                 self.state = StreamState::Failed(error);
                 return;
@@ -293,6 +364,16 @@ impl RawStream {
     pub(super) fn decode<T: Value>(&mut self, of: &ValueType, frame: &Frame) -> Result<T, Error> {
         let decoded = of.decode(&frame.body, self.max_decoded);
         self.delivered(decoded)
+    }
+
+    /// Decodes an item by means of `reader`. An item that cannot be decoded ends the stream.
+    pub(super) fn read<T>(&mut self, reader: &dyn ReadItem<T>, frame: &Frame) -> Result<T, Error> {
+        let mut budget = Budget::for_message(frame.body.len(), self.max_decoded);
+        let read = unwinding(|| reader.read(&frame.body, &mut budget));
+        self.delivered(read.and_then(|(item, length)| match frame.body.len() - length {
+            0 => Ok(item),
+            left => Err(format!("{left} bytes are left over after the item")),
+        }))
     }
 
     /// Decodes an item of JSON. An item that cannot be decoded ends the stream.
@@ -333,7 +414,7 @@ impl RawStream {
     /// Ends the stream with `error`.
     fn fail(&mut self, error: Error) -> Error {
         self.state = StreamState::Done;
-        let error = error.with_delivered(self.items);
+        let error = error.with_delivered(self.items - self.left_out);
         // A stream that was open has run, whatever the error says.
         if self.opened { error.with_evidence(Evidence::Answered) } else { error }
     }

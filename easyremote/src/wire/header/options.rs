@@ -6,6 +6,7 @@ use super::CallHeader;
 use crate::wire::bytes::{Malformed, Reader, WriteBytes, string_length, varint_length};
 use crate::wire::caller::KnownCaller;
 use crate::wire::limits::{MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
+use crate::wire::operators::{put_operators, read_operators};
 use crate::wire::routing_options::Strategy;
 
 /// The tags of all options, in use and reserved; see [`RESERVED`] for the latter.
@@ -33,7 +34,7 @@ use crate::wire::routing_options::Strategy;
 /// | 10  | strategy           | 1 byte: the code of a [`Strategy`]; an unknown one is the default |
 /// | 11  | inherited metadata | reserved: as 5, also for nested calls                             |
 /// | 12  | traced             | empty: the caller requests a `Trace` frame                        |
-/// | 13  | operators          | reserved: what the node does with each item, in this order        |
+/// | 13  | operators          | what the node does with items, in order: see `wire::operators`    |
 /// | 14  | held               | varint: microseconds that the gateway has held the call           |
 /// | 15  | resume             | reserved: the secret and the position of a resumable stream       |
 /// | 16  | trace context      | reserved: W3C `traceparent` as 25 bytes (trace id 16, parent id   |
@@ -54,6 +55,7 @@ mod tag {
     pub(super) const CALLER: u64 = 9;
     pub(super) const STRATEGY: u64 = 10;
     pub(super) const TRACED: u64 = 12;
+    pub(super) const OPERATORS: u64 = 13;
     pub(super) const HELD: u64 = 14;
     pub(super) const SOUND: u64 = 18;
     pub(super) const DEMAND: u64 = 21;
@@ -61,14 +63,8 @@ mod tag {
 
 /// Tags that this version neither sends nor reads. They are treated as unknown, except that the
 /// error names them.
-const RESERVED: [(u64, &str); 6] = [
-    (11, "inherited metadata"),
-    (13, "operators"),
-    (15, "resume"),
-    (16, "trace context"),
-    (17, "key"),
-    (19, "job"),
-];
+const RESERVED: [(u64, &str); 5] =
+    [(11, "inherited metadata"), (15, "resume"), (16, "trace context"), (17, "key"), (19, "job")];
 
 /// Longest value of an option, in bytes: an entry of metadata, with the lengths of its key and
 /// value.
@@ -110,6 +106,11 @@ pub(super) fn put(header: &CallHeader, out: &mut Vec<u8>) {
     }
     if let Some(items) = header.limit {
         put_number(out, tag::LIMIT, items);
+    }
+    if !header.operators.is_empty() {
+        let mut chain = Vec::new();
+        put_operators(&header.operators, &mut chain);
+        put_option(out, tag::OPERATORS, &chain);
     }
     if header.demand {
         put_option(out, tag::DEMAND, b"");
@@ -154,6 +155,10 @@ pub(super) fn read(
             tag::STRATEGY => {
                 routing.strategy = Strategy::from_code(Reader::new(value).u8("strategy")?);
             }
+            tag::OPERATORS if header.operators.is_empty() => {
+                header.operators = read_operators(value)?;
+            }
+            tag::OPERATORS => return Err(Malformed::new("`operators` twice")),
             tag::DEMAND => header.demand = true,
             tag::TRACED => header.traced = true,
             tag::SOUND => routing.sound = true,
@@ -232,7 +237,11 @@ mod tests {
 
     /// The body of a header with these options behind its fields.
     fn with(options: &[(u64, &[u8])]) -> Vec<u8> {
-        let header = CallHeader::new([7; 16], "f".to_owned(), Kind::Unary, Codec::Json);
+        of_kind(Kind::Unary, options)
+    }
+
+    fn of_kind(kind: Kind, options: &[(u64, &[u8])]) -> Vec<u8> {
+        let header = CallHeader::new([7; 16], "f".to_owned(), kind, Codec::Json);
         let mut out = Vec::new();
         header.put(&mut out).unwrap();
         for (tag, value) in options {
@@ -254,21 +263,35 @@ mod tests {
 
     #[test]
     fn unknown_critical_options_refuse_the_call() {
-        for tag in [11, 13, 15, 17, 19, 23, 4_711, (1 << 61) + 1] {
+        for tag in [11, 15, 17, 19, 23, 4_711, (1 << 61) + 1] {
             let cause = CallHeader::read(&with(&[(tag, b"from the future")])).unwrap_err();
             assert!(cause.text.contains(&format!("option {tag}")), "{cause}");
             let error = cause.into_error();
             assert_eq!((error.kind(), error.executed()), (ErrorKind::Unavailable, Executed::No));
         }
-        let cause = CallHeader::read(&with(&[(13, b"")])).unwrap_err();
-        assert!(cause.text.ends_with("option 13 (`operators`)"), "{cause}");
+        let cause = CallHeader::read(&with(&[(15, b"")])).unwrap_err();
+        assert!(cause.text.ends_with("option 15 (`resume`)"), "{cause}");
     }
 
     #[test]
-    fn only_a_stream_has_a_demand() {
-        // The calls that `with` writes have one result.
-        let cause = CallHeader::read(&with(&[(tag::DEMAND, b"")])).unwrap_err();
-        assert_eq!(cause.kind, ErrorKind::Protocol, "{cause}");
+    fn options_of_streams_have_to_fit() {
+        const TAKE: (u64, &[u8]) = (tag::OPERATORS, &[1, 3]);
+        const LATEST: (u64, &[u8]) = (tag::OPERATORS, &[5]);
+        const DEMAND: (u64, &[u8]) = (tag::DEMAND, b"");
+        for (kind, options, fits) in [
+            (Kind::Unary, &[DEMAND][..], false),
+            (Kind::Upload, &[TAKE], false),
+            (Kind::Stream, &[TAKE], true),
+            (Kind::Duplex, &[TAKE, DEMAND], true),
+            (Kind::Stream, &[TAKE, TAKE], false),
+            (Kind::Stream, &[TAKE, (tag::LIMIT, &[1])], false),
+            (Kind::Stream, &[LATEST], false),
+            (Kind::Stream, &[DEMAND, LATEST], true),
+        ] {
+            let read = CallHeader::read(&of_kind(kind, options));
+            assert_eq!(read.is_ok(), fits, "{kind} {options:?}");
+            assert!(read.is_ok() || read.unwrap_err().kind == ErrorKind::Protocol);
+        }
     }
 
     #[test]

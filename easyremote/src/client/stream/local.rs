@@ -1,0 +1,82 @@
+//! Operators that act at the client: those that were set after the first poll.
+
+use bytes::Bytes;
+
+use crate::wire::operators::Operator;
+
+/// One operator at work.
+#[derive(Debug)]
+pub(super) enum LocalOperator {
+    Take {
+        left: u64,
+    },
+    Skip {
+        left: u64,
+    },
+    /// `until` items are left out before the next one passes.
+    Every {
+        step: u64,
+        until: u64,
+    },
+    Dedup {
+        last: Option<Bytes>,
+    },
+}
+
+impl LocalOperator {
+    /// Returns `operator` at work; `None` if it can only act at the node.
+    pub(super) fn new(operator: Operator) -> Option<Self> {
+        Some(match operator {
+            Operator::Take(items) => Self::Take { left: items },
+            Operator::Skip(items) => Self::Skip { left: items },
+            Operator::Every(step) => Self::Every { step, until: 0 },
+            Operator::Dedup => Self::Dedup { last: None },
+            Operator::Sample(_)
+            | Operator::Latest
+            | Operator::Batches { .. }
+            | Operator::Buffer(_) => return None,
+        })
+    }
+
+    /// Returns whether nothing passes any more.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::Take { left: 0 })
+    }
+
+    /// Returns whether an item passes; `None` stands for an error in place of one, which always
+    /// does.
+    fn passes(&mut self, item: Option<&Bytes>) -> bool {
+        match (self, item) {
+            (Self::Take { left }, _) => {
+                *left = left.saturating_sub(1);
+                true
+            }
+            (Self::Dedup { last }, Some(item)) => {
+                let new = last.as_ref() != Some(item);
+                if new {
+                    *last = Some(item.clone());
+                }
+                new
+            }
+            (Self::Dedup { last }, None) => {
+                *last = None;
+                true
+            }
+            (_, None) => true,
+            (Self::Skip { left: until } | Self::Every { until, .. }, Some(_)) if *until > 0 => {
+                *until -= 1;
+                false
+            }
+            (Self::Every { step, until }, Some(_)) => {
+                *until = *step - 1;
+                true
+            }
+            (Self::Skip { .. }, Some(_)) => true,
+        }
+    }
+}
+
+/// Returns whether an item passes all operators; `None` stands for an error in place of one.
+pub(super) fn passes(operators: &mut [LocalOperator], item: Option<&Bytes>) -> bool {
+    operators.iter_mut().all(|operator| operator.passes(item))
+}

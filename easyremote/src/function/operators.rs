@@ -1,0 +1,24 @@
+//! Operators: what a node does with the items of a function before it sends them.
+//!
+//! ```text
+//!   function --> stage 1 --> stage 2 --> .. --> gate --> writer
+//!            <----------- polls from the end -----------
+//! ```
+//!
+//! | module    | what is in it                                              |
+//! |-----------|------------------------------------------------------------|
+//! | [`piece`] | an item on its way: a value, or its encoding               |
+//! | [`stage`] | what one operator does, and what it holds                  |
+//! | [`chain`] | all stages of a stream                                     |
+//! | [`gate`]  | how far the stream may run ahead of its reader             |
+//! | [`run`]   | the loop that polls a chain and writes what comes out of it |
+//!
+//! A stream without operators does not come here.
+
+pub(crate) mod chain;
+pub(crate) mod gate;
+pub(crate) mod piece;
+pub(crate) mod run;
+mod stage;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,389 @@
+//! What one operator does, and what it holds.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use crate::function::operators::piece::{After, Batch, EncodedItem, Flow, ItemForm, Piece};
+use crate::function::outcome::Value;
+use crate::wire::operators::Operator;
+
+/// Where the items come from: the function.
+pub(super) type Source<'a, V, X> = &'a mut dyn FnMut(&mut Context<'_>) -> Poll<Flow<V, X>>;
+
+/// One operator at work.
+#[derive(Debug)]
+pub(super) enum Stage<V, X> {
+    Take {
+        left: u64,
+    },
+    Skip {
+        left: u64,
+    },
+    /// `until` items are left out before the next one passes.
+    Every {
+        step: u64,
+        until: u64,
+    },
+    Dedup {
+        last: Option<Vec<u8>>,
+    },
+    Sample {
+        slot: NewestSlot<V, X>,
+        interval: Duration,
+        window: Window,
+    },
+    Latest {
+        slot: NewestSlot<V, X>,
+    },
+    Batches(Batches<X>),
+}
+
+/// Holds the newest item, and what came after it.
+#[derive(Debug)]
+pub(super) struct NewestSlot<V, X> {
+    newest: Option<Piece<V>>,
+    after: Option<After<X>>,
+}
+
+/// The time in which nothing may pass.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    end: Option<Instant>,
+    /// Set while an item waits for the end.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// Collects lists.
+#[derive(Debug)]
+pub(super) struct Batches<X> {
+    max: u64,
+    wait: Duration,
+    batch: Batch,
+    /// Set from the first item of a list until it is passed.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the list is complete.
+    closed: bool,
+    /// The first item of the next list: it did not fit into this one.
+    next: Option<EncodedItem>,
+    after: Option<After<X>>,
+}
+
+/// What the stages of a chain share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) form: ItemForm,
+    /// Items that have been left out.
+    pub(super) skipped: u64,
+    /// Items that may still be looked at in this poll.
+    pub(super) turns: u32,
+}
+
+impl Shared {
+    /// Counts an item that is not passed on. Returns whether this poll may look at another one;
+    /// otherwise the task is woken again, after others have had their turn.
+    fn goes_on(&mut self, context: &Context<'_>) -> bool {
+        self.turns = self.turns.saturating_sub(1);
+        if self.turns == 0 {
+            context.waker().wake_by_ref();
+        }
+        self.turns > 0
+    }
+}
+
+impl<V: Value, X> Stage<V, X> {
+    /// Creates the stage of an operator; `None` if it is not one: it only limits how far the stream
+    /// may run ahead.
+    pub(super) fn new(operator: Operator) -> Option<Self> {
+        let slot = || NewestSlot { newest: None, after: None };
+        Some(match operator {
+            Operator::Take(items) => Self::Take { left: items },
+            Operator::Skip(items) => Self::Skip { left: items },
+            Operator::Every(step) => Self::Every { step, until: 0 },
+            Operator::Sample(interval) => {
+                Self::Sample { slot: slot(), interval, window: Window::default() }
+            }
+            Operator::Latest => Self::Latest { slot: slot() },
+            Operator::Dedup => Self::Dedup { last: None },
+            Operator::Batches { items, wait } => Self::Batches(Batches {
+                max: items,
+                wait,
+                batch: Batch::default(),
+                timer: None,
+                closed: false,
+                next: None,
+                after: None,
+            }),
+            Operator::Buffer(_) => return None,
+        })
+    }
+
+    /// Returns whether it needs the node's runtime: it has a timer, or goes on while nothing asks
+    /// it for items.
+    pub(super) fn needs_runtime(&self) -> bool {
+        matches!(self, Self::Sample { .. } | Self::Latest { .. } | Self::Batches(_))
+    }
+
+    /// Returns whether it goes on while nothing asks it for items.
+    pub(super) fn slot(&self) -> Option<&NewestSlot<V, X>> {
+        match self {
+            Self::Sample { slot, .. } | Self::Latest { slot } => Some(slot),
+            _ => None,
+        }
+    }
+
+    /// Returns whether nothing more comes out of it, whatever its function produces.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::Take { left: 0 })
+    }
+
+    /// Returns whether it holds items, or an error.
+    pub(super) fn holds(&self) -> bool {
+        let (held, after) = match self {
+            Self::Sample { slot, .. } | Self::Latest { slot } => {
+                (slot.newest.is_some(), &slot.after)
+            }
+            Self::Batches(batches) => {
+                (batches.batch.items() > 0 || batches.next.is_some(), &batches.after)
+            }
+            _ => return false,
+        };
+        held || !matches!(after, None | Some(After::End))
+    }
+
+    /// Returns the bytes of memory that it holds, as far as they are known.
+    pub(super) fn held(&self) -> usize {
+        match self {
+            Self::Sample { slot, .. } | Self::Latest { slot } => {
+                slot.newest.as_ref().map_or(0, Piece::held)
+            }
+            Self::Batches(batches) => {
+                let next = batches.next.as_ref().map_or(0, |next| next.bytes.len());
+                batches.batch.held() + next
+            }
+            Self::Dedup { last } => last.as_ref().map_or(0, Vec::len),
+            Self::Take { .. } | Self::Skip { .. } | Self::Every { .. } => 0,
+        }
+    }
+}
+
+/// Polls for what comes out of the last of `stages`.
+pub(super) fn poll_stages<V: Value, X>(
+    stages: &mut [Stage<V, X>],
+    shared: &mut Shared,
+    source: Source<'_, V, X>,
+    context: &mut Context<'_>,
+) -> Poll<Flow<V, X>> {
+    let Some((stage, before)) = stages.split_last_mut() else { return source(context) };
+    match stage {
+        Stage::Take { left: 0 } => Poll::Ready(Flow::After(After::End)),
+        Stage::Take { left } => {
+            let flow = ready!(poll_stages(before, shared, source, context));
+            if let Flow::Item(_) | Flow::After(After::Fault(_)) = flow {
+                *left -= 1;
+            }
+            Poll::Ready(flow)
+        }
+        Stage::Latest { slot } => {
+            slot.fill(before, shared, source, context);
+            slot.take()
+        }
+        Stage::Sample { slot, interval, window } => {
+            slot.fill(before, shared, source, context);
+            // What comes after the newest item does not wait for it.
+            if slot.newest.is_some() && slot.after.is_none() {
+                ready!(window.poll(context));
+            }
+            if slot.newest.is_some() {
+                window.begin(*interval);
+            }
+            slot.take()
+        }
+        Stage::Batches(batches) => batches.poll(before, shared, source, context),
+        Stage::Skip { .. } | Stage::Every { .. } | Stage::Dedup { .. } => loop {
+            let flow = ready!(poll_stages(before, shared, &mut *source, context));
+            if let Some(passed) = stage.filter(flow, &shared.form) {
+                return Poll::Ready(passed);
+            }
+            shared.skipped += 1;
+            if !shared.goes_on(context) {
+                return Poll::Pending;
+            }
+        },
+    }
+}
+
+impl<V: Value, X> Stage<V, X> {
+    /// Returns what passes of `flow`; `None` if it is left out.
+    fn filter(&mut self, flow: Flow<V, X>, form: &ItemForm) -> Option<Flow<V, X>> {
+        match (self, flow) {
+            (Self::Skip { left: until } | Self::Every { until, .. }, Flow::Item(_))
+                if *until > 0 =>
+            {
+                *until -= 1;
+                None
+            }
+            (Self::Every { step, until }, Flow::Item(item)) => {
+                *until = *step - 1;
+                Some(Flow::Item(item))
+            }
+            (Self::Dedup { last }, Flow::Item(item)) => {
+                let encoded = match item.encode(form) {
+                    Ok(encoded) => encoded,
+                    Err(error) => return Some(Flow::After(After::Broken(error))),
+                };
+                if last.as_ref() == Some(&encoded.bytes) {
+                    return None;
+                }
+                *last = Some(encoded.bytes.clone());
+                Some(Flow::Item(Piece::Encoded(encoded)))
+            }
+            (Self::Dedup { last }, after) => {
+                // What is behind an error says that it is over, even if it is nothing new.
+                *last = None;
+                Some(after)
+            }
+            (_, flow) => Some(flow),
+        }
+    }
+}
+
+/// Fills the slot of the last of `stages`, which has one.
+pub(super) fn pump<V: Value, X>(
+    stages: &mut [Stage<V, X>],
+    shared: &mut Shared,
+    source: Source<'_, V, X>,
+    context: &mut Context<'_>,
+) {
+    if let Some((Stage::Sample { slot, .. } | Stage::Latest { slot }, before)) =
+        stages.split_last_mut()
+    {
+        slot.fill(before, shared, source, context);
+    }
+}
+
+impl<V: Value, X> NewestSlot<V, X> {
+    /// Takes all items that are ready, and keeps the newest.
+    fn fill(
+        &mut self,
+        before: &mut [Stage<V, X>],
+        shared: &mut Shared,
+        source: Source<'_, V, X>,
+        context: &mut Context<'_>,
+    ) {
+        while self.after.is_none() && shared.turns > 0 {
+            match poll_stages(before, shared, &mut *source, context) {
+                Poll::Ready(Flow::Item(item)) => {
+                    if self.newest.replace(item).is_some() {
+                        shared.skipped += 1;
+                    }
+                    shared.goes_on(context);
+                }
+                Poll::Ready(Flow::After(after)) => self.after = Some(after),
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    /// Returns whether an error or the end keeps it from taking further items.
+    pub(super) fn is_full(&self) -> bool {
+        self.after.is_some()
+    }
+
+    fn take(&mut self) -> Poll<Flow<V, X>> {
+        match self.newest.take() {
+            Some(newest) => Poll::Ready(Flow::Item(newest)),
+            None => take_after(&mut self.after),
+        }
+    }
+}
+
+/// Takes what comes after all items; the end stays.
+fn take_after<V, X>(after: &mut Option<After<X>>) -> Poll<Flow<V, X>> {
+    match after.take() {
+        None => Poll::Pending,
+        Some(taken) => {
+            if let After::End = taken {
+                *after = Some(After::End);
+            }
+            Poll::Ready(Flow::After(taken))
+        }
+    }
+}
+
+impl Window {
+    /// Waits for the end of the window.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(end) = self.end else { return Poll::Ready(()) };
+        if end > Instant::now() {
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
+            ready!(timer.as_mut().poll(context));
+        }
+        (self.end, self.timer) = (None, None);
+        Poll::Ready(())
+    }
+
+    /// Begins a new window.
+    fn begin(&mut self, length: Duration) {
+        (self.end, self.timer) = (Some(Instant::now() + length), None);
+    }
+}
+
+impl<X> Batches<X> {
+    fn poll<V: Value>(
+        &mut self,
+        before: &mut [Stage<V, X>],
+        shared: &mut Shared,
+        source: Source<'_, V, X>,
+        context: &mut Context<'_>,
+    ) -> Poll<Flow<V, X>> {
+        loop {
+            if let Some(timer) = &mut self.timer
+                && timer.as_mut().poll(context).is_ready()
+            {
+                self.closed = true;
+            }
+            if self.closed || (self.batch.items() > 0 && self.after.is_some()) {
+                return Poll::Ready(self.pass(&shared.form));
+            }
+            if self.after.is_some() {
+                return take_after(&mut self.after);
+            }
+            match ready!(poll_stages(before, shared, &mut *source, context)) {
+                Flow::Item(item) => match item.encode(&shared.form) {
+                    Ok(item) => self.add(item, &shared.form),
+                    Err(error) => self.after = Some(After::Broken(error)),
+                },
+                Flow::After(after) => self.after = Some(after),
+            }
+        }
+    }
+
+    fn add(&mut self, item: EncodedItem, form: &ItemForm) {
+        if self.batch.items() > 0 && !self.batch.has_room_for(&item, form.limits) {
+            self.next = Some(item);
+            self.closed = true;
+            return;
+        }
+        self.batch.push(item, form.codec);
+        self.closed = self.batch.items() as u64 >= self.max;
+        if !self.closed && self.timer.is_none() {
+            self.timer = Some(Box::pin(sleep(self.wait)));
+        }
+    }
+
+    /// Returns the list that is complete, and begins the next.
+    fn pass<V>(&mut self, form: &ItemForm) -> Flow<V, X> {
+        (self.closed, self.timer) = (false, None);
+        let list = self.batch.take(form);
+        if let Some(next) = self.next.take() {
+            self.add(next, form);
+        }
+        match list {
+            Ok(list) => Flow::Item(Piece::Encoded(list)),
+            Err(error) => Flow::After(After::Broken(error)),
+        }
+    }
+}
