@@ -2,6 +2,7 @@
 
 mod downloads;
 mod operators;
+mod progress;
 mod take;
 mod uploads;
 mod windows;

@@ -14,6 +14,7 @@ use crate::client::handle::Client;
 use crate::client::options::{Options, options};
 use crate::client::pending_call::PendingCall;
 use crate::client::stream::operators::operators;
+use crate::client::stream::raw::progress::StreamProgress;
 use crate::client::stream::raw::{RawStream, StreamFrame};
 use crate::error::{CallError, Error};
 use crate::wire::codec::Codec;
@@ -234,6 +235,31 @@ impl JsonStream {
     pub fn batches(mut self, items: usize, wait: Duration) -> Self {
         self.operator(Operator::Batches { items: items as u64, wait });
         self
+    }
+
+    /// Returns a live handle of the stream's progress; see
+    /// [`StreamCall::progress`](crate::StreamCall::progress).
+    ///
+    /// ```
+    /// # use serde_json::json;
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # use futures::{Stream, StreamExt, stream};
+    /// # #[remote(stream)]
+    /// # fn count(from: u64) -> impl Stream<Item = u64> { stream::iter(from..) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![count]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let mut items = client.stream_json("count", json!([7])).take(2);
+    /// let progress = items.progress();
+    /// items.next().await.unwrap().unwrap();
+    /// assert_eq!(progress.items(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn progress(&mut self) -> StreamProgress {
+        self.raw.progress()
     }
 
     fn set(&mut self, change: impl FnOnce(&mut Options)) {

@@ -43,6 +43,7 @@ pub use crate::client::map::Map;
 pub use crate::client::options::Options;
 pub use crate::client::retry::Retry;
 pub use crate::client::stats::ClientStats;
+pub use crate::client::stream::raw::progress::StreamProgress;
 pub use crate::client::stream::{OpenStream, StreamCall};
 pub use crate::client::trace::Trace;
 pub use crate::client::traced_call::TracedCall;

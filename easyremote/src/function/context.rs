@@ -123,6 +123,10 @@ impl Context {
     }
 
     /// Counts what the call has sent, if it is a stream.
+    pub(crate) fn known_caller(&self) -> &KnownCaller {
+        &self.inner.caller
+    }
+
     pub(crate) fn tally(&self) -> &StreamTally {
         &self.inner.tally
     }

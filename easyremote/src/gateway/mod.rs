@@ -43,6 +43,7 @@ use crate::gateway::worker::BackgroundWorker;
 use crate::transport::auth::authorities::Authorities;
 use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::{Identity, default_directory};
+use crate::transport::stream_table::StreamTable;
 use crate::wire::limits::MAX_TIMEOUT;
 
 pub use crate::gateway::limits::GatewayLimits;
@@ -51,6 +52,7 @@ pub(crate) use crate::gateway::relay::dispatch::Refusal;
 pub use crate::gateway::routing::OutlierOptions;
 #[cfg(feature = "__bench")]
 pub(crate) use crate::gateway::routing::bench;
+pub use crate::transport::stream_table::StreamStats;
 pub use crate::wire::directory::{FunctionInfo, GatewayStats, LimitHits, NodeInfo};
 pub use crate::wire::load::{Memory, NodeLoad};
 
@@ -220,6 +222,26 @@ impl Gateway {
     #[must_use]
     pub fn stats(&self) -> GatewayStats {
         self.shared.stats()
+    }
+
+    /// Returns the open streams with their figures, the oldest first: from where a node has received
+    /// the call to the end of its stream.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let gateway = easyremote::Gateway::serve("127.0.0.1:0").await?;
+    /// for stream in gateway.streams() {
+    ///     println!("{} for {}: {} items", stream.function, stream.caller.id, stream.items);
+    /// }
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "metrics")]
+    #[must_use]
+    pub fn streams(&self) -> Vec<StreamStats> {
+        self.shared.streams.stats()
     }
 
     /// Shuts down gracefully: completes the calls in flight, for at most `grace`, without failing
@@ -452,6 +474,7 @@ impl GatewayBuilder {
             limits: self.limits,
             hits: Hits::default(),
             counters: GatewayCounters::default(),
+            streams: StreamTable::default(),
             refused: RejectLog::default(),
             log: Arc::default(),
             directory: Directory::default(),

@@ -17,6 +17,7 @@ use crate::gateway::relay::node_link::NodeLink;
 use crate::gateway::worker::BackgroundWorker;
 use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::Identity;
+use crate::transport::stream_table::StreamTable;
 use crate::wire::directory::GatewayStats;
 
 /// State shared by all tasks of a gateway.
@@ -31,6 +32,8 @@ pub(super) struct GatewayState {
     pub(super) admission: Arc<Admission>,
     pub(super) hits: Hits,
     pub(super) counters: GatewayCounters,
+    /// The open streams.
+    pub(super) streams: StreamTable,
     /// Peers that were rejected.
     pub(super) refused: RejectLog,
     pub(super) log: Arc<PeerLog>,
@@ -61,6 +64,7 @@ impl GatewayState {
             nodes: self.dispatcher.router.n_nodes(),
             in_flight: counters.in_flight.load(Ordering::Relaxed),
             waiting: self.dispatcher.router.n_waiting(),
+            streams: self.streams.n(),
             calls: counters.calls.load(Ordering::Relaxed),
             refused: self.refused.n(),
             ejections: self.dispatcher.router.n_ejections(),

@@ -26,6 +26,7 @@ use crate::transport::auth::identity::random;
 use crate::transport::dial::Dialler;
 use crate::transport::io::Io;
 use crate::transport::io::role::IoRole;
+use crate::transport::stream_table::StreamTable;
 use crate::wire::control::Register;
 use crate::wire::limits::{MAX_NAME, MAX_NODE_STREAMS};
 
@@ -520,6 +521,7 @@ impl NodeBuilder {
             limits: limits.messages,
             connect_timeout,
             counters: NodeCounters::default(),
+            streams: StreamTable::default(),
             started: DedupCache::default(),
             load: watch::Sender::new(None),
             draining: CancellationToken::new(),

@@ -39,6 +39,7 @@ pub use crate::node::builder::NodeBuilder;
 pub use crate::node::limits::NodeLimits;
 pub use crate::node::middleware::{Done, Next};
 pub use crate::transport::io::Io;
+pub use crate::transport::stream_table::StreamStats;
 
 /// A running node: offers functions to its gateways and runs the calls that they route to it.
 ///
@@ -94,6 +95,9 @@ pub struct NodeStats {
     /// Gauge: calls and streams, included in `in_flight`, that wait for a permit or for a blocking
     /// thread.
     pub waiting: u64,
+    /// Gauge: streams of items, included in `in_flight`, that are open; [`Node::streams`] returns the
+    /// figures of each.
+    pub streams: u64,
     /// Counter: calls and streams received since the node started.
     pub calls: u64,
     /// Counter: calls and streams that the node rejected because it had started a call with the
@@ -281,9 +285,36 @@ impl Node {
             gateways: counters.gateways.load(Ordering::Relaxed),
             in_flight: counters.in_flight.load(Ordering::Relaxed),
             waiting: counters.waiting.load(Ordering::Relaxed),
+            streams: self.shared.streams.n(),
             calls: counters.calls.load(Ordering::Relaxed),
             repeats: counters.repeats.load(Ordering::Relaxed),
         }
+    }
+
+    /// Returns the open streams with their figures, the oldest first: from where their arguments have
+    /// arrived to their end.
+    ///
+    /// ```
+    /// # use easyremote::{Error, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let address = gateway.local_addr();
+    /// let node = Node::serve(address, functions![add]).await?;
+    /// for stream in node.streams() {
+    ///     println!("{} for {}: {} items", stream.function, stream.caller.id, stream.items);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    #[doc(alias = "metrics")]
+    pub fn streams(&self) -> Vec<StreamStats> {
+        self.shared.streams.stats()
     }
 
     /// Shuts down gracefully: accepts no more calls, waits up to `grace` for the running ones, and

@@ -22,6 +22,7 @@ use crate::node::tags::Tags;
 use crate::transport::byte_channel::UNSHARED;
 use crate::transport::connection::ManagedConnection;
 use crate::transport::quic::windows::StreamWindows;
+use crate::transport::stream_table::StreamTable;
 use crate::wire::limits::MessageLimits;
 use crate::wire::load::NodeLoad;
 
@@ -53,6 +54,8 @@ pub(super) struct NodeState {
     pub(super) limits: MessageLimits,
     pub(super) connect_timeout: Duration,
     pub(super) counters: NodeCounters,
+    /// The open streams.
+    pub(super) streams: StreamTable,
     /// Shared by all gateways: a call sent through two of them starts once.
     pub(super) started: DedupCache,
     /// The load that the gateways are told; `None` before the first sample.

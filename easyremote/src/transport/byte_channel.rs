@@ -20,6 +20,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
 use crate::gauge::{RoomShare, SharedRoom};
+use crate::transport::reader_meter::ReaderMeter;
 
 /// Creates a channel in which about `limit` bytes may be pending: a send waits until fewer are
 /// pending, and is then accepted in full.
@@ -52,6 +53,7 @@ fn channel<E>(limit: usize, share: Option<RoomShare>) -> (ByteSender<E>, ByteRec
         closed: false,
         sender: None,
         receiver: None,
+        meter: None,
     };
     let room = state.share.as_ref().map(|share| share.room().clone());
     let shared = Arc::new(Channel { state: Mutex::new(state), limit, asked: AtomicU64::new(0) });
@@ -92,6 +94,8 @@ struct ChannelState<E> {
     sender: Option<Waker>,
     /// Woken when bytes have been sent, or when the sender is gone.
     receiver: Option<Waker>,
+    /// Notified when bytes have been sent, if the reader's progress is watched.
+    meter: Option<Arc<ReaderMeter>>,
 }
 
 impl<E> Channel<E> {
@@ -260,6 +264,9 @@ impl<E> ByteSender<E> {
         }
         state.offered = 0;
         self.crowded = state.recount();
+        if let Some(meter) = &state.meter {
+            meter.arrive();
+        }
         release(state, |state| &mut state.receiver);
         Poll::Ready(Ok(()))
     }
@@ -357,6 +364,16 @@ impl<E> ByteReceiver<E> {
         // read-modify-write.
         let asked = self.shared.asked.load(Ordering::Relaxed);
         self.shared.asked.store(asked.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Reports every arrival to `meter` from now on.
+    pub(crate) fn watch(&mut self, meter: Arc<ReaderMeter>) {
+        self.shared.lock().meter = Some(meter);
+    }
+
+    /// Returns whether bytes have been sent that were not taken.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.shared.lock().bytes > 0
     }
 
     /// Waits for bytes, and takes all that are pending. Cancel safe.

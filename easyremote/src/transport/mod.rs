@@ -17,5 +17,7 @@ pub(crate) mod log_limit;
 pub(crate) mod mux;
 pub(crate) mod quic;
 pub(crate) mod quinn_ext;
+pub(crate) mod reader_meter;
 pub(crate) mod reassembly;
+pub(crate) mod stream_table;
 pub(crate) mod token_bucket;

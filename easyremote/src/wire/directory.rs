@@ -37,6 +37,9 @@ pub struct GatewayStats {
     pub in_flight: u64,
     /// Calls and streams that wait for a node with room.
     pub waiting: u64,
+    /// Streams of items that are open: a node has received the call, and its stream has not ended.
+    /// [`Gateway::streams`](crate::Gateway::streams) returns the figures of each.
+    pub streams: u64,
     /// Calls and streams since the start.
     pub calls: u64,
     /// Peers that were rejected since the start: they failed to authenticate, or lack the

@@ -252,6 +252,11 @@ impl FrameBuffer {
         self.buffered.len()
     }
 
+    /// Returns whether a whole frame has arrived that was not taken.
+    pub(crate) fn has_frame(&self) -> bool {
+        self.len() >= FRAME_HEADER && self.len() >= self.announced()
+    }
+
     /// Returns the number of bytes that count in a budget of unfinished messages: none of a small
     /// one.
     pub(crate) fn unfinished(&self) -> usize {

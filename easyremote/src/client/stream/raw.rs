@@ -10,6 +10,8 @@
 //! them into frames and decodes items. Between the two wait at most [`HANDOVER`] bytes, which is
 //! where back-pressure crosses the threads.
 
+pub(in crate::client) mod progress;
+
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -22,6 +24,7 @@ use crate::client::handle::Client;
 use crate::client::pending_call::PendingCall;
 use crate::client::stream::batch::ReadItem;
 use crate::client::stream::local::{LocalOperator, passes};
+use crate::client::stream::raw::progress::StreamFigures;
 use crate::client::upload::UploadSender;
 use crate::decode::Budget;
 use crate::error::{Error, ErrorKind};
@@ -52,6 +55,7 @@ pub(in crate::client) struct RawStream {
     local: Vec<LocalOperator>,
     /// Items that arrived, and that these have left out.
     left_out: u64,
+    figures: StreamFigures,
     /// The stream ends after this many items.
     limit: u64,
     opened: bool,
@@ -110,6 +114,7 @@ impl RawStream {
             skipped: 0,
             local: Vec::new(),
             left_out: 0,
+            figures: StreamFigures::default(),
             limit: u64::MAX,
             opened: false,
             max_decoded,
@@ -182,12 +187,8 @@ impl RawStream {
         }))
     }
 
-    /// Polls for the next item. Returns `None` after the end, and after an error that ended the
-    /// stream.
-    pub(in crate::client) fn poll_next(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<StreamFrame, Error>>> {
+    /// Polls for the next item; see [`poll_next`](Self::poll_next).
+    fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<StreamFrame, Error>>> {
         loop {
             if self.local.iter().any(LocalOperator::is_over) {
                 // Drops the receiver: the I/O task then resets the stream.
@@ -238,16 +239,16 @@ impl RawStream {
         };
         Poll::Ready(match frame.kind {
             FrameKind::Item => {
-                self.items += 1;
+                self.count(&frame);
                 Some(Ok(StreamFrame::Item(frame)))
             }
             FrameKind::ItemFault => {
-                self.items += 1;
+                self.count(&frame);
                 Some(Ok(StreamFrame::ItemFault(frame)))
             }
             FrameKind::ItemError => Some(match read_error(&frame.body) {
                 Ok(error) => {
-                    self.items += 1;
+                    self.count(&frame);
                     // Whatever the frame says, an item proves that the function has run.
                     Ok(StreamFrame::ItemError(error.with_evidence(Evidence::Answered)))
                 }
@@ -344,7 +345,7 @@ impl RawStream {
             && let StreamState::Ready(mut pending) =
                 std::mem::replace(&mut self.state, StreamState::Done)
         {
-            let (sender, receiver) = byte_channel(HANDOVER);
+            let (sender, mut receiver) = byte_channel(HANDOVER);
             let client = pending.client.clone();
             pending.seal_operators();
             if let Err(error) = pending.freeze() {
@@ -356,6 +357,9 @@ impl RawStream {
             let (task, upload) = CallTask::new(*pending);
             // The handle is not kept: the task ends by itself once `receiver` is dropped.
             CallGuard::new(&client.link, kind).spawn(task.stream(sender)).detach();
+            if let Some(watched) = &self.figures.watched {
+                receiver.watch(watched.0.clone());
+            }
             self.state = StreamState::Running { receiver, upload, demand, _client: client };
         }
     }
@@ -411,10 +415,15 @@ impl RawStream {
         self.fail(Error::new(ErrorKind::Protocol, text.to_owned()).with_evidence(Evidence::Sent))
     }
 
+    /// Returns the number of items that the reader has got.
+    fn returned(&self) -> u64 {
+        self.items - self.left_out
+    }
+
     /// Ends the stream with `error`.
     fn fail(&mut self, error: Error) -> Error {
         self.state = StreamState::Done;
-        let error = error.with_delivered(self.items - self.left_out);
+        let error = error.with_delivered(self.returned());
         // A stream that was open has run, whatever the error says.
         if self.opened { error.with_evidence(Evidence::Answered) } else { error }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::call::deadline::passes;
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
@@ -11,7 +13,9 @@ use crate::gateway::relay::outcome::{has_answered, record_answer, record_error, 
 use crate::gateway::relay::progress::ProgressTimer;
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::{Broken, RecvHalf, SendHalf};
+use crate::transport::stream_table::StreamMeter;
 use crate::wire::error::put_error;
+use crate::wire::frame::FRAME_HEADER;
 use crate::wire::scanner::FrameScanner;
 
 /// How a direction ended.
@@ -127,7 +131,7 @@ pub(super) async fn upload(
     passed: &mut FrameScanner,
     limit: Duration,
 ) -> CopyEnd {
-    match copy(from, to, passed, limit, || ()).await {
+    match copy(from, to, passed, limit, (None, || ())).await {
         CopyEnd::Fin => to.finish(),
         CopyEnd::Sender(broken) => return CopyEnd::Receiver(broken),
         CopyEnd::Malformed(_) => {
@@ -144,16 +148,17 @@ pub(super) async fn upload(
 
 /// Copies bytes from `from` to `to` until one of them ends, or until `from` makes no progress for
 /// `limit` in the middle of a message. Invokes `begun` when the first bytes that are not an error
-/// pass.
+/// pass. `meter` is that of a stream of items.
 pub(super) async fn copy(
     from: &mut RecvHalf,
     to: &mut SendHalf,
     passed: &mut FrameScanner,
     limit: Duration,
-    begun: impl FnOnce(),
+    (meter, begun): (Option<&StreamMeter>, impl FnOnce()),
 ) -> CopyEnd {
     let mut stopped = to.stopped();
     let mut begun = Some(begun);
+    let mut bytes = 0;
     let mut progress = ProgressTimer::new(limit);
     loop {
         let due = progress.due(passed);
@@ -189,7 +194,8 @@ pub(super) async fn copy(
                     begun();
                 }
                 let paused = progress.came(n, passed);
-                if let Err(broken) = to.write_chunks(&mut chunks).await {
+                bytes += n as u64;
+                if let Err(broken) = send(to, &mut chunks, meter, passed.items(), bytes).await {
                     return CopyEnd::Receiver(broken);
                 }
                 progress.resume(paused);
@@ -198,6 +204,25 @@ pub(super) async fn copy(
             Err(broken) => return CopyEnd::Sender(broken),
         }
     }
+}
+
+/// Writes `chunks`, with which `items` items and `bytes` bytes have come in all.
+async fn send(
+    to: &mut SendHalf,
+    chunks: &mut [Bytes],
+    meter: Option<&StreamMeter>,
+    items: u64,
+    bytes: u64,
+) -> Result<(), Broken> {
+    let Some(meter) = meter else { return to.write_chunks(chunks).await };
+    meter.note(items, bytes_of_items(bytes, items));
+    meter.send(to.write_chunks(chunks)).await
+}
+
+/// Returns the encoded bytes of `items` items in `bytes` bytes of a response, which begins with an
+/// `Open` frame.
+fn bytes_of_items(bytes: u64, items: u64) -> u64 {
+    bytes.saturating_sub(FRAME_HEADER as u64 * (items + 1))
 }
 
 pub(super) async fn write_error(send: &mut SendHalf, error: &Error) {

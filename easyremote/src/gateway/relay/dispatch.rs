@@ -166,6 +166,7 @@ pub(super) struct LegParts<'a> {
     pub(super) recv: &'a mut RecvHalf,
     pub(super) request: &'a mut FrameScanner,
     pub(super) permit: &'a NodePermit,
+    pub(super) header: &'a CallHeader,
 }
 
 impl NodeLeg {
@@ -173,8 +174,8 @@ impl NodeLeg {
     pub(super) fn split(&mut self) -> LegParts<'_> {
         let Self { send, recv, request, held, .. } = self;
         // Invariant: only `drop` takes `held`.
-        let (_, permit) = held.as_ref().expect("held until the leg is dropped");
-        LegParts { send, recv, request, permit }
+        let (call, permit) = held.as_ref().expect("held until the leg is dropped");
+        LegParts { send, recv, request, permit, header: &call.header }
     }
 
     /// Records that the node has ended its direction after a complete answer.

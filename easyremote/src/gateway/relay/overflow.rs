@@ -113,7 +113,7 @@ impl PartialResponse {
             None => {
                 permit.answered();
                 let Some(mut send) = open_overflow(mux, id, &frames).await else { return false };
-                let end = copy(recv, &mut send, &mut answer, limit, || ()).await;
+                let end = copy(recv, &mut send, &mut answer, limit, (None, || ())).await;
                 if let CopyEnd::Stalled = end {
                     hit(&state.hits.progress_timeouts);
                 }

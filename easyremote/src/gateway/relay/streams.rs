@@ -178,12 +178,20 @@ async fn relay(client: &mut CallerLeg, node: &mut NodeLeg, caller: &CallerSessio
     let state = &caller.state;
     let mut answer = FrameScanner::answer(state.limits.max_message);
     let limit = state.limits.progress_timeout;
-    let LegParts { send, recv, request, permit } = node.split();
+    let LegParts { send, recv, request, permit, header } = node.split();
+    let streams = &state.streams;
+    let metered = match &header.caller {
+        Some(by) if header.kind.gives_stream() => {
+            Some(streams.enter(&header.function, by, permit.node().id()))
+        }
+        _ => None,
+    };
+    let meter = metered.as_ref().map(|metered| &*metered.meter);
     let end = tokio::select! {
         // Biased towards the response: if the node's answer and the caller's reset are both ready,
         // the call has ended with its answer.
         biased;
-        end = copy(recv, &mut client.send, &mut answer, limit, || permit.answered()) => end,
+        end = copy(recv, &mut client.send, &mut answer, limit, (meter, || permit.answered())) => end,
         end = upload(&mut client.recv, send, request, limit) => end,
     };
     if matches!(end, CopyEnd::Stalled | CopyEnd::Starved) {

@@ -28,6 +28,7 @@ use tokio::time::timeout;
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::arguments::no_room;
+use crate::function::context::Context;
 use crate::function::handler::{Body, Reply, Request};
 use crate::function::item_writer::ItemWriter;
 use crate::function::upload::RawUpload;
@@ -180,11 +181,11 @@ impl StreamedCall<'_> {
 
     /// Runs the function and sends what it returns.
     async fn run(mut self, ReadCall { call, job, ended, items }: ReadCall) {
-        let function = call.function.name.clone();
+        let (function, context) = (call.function.name.clone(), call.context.clone());
         self.calls.execute(call, job);
         self.calls.dispatch();
         match items {
-            Some(items) => self.send_items(&function, items, ended).await,
+            Some(items) => self.send_items(&function, &context, items, ended).await,
             None => self.send_result(ended).await,
         }
     }
@@ -218,9 +219,12 @@ impl StreamedCall<'_> {
     async fn send_items(
         &mut self,
         function: &str,
+        context: &Context,
         mut items: ByteReceiver<()>,
         mut ended: oneshot::Receiver<Reply>,
     ) {
+        let metered = self.node.streams.enter(function, context.known_caller(), &self.node.id);
+        let meter = &*metered.meter;
         loop {
             let received = self.guards.with_deadline(items.receive()).await;
             let mut batch = match received {
@@ -241,7 +245,10 @@ impl StreamedCall<'_> {
                 }
             };
             let stream = self.send.id();
-            let writing = written(&self.calls.session, stream, self.send.write_chunks(&mut batch));
+            let (n, bytes) = context.tally().so_far();
+            meter.note(n, bytes);
+            let writing = meter.send(self.send.write_chunks(&mut batch));
+            let writing = written(&self.calls.session, stream, writing);
             match self.guards.select(writing).await {
                 Ok(Ok(())) => {}
                 Ok(Err(Unwritten::InTheWay)) => {
