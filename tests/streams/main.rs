@@ -1,5 +1,6 @@
 //! Streams from nodes and to them: items, ends, errors, flow control.
 
+mod cached;
 mod downloads;
 mod operators;
 mod progress;

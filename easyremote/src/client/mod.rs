@@ -12,6 +12,7 @@
 
 #[cfg(feature = "__bench")]
 pub(crate) mod bench;
+mod cached;
 pub(crate) mod call;
 mod call_task;
 mod detour;
@@ -35,6 +36,7 @@ mod trace;
 mod traced_call;
 mod upload;
 
+pub use crate::client::cached::{Cached, Subscription};
 pub use crate::client::call::Call;
 pub use crate::client::handle::{Client, ClientBuilder};
 pub use crate::client::json::{JsonCall, JsonError, JsonStream};

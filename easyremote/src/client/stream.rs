@@ -8,6 +8,7 @@ pub(super) mod raw;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -105,8 +106,8 @@ use crate::wire::operators::Operator;
 #[must_use = "a stream does nothing until it is polled"]
 pub struct StreamCall<F: RemoteStream, T = ValueOf<F>> {
     raw: RawStream,
-    /// Decodes items that are not those of the function; boxed, because few streams have such.
-    reader: Option<Box<dyn ReadItem<T>>>,
+    /// Decodes items that are not those of the function; few streams have such.
+    reader: Option<Arc<dyn ReadItem<T>>>,
     function: PhantomData<fn() -> F>,
 }
 
@@ -176,9 +177,9 @@ impl<F: RemoteStream, T: Value> StreamCall<F, T> {
     #[doc(alias = "chunks_timeout")]
     pub fn batches(mut self, items: usize, wait: Duration) -> StreamCall<F, Vec<T>> {
         self.operator(Operator::Batches { items: items as u64, wait });
-        let single = || Box::new(SingleItem(F::signature().value)) as Box<dyn ReadItem<T>>;
+        let single = || Arc::new(SingleItem(F::signature().value)) as Arc<dyn ReadItem<T>>;
         let reader = ListOf(self.reader.unwrap_or_else(single));
-        StreamCall { raw: self.raw, reader: Some(Box::new(reader)), function: PhantomData }
+        StreamCall { raw: self.raw, reader: Some(Arc::new(reader)), function: PhantomData }
     }
 
     /// Sends the call, and waits until the function has returned its stream.
@@ -302,7 +303,7 @@ impl<F: RemoteStream, T> std::fmt::Debug for StreamCall<F, T> {
 #[must_use = "a stream does nothing until it is polled"]
 pub struct OpenStream<F: RemoteStream, T = ValueOf<F>> {
     raw: RawStream,
-    reader: Option<Box<dyn ReadItem<T>>>,
+    reader: Option<Arc<dyn ReadItem<T>>>,
     function: PhantomData<fn() -> F>,
 }
 

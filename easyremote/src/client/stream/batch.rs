@@ -1,5 +1,7 @@
 //! Decodes items that arrive as lists.
 
+use std::sync::Arc;
+
 use crate::decode::Budget;
 use crate::function::outcome::Value;
 use crate::wire::codec::from_bincode;
@@ -24,7 +26,7 @@ impl<T: Value> ReadItem<T> for SingleItem {
 }
 
 /// Decodes lists of what `0` decodes: their number, then one after the other.
-pub(super) struct ListOf<T>(pub(super) Box<dyn ReadItem<T>>);
+pub(super) struct ListOf<T>(pub(super) Arc<dyn ReadItem<T>>);
 
 impl<T> ReadItem<Vec<T>> for ListOf<T> {
     fn read(&self, bytes: &[u8], budget: &mut Budget) -> Result<(Vec<T>, usize), String> {
@@ -49,7 +51,7 @@ mod tests {
 
     fn lists() -> ListOf<Vec<u32>> {
         let numbers = SingleItem(ValueType::of::<u32>());
-        ListOf(Box::new(ListOf::<u32>(Box::new(numbers))))
+        ListOf(Arc::new(ListOf::<u32>(Arc::new(numbers))))
     }
 
     fn read(bytes: &[u8]) -> Result<(Vec<Vec<u32>>, usize), String> {
@@ -74,7 +76,7 @@ mod tests {
         assert!(read(&bytes).is_err());
         let mut bytes = Vec::new();
         to_bincode(&(1_usize << 40), &mut bytes).unwrap();
-        let units = ListOf::<()>(Box::new(SingleItem(ValueType::of::<()>())));
+        let units = ListOf::<()>(Arc::new(SingleItem(ValueType::of::<()>())));
         assert!(units.read(&bytes, &mut Budget::for_message(bytes.len(), 1 << 20)).is_err());
         assert!(read(&[3, 0]).is_err());
     }

@@ -10,6 +10,7 @@
 //! them into frames and decodes items. Between the two wait at most [`HANDOVER`] bytes, which is
 //! where back-pressure crosses the threads.
 
+mod again;
 pub(in crate::client) mod progress;
 
 use std::sync::Arc;
