@@ -333,7 +333,7 @@ async fn end_node(end: &'static str, users: Users) {
         match end {
             "runtime" => drop(users.take()),
             "shutdown" => node.shutdown().await,
-            _ => node.drain(Duration::from_secs(1)).await,
+            _ => drop(node.drain(Duration::from_secs(1)).await),
         }
         soon(node.closed()).await;
         users

@@ -151,7 +151,7 @@ pub(crate) async fn be_node() {
         [stats.in_flight, 0, stats.gateways]
     });
     tokio::select! {
-        _ = terminated.recv() => node.drain(GRACE).await,
+        _ = terminated.recv() => drop(node.drain(GRACE).await),
         () = answers => {}
     }
     std::process::exit(0);

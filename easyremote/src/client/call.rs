@@ -147,11 +147,14 @@ pub(super) fn result<F: RemoteUnary>(
     max_decoded: usize,
 ) -> Result<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error> {
     let types = F::signature();
-    if frame.kind == FrameKind::Fault {
-        let failure = types.failure.decode(&frame.body, max_decoded).map_err(undecoded)?;
-        return Err(F::Output::function_error(failure));
+    match frame.kind {
+        FrameKind::Fault => {
+            let failure = types.failure.decode(&frame.body, max_decoded).map_err(undecoded)?;
+            Err(F::Output::function_error(failure))
+        }
+        FrameKind::Body => Ok(types.value.decode(&frame.body, max_decoded).map_err(undecoded)?),
+        other => Err(not_asked_for(other).into()),
     }
-    Ok(types.value.decode(&frame.body, max_decoded).map_err(undecoded)?)
 }
 
 impl<F: RemoteUnary> std::fmt::Debug for Call<F> {
@@ -164,6 +167,12 @@ impl<F: RemoteUnary> std::fmt::Debug for Call<F> {
 pub(super) fn undecoded(text: String) -> Error {
     let text = format!("cannot decode the result: {text}");
     Error::new(ErrorKind::BadResponse, text).with_evidence(Evidence::Answered)
+}
+
+/// Returns the error of an answer of a kind that the call has not asked for.
+pub(super) fn not_asked_for(kind: FrameKind) -> Error {
+    let text = format!("a {kind:?} frame is no answer to this call");
+    Error::new(ErrorKind::Protocol, text).with_evidence(Evidence::Sent)
 }
 
 /// A call without types.
@@ -206,6 +215,11 @@ impl RawCall {
         if let CallState::Ready(pending) = &mut self.state {
             change(pending);
         }
+    }
+
+    /// Returns whether the call has been polled.
+    pub(super) fn has_begun(&self) -> bool {
+        !matches!(self.state, CallState::Ready(_) | CallState::Failed(_))
     }
 
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<UnaryAnswer, Error>> {
@@ -300,7 +314,8 @@ impl MuxCall {
     /// Returns the call if it is not a small one, or if the multiplexed stream does not take it.
     /// Nothing has been sent then.
     fn submit(mut pending: Box<PendingCall>) -> Result<Self, Box<PendingCall>> {
-        let unary = pending.header.kind == Kind::Unary;
+        // A job keeps its place at the node beyond its answer.
+        let unary = pending.header.kind == Kind::Unary && !pending.header.is_spawn();
         let length = pending.body.len() - FRAME_HEADER;
         let function = &pending.header.function;
         let fits = |live: &Arc<LiveConnection>| {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::Stream;
 use serde_json::Value;
 
-use crate::client::call::{RawCall, undecoded};
+use crate::client::call::{RawCall, not_asked_for, undecoded};
 use crate::client::handle::Client;
 use crate::client::options::{Options, options};
 use crate::client::pending_call::PendingCall;
@@ -18,7 +18,7 @@ use crate::client::stream::raw::progress::StreamProgress;
 use crate::client::stream::raw::{RawStream, StreamFrame};
 use crate::error::{CallError, Error};
 use crate::wire::codec::Codec;
-use crate::wire::frame::FrameKind;
+use crate::wire::frame::{Frame, FrameKind};
 use crate::wire::kind::Kind;
 use crate::wire::operators::Operator;
 
@@ -137,7 +137,7 @@ impl std::error::Error for JsonError {}
 #[derive(Debug)]
 #[must_use = "a call does nothing until it is awaited"]
 pub struct JsonCall {
-    raw: RawCall,
+    pub(super) raw: RawCall,
 }
 
 impl JsonCall {
@@ -157,14 +157,23 @@ impl Future for JsonCall {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let max_decoded = self.raw.max_decoded;
-        self.raw.poll(context).map(|answer| {
-            let frame = answer?.frame;
-            let value = Codec::Json.decode(&frame.body, max_decoded).map_err(undecoded)?;
-            match frame.kind {
-                FrameKind::Fault => Err(CallError::Function(JsonError(value))),
-                _ => Ok(value),
-            }
-        })
+        self.raw.poll(context).map(|answer| json_result(&answer?.frame, max_decoded))
+    }
+}
+
+/// Decodes the result in `frame`, using at most `max_decoded` bytes of memory.
+///
+/// # Errors
+/// The function's own error, or why the frame cannot be decoded.
+pub(super) fn json_result(
+    frame: &Frame,
+    max_decoded: usize,
+) -> Result<Value, CallError<JsonError>> {
+    let decoded = || Codec::Json.decode(&frame.body, max_decoded).map_err(undecoded);
+    match frame.kind {
+        FrameKind::Fault => Err(CallError::Function(JsonError(decoded()?))),
+        FrameKind::Body => Ok(decoded()?),
+        other => Err(not_asked_for(other).into()),
     }
 }
 

@@ -6,9 +6,11 @@
 //! | call a function                | its stub's `call`: a [`Call`] or a [`StreamCall`]           |
 //! | call it with many arguments    | its stub's `map`: a [`Map`]                                 |
 //! | call it by name, with JSON     | [`Client::call_json`], [`Client::stream_json`]              |
+//! | run it without its caller      | [`Call::spawn`], and [`Client::job`] for the [`Job`]        |
 //! | set options of one call        | the methods of [`Call`]                                     |
 //! | set options of all calls       | [`Options`], with [`Client::with`]                          |
 //! | see functions, nodes, counters | [`Client::functions`], [`Client::nodes`], [`Client::stats`] |
+//! | see jobs                       | [`Client::jobs`]                                            |
 
 #[cfg(feature = "__bench")]
 pub(crate) mod bench;
@@ -21,7 +23,9 @@ mod errors;
 mod expired;
 mod handle;
 pub(crate) mod instance;
+mod job;
 mod json;
+mod json_job;
 mod keeper;
 mod limits;
 pub(crate) mod map;
@@ -30,6 +34,7 @@ mod options;
 mod pending_call;
 mod retry;
 mod session;
+mod spawn;
 mod stats;
 pub(crate) mod stream;
 mod trace;
@@ -39,11 +44,14 @@ mod upload;
 pub use crate::client::cached::{Cached, Subscription};
 pub use crate::client::call::Call;
 pub use crate::client::handle::{Client, ClientBuilder};
+pub use crate::client::job::{Job, JobInfo};
 pub use crate::client::json::{JsonCall, JsonError, JsonStream};
+pub use crate::client::json_job::{JsonJob, JsonSpawn};
 pub use crate::client::limits::ClientLimits;
 pub use crate::client::map::Map;
 pub use crate::client::options::Options;
 pub use crate::client::retry::Retry;
+pub use crate::client::spawn::Spawn;
 pub use crate::client::stats::ClientStats;
 pub use crate::client::stream::raw::progress::StreamProgress;
 pub use crate::client::stream::{OpenStream, StreamCall};
@@ -51,6 +59,7 @@ pub use crate::client::trace::Trace;
 pub use crate::client::traced_call::TracedCall;
 pub use crate::transport::io::Io;
 pub use crate::wire::directory::{FunctionInfo, NodeInfo};
+pub use crate::wire::job::{JobId, JobProgress, JobState, JobStatus};
 pub use crate::wire::kind::Kind;
 pub use crate::wire::load::{Memory, NodeLoad};
 pub use crate::wire::routing_options::Strategy;

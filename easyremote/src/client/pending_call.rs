@@ -137,6 +137,31 @@ impl PendingCall {
         })
     }
 
+    /// Creates a request about jobs of `function` at a node. It is retried like the call of an
+    /// `idempotent` function.
+    pub(super) fn job_request(client: &Client, function: &str, node: &str) -> Self {
+        let mut body = Vec::new();
+        frame::put(&mut body, FrameKind::Body, &[]);
+        let retry = Some(client.options.retry.unwrap_or_default());
+        let mut options = Options { retry, ..Options::default() };
+        options.routing.on = Some(node.to_owned());
+        let (id, function) = (client.link.next_call_id(), function.to_owned());
+        Self {
+            client: client.clone(),
+            header: CallHeader::new(id, function, Kind::Unary, Codec::Json),
+            body,
+            signature: "",
+            options,
+            idempotent: true,
+            upload: None,
+            demand: None,
+            deadline: None,
+            limit: None,
+            waits: false,
+            paid: PaidLosses::default(),
+        }
+    }
+
     /// Checks the options, moves them into the header, and sets the deadline. Later changes to the
     /// options have no effect.
     ///

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::error::printable::one_line;
 use crate::function::end::StreamTally;
 use crate::function::states::States;
 use crate::transport::connection::ManagedConnection;
 use crate::wire::caller::{Caller, KnownCaller};
 use crate::wire::header::CallHeader;
+use crate::wire::job::sane_fraction;
+use crate::wire::limits::MAX_PROGRESS;
 use crate::wire::operators::Operator;
 
 /// The context of a call: a function takes it as a parameter `#[ctx] ctx: &Context`.
@@ -44,10 +47,20 @@ struct CallContext {
     cancelled: Cancellation,
     states: Arc<States>,
     tally: StreamTally,
+    /// What the function of a job has said last about its progress.
+    progress: Mutex<Option<Box<ReportedProgress>>>,
     /// Whether the function runs on after the call has ended.
     detached: bool,
     /// The connection that the call arrived over.
     link: Arc<ManagedConnection>,
+}
+
+/// How far a function says that it is.
+#[derive(Clone, Debug)]
+pub(crate) struct ReportedProgress {
+    pub(crate) fraction: f64,
+    pub(crate) text: String,
+    pub(crate) at: Instant,
 }
 
 /// The lifetime of a call, which nested calls inherit.
@@ -112,6 +125,7 @@ impl Context {
             cancelled: Cancellation::default(),
             states,
             tally: StreamTally::default(),
+            progress: Mutex::default(),
             detached,
             link,
         };
@@ -129,6 +143,11 @@ impl Context {
 
     pub(crate) fn tally(&self) -> &StreamTally {
         &self.inner.tally
+    }
+
+    /// Returns what the function has said last about its progress.
+    pub(crate) fn last_progress(&self) -> Option<ReportedProgress> {
+        self.inner.progress.lock().as_deref().cloned()
     }
 
     pub(crate) fn link(&self) -> &Arc<ManagedConnection> {
@@ -371,6 +390,38 @@ impl Context {
     pub fn metadata(&self, key: &str) -> Option<&str> {
         let mut all = self.inner.header.metadata.iter().rev();
         all.find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Says how far the function is, for those who ask for the [status](crate::client::Job::status)
+    /// of the job.
+    ///
+    /// `fraction` is the part that is done, from 0 to 1; a value outside of this range is moved to
+    /// its end. `text` is one line; it is cut at 1 KiB. The last call counts. It takes a lock for a
+    /// moment, so sync and async functions may call it as often as they like. In a call that is not
+    /// a [job](crate::Call::spawn) it does nothing.
+    ///
+    /// ```
+    /// use easyremote::{Context, remote};
+    ///
+    /// #[remote]
+    /// fn train(#[ctx] ctx: &Context, epochs: u32) -> f64 {
+    ///     let mut loss = 1.0;
+    ///     for epoch in 0..epochs {
+    ///         loss *= 0.9;
+    ///         ctx.progress(f64::from(epoch + 1) / f64::from(epochs), format!("loss {loss:.3}"));
+    ///     }
+    ///     loss
+    /// }
+    /// ```
+    #[doc(alias = "report")]
+    #[doc(alias = "percent")]
+    pub fn progress(&self, fraction: f64, text: impl AsRef<str>) {
+        if !self.inner.header.is_spawn() {
+            return;
+        }
+        let text = one_line(text.as_ref(), MAX_PROGRESS).into_owned();
+        let (fraction, at) = (sane_fraction(fraction), Instant::now());
+        *self.inner.progress.lock() = Some(Box::new(ReportedProgress { fraction, text, at }));
     }
 
     /// Returns whether the call has been cancelled: its caller has dropped it, its deadline has

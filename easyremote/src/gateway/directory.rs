@@ -23,7 +23,7 @@ use crate::gateway::relay::node_link::NodeLink;
 use crate::gateway::routing::RoutingTable;
 use crate::gateway::state::GatewayState;
 use crate::wire::codec::Codec;
-use crate::wire::directory::{FUNCTIONS, FunctionInfo, NODES, NodeInfo, RESERVED, STATS};
+use crate::wire::directory::{FUNCTIONS, FunctionInfo, JOBS, NODES, NodeInfo, RESERVED, STATS};
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
@@ -48,7 +48,8 @@ impl Question {
     /// `PermissionDenied` if the caller is not allowed to ask; `BadArguments` if the call is not
     /// unary; `NoSuchFunction` if this gateway does not know the reserved name.
     pub(super) fn of(header: &CallHeader, access: &Access) -> Option<Result<Self, Error>> {
-        if !header.function.starts_with(RESERVED) {
+        let for_a_node = header.function == JOBS && header.job_request().is_some();
+        if for_a_node || !header.function.starts_with(RESERVED) {
             return None;
         }
         let allowed = access.check_call(header.caller.as_deref(), &header.function);

@@ -14,6 +14,7 @@ use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
 use crate::gauge::SharedRoom;
 use crate::node::exec::dedup::DedupCache;
+use crate::node::exec::runs::Runs;
 use crate::node::kept::Kept;
 use crate::node::limits::NodeLimits;
 use crate::node::middleware::{Done, Layers, Next};
@@ -28,7 +29,7 @@ use crate::transport::io::Io;
 use crate::transport::io::role::IoRole;
 use crate::transport::stream_table::StreamTable;
 use crate::wire::control::Register;
-use crate::wire::limits::{MAX_NAME, MAX_NODE_STREAMS};
+use crate::wire::limits::{MAX_GATEWAY_STREAMS, MAX_NAME, MAX_NODE_STREAMS};
 
 /// Builds a node with options, from [`Node::builder`].
 ///
@@ -482,7 +483,7 @@ impl NodeBuilder {
     pub async fn serve(self) -> Result<Node, Error> {
         let id = check_id(self.id)?;
         not_zero("concurrency", self.concurrency as u64)?;
-        let limits = self.limits;
+        let (limits, kept) = (self.limits, Kept::new(self.limits.kept));
         limits.check()?;
         tags::check(&self.tags)?;
         let registry = Registry::new(self.functions, &self.states)?;
@@ -498,7 +499,7 @@ impl NodeBuilder {
             .map(|target| {
                 let (id, dial) = (id.clone(), self.dial.clone());
                 let (register, tags) = (register.clone(), tags.subscribe());
-                Dialler::node(target, id, dial, MAX_NODE_STREAMS, register, tags)
+                Dialler::node(target, id, dial, MAX_GATEWAY_STREAMS, register, tags)
                     .map(|dialler| dialler.with_max_message(limits.messages.max_message))
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -517,7 +518,8 @@ impl NodeBuilder {
             unfinished: Arc::default(),
             max_unfinished,
             unread: SharedRoom::new(max_unfinished / 2),
-            kept: Kept::new(limits.kept),
+            runs: Runs::new(&kept),
+            kept,
             limits: limits.messages,
             connect_timeout,
             counters: NodeCounters::default(),

@@ -36,10 +36,12 @@ pub use crate::function::context::Context;
 pub use crate::function::end::End;
 pub use crate::function::registry::Functions;
 pub use crate::node::builder::NodeBuilder;
+pub use crate::node::exec::runs::LostJob;
 pub use crate::node::limits::NodeLimits;
 pub use crate::node::middleware::{Done, Next};
 pub use crate::transport::io::Io;
 pub use crate::transport::stream_table::StreamStats;
+pub use crate::wire::job::{JobId, JobState};
 
 /// A running node: offers functions to its gateways and runs the calls that they route to it.
 ///
@@ -322,8 +324,13 @@ impl Node {
     ///
     /// The gateways route new calls to other nodes, or answer
     /// [`Draining`](crate::ErrorKind::Draining), [`Executed::No`](crate::Executed::No), if no other
-    /// node offers the function. Waits for `detached` functions too. Calls that still run after
-    /// `grace` end as with [`shutdown`](Self::shutdown). 30 s is a usual grace period.
+    /// node offers the function. Waits for `detached` functions too, and for
+    /// [jobs](crate::Call::spawn) and their results to be collected: while they are awaited, the
+    /// node stays reachable for requests about them. Calls that still run after `grace` end as with
+    /// [`shutdown`](Self::shutdown). 30 s is a usual grace period.
+    ///
+    /// Returns the jobs that are lost with the node, in the order of their ids: those that have not
+    /// ended, and those whose results nobody has collected. It is empty if the drain was complete.
     ///
     /// ```
     /// # use easyremote::{Error, Gateway, Node, functions, remote};
@@ -346,7 +353,7 @@ impl Node {
     /// its last call, but `grace` no longer limits the wait.
     #[doc(alias = "graceful shutdown")]
     #[doc(alias = "stop")]
-    pub async fn drain(&self, grace: Duration) {
+    pub async fn drain(&self, grace: Duration) -> Vec<LostJob> {
         self.shared.draining.cancel();
         tokio::select! {
             biased;
@@ -356,13 +363,16 @@ impl Node {
                 tracing::warn!(%id, ?grace, "drain grace period expired, aborting calls");
             }
         }
+        let lost = self.shared.runs.lost();
         self.shutdown().await;
+        lost
     }
 
     /// Leaves all gateways and waits until the node has ended.
     ///
     /// Running calls are cancelled and fail with [`NodeLost`](crate::ErrorKind::NodeLost).
-    /// `detached` functions run on; this does not wait for them.
+    /// `detached` functions run on; this does not wait for them. [Jobs](crate::Call::spawn) are
+    /// cancelled too, and their results are lost.
     ///
     /// ```
     /// # use easyremote::{Client, Error, Gateway, Node, functions, remote};
@@ -399,7 +409,10 @@ impl Node {
     ///
     /// tokio::select! {
     ///     () = node.closed() => println!("the node has ended"),
-    ///     () = easyremote::shutdown_signal() => node.drain(Duration::from_secs(30)).await,
+    ///     () = easyremote::shutdown_signal() => {
+    ///         let lost = node.drain(Duration::from_secs(30)).await;
+    ///         println!("{} jobs are lost", lost.len());
+    ///     }
     /// }
     /// # }
     /// ```
@@ -433,6 +446,15 @@ impl Drop for WithRuntime {
     }
 }
 
+/// Cancels the node's jobs when it is dropped: nobody can reach them any more.
+struct CancelJobs(Arc<NodeState>);
+
+impl Drop for CancelJobs {
+    fn drop(&mut self) {
+        self.0.runs.close();
+    }
+}
+
 /// Keeps a session with each gateway until `stop` is cancelled.
 async fn run(
     shared: Arc<NodeState>,
@@ -446,6 +468,7 @@ async fn run(
     let with_runtime = WithRuntime { node: shared.clone(), stop: stop.clone() };
     shared.runtime.spawn(async move { with_runtime.stop.cancelled().await });
     let Some(tasks) = io::current() else { return };
+    let _jobs = CancelJobs(shared.clone());
     let mut sessions = FuturesUnordered::new();
     for (gateway, dialler) in diallers.into_iter().enumerate() {
         let (shared, first) = (shared.clone(), first.clone());
@@ -459,5 +482,6 @@ async fn run(
         () = ended => {}
         never = load::measure(&shared) => match never {},
         never = shared.started.forget() => match never {},
+        never = shared.runs.tend() => match never {},
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -77,7 +77,7 @@ pub(super) async fn keep(
         let (error, closed) = serve(dialled, &node, tags, &link, &stop).await;
         let rtt = connection.rtt();
         drop(connection);
-        if stop.is_cancelled() || node.draining.is_cancelled() {
+        if stop.is_cancelled() || drained(&node).now_or_never().is_some() {
             publish.send_replace(ConnectionState::Closed);
             drop(guard);
             return closed.drained().await;
@@ -107,9 +107,16 @@ async fn dial(
     };
     tokio::select! {
         () = stop.cancelled() => None,
-        () = node.draining.cancelled() => None,
+        () = drained(node) => None,
         dialled = dialler.dial(limit, failed) => Some(dialled),
     }
+}
+
+/// Resolves when the node drains, and has no job whose result may be asked for: until then it comes
+/// back.
+async fn drained(node: &NodeState) {
+    node.draining.cancelled().await;
+    node.runs.settled().await;
 }
 
 /// The state of a connection that failed, or could not be made, because of `error`.
@@ -192,6 +199,13 @@ struct Dialogue<'a> {
     drained: bool,
 }
 
+/// Waits until no function runs, and the result of each job was collected.
+async fn idle(node: &NodeState, all_permits: u32) {
+    // Never fails: the semaphore is not closed.
+    let _permits = node.running.acquire_many(all_permits).await;
+    node.runs.settled().await;
+}
+
 impl Dialogue<'_> {
     /// Exchanges control messages with the gateway until the session ends; returns why it ended.
     async fn run(&mut self, calls: &NodeCalls) -> Error {
@@ -217,9 +231,10 @@ impl Dialogue<'_> {
                 }
                 () = calls.has_released.notified() => self.release(calls),
                 message = self.control.next() => message.map(|message| self.hear(message, calls)),
-                // The gateway has all responses, but a detached function that runs on without its
-                // caller holds a permit and may make further calls: wait for all permits.
-                _ = node.running.acquire_many(all_permits), if self.drained => {
+                // The gateway has all responses, but a detached function or a job that runs on
+                // without its caller holds a permit and may make further calls: wait for all
+                // permits, and for the results of jobs to be collected.
+                () = idle(node, all_permits), if self.drained => {
                     Err(Error::new(ErrorKind::Draining, "the node is drained"))
                 }
             };

@@ -16,6 +16,7 @@ use crate::function::registry::{Function, Registry};
 use crate::function::states::States;
 use crate::gauge::{RoomShare, SharedRoom};
 use crate::node::exec::dedup::DedupCache;
+use crate::node::exec::runs::Runs;
 use crate::node::kept::Kept;
 use crate::node::middleware::Layers;
 use crate::node::tags::Tags;
@@ -50,6 +51,8 @@ pub(super) struct NodeState {
     /// Bytes that are kept for callers that come back.
     #[expect(dead_code, reason = "its users follow")]
     pub(super) kept: Arc<Kept>,
+    /// Runs that outlive their callers.
+    pub(super) runs: Arc<Runs>,
     /// Message limits of the calls that the functions make.
     pub(super) limits: MessageLimits,
     pub(super) connect_timeout: Duration,

@@ -115,6 +115,11 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    /// Returns what has not been read.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     pub(crate) fn take(&mut self, n: usize, field: &str) -> Result<&'a [u8], Malformed> {
         match self.rest.split_at_checked(n) {
             Some((taken, rest)) => {

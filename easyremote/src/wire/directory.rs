@@ -16,6 +16,9 @@ pub(crate) const FUNCTIONS: &str = "easyremote.functions";
 /// Returns a list of [`NodeInfo`].
 pub(crate) const NODES: &str = "easyremote.nodes";
 
+/// Asks a node for the caller's jobs there; the only reserved name whose calls reach a node.
+pub(crate) const JOBS: &str = "easyremote.jobs";
+
 /// Returns [`GatewayStats`], to admins only.
 pub(crate) const STATS: &str = "easyremote.stats";
 

@@ -3,7 +3,9 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::wire::bytes::{Malformed, Reader, WriteBytes};
-use crate::wire::limits::{MAX_CONTROL, MAX_ERROR, MAX_HEADER, MAX_TRACE, SMALL_MESSAGE};
+use crate::wire::limits::{
+    MAX_ACCEPTED, MAX_CONTROL, MAX_ERROR, MAX_HEADER, MAX_JOB_REPORT, MAX_TRACE, SMALL_MESSAGE,
+};
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,10 @@ pub(crate) enum FrameKind {
     Taken = 14,
     /// From the node: how many items of a stream have been left out in all. Not an item.
     Skipped = 15,
+    /// The node has accepted a call as a job: the number of the job, and the id of the node.
+    Accepted = 18,
+    /// What a job does, or how it has failed.
+    JobReport = 19,
 }
 
 impl FrameKind {
@@ -59,6 +65,8 @@ impl FrameKind {
             13 => Self::Overflow,
             14 => Self::Taken,
             15 => Self::Skipped,
+            18 => Self::Accepted,
+            19 => Self::JobReport,
             _ => return None,
         })
     }
@@ -74,6 +82,8 @@ impl FrameKind {
             Self::End | Self::Overflow | Self::Taken | Self::Skipped => 8,
             Self::Control => MAX_CONTROL,
             Self::Trace => MAX_TRACE,
+            Self::Accepted => MAX_ACCEPTED,
+            Self::JobReport => MAX_JOB_REPORT,
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::wire::bytes::{Malformed, Reader, WriteBytes};
 use crate::wire::caller::KnownCaller;
 use crate::wire::codec::Codec;
 use crate::wire::frame::{self, FrameKind};
+use crate::wire::job::{JobOption, JobRequest};
 use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_HEADER, MAX_NAME, MAX_TIMEOUT};
 use crate::wire::operators::Operator;
@@ -58,6 +59,8 @@ pub(crate) struct CallHeader {
     pub(crate) traced: bool,
     /// How long the gateway has held the call, for the `Trace` frame.
     pub(crate) held: Duration,
+    /// Whether the call is a job, or asks about jobs. Boxed: few calls do.
+    pub(crate) job: Option<Box<JobOption>>,
     /// The caller. Set by the gateway, which overwrites a caller-supplied value.
     pub(crate) caller: Option<KnownCaller>,
 }
@@ -74,7 +77,7 @@ impl fmt::Debug for MetadataKeys<'_> {
 impl fmt::Debug for CallHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, attempt, kind, codec, fingerprint, timeout, function, routing, .. } = self;
-        let Self { metadata, limit, operators, demand, traced, held, caller, .. } = self;
+        let Self { metadata, limit, operators, demand, traced, held, job, caller, .. } = self;
         f.debug_struct("CallHeader")
             .field("id", id)
             .field("attempt", attempt)
@@ -90,6 +93,7 @@ impl fmt::Debug for CallHeader {
             .field("demand", demand)
             .field("traced", traced)
             .field("held", held)
+            .field("job", job)
             .field("caller", caller)
             .finish()
     }
@@ -121,7 +125,21 @@ impl CallHeader {
             demand: false,
             traced: false,
             held: Duration::ZERO,
+            job: None,
             caller: None,
+        }
+    }
+
+    /// Returns whether the call runs as a job, without its caller.
+    pub(crate) fn is_spawn(&self) -> bool {
+        self.job.as_deref() == Some(&JobOption::Spawn)
+    }
+
+    /// Returns what the call asks about jobs, if it does.
+    pub(crate) fn job_request(&self) -> Option<&JobRequest> {
+        match self.job.as_deref() {
+            Some(JobOption::Request(request)) => Some(request),
+            _ => None,
         }
     }
 
@@ -238,6 +256,7 @@ mod tests {
             demand: true,
             traced: true,
             held: Duration::from_micros(4_711),
+            job: Some(Box::new(JobOption::Request(JobRequest::Cancel([9; 16])))),
             caller: Some(KnownCaller::new(Caller {
                 role: Role::Client,
                 id: "client-1".into(),

@@ -66,6 +66,21 @@ pub(crate) const MAX_ERROR: usize = 8 << 10;
 /// Longest `Trace` frame, in bytes: a node's id and two numbers.
 pub(crate) const MAX_TRACE: usize = 256;
 
+/// Longest `Accepted` frame, in bytes: a number and the id of a node.
+pub(crate) const MAX_ACCEPTED: usize = 256;
+
+/// Longest text of a job's progress, in bytes. Longer ones are cut.
+pub(crate) const MAX_PROGRESS: usize = 1 << 10;
+
+/// Longest `JobReport` frame, in bytes: an error, and the progress of a job.
+pub(crate) const MAX_JOB_REPORT: usize = MAX_ERROR + 2 * MAX_PROGRESS;
+
+/// Most jobs that one identity has at a node, running or kept.
+pub(crate) const MAX_JOBS: usize = 1_024;
+
+/// Most requests about jobs that a gateway has open at one node, beside its calls.
+pub(crate) const MAX_JOB_REQUESTS: u32 = 1_024;
+
 /// Longest control message, in bytes: the registration of [`MAX_FUNCTIONS`] functions with a
 /// kilobyte of names and documentation each.
 pub(crate) const MAX_CONTROL: usize = 1 << 20;
@@ -97,6 +112,9 @@ pub(crate) const MAX_CLIENT_STREAMS: u32 = 1_024;
 
 /// Most calls that a gateway has open at one node.
 pub(crate) const MAX_NODE_STREAMS: u32 = 4_096;
+
+/// Most streams that a gateway opens at one node: requests about jobs reach a node that is full, too.
+pub(crate) const MAX_GATEWAY_STREAMS: u32 = MAX_NODE_STREAMS + MAX_JOB_REQUESTS;
 
 /// Factor between the calls that the receiver of a multiplexed stream tolerates and those that its
 /// sender may have open. The sender counts a call at least as long as the receiver, so a factor of

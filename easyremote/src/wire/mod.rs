@@ -7,6 +7,7 @@
 //! |---|---|
 //! | caller to node | `Header`, `Body` (the arguments); with a client stream `Item`*, `End`; with demand `Taken`* |
 //! | node to caller, one result | `Error`, or: `Trace` if requested, `Body` or `Fault` |
+//! | node to caller, a [job] | `Accepted` for a new one, `JobReport` about others, or as above |
 //! | node to caller, a stream | `Fault` or `Error`, or: `Open`, items, `End` or `Error` |
 //!
 //! An item of a node's stream is an `Item`, `ItemFault` or `ItemError` frame. `Skipped` frames may
@@ -29,6 +30,7 @@ pub(crate) mod error;
 mod fields;
 pub(crate) mod frame;
 pub(crate) mod header;
+pub(crate) mod job;
 pub(crate) mod kind;
 pub(crate) mod limits;
 pub(crate) mod load;

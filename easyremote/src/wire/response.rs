@@ -8,7 +8,8 @@ use crate::wire::mux::take_frame;
 use crate::wire::trace::NodeTrace;
 
 /// The response to a call with one result: a `Trace` frame if the caller requested it, and a last
-/// frame, which is `Body`, `Fault` or `Error`.
+/// frame, which is `Body`, `Fault` or `Error`, or of a call that concerns a job `Accepted` or
+/// `JobReport`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Response {
     pub(crate) trace: Option<NodeTrace>,
@@ -33,9 +34,11 @@ impl ResponseReader {
                 self.trace = Some(NodeTrace::read(&frame.body)?);
                 Ok(None)
             }
-            FrameKind::Body | FrameKind::Fault | FrameKind::Error => {
-                Ok(Some(Response { trace: self.trace.take(), frame }))
-            }
+            FrameKind::Body
+            | FrameKind::Fault
+            | FrameKind::Error
+            | FrameKind::Accepted
+            | FrameKind::JobReport => Ok(Some(Response { trace: self.trace.take(), frame })),
             other => Err(Malformed::new(format!("{other:?} frame instead of an answer"))),
         }
     }

@@ -23,7 +23,7 @@ pub(crate) struct FrameScanner {
     body: bool,
     /// Whether the last frame that is not `Taken` has begun.
     last: bool,
-    /// Whether a frame other than `Error` has begun.
+    /// Whether a frame has begun that only a started function can cause.
     answered: bool,
     /// Whether a frame other than `Error` and `Trace` has begun.
     begun: bool,
@@ -87,7 +87,12 @@ impl FrameScanner {
             Direction::Upload => kind == FrameKind::End,
             Direction::Answer => matches!(
                 kind,
-                FrameKind::Body | FrameKind::Fault | FrameKind::Error | FrameKind::End
+                FrameKind::Body
+                    | FrameKind::Fault
+                    | FrameKind::Error
+                    | FrameKind::End
+                    | FrameKind::Accepted
+                    | FrameKind::JobReport
             ),
         }
     }
@@ -140,7 +145,7 @@ impl FrameScanner {
                 self.last |= self.ends_with(kind);
                 (self.length, self.rest) = (length, length);
                 self.body |= kind == FrameKind::Body;
-                self.answered |= kind != FrameKind::Error;
+                self.answered |= shows_execution(kind);
                 self.begun |= !matches!(kind, FrameKind::Error | FrameKind::Trace);
                 if matches!(kind, FrameKind::Item | FrameKind::ItemFault | FrameKind::ItemError) {
                     self.items += 1;
@@ -214,6 +219,12 @@ impl FrameScanner {
     pub(crate) fn items(&self) -> u64 {
         self.items
     }
+}
+
+/// Returns whether only a function that has started causes a frame of this kind.
+fn shows_execution(kind: FrameKind) -> bool {
+    // A job that is accepted may still wait, or be cancelled before its function starts.
+    !matches!(kind, FrameKind::Error | FrameKind::Accepted | FrameKind::JobReport)
 }
 
 #[cfg(test)]

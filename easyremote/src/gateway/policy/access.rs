@@ -5,7 +5,7 @@ use std::fmt;
 use crate::error::{Error, ErrorKind};
 use crate::wire::caller::Caller;
 use crate::wire::control::Role;
-use crate::wire::directory::{FUNCTIONS, NODES, RESERVED, STATS};
+use crate::wire::directory::{FUNCTIONS, JOBS, NODES, RESERVED, STATS};
 
 /// Selects peers of a gateway by [`Role`], by identity, or by both.
 ///
@@ -165,15 +165,15 @@ impl Access {
 
     /// Returns whether `caller` may call this function.
     ///
-    /// Of the gateway's own functions, everyone may call the lists, which contain only what the
-    /// caller may call. Statistics are for admins and for peers with a rule that names them; `*`
+    /// Of the reserved functions, everyone may call the lists, which contain only what the caller may
+    /// call, or has spawned. Statistics are for admins and for peers with a rule that names them; `*`
     /// does not include them.
     pub(crate) fn may_call(&self, caller: &Caller, function: &str) -> bool {
         if caller.role == Role::Admin {
             return true;
         }
         match function {
-            FUNCTIONS | NODES => true,
+            FUNCTIONS | NODES | JOBS => true,
             STATS => {
                 let named = |pattern: &str| pattern.starts_with(RESERVED);
                 let rules = self.calls.of(caller);

@@ -36,13 +36,13 @@ impl Drop for CountedCall {
 #[derive(Debug)]
 pub(super) struct OpenCall {
     counted: CountedCall,
-    _open: DrainToken,
+    open: Option<DrainToken>,
 }
 
 impl OpenCall {
     /// Counts a call in `in_flight`; a draining gateway waits until `open` is dropped.
     pub(super) fn new(in_flight: &Arc<AtomicU64>, open: DrainToken) -> Self {
-        Self { counted: CountedCall::new(in_flight), _open: open }
+        Self { counted: CountedCall::new(in_flight), open: Some(open) }
     }
 }
 
@@ -60,7 +60,11 @@ pub(super) struct Dispatch {
 
 impl Dispatch {
     /// Starts to dispatch a call that has just arrived.
-    pub(super) fn new(header: CallHeader, open: OpenCall) -> Self {
+    pub(super) fn new(header: CallHeader, mut open: OpenCall) -> Self {
+        if header.job_request().is_some() {
+            // It may wait for the end of a job, and its caller asks again: a drain need not wait.
+            open.open = None;
+        }
         let received = Instant::now();
         let deadline = header.timeout.map(|left| received + left);
         Self { header, received, deadline, losses: 0, open }

@@ -167,7 +167,9 @@ impl CallerMux {
         let body = frames.clone();
         let limit = MAX_MUX_BODY.min(self.state().limits.max_message);
         let arguments = take_frame(&mut frames, limit).map_err(Malformed::into_error)?;
-        let fits = header.kind == Kind::Unary && arguments.kind == FrameKind::Body;
+        // The place of a job is taken beyond its answer, which a multiplexed stream cannot tell.
+        let unary = header.kind == Kind::Unary && !header.is_spawn();
+        let fits = unary && arguments.kind == FrameKind::Body;
         if !fits || !frames.is_empty() {
             return Err(protocol("this call needs a separate stream"));
         }

@@ -197,7 +197,8 @@ async fn relay(client: &mut CallerLeg, node: &mut NodeLeg, caller: &CallerSessio
     if matches!(end, CopyEnd::Stalled | CopyEnd::Starved) {
         hit(&state.hits.progress_timeouts);
     }
-    let waited = answer.shows_execution() || !matches!(end, CopyEnd::Receiver(_));
+    let answered = answer.shows_execution() || answer.is_complete();
+    let waited = answered || !matches!(end, CopyEnd::Receiver(_));
     let released = matches!(end, CopyEnd::Fin) && answer.is_complete();
     if let CopyEnd::Receiver(broken) = &end {
         send.reset(broken.code(ErrorKind::Cancelled));

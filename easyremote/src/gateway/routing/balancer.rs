@@ -52,6 +52,15 @@ pub(crate) struct Chosen<H> {
     pub(crate) route: Route<H>,
     /// Whether the outcome decides if the node is still avoided.
     pub(crate) is_probe: bool,
+    /// Whether it is a request about jobs, which takes no place at the node.
+    pub(crate) is_request: bool,
+}
+
+impl<H> Chosen<H> {
+    /// A node that is not on probation, for a call that runs there.
+    fn sound(route: Route<H>) -> Self {
+        Self { route, is_probe: false, is_request: false }
+    }
 }
 
 /// Minimum condition of a node.
@@ -76,12 +85,17 @@ impl<'a, H> LoadBalancer<'a, H> {
 
     /// Selects a node with a free slot, and counts the call there. `None` if no node has one.
     pub(crate) fn acquire(&mut self) -> Option<Chosen<H>> {
+        if self.header.job_request().is_some() {
+            let route = self.table.route_of_request(self.header)?;
+            let chosen = Chosen { is_request: true, ..Chosen::sound(route) };
+            return chosen.route.node.begin_request().then_some(chosen);
+        }
         if let Some(id) = &self.header.routing.on {
             let route = self.table.route_to(id, self.header)?;
             if self.is_unsound(&route) {
                 return None;
             }
-            return self.count(&route).then_some(Chosen { route, is_probe: false });
+            return self.count(&route).then(|| Chosen::sound(route));
         }
         let function = self.table.function(&self.header.function)?;
         let able = function.able(self.header)?;
@@ -114,11 +128,15 @@ impl<'a, H> LoadBalancer<'a, H> {
                 return None;
             }
         }
-        self.count(route).then(|| Chosen { route: route.clone(), is_probe: false })
+        self.count(route).then(|| Chosen::sound(route.clone()))
     }
 
     /// Returns whether some node can run the call, now or later.
     pub(crate) fn is_routable(&self) -> bool {
+        if self.header.job_request().is_some() {
+            // It never waits for a place.
+            return false;
+        }
         if let Some(id) = &self.header.routing.on {
             let route = self.table.route_to(id, self.header);
             return route.is_some_and(|route| self.may_run(&route));
@@ -344,7 +362,7 @@ impl<'a, H> LoadBalancer<'a, H> {
                 return None;
             }
         }
-        Some(Chosen { route: route.clone(), is_probe })
+        Some(Chosen { is_probe, ..Chosen::sound(route.clone()) })
     }
 
     fn count(&mut self, route: &Route<H>) -> bool {

@@ -8,7 +8,7 @@ use crate::gateway::policy::access::Access;
 use crate::gateway::routing::table::{Route, RoutingTable};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
-use crate::wire::limits::MAX_WAITING;
+use crate::wire::limits::{MAX_JOB_REQUESTS, MAX_WAITING};
 
 /// The state from which the failure of a call is explained.
 #[derive(Debug)]
@@ -120,6 +120,12 @@ pub(crate) fn no_room(function: &str) -> Error {
         "every node that offers `{function}` is at its capacity, and {MAX_WAITING} calls of it are \
          waiting already"
     );
+    Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100))
+}
+
+/// Returns the error for a request about jobs at a node that has as many of them as it may.
+pub(crate) fn too_many_requests(node: &str) -> Error {
+    let text = format!("{MAX_JOB_REQUESTS} requests about jobs of node `{node}` are in flight");
     Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100))
 }
 

@@ -16,7 +16,7 @@ use crate::gateway::routing::rendezvous;
 use crate::wire::control::{Hello, Offer, Register};
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
-use crate::wire::limits::{MAX_NODE_STREAMS, SUSPECT_MISSES};
+use crate::wire::limits::{MAX_JOB_REQUESTS, MAX_NODE_STREAMS, SUSPECT_MISSES};
 use crate::wire::load::NodeLoad;
 
 /// A handle to a node, about which routing only needs to know whether it is closed.
@@ -50,6 +50,8 @@ pub(crate) struct RoutedNode<H> {
     /// Stored under the router's lock, together with a new snapshot.
     tags: ArcSwap<Vec<String>>,
     semaphore: CallSemaphore,
+    /// Requests about jobs in flight; they count separately, because they must reach a full node too.
+    requests: AtomicU32,
     /// Its last load report.
     reported: Mutex<Option<NodeLoad>>,
     /// Consecutive heartbeats that it has not echoed.
@@ -159,6 +161,7 @@ impl<H> RoutedNode<H> {
             offers: register.functions.into_iter().map(NodeOffer::new).collect(),
             tags: ArcSwap::from_pointee(register.tags),
             semaphore: CallSemaphore::default(),
+            requests: AtomicU32::new(0),
             reported: Mutex::new(None),
             misses,
             drain: watch::Sender::new(DrainState::Serving),
@@ -266,6 +269,17 @@ impl<H> RoutedNode<H> {
             // Notify `drained`, which then checks the number of calls again.
             self.drain.send_modify(|_| ());
         }
+    }
+
+    /// Counts a request about jobs, unless too many are in flight. A node that drains has them too.
+    pub(crate) fn begin_request(&self) -> bool {
+        let next = |requests| (requests < MAX_JOB_REQUESTS).then_some(requests + 1);
+        self.requests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    /// Ends the count of a request about jobs.
+    pub(crate) fn end_request(&self) {
+        self.requests.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Returns whether the node accepts no more calls, for whatever reason.

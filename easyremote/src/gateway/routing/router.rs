@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::gateway::policy::access::Access;
 use crate::gateway::routing::balancer::{Chosen, LoadBalancer};
 use crate::gateway::routing::clock::RouterClock;
-use crate::gateway::routing::diagnostics::Diagnosis;
+use crate::gateway::routing::diagnostics::{Diagnosis, too_many_requests};
 use crate::gateway::routing::names::FunctionNames;
 use crate::gateway::routing::node::{NodeHandle, NodeOffer, RoutedNode};
 use crate::gateway::routing::outlier::OutlierOptions;
@@ -228,6 +228,15 @@ impl<H: NodeHandle> Router<H> {
         table: &RoutingTable<H>,
         header: &CallHeader,
     ) -> Error {
+        if header.job_request().is_some() {
+            let node = header.routing.on.as_deref().unwrap_or_default();
+            if table.route_of_request(header).is_some() {
+                return too_many_requests(node);
+            } else if table.node(node).is_none() {
+                let text = format!("node `{node}`, which the request is for, is not connected");
+                return Error::new(ErrorKind::NoNode, text);
+            }
+        }
         let (names, is_known) = (state.names.offered(), state.names.is_known(&header.function));
         Diagnosis { table, access: &self.access, names, is_known }.explain(header)
     }

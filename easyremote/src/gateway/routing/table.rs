@@ -9,6 +9,7 @@ use fixedbitset::FixedBitSet;
 use crate::gateway::routing::node::{NodeOffer, RoutedNode};
 use crate::gateway::routing::rendezvous;
 use crate::wire::control::Offer;
+use crate::wire::directory::JOBS;
 use crate::wire::header::CallHeader;
 
 /// All nodes, and the nodes that offer each function, as of one moment.
@@ -163,6 +164,16 @@ impl<H> RoutingTable<H> {
     pub(crate) fn route_to(&self, id: &str, header: &CallHeader) -> Option<Route<H>> {
         let route = Route::to(self.nodes.get(id)?, &header.function)?;
         route.fits(header).then_some(route)
+    }
+
+    /// Returns the route of a request about jobs to the node that it names. The node may be draining,
+    /// or may lack a tag that the function needs by now.
+    pub(crate) fn route_of_request(&self, header: &CallHeader) -> Option<Route<H>> {
+        let node = self.nodes.get(header.routing.on.as_deref()?)?;
+        if header.function == JOBS {
+            return (!node.offers().is_empty()).then(|| Route::new(node, 0));
+        }
+        Route::to(node, &header.function).filter(|route| route.matches(header))
     }
 
     /// Returns the set of nodes for each of these tags; `None` if no node has one of them.

@@ -11,7 +11,7 @@ use crate::function::context::Context;
 use crate::function::handler::{Body, Inputs, Reply, Request};
 use crate::function::registry::Function;
 use crate::node::exec::clock::Clock;
-use crate::node::exec::job::Job;
+use crate::node::exec::job::ReadyCall;
 use crate::node::exec::table::{CallKey, Responder, RunningCall};
 use crate::node::state::{NodeState, Session};
 use crate::wire::caller::KnownCaller;
@@ -63,7 +63,7 @@ impl AdmittedCall<'_> {
         key: CallKey,
         responder: Responder,
         body: Body,
-    ) -> (RunningCall, Job) {
+    ) -> (RunningCall, ReadyCall) {
         let Self { function, header, caller, deadline } = self;
         let node = &session.node;
         let clock = header.traced.then(|| Clock::new(header.held));
@@ -79,7 +79,7 @@ impl AdmittedCall<'_> {
             Request { codec, body, limits, context: context.clone(), reply: Reply::new() };
         let call = RunningCall::new(function.clone(), responder, deadline, context.clone(), clock);
         let inputs = Inputs { context, upload: None, demand: None };
-        let job = Job { key, function: function.clone(), inputs, request, items: None };
+        let job = ReadyCall { key, function: function.clone(), inputs, request, items: None };
         (call, job)
     }
 }

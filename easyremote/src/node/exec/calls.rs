@@ -6,6 +6,7 @@
 //! the entry is removed exactly once, by [`NodeCalls::finish`].
 
 mod inline;
+mod jobs;
 mod wrapped;
 
 use std::borrow::Cow;
@@ -28,7 +29,7 @@ use crate::function::handler::{Reply, Run};
 use crate::gauge::Gauge;
 use crate::node::exec::dedup::Start;
 use crate::node::exec::inline_batch::InlineBatch;
-use crate::node::exec::job::{Job, JobPermits};
+use crate::node::exec::job::{JobPermits, ReadyCall};
 use crate::node::exec::observer::{Observer, left};
 use crate::node::exec::table::{Begin, CallKey, CallTable, Responder, RunningCall};
 use crate::node::exec::task_pool::{Lane, TaskPool};
@@ -154,7 +155,7 @@ impl NodeCalls {
 
     /// Runs a call as soon as it has its permits, which is usually at once. Jobs of the task pool
     /// start with the next [`dispatch`](Self::dispatch).
-    pub(super) fn execute(self: &Arc<Self>, call: RunningCall, job: Job) {
+    pub(super) fn execute(self: &Arc<Self>, call: RunningCall, job: ReadyCall) {
         self.node().counters.in_flight.fetch_add(1, Ordering::Relaxed);
         let key = job.key;
         let permits = JobPermits::try_acquire(self.node(), &job.function);
@@ -191,7 +192,7 @@ impl NodeCalls {
     }
 
     /// Runs a call that has its permits, inside the node's middleware if it has any.
-    fn start(self: &Arc<Self>, permits: JobPermits, job: Job) {
+    fn start(self: &Arc<Self>, permits: JobPermits, job: ReadyCall) {
         match self.node().layers.is_empty() {
             true => self.launch(permits, job),
             false => self.start_wrapped(permits, job),
@@ -200,7 +201,7 @@ impl NodeCalls {
 
     /// Hands a call to the task pool, a task or a thread, unless it has started at this node
     /// before.
-    pub(super) fn launch(self: &Arc<Self>, permits: JobPermits, job: Job) {
+    pub(super) fn launch(self: &Arc<Self>, permits: JobPermits, job: ReadyCall) {
         if let Err(error) = self.note_start(&job) {
             let (key, refused) = (job.key, Err(Died::Refused(error)));
             // As in `JobGuard::end`: release the permits before the response leaves.
@@ -227,15 +228,15 @@ impl NodeCalls {
     ///
     /// # Errors
     /// `Protocol` if the call has started at this node before.
-    pub(super) fn note_start(&self, job: &Job) -> Result<(), Error> {
+    pub(super) fn note_start(&self, job: &ReadyCall) -> Result<(), Error> {
         let node = self.node();
         let repeats = &node.counters.repeats;
         node.started.start(&job.function, &job.inputs.context, repeats).map(Start::keep)
     }
 
-    fn spawn_stream(&self, guard: JobGuard, job: Job) {
+    fn spawn_stream(&self, guard: JobGuard, job: ReadyCall) {
         self.spawn_abortable(job.key, async move {
-            let Job { key, function, inputs, request, items } = job;
+            let ReadyCall { key, function, inputs, request, items } = job;
             let (Run::Stream(run), Some(items)) = (&function.handler.run, items) else { return };
             if guard.calls.begin(key) == Begin::Start {
                 let work = AssertUnwindSafe(run(inputs, request, items)).catch_unwind();
@@ -244,10 +245,10 @@ impl NodeCalls {
         });
     }
 
-    fn spawn_thread(&self, guard: JobGuard, job: Job) {
+    fn spawn_thread(&self, guard: JobGuard, job: ReadyCall) {
         let (key, runtime) = (job.key, self.runtime().clone());
         let spawned = own_thread(move || {
-            let Job { function, inputs, request, items, .. } = job;
+            let ReadyCall { function, inputs, request, items, .. } = job;
             let (Run::Thread(run), Some(items)) = (&function.handler.run, items) else { return };
             if guard.calls.begin(key) == Begin::Start {
                 let _runtime = runtime.enter();
@@ -393,19 +394,43 @@ impl NodeCalls {
         if let Some(observer) = observer {
             observer.tell(outcome.as_ref());
         }
-        let mut reply = outcome.unwrap_or_else(|error| error_frames(&error));
-        if !call.function.descriptor.kind.gives_stream() {
+        if let Some(mut run) = call.run.take() {
+            run.end(outcome);
+            if call.release_wanted
+                && let CallKey::Stream(stream) = key
+            {
+                self.release(stream);
+            }
+            // Tells the task of the stream, if it still waits, that the permits are free.
+            let deadline = call.deadline;
+            return self.respond(key, call.responder, Reply::new(), "", deadline, queue);
+        }
+        let reply = outcome.unwrap_or_else(|error| error_frames(&error));
+        if call.started && !call.function.descriptor.kind.gives_stream() {
             call.function.handler.policy.item_sizes.note(reply.len());
         }
-        match (key, call.responder) {
+        let (name, deadline) = (&call.function.name, call.deadline);
+        self.respond(key, call.responder, reply, name, deadline, queue)
+    }
+
+    /// Sends a response to where it goes. Returns an empty buffer for the next one.
+    fn respond(
+        self: &Arc<Self>,
+        key: CallKey,
+        responder: Responder,
+        mut reply: Reply,
+        function: &str,
+        deadline: Option<Instant>,
+        queue: QueueResponse,
+    ) -> Reply {
+        match (key, responder) {
             (CallKey::Mux(id), _) if reply.len() <= MAX_RESPONSE => {
                 queue(&self.writer, id, &reply);
                 reply.clear();
                 return reply;
             }
             (CallKey::Mux(id), _) => {
-                let name = call.function.name.clone();
-                self.send_overflow(id, reply, name, call.deadline);
+                self.send_overflow(id, reply, function.to_owned().into(), deadline);
             }
             // Fails if the stream's task is gone: then there is no one to answer.
             (CallKey::Stream(_), Responder::Stream(task)) => drop(task.send(reply)),
@@ -507,8 +532,8 @@ impl NodeCalls {
 }
 
 /// Runs a sync function on the current blocking thread.
-fn run_blocking(guard: JobGuard, job: Job) {
-    let Job { key, function, inputs, request, .. } = job;
+fn run_blocking(guard: JobGuard, job: ReadyCall) {
+    let ReadyCall { key, function, inputs, request, .. } = job;
     let (Run::Blocking(run) | Run::Inline(run)) = &function.handler.run else { return };
     if guard.calls.begin(key) == Begin::Start {
         let begun = std::time::Instant::now();

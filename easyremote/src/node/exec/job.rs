@@ -12,7 +12,7 @@ use crate::node::exec::table::CallKey;
 use crate::node::state::NodeState;
 
 /// A call that is ready to run: its function and the inputs.
-pub(super) struct Job {
+pub(super) struct ReadyCall {
     pub(super) key: CallKey,
     pub(super) function: Arc<Function>,
     pub(super) inputs: Inputs,
@@ -21,7 +21,7 @@ pub(super) struct Job {
     pub(super) items: Option<ItemWriter>,
 }
 
-impl Job {
+impl ReadyCall {
     /// Returns whether the function is usually short.
     pub(super) fn is_short(&self) -> bool {
         self.function.handler.policy.poll_time.is_short()

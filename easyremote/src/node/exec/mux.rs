@@ -79,8 +79,12 @@ fn begin(calls: &Arc<NodeCalls>, id: MuxId, mut frames: Bytes) -> Result<(), Err
     }
     let header = CallHeader::read_knowing(&header.body, &mut calls.caller.lock())
         .map_err(Malformed::into_error)?;
-    if header.kind != Kind::Unary {
-        return Err(protocol(format!("a {:?} call on a multiplexed stream", header.kind)));
+    if header.job_request().is_some() {
+        return calls.answer_request(header, CallKey::Mux(id), Responder::Mux);
+    }
+    if header.kind != Kind::Unary || header.is_spawn() {
+        let text = format!("a {:?} call, or a job, on a multiplexed stream", header.kind);
+        return Err(protocol(text));
     }
     let node = calls.node();
     let admitted = admit(node, header)?;

@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering;
 
 use futures::FutureExt;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
@@ -36,7 +36,7 @@ use crate::gauge::{Gauge, MemoryCharge};
 use crate::node::exec::admission::admit;
 use crate::node::exec::call_guards::{CallGuards, Interrupt};
 use crate::node::exec::calls::{NodeCalls, error_frames};
-use crate::node::exec::job::Job;
+use crate::node::exec::job::ReadyCall;
 use crate::node::exec::mux;
 use crate::node::exec::receive::{TakenFrames, receive};
 use crate::node::exec::table::{CallKey, Responder, RunningCall};
@@ -48,6 +48,8 @@ use crate::transport::quic::stream::{FrameError, RecvHalf, SendHalf};
 use crate::wire::bytes::Malformed;
 use crate::wire::frame::{Frame, FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
+use crate::wire::job::{JobNumber, put_accepted};
+use crate::wire::kind::Kind;
 use crate::wire::limits::HEADER_TIMEOUT;
 
 /// Bytes of a stream that may be buffered between the user's code and the I/O task.
@@ -80,7 +82,11 @@ pub(in crate::node) async fn serve((send, mut recv): (SendHalf, RecvHalf), calls
             drop(in_flight);
             call.run(read).await;
         }
-        Ok(_) | Err(CallRejection::Gone) => {}
+        Err(CallRejection::Request(header)) if wanted => {
+            drop(in_flight);
+            call.answer(*header).await;
+        }
+        Ok(_) | Err(CallRejection::Gone | CallRejection::Request(_)) => {}
         Err(CallRejection::Answer(error)) => call.fail(&error.with_node(&*node.id)).await,
     }
 }
@@ -97,11 +103,13 @@ struct StreamedCall<'a> {
 /// A call whose arguments have been read completely.
 struct ReadCall {
     call: RunningCall,
-    job: Job,
+    job: ReadyCall,
     /// Resolves with the last frames when the function has ended and released its permits.
     ended: oneshot::Receiver<Reply>,
     /// The items, if the function returns a stream.
     items: Option<ByteReceiver<()>>,
+    /// The number of the job, if the call runs as one.
+    job_number: Option<JobNumber>,
 }
 
 /// Why a call does not start.
@@ -110,6 +118,8 @@ enum CallRejection {
     Answer(Error),
     /// The caller has left.
     Gone,
+    /// It is a request about jobs, which runs no function and has no arguments.
+    Request(Box<CallHeader>),
 }
 
 impl From<Error> for CallRejection {
@@ -130,7 +140,13 @@ impl StreamedCall<'_> {
         let limits = self.calls.session.limits;
         let header = expect(first, FrameKind::Header)?;
         let header = CallHeader::read(&header.body).map_err(Malformed::into_error)?;
-        let node = self.node;
+        if header.job_request().is_some() {
+            return Err(CallRejection::Request(Box::new(header)));
+        }
+        let (node, spawn, codec) = (self.node, header.is_spawn(), header.codec);
+        if spawn && header.kind != Kind::Unary {
+            return Err(protocol("a job with a stream").into());
+        }
         let admitted = admit(node, header)?;
         self.guards.deadline = admitted.deadline;
         node.check_unread(admitted.function)?;
@@ -151,7 +167,7 @@ impl StreamedCall<'_> {
         let (responder, ended) = oneshot::channel();
         let responder = Responder::Stream(responder);
         let session = &self.calls.session;
-        let (call, mut job) = admitted.prepare(session, self.key, responder, body);
+        let (mut call, mut job) = admitted.prepare(session, self.key, responder, body);
         let taken = demand.then(|| {
             let demand = job.inputs.demand.insert(Arc::default()).clone();
             TakenFrames::new(demand, job.request.context.clone(), limits.max_message)
@@ -176,17 +192,49 @@ impl StreamedCall<'_> {
             job.items = Some(ItemWriter::new(sender, codec, limits, context, sizes));
             receiver
         });
-        Ok(ReadCall { call, job, ended, items })
+        if spawn {
+            call.run = Some(Box::new(self.calls.accept_job(&call, self.key, codec)?));
+        }
+        let job_number = call.run.as_ref().map(|run| run.number());
+        Ok(ReadCall { call, job, ended, items, job_number })
     }
 
     /// Runs the function and sends what it returns.
-    async fn run(mut self, ReadCall { call, job, ended, items }: ReadCall) {
+    async fn run(mut self, read: ReadCall) {
+        let ReadCall { call, job, ended, items, job_number } = read;
         let (function, context) = (call.function.name.clone(), call.context.clone());
         self.calls.execute(call, job);
         self.calls.dispatch();
+        if let Some(number) = job_number {
+            return self.send_accepted(number, ended).await;
+        }
         match items {
             Some(items) => self.send_items(&function, &context, items, ended).await,
             None => self.send_result(ended).await,
+        }
+    }
+
+    /// Tells the caller that its call is a job. The direction is finished when the job has ended; a
+    /// gateway whose caller has left by then learns it from `Released`.
+    async fn send_accepted(&mut self, number: JobNumber, ended: oneshot::Receiver<Reply>) {
+        let mut frames = Reply::new();
+        put_accepted(&mut frames, number, &self.node.id);
+        if self.write(&frames).await {
+            tokio::select! {
+                biased;
+                _ = ended => self.send.finish(),
+                _ = &mut self.guards.stopped => {}
+            }
+        }
+    }
+
+    /// Answers a request about jobs.
+    async fn answer(mut self, header: CallHeader) {
+        self.guards.deadline = header.timeout.map(|left| Instant::now() + left);
+        let (responder, ended) = oneshot::channel();
+        match self.calls.answer_request(header, self.key, Responder::Stream(responder)) {
+            Ok(()) => self.send_result(ended).await,
+            Err(error) => self.fail(&error.with_node(&*self.node.id)).await,
         }
     }
 

@@ -9,12 +9,14 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::call::deadline::{Deadlines, has_passed};
+use crate::call::executed::Evidence;
 use crate::error::Error;
 use crate::function::context::Context;
 use crate::function::handler::Reply;
 use crate::function::registry::Function;
 use crate::node::exec::clock::Clock;
 use crate::node::exec::observer::Observer;
+use crate::node::exec::runs::RunHandle;
 use crate::wire::mux::MuxId;
 
 /// Identifies a call within its session, by the stream that carries it.
@@ -86,6 +88,8 @@ pub(super) struct RunningCall {
     pub(super) failure: Option<Error>,
     /// The middleware that waits for the call's end.
     pub(super) observer: Option<Observer>,
+    /// Set if the call runs without its caller: where its answer goes.
+    pub(super) run: Option<Box<RunHandle>>,
     /// Aborts the call's task, if it runs as one; a thread cannot be aborted.
     abort: Option<AbortHandle>,
 }
@@ -109,6 +113,7 @@ impl RunningCall {
             release_wanted: false,
             failure: None,
             observer: None,
+            run: None,
             abort: None,
         }
     }
@@ -134,6 +139,9 @@ impl RunningCall {
             return Begin::Refuse;
         }
         self.started = true;
+        if let Some(run) = &self.run {
+            run.note_start();
+        }
         if let Some(clock) = &mut self.clock {
             clock.start();
         }
@@ -228,11 +236,14 @@ impl CallTable {
         }
     }
 
-    /// Notes that the caller has given up a call. Returns whether the table has the call.
+    /// Notes that the caller has given up a call, which ends it unless it runs without its caller.
+    /// Returns whether the table has the call.
     pub(super) fn give_up(&mut self, key: CallKey) -> bool {
         let Some(call) = self.calls.get_mut(&key) else { return false };
-        call.given_up = true;
-        call.stop();
+        if call.run.is_none() {
+            call.given_up = true;
+            call.stop();
+        }
         true
     }
 
@@ -277,6 +288,12 @@ impl CallTable {
         }
     }
 
+    /// Cancels a call that runs without its caller: it fails with `error`.
+    pub(super) fn cancel(&mut self, key: CallKey, error: Error) {
+        let started = self.calls.get(&key).is_some_and(|call| call.started);
+        self.fail(key, error.with_evidence(Evidence::of_start(started)));
+    }
+
     /// Returns the earliest deadline.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.next()
@@ -295,9 +312,9 @@ impl CallTable {
         }
     }
 
-    /// Gives up all calls, because their gateway is gone.
+    /// Gives up all calls but those that run without their callers, because the gateway is gone.
     pub(super) fn close(&mut self) {
-        for call in self.calls.values_mut() {
+        for call in self.calls.values_mut().filter(|call| call.run.is_none()) {
             call.given_up = true;
             call.stop();
         }

@@ -41,7 +41,7 @@ use tokio::time::sleep;
 
 use crate::function::handler::{Run, TaskSlot};
 use crate::node::exec::calls::NodeCalls;
-use crate::node::exec::job::{Job, JobPermits};
+use crate::node::exec::job::{JobPermits, ReadyCall};
 use crate::node::exec::table::Begin;
 use crate::node::exec::work::{Died, ReplyMemory};
 use crate::transport::io;
@@ -80,7 +80,7 @@ pub(super) enum Lane {
 #[derive(Default)]
 struct LaneState {
     /// Jobs that hold their permits.
-    jobs: VecDeque<(JobPermits, Job)>,
+    jobs: VecDeque<(JobPermits, ReadyCall)>,
     /// Workers that will take the next job soon, unless the function that they run blocks.
     workers: usize,
     /// Workers, included in `workers`, that are spawned but have not run yet.
@@ -102,7 +102,7 @@ struct WorkerMemory {
 
 impl TaskPool {
     /// Adds a job. It starts with the next [`NodeCalls::dispatch`], or earlier.
-    pub(super) fn add(&self, lane: Lane, permits: JobPermits, job: Job) {
+    pub(super) fn add(&self, lane: Lane, permits: JobPermits, job: ReadyCall) {
         self.lane(lane).lock().jobs.push_back((permits, job));
     }
 
@@ -146,7 +146,7 @@ impl Worker {
     }
 
     /// Takes the next job; `None` ends the worker.
-    fn next(&mut self) -> Option<(JobPermits, Job)> {
+    fn next(&mut self) -> Option<(JobPermits, ReadyCall)> {
         let mut state = self.calls.pool.lane(self.lane).lock();
         match std::mem::take(&mut self.called) {
             true => {
@@ -305,10 +305,10 @@ impl NodeCalls {
     fn run_once(
         self: &Arc<Self>,
         permits: JobPermits,
-        job: Job,
+        job: ReadyCall,
         memory: &mut WorkerMemory,
     ) -> bool {
-        let Job { key, function, inputs, mut request, .. } = job;
+        let ReadyCall { key, function, inputs, mut request, .. } = job;
         if self.begin(key) == Begin::Refuse {
             // As in `JobGuard::end`: release the permits before the response leaves.
             drop((inputs, request, permits));

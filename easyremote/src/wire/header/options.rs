@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::CallHeader;
 use crate::wire::bytes::{Malformed, Reader, WriteBytes, string_length, varint_length};
 use crate::wire::caller::KnownCaller;
+use crate::wire::job::JobOption;
 use crate::wire::limits::{MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
 use crate::wire::operators::{put_operators, read_operators};
 use crate::wire::routing_options::Strategy;
@@ -41,7 +42,7 @@ use crate::wire::routing_options::Strategy;
 /// |     |                    | 8, flags 1, no version), then `tracestate` to the end             |
 /// | 17  | key                | reserved: the caller's own deduplication key                      |
 /// | 18  | sound              | empty: exclude suspect nodes; the caller has other gateways       |
-/// | 19  | job                | reserved: the call runs without its caller                        |
+/// | 19  | job                | the call runs without its caller, or asks about jobs: [`JobOption`] |
 /// | 21  | demand             | empty: the caller of a stream sends `Taken` frames                |
 mod tag {
     pub(super) const ON: u64 = 1;
@@ -58,13 +59,14 @@ mod tag {
     pub(super) const OPERATORS: u64 = 13;
     pub(super) const HELD: u64 = 14;
     pub(super) const SOUND: u64 = 18;
+    pub(super) const JOB: u64 = 19;
     pub(super) const DEMAND: u64 = 21;
 }
 
 /// Tags that this version neither sends nor reads. They are treated as unknown, except that the
 /// error names them.
-const RESERVED: [(u64, &str); 5] =
-    [(11, "inherited metadata"), (15, "resume"), (16, "trace context"), (17, "key"), (19, "job")];
+const RESERVED: [(u64, &str); 4] =
+    [(11, "inherited metadata"), (15, "resume"), (16, "trace context"), (17, "key")];
 
 /// Longest value of an option, in bytes: an entry of metadata, with the lengths of its key and
 /// value.
@@ -121,6 +123,11 @@ pub(super) fn put(header: &CallHeader, out: &mut Vec<u8>) {
     if !header.held.is_zero() {
         put_number(out, tag::HELD, header.held.as_micros().try_into().unwrap_or(u64::MAX));
     }
+    if let Some(job) = &header.job {
+        let mut value = Vec::new();
+        job.put(&mut value);
+        put_option(out, tag::JOB, &value);
+    }
     if let Some(caller) = &header.caller {
         put_option(out, tag::CALLER, caller.encoded());
     }
@@ -162,6 +169,7 @@ pub(super) fn read(
             tag::DEMAND => header.demand = true,
             tag::TRACED => header.traced = true,
             tag::SOUND => routing.sound = true,
+            tag::JOB => header.job = Some(Box::new(JobOption::read(value)?)),
             tag::HELD => {
                 header.held = Duration::from_micros(Reader::new(value).varint("held")?);
             }
@@ -263,7 +271,7 @@ mod tests {
 
     #[test]
     fn unknown_critical_options_refuse_the_call() {
-        for tag in [11, 15, 17, 19, 23, 4_711, (1 << 61) + 1] {
+        for tag in [11, 15, 17, 23, 4_711, (1 << 61) + 1] {
             let cause = CallHeader::read(&with(&[(tag, b"from the future")])).unwrap_err();
             assert!(cause.text.contains(&format!("option {tag}")), "{cause}");
             let error = cause.into_error();
@@ -305,7 +313,7 @@ mod tests {
 
     #[test]
     fn values_that_are_cut_short_are_refused() {
-        let cut: [(u64, &[u8]); 8] = [
+        let cut: [(u64, &[u8]); 10] = [
             (tag::PATIENCE, &[0x40]),
             (tag::METADATA, &[1]),
             (tag::METADATA, &[1, b'k', 2, b'v']),
@@ -314,6 +322,8 @@ mod tests {
             (tag::CALLER, &[2, 1]),
             (tag::STRATEGY, &[]),
             (tag::HELD, &[0x80, 0]),
+            (tag::JOB, &[]),
+            (tag::JOB, &[4, 0, 0]),
         ];
         for (tag, value) in cut {
             let cause = CallHeader::read(&with(&[(tag, value)])).unwrap_err();

@@ -10,7 +10,7 @@ use crate::gateway::routing::router::Router;
 use crate::gateway::routing::table::Route;
 
 /// The permit of a call to run at a node. Dropping it frees the slot, and passes it to a waiting
-/// call if one matches.
+/// call if one matches. A request about jobs takes no slot.
 ///
 /// The outcome is recorded at most once, by [`succeeded`](Self::succeeded) or
 /// [`failed`](Self::failed). Neither is invoked if the outcome says nothing about the node: the
@@ -20,6 +20,7 @@ pub(crate) struct CallPermit<H: NodeHandle> {
     router: Arc<Router<H>>,
     route: Route<H>,
     is_probe: bool,
+    is_request: bool,
     acquired: Duration,
     /// Bits [`ANSWERED`] and [`RECORDED`].
     recorded: AtomicU8,
@@ -32,8 +33,10 @@ const RECORDED: u8 = 2;
 
 impl<H: NodeHandle> CallPermit<H> {
     pub(crate) fn new(router: Arc<Router<H>>, chosen: Chosen<H>) -> Self {
-        let (acquired, Chosen { route, is_probe }) = (router.clock().now(), chosen);
-        Self { router, route, is_probe, acquired, recorded: AtomicU8::new(0) }
+        let (acquired, Chosen { route, is_probe, is_request }) = (router.clock().now(), chosen);
+        // What is said about a job is no outcome of a call.
+        let recorded = AtomicU8::new(if is_request { ANSWERED | RECORDED } else { 0 });
+        Self { router, route, is_probe, is_request, acquired, recorded }
     }
 
     pub(crate) fn node(&self) -> &RoutedNode<H> {
@@ -78,6 +81,9 @@ impl<H: NodeHandle> CallPermit<H> {
 
 impl<H: NodeHandle> Drop for CallPermit<H> {
     fn drop(&mut self) {
+        if self.is_request {
+            return self.route.node.end_request();
+        }
         // Free the slot, then read the number of waiting calls: see "No lost wake-up" at the
         // router.
         self.route.node.release(self.index());

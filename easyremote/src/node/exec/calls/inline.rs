@@ -11,14 +11,14 @@ use crate::function::handler::{Reply, Run};
 use crate::function::inline_guard::{MAX_AVERAGE, MAX_ONCE, PENALTY};
 use crate::function::registry::Function;
 use crate::node::exec::calls::NodeCalls;
-use crate::node::exec::job::{Job, JobPermits};
+use crate::node::exec::job::{JobPermits, ReadyCall};
 use crate::node::exec::table::{Begin, CallKey, RunningCall};
 use crate::node::exec::work::Died;
 use crate::transport::mux::writer::MuxWriter;
 
 impl NodeCalls {
     /// Returns whether a call that has just arrived may run in this task, which reads.
-    pub(super) fn may_run_here(&self, permits: &JobPermits, job: &Job) -> bool {
+    pub(super) fn may_run_here(&self, permits: &JobPermits, job: &ReadyCall) -> bool {
         matches!(job.function.handler.run, Run::Inline(_))
             && !permits.has_thread()
             && matches!(job.key, CallKey::Mux(_))
@@ -32,7 +32,12 @@ impl NodeCalls {
     }
 
     /// Runs a call in this task, which reads, within the runtime of the user.
-    pub(super) fn run_here(self: &Arc<Self>, permits: JobPermits, mut call: RunningCall, job: Job) {
+    pub(super) fn run_here(
+        self: &Arc<Self>,
+        permits: JobPermits,
+        mut call: RunningCall,
+        job: ReadyCall,
+    ) {
         let key = job.key;
         let result = match self.note_start(&job) {
             Err(refused) => Err(Died::Refused(refused)),
@@ -44,8 +49,8 @@ impl NodeCalls {
         self.inline.lock().memory.keep(spare);
     }
 
-    fn run_inline(&self, job: Job) -> Result<Reply, Died> {
-        let Job { function, inputs, mut request, .. } = job;
+    fn run_inline(&self, job: ReadyCall) -> Result<Reply, Died> {
+        let ReadyCall { function, inputs, mut request, .. } = job;
         let Run::Inline(run) = &function.handler.run else { return Err(Died::Aborted) };
         request.reply = self.inline.lock().memory.take();
         let _runtime = self.runtime().enter();

@@ -33,7 +33,7 @@ use crate::error::{Error, ErrorKind};
 use crate::function::end::End;
 use crate::function::handler::panic_text;
 use crate::node::exec::calls::{JobGuard, NodeCalls};
-use crate::node::exec::job::{Job, JobPermits};
+use crate::node::exec::job::{JobPermits, ReadyCall};
 use crate::node::exec::observer::{Observer, left};
 use crate::node::exec::table::CallKey;
 use crate::node::exec::work::Died;
@@ -42,7 +42,7 @@ use crate::transport::log_limit::Brief;
 use crate::wire::limits::MAX_ERROR;
 
 /// The job of a call whose function has not started, until it is taken.
-type Slot = Mutex<Option<(JobGuard, Job)>>;
+type Slot = Mutex<Option<(JobGuard, ReadyCall)>>;
 
 /// Stops the function of a call if a layer drops the future of `next.run`.
 struct StopOnDrop<'a> {
@@ -63,7 +63,7 @@ impl Drop for StopOnDrop<'_> {
 
 impl NodeCalls {
     /// Runs a call inside the node's middleware.
-    pub(super) fn start_wrapped(self: &Arc<Self>, permits: JobPermits, job: Job) {
+    pub(super) fn start_wrapped(self: &Arc<Self>, permits: JobPermits, job: ReadyCall) {
         let (key, name) = (job.key, job.function.name.clone());
         let (layers, context) = (self.node().layers.clone(), job.inputs.context.clone());
         let calls = self.clone();

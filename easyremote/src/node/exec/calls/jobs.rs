@@ -1,0 +1,158 @@
+//! Jobs, calls that run without their callers, and requests about them.
+//!
+//! A job is a call like any other, in the table of the session that it has arrived over, but
+//! nothing that happens to its caller or to that session ends it. It keeps its place at the
+//! gateway until it ends, as an abandoned call does. Its answer stays in [`Runs`].
+//!
+//! [`Runs`]: crate::node::exec::runs::Runs
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use tokio::time::Instant;
+
+use crate::error::{Error, ErrorKind};
+use crate::function::handler::{Body, Reply};
+use crate::node::exec::admission::AdmittedCall;
+use crate::node::exec::calls::{JobGuard, NodeCalls};
+use crate::node::exec::kept_run::{KeptRun, RunControl};
+use crate::node::exec::runs::RunHandle;
+use crate::node::exec::table::{CallKey, Responder, RunningCall};
+use crate::transport::mux::writer::MuxWriter;
+use crate::wire::codec::Codec;
+use crate::wire::frame::{self, FrameKind};
+use crate::wire::header::CallHeader;
+use crate::wire::job::{JobRequest, put_listed};
+
+/// Where the call of a run is. Weak: the run outlives its call.
+struct RunLocation {
+    calls: Weak<NodeCalls>,
+    key: CallKey,
+}
+
+impl RunControl for RunLocation {
+    fn cancel(&self, error: Error) {
+        if let Some(calls) = self.calls.upgrade() {
+            calls.table.lock().cancel(self.key, error);
+        }
+    }
+
+    fn expire(&self) {
+        if let Some(calls) = self.calls.upgrade() {
+            calls.table.lock().expire(Instant::now());
+        }
+    }
+}
+
+impl NodeCalls {
+    /// Makes a job of a call that is ready to run: from now on it runs without its caller.
+    ///
+    /// # Errors
+    /// `Overloaded` if the caller's identity has too many jobs, or too much is kept for it.
+    pub(in crate::node::exec) fn accept_job(
+        self: &Arc<Self>,
+        call: &RunningCall,
+        key: CallKey,
+        codec: Codec,
+    ) -> Result<RunHandle, Error> {
+        let (runs, context) = (&self.node().runs, call.context.clone());
+        let charge = runs.charge(&context.caller().identity)?;
+        let control = Box::new(RunLocation { calls: Arc::downgrade(self), key });
+        let form = (codec, call.deadline);
+        runs.add_job(KeptRun::new(&call.function, context, form, control, charge))
+    }
+
+    /// Answers a request about jobs, at once or when the job ends.
+    ///
+    /// # Errors
+    /// The error to answer with.
+    pub(in crate::node::exec) fn answer_request(
+        self: &Arc<Self>,
+        mut header: CallHeader,
+        key: CallKey,
+        responder: Responder,
+    ) -> Result<(), Error> {
+        let (node, request) = (self.node(), header.job_request().cloned());
+        let (Some(caller), Some(request)) = (header.caller.take(), request) else {
+            return Err(Error::new(ErrorKind::Protocol, "the gateway does not name the caller"));
+        };
+        let job = |number| {
+            let run = node.runs.job(&caller.identity, &number)?;
+            // The gateway has checked whether the caller may call this function.
+            if run.function.name == header.function {
+                return Ok(run);
+            }
+            let text = format!("this is a job of `{}`", run.function.name);
+            Err(Error::new(ErrorKind::InvalidInput, text))
+        };
+        let reply = match request {
+            JobRequest::Status(number) => job(number)?.report(),
+            JobRequest::Collected(number) => {
+                let run = job(number)?;
+                node.runs.collect(&run);
+                run.report()
+            }
+            JobRequest::Cancel(number) => {
+                let run = job(number)?;
+                let text = format!("the job of `{}` was cancelled by its owner", header.function);
+                run.cancel(Error::new(ErrorKind::Cancelled, text));
+                run.report()
+            }
+            JobRequest::Result(number, wait) => {
+                let run = job(number)?;
+                if run.codec != header.codec {
+                    let text = "this job was spawned by name, or is asked for by name although it \
+                                was not: use `job_json` for the first, and `job` for the second";
+                    return Err(Error::new(ErrorKind::InvalidInput, text));
+                }
+                let deadline = header.timeout.map(|left| Instant::now() + left);
+                let function = &run.function;
+                let call = AdmittedCall { function, header, caller, deadline };
+                let session = &self.session;
+                let (call, _) = call.prepare(session, key, responder, Body::default());
+                self.answer_later(key, call, async move { run.answer_within(wait).await });
+                return Ok(());
+            }
+            JobRequest::List => self.list_jobs(&caller.identity)?,
+        };
+        let deadline = header.timeout.map(|left| Instant::now() + left);
+        self.respond(key, responder, reply, &header.function, deadline, MuxWriter::push_frames);
+        Ok(())
+    }
+
+    /// Answers a call with the output of `answer`, which runs no function.
+    fn answer_later(
+        self: &Arc<Self>,
+        key: CallKey,
+        call: RunningCall,
+        answer: impl Future<Output = Reply> + Send + 'static,
+    ) {
+        self.node().counters.in_flight.fetch_add(1, Ordering::Relaxed);
+        if self.table.lock().insert(key, call) {
+            self.sooner.notify_one();
+        }
+        let guard = JobGuard::new(self, key, None);
+        self.spawn_abortable(key, async move {
+            let reply = answer.await;
+            guard.finish(Ok(reply));
+        });
+    }
+
+    /// Returns the frame with the jobs of `identity`.
+    ///
+    /// # Errors
+    /// `TooLarge` if the list exceeds the limit of messages.
+    fn list_jobs(&self, identity: &str) -> Result<Reply, Error> {
+        let mut frames = Reply::new();
+        let start = frame::begin(&mut frames, FrameKind::Body);
+        for run in self.node().runs.jobs(identity) {
+            put_listed(&mut frames, run.number, &run.function.name, &run.status());
+        }
+        let max_message = self.session.limits.max_message;
+        frame::finish(&mut frames, start, max_message).map_err(|length| {
+            let text = format!("the list of jobs has {length} bytes; the limit is {max_message}");
+            Error::new(ErrorKind::TooLarge, text)
+        })?;
+        Ok(frames)
+    }
+}
