@@ -6,6 +6,7 @@ use common::gate::{Gate, pass, pass_blocking};
 use common::{Probe, SayOnDrop, World, say, serving, soon, until};
 use easyremote::client::{Job, JobId, JobState};
 use easyremote::node::NodeLimits;
+use easyremote::testing::Mock;
 use easyremote::{CallError, Client, Context, ErrorKind, Executed, functions, remote};
 use futures::future::join_all;
 use futures::{Stream, StreamExt, stream};
@@ -255,6 +256,20 @@ async fn what_cannot_run_without_its_caller_is_refused() {
     let _ = futures::poll!(&mut call);
     let error = soon(call.spawn()).await.unwrap_err();
     assert_eq!((error.kind(), error.executed()), (ErrorKind::InvalidInput, Executed::Maybe));
+}
+
+#[tokio::test]
+async fn a_mock_answers_jobs_too() {
+    let mock = Mock::builder()
+        .expect::<divide>((6, 3), Ok(2))
+        .expect::<divide>((6, 0), Err(CallError::Function("no".to_owned())))
+        .serve();
+    let mock = soon(mock).await.unwrap();
+    let job = soon(divide::call(mock.client(), 6, 3).spawn()).await.unwrap();
+    assert_eq!(soon(job.result()).await.unwrap(), 2);
+    let job = soon(divide::call(mock.client(), 6, 0).key("k").spawn()).await.unwrap();
+    assert!(matches!(soon(job.result()).await, Err(CallError::Function(text)) if text == "no"));
+    mock.verify();
 }
 
 /// Long results arrive like those of calls, on each kind of stream.

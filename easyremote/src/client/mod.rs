@@ -6,6 +6,7 @@
 //! | call a function                | its stub's `call`: a [`Call`] or a [`StreamCall`]           |
 //! | call it with many arguments    | its stub's `map`: a [`Map`]                                 |
 //! | call it by name, with JSON     | [`Client::call_json`], [`Client::stream_json`]              |
+//! | run it once for several calls  | [`Call::key`]                                               |
 //! | run it without its caller      | [`Call::spawn`], and [`Client::job`] for the [`Job`]        |
 //! | set options of one call        | the methods of [`Call`]                                     |
 //! | set options of all calls       | [`Options`], with [`Client::with`]                          |
@@ -27,6 +28,7 @@ mod job;
 mod json;
 mod json_job;
 mod keeper;
+mod key;
 mod limits;
 pub(crate) mod map;
 mod nested;

@@ -31,7 +31,7 @@ use crate::wire::codec::Codec;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
-use crate::wire::limits::{MAX_HEADER, MAX_NAME, MAX_OPERATORS};
+use crate::wire::limits::{MAX_HEADER, MAX_KEY, MAX_NAME, MAX_OPERATORS};
 use crate::wire::operators::Operator;
 
 /// A call before its first poll.
@@ -170,6 +170,7 @@ impl PendingCall {
     /// the error of the expired call if its time is over. Nothing may be sent then.
     pub(super) fn freeze(&mut self) -> Result<(), Error> {
         self.options.check(&self.header.function)?;
+        self.check_key()?;
         self.header.routing = std::mem::take(&mut self.options.routing);
         self.header.metadata = std::mem::take(&mut self.options.metadata);
         // With several gateways no single one may hold the call: each would wait for a node, or use
@@ -189,6 +190,23 @@ impl PendingCall {
         self.limit = self.deadline.map(|deadline| deadline.saturating_duration_since(now()));
         let expired = Expired::check(self.deadline, scope);
         expired.map_err(|expired| expired.error(&self.header.function, self.limit))
+    }
+
+    /// Checks the caller's deduplication key.
+    ///
+    /// # Errors
+    /// `InvalidInput` if its length is invalid, or the function takes a stream.
+    fn check_key(&self) -> Result<(), Error> {
+        let CallHeader { key, kind, function, .. } = &self.header;
+        let Some(key) = key else { return Ok(()) };
+        let text = if *kind != Kind::Unary {
+            "a call with a client stream has no key, because the stream cannot be compared"
+        } else if !(1..=MAX_KEY).contains(&key.len()) {
+            "a key is 1 to 256 bytes long"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::InvalidInput, format!("cannot call `{function}`: {text}")))
     }
 
     /// Checks that all options together fit into the header.

@@ -24,6 +24,7 @@ impl<F: RemoteUnary> Call<F> {
     /// - A [`timeout`](Self::timeout) or `deadline` limits the whole job, from the first poll of
     ///   this future to the end of the function. So does the function's `#[remote(timeout)]`.
     /// - The job counts against the places of its node until it ends.
+    /// - A [`key`](Self::key) makes a spawn safe to repeat: the second one returns the same job.
     /// - The result is kept within [`NodeLimits::kept`](crate::node::NodeLimits::kept); an identity
     ///   may have 1,024 jobs at a node, running or kept.
     ///

@@ -66,7 +66,7 @@ impl<F: RemoteUnary> Call<F> {
 #[derive(Debug)]
 #[must_use = "a call does nothing until it is awaited"]
 pub struct TracedCall<F: RemoteUnary> {
-    call: Call<F>,
+    pub(super) call: Call<F>,
 }
 
 impl<F: RemoteUnary> TracedCall<F> {

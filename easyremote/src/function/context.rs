@@ -145,6 +145,27 @@ impl Context {
         &self.inner.tally
     }
 
+    /// Returns the caller's deduplication key.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.inner.header.key.as_deref()
+    }
+
+    /// Returns the number of bytes of the metadata.
+    pub(crate) fn metadata_length(&self) -> usize {
+        let lengths = self.inner.header.metadata.iter().map(|(key, value)| key.len() + value.len());
+        lengths.sum()
+    }
+
+    /// Returns the context of a run that several callers share: that of the first one, without its
+    /// deadline and its end.
+    pub(crate) fn without_deadline(&self) -> Self {
+        let CallContext { node, header, caller, states, detached, link, .. } = &*self.inner;
+        let header = CallHeader { timeout: None, traced: false, ..header.clone() };
+        let (node, caller, states) = (node.clone(), caller.clone(), states.clone());
+        let shared = Self::new(node, header, caller, None, states, *detached, link.clone());
+        shared.at_instance(self.instance.clone())
+    }
+
     /// Returns what the function has said last about its progress.
     pub(crate) fn last_progress(&self) -> Option<ReportedProgress> {
         self.inner.progress.lock().as_deref().cloned()

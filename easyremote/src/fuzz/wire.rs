@@ -7,6 +7,7 @@ use crate::wire::control::Control;
 use crate::wire::error::{put_error, read_error};
 use crate::wire::frame::{FRAME_HEADER, FrameBuffer, put};
 use crate::wire::header::CallHeader;
+use crate::wire::job::{JobId, JobReport, read_accepted, read_list};
 use crate::wire::kind::Kind;
 use crate::wire::mux::{MuxBuffer, begin, finish, take_frame};
 use crate::wire::scanner::FrameScanner;
@@ -94,7 +95,8 @@ pub fn frames(data: &[u8]) {
     }
 }
 
-/// Checks that a header, an error or a trace that decodes is equal after a round trip.
+/// Checks that a header, an error, a trace or a report of a job that decodes is equal after a round
+/// trip.
 pub fn header(data: &[u8]) {
     if let Ok(header) = CallHeader::read(data) {
         let mut out = Vec::new();
@@ -114,6 +116,15 @@ pub fn header(data: &[u8]) {
         trace.put(&mut out);
         assert_eq!(NodeTrace::read(&out[FRAME_HEADER..]), Ok(trace));
     }
+    if let Ok(report) = JobReport::read(data) {
+        let mut out = Vec::new();
+        report.put(&mut out);
+        assert_eq!(JobReport::read(&out[FRAME_HEADER..]).unwrap().status, report.status);
+    }
+    if let Ok(id) = read_accepted(data, "f") {
+        assert_eq!(id.to_string().parse::<JobId>().unwrap(), id);
+    }
+    let _ = read_list(data);
 }
 
 /// Checks that a control message that decodes is equal after a round trip.

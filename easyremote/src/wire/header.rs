@@ -59,6 +59,8 @@ pub(crate) struct CallHeader {
     pub(crate) traced: bool,
     /// How long the gateway has held the call, for the `Trace` frame.
     pub(crate) held: Duration,
+    /// The caller's own deduplication key.
+    pub(crate) key: Option<Box<str>>,
     /// Whether the call is a job, or asks about jobs. Boxed: few calls do.
     pub(crate) job: Option<Box<JobOption>>,
     /// The caller. Set by the gateway, which overwrites a caller-supplied value.
@@ -77,7 +79,7 @@ impl fmt::Debug for MetadataKeys<'_> {
 impl fmt::Debug for CallHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, attempt, kind, codec, fingerprint, timeout, function, routing, .. } = self;
-        let Self { metadata, limit, operators, demand, traced, held, job, caller, .. } = self;
+        let Self { metadata, limit, operators, demand, traced, held, key, job, caller, .. } = self;
         f.debug_struct("CallHeader")
             .field("id", id)
             .field("attempt", attempt)
@@ -93,6 +95,7 @@ impl fmt::Debug for CallHeader {
             .field("demand", demand)
             .field("traced", traced)
             .field("held", held)
+            .field("key", key)
             .field("job", job)
             .field("caller", caller)
             .finish()
@@ -125,6 +128,7 @@ impl CallHeader {
             demand: false,
             traced: false,
             held: Duration::ZERO,
+            key: None,
             job: None,
             caller: None,
         }
@@ -256,6 +260,7 @@ mod tests {
             demand: true,
             traced: true,
             held: Duration::from_micros(4_711),
+            key: Some("cart-17".into()),
             job: Some(Box::new(JobOption::Request(JobRequest::Cancel([9; 16])))),
             caller: Some(KnownCaller::new(Caller {
                 role: Role::Client,

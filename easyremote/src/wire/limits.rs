@@ -97,6 +97,9 @@ pub(crate) const CONTROL_BURST: u32 = 20_000;
 /// Longest name of a function, an id of a node, or a tag, in bytes.
 pub(crate) const MAX_NAME: usize = 128;
 
+/// Longest key of a call, in bytes.
+pub(crate) const MAX_KEY: usize = 256;
+
 /// Most functions of one node.
 pub(crate) const MAX_FUNCTIONS: usize = 1_024;
 

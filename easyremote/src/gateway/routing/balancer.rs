@@ -31,7 +31,8 @@ use crate::wire::routing_options::Strategy;
 /// 4. nodes avoided as outliers, but only if no other node can run the call now or later: waiting
 ///    for a working node is better than running at a failing one.
 ///
-/// A call whose caller can use another gateway is not sent to suspect nodes.
+/// A call that names its node, or has a key, has one node to run at, whatever its condition. A call
+/// whose caller can use another gateway is not sent to suspect nodes.
 #[derive(Debug)]
 pub(crate) struct LoadBalancer<'a, H> {
     table: &'a RoutingTable<H>,
@@ -90,8 +91,8 @@ impl<'a, H> LoadBalancer<'a, H> {
             let chosen = Chosen { is_request: true, ..Chosen::sound(route) };
             return chosen.route.node.begin_request().then_some(chosen);
         }
-        if let Some(id) = &self.header.routing.on {
-            let route = self.table.route_to(id, self.header)?;
+        if let Some(only) = self.destination() {
+            let route = only?;
             if self.is_unsound(&route) {
                 return None;
             }
@@ -120,7 +121,12 @@ impl<'a, H> LoadBalancer<'a, H> {
     /// node is avoided and another one can run the call.
     pub(crate) fn acquire_at(&mut self, route: &Route<H>) -> Option<Chosen<H>> {
         let function = self.table.function(&self.header.function)?;
-        if self.header.routing.on.is_none() && has_ejected(function) {
+        if let Some(only) = self.destination() {
+            // The owner of a key may have changed since the call has queued.
+            let is_it = only.is_some_and(|only| Arc::ptr_eq(&only.node, &route.node));
+            return (is_it && self.count(route)).then(|| Chosen::sound(route.clone()));
+        }
+        if has_ejected(function) {
             let able = function.able(self.header)?;
             if self.is_good(function, route, Quality::NotAvoided) {
                 return self.take(function, route, Quality::NotAvoided);
@@ -137,14 +143,34 @@ impl<'a, H> LoadBalancer<'a, H> {
             // It never waits for a place.
             return false;
         }
-        if let Some(id) = &self.header.routing.on {
-            let route = self.table.route_to(id, self.header);
-            return route.is_some_and(|route| self.may_run(&route));
+        if let Some(only) = self.destination() {
+            return only.is_some_and(|route| self.may_run(&route));
         }
         let function = self.table.function(&self.header.function);
         let able = function.and_then(|function| function.able(self.header));
         let members = able.and_then(|able| self.members(able, &[]));
         members.is_some_and(|members| members.iter().any(|route| self.may_run(route)))
+    }
+
+    /// Returns the only node that a call may run at, if it names one or has a key; `Some(None)` if
+    /// that is not there.
+    fn destination(&self) -> Option<Option<Route<H>>> {
+        let CallHeader { routing, key, .. } = self.header;
+        match (&routing.on, key) {
+            (Some(id), _) => Some(self.table.route_to(id, self.header)),
+            (None, Some(key)) => Some(self.owner_of_key(key)),
+            (None, None) => None,
+        }
+    }
+
+    /// Returns the node that has the runs of a key. Where a sticky call would go on to the next node
+    /// because this one is full or suspect, a call with a key must not.
+    fn owner_of_key(&self, key: &str) -> Option<Route<H>> {
+        let key = rendezvous::seed(key);
+        let function = self.table.function(&self.header.function)?;
+        let members = self.members(function.able(self.header)?, &[])?;
+        let staying = members.iter().filter(|route| !route.node.is_leaving());
+        staying.max_by_key(|route| rendezvous::weight(route.seed, key)).cloned()
     }
 
     /// Returns whether a node that matches the call can run it, now or later.

@@ -16,6 +16,7 @@ use crate::node::exec::table::{CallKey, Responder, RunningCall};
 use crate::node::state::{NodeState, Session};
 use crate::wire::caller::KnownCaller;
 use crate::wire::header::CallHeader;
+use crate::wire::kind::Kind;
 
 /// A call whose header has been read.
 pub(super) struct AdmittedCall<'a> {
@@ -31,6 +32,7 @@ pub(super) struct AdmittedCall<'a> {
 /// - `Protocol` if the gateway does not name the caller.
 /// - `NoSuchFunction` if the node does not offer the function.
 /// - `SignatureMismatch` if the types or the kind differ.
+/// - `InvalidInput` if a call with a stream has a key.
 /// - `DeadlineExceeded` if the deadline has passed.
 pub(super) fn admit(node: &NodeState, mut header: CallHeader) -> Result<AdmittedCall<'_>, Error> {
     let Some(caller) = header.caller.take() else {
@@ -48,6 +50,10 @@ pub(super) fn admit(node: &NodeState, mut header: CallHeader) -> Result<Admitted
     if !same || header.kind != function.descriptor.kind {
         let text = format!("the types of `{name}` differ: the node has `{}`", signature.text);
         return Err(Error::new(ErrorKind::SignatureMismatch, text));
+    }
+    if header.key.is_some() && header.kind != Kind::Unary {
+        let text = format!("a call of `{name}` has no key, because it has a stream");
+        return Err(Error::new(ErrorKind::InvalidInput, text));
     }
     if has_passed(deadline) {
         return Err(node.late(name, Evidence::NotStarted));

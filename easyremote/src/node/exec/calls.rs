@@ -7,6 +7,7 @@
 
 mod inline;
 mod jobs;
+pub(super) mod keys;
 mod wrapped;
 
 use std::borrow::Cow;
@@ -156,8 +157,14 @@ impl NodeCalls {
     /// Runs a call as soon as it has its permits, which is usually at once. Jobs of the task pool
     /// start with the next [`dispatch`](Self::dispatch).
     pub(super) fn execute(self: &Arc<Self>, call: RunningCall, job: ReadyCall) {
-        self.node().counters.in_flight.fetch_add(1, Ordering::Relaxed);
+        if call.context.key().is_some() && call.run.is_none() {
+            return self.execute_keyed(call, job);
+        }
         let key = job.key;
+        if !matches!(key, CallKey::Run(_)) {
+            // The callers of a run count, and not the run.
+            self.node().counters.in_flight.fetch_add(1, Ordering::Relaxed);
+        }
         let permits = JobPermits::try_acquire(self.node(), &job.function);
         let permits = match permits {
             Some(permits) if self.may_run_here(&permits, &job) => {
@@ -371,7 +378,9 @@ impl NodeCalls {
         ended: Result<Reply, Died>,
         queue: QueueResponse,
     ) -> Reply {
-        self.node().counters.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if !matches!(key, CallKey::Run(_)) {
+            self.node().counters.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
         call.context.cancel();
         let observer = call.observer.take();
         if call.given_up {
@@ -386,7 +395,7 @@ impl NodeCalls {
                 // An empty response tells the gateway that the permits are free.
                 CallKey::Mux(id) => queue(&self.writer, id, &[]),
                 CallKey::Stream(stream) if call.release_wanted => self.release(stream),
-                CallKey::Stream(_) => {}
+                CallKey::Stream(_) | CallKey::Run(_) => {}
             }
             return Reply::new();
         }
@@ -434,7 +443,8 @@ impl NodeCalls {
             }
             // Fails if the stream's task is gone: then there is no one to answer.
             (CallKey::Stream(_), Responder::Stream(task)) => drop(task.send(reply)),
-            (CallKey::Stream(_), Responder::Mux) => {}
+            // A run has no caller of its own.
+            (CallKey::Stream(_), Responder::Mux) | (CallKey::Run(_), _) => {}
         }
         Reply::new()
     }

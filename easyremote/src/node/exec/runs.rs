@@ -15,9 +15,11 @@ use tokio::time::Instant;
 use crate::call::deadline::{Deadlines, watch};
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
+use crate::function::context::Context;
 use crate::function::handler::Reply;
-use crate::node::exec::kept_run::{ENTRY, KeptRun};
+use crate::node::exec::kept_run::{KeptRun, RunKey, RunUse, entry};
 use crate::node::kept::{Kept, KeptCharge};
+use crate::wire::codec::Codec;
 use crate::wire::job::{JobId, JobNumber, JobState};
 use crate::wire::limits::MAX_JOBS;
 
@@ -25,8 +27,8 @@ use crate::wire::limits::MAX_JOBS;
 /// morning.
 const UNCOLLECTED: Duration = Duration::from_secs(24 * 3_600);
 
-/// How long an answer is kept after a caller has collected it, for others who wait for it, and for
-/// one who loses it.
+/// How long the result of a job is kept after a caller has collected it, for others who wait for it
+/// and for one who loses it; and how long a key keeps the answer of its run.
 const COLLECTED: Duration = Duration::from_secs(600);
 
 /// The runs of a node that outlive their callers.
@@ -43,12 +45,23 @@ pub(in crate::node) struct Runs {
 #[derive(Debug, Default)]
 struct RunTable {
     runs: HashMap<u64, Arc<KeptRun>>,
+    /// The numbers in `runs` of those that have a key, and what their callers must agree in.
+    keys: HashMap<RunKey, (u64, u128)>,
     /// The numbers in `runs` of the jobs of each identity.
     jobs: HashMap<Arc<str>, BTreeMap<JobNumber, u64>>,
     /// Deadlines of runs, and ends of the time for which answers are kept.
     due: Deadlines<u64>,
     /// The number of the next run.
     next: u64,
+}
+
+/// The run that a call has joined.
+#[derive(Debug)]
+pub(super) enum Joined {
+    /// Which is new.
+    New(RunHandle),
+    /// Which was there, and whether it counts the call among its callers.
+    Known(Arc<KeptRun>, bool),
 }
 
 /// A run in the table of calls. It ends with [`end`](Self::end), or when this is dropped.
@@ -78,46 +91,57 @@ impl Runs {
         Arc::new(Self { kept: kept.clone(), table: Mutex::default(), sooner, changed })
     }
 
-    /// Charges a run to the budget of `identity`.
+    /// Joins the run with this key. If there is none, or the call has no key, adds the run that
+    /// `make` returns for its number and its charge. A job that is added has no caller; another run
+    /// has one.
     ///
     /// # Errors
-    /// `Overloaded` if the budget is used up.
-    pub(super) fn charge(&self, identity: &str) -> Result<KeptCharge, Error> {
-        self.kept.charge(identity, ENTRY)
-    }
-
-    /// Adds a job.
-    ///
-    /// # Errors
-    /// `Overloaded` if its identity has too many; `Protocol` if the job is there already.
-    pub(super) fn add_job(self: &Arc<Self>, run: KeptRun) -> Result<RunHandle, Error> {
-        let (run, number) = {
-            let mut table = self.table.lock();
-            let table = &mut *table;
-            let jobs = table.jobs.get(run.identity());
-            if jobs.is_some_and(|jobs| jobs.contains_key(&run.number)) {
-                // Callers and gateways of this library never send a call again that may have
-                // arrived.
-                let text = "the node has accepted this job before";
-                return Err(Error::new(ErrorKind::Protocol, text).with_evidence(Evidence::Sent));
-            } else if jobs.is_some_and(|jobs| jobs.len() >= MAX_JOBS) {
-                let text = format!(
-                    "the node has {MAX_JOBS} jobs of this identity: collect the results of those \
-                     that have ended"
-                );
-                return Err(Error::new(ErrorKind::Overloaded, text));
+    /// - `InvalidInput` if the run with the key has other arguments, or is for another use.
+    /// - `Overloaded` if the identity has too many jobs, or too much is kept for it.
+    /// - `Protocol` if the job is there already.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        (purpose, codec): (RunUse, Codec),
+        context: &Context,
+        key: Option<(RunKey, u128)>,
+        make: impl FnOnce(u64, KeptCharge) -> KeptRun,
+    ) -> Result<Joined, Error> {
+        let mut table = self.table.lock();
+        let table = &mut *table;
+        let of_key = key.as_ref().and_then(|(key, digest)| Some((table.keys.get(key)?, digest)));
+        if let Some(((number, there), digest)) = of_key
+            && let Some(run) = table.runs.get(number).filter(|run| !run.is_forgotten())
+        {
+            if (there, run.purpose, run.codec) != (digest, purpose, codec) {
+                return Err(other_use(run, context));
             }
-            let (run, number) = (Arc::new(run), table.next);
-            table.next += 1;
-            let identity: Arc<str> = run.identity().into();
-            table.jobs.entry(identity).or_default().insert(run.number, number);
-            table.runs.insert(number, run.clone());
-            if let Some(deadline) = run.deadline {
-                self.schedule(table, number, deadline);
+            let counted = purpose == RunUse::Call && run.join();
+            return Ok(Joined::Known(run.clone(), counted));
+        }
+        if purpose == RunUse::Job {
+            table.check_job(context)?;
+        }
+        let charge = self.kept.charge(&context.caller().identity, entry(purpose, context))?;
+        let number = table.next;
+        table.next += 1;
+        let mut run = make(number, charge);
+        run.key = key.map(|(key, digest)| {
+            table.keys.insert(key.clone(), (number, digest));
+            key
+        });
+        let run = Arc::new(run);
+        match purpose {
+            RunUse::Job => {
+                let jobs = table.jobs.entry(run.identity.clone()).or_default();
+                jobs.insert(run.number, number);
             }
-            (run, number)
-        };
-        Ok(RunHandle { runs: self.clone(), run, number, ended: false })
+            RunUse::Call => drop(run.join()),
+        }
+        table.runs.insert(number, run.clone());
+        if let Some(deadline) = run.deadline {
+            self.schedule(table, number, deadline);
+        }
+        Ok(Joined::New(RunHandle { runs: self.clone(), run, number, ended: false }))
     }
 
     /// Returns a job of `identity`.
@@ -147,7 +171,7 @@ impl Runs {
             && let Some(at) = run.expires(UNCOLLECTED, COLLECTED)
         {
             let mut table = self.table.lock();
-            let jobs = table.jobs.get(run.identity());
+            let jobs = table.jobs.get(&run.identity);
             if let Some(&number) = jobs.and_then(|jobs| jobs.get(&run.number)) {
                 self.schedule(&mut table, number, at);
             }
@@ -209,8 +233,8 @@ impl Runs {
     pub(in crate::node) fn lost(&self) -> Vec<LostJob> {
         let runs: Vec<_> = self.table.lock().runs.values().cloned().collect();
         let lost = runs.iter().filter(|run| run.is_awaited()).filter_map(|run| {
-            let id = JobId::new(run.number, &run.function.name, run.context.node()).ok()?;
-            let (identity, state) = (run.identity().to_owned(), run.status().state);
+            let id = JobId::new(run.number, &run.function.name, run.node()).ok()?;
+            let (identity, state) = (run.identity.to_string(), run.status().state);
             Some(LostJob { id, identity, state })
         });
         let mut lost: Vec<_> = lost.collect();
@@ -228,35 +252,98 @@ impl Runs {
 }
 
 impl RunTable {
+    /// Checks that the identity of a call may have one more job, and has not had this one.
+    ///
+    /// # Errors
+    /// `Overloaded` or `Protocol` if not.
+    fn check_job(&self, context: &Context) -> Result<(), Error> {
+        let Some(jobs) = self.jobs.get(&*context.caller().identity) else { return Ok(()) };
+        if jobs.contains_key(&context.call_id().to_be_bytes()) {
+            // Callers and gateways of this library never send a call again that may have arrived.
+            let text = "the node has accepted this job before";
+            return Err(Error::new(ErrorKind::Protocol, text).with_evidence(Evidence::Sent));
+        } else if jobs.len() < MAX_JOBS {
+            return Ok(());
+        }
+        let text = format!(
+            "the node has {MAX_JOBS} jobs of this identity: collect the results of those that have \
+             ended"
+        );
+        Err(Error::new(ErrorKind::Overloaded, text))
+    }
+
+    /// Frees the key of a run, for another one.
+    fn free_key(&mut self, run: &KeptRun, number: u64) {
+        if let Some(key) = &run.key
+            // Another run may have it by now.
+            && self.keys.get(key).is_some_and(|(other, _)| *other == number)
+        {
+            self.keys.remove(key);
+        }
+    }
+
     fn remove(&mut self, number: u64) -> Option<Arc<KeptRun>> {
         let run = self.runs.remove(&number)?;
-        if let Some(jobs) = self.jobs.get_mut(run.identity()) {
+        self.free_key(&run, number);
+        if run.purpose == RunUse::Job
+            && let Some(jobs) = self.jobs.get_mut(&run.identity)
+        {
             jobs.remove(&run.number);
             if jobs.is_empty() {
-                self.jobs.remove(run.identity());
+                self.jobs.remove(&run.identity);
             }
         }
         Some(run)
     }
 }
 
+/// Returns the error of a call whose key is in use by `run`, which does not match.
+fn other_use(run: &KeptRun, context: &Context) -> Error {
+    let (key, what) = (
+        context.key().unwrap_or_default(),
+        match run.purpose {
+            RunUse::Job => "a job",
+            RunUse::Call => "a call",
+        },
+    );
+    let text = format!(
+        "the key `{key}` is in use by {what} of `{}` with other arguments, by name where this one \
+         is not, or used otherwise: choose another key",
+        run.function.name
+    );
+    Error::new(ErrorKind::InvalidInput, text)
+}
+
 impl RunHandle {
-    pub(super) fn number(&self) -> JobNumber {
-        self.run.number
+    pub(super) fn run(&self) -> &Arc<KeptRun> {
+        &self.run
     }
 
-    /// Notes that the function starts.
-    pub(super) fn note_start(&self) {
-        self.run.note_start();
+    /// Returns the number of the run at this node.
+    pub(super) fn index(&self) -> u64 {
+        self.number
+    }
+
+    /// Notes that the function is about to start. Returns whether it may.
+    pub(super) fn note_start(&self) -> bool {
+        self.run.note_start()
     }
 
     /// Ends the run with its answer.
     pub(super) fn end(&mut self, answer: Result<Reply, Error>) {
         self.ended = true;
         self.run.end(answer);
-        if let Some(at) = self.run.expires(UNCOLLECTED, COLLECTED) {
-            self.runs.schedule(&mut self.runs.table.lock(), self.number, at);
+        let mut table = self.runs.table.lock();
+        let forgotten = self.run.is_forgotten();
+        if forgotten {
+            table.free_key(&self.run, self.number);
         }
+        if forgotten && self.run.purpose == RunUse::Call {
+            table.remove(self.number);
+        } else if let Some(at) = self.run.expires(UNCOLLECTED, COLLECTED) {
+            self.runs.schedule(&mut table, self.number, at);
+        }
+        drop(table);
         self.runs.changed.notify_waiters();
     }
 }
@@ -270,3 +357,6 @@ impl Drop for RunHandle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

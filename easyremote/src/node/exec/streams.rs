@@ -143,7 +143,7 @@ impl StreamedCall<'_> {
         if header.job_request().is_some() {
             return Err(CallRejection::Request(Box::new(header)));
         }
-        let (node, spawn, codec) = (self.node, header.is_spawn(), header.codec);
+        let (node, spawn) = (self.node, header.is_spawn());
         if spawn && header.kind != Kind::Unary {
             return Err(protocol("a job with a stream").into());
         }
@@ -192,10 +192,10 @@ impl StreamedCall<'_> {
             job.items = Some(ItemWriter::new(sender, codec, limits, context, sizes));
             receiver
         });
-        if spawn {
-            call.run = Some(Box::new(self.calls.accept_job(&call, self.key, codec)?));
-        }
-        let job_number = call.run.as_ref().map(|run| run.number());
+        let job_number = match spawn {
+            true => Some(self.calls.accept_job(&mut call, &job)?),
+            false => None,
+        };
         Ok(ReadCall { call, job, ended, items, job_number })
     }
 
@@ -203,6 +203,13 @@ impl StreamedCall<'_> {
     async fn run(mut self, read: ReadCall) {
         let ReadCall { call, job, ended, items, job_number } = read;
         let (function, context) = (call.function.name.clone(), call.context.clone());
+        if let Some(number) = job_number
+            && call.run.is_none()
+        {
+            // There is a job with its key.
+            drop((call, job));
+            return self.send_accepted(number, ended).await;
+        }
         self.calls.execute(call, job);
         self.calls.dispatch();
         if let Some(number) = job_number {

@@ -26,6 +26,8 @@ pub(super) enum CallKey {
     Mux(MuxId),
     /// The QUIC stream id of the call's separate stream.
     Stream(u64),
+    /// The number of a run that several callers share.
+    Run(u64),
 }
 
 impl Hash for CallKey {
@@ -35,6 +37,7 @@ impl Hash for CallKey {
         state.write_u64(match *self {
             Self::Mux(id) => id,
             Self::Stream(id) => !id,
+            Self::Run(number) => number ^ 1 << 63,
         });
     }
 }
@@ -138,10 +141,10 @@ impl RunningCall {
         if over {
             return Begin::Refuse;
         }
-        self.started = true;
-        if let Some(run) = &self.run {
-            run.note_start();
+        if self.run.as_ref().is_some_and(|run| !run.note_start()) {
+            return Begin::Refuse;
         }
+        self.started = true;
         if let Some(clock) = &mut self.clock {
             clock.start();
         }
@@ -209,6 +212,13 @@ impl CallTable {
     /// Decides whether a function starts, atomically with everything that may end its call.
     pub(super) fn begin(&mut self, key: CallKey) -> Begin {
         self.calls.get_mut(&key).map_or(Begin::Refuse, RunningCall::begin)
+    }
+
+    /// Notes that the function of a call may have started, in a run that it has joined.
+    pub(super) fn mark_started(&mut self, key: CallKey) {
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.started = true;
+        }
     }
 
     /// Stores the handle that aborts a call's task. If the call has ended already, aborts at once:
@@ -322,4 +332,4 @@ impl CallTable {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

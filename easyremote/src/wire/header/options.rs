@@ -6,7 +6,7 @@ use super::CallHeader;
 use crate::wire::bytes::{Malformed, Reader, WriteBytes, string_length, varint_length};
 use crate::wire::caller::KnownCaller;
 use crate::wire::job::JobOption;
-use crate::wire::limits::{MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
+use crate::wire::limits::{MAX_KEY, MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
 use crate::wire::operators::{put_operators, read_operators};
 use crate::wire::routing_options::Strategy;
 
@@ -40,7 +40,7 @@ use crate::wire::routing_options::Strategy;
 /// | 15  | resume             | reserved: the secret and the position of a resumable stream       |
 /// | 16  | trace context      | reserved: W3C `traceparent` as 25 bytes (trace id 16, parent id   |
 /// |     |                    | 8, flags 1, no version), then `tracestate` to the end             |
-/// | 17  | key                | reserved: the caller's own deduplication key                      |
+/// | 17  | key                | string: the caller's own deduplication key                        |
 /// | 18  | sound              | empty: exclude suspect nodes; the caller has other gateways       |
 /// | 19  | job                | the call runs without its caller, or asks about jobs: [`JobOption`] |
 /// | 21  | demand             | empty: the caller of a stream sends `Taken` frames                |
@@ -58,6 +58,7 @@ mod tag {
     pub(super) const TRACED: u64 = 12;
     pub(super) const OPERATORS: u64 = 13;
     pub(super) const HELD: u64 = 14;
+    pub(super) const KEY: u64 = 17;
     pub(super) const SOUND: u64 = 18;
     pub(super) const JOB: u64 = 19;
     pub(super) const DEMAND: u64 = 21;
@@ -65,8 +66,8 @@ mod tag {
 
 /// Tags that this version neither sends nor reads. They are treated as unknown, except that the
 /// error names them.
-const RESERVED: [(u64, &str); 4] =
-    [(11, "inherited metadata"), (15, "resume"), (16, "trace context"), (17, "key")];
+const RESERVED: [(u64, &str); 3] =
+    [(11, "inherited metadata"), (15, "resume"), (16, "trace context")];
 
 /// Longest value of an option, in bytes: an entry of metadata, with the lengths of its key and
 /// value.
@@ -123,6 +124,9 @@ pub(super) fn put(header: &CallHeader, out: &mut Vec<u8>) {
     if !header.held.is_zero() {
         put_number(out, tag::HELD, header.held.as_micros().try_into().unwrap_or(u64::MAX));
     }
+    if let Some(key) = &header.key {
+        put_option(out, tag::KEY, key.as_bytes());
+    }
     if let Some(job) = &header.job {
         let mut value = Vec::new();
         job.put(&mut value);
@@ -169,6 +173,7 @@ pub(super) fn read(
             tag::DEMAND => header.demand = true,
             tag::TRACED => header.traced = true,
             tag::SOUND => routing.sound = true,
+            tag::KEY => header.key = Some(key(value)?),
             tag::JOB => header.job = Some(Box::new(JobOption::read(value)?)),
             tag::HELD => {
                 header.held = Duration::from_micros(Reader::new(value).varint("held")?);
@@ -222,6 +227,14 @@ fn name(value: &[u8], field: &str) -> Result<String, Malformed> {
     }
 }
 
+fn key(value: &[u8]) -> Result<Box<str>, Malformed> {
+    match std::str::from_utf8(value) {
+        Ok(key) if (1..=MAX_KEY).contains(&key.len()) => Ok(key.into()),
+        Ok(_) => Err(Malformed::new(format!("`key` is not 1 to {MAX_KEY} bytes long"))),
+        Err(_) => Err(Malformed::new("`key` is not UTF-8")),
+    }
+}
+
 fn add_metadata(metadata: &mut Vec<(String, String)>, pair: &[u8]) -> Result<(), Malformed> {
     let mut reader = Reader::new(pair);
     let key = reader.str(MAX_NAME, "metadata key")?.to_owned();
@@ -271,7 +284,7 @@ mod tests {
 
     #[test]
     fn unknown_critical_options_refuse_the_call() {
-        for tag in [11, 15, 17, 23, 4_711, (1 << 61) + 1] {
+        for tag in [11, 15, 23, 4_711, (1 << 61) + 1] {
             let cause = CallHeader::read(&with(&[(tag, b"from the future")])).unwrap_err();
             assert!(cause.text.contains(&format!("option {tag}")), "{cause}");
             let error = cause.into_error();
@@ -313,7 +326,7 @@ mod tests {
 
     #[test]
     fn values_that_are_cut_short_are_refused() {
-        let cut: [(u64, &[u8]); 10] = [
+        let cut: [(u64, &[u8]); 13] = [
             (tag::PATIENCE, &[0x40]),
             (tag::METADATA, &[1]),
             (tag::METADATA, &[1, b'k', 2, b'v']),
@@ -322,6 +335,9 @@ mod tests {
             (tag::CALLER, &[2, 1]),
             (tag::STRATEGY, &[]),
             (tag::HELD, &[0x80, 0]),
+            (tag::KEY, &[]),
+            (tag::KEY, &[0xff]),
+            (tag::KEY, &[b'x'; MAX_KEY + 1]),
             (tag::JOB, &[]),
             (tag::JOB, &[4, 0, 0]),
         ];

@@ -211,7 +211,7 @@ impl<H: NodeHandle> Router<H> {
     }
 
     /// Handles the waiting calls after `node` has stopped accepting them: calls that no other node
-    /// can run fail, and others may now run at ejected nodes.
+    /// can run fail, and others may now run at ejected nodes, or at those that own their keys now.
     pub(super) fn fail_unroutable(self: &Arc<Self>, node: &RoutedNode<H>) {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return;
@@ -223,7 +223,16 @@ impl<H: NodeHandle> Router<H> {
                 let _ = call.grant.send(Err(error));
             }
             self.dispatch_to_avoided(function);
+            self.dispatch_to_owners(function);
         }
+    }
+
+    /// Grants free slots of all nodes of a function to waiting calls: the keys of a node that has left
+    /// are others' now, which may be idle.
+    fn dispatch_to_owners(self: &Arc<Self>, function: &str) {
+        let table = self.table.load_full();
+        let routes = table.function(function).map_or(&[][..], |function| &function.routes);
+        routes.iter().for_each(|route| self.dispatch_waiting(&route.node));
     }
 
     /// Takes the calls of a function out of their queue that no node can run any more.

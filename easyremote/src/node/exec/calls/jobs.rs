@@ -14,20 +14,27 @@ use tokio::time::Instant;
 use crate::error::{Error, ErrorKind};
 use crate::function::handler::{Body, Reply};
 use crate::node::exec::admission::AdmittedCall;
+use crate::node::exec::calls::keys::digest;
 use crate::node::exec::calls::{JobGuard, NodeCalls};
-use crate::node::exec::kept_run::{KeptRun, RunControl};
-use crate::node::exec::runs::RunHandle;
+use crate::node::exec::job::ReadyCall;
+use crate::node::exec::kept_run::{KeptRun, RunControl, RunKey, RunUse};
+use crate::node::exec::runs::Joined;
 use crate::node::exec::table::{CallKey, Responder, RunningCall};
 use crate::transport::mux::writer::MuxWriter;
-use crate::wire::codec::Codec;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
-use crate::wire::job::{JobRequest, put_listed};
+use crate::wire::job::{JobNumber, JobRequest, put_listed};
 
 /// Where the call of a run is. Weak: the run outlives its call.
-struct RunLocation {
+pub(super) struct RunLocation {
     calls: Weak<NodeCalls>,
     key: CallKey,
+}
+
+impl RunLocation {
+    pub(super) fn new(calls: &Arc<NodeCalls>, key: CallKey) -> Self {
+        Self { calls: Arc::downgrade(calls), key }
+    }
 }
 
 impl RunControl for RunLocation {
@@ -45,21 +52,32 @@ impl RunControl for RunLocation {
 }
 
 impl NodeCalls {
-    /// Makes a job of a call that is ready to run: from now on it runs without its caller.
+    /// Makes a job of a call that is ready to run: from now on it runs without its caller. Returns
+    /// the number of the job. That is another one if there is a job with the key of the call: then
+    /// the call is not to be executed, and has no [run](RunningCall::run).
     ///
     /// # Errors
-    /// `Overloaded` if the caller's identity has too many jobs, or too much is kept for it.
+    /// Those of [`Runs::join`](crate::node::exec::runs::Runs::join).
     pub(in crate::node::exec) fn accept_job(
         self: &Arc<Self>,
-        call: &RunningCall,
-        key: CallKey,
-        codec: Codec,
-    ) -> Result<RunHandle, Error> {
-        let (runs, context) = (&self.node().runs, call.context.clone());
-        let charge = runs.charge(&context.caller().identity)?;
-        let control = Box::new(RunLocation { calls: Arc::downgrade(self), key });
-        let form = (codec, call.deadline);
-        runs.add_job(KeptRun::new(&call.function, context, form, control, charge))
+        call: &mut RunningCall,
+        job: &ReadyCall,
+    ) -> Result<JobNumber, Error> {
+        let (context, codec) = (call.context.clone(), job.request.codec);
+        let key = RunKey::of(&context, digest(job));
+        let joined = self.node().runs.join((RunUse::Job, codec), &context, key, |_, charge| {
+            let control = Box::new(RunLocation::new(self, job.key));
+            let (of, form) = ((RunUse::Job, context.clone()), (codec, call.deadline));
+            KeptRun::new(&call.function, of, form, control, charge)
+        })?;
+        Ok(match joined {
+            Joined::Known(run, _) => run.number,
+            Joined::New(handle) => {
+                let number = handle.run().number;
+                call.run = Some(Box::new(handle));
+                number
+            }
+        })
     }
 
     /// Answers a request about jobs, at once or when the job ends.
@@ -109,8 +127,10 @@ impl NodeCalls {
                 let function = &run.function;
                 let call = AdmittedCall { function, header, caller, deadline };
                 let session = &self.session;
+                let max_message = session.limits.max_message;
                 let (call, _) = call.prepare(session, key, responder, Body::default());
-                self.answer_later(key, call, async move { run.answer_within(wait).await });
+                let answer = async move { run.answer_within(wait, max_message).await };
+                self.answer_later(key, call, answer);
                 return Ok(());
             }
             JobRequest::List => self.list_jobs(&caller.identity)?,

@@ -19,7 +19,7 @@ use crate::wire::kind::Kind;
 use crate::wire::limits::MessageLimits;
 use crate::wire::value::ValueType;
 
-fn function(detached: bool) -> Arc<Function> {
+pub(in crate::node::exec) fn function(detached: bool) -> Arc<Function> {
     static SIGNATURE: LazyLock<Signature> = LazyLock::new(|| {
         let unit = ValueType::of::<()>();
         Signature {
@@ -45,17 +45,26 @@ fn function(detached: bool) -> Arc<Function> {
 }
 
 fn context(detached: bool) -> Context {
+    let header = CallHeader::new([7; 16], "f".to_owned(), Kind::Unary, Codec::Bincode);
+    context_of(header, "default", detached)
+}
+
+/// The context of a call that `identity` makes.
+pub(in crate::node::exec) fn context_of(
+    header: CallHeader,
+    identity: &str,
+    detached: bool,
+) -> Context {
     static IO: LazyLock<IoRole> = LazyLock::new(|| {
         IoRole::start(Io::Thread, |stop, _| async move { stop.cancelled().await }).unwrap()
     });
     let limits = MessageLimits { max_message: 1, max_decoded: 1 };
     let (_, state) = watch::channel(ConnectionState::Connecting);
     let link = ManagedConnection::new(IO.tasks().clone(), state, Duration::ZERO, limits).unwrap();
-    let header = CallHeader::new([7; 16], "f".to_owned(), Kind::Unary, Codec::Bincode);
     let caller = KnownCaller::new(Caller {
         role: Role::Client,
         id: "c".to_owned(),
-        identity: "default".to_owned(),
+        identity: identity.to_owned(),
         address: "127.0.0.1:1".parse().unwrap(),
     });
     Context::new("n".into(), header, caller, None, Arc::default(), detached, link.into())
