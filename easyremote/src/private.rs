@@ -11,7 +11,7 @@ pub use crate::function::local::{Listed, Local, Served};
 pub use crate::function::outcome::{
     Argument, Failure, Itself, Never, Outcome, Plain, Sent, Stages, Value,
 };
-pub use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
+pub use crate::function::remote::{Idempotent, Remote, RemoteStream, RemoteUnary};
 pub use crate::function::signature::{Signature, SignatureCell};
 pub use crate::function::signature_trace::{trace_stream, trace_unary};
 pub use crate::function::text::{

@@ -4,6 +4,7 @@
 mod cancel;
 mod chains;
 mod errors;
+mod hedge;
 mod kinds;
 mod multiplex;
 mod nested;

@@ -191,6 +191,7 @@ impl<'a> Stub<'a> {
     ///         CELL.get(trace_unary::<Self>)
     ///     }
     /// }
+    /// impl Idempotent for add {}
     /// ```
     pub(super) fn remote(&self) -> TokenStream {
         let Self { ident, private, cfgs, lints, .. } = self;
@@ -200,6 +201,14 @@ impl<'a> Stub<'a> {
         };
         let types = self.argument_types();
         let upload = self.upload_type();
+        let idempotent = self.options.idempotent.as_ref().map(|_| {
+            quote! {
+                #(#cfgs)*
+                #(#lints)*
+                #[allow(deprecated)]
+                impl #private::Idempotent for #ident {}
+            }
+        });
         quote! {
             #(#cfgs)*
             #(#lints)*
@@ -212,6 +221,7 @@ impl<'a> Stub<'a> {
 
                 fn signature() -> &'static #private::Signature { #signature }
             }
+            #idempotent
         }
     }
 
@@ -230,6 +240,7 @@ impl<'a> Stub<'a> {
             quote!(.timeout_ms(#timeout))
         });
         let idempotent = self.options.idempotent.as_ref().map(|_| quote!(.idempotent()));
+        let detached = self.options.detached.as_ref().map(|_| quote!(.detached()));
         let method_of = self.owner.map(|Owner { name, .. }| quote!(.method_of(#name)));
         quote! {
             #private::Descriptor::new(
@@ -243,6 +254,7 @@ impl<'a> Stub<'a> {
             #doc
             #timeout
             #idempotent
+            #detached
         }
     }
 

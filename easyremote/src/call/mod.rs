@@ -7,9 +7,11 @@
 //! | [`backoff`]      | how long to pause before the next attempt       |
 //! | [`demand`]       | how many items the reader of a stream has taken |
 //! | [`retry_budget`] | how many attempts may be added while calls fail |
+//! | [`hedge_budget`] | how many calls may be made twice                 |
 
 pub(crate) mod backoff;
 pub(crate) mod deadline;
 pub(crate) mod demand;
 pub(crate) mod executed;
+pub(crate) mod hedge_budget;
 pub(crate) mod retry_budget;

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A small call shares the multiplexed stream of its connection, and its caller's task polls it
-//! directly. Every other call, and every further attempt, is a [`CallTask`], one of the I/O tasks.
+//! directly. Every other call, and every further attempt, is a [`CallTask`], one of the I/O tasks. A
+//! [`HedgedCall`] consists of two such calls.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -26,6 +27,7 @@ use crate::client::call_task::{CallTask, UnaryAnswer};
 use crate::client::errors::thread_ended;
 use crate::client::expired::Expired;
 use crate::client::handle::Client;
+use crate::client::hedge::HedgedCall;
 use crate::client::options::{Options, options};
 use crate::client::pending_call::{PendingCall, put_request};
 use crate::client::upload::UploadSender;
@@ -197,6 +199,7 @@ enum CallState {
         /// Keeps the client's I/O alive, which the task belongs to.
         client: Client,
     },
+    Hedged(Box<HedgedCall>),
     Done,
 }
 
@@ -209,6 +212,12 @@ impl RawCall {
             }
             Err(error) => Self { state: CallState::Failed(error), max_decoded: 0 },
         }
+    }
+
+    /// Creates a call whose options are frozen, and starts it.
+    pub(super) fn frozen(pending: Box<PendingCall>) -> Self {
+        let max_decoded = pending.client.link.limits.max_decoded;
+        Self { state: CallState::begin(pending), max_decoded }
     }
 
     pub(super) fn change(&mut self, change: impl FnOnce(&mut PendingCall)) {
@@ -253,6 +262,13 @@ impl RawCall {
                         }
                     };
                 }
+                CallState::Hedged(mut call) => {
+                    let polled = call.poll(context);
+                    if polled.is_pending() {
+                        self.state = CallState::Hedged(call);
+                    }
+                    return polled;
+                }
                 CallState::Done => panic!("a call was polled after it had returned its result"),
             }
         }
@@ -262,16 +278,24 @@ impl RawCall {
 impl CallState {
     /// Starts the first attempt.
     fn start(mut pending: Box<PendingCall>) -> Result<Self, Error> {
-        let client = pending.client.clone();
+        if let Some(hedge) = pending.hedge.take() {
+            return HedgedCall::start(pending, hedge).map(|call| Self::Hedged(Box::new(call)));
+        }
         pending.freeze()?;
+        Ok(Self::begin(pending))
+    }
+
+    /// Starts the first attempt of a call whose options are frozen.
+    fn begin(pending: Box<PendingCall>) -> Self {
+        let client = pending.client.clone();
         let guard = CallGuard::new(&client.link, pending.header.kind);
-        Ok(match MuxCall::submit(pending) {
+        match MuxCall::submit(pending) {
             Ok(call) => Self::OnMux(call, client, guard),
             Err(pending) => {
                 let (task, upload) = CallTask::new(*pending);
                 Self::running(task, Duration::ZERO, upload, client, guard)
             }
-        })
+        }
     }
 
     /// Starts an attempt on a separate stream after `pause`.

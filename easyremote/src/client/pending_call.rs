@@ -58,6 +58,16 @@ pub(super) struct PendingCall {
     pub(super) waits: bool,
     /// The losses that the retry budget had paid for when the first attempt began.
     pub(super) paid: PaidLosses,
+    /// Set if the call is made a second time when it is slow.
+    pub(super) hedge: Option<Hedge>,
+}
+
+/// When and whether the call may be made a second time; set by [`Call::hedge`](crate::Call::hedge).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hedge {
+    pub(super) after: Duration,
+    /// Whether the function runs on when its call is cancelled.
+    pub(super) is_detached: bool,
 }
 
 impl PendingCall {
@@ -103,6 +113,7 @@ impl PendingCall {
             limit: None,
             waits: false,
             paid: PaidLosses::default(),
+            hedge: None,
         })
     }
 
@@ -134,6 +145,7 @@ impl PendingCall {
             limit: None,
             waits: false,
             paid: PaidLosses::default(),
+            hedge: None,
         })
     }
 
@@ -159,6 +171,7 @@ impl PendingCall {
             limit: None,
             waits: false,
             paid: PaidLosses::default(),
+            hedge: None,
         }
     }
 
@@ -227,6 +240,31 @@ impl PendingCall {
     /// Returns whether there can be a second attempt.
     fn is_repeatable(&self) -> bool {
         self.upload.is_none() && self.body.len() <= MAX_KEPT && self.policy().repeats()
+    }
+
+    /// Returns the same call with another id, as if it had been made again; `None` if it sends a
+    /// client stream.
+    pub(super) fn again(&self) -> Option<Self> {
+        if self.upload.is_some() {
+            return None;
+        }
+        let mut header = self.header.clone();
+        header.id = self.client.link.next_call_id();
+        Some(Self {
+            client: self.client.clone(),
+            header,
+            body: self.body.clone(),
+            signature: self.signature,
+            options: self.options.clone(),
+            idempotent: self.idempotent,
+            upload: None,
+            demand: self.demand.as_ref().map(|_| Arc::default()),
+            deadline: None,
+            limit: None,
+            waits: false,
+            paid: self.paid,
+            hedge: None,
+        })
     }
 
     /// Returns the policy for attempts after the first.

@@ -12,6 +12,9 @@ pub struct Trace {
     pub node: String,
     /// Number of attempts, the successful one included; see [`Retry`](crate::Retry).
     pub attempts: u64,
+    /// Whether this is the second call of a [hedged](crate::Call::hedge) one, which has answered
+    /// before the first.
+    pub hedged: bool,
     /// How long the call waited to run: at the gateway for a node, and in the queue of the node.
     pub queued: Duration,
     /// How long the node took to run it, from the end of the queue until it had the answer.
@@ -23,6 +26,6 @@ impl Trace {
         // A missing trace is no reason to fail a call that has its result.
         let none = NodeTrace { node: String::new(), queued: Duration::ZERO, ran: Duration::ZERO };
         let NodeTrace { node, queued, ran } = node.unwrap_or(none);
-        Self { node, attempts, queued, ran }
+        Self { node, attempts, hedged: false, queued, ran }
     }
 }

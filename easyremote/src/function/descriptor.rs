@@ -18,6 +18,8 @@ pub struct Descriptor {
     pub(crate) timeout: Option<Duration>,
     /// Whether running it twice has the same effect as running it once.
     pub(crate) idempotent: bool,
+    /// Whether it runs on after its caller has left.
+    pub(crate) detached: bool,
     pub(crate) origin: Origin,
 }
 
@@ -45,6 +47,7 @@ impl Descriptor {
             doc: "",
             timeout: None,
             idempotent: false,
+            detached: false,
             owner: None,
             origin: Origin { file, line },
         }
@@ -82,6 +85,13 @@ impl Descriptor {
     #[must_use]
     pub const fn idempotent(mut self) -> Self {
         self.idempotent = true;
+        self
+    }
+
+    /// Marks the function as one that runs on after its caller has left.
+    #[must_use]
+    pub const fn detached(mut self) -> Self {
+        self.detached = true;
         self
     }
 

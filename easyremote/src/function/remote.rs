@@ -46,6 +46,28 @@ pub trait RemoteUnary: Remote {
     }
 }
 
+/// A remote function that may run more than once for one call. Implemented by
+/// `#[remote(idempotent)]` for the function's stub; not meant to be written by hand.
+///
+/// ```
+/// use easyremote::client::Idempotent;
+/// use easyremote::remote;
+///
+/// #[remote(idempotent)]
+/// async fn look_up(key: String) -> u64;
+///
+/// fn is_idempotent<F: Idempotent>() {}
+/// is_idempotent::<look_up>();
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` may run only once for each call",
+    label = "not an idempotent function",
+    note = "if running it twice has the same effect as running it once, write \
+            `#[remote(idempotent)]`; a function that is declared elsewhere is idempotent if its \
+            declaration is"
+)]
+pub trait Idempotent: Remote {}
+
 /// A remote function that returns a stream.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a #[remote] function that returns a stream",

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::call::executed::Evidence;
+use crate::call::hedge_budget::HedgeBudget;
 use crate::call::retry_budget::RetryBudget;
 use crate::error::{Error, ErrorKind};
 use crate::gauge::{Gauge, MemoryCharge};
@@ -38,6 +39,7 @@ pub(crate) struct ManagedConnection {
     /// How long a stream is kept if nothing is read although data is available.
     pub(crate) stall_timeout: Duration,
     pub(crate) retries: RetryBudget,
+    pub(crate) hedges: HedgeBudget,
     pub(crate) room: Arc<ReassemblyBudget>,
     /// Calls that wait for the connection, and the size of their arguments in bytes.
     queued: AtomicU64,
@@ -95,6 +97,7 @@ impl ManagedConnection {
             limits,
             stall_timeout: STALL_TIMEOUT,
             retries: RetryBudget::default(),
+            hedges: HedgeBudget::default(),
             room: Arc::new(ReassemblyBudget::new(MAX_UNFINISHED_ANSWERS, limits.max_message)),
             queued: AtomicU64::new(0),
             queued_bytes: Arc::default(),

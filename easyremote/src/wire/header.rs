@@ -233,7 +233,7 @@ mod tests {
     use crate::wire::control::Role;
     use crate::wire::frame::FRAME_HEADER;
     use crate::wire::limits::{MAX_LIST, MAX_METADATA};
-    use crate::wire::routing_options::Strategy;
+    use crate::wire::routing_options::{HedgeLeg, Strategy};
 
     fn sample() -> CallHeader {
         CallHeader {
@@ -253,6 +253,8 @@ mod tests {
                 wait: true,
                 patience: Duration::from_secs(15),
                 sound: true,
+                hedge: Some(HedgeLeg::Second),
+                not_on: None,
             },
             metadata: vec![("tenant".into(), "a".into()), ("empty".into(), String::new())],
             limit: None,

@@ -74,4 +74,33 @@ pub(crate) struct RoutingOptions {
     pub(crate) patience: Duration,
     /// Whether suspect nodes are excluded, because the caller can ask another gateway.
     pub(crate) sound: bool,
+    /// Set if the call may be made a second time, at another node.
+    pub(crate) hedge: Option<HedgeLeg>,
+    /// This node may not run it. Set by the gateway, and not sent.
+    pub(crate) not_on: Option<String>,
+}
+
+/// Which of the two calls of a hedged call this is. Both have the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HedgeLeg {
+    First,
+    /// It goes to another node than the first, and does not wait for one.
+    Second,
+}
+
+impl HedgeLeg {
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::First => 1,
+            Self::Second => 2,
+        }
+    }
+
+    pub(super) fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            1 => Self::First,
+            2 => Self::Second,
+            _ => return None,
+        })
+    }
 }

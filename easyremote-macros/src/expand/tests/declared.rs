@@ -38,6 +38,8 @@ impl P::Remote for embed {
     }
 }
 #[allow(deprecated)]
+impl P::Idempotent for embed {}
+#[allow(deprecated)]
 impl P::RemoteUnary for embed {
     type Output = P::Plain<Vec<f32>>;
 }
@@ -65,8 +67,7 @@ impl embed {
 "#;
     let item = quote! {
         /// Embeds.
-        #[must_use]
-        pub async fn embed(text: String) -> Vec<f32>;
+        #[must_use] pub async fn embed(text: String) -> Vec<f32>;
     };
     assert_eq!(expansion(quote!(idempotent), item), expected);
 }

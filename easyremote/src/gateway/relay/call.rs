@@ -8,10 +8,12 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::call::deadline::{has_passed, late};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::gateway::drain::DrainToken;
+use crate::gateway::relay::hedged::{HedgedCalls, HedgedEntry};
 use crate::gauge::MemoryCharge;
 use crate::wire::header::CallHeader;
+use crate::wire::routing_options::HedgeLeg;
 
 /// Counts a call in the gateway's statistics; dropping it ends the count.
 #[derive(Debug)]
@@ -55,19 +57,27 @@ pub(super) struct Dispatch {
     pub(super) deadline: Option<Instant>,
     /// Number of nodes that were lost before they had received the whole call.
     pub(super) losses: usize,
+    /// Set if the call may be hedged.
+    hedged: Option<Box<HedgedEntry>>,
     open: OpenCall,
 }
 
 impl Dispatch {
-    /// Starts to dispatch a call that has just arrived.
-    pub(super) fn new(header: CallHeader, mut open: OpenCall) -> Self {
+    /// Starts to dispatch a call that has just arrived. `hedged` are the calls of its caller that may
+    /// be hedged.
+    pub(super) fn new(
+        mut header: CallHeader,
+        hedged: &Arc<HedgedCalls>,
+        mut open: OpenCall,
+    ) -> Self {
         if header.job_request().is_some() {
             // It may wait for the end of a job, and its caller asks again: a drain need not wait.
             open.open = None;
         }
+        let hedged = hedged.enter(&mut header);
         let received = Instant::now();
         let deadline = header.timeout.map(|left| received + left);
-        Self { header, received, deadline, losses: 0, open }
+        Self { header, received, deadline, losses: 0, hedged, open }
     }
 
     /// Writes the remaining time into the header, which must then be sent at once: the node counts
@@ -98,6 +108,23 @@ impl Dispatch {
         let limit = self.deadline.map(|deadline| deadline.saturating_duration_since(self.received));
         let function = &self.header.function;
         late(format_args!("the deadline of `{function}` passed at the gateway"), limit)
+    }
+
+    /// Records that the call goes to this node.
+    pub(super) fn note_node(&self, node: &str) {
+        if let Some(hedged) = &self.hedged {
+            hedged.note(node);
+        }
+    }
+
+    /// Returns the error of a hedge for which no other node has room, if the call is one. It does
+    /// not wait: the call that it hedges is under way.
+    pub(super) fn refused_hedge(&self) -> Option<Error> {
+        let is_hedge = self.header.routing.hedge == Some(HedgeLeg::Second);
+        is_hedge.then(|| {
+            let text = format!("no other node has room for `{}`", self.header.function);
+            Error::new(ErrorKind::Overloaded, text)
+        })
     }
 
     /// Returns the time since the call arrived.

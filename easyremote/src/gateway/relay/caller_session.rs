@@ -15,6 +15,7 @@ use crate::gateway::limits::hit;
 use crate::gateway::policy::access::CallScope;
 use crate::gateway::relay::call::{Dispatch, OpenCall};
 use crate::gateway::relay::cancels::CancelRateLimiter;
+use crate::gateway::relay::hedged::HedgedCalls;
 use crate::gateway::state::GatewayState;
 use crate::gauge::MemoryCharge;
 use crate::transport::quic::windows::StreamWindows;
@@ -46,6 +47,7 @@ pub(in crate::gateway) struct CallerSession {
     scope: CallScope,
     /// Bytes buffered for the caller.
     buffered: Arc<AtomicU64>,
+    pub(super) hedged: Arc<HedgedCalls>,
 }
 
 /// Cost of a question in bytes, in addition to its answer.
@@ -75,6 +77,7 @@ impl CallerSession {
             has_mux: AtomicBool::new(false),
             cancels: CancelRateLimiter::new(&state.limits),
             buffered: Arc::default(),
+            hedged: Arc::default(),
         }
     }
 

@@ -78,8 +78,13 @@ impl Dispatch {
         if let Err(error) = self.check_deadline() {
             return Some(Err(error));
         }
-        let acquired = dispatcher.router.try_acquire(&self.header)?;
-        Some(self.told(acquired, dispatcher))
+        let acquired = dispatcher.router.try_acquire(&self.header);
+        if !matches!(acquired, Some(Ok(_)))
+            && let Some(error) = self.refused_hedge()
+        {
+            return Some(Err(error));
+        }
+        Some(self.told(acquired?, dispatcher))
     }
 
     /// Acquires a permit, waiting until the deadline of the call if necessary. `caller` is the
@@ -93,6 +98,9 @@ impl Dispatch {
         caller: u64,
     ) -> Result<NodePermit, Error> {
         self.check_deadline()?;
+        if let Some(error) = self.refused_hedge() {
+            return Err(error);
+        }
         let acquiring = dispatcher.router.acquire(&self.header, caller);
         let acquired = match within(self.deadline, acquiring).await {
             Ok(acquired) => acquired,
@@ -106,7 +114,11 @@ impl Dispatch {
         acquired: Result<NodePermit, Error>,
         dispatcher: &Dispatcher,
     ) -> Result<NodePermit, Error> {
-        acquired.inspect_err(|error| dispatcher.tell_refusal(&self.header, error))
+        match &acquired {
+            Ok(permit) => self.note_node(permit.node().id()),
+            Err(error) => dispatcher.tell_refusal(&self.header, error),
+        }
+        acquired
     }
 
     /// Opens a stream to the node and sends the call on it. `rest` are the bytes of the arguments

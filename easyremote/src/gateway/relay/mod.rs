@@ -5,6 +5,7 @@
 //! | `caller_session`   | a connection that makes calls, with its limits                         |
 //! | `mux`, `streams`   | read calls: from a caller's multiplexed stream, or one per stream      |
 //! | `dispatch`         | finds a node for a call, and another after a loss: one path for both   |
+//! | `hedged`           | where calls run that may be made a second time, at another node        |
 //! | `node_mux`         | the multiplexed stream to a node                                       |
 //! | `node_link`        | the connection to a node, and permits of calls whose callers have left |
 //! | `copy`, `overflow` | forward the bytes of a request or a response                           |
@@ -17,6 +18,7 @@ pub(super) mod caller_session;
 mod cancels;
 mod copy;
 pub(super) mod dispatch;
+mod hedged;
 pub(super) mod mux;
 pub(super) mod node_link;
 pub(super) mod node_mux;

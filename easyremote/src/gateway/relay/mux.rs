@@ -174,7 +174,7 @@ impl CallerMux {
             return Err(protocol("this call needs a separate stream"));
         }
         let kept = self.caller.keep(body.len())?;
-        let dispatch = Dispatch::new(header, self.caller.open_call());
+        let dispatch = Dispatch::new(header, &self.caller.hedged, self.caller.open_call());
         Ok(Box::new(ForwardedCall { dispatch, body, kept }))
     }
 

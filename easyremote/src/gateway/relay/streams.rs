@@ -73,7 +73,10 @@ pub(in crate::gateway) async fn serve(
     };
     caller.state.counters.calls.fetch_add(1, Ordering::Relaxed);
     let served = match header {
-        Ok(header) => serve_call(&mut leg, Dispatch::new(header, open), &mut buffer, &caller).await,
+        Ok(header) => {
+            let call = Dispatch::new(header, &caller.hedged, open);
+            serve_call(&mut leg, call, &mut buffer, &caller).await
+        }
         Err(error) => Err(error),
     };
     if let Err(error) = served {

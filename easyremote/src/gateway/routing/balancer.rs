@@ -93,7 +93,7 @@ impl<'a, H> LoadBalancer<'a, H> {
         }
         if let Some(only) = self.destination() {
             let route = only?;
-            if self.is_unsound(&route) {
+            if self.is_excluded(&route) {
                 return None;
             }
             return self.count(&route).then(|| Chosen::sound(route));
@@ -175,12 +175,14 @@ impl<'a, H> LoadBalancer<'a, H> {
 
     /// Returns whether a node that matches the call can run it, now or later.
     fn may_run(&self, route: &Route<H>) -> bool {
-        !route.node.is_leaving() && !self.is_unsound(route)
+        !route.node.is_leaving() && !self.is_excluded(route)
     }
 
-    /// Returns whether a node is suspect and the call does not accept suspect nodes.
-    fn is_unsound(&self, route: &Route<H>) -> bool {
-        self.header.routing.sound && route.node.is_suspect()
+    /// Returns whether the call excludes a node: a suspect one, or that of the call that it hedges.
+    fn is_excluded(&self, route: &Route<H>) -> bool {
+        let routing = &self.header.routing;
+        routing.sound && route.node.is_suspect()
+            || routing.not_on.as_ref().is_some_and(|id| route.node.id() == id)
     }
 
     /// Returns the nodes where a concurrent call may have missed a free slot.
@@ -329,7 +331,7 @@ impl<'a, H> LoadBalancer<'a, H> {
     }
 
     fn is_good(&self, function: &FunctionTable<H>, route: &Route<H>, quality: Quality) -> bool {
-        if !route.has_room() || self.is_unsound(route) {
+        if !route.has_room() || self.is_excluded(route) {
             return false;
         }
         let avoided = || has_ejected(function) && self.standing(route) == Standing::Avoided;

@@ -8,7 +8,7 @@ use crate::wire::caller::KnownCaller;
 use crate::wire::job::JobOption;
 use crate::wire::limits::{MAX_KEY, MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
 use crate::wire::operators::{put_operators, read_operators};
-use crate::wire::routing_options::Strategy;
+use crate::wire::routing_options::{HedgeLeg, Strategy};
 
 /// The tags of all options, in use and reserved; see [`RESERVED`] for the latter.
 ///
@@ -43,6 +43,7 @@ use crate::wire::routing_options::Strategy;
 /// | 17  | key                | string: the caller's own deduplication key                        |
 /// | 18  | sound              | empty: exclude suspect nodes; the caller has other gateways       |
 /// | 19  | job                | the call runs without its caller, or asks about jobs: [`JobOption`] |
+/// | 20  | hedge              | 1 byte: the code of a [`HedgeLeg`]; an unknown one is none        |
 /// | 21  | demand             | empty: the caller of a stream sends `Taken` frames                |
 mod tag {
     pub(super) const ON: u64 = 1;
@@ -61,6 +62,7 @@ mod tag {
     pub(super) const KEY: u64 = 17;
     pub(super) const SOUND: u64 = 18;
     pub(super) const JOB: u64 = 19;
+    pub(super) const HEDGE: u64 = 20;
     pub(super) const DEMAND: u64 = 21;
 }
 
@@ -96,6 +98,9 @@ pub(super) fn put(header: &CallHeader, out: &mut Vec<u8>) {
     }
     if routing.sound {
         put_option(out, tag::SOUND, b"");
+    }
+    if let Some(leg) = routing.hedge {
+        put_option(out, tag::HEDGE, &[leg.code()]);
     }
     let patience = routing.patience.min(MAX_TIMEOUT).as_millis() as u64;
     if patience > 0 {
@@ -175,6 +180,7 @@ pub(super) fn read(
             tag::SOUND => routing.sound = true,
             tag::KEY => header.key = Some(key(value)?),
             tag::JOB => header.job = Some(Box::new(JobOption::read(value)?)),
+            tag::HEDGE => routing.hedge = HedgeLeg::from_code(Reader::new(value).u8("hedge")?),
             tag::HELD => {
                 header.held = Duration::from_micros(Reader::new(value).varint("held")?);
             }
@@ -274,7 +280,7 @@ mod tests {
     #[test]
     fn unknown_ignorable_options_are_skipped() {
         let plain = CallHeader::read(&with(&[])).unwrap();
-        for tag in [0, 16, 20, 4_710, 1 << 61] {
+        for tag in [0, 16, 24, 4_710, 1 << 61] {
             let read = CallHeader::read(&with(&[(tag, b"from the future"), (tag::WAIT, b"")]));
             let mut expected = plain.clone();
             expected.routing.wait = true;
@@ -326,7 +332,7 @@ mod tests {
 
     #[test]
     fn values_that_are_cut_short_are_refused() {
-        let cut: [(u64, &[u8]); 13] = [
+        let cut: [(u64, &[u8]); 14] = [
             (tag::PATIENCE, &[0x40]),
             (tag::METADATA, &[1]),
             (tag::METADATA, &[1, b'k', 2, b'v']),
@@ -340,6 +346,7 @@ mod tests {
             (tag::KEY, &[b'x'; MAX_KEY + 1]),
             (tag::JOB, &[]),
             (tag::JOB, &[4, 0, 0]),
+            (tag::HEDGE, &[]),
         ];
         for (tag, value) in cut {
             let cause = CallHeader::read(&with(&[(tag, value)])).unwrap_err();
@@ -360,5 +367,7 @@ mod tests {
     fn a_strategy_that_is_not_known_is_the_default() {
         let read = CallHeader::read(&with(&[(tag::STRATEGY, &[200])])).unwrap();
         assert_eq!(read.routing.strategy, None);
+        let read = CallHeader::read(&with(&[(tag::HEDGE, &[200])])).unwrap();
+        assert_eq!(read.routing.hedge, None);
     }
 }

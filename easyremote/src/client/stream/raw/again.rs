@@ -3,7 +3,6 @@
 use std::marker::PhantomData;
 
 use super::{RawStream, StreamState};
-use crate::client::pending_call::PendingCall;
 use crate::client::stream::StreamCall;
 use crate::function::outcome::Value;
 use crate::function::remote::RemoteStream;
@@ -36,31 +35,5 @@ impl RawStream {
             StreamState::Running { .. } | StreamState::Done => return None,
         };
         Some(Self { limit: self.limit, ..Self::new(pending) })
-    }
-}
-
-impl PendingCall {
-    /// Returns the same call with another id, as if it had been made again; `None` if it sends a
-    /// client stream.
-    pub(in crate::client) fn again(&self) -> Option<Self> {
-        if self.upload.is_some() {
-            return None;
-        }
-        let mut header = self.header.clone();
-        header.id = self.client.link.next_call_id();
-        Some(Self {
-            client: self.client.clone(),
-            header,
-            body: self.body.clone(),
-            signature: self.signature,
-            options: self.options.clone(),
-            idempotent: self.idempotent,
-            upload: None,
-            demand: None,
-            deadline: None,
-            limit: None,
-            waits: false,
-            paid: self.paid,
-        })
     }
 }
