@@ -8,6 +8,7 @@ mod hedge;
 mod kinds;
 mod multiplex;
 mod nested;
+mod on_all;
 mod queue;
 mod retry;
 mod sync;

@@ -231,6 +231,18 @@ impl RawCall {
         !matches!(self.state, CallState::Ready(_) | CallState::Failed(_))
     }
 
+    /// Returns the call before its first poll.
+    ///
+    /// # Errors
+    /// Why it could not be created; `InvalidInput` if it has been polled.
+    pub(super) fn into_pending(self) -> Result<Box<PendingCall>, Error> {
+        match self.state {
+            CallState::Ready(pending) => Ok(pending),
+            CallState::Failed(error) => Err(error),
+            _ => Err(Error::new(ErrorKind::InvalidInput, "the call has been made already")),
+        }
+    }
+
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<UnaryAnswer, Error>> {
         loop {
             match std::mem::replace(&mut self.state, CallState::Done) {

@@ -5,6 +5,8 @@
 //! | connect                        | [`Client::connect`]; with options [`Client::builder`]       |
 //! | call a function                | its stub's `call`: a [`Call`] or a [`StreamCall`]           |
 //! | call it with many arguments    | its stub's `map`: a [`Map`]                                 |
+//! | call it at all nodes           | [`Call::on_all`]                                            |
+//! | share a stream among readers   | [`StreamCall::cached`]                                      |
 //! | call it by name, with JSON     | [`Client::call_json`], [`Client::stream_json`]              |
 //! | run it once for several calls  | [`Call::key`]                                               |
 //! | run it without its caller      | [`Call::spawn`], and [`Client::job`] for the [`Job`]        |
@@ -33,6 +35,7 @@ mod key;
 mod limits;
 pub(crate) mod map;
 mod nested;
+mod on_all;
 mod options;
 mod pending_call;
 mod retry;
@@ -52,6 +55,7 @@ pub use crate::client::json::{JsonCall, JsonError, JsonStream};
 pub use crate::client::json_job::{JsonJob, JsonSpawn};
 pub use crate::client::limits::ClientLimits;
 pub use crate::client::map::Map;
+pub use crate::client::on_all::OnAll;
 pub use crate::client::options::Options;
 pub use crate::client::retry::Retry;
 pub use crate::client::spawn::Spawn;
