@@ -104,7 +104,7 @@ use crate::wire::operators::Operator;
 #[doc(alias = "cancel")]
 #[doc(alias = "back-pressure")]
 #[must_use = "a stream does nothing until it is polled"]
-pub struct StreamCall<F: RemoteStream, T = ValueOf<F>> {
+pub struct StreamCall<F: RemoteStream, T = StreamValue<F>> {
     raw: RawStream,
     /// Decodes items that are not those of the function; few streams have such.
     reader: Option<Arc<dyn ReadItem<T>>>,
@@ -112,7 +112,7 @@ pub struct StreamCall<F: RemoteStream, T = ValueOf<F>> {
 }
 
 /// The type of the items of `F`, errors aside.
-type ValueOf<F> = <<F as RemoteStream>::Item as Outcome>::Value;
+type StreamValue<F> = <<F as RemoteStream>::Item as Outcome>::Value;
 
 /// Creates a stream call of `F`. Generated stubs use it.
 pub fn stream_call<F: RemoteStream>(client: &Client, arguments: F::Arguments) -> StreamCall<F> {
@@ -301,7 +301,7 @@ impl<F: RemoteStream, T> std::fmt::Debug for StreamCall<F, T> {
 /// # Cancel safety
 /// As for [`StreamCall`].
 #[must_use = "a stream does nothing until it is polled"]
-pub struct OpenStream<F: RemoteStream, T = ValueOf<F>> {
+pub struct OpenStream<F: RemoteStream, T = StreamValue<F>> {
     raw: RawStream,
     reader: Option<Arc<dyn ReadItem<T>>>,
     function: PhantomData<fn() -> F>,

@@ -34,7 +34,7 @@ pub(crate) struct ItemWriter {
     /// Whether memory for the next item is reserved and not used yet.
     reserved: bool,
     /// See [`hold`](Self::hold).
-    held: usize,
+    held: AtomicUsize,
     sizes: Arc<ItemSizeEstimate>,
     codec: Codec,
     limits: MessageLimits,
@@ -71,7 +71,7 @@ impl ItemWriter {
     /// Creates a writer that sends the items of the call of `context` to `sender`, and reserves
     /// memory for one item of the size that `sizes` predicts.
     pub(crate) fn new(
-        mut sender: ByteSender<()>,
+        sender: ByteSender<()>,
         codec: Codec,
         limits: MessageLimits,
         context: Context,
@@ -91,7 +91,7 @@ impl ItemWriter {
             bytes,
             expected,
             reserved,
-            held: 0,
+            held: AtomicUsize::new(0),
             sizes,
             codec,
             limits,
@@ -173,11 +173,10 @@ impl ItemWriter {
     }
 
     /// Counts `bytes` that are held for later items against the node's memory for unread ones.
-    pub(crate) fn hold(&mut self, bytes: usize) {
+    pub(crate) fn hold(&self, bytes: usize) {
         // Small amounts count for nothing: no need for the lock.
         let held = if bytes > UNSHARED { bytes } else { 0 };
-        if held != self.held {
-            self.held = held;
+        if self.held.swap(held, Ordering::Relaxed) != held {
             self.sender.reserve(held);
         }
     }
@@ -212,12 +211,12 @@ impl ItemWriter {
     /// coming.
     pub(crate) fn unreserve(&mut self) {
         if std::mem::take(&mut self.reserved) {
-            self.sender.reserve(0);
+            self.sender.reserve(*self.held.get_mut());
         }
     }
 
     /// Resolves when the receiver is dropped: the caller wants no more items.
-    pub(crate) async fn closed(&mut self) {
+    pub(crate) async fn closed(&self) {
         self.sender.closed().await;
     }
 

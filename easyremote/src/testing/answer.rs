@@ -93,14 +93,14 @@ impl<F: RemoteUnary> Split<F> {
 }
 
 /// The type of the items of `F`.
-pub(super) type ValueOf<F> = <<F as RemoteStream>::Item as Outcome>::Value;
+pub(super) type MockedValue<F> = <<F as RemoteStream>::Item as Outcome>::Value;
 
 /// The type of the errors of single items of `F`.
-pub(super) type FailureOf<F> = <<F as RemoteStream>::Item as Outcome>::Failure;
+pub(super) type MockedFailure<F> = <<F as RemoteStream>::Item as Outcome>::Failure;
 
 /// An [`Item`], split into the form that is sent.
 pub(super) enum Step<F: RemoteStream> {
-    Item(Result<ValueOf<F>, Sent<FailureOf<F>>>),
+    Item(Result<MockedValue<F>, Sent<MockedFailure<F>>>),
     Setup(<F::Setup as Outcome>::Failure),
     Broken(Error),
 }
@@ -137,7 +137,7 @@ impl<F: RemoteStream> Step<F> {
     }
 
     /// Returns the step as it enters a chain of operators.
-    pub(super) fn produced<X>(&self, form: &ItemForm, step: X) -> Flow<ValueOf<F>, X> {
+    pub(super) fn produced<X>(&self, form: &ItemForm, step: X) -> Flow<MockedValue<F>, X> {
         match self {
             Self::Item(Ok(value)) => match EncodedItem::of(value, form) {
                 Ok(item) => Flow::Item(Piece::Encoded(item)),

@@ -15,7 +15,7 @@ use crate::function::operators::piece::{After, Flow};
 use crate::function::operators::run::{Put, Sink};
 use crate::function::outcome::Sent;
 use crate::function::remote::RemoteStream;
-use crate::testing::answer::{FailureOf, Step, ValueOf};
+use crate::testing::answer::{MockedFailure, MockedValue, Step};
 use crate::testing::script::ReceivedCall;
 
 /// A [`Step`] that several calls may use at a time; it need not be `Sync`.
@@ -78,8 +78,8 @@ async fn operated<F: RemoteStream>(
 ) {
     let form = writer.form(F::signature().value);
     let operators = received.context.operators();
-    let put: Put<ValueOf<F>, MockCalls<F>> = |writer, item| match item {
-        Ok(value) => writer.item(F::signature(), &Ok::<_, Sent<FailureOf<F>>>(value)),
+    let put: Put<MockedValue<F>, MockCalls<F>> = |writer, item| match item {
+        Ok(value) => writer.item(F::signature(), &Ok::<_, Sent<MockedFailure<F>>>(value)),
         Err(step) => step.lock().put(writer),
     };
     let gate = Gate::new(operators, received.demand.as_ref());

@@ -204,7 +204,7 @@ impl<E> ByteSender<E> {
     }
 
     /// Counts `length` bytes that are expected against the budget.
-    pub(crate) fn reserve(&mut self, length: usize) {
+    pub(crate) fn reserve(&self, length: usize) {
         let mut state = self.shared.lock();
         state.reserved = length;
         state.recount();
@@ -319,7 +319,7 @@ impl<E> ByteSender<E> {
     }
 
     /// Waits until the receiver is gone.
-    pub(crate) async fn closed(&mut self) {
+    pub(crate) async fn closed(&self) {
         poll_fn(|context| {
             let mut state = self.shared.lock();
             if state.closed {

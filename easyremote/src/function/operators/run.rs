@@ -76,7 +76,6 @@ impl<V: Value, X> Sink<V, X> {
             if self.flush(&mut source).await.is_err() {
                 return;
             }
-            self.writer.hold(self.chain.held());
             // A stream that is always ready must yield to other tasks, and stay abortable.
             tokio::task::coop::consume_budget().await;
         }
@@ -114,12 +113,17 @@ impl<V: Value, X> Sink<V, X> {
         source: &mut impl FnMut(&mut Context<'_>) -> Poll<Flow<V, X>>,
     ) -> Result<Flow<V, X>, Closed> {
         let Self { chain, writer, .. } = self;
-        let mut next = poll_fn(|context| chain.poll(&mut *source, context));
-        if let Some(flow) = (&mut next).now_or_never() {
+        let mut poll = |writer: &ItemWriter, context: &mut Context<'_>| {
+            let polled = chain.poll(&mut *source, context);
+            writer.hold(chain.held());
+            polled
+        };
+        if let Some(flow) = poll_fn(|context| poll(writer, context)).now_or_never() {
             return Ok(flow);
         }
         // The item may be long in coming: others may use its memory meanwhile.
         writer.unreserve();
+        let next = poll_fn(|context| poll(writer, context));
         match select(next, pin!(writer.closed())).await {
             Either::Left((flow, _)) => Ok(flow),
             Either::Right(_) => Err(Closed),

@@ -33,7 +33,7 @@ pub(super) enum Stage<V, X> {
     Sample {
         slot: NewestSlot<V, X>,
         interval: Duration,
-        window: Window,
+        window: SampleWindow,
     },
     Latest {
         slot: NewestSlot<V, X>,
@@ -50,7 +50,7 @@ pub(super) struct NewestSlot<V, X> {
 
 /// The time in which nothing may pass.
 #[derive(Debug, Default)]
-pub(super) struct Window {
+pub(super) struct SampleWindow {
     end: Option<Instant>,
     /// Set while an item waits for the end.
     timer: Option<Pin<Box<Sleep>>>,
@@ -103,7 +103,7 @@ impl<V: Value, X> Stage<V, X> {
             Operator::Skip(items) => Self::Skip { left: items },
             Operator::Every(step) => Self::Every { step, until: 0 },
             Operator::Sample(interval) => {
-                Self::Sample { slot: slot(), interval, window: Window::default() }
+                Self::Sample { slot: slot(), interval, window: SampleWindow::default() }
             }
             Operator::Latest => Self::Latest { slot: slot() },
             Operator::Dedup => Self::Dedup { last: None },
@@ -313,7 +313,7 @@ fn take_after<V, X>(after: &mut Option<After<X>>) -> Poll<Flow<V, X>> {
     }
 }
 
-impl Window {
+impl SampleWindow {
     /// Waits for the end of the window.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(end) = self.end else { return Poll::Ready(()) };
