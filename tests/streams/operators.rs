@@ -429,6 +429,54 @@ async fn one_at_a_time(mut items: Numbers, feed: Feed) {
     assert!(items.next().await.is_none());
 }
 
+#[tokio::test]
+async fn dropping_the_stream_stops_its_function() {
+    let (_world, client) = serving(functions![fed_stream, fed_iterator]).await;
+    with_both!(client, |items| items.latest(), dropped);
+    with_both!(client, |items| items.buffer(0), dropped);
+    with_both!(client, |items| items.sample(LONG).dedup(), dropped);
+}
+
+async fn dropped(mut items: Numbers, feed: Feed) {
+    feed.send([0]);
+    assert_eq!(items.next().await.unwrap().unwrap(), 0);
+    drop(items);
+    // An iterator notices it with its next items.
+    until(|| feed.items.send(1).is_err()).await;
+}
+
+#[remote(stream)]
+fn failing_stream(n: u64) -> impl Stream<Item = u64> {
+    stream::iter((0..n).chain(iter::from_fn(|| panic!("it was too much"))))
+}
+
+#[remote(stream)]
+fn failing_iterator(n: u64) -> impl Iterator<Item = u64> {
+    (0..n).chain(iter::from_fn(|| panic!("it was too much")))
+}
+
+#[tokio::test]
+async fn a_function_that_panics_behind_operators_ends_its_stream() {
+    let (_world, client) = serving(functions![failing_stream, failing_iterator]).await;
+    for (wait, n) in [(LONG, 7), (Duration::ZERO, 0)] {
+        let mut stream = failing_stream::call(&client, n).batches(3, wait).boxed();
+        let mut iterator = failing_iterator::call(&client, n).batches(3, wait).boxed();
+        for lists in [&mut stream, &mut iterator] {
+            let end = soon(async {
+                loop {
+                    match lists.next().await.expect("it has not ended well") {
+                        Ok(list) => assert_eq!(list.len(), 3),
+                        Err(error) => break error,
+                    }
+                }
+            })
+            .await;
+            assert_eq!((end.kind(), end.executed()), (ErrorKind::Panicked, Executed::Yes));
+            assert!(soon(lists.next()).await.is_none());
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operators_do_the_same_on_several_threads() {
     let (_world, client) = serving(functions![fed_stream, fed_iterator]).await;
