@@ -3,6 +3,7 @@
 mod batch;
 mod local;
 pub(super) mod operators;
+mod progress;
 pub(super) mod raw;
 
 use std::future::poll_fn;

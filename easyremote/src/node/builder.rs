@@ -481,11 +481,9 @@ impl NodeBuilder {
     /// # Panics
     /// If it is not polled on a tokio runtime, on which the functions will run.
     pub async fn serve(self) -> Result<Node, Error> {
-        let id = check_id(self.id)?;
-        not_zero("concurrency", self.concurrency as u64)?;
+        self.check()?;
         let (limits, kept) = (self.limits, Kept::new(self.limits.kept));
-        limits.check()?;
-        tags::check(&self.tags)?;
+        let id = check_id(self.id)?;
         let registry = Registry::new(self.functions, &self.states)?;
         let register = Register {
             tags: Vec::new(),
@@ -540,6 +538,13 @@ impl NodeBuilder {
             outcome = outcome.or(result);
         }
         outcome.map(|()| Node { io, shared })
+    }
+
+    /// Checks the numbers and the tags.
+    fn check(&self) -> Result<(), Error> {
+        not_zero("concurrency", self.concurrency as u64)?;
+        self.limits.check()?;
+        tags::check(&self.tags)
     }
 }
 

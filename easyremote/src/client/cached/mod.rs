@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use futures::{Stream, StreamExt};
 
-use crate::client::cached::shared_stream::{ReaderPlace, SharedStream, Source};
+use crate::client::cached::shared_stream::{ReaderPlace, SharedStream, StreamSource};
 use crate::client::stream::StreamCall;
 use crate::function::outcome::{Outcome, Stages, Value};
 use crate::function::remote::RemoteStream;
@@ -96,7 +96,7 @@ impl<F: RemoteStream, T: Value> StreamCall<F, T> {
     #[doc(alias = "replay")]
     pub fn cached(self, n: usize) -> Cached<F, T> {
         let mut calls = self.into_calls();
-        let factory = move || -> Source<T, ItemError<F>> {
+        let factory = move || -> StreamSource<T, ItemError<F>> {
             let Some(mut call) = calls() else { return futures::stream::empty().boxed() };
             futures::stream::poll_fn(move |context| {
                 let next = call.poll_next_unpin(context);

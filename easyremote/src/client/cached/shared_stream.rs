@@ -27,10 +27,10 @@ use parking_lot::Mutex;
 use crate::error::{Error, ErrorKind};
 
 /// A stream that feeds all readers. With each result comes whether it was the last one.
-pub(super) type Source<T, E> = Pin<Box<dyn Stream<Item = (Result<T, E>, bool)> + Send>>;
+pub(super) type StreamSource<T, E> = Pin<Box<dyn Stream<Item = (Result<T, E>, bool)> + Send>>;
 
 /// Creates the source, each time that a first reader comes.
-pub(super) type SourceFactory<T, E> = Box<dyn FnMut() -> Source<T, E> + Send>;
+pub(super) type SourceFactory<T, E> = Box<dyn FnMut() -> StreamSource<T, E> + Send>;
 
 type SharedResult<T, E> = Result<Arc<T>, Arc<E>>;
 
@@ -80,7 +80,7 @@ enum SourceSlot<T, E> {
     /// No call has been made, or its last reader has left.
     #[default]
     Idle,
-    Ready(Source<T, E>),
+    Ready(StreamSource<T, E>),
     /// A reader polls it.
     Out,
     Over,
@@ -220,7 +220,7 @@ impl<T, E: From<Error>> SharedStream<T, E> {
     /// Puts the source back, with the result of polling it.
     fn put_back(
         &self,
-        source: Source<T, E>,
+        source: StreamSource<T, E>,
         polled: Poll<Option<(Result<T, E>, bool)>>,
         place: &ReaderPlace,
         context: &Context<'_>,

@@ -21,6 +21,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
@@ -168,22 +169,7 @@ impl StreamedCall<'_> {
         let responder = Responder::Stream(responder);
         let session = &self.calls.session;
         let (mut call, mut job) = admitted.prepare(session, self.key, responder, body);
-        let taken = demand.then(|| {
-            let demand = job.inputs.demand.insert(Arc::default()).clone();
-            TakenFrames::new(demand, job.request.context.clone(), limits.max_message)
-        });
-        if kind.takes_stream() {
-            let (sender, receiver) = byte_channel(CHANNEL_BYTES);
-            let (failed, failing) = oneshot::channel();
-            let receiving = receive(recv, buffer.take_rest(), sender, failing, taken);
-            self.guards.receiving = Some(receiving.boxed());
-            let room = MemoryCharge::new(&node.unfinished, node.max_unfinished);
-            job.inputs.upload = Some(RawUpload { receiver, limits, room, failed });
-        } else if let Some(mut taken) = taken {
-            let first = buffer.take_rest();
-            let receiving = async move { taken.receive(recv, first, None).await };
-            self.guards.receiving = Some(receiving.boxed());
-        }
+        self.receive_behind(recv, buffer.take_rest(), &mut job, demand);
         let items = kind.gives_stream().then(|| {
             let (sender, receiver) = byte_channel_in(&node.unread, CHANNEL_BYTES);
             let Request { codec, limits, context, .. } = &job.request;
@@ -197,6 +183,27 @@ impl StreamedCall<'_> {
             false => None,
         };
         Ok(ReadCall { call, job, ended, items, job_number })
+    }
+
+    /// Receives what follows the arguments, beginning with `first`: the items of a client stream,
+    /// and what the reader has taken if the caller tells its `demand`.
+    fn receive_behind(&mut self, recv: RecvHalf, first: Bytes, job: &mut ReadyCall, demand: bool) {
+        let (node, limits) = (self.node, self.calls.session.limits);
+        let taken = demand.then(|| {
+            let demand = job.inputs.demand.insert(Arc::default()).clone();
+            TakenFrames::new(demand, job.request.context.clone(), limits.max_message)
+        });
+        if job.function.descriptor.kind.takes_stream() {
+            let (sender, receiver) = byte_channel(CHANNEL_BYTES);
+            let (failed, failing) = oneshot::channel();
+            let receiving = receive(recv, first, sender, failing, taken);
+            self.guards.receiving = Some(receiving.boxed());
+            let room = MemoryCharge::new(&node.unfinished, node.max_unfinished);
+            job.inputs.upload = Some(RawUpload { receiver, limits, room, failed });
+        } else if let Some(mut taken) = taken {
+            let receiving = async move { taken.receive(recv, first, None).await };
+            self.guards.receiving = Some(receiving.boxed());
+        }
     }
 
     /// Runs the function and sends what it returns.

@@ -8,7 +8,7 @@ use crate::wire::caller::KnownCaller;
 use crate::wire::job::JobOption;
 use crate::wire::limits::{MAX_KEY, MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
 use crate::wire::operators::{put_operators, read_operators};
-use crate::wire::routing_options::{HedgeLeg, Strategy};
+use crate::wire::routing_options::{HedgeLeg, RoutingOptions, Strategy};
 
 /// The tags of all options, in use and reserved; see [`RESERVED`] for the latter.
 ///
@@ -77,35 +77,7 @@ const MAX_OPTION: usize = MAX_METADATA + 2 * 8;
 
 /// Appends all options of `header`.
 pub(super) fn put(header: &CallHeader, out: &mut Vec<u8>) {
-    let routing = &header.routing;
-    if let Some(node) = &routing.on {
-        put_option(out, tag::ON, node.as_bytes());
-    }
-    for name in &routing.tags {
-        put_option(out, tag::TAG, name.as_bytes());
-    }
-    for name in &routing.preferred {
-        put_option(out, tag::PREFERRED, name.as_bytes());
-    }
-    if let Some(key) = routing.sticky {
-        put_option(out, tag::STICKY, &key.to_be_bytes());
-    }
-    if let Some(strategy) = routing.strategy {
-        put_option(out, tag::STRATEGY, &[strategy.code()]);
-    }
-    if routing.wait {
-        put_option(out, tag::WAIT, b"");
-    }
-    if routing.sound {
-        put_option(out, tag::SOUND, b"");
-    }
-    if let Some(leg) = routing.hedge {
-        put_option(out, tag::HEDGE, &[leg.code()]);
-    }
-    let patience = routing.patience.min(MAX_TIMEOUT).as_millis() as u64;
-    if patience > 0 {
-        put_number(out, tag::PATIENCE, patience);
-    }
+    put_routing(&header.routing, out);
     for (key, value) in &header.metadata {
         out.put_varint(tag::METADATA);
         out.put_varint((string_length(key) + string_length(value)) as u64);
@@ -139,6 +111,37 @@ pub(super) fn put(header: &CallHeader, out: &mut Vec<u8>) {
     }
     if let Some(caller) = &header.caller {
         put_option(out, tag::CALLER, caller.encoded());
+    }
+}
+
+fn put_routing(routing: &RoutingOptions, out: &mut Vec<u8>) {
+    if let Some(node) = &routing.on {
+        put_option(out, tag::ON, node.as_bytes());
+    }
+    for name in &routing.tags {
+        put_option(out, tag::TAG, name.as_bytes());
+    }
+    for name in &routing.preferred {
+        put_option(out, tag::PREFERRED, name.as_bytes());
+    }
+    if let Some(key) = routing.sticky {
+        put_option(out, tag::STICKY, &key.to_be_bytes());
+    }
+    if let Some(strategy) = routing.strategy {
+        put_option(out, tag::STRATEGY, &[strategy.code()]);
+    }
+    if routing.wait {
+        put_option(out, tag::WAIT, b"");
+    }
+    if routing.sound {
+        put_option(out, tag::SOUND, b"");
+    }
+    if let Some(leg) = routing.hedge {
+        put_option(out, tag::HEDGE, &[leg.code()]);
+    }
+    let patience = routing.patience.min(MAX_TIMEOUT).as_millis() as u64;
+    if patience > 0 {
+        put_number(out, tag::PATIENCE, patience);
     }
 }
 

@@ -42,7 +42,7 @@ impl Drop for FedSource {
 fn shared(keep: usize) -> (SharedStream<u64, Error>, Feed) {
     let feed = Feed::default();
     let fed = feed.clone();
-    let factory = move || -> Source<u64, Error> {
+    let factory = move || -> StreamSource<u64, Error> {
         let mut now = fed.lock();
         now.alive += 1;
         now.made += 1;
@@ -276,7 +276,7 @@ fn what_is_lost_is_counted_exactly() {
 
 #[test]
 fn a_source_that_panics_ends_all_readers_with_an_error() {
-    let factory = || -> Source<u64, Error> {
+    let factory = || -> StreamSource<u64, Error> {
         Box::pin(futures::stream::poll_fn(|_| panic!("decoding failed")))
     };
     let shared = SharedStream::new(3, Box::new(factory));

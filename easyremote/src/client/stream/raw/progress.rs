@@ -5,15 +5,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::{RawStream, StreamFrame, StreamState};
-use crate::client::stream::{OpenStream, StreamCall};
 use crate::error::Error;
-use crate::function::outcome::Value;
-use crate::function::remote::RemoteStream;
 use crate::transport::reader_meter::{ReaderCounts, ReaderMeter};
 use crate::wire::frame::Frame;
 
 /// The progress of one stream: a live handle, which can be cloned, and outlives the stream.
-/// Returned by [`StreamCall::progress`].
+/// Returned by [`StreamCall::progress`](crate::StreamCall::progress).
 ///
 /// The stream writes to it whenever it is polled, and when items arrive. Reading takes a short
 /// lock.
@@ -78,7 +75,7 @@ impl StreamProgress {
     /// Returns how long the reader has waited for items in all, until now: from each poll that
     /// found none to the arrival of the next. The time until the stream is set up counts too.
     ///
-    /// Measured from the first [`progress`](StreamCall::progress) on.
+    /// Measured from the first [`progress`](crate::StreamCall::progress) on.
     #[must_use]
     pub fn waiting(&self) -> Duration {
         self.0.waited()
@@ -88,14 +85,14 @@ impl StreamProgress {
     /// an item, or the poll that left it behind, to the next poll. Several that wait together
     /// count once.
     ///
-    /// Measured from the first [`progress`](StreamCall::progress) on.
+    /// Measured from the first [`progress`](crate::StreamCall::progress) on.
     #[must_use]
     pub fn stalled(&self) -> Duration {
         self.0.stalled()
     }
 
     /// Returns the time since the reader took the last item. `None` if it has taken none since the
-    /// first [`progress`](StreamCall::progress).
+    /// first [`progress`](crate::StreamCall::progress).
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
         self.0.since_last()
@@ -183,61 +180,5 @@ impl RawStream {
 
     fn has_pending(&self) -> bool {
         matches!(&self.state, StreamState::Running { receiver, .. } if receiver.has_pending())
-    }
-}
-
-impl<F: RemoteStream, T: Value> StreamCall<F, T> {
-    /// Returns a live handle of the stream's progress: items, bytes, and who waits for whom.
-    ///
-    /// It may be called before the first poll and later, and the handle stays valid when the stream
-    /// is [opened](Self::open), has ended or is dropped. All handles of a stream show the same
-    /// figures. Items and bytes are counted from the beginning, times from the first call of this
-    /// method on: a stream whose progress is not asked for reads no clock.
-    ///
-    /// ```
-    /// # use easyremote::{Client, Gateway, Node, functions, remote};
-    /// # use futures::{Stream, StreamExt, stream};
-    /// # #[remote(stream)]
-    /// # fn count(from: u64) -> impl Stream<Item = u64> { stream::iter(from..) }
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), easyremote::Error> {
-    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
-    /// # let _node = Node::serve(gateway.local_addr(), functions![count]).await?;
-    /// # let client = Client::connect(gateway.local_addr()).await?;
-    /// let mut numbers = count::call(&client, 7).take(2);
-    /// let progress = numbers.progress();
-    /// numbers.next().await.unwrap()?;
-    /// assert_eq!(progress.items(), 1);
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[doc(alias = "metrics")]
-    pub fn progress(&mut self) -> StreamProgress {
-        self.raw.progress()
-    }
-}
-
-impl<F: RemoteStream, T: Value> OpenStream<F, T> {
-    /// Returns a live handle of the stream's progress; see [`StreamCall::progress`].
-    ///
-    /// ```
-    /// # use easyremote::{Client, Gateway, Node, functions, remote};
-    /// # use futures::{Stream, StreamExt, stream};
-    /// # #[remote(stream)]
-    /// # fn count(from: u64) -> impl Stream<Item = u64> { stream::iter(from..) }
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), easyremote::Error> {
-    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
-    /// # let _node = Node::serve(gateway.local_addr(), functions![count]).await?;
-    /// # let client = Client::connect(gateway.local_addr()).await?;
-    /// let mut numbers = count::call(&client, 7).open().await?;
-    /// let progress = numbers.progress();
-    /// numbers.next().await.unwrap()?;
-    /// assert_eq!(progress.items(), 1);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn progress(&mut self) -> StreamProgress {
-        self.raw.progress()
     }
 }
