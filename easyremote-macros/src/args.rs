@@ -7,7 +7,7 @@ use syn::{Error, Ident, LitStr, Path, Token};
 
 use crate::mistakes::Mistakes;
 
-mod values;
+pub(crate) mod values;
 
 /// The options of one `#[remote(..)]`.
 #[derive(Default)]
@@ -30,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) detached: Option<Ident>,
     /// `concurrency = 8`
     pub(crate) concurrency: Option<u32>,
+    /// `batch(max = 32, wait = "5ms")`
+    pub(crate) batch: Option<values::Batch>,
     /// `needs = "gpu, eu"`
     pub(crate) needs: Vec<String>,
     /// `err = "display"`: the literal
@@ -80,6 +82,7 @@ impl Options {
             "idempotent" => self.idempotent = Some(key.clone()),
             "detached" => self.detached = Some(key.clone()),
             "concurrency" => self.concurrency = Some(values::concurrency(&key, input)?),
+            "batch" => self.batch = Some(values::batch(&key, input)?),
             "needs" => self.needs = values::needs(&key, input)?,
             "err" => self.err = Some(values::err(&key, input)?),
             "implements" => self.implements = Some(values::implements(&key, input)?),
@@ -152,6 +155,7 @@ fn end_of_option(key: &Ident, input: ParseStream<'_>) -> Result<(), Error> {
         flag @ ("stream" | "inline" | "plain" | "idempotent" | "detached" | "skip") => {
             format!("`{flag}` takes no value: write `#[remote({flag})]`")
         }
+        "batch" => values::BATCH.to_owned(),
         _ => "write `,` between two options".to_owned(),
     };
     Err(Error::new(input.span(), message))
@@ -199,7 +203,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// All options, in the order in which the documentation lists them.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "stream",
     "inline",
     "name",
@@ -209,6 +213,7 @@ const KNOWN: [&str; 13] = [
     "idempotent",
     "detached",
     "concurrency",
+    "batch",
     "needs",
     "err",
     "implements",
@@ -240,7 +245,7 @@ mod tests {
     #[test]
     fn options_are_checked() {
         let all = "options: stream, inline, name, stub, timeout, plain, idempotent, detached, \
-                   concurrency, needs, err, implements, crate";
+                   concurrency, batch, needs, err, implements, crate";
         for (options, part) in [
             ("colour", &*format!("unknown option `colour`; {all}")),
             ("steam", &*format!("unknown option `steam`; did you mean `stream`? {all}")),

@@ -132,6 +132,7 @@ mod types;
 /// | `idempotent`        | running it twice is harmless: calls that may have run are retried      |
 /// | `detached`          | once started, it runs to its end even if its caller is gone            |
 /// | `concurrency = 8`   | at most 8 calls run at a time on one node; others wait at the gateway  |
+/// | `batch(max = 32, wait = "5ms")` | calls that come together run together; see [below](#batches) |
 /// | `needs = "gpu, eu"` | requires nodes with all these tags                                     |
 /// | `err = "display"`   | its errors travel as text; they implement `Display`                    |
 /// | `implements = path` | the declaration that this implements                                   |
@@ -148,6 +149,48 @@ mod types;
 /// or the average of its runs 100 us: until it has been short for 10 s, and 8 more times. Inside
 /// middleware, for calls on separate streams, and after 1 ms of other `inline` functions in a row,
 /// it runs on an async thread.
+///
+/// # Batches
+/// A function with `batch` takes and returns lists. Its callers pass and get one element:
+///
+/// ```text
+/// #[remote(batch(max = 32, wait = "5ms"), concurrency = 1)]
+/// fn embed(#[state] model: &Model, texts: Vec<String>) -> Vec<Vec<f32>> { .. }
+///
+/// // On a client:
+/// let vector: Vec<f32> = embed::call(&client, "a text".into()).await?;
+/// ```
+///
+/// The node runs callers that come together in one call of the function. A batch leaves when it is
+/// full, when its first caller has waited for `wait`, or when a caller's deadline leaves no more
+/// time. While `concurrency` runs are under way, the next batch collects.
+///
+/// | in `batch(..)`     | meaning                                                    | default |
+/// |--------------------|------------------------------------------------------------|---------|
+/// | `max = 32`         | the most elements of a run                                 | 32      |
+/// | `wait = "5ms"`     | how long the first one waits: `"500us"`, `"5ms"`, `"1s"`   | 5 ms    |
+/// | `weigh = path`     | `fn(&T) -> usize` or `u32`: `max` is a sum of weights then | 1 each  |
+///
+/// With `wait = "0ms"` a batch collects only while another one runs. An element weighs at least 1;
+/// one that is heavier than `max` runs alone. `weigh` takes a reference to each argument.
+///
+/// | the function takes and returns             | a caller passes and gets           |
+/// |--------------------------------------------|------------------------------------|
+/// | `(Vec<A>)` and `Vec<T>`                    | `A` and `T`                        |
+/// | `(Vec<A>, Vec<B>)`, lists of one length    | `A` and `B`                        |
+/// | `Vec<Result<T, E>>`                        | `Result<T, E>`                     |
+/// | `Result<Vec<T>, E>`: one error for all     | `Result<T, E>`                     |
+/// | `#[ctx] callers: &[Context]`               | nothing: one context per element   |
+///
+/// The function returns one result per element, in their order. Any other number is an error of kind
+/// `Failed` for all callers of the run. A panic is one of all of them, too. All else concerns a
+/// caller alone: arguments that cannot be decoded, a result that is too long, a deadline. A caller
+/// that leaves before its run is not part of it; one that leaves later has its result dropped, and
+/// an async function is dropped when its last caller has left.
+///
+/// What is on the wire is the function of one element. A declaration is written for one element, and
+/// may be implemented with and without `batch`. A batch function is not `stream`, `inline` or
+/// `detached`.
 ///
 /// # Methods of a type
 /// The attribute on an `impl` block, which is not changed:
@@ -225,8 +268,8 @@ mod types;
 /// on the wire, instances and options are those of a type's methods.
 ///
 /// # Options in detail
-/// If a function has a declaration, `inline`, `detached`, `concurrency` and `needs` are set at the
-/// function with the body, and `name`, `timeout` and `idempotent` at the declaration. `stream`,
+/// If a function has a declaration, `inline`, `detached`, `concurrency`, `needs` and `batch` are set at
+/// the function with the body, and `name`, `timeout` and `idempotent` at the declaration. `stream`,
 /// `plain` and `err` are set at both, because they decide how the signature is read.
 ///
 /// **`stub`** is for a function next to a module or a type of its name, where the compiler reports
@@ -245,7 +288,8 @@ mod types;
 ///
 /// **`concurrency`** is a limit in addition to that of the node. Calls wait for it at the gateway;
 /// if several gateways send calls to one node, some wait at the node. They take no permit and no
-/// thread of the node, so that they do not hold up other functions. Their deadlines apply.
+/// thread of the node, so that they do not hold up other functions. Their deadlines apply. For a batch function it limits the
+/// runs; their callers count against the node's limit.
 ///
 /// **`needs`** takes up to 64 tags of 128 bytes, which nodes set with `NodeBuilder::tag`. A node
 /// without one of them may list the function, and logs a warning; `Node::set_tags` can add and

@@ -11,6 +11,7 @@ use syn::{
 
 use crate::parameters::{Parameter, helpers, is_helper};
 
+pub(crate) mod batch;
 pub(crate) mod block;
 pub(crate) mod lints;
 pub(crate) mod method;

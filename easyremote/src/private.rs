@@ -41,6 +41,10 @@ mod callers {}
 mod nodes {
     pub use inventory;
 
+    pub use crate::function::batch::{
+        BatchInputs, BatchLimits, BatchReturn, Weight, async_batch, batch,
+    };
+    pub use crate::function::columns::Columns;
     pub use crate::function::handler::{
         Handler, Inputs, StreamSink, async_iterator, asynchronous, blocking, inline, iterator,
         stream,

@@ -1,6 +1,7 @@
 //! One call from its start to its end: results, errors, deadlines, cancellation, retries, waiting in a
 //! queue, on the multiplexed stream and on a separate one.
 
+mod batches;
 mod cancel;
 mod chains;
 mod errors;

@@ -1,13 +1,94 @@
 //! Parses the values of the options that set how and where a function runs, and what it implements.
 
-use syn::parse::{Parse, ParseStream};
-use syn::{Error, Ident, LitInt, LitStr, Path};
+use proc_macro2::TokenStream;
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::{Error, Ident, LitInt, LitStr, Path, Token, parenthesized, token};
 
 use super::value;
 
+/// The value of `batch`.
+pub(crate) struct Batch {
+    /// `batch` itself.
+    pub(crate) key: Ident,
+    pub(crate) max: u32,
+    pub(crate) wait_us: u64,
+    pub(crate) weigh: Option<Path>,
+}
+
+/// Parses what follows `batch`: nothing, or `(max = 32, wait = "5ms", weigh = tokens)`.
+pub(super) fn batch(key: &Ident, input: ParseStream<'_>) -> Result<Batch, Error> {
+    let mut batch =
+        Batch { key: key.clone(), max: DEFAULT_MAX, wait_us: DEFAULT_WAIT_US, weigh: None };
+    if !input.peek(token::Paren) {
+        return Ok(batch);
+    }
+    let inside;
+    parenthesized!(inside in input);
+    let inside: TokenStream = inside.parse()?;
+    let mut seen = Vec::new();
+    (|inside: ParseStream<'_>| limits(inside, &mut batch, &mut seen)).parse2(inside)?;
+    match &batch.weigh {
+        Some(weigh) if !seen.iter().any(|option| option == "max") => {
+            let message = "`max` is a sum of weights then: write it too, like \
+                           `batch(max = 8192, weigh = tokens_of)`";
+            Err(Error::new_spanned(weigh, message))
+        }
+        _ => Ok(batch),
+    }
+}
+
+/// Parses what is between the parentheses, and adds the names of the options to `seen`.
+fn limits(input: ParseStream<'_>, batch: &mut Batch, seen: &mut Vec<Ident>) -> Result<(), Error> {
+    while !input.is_empty() {
+        let option: Ident = input.parse().map_err(|error| Error::new(error.span(), BATCH))?;
+        if seen.contains(&option) {
+            return Err(Error::new(option.span(), format!("`{option}` is given twice")));
+        }
+        match option.to_string().as_str() {
+            "max" => batch.max = number(&option, input, "max = 32")?,
+            "wait" => batch.wait_us = wait(&option, input)?,
+            "weigh" => {
+                let path = value(&option, input, Path::parse_mod_style, "weigh = tokens_of")?;
+                batch.weigh = Some(path);
+            }
+            _ => return Err(Error::new(option.span(), BATCH)),
+        }
+        seen.push(option);
+        if !input.is_empty() {
+            input.parse::<Token![,]>()?;
+        }
+    }
+    Ok(())
+}
+
+/// Parses the `"5ms"` of `wait = "5ms"` to microseconds.
+fn wait(key: &Ident, input: ParseStream<'_>) -> Result<u64, Error> {
+    let literal = value(key, input, <LitStr as Parse>::parse, "wait = \"5ms\"")?;
+    let text = literal.value();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "us" => Some(1),
+        "ms" => Some(1_000),
+        "s" => Some(1_000_000),
+        _ => None,
+    };
+    let wait = number.parse::<u64>().ok().zip(factor).and_then(|(n, factor)| n.checked_mul(factor));
+    wait.filter(|wait| *wait <= MAX_WAIT_US).ok_or_else(|| {
+        let message = "a wait is a whole number and a unit, up to an hour, like \"500us\", \
+                       \"5ms\" or \"1s\"; with \"0ms\" a batch collects only while another runs";
+        Error::new(literal.span(), message)
+    })
+}
+
 /// Parses the `8` of `concurrency = 8`.
 pub(super) fn concurrency(key: &Ident, input: ParseStream<'_>) -> Result<u32, Error> {
-    let literal = value(key, input, <LitInt as Parse>::parse, "concurrency = 8")?;
+    number(key, input, "concurrency = 8")
+}
+
+/// Parses a limit, which is above 0; `example` is the whole option.
+fn number(key: &Ident, input: ParseStream<'_>, example: &str) -> Result<u32, Error> {
+    let literal = value(key, input, <LitInt as Parse>::parse, example)?;
     let calls = literal.base10_parse::<u32>().ok();
     calls.filter(|calls| *calls > 0 && literal.suffix().is_empty()).ok_or_else(|| {
         let message = format!("a limit is a whole number from 1 to {}, like `8`", u32::MAX);
@@ -62,6 +143,14 @@ pub(super) fn implements(key: &Ident, input: ParseStream<'_>) -> Result<Path, Er
 
 /// The only value of `err`.
 const DISPLAY: &str = "display";
+/// Limits of a batch if none are given.
+const DEFAULT_MAX: u32 = 32;
+const DEFAULT_WAIT_US: u64 = 5_000;
+/// Longest wait for a batch: an hour.
+const MAX_WAIT_US: u64 = 3_600_000_000;
+/// How `batch` is written.
+pub(super) const BATCH: &str = "`batch` is written like `batch(max = 32, wait = \"5ms\")`, with `weigh = tokens_of` for a \
+     limit by weight";
 /// Maximum length of a tag, in bytes, and maximum number of tags of a node.
 const MAX_NAME: usize = 128;
 const MAX_TAGS: usize = 64;
@@ -92,11 +181,41 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_batches_are_read() {
+        for (options, max, wait_us, weigh) in [
+            ("batch", 32, 5_000, false),
+            ("batch()", 32, 5_000, false),
+            ("batch(max = 8)", 8, 5_000, false),
+            ("batch(wait = \"250us\")", 32, 250, false),
+            ("batch(weigh = a::b, wait = \"1s\", max = 9000,)", 9_000, 1_000_000, true),
+            ("batch(max = 1, wait = \"0ms\")", 1, 0, false),
+        ] {
+            let (parsed, messages) = parse(options);
+            assert!(messages.is_empty(), "{messages:#?}");
+            let batch = parsed.batch.unwrap();
+            let found = (batch.max, batch.wait_us, batch.weigh.is_some());
+            assert_eq!(found, (max, wait_us, weigh), "{options}");
+        }
+    }
+
+    #[test]
     fn values_are_checked() {
         let long = format!("needs = \"{}\"", "x".repeat(129));
         let many = (0..65).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
         let many = format!("needs = \"{many}\"");
         for (options, part) in [
+            ("batch = 32", "`batch` is written like `batch(max = 32, wait = \"5ms\")`"),
+            ("batch(32)", "`batch` is written like"),
+            ("batch(size = 32)", "`batch` is written like"),
+            ("batch(max)", "`max` is written like `max = 32`"),
+            ("batch(max = 0)", "a limit is a whole number from 1"),
+            ("batch(max = 1, max = 2)", "`max` is given twice"),
+            ("batch(wait = 5)", "`wait` is written like `wait = \"5ms\"`"),
+            ("batch(wait = \"5\")", "a wait is a whole number and a unit"),
+            ("batch(wait = \"3601s\")", "a wait is a whole number and a unit, up to an hour"),
+            ("batch(max = 1 wait = \"1s\")", "expected `,`"),
+            ("batch(weigh = f)", "`max` is a sum of weights then: write it too"),
+            ("batch(max = 1, weigh = \"f\")", "`weigh` is written like `weigh = tokens_of`"),
             ("concurrency", "`concurrency` is written like `concurrency = 8`"),
             ("concurrency = n", "`concurrency` is written like `concurrency = 8`"),
             ("concurrency = \"8\"", "`concurrency` is written like `concurrency = 8`"),

@@ -76,6 +76,6 @@ fn among<'a>(options: &'a Options, names: &'a [&str]) -> impl Iterator<Item = &'
 }
 
 /// Options that concern only the node.
-const OF_IMPLEMENTATIONS: [&str; 4] = ["inline", "detached", "concurrency", "needs"];
+const OF_IMPLEMENTATIONS: [&str; 5] = ["inline", "detached", "concurrency", "needs", "batch"];
 /// Options that concern only the callers.
 const OF_DECLARATIONS: [&str; 3] = ["name", "timeout", "idempotent"];

@@ -56,6 +56,9 @@ fn expose(method: &Method, owner: &Owner, mistakes: &mut Mistakes) -> Option<Exp
         check_receiver(receiver, mistakes);
     }
     check(&function, &options, mistakes);
+    if options.batch.is_some() {
+        function = function.element();
+    }
     options.krate.clone_from(&owner.krate);
     Some(Exposed { function, options })
 }

@@ -8,6 +8,7 @@ use crate::mistakes::Mistakes;
 use crate::model::Function;
 
 pub(crate) mod async_trait;
+mod batch;
 pub(crate) mod block;
 mod crossing;
 mod declared;
@@ -33,6 +34,17 @@ pub(crate) fn check(function: &Function, options: &Options, mistakes: &mut Mista
             .at(skip, "`skip` leaves out a method of a `#[remote]` block: drop `#[remote]` here");
     }
     generics(&function.signature, mistakes);
+    // A declaration has elements; the check of declarations reports `batch` there.
+    let batch = options.batch.as_ref().filter(|_| !function.is_declaration());
+    if let Some(batch) = batch {
+        batch::check(function, batch, options, mistakes);
+        // The rest of the rules is about one caller's context and result.
+        let (one, element) = (function.with_one_context(), function.element());
+        parameters::check(&one.signature, mistakes);
+        policy::check(&element, options, mistakes);
+        returned::check(&one, options, mistakes);
+        return declared::check(function, options, mistakes);
+    }
     parameters::check(&function.signature, mistakes);
     upload::check(function, options, mistakes);
     inline(function, options, mistakes);

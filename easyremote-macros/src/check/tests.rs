@@ -6,6 +6,7 @@ use crate::model::owner::Owner;
 use crate::model::service::Service;
 use crate::model::{self, Under};
 
+mod batches;
 mod methods;
 
 mod options;

@@ -2,7 +2,9 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
 
+use crate::args::values::Batch;
 use crate::expand::outcome::ends;
 use crate::expand::stub::Stub;
 use crate::parameters::{Origin, Parameter};
@@ -45,6 +47,8 @@ impl Stub<'_> {
     /// async fn f(a: A) -> impl Iterator           async_iterator::<Self, _>(|_, (a,), sink| async move { StreamSink::iterate(sink, Ok(f(a).await)) })
     /// fn f(a: A) -> Result<impl Stream, E>        stream::<Self, _>(|_, (a,), sink| async move { StreamSink::forward(sink, f(a)).await })
     /// async fn f(a: A) -> Result<impl Stream, E>  stream::<Self, _>(|_, (a,), sink| async move { StreamSink::forward(sink, f(a).await).await })
+    /// batch: fn f(a: Vec<A>) -> Vec<T>            batch::<Self, _>(BatchLimits::new(32, 5000), |_| 1, |_, (a,)| f(a))
+    /// batch: async fn f(a: Vec<A>) -> Vec<T>      async_batch::<Self, _>(BatchLimits::new(32, 5000), |_| 1, |_, (a,)| async move { f(a).await })
     /// ```
     fn handler(&self) -> TokenStream {
         let names = Names::new(self);
@@ -57,7 +61,12 @@ impl Stub<'_> {
             Returns::Stream(stream) => Some(stream.source),
             Returns::Nothing | Returns::Value(_) => None,
         };
+        let batch = self.options.batch.as_ref();
         let (constructor, is_task) = match (source, is_async) {
+            (None, true) if batch.is_some() => {
+                (quote_spanned!(first=> async_batch::<Self, _>), true)
+            }
+            (None, false) if batch.is_some() => (quote_spanned!(first=> batch::<Self, _>), false),
             (None, true) => (quote_spanned!(first=> asynchronous::<Self, _>), true),
             (None, false) if self.options.inline.is_some() => {
                 (quote_spanned!(first=> inline::<Self>), false)
@@ -76,8 +85,44 @@ impl Stub<'_> {
         let sink = source.map(|_| &names.sink).into_iter();
         let parameters = quote_spanned!(first=> |#inputs, (#(#arguments,)*) #(, #sink)*|);
         let body = quote_spanned!(last=> { #body });
-        let closure = quote_spanned!(last=> (#parameters #body));
+        let limits = batch.map(|batch| self.batch_limits(batch, &names));
+        let closure = quote_spanned!(last=> (#limits #parameters #body));
         quote_spanned!(first=> #private::#constructor #closure)
+    }
+
+    /// Writes the first arguments of a batch's constructor.
+    ///
+    /// ```text
+    /// // Input:
+    /// #[remote(batch(max = 32, wait = "5ms"))]
+    /// #[remote(batch(max = 8192, wait = "5ms", weigh = tokens_of))]
+    ///
+    /// // Output:
+    /// BatchLimits::new(32, 5000), |_| 1,
+    /// BatchLimits::new(8192, 5000), |(a,)| Weight::weight(tokens_of(a)),
+    /// ```
+    fn batch_limits(&self, batch: &Batch, names: &Names) -> TokenStream {
+        let private = &self.private;
+        let max = Literal::u32_unsuffixed(batch.max);
+        let wait = Literal::u64_unsuffixed(batch.wait_us);
+        let arguments = &names.arguments;
+        let weigh = match &batch.weigh {
+            Some(path) => {
+                // Here the compiler reports a function that takes another type.
+                let place = path.span();
+                let given = arguments.iter().map(|argument| {
+                    let mut argument = argument.clone();
+                    argument.set_span(argument.span().located_at(place));
+                    argument
+                });
+                let weighed = quote_spanned!(place=> #path(#(#given),*));
+                let located = self.private_at(place);
+                let weight = quote_spanned!(place=> #located::Weight::weight(#weighed));
+                quote!(|(#(#arguments,)*)| #weight)
+            }
+            None => quote!(|_| 1),
+        };
+        quote!(#private::BatchLimits::new(#max, #wait), #weigh,)
     }
 
     /// Writes the call of the function, and sends the result if it is a stream.
@@ -116,6 +161,9 @@ impl Stub<'_> {
             Origin::Argument => arguments.next().to_token_stream(),
             Origin::Upload(_) => names.upload.to_token_stream(),
             Origin::State(ty) => placed(&names.inputs, parameter, &quote!(state::<#ty>)),
+            Origin::Context if self.options.batch.is_some() => {
+                placed(&names.inputs, parameter, &quote!(callers))
+            }
             Origin::Context => placed(&names.inputs, parameter, &quote!(context)),
         });
         let values = receiver.into_iter().chain(parameters);

@@ -72,7 +72,8 @@ pub(crate) fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
     match (mistakes.into_compile_errors(), &function) {
         (Some(errors), _) => quote!(#kept #errors),
         (None, Some(function)) => {
-            let stub = Stub::new(function, &options).expand();
+            let element = options.batch.is_some().then(|| function.element());
+            let stub = Stub::new(element.as_ref().unwrap_or(function), &options).expand();
             // In a build without the feature `node`, it may be unused.
             let used = (!kept.is_empty()).then(|| quote!(#[allow(dead_code)]));
             quote!(#used #kept #stub)

@@ -17,12 +17,14 @@ const ITEMS: &[&str] = &[
      String> { s(p) } pub async fn e(&self) -> Vec<f32> { v![] } #[remote(skip)] fn x(self) {} }",
     "pub trait T: Send + Sync { /// Doc.\n async fn e(&self, text: String) -> Result<u8, E>; \
      #[remote(stream)] fn s(&self, #[ctx] c: &Context) -> BoxStream<'static, u8> { todo() } }",
+    "pub async fn f(#[ctx] c: &[Context], a: Vec<u8>, b: Vec<(u8, u8)>) -> io::Result<Vec<Vec<u8>>> { v }",
     "#[allow(x)] pub(crate) fn r#fn(r#type: [(u8, fn(u8) -> u8); N], mut b: dyn A<'static>) -> ! {}",
 ];
 
 const OPTIONS: &[&str] = &[
     "stream, inline, name = \"a.b\", stub = F, timeout = \"30s\", idempotent, detached",
     "implements = a::b::<u8>, needs = \"gpu, eu\", concurrency = 8, err = \"display\", crate = ::e",
+    "batch(max = 32, wait = \"5ms\", weigh = a::b), concurrency = 1, needs = \"gpu\"",
     "stream",
     "",
 ];
@@ -30,7 +32,7 @@ const OPTIONS: &[&str] = &[
 /// The tokens that the macro knows, and some that it does not.
 const TOKENS: &str = "fn async impl trait pub crate self Self mut ref where for dyn const unsafe extern \
     static 'a 'static & * ! ? : :: ; , . .. ... = == => -> < > + - # $ @ _ 7 1.5 \"s\" b\"s\" 'c' \
-    stream ctx state remote Result Option Box Pin Vec Stream Iterator Item Context String u8 m r#fn \
+    stream ctx state batch remote Result Option Box Pin Vec Stream Iterator Item Context String u8 m r#fn \
     () [] {} (u8) [u8; 3] {x} <u8> (a: u8) #[state] #[ctx] #[remote(stream)] impl Stream<Item = u8>";
 
 /// Changes one place, at any depth.

@@ -114,7 +114,7 @@ impl<F: RemoteUnary + Local> Direct<F> {
                 run(inputs, request, &mut slot);
                 slot.poll_once().ok()
             }
-            Run::Thread(_) | Run::Stream(_) => None,
+            Run::Thread(_) | Run::Stream(_) | Run::Batch(_) => None,
         };
         let waits = || Error::new(ErrorKind::Failed, "the function is not ready at its first poll");
         reply.map(Bytes::from).ok_or_else(waits)

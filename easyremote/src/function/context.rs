@@ -188,6 +188,11 @@ impl Context {
         }
     }
 
+    /// Returns whether the caller wants a trace.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.inner.header.traced
+    }
+
     /// Returns the maximum number of items that the caller wants of a stream.
     pub(crate) fn limit(&self) -> Option<u64> {
         self.inner.header.limit

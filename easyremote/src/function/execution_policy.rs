@@ -17,8 +17,11 @@ pub(crate) struct ExecutionPolicy {
     pub(crate) detached: bool,
     /// The tags that the node must have.
     pub(crate) needs: &'static [&'static str],
-    /// Maximum number of calls that run at a time; 0 means no limit.
+    /// Maximum number of calls that run at a time, or of runs of a batch function; 0 means no
+    /// limit.
     pub(crate) concurrency: u32,
+    /// For a batch function, the maximum number of calls in a run; 0 for every other function.
+    batch: u32,
     /// Estimate of the duration of the first poll, or of a sync function.
     pub(crate) poll_time: Arc<PollTimeEstimate>,
     /// Decides whether an `inline` function runs in the task that reads.
@@ -38,7 +41,7 @@ pub(crate) struct Permits {
 impl ExecutionPolicy {
     /// Detaches the limit and the estimates from those of the policy that this is a clone of.
     pub(crate) fn renew(&mut self) {
-        self.semaphore = semaphore(self.concurrency);
+        self.limit(self.concurrency);
         self.poll_time = Arc::default();
         self.inline_guard = Arc::default();
         self.item_sizes = Arc::default();
@@ -47,7 +50,25 @@ impl ExecutionPolicy {
     /// Limits the calls that run at a time to `calls`.
     pub(super) fn limit(&mut self, calls: u32) {
         self.concurrency = calls;
-        self.semaphore = semaphore(calls);
+        // The calls of a batch function wait for a run, which is what is limited.
+        self.semaphore = if self.batch > 0 { None } else { semaphore(calls) };
+    }
+
+    /// Makes it the policy of a batch function that runs up to `calls` calls together.
+    pub(super) fn set_batch(&mut self, calls: u32) {
+        self.batch = calls;
+    }
+
+    /// Returns how many calls a gateway may send at a time; 0 means no limit.
+    ///
+    /// Calls of a batch function beyond that wait at the gateway, which can still choose another
+    /// node for them.
+    pub(crate) fn max_calls(&self) -> u64 {
+        match self.batch {
+            0 => self.concurrency.into(),
+            _ if self.concurrency == 0 => 0,
+            calls => (u64::from(self.concurrency) + BATCHES_AHEAD) * u64::from(calls),
+        }
     }
 
     /// Like [`permits`](Self::permits), but returns `None` instead of waiting.
@@ -77,6 +98,10 @@ impl ExecutionPolicy {
         }
     }
 }
+
+/// Number of batches that wait at a node behind those that run: the node stays busy, with full
+/// batches, as long as a round trip to the gateway takes no longer than 32 runs.
+const BATCHES_AHEAD: u64 = 32;
 
 fn semaphore(calls: u32) -> Option<Arc<Semaphore>> {
     let permits = usize::try_from(calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);

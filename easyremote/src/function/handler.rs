@@ -20,6 +20,7 @@ use crate::call::executed::Evidence;
 use crate::decode::Budget;
 use crate::error::{Error, ErrorKind};
 use crate::function::arguments::{decode, no_room};
+use crate::function::batch::BatchFunction;
 use crate::function::context::Context;
 use crate::function::execution_policy::ExecutionPolicy;
 use crate::function::item_writer::{ItemWriter, put_fault, put_value};
@@ -201,6 +202,8 @@ pub(crate) enum Run {
     Thread(Arc<dyn Fn(Inputs, Request, ItemWriter) + Send + Sync>),
     /// As a task of the node's runtime, until the stream ends or the receiver is dropped.
     Stream(Arc<dyn Fn(Inputs, Request, ItemWriter) -> BoxFuture<'static, ()> + Send + Sync>),
+    /// Together with other calls of the function, on a blocking thread or as a task.
+    Batch(Arc<BatchFunction>),
 }
 
 /// Memory for the future of an async function. Futures of one size use the same allocation, one
@@ -236,6 +239,7 @@ impl fmt::Debug for Handler {
             Run::Task(_) => "Handler(task)",
             Run::Thread(_) => "Handler(thread)",
             Run::Stream(_) => "Handler(stream)",
+            Run::Batch(_) => "Handler(batch)",
         })
     }
 }
@@ -382,9 +386,18 @@ pub(crate) fn arguments<F: Remote>(request: &mut Request) -> Result<F::Arguments
 
 /// Encodes the return value of a function.
 fn answer<F: RemoteUnary>(mut request: Request, raw: Raw<F::Output>) -> Reply {
-    let mut reply = std::mem::take(&mut request.reply);
+    let reply = std::mem::take(&mut request.reply);
+    answer_with::<F>(&request, reply, F::Output::split(raw))
+}
+
+/// Encodes the result of a call into `reply`, an empty buffer.
+pub(crate) fn answer_with<F: RemoteUnary>(
+    request: &Request,
+    mut reply: Reply,
+    result: Result<<F::Output as Outcome>::Value, <F::Output as Outcome>::RawFailure>,
+) -> Reply {
     let (form, types) = ((request.codec, request.limits), F::signature());
-    match F::Output::split(raw) {
+    match result {
         Ok(value) => {
             if let Err(error) = put_value(&mut reply, FrameKind::Body, form, types.value, &value) {
                 put_error(&mut reply, &error.with_node(request.context.node()));
@@ -392,7 +405,7 @@ fn answer<F: RemoteUnary>(mut request: Request, raw: Raw<F::Output>) -> Reply {
         }
         Err(failure) => {
             let failure = F::Output::sent(failure, F::output_text);
-            put_fault(&mut reply, &request.context, form, types.failure, failure);
+            put_fault(&mut reply, &request.context, form, types.failure, &failure);
         }
     }
     reply

@@ -238,7 +238,7 @@ impl ItemWriter {
     pub(crate) async fn fault<E: Failure>(mut self, of: &'static ValueType, fault: Sent<E>) {
         let form = (self.codec, self.limits);
         let start = self.frames.len();
-        put_fault(&mut self.frames, &self.context, form, of, fault);
+        put_fault(&mut self.frames, &self.context, form, of, &fault);
         self.context.tally().note_end(End::of_frames(&self.frames[start..]).0);
         self.close().await;
     }
@@ -273,11 +273,11 @@ pub(crate) fn put_fault<E: Failure>(
     context: &Context,
     form: (Codec, MessageLimits),
     of: &ValueType,
-    fault: Sent<E>,
+    fault: &Sent<E>,
 ) {
     let put = match fault {
-        Sent::Value(fault) => put_value(out, FrameKind::Fault, form, of, &fault),
-        Sent::Text(text) => Err(failed(context, text)),
+        Sent::Value(fault) => put_value(out, FrameKind::Fault, form, of, fault),
+        Sent::Text(text) => Err(failed(context, text.clone())),
     };
     if let Err(error) = put {
         put_error(out, &error.with_node(context.node()));

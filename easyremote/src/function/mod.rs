@@ -1,8 +1,10 @@
 //! Functions: names, signatures, argument and result types, and the handlers that a node runs.
 
 pub(crate) mod arguments;
+pub(crate) mod batch;
 #[cfg(feature = "__bench")]
 pub(crate) mod bench;
+pub(crate) mod columns;
 pub(crate) mod context;
 pub(crate) mod declared;
 pub(crate) mod descriptor;

@@ -195,6 +195,10 @@ impl Registry {
         self.functions.get(name)
     }
 
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Function>> {
+        self.functions.values()
+    }
+
     /// Returns the functions that a node with `tags` cannot run, each with a tag that is missing.
     pub(crate) fn lacking<'a>(
         &'a self,
@@ -226,7 +230,7 @@ impl Registry {
             signature: function.signature.text.clone(),
             doc: function.descriptor.doc.to_owned(),
             needs: function.handler.policy.needs.iter().map(|&tag| tag.into()).collect(),
-            concurrency: function.handler.policy.concurrency.into(),
+            concurrency: function.handler.policy.max_calls(),
         };
         self.functions.values().map(offer).collect()
     }

@@ -13,6 +13,7 @@ use crate::function::context::Context;
 use crate::function::registry::{Functions, Registry};
 use crate::function::states::States;
 use crate::gauge::SharedRoom;
+use crate::node::exec::batch::Collectors;
 use crate::node::exec::dedup::DedupCache;
 use crate::node::exec::runs::Runs;
 use crate::node::kept::Kept;
@@ -503,6 +504,8 @@ impl NodeBuilder {
             .collect::<Result<Vec<_>, _>>()?;
         let connect_timeout = self.dial.timeout();
         let max_unfinished = limits.max_unfinished.max(2 * limits.messages.max_message as u64);
+        let blocking = Arc::new(Semaphore::new(limits.blocking_threads));
+        let batches = Collectors::new(&registry, &Handle::current(), &blocking, self.concurrency);
         let shared = Arc::new(NodeState {
             id: id.into(),
             tags,
@@ -512,7 +515,7 @@ impl NodeBuilder {
             runtime: Handle::current(),
             running: Arc::new(Semaphore::new(self.concurrency)),
             concurrency: self.concurrency,
-            blocking: Arc::new(Semaphore::new(limits.blocking_threads)),
+            blocking,
             unfinished: Arc::default(),
             max_unfinished,
             unread: SharedRoom::new(max_unfinished / 2),
@@ -523,21 +526,18 @@ impl NodeBuilder {
             counters: NodeCounters::default(),
             streams: StreamTable::default(),
             started: DedupCache::default(),
+            batches,
             load: watch::Sender::new(None),
             draining: CancellationToken::new(),
             runtime_ended: AtomicBool::new(false),
         });
         shared.warn_of_needs(&shared.tags.now());
         shared.tell_untried();
-        let (first, mut firsts) = mpsc::channel(diallers.len());
+        let (first, firsts) = mpsc::channel(diallers.len());
         let io = IoRole::start(self.io, |stop, guard| {
             run(shared.clone(), diallers, connect_timeout, first, (stop, guard))
         })?;
-        let mut outcome = Err(Error::new(ErrorKind::Unavailable, "the node's thread has ended"));
-        while let Some(result) = firsts.recv().await {
-            outcome = outcome.or(result);
-        }
-        outcome.map(|()| Node { io, shared })
+        registered(firsts).await.map(|()| Node { io, shared })
     }
 
     /// Checks the numbers and the tags.
@@ -546,6 +546,18 @@ impl NodeBuilder {
         self.limits.check()?;
         tags::check(&self.tags)
     }
+}
+
+/// Waits until each gateway has accepted or refused the node.
+///
+/// # Errors
+/// One of the gateways' errors, if none has accepted it.
+async fn registered(mut firsts: mpsc::Receiver<Result<(), Error>>) -> Result<(), Error> {
+    let mut outcome = Err(Error::new(ErrorKind::Unavailable, "the node's thread has ended"));
+    while let Some(result) = firsts.recv().await {
+        outcome = outcome.or(result);
+    }
+    outcome
 }
 
 fn check_id(id: Option<String>) -> Result<String, Error> {

@@ -94,8 +94,8 @@ pub struct NodeStats {
     pub gateways: u64,
     /// Gauge: calls and streams that are running or waiting at the node.
     pub in_flight: u64,
-    /// Gauge: calls and streams, included in `in_flight`, that wait for a permit or for a blocking
-    /// thread.
+    /// Gauge: calls and streams, included in `in_flight`, that wait for a permit, for a blocking
+    /// thread, or in a batch.
     pub waiting: u64,
     /// Gauge: streams of items, included in `in_flight`, that are open; [`Node::streams`] returns the
     /// figures of each.
@@ -483,5 +483,6 @@ async fn run(
         never = load::measure(&shared) => match never {},
         never = shared.started.forget() => match never {},
         never = shared.runs.tend() => match never {},
+        never = shared.batches.watch(&shared.draining) => match never {},
     }
 }

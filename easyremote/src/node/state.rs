@@ -15,6 +15,7 @@ use crate::function::item_writer::no_room;
 use crate::function::registry::{Function, Registry};
 use crate::function::states::States;
 use crate::gauge::{RoomShare, SharedRoom};
+use crate::node::exec::batch::Collectors;
 use crate::node::exec::dedup::DedupCache;
 use crate::node::exec::runs::Runs;
 use crate::node::kept::Kept;
@@ -61,6 +62,8 @@ pub(super) struct NodeState {
     pub(super) streams: StreamTable,
     /// Shared by all gateways: a call sent through two of them starts once.
     pub(super) started: DedupCache,
+    /// Shared by all gateways: their calls run together.
+    pub(super) batches: Collectors,
     /// The load that the gateways are told; `None` before the first sample.
     pub(super) load: watch::Sender<Option<NodeLoad>>,
     /// Cancelled when the node stops accepting calls.

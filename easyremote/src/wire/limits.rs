@@ -63,7 +63,7 @@ pub(crate) const MAX_OVERFLOWS: u32 = 256;
 /// Longest `Error` frame, in bytes. Texts are cut to fit.
 pub(crate) const MAX_ERROR: usize = 8 << 10;
 
-/// Longest `Trace` frame, in bytes: a node's id and two numbers.
+/// Longest `Trace` frame, in bytes: a node's id and some numbers.
 pub(crate) const MAX_TRACE: usize = 256;
 
 /// Longest `Accepted` frame, in bytes: a number and the id of a node.

@@ -71,7 +71,7 @@ mod tests {
 
     fn trace() -> NodeTrace {
         let (queued, ran) = (Duration::from_micros(3), Duration::from_micros(4));
-        NodeTrace { node: "gpu-1".into(), queued, ran }
+        NodeTrace { node: "gpu-1".into(), queued, ran, batch: None }
     }
 
     #[test]

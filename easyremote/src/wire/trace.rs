@@ -18,6 +18,61 @@ pub(crate) struct NodeTrace {
     pub(crate) queued: Duration,
     /// Time from there to the answer.
     pub(crate) ran: Duration,
+    /// The batch that the call was a part of.
+    pub(crate) batch: Option<BatchRecord>,
+}
+
+/// The batch of a call, on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BatchRecord {
+    /// Number of calls.
+    pub(crate) size: u32,
+    /// A [`BatchReason`] as a number; a later version may have more of them.
+    reason: u8,
+}
+
+/// Why a batch has stopped waiting for further calls and begun to run; in
+/// [`BatchTrace`](crate::client::BatchTrace).
+///
+/// ```
+/// use easyremote::client::BatchReason;
+///
+/// let hint = match BatchReason::Waited {
+///     BatchReason::Full => "raise `max` if the hardware takes more at a time",
+///     BatchReason::Waited => "few callers at a time, or `wait` is short",
+///     BatchReason::Deadline => "the callers' timeouts are shorter than `wait`",
+///     BatchReason::Ready => "the function is busy all the time",
+///     _ => "",
+/// };
+/// assert!(hint.starts_with("few"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BatchReason {
+    /// It reached `max`, or the node's concurrency let no further call in.
+    Full,
+    /// Its first call had waited for `wait`.
+    Waited,
+    /// A call's deadline left no more time to wait.
+    Deadline,
+    /// An earlier run ended, for which it had waited longer than it had to wait for calls.
+    Ready,
+}
+
+/// The reasons; each has its index as its number.
+const REASONS: [BatchReason; 4] =
+    [BatchReason::Full, BatchReason::Waited, BatchReason::Deadline, BatchReason::Ready];
+
+impl BatchRecord {
+    pub(crate) fn new(size: usize, reason: BatchReason) -> Self {
+        let number = REASONS.iter().position(|other| *other == reason).unwrap_or_default();
+        Self { size: u32::try_from(size).unwrap_or(u32::MAX), reason: number as u8 }
+    }
+
+    /// Returns the reason; `None` if this version does not know it.
+    pub(crate) fn reason(&self) -> Option<BatchReason> {
+        REASONS.get(usize::from(self.reason)).copied()
+    }
 }
 
 impl NodeTrace {
@@ -49,18 +104,24 @@ mod tests {
     #[test]
     fn traces_survive_the_wire() {
         let (queued, ran) = (Duration::from_nanos(3), Duration::from_secs(4_000));
-        let trace = NodeTrace { node: "gpu-1".into(), queued, ran };
-        let body = encoded(&trace);
-        assert_eq!(NodeTrace::read(&[&body[..], b"more"].concat()), Ok(trace));
-        for end in 0..body.len() {
-            assert!(NodeTrace::read(&body[..end]).is_err(), "{end}");
+        for reason in [None, Some(BatchReason::Full), Some(BatchReason::Ready)] {
+            let batch = reason.map(|reason| BatchRecord::new(32, reason));
+            let trace = NodeTrace { node: "gpu-1".into(), queued, ran, batch };
+            let body = encoded(&trace);
+            assert_eq!(NodeTrace::read(&[&body[..], b"more"].concat()), Ok(trace));
+            assert_eq!(batch.and_then(|batch| batch.reason()), reason);
+            for end in 0..body.len() {
+                assert!(NodeTrace::read(&body[..end]).is_err(), "{end}");
+            }
         }
+        assert_eq!(BatchRecord { size: 1, reason: REASONS.len() as u8 }.reason(), None);
     }
 
     #[test]
     fn the_longest_trace_fits_its_frame() {
         let (node, ran) = ("x".repeat(MAX_NAME), Duration::MAX);
-        let body = encoded(&NodeTrace { node, queued: ran, ran });
+        let batch = Some(BatchRecord { size: u32::MAX, reason: u8::MAX });
+        let body = encoded(&NodeTrace { node, queued: ran, ran, batch });
         assert!(body.len() <= MAX_TRACE, "{}", body.len());
     }
 

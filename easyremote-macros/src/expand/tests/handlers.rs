@@ -118,6 +118,32 @@ fn handlers_of_functions_that_borrow_from_the_node() {
 }
 
 #[test]
+fn handlers_of_batch_functions() {
+    for (options, item, expected) in [
+        (
+            "batch(max = 8, wait = \"1ms\")",
+            "fn f(a: Vec<u8>, b: Vec<u8>) -> Vec<u8> {}",
+            "P::batch::<Self, _>(P::BatchLimits::new(8, 1000), |_| 1, |_, (a, b)| { f(a, b) })",
+        ),
+        (
+            "batch(max = 8, weigh = m::weight), concurrency = 1",
+            "async fn f(#[state] m: &Model, #[ctx] c: &[Context], a: Vec<u8>) -> Result<Vec<u8>, E> {}",
+            "P::async_batch::<Self, _>(
+                P::BatchLimits::new(8, 5000),
+                |(a,)| P::Weight::weight(m::weight(a)),
+                |inputs, (a,)| {
+                    async move { f(inputs.state::<Model>(), inputs.callers(), a).await }
+                }
+            )
+            .needs_state::<Model>()
+            .concurrency(1)",
+        ),
+    ] {
+        handles(options, item, expected);
+    }
+}
+
+#[test]
 fn handlers_of_functions_with_a_client_stream() {
     for (options, item, expected) in [
         (

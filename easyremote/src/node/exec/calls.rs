@@ -5,6 +5,7 @@
 //! races: that of the [`CallTable`]. Whatever happens to a call goes through its entry there, and
 //! the entry is removed exactly once, by [`NodeCalls::finish`].
 
+mod batched;
 mod inline;
 mod jobs;
 pub(super) mod keys;
@@ -26,7 +27,9 @@ use tokio::time::Instant;
 use crate::call::deadline::{DeadlinePassed, has_passed, watch, within};
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
+use crate::function::context::Context;
 use crate::function::handler::{Reply, Run};
+use crate::function::registry::Function;
 use crate::gauge::Gauge;
 use crate::node::exec::dedup::Start;
 use crate::node::exec::inline_batch::InlineBatch;
@@ -206,9 +209,12 @@ impl NodeCalls {
         }
     }
 
-    /// Hands a call to the task pool, a task or a thread, unless it has started at this node
+    /// Hands a call to the task pool, a task, a thread or its batch, unless it has started at this node
     /// before.
     pub(super) fn launch(self: &Arc<Self>, permits: JobPermits, job: ReadyCall) {
+        if let Run::Batch(_) = job.function.handler.run {
+            return self.start_in_batch(permits, job);
+        }
         if let Err(error) = self.note_start(&job) {
             let (key, refused) = (job.key, Err(Died::Refused(error)));
             // As in `JobGuard::end`: release the permits before the response leaves.
@@ -228,6 +234,8 @@ impl NodeCalls {
             }
             Run::Stream(_) => self.spawn_stream(JobGuard::new(self, job.key, Some(permits)), job),
             Run::Thread(_) => self.spawn_thread(JobGuard::new(self, job.key, Some(permits)), job),
+            // It has not come this far: it starts with its run.
+            Run::Batch(_) => {}
         }
     }
 
@@ -236,9 +244,17 @@ impl NodeCalls {
     /// # Errors
     /// `Protocol` if the call has started at this node before.
     pub(super) fn note_start(&self, job: &ReadyCall) -> Result<(), Error> {
+        self.start_of(&job.function, &job.inputs.context).map(Start::keep)
+    }
+
+    /// Records that `function` is about to start for the call of `context`, unless the returned
+    /// guard is dropped.
+    ///
+    /// # Errors
+    /// `Protocol` if the call has started at this node before.
+    fn start_of(&self, function: &Function, context: &Context) -> Result<Start<'_>, Error> {
         let node = self.node();
-        let repeats = &node.counters.repeats;
-        node.started.start(&job.function, &job.inputs.context, repeats).map(Start::keep)
+        node.started.start(function, context, &node.counters.repeats)
     }
 
     fn spawn_stream(&self, guard: JobGuard, job: ReadyCall) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::wire::trace::NodeTrace;
+use crate::wire::trace::{BatchRecord, NodeTrace};
 
 /// Measures how long one call is queued and runs.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(super) struct Clock {
     received: Instant,
     /// When its function started.
     started: Instant,
+    /// The batch that it ran in.
+    pub(super) batch: Option<BatchRecord>,
 }
 
 impl Clock {
@@ -22,7 +24,7 @@ impl Clock {
     /// `held`.
     pub(super) fn new(held: Duration) -> Self {
         let now = Instant::now();
-        Self { held, received: now, started: now }
+        Self { held, received: now, started: now, batch: None }
     }
 
     /// Notes that the function starts.
@@ -36,6 +38,7 @@ impl Clock {
             node: id.to_owned(),
             queued: self.held + (self.started - self.received),
             ran: self.started.elapsed(),
+            batch: self.batch,
         };
         let mut frames = Vec::with_capacity(reply.len() + 64);
         trace.put(&mut frames);

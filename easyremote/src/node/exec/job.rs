@@ -71,6 +71,7 @@ fn needs_thread(function: &Function) -> bool {
     match function.handler.run {
         Run::Blocking(_) => true,
         Run::Inline(_) => !function.handler.policy.inline_guard.is_trusted(),
-        Run::Task(_) | Run::Thread(_) | Run::Stream(_) => false,
+        // Not the call of a batch function, but each run of it.
+        Run::Task(_) | Run::Thread(_) | Run::Stream(_) | Run::Batch(_) => false,
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! [`mux`] and [`streams`] read calls; from there every call takes the same path: [`admission`]
 //! checks it, [`calls`] keeps it in one table with its deadline and acquires its permits, and
-//! [`task_pool`] or a thread runs its function. The response leaves through the call's
+//! [`task_pool`] or a thread runs its function, or [`batch`] runs it together
+//! with others. The response leaves through the call's
 //! [`Responder`].
 //!
 //! [`Responder`]: table::Responder
 
 mod admission;
+pub(super) mod batch;
 mod call_guards;
 pub(super) mod calls;
 mod clock;

@@ -18,6 +18,7 @@ use crate::node::exec::clock::Clock;
 use crate::node::exec::observer::Observer;
 use crate::node::exec::runs::RunHandle;
 use crate::wire::mux::MuxId;
+use crate::wire::trace::BatchRecord;
 
 /// Identifies a call within its session, by the stream that carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -194,6 +195,13 @@ impl CallTable {
 
     pub(super) fn contains(&self, key: CallKey) -> bool {
         self.calls.contains_key(&key)
+    }
+
+    /// Notes the batch that a call has run in, if the call is traced.
+    pub(super) fn note_batch(&mut self, key: CallKey, batch: BatchRecord) {
+        if let Some(clock) = self.calls.get_mut(&key).and_then(|call| call.clock.as_mut()) {
+            clock.batch = Some(batch);
+        }
     }
 
     /// Adds a call. Returns whether its deadline is now the next one.

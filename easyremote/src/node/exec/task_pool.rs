@@ -327,7 +327,7 @@ impl NodeCalls {
             }
             Run::Blocking(run) | Run::Inline(run) => Ok(run(inputs, request)),
             // `launch` adds none of these.
-            Run::Thread(_) | Run::Stream(_) => Err(None),
+            Run::Thread(_) | Run::Stream(_) | Run::Batch(_) => Err(None),
         }));
         let result = match ran {
             Ok(Ok(reply)) => Ok(reply),

@@ -152,7 +152,7 @@ fn a_run_that_all_callers_leave_before_it_starts_never_starts() {
         let proven = second.leave();
         assert_eq!(proven, !starts_first);
         assert_eq!(tried.control.0.load(Ordering::Relaxed), 1);
-        assert_eq!(handle.note_start(), false, "it has ended");
+        assert!(!handle.note_start(), "it has ended");
         let joined = tried.join(RunUse::Call, &context(3, Some("k")), (1, None)).unwrap();
         assert_eq!(matches!(joined, Joined::New(_)), !starts_first, "{joined:?}");
         // The end of the old run does not touch the new one, which has its key.
