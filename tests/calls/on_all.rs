@@ -154,7 +154,9 @@ async fn a_full_node_keeps_its_call_waiting_and_the_others_come_first() {
     let results: Vec<_> = soon(call().timeout(timeout).on_all().collect()).await;
     let [(first, Ok(_)), (second, Err(error))] = &results[..] else { panic!("{results:?}") };
     assert_eq!((&**first, &**second), ("node-0", "node-1"));
-    assert_eq!((error.kind(), error.executed()), (ErrorKind::DeadlineExceeded, Executed::No));
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    // `No` if the gateway tells first, `Maybe` if the client's own timer fires.
+    assert_ne!(error.executed(), Executed::Yes);
     let mut results = call().on_all();
     assert_eq!(soon(results.next()).await.unwrap().0, "node-0");
     assert!(results.next().now_or_never().is_none());
