@@ -1,6 +1,7 @@
 //! Streams that are called once and read by many.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::gate::{Gate, OPEN, pass};
 use common::{Probe, SayOnDrop, World, soon};
@@ -217,4 +218,18 @@ async fn items_that_fail_are_cached_and_a_set_up_that_fails_is_told_to_all() {
     assert_eq!(*soon(numbers.next()).await.unwrap().unwrap(), 0);
     drop(numbers);
     assert!(soon(cached.subscribe().next()).await.is_none());
+}
+
+#[tokio::test]
+async fn operators_come_before_the_cache_and_hold_for_each_call() {
+    let (_world, _node, client) = World::with(functions![numbers]).await;
+    let wait = Duration::from_secs(60);
+    let chain = numbers::call(&client, u64::MAX, OPEN, 13).skip(3).every(2).batches(2, wait);
+    let cached = chain.cached(1);
+    let mut gone = cached.subscribe();
+    assert_eq!(*soon(gone.next()).await.unwrap().unwrap(), [3, 5]);
+    drop(gone);
+    let items: Vec<_> = soon(cached.subscribe().map(Result::unwrap).collect()).await;
+    let lists: Vec<&[u64]> = items.iter().map(|list| &***list).collect();
+    assert_eq!(lists, [&[3, 5][..], &[7, 9], &[11]]);
 }

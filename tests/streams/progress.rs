@@ -110,6 +110,29 @@ async fn items_that_fail_count_and_so_does_what_came_before() {
     assert!(items.progress().has_ended());
 }
 
+#[tokio::test]
+async fn what_operators_leave_out_is_counted_at_the_node_and_at_the_client() {
+    let (_world, _node, client) = World::with(functions![texts]).await;
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..20 {
+        let (n, skipped, step) = (random.usize(5..60), random.usize(0..4), random.usize(1..5));
+        let expected = (0..n).skip(skipped).step_by(step).count() as u64;
+        let mut at_node = texts::call(&client, n, 5, OPEN).skip(skipped).every(step);
+        let progress = at_node.progress();
+        assert_eq!(soon(at_node.by_ref().count()).await as u64, expected);
+        let bytes = progress.bytes();
+        assert_eq!((progress.items(), progress.skipped()), (expected, n as u64 - expected));
+        // The same behind the first item, which stays what it was.
+        let mut at_client = texts::call(&client, n + 1, 5, OPEN);
+        let progress = at_client.progress();
+        soon(at_client.next()).await.unwrap().unwrap();
+        let at_client = at_client.skip(skipped).every(step);
+        assert_eq!(soon(at_client.count()).await as u64, expected);
+        assert_eq!((progress.items(), progress.skipped()), (expected + 1, n as u64 - expected));
+        assert_eq!(progress.bytes() - progress.bytes() / (expected + 1), bytes);
+    }
+}
+
 async fn each_side_waits() {
     let (_world, _node, client) = World::with(functions![texts]).await;
     let gate = Gate::closed();

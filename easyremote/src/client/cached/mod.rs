@@ -70,10 +70,10 @@ impl<F: RemoteStream, T: Value> StreamCall<F, T> {
     /// Shares the stream among many readers of this program, and keeps its last `n` items for new
     /// ones.
     ///
-    /// Set the options of the call before. `n` may be 0. See [`Cached`] for what happens when
-    /// subscribers come and go. A stream that has been polled already goes on in the cache; after
-    /// its last subscriber it does not begin again, and neither does one with a client stream:
-    /// later subscriptions end at once, without an item.
+    /// Set the options and operators of the call before. `n` may be 0. See [`Cached`] for what
+    /// happens when subscribers come and go. A stream that has been polled already goes on in the
+    /// cache; after its last subscriber it does not begin again, and neither does one with a client
+    /// stream: later subscriptions end at once, without an item.
     ///
     /// ```
     /// # use easyremote::{Client, Gateway, Node, functions, remote};

@@ -207,6 +207,7 @@ impl RawStream {
                 return Poll::Ready(next);
             }
             self.left_out += 1;
+            self.figures.bytes -= item.map_or(0, |body| body.len() as u64);
         }
     }
 

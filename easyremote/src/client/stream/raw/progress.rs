@@ -60,7 +60,8 @@ impl StreamProgress {
         self.0.counts().bytes
     }
 
-    /// Returns the number of items that were left out on the way to the reader.
+    /// Returns the number of items that the operators of the stream have left out, at the node or at
+    /// the client. A node tells it with the item that it sends next, or with the end.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.0.counts().skipped
