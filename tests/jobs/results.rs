@@ -61,6 +61,12 @@ async fn sum(numbers: impl Stream<Item = u64>) -> u64 {
     numbers.fold(0, |sum, n| async move { sum + n }).await
 }
 
+/// Runs calls that come together at once.
+#[remote(batch(max = 3, wait = "20ms"))]
+fn lengths(texts: Vec<String>) -> Vec<u64> {
+    texts.iter().map(|text| text.len() as u64).collect()
+}
+
 /// Reports progress as a plain call.
 #[remote]
 fn plain(#[ctx] ctx: &Context) -> u64 {
@@ -256,6 +262,19 @@ async fn what_cannot_run_without_its_caller_is_refused() {
     let _ = futures::poll!(&mut call);
     let error = soon(call.spawn()).await.unwrap_err();
     assert_eq!((error.kind(), error.executed()), (ErrorKind::InvalidInput, Executed::Maybe));
+}
+
+#[tokio::test]
+async fn calls_of_a_batch_are_jobs_and_have_keys_too() {
+    let (_world, node, client) = World::with(functions![lengths]).await;
+    let jobs = ["a", "bb", "ccc"].map(|text| lengths::call(&client, text.to_owned()).spawn());
+    for (job, length) in soon(join_all(jobs)).await.into_iter().zip(1..) {
+        assert_eq!(soon(job.unwrap().result()).await.unwrap(), length);
+    }
+    let calls = ["a", "a", "bb"].map(|text| lengths::call(&client, text.to_owned()).key(text));
+    let lengths: Vec<_> = soon(join_all(calls)).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(lengths, [1, 1, 2]);
+    until(|| node.stats().in_flight == 0).await;
 }
 
 #[tokio::test]
