@@ -87,9 +87,9 @@ impl<F: RemoteStream, T: Value> StreamCall<F, T> {
     /// # let client = Client::connect(gateway.local_addr()).await?;
     /// let numbers = count::call(&client, 7).cached(10);
     /// let (mut one, mut two) = (numbers.subscribe(), numbers.subscribe());
-    /// assert_eq!(*one.next().await.unwrap()?, 7);
-    /// assert_eq!(*two.next().await.unwrap()?, 7);
-    /// # Ok::<(), std::sync::Arc<easyremote::Error>>(())
+    /// assert_eq!(*one.next().await.unwrap().unwrap(), 7);
+    /// assert_eq!(*two.next().await.unwrap().unwrap(), 7);
+    /// # Ok(())
     /// # }
     /// ```
     #[doc(alias = "share")]
