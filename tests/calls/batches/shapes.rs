@@ -151,3 +151,16 @@ async fn middleware_wraps_each_call_of_a_batch() {
     common::until(|| SEEN.load(Ordering::Relaxed) == 2).await;
     assert_eq!(stage.runs.sizes(), [2]);
 }
+
+/// A job waits for its run like a call, but without its caller.
+#[tokio::test]
+async fn a_job_shares_its_run_with_calls() {
+    let stage = Stage::new(functions![pair]).await;
+    let job = soon(pair::call(&stage.client, 1, OPEN).spawn()).await.unwrap();
+    let id = job.id().clone();
+    stage.waits(1).await;
+    drop(job);
+    assert_eq!(soon(pair::call(&stage.client, 2, OPEN)).await.unwrap(), 4);
+    assert_eq!(soon(stage.client.job::<pair>(&id).result()).await.unwrap(), 2);
+    assert_eq!(stage.runs.sizes(), [2]);
+}
