@@ -482,9 +482,11 @@ impl NodeBuilder {
     /// # Panics
     /// If it is not polled on a tokio runtime, on which the functions will run.
     pub async fn serve(self) -> Result<Node, Error> {
-        self.check()?;
-        let (limits, kept) = (self.limits, Kept::new(self.limits.kept));
         let id = check_id(self.id)?;
+        not_zero("concurrency", self.concurrency as u64)?;
+        self.limits.check()?;
+        tags::check(&self.tags)?;
+        let (limits, kept) = (self.limits, Kept::new(self.limits.kept));
         let registry = Registry::new(self.functions, &self.states)?;
         let register = Register {
             tags: Vec::new(),
@@ -531,20 +533,12 @@ impl NodeBuilder {
             draining: CancellationToken::new(),
             runtime_ended: AtomicBool::new(false),
         });
-        shared.warn_of_needs(&shared.tags.now());
-        shared.tell_untried();
+        shared.tell_functions();
         let (first, firsts) = mpsc::channel(diallers.len());
         let io = IoRole::start(self.io, |stop, guard| {
             run(shared.clone(), diallers, connect_timeout, first, (stop, guard))
         })?;
         registered(firsts).await.map(|()| Node { io, shared })
-    }
-
-    /// Checks the numbers and the tags.
-    fn check(&self) -> Result<(), Error> {
-        not_zero("concurrency", self.concurrency as u64)?;
-        self.limits.check()?;
-        tags::check(&self.tags)
     }
 }
 

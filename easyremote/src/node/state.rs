@@ -99,7 +99,7 @@ pub(super) struct Session {
 
 impl NodeState {
     /// Logs the types that could not be tested for values that cannot be sent.
-    pub(super) fn tell_untried(&self) {
+    fn tell_untried(&self) {
         for (function, what, of) in self.registry.untried() {
             tracing::info!(
                 node = %self.id,
@@ -108,6 +108,12 @@ impl NodeState {
                  changed fails when it is sent"
             );
         }
+    }
+
+    /// Logs what the node's program should know of its functions.
+    pub(super) fn tell_functions(&self) {
+        self.warn_of_needs(&self.tags.now());
+        self.tell_untried();
     }
 
     /// Checks that the node has memory left for what a function is likely to return.
