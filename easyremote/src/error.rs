@@ -496,6 +496,9 @@ kinds! {
     /// - a value that cannot be encoded. If that is an item of a client stream, the call has been
     ///   sent already.
     InvalidInput = 20,
+    /// A [resumable](crate::StreamCall::resumable) stream was lost, and could not be resumed without
+    /// loss. The items before [`Error::delivered`] have arrived.
+    Gap = 21,
     /// The node knows no such job of this identity: it has expired, was lost with its node, or never
     /// existed.
     NoSuchJob = 22,

@@ -16,6 +16,9 @@
 //! refused goes to the next gateway ([`Detour`]); everything else is up to the [`Policy`]. The
 //! deadline and the end of the enclosing call cut all of it off, pauses included.
 
+mod answer;
+mod resume;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +32,10 @@ use crate::call::retry_budget::PaidLosses;
 use crate::client::detour::{Detour, RoundEnd, is_refusal};
 use crate::client::errors::{connection_broke, with_signature};
 use crate::client::expired::{Expired, unless_expired};
+use crate::client::leg::StreamEnd;
 use crate::client::pending_call::{PendingCall, put_request};
+use crate::client::resumption::Resumption;
 use crate::client::retry::{AttemptHistory, MAX_KEPT, Policy, Verdict};
-use crate::client::trace::Trace;
 use crate::client::upload::{Sending, UploadSender};
 use crate::error::{Error, ErrorKind};
 use crate::function::context::Scope;
@@ -44,7 +48,8 @@ use crate::wire::error::read_error;
 use crate::wire::frame::{FRAME_HEADER, Frame, FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
-use crate::wire::response::Response;
+
+pub(super) use crate::client::call_task::answer::UnaryAnswer;
 
 /// Arguments of up to this many bytes are copied behind the header, and written together with it.
 const SHORT: usize = 16 << 10;
@@ -78,6 +83,8 @@ pub(super) struct CallTask {
     lasting: bool,
     history: AttemptHistory,
     detour: Detour,
+    /// Of a resumable stream.
+    resumption: Option<Box<Resumption>>,
 }
 
 struct CallRequest {
@@ -98,42 +105,13 @@ impl fmt::Debug for CallRequest {
     }
 }
 
-/// The answer to a call with one result.
-#[derive(Debug)]
-pub(super) struct UnaryAnswer {
-    /// A `Body` frame with the result, or a `Fault` frame with the function's own error.
-    pub(super) frame: Frame,
-    /// `Some` if the call was [traced](crate::Call::traced).
-    pub(super) trace: Option<Box<Trace>>,
-}
-
-impl UnaryAnswer {
-    /// Takes the answer to the call of `header` from a response of `live`.
-    ///
-    /// # Errors
-    /// Returns a response that is an `Error` frame.
-    pub(super) fn new(
-        response: Response,
-        header: &CallHeader,
-        live: &LiveConnection,
-    ) -> Result<Self, Response> {
-        if response.frame.kind == FrameKind::Error {
-            return Err(response);
-        }
-        live.note_served();
-        let Response { trace, frame } = response;
-        let trace = header.traced.then(|| Box::new(Trace::new(trace, header.attempt + 1)));
-        Ok(Self { frame, trace })
-    }
-}
-
 impl CallTask {
     /// Splits a call into its I/O task and the sender of its client stream, which
     /// the caller polls.
     pub(super) fn new(pending: PendingCall) -> (Self, Option<UploadSender>) {
         let policy = pending.policy();
         let PendingCall { client, header, body, signature, upload, deadline, .. } = pending;
-        let PendingCall { limit, waits, paid, demand, .. } = pending;
+        let PendingCall { limit, waits, paid, demand, resumption, .. } = pending;
         let (upload, frames) = upload.unzip();
         let lasting = header.kind != Kind::Unary;
         let task = Self {
@@ -150,6 +128,7 @@ impl CallTask {
             lasting,
             history: AttemptHistory::default(),
             detour: Detour::new(waits),
+            resumption,
         };
         (task, upload)
     }
@@ -186,11 +165,14 @@ impl CallTask {
 
     /// Runs attempts, and passes what arrives to `sender`, until the stream ends or its reader is
     /// dropped.
-    pub(super) async fn stream(mut self, mut sender: ByteSender<Error>) {
+    pub(super) async fn stream(mut self, mut sender: ByteSender<StreamEnd>) {
         let (deadline, scope) = (self.deadline, self.scope.clone());
         let pumped = unless_expired(deadline, scope, async {
             while let Err(error) = self.pump(&mut sender).await {
-                self.again(error).await?;
+                match self.is_resuming() {
+                    true => Box::pin(self.resume(error, &mut sender)).await?,
+                    false => self.again(error).await?,
+                }
             }
             self.link.retries.refund();
             Ok(())
@@ -200,7 +182,7 @@ impl CallTask {
             Err(expired) => Err(self.expired(expired, self.evidence)),
         };
         if let Err(error) = result {
-            sender.end(error);
+            sender.end(StreamEnd::Failed(error));
         }
     }
 
@@ -312,11 +294,13 @@ impl CallTask {
         }
         let bytes = self.request.body.len();
         let again = self.request.header.attempt > 0;
+        // What continues is under way already, and a gateway that drains waits for it.
+        let continues = self.continues();
         loop {
-            let need = ConnectionNeed { bytes, again, lasting: self.lasting };
+            let need = ConnectionNeed { bytes, again, lasting: self.lasting && !continues };
             let live = self.link.connection(need).await;
             let live = live.map_err(|error| self.with_evidence(error))?;
-            if self.lasting || !live.holds_back(&self.request.header.function) {
+            if self.lasting || continues || !live.holds_back(&self.request.header.function) {
                 return Ok(live);
             }
             // The gateway drains, and would have to wait for this function. Wait for another one.
@@ -329,7 +313,9 @@ impl CallTask {
         self.gateway = live.gateway;
         // Read before the attempt is sent: only a loss that is paid for later can have ended it.
         self.paid = self.link.retries.paid_losses();
-        let patience = self.history.patience(live, self.link.connect_timeout);
+        let patience = self
+            .resume_patience()
+            .unwrap_or_else(|| self.history.patience(live, self.link.connect_timeout));
         self.request.header.routing.patience = match self.link.gateways {
             Some(_) => self.detour.share(patience),
             None => patience,
@@ -376,7 +362,7 @@ impl CallTask {
 
     /// Makes one attempt at a stream, and passes what arrives to `sender`. Returns `Ok` if the
     /// reader is dropped; the end of a stream is in its last frame, which the reader decodes.
-    async fn pump(&mut self, sender: &mut ByteSender<Error>) -> Result<(), Error> {
+    async fn pump(&mut self, sender: &mut ByteSender<StreamEnd>) -> Result<(), Error> {
         let sending = self.send();
         // While the call waits for a connection, only this notices that the reader is dropped.
         let (live, mut sending, mut recv) = tokio::select! {
@@ -384,11 +370,15 @@ impl CallTask {
             sent = sending => sent?,
             () = sender.closed() => return Ok(()),
         };
-        tokio::select! {
+        let received = tokio::select! {
             biased;
-            received = self.receive(&mut recv, sender, &live) => received?,
+            received = self.receive(&mut recv, sender, &live) => received,
             never = sending.rest() => match never {},
+        };
+        if self.resumption.is_some() {
+            return Box::pin(self.end_leg(received, sending, recv)).await;
         }
+        received?;
         sending.finish();
         Ok(())
     }
@@ -396,9 +386,12 @@ impl CallTask {
     async fn receive(
         &mut self,
         recv: &mut RecvHalf,
-        sender: &mut ByteSender<Error>,
+        sender: &mut ByteSender<StreamEnd>,
         live: &LiveConnection,
     ) -> Result<(), Error> {
+        if self.resumption.is_some() {
+            return Box::pin(self.receive_leg(recv, sender, live)).await;
+        }
         loop {
             let read = tokio::select! {
                 biased;

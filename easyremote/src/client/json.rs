@@ -218,6 +218,32 @@ impl JsonStream {
         self.raw.operator(operator);
     }
 
+    /// Makes the stream survive a lost connection; see
+    /// [`StreamCall::resumable`](crate::StreamCall::resumable). A `#[resume]` parameter has no effect
+    /// on a call by name.
+    ///
+    /// ```
+    /// # use serde_json::json;
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # use futures::{Stream, StreamExt, stream};
+    /// # #[remote(stream)]
+    /// # fn count(from: u64) -> impl Stream<Item = u64> { stream::iter(from..) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![count]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let mut items = client.stream_json("count", json!([7])).resumable();
+    /// assert_eq!(items.next().await.unwrap()?, json!(7));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "reconnect")]
+    pub fn resumable(mut self) -> Self {
+        self.raw.change(|pending| pending.resumable = true);
+        self
+    }
+
     /// Passes arrays of items instead of items; see
     /// [`StreamCall::batches`](crate::StreamCall::batches).
     ///

@@ -18,13 +18,16 @@ use crate::client::detour::share;
 use crate::client::errors::closed;
 use crate::client::expired::Expired;
 use crate::client::handle::Client;
+use crate::client::leg::{LegMark, ReadLeg};
 use crate::client::options::{DeadlineSpec, Options};
+use crate::client::resumption::{ResumePoint, Resumption};
 use crate::client::retry::{MAX_KEPT, Policy};
 use crate::client::upload::UploadSender;
 use crate::error::{Error, ErrorKind};
 use crate::function::arguments::Arguments;
 use crate::function::remote::Remote;
 use crate::function::upload::Uploaded;
+use crate::transport::auth::identity::random;
 use crate::transport::byte_channel::ByteReceiver;
 use crate::transport::live_connection::LiveConnection;
 use crate::wire::codec::Codec;
@@ -33,6 +36,7 @@ use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_HEADER, MAX_KEY, MAX_NAME, MAX_OPERATORS};
 use crate::wire::operators::Operator;
+use crate::wire::resume::{ResumeRequest, ResumeSecret, ResumeStep};
 
 /// A call before its first poll.
 pub(super) struct PendingCall {
@@ -49,6 +53,12 @@ pub(super) struct PendingCall {
     pub(super) upload: Option<(UploadSender, ByteReceiver<()>)>,
     /// What the reader of the stream has taken, if the node is told.
     pub(super) demand: Option<Arc<Demand>>,
+    /// Whether the stream is to survive a lost connection.
+    pub(super) resumable: bool,
+    /// Whether the function has a `#[resume]` parameter.
+    pub(super) resumes: bool,
+    /// Set by the first poll of a resumable stream.
+    pub(super) resumption: Option<Box<Resumption>>,
     /// Set by the first poll.
     pub(super) deadline: Option<Instant>,
     /// The time from the first poll to the deadline.
@@ -109,6 +119,9 @@ impl PendingCall {
             idempotent: descriptor.idempotent,
             upload: None,
             demand: None,
+            resumable: false,
+            resumes: descriptor.resumes,
+            resumption: None,
             deadline: None,
             limit: None,
             waits: false,
@@ -141,6 +154,9 @@ impl PendingCall {
             idempotent: false,
             upload: None,
             demand: None,
+            resumable: false,
+            resumes: false,
+            resumption: None,
             deadline: None,
             limit: None,
             waits: false,
@@ -167,6 +183,9 @@ impl PendingCall {
             idempotent: true,
             upload: None,
             demand: None,
+            resumable: false,
+            resumes: false,
+            resumption: None,
             deadline: None,
             limit: None,
             waits: false,
@@ -259,6 +278,9 @@ impl PendingCall {
             idempotent: self.idempotent,
             upload: None,
             demand: self.demand.as_ref().map(|_| Arc::default()),
+            resumable: self.resumable,
+            resumes: self.resumes,
+            resumption: None,
             deadline: None,
             limit: None,
             waits: false,
@@ -329,6 +351,38 @@ impl PendingCall {
     pub(super) fn tell_demand(&mut self) {
         self.header.demand = true;
         self.demand.get_or_insert_default();
+    }
+
+    /// Makes a stream that has been asked to be resumable so, as part of its first poll. `handover`
+    /// bytes may wait for its reader. Returns the reader's side.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the call has a client stream, `Unavailable` if the operating system provides
+    /// no random numbers.
+    pub(super) fn prepare_legs(&mut self, handover: usize) -> Result<Option<ReadLeg>, Error> {
+        if !self.resumable {
+            return Ok(None);
+        }
+        if self.upload.is_some() {
+            let text = format!(
+                "the stream of `{}` cannot be `resumable`, because the call sends a stream too",
+                self.header.function
+            );
+            return Err(Error::new(ErrorKind::InvalidInput, text));
+        }
+        let each = self.demand.is_some();
+        self.tell_demand();
+        let (secret, mark) = (ResumeSecret(random()?), LegMark::new(0));
+        let step = ResumeStep::Start;
+        let request = ResumeRequest { secret: secret.clone(), step, taken: 0, done: 0 };
+        self.header.resume = Some(Box::new(request));
+        let may_start = self.resumes
+            && self.is_repeatable()
+            && ResumePoint::new(&self.header.operators, 0).is_some();
+        let arguments = if may_start { self.body.clone() } else { Vec::new() };
+        let resumption = Resumption::new(secret, mark.clone(), handover, arguments, &self.header);
+        self.resumption = Some(Box::new(resumption));
+        Ok(Some(ReadLeg::new(mark, each)))
     }
 
     /// Adds a client stream.

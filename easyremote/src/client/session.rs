@@ -133,7 +133,7 @@ impl GatewaySession {
         drop(live);
         match end {
             SessionEnd::Stopped => {
-                leaving.push(io::spawn(goodbye(dialled).await.drained()));
+                leaving.push(io::spawn(goodbye(dialled, true).await.drained()));
             }
             SessionEnd::Unwanted => {
                 let status = if drains { draining() } else { GatewayStatus::Unwanted };
@@ -167,7 +167,7 @@ impl GatewaySession {
                 self.board.set(self.gateway, GatewayStatus::Down { error, refused });
                 // Not kept until it is drained: the endpoint's driver sees to that in the
                 // background, and the next connection is dialled at once.
-                drop(goodbye(dialled).await);
+                drop(goodbye(dialled, false).await);
             }
         }
     }
@@ -211,10 +211,10 @@ async fn leave(
     stop: CancellationToken,
     guard: GoodbyeGuard,
 ) {
-    loop {
+    let for_good = loop {
         tokio::select! {
-            () = stop.cancelled() => break,
-            () = unused.wait() => break,
+            () = stop.cancelled() => break true,
+            () = unused.wait() => break false,
             // Reading control messages keeps the heartbeat going, so that calls on the connection
             // notice its loss.
             message = dialled.control.next() => match message {
@@ -223,20 +223,22 @@ async fn leave(
                 Ok(message) => debug!(said = message.name(), "unexpected control message"),
                 Err(error) => {
                     debug!(error = %error.chain(), "connection lost while leaving the gateway");
-                    break;
+                    break false;
                 }
             },
         }
-    }
-    let closed = goodbye(dialled).await;
+    };
+    let closed = goodbye(dialled, for_good).await;
     drop(guard);
     closed.drained().await;
 }
 
 /// Closes the connection, which tells the gateway. The caller keeps the returned endpoint
 /// while QUIC may have to send the close again.
-async fn goodbye(dialled: Dialled) -> ClosedEndpoint {
+///
+/// If the client leaves `for_good`, it does not come back for its resumable streams.
+async fn goodbye(dialled: Dialled, for_good: bool) -> ClosedEndpoint {
     let Dialled { endpoint, connection, .. } = dialled;
-    let code = reset::code(ErrorKind::ConnectionLost);
-    ClosedEndpoint::new(endpoint, connection, code, b"the client has left").await
+    let kind = if for_good { ErrorKind::Cancelled } else { ErrorKind::ConnectionLost };
+    ClosedEndpoint::new(endpoint, connection, reset::code(kind), b"the client has left").await
 }

@@ -183,6 +183,55 @@ impl<F: RemoteStream, T: Value> StreamCall<F, T> {
         StreamCall { raw: self.raw, reader: Some(Arc::new(reader)), function: PhantomData }
     }
 
+    /// Makes the stream survive a lost connection, a lost gateway, and a change of gateway.
+    ///
+    /// The node keeps the items that the reader has not taken, and pauses the function when they
+    /// reach the function's `replay` limit, 1 MiB unless
+    /// [set](macro@crate::remote). When the connection breaks, or the gateway drains, the client
+    /// connects again, to any gateway of its list, and the stream goes on at the next item: each item
+    /// arrives exactly once, in order.
+    ///
+    /// | lost | what follows |
+    /// |---|---|
+    /// | the connection to the gateway, or the gateway | the stream goes on, for up to 30 s without its reader |
+    /// | the connection of the node to the gateway | the same |
+    /// | the node | with a `#[resume]` parameter the function is called again elsewhere, otherwise [`Gap`](ErrorKind::Gap) |
+    ///
+    /// A stream that cannot be resumed ends with one error of kind [`Gap`](ErrorKind::Gap), whose
+    /// [`delivered`](Error::delivered) is the exact number of items that have arrived. Until the node
+    /// has accepted the call, [`Retry`](crate::Retry) decides as for other calls.
+    ///
+    /// While nobody reads, the function holds its permits at the node. What is kept counts against
+    /// [`NodeLimits::kept`](https://docs.rs/easyremote/latest/easyremote/node/struct.NodeLimits.html):
+    /// a stream for which there is no room fails with [`Overloaded`](ErrorKind::Overloaded), `No`.
+    /// Attempts to resume take no token of the retry budget. The deadline and the limit for readers
+    /// that do not poll, 60 s, hold as for every stream.
+    ///
+    /// A call that sends a stream too cannot be resumable: its first poll returns
+    /// [`InvalidInput`](ErrorKind::InvalidInput).
+    ///
+    /// ```
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # use futures::{Stream, StreamExt, stream};
+    /// # #[remote(stream)]
+    /// # fn count(from: u64) -> impl Stream<Item = u64> { stream::iter(from..) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![count]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let mut numbers = count::call(&client, 7).resumable();
+    /// assert_eq!(numbers.next().await.unwrap()?, 7);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "reconnect")]
+    #[doc(alias = "replay")]
+    pub fn resumable(mut self) -> Self {
+        self.raw.change(|pending| pending.resumable = true);
+        self
+    }
+
     /// Sends the call, and waits until the function has returned its stream.
     ///
     /// Separates the error of the set-up from those of the items:

@@ -13,6 +13,7 @@ use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::upload::Uploaded;
 use crate::transport::byte_channel::{ByteReceiver, ByteSender, Received, byte_channel};
+use crate::transport::quic::reset;
 use crate::transport::quic::stream::SendHalf;
 use crate::wire::frame::{self, FRAME_HEADER, FrameKind};
 use crate::wire::limits::MessageLimits;
@@ -226,6 +227,11 @@ impl Sending {
             // The call has been dropped, and this task is about to be aborted.
             Received::End(None) => self.upload = None,
         }
+    }
+
+    /// Aborts the direction for a reason of this kind.
+    pub(super) fn reset(&mut self, kind: ErrorKind) {
+        self.send.reset(reset::code(kind));
     }
 
     /// Ends the direction after the reader of a stream has gone: at the end of its answer, or

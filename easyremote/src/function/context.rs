@@ -193,9 +193,21 @@ impl Context {
         self.inner.header.traced
     }
 
-    /// Returns the maximum number of items that the caller wants of a stream.
+    /// Returns the maximum number of items that the caller wants of a stream, from the next one on.
     pub(crate) fn limit(&self) -> Option<u64> {
-        self.inner.header.limit
+        self.inner.header.limit.map(|items| items.saturating_sub(self.taken_before()))
+    }
+
+    /// Returns the number of items that the function has returned on nodes that were lost, up to the
+    /// one behind the last that the reader has taken.
+    pub(crate) fn done_before(&self) -> u64 {
+        self.inner.header.resume.as_ref().map_or(0, |request| request.done)
+    }
+
+    /// Returns the number of items that the reader of a resumable stream has taken from nodes that
+    /// were lost.
+    pub(crate) fn taken_before(&self) -> u64 {
+        self.inner.header.resume.as_ref().map_or(0, |request| request.taken)
     }
 
     /// Returns what happens to the items of a stream before they are sent.

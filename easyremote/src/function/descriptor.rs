@@ -20,6 +20,8 @@ pub struct Descriptor {
     pub(crate) idempotent: bool,
     /// Whether it runs on after its caller has left.
     pub(crate) detached: bool,
+    /// Whether the function has a `#[resume]` parameter.
+    pub(crate) resumes: bool,
     pub(crate) origin: Origin,
 }
 
@@ -48,6 +50,7 @@ impl Descriptor {
             timeout: None,
             idempotent: false,
             detached: false,
+            resumes: false,
             owner: None,
             origin: Origin { file, line },
         }
@@ -92,6 +95,13 @@ impl Descriptor {
     #[must_use]
     pub const fn detached(mut self) -> Self {
         self.detached = true;
+        self
+    }
+
+    /// Notes that the function has a `#[resume]` parameter.
+    #[must_use]
+    pub const fn resumes(mut self) -> Self {
+        self.resumes = true;
         self
     }
 

@@ -28,8 +28,17 @@ pub(crate) struct ExecutionPolicy {
     pub(crate) inline_guard: Arc<InlineGuard>,
     /// Estimate of the length of items and results.
     pub(crate) item_sizes: Arc<ItemSizeEstimate>,
+    /// Whether the function can leave out the items that its caller has.
+    pub(crate) resumes: bool,
+    /// How many bytes of a resumable stream the node keeps; `None` for [`REPLAY`].
+    pub(super) replay: Option<u64>,
     semaphore: Option<Arc<Semaphore>>,
 }
+
+/// How many bytes of a resumable stream a node keeps until its reader has taken them, unless the
+/// function says otherwise: four times the window of a stream, so that the buffer slows no reader
+/// over a common network down.
+const REPLAY: u64 = 1 << 20;
 
 /// The permits of a running call: one of its function, if that is limited, and one of the node.
 #[derive(Debug)]
@@ -45,6 +54,11 @@ impl ExecutionPolicy {
         self.poll_time = Arc::default();
         self.inline_guard = Arc::default();
         self.item_sizes = Arc::default();
+    }
+
+    /// Returns how many bytes of a resumable stream the node keeps until its reader has taken them.
+    pub(crate) fn replay(&self) -> u64 {
+        self.replay.unwrap_or(REPLAY)
     }
 
     /// Limits the calls that run at a time to `calls`.

@@ -101,6 +101,13 @@ impl Inputs {
         &self.context
     }
 
+    /// Returns how many items of the function the reader has taken from earlier runs: the value of
+    /// its `#[resume]` parameter.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.context.done_before()
+    }
+
     /// Takes the caller's stream.
     ///
     /// # Panics
@@ -171,6 +178,20 @@ impl Handler {
     #[must_use]
     pub fn concurrency(mut self, calls: u32) -> Self {
         self.policy.limit(calls);
+        self
+    }
+
+    /// Sets how many bytes of a resumable stream the node keeps until its reader has taken them.
+    #[must_use]
+    pub fn replay(mut self, bytes: u64) -> Self {
+        self.policy.replay = Some(bytes);
+        self
+    }
+
+    /// Notes that the function has a `#[resume]` parameter.
+    #[must_use]
+    pub fn resumes(mut self) -> Self {
+        self.policy.resumes = true;
         self
     }
 

@@ -82,7 +82,8 @@ impl ItemWriter {
         if reserved {
             sender.reserve(expected);
         }
-        let (frames, whole, items, bytes) = (Vec::new(), 0, 0, 0);
+        let (frames, whole, bytes) = (Vec::new(), 0, 0);
+        let items = context.taken_before();
         Self {
             sender,
             frames,

@@ -18,6 +18,7 @@ use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span};
 
 use crate::error::{Error, ErrorKind};
@@ -149,12 +150,16 @@ async fn serve_peer(
             if let Some(left_out) = state.log.of_peer(&admission.identity, LineKind::Joined) {
                 span.in_scope(|| debug!(left_out, "client connected"));
             }
-            serve_client(connection, &mut control, caller, state).instrument(span).await
+            serve_client(connection, &mut control, (caller, &admission.revoked), state)
+                .instrument(span)
+                .await
         }
         Role::Node => {
             let span = info_span!("node", id = %hello.id, identity, %peer);
             let caller = caller(connection, hello, admission);
-            serve_node(connection, &mut control, hello, caller, state).instrument(span).await
+            serve_node(connection, &mut control, hello, (caller, &admission.revoked), state)
+                .instrument(span)
+                .await
         }
     };
     if let Err(error) = result {
@@ -242,7 +247,7 @@ fn welcome(control: &mut ControlStream, state: &GatewayState) -> Result<(), Erro
 async fn serve_client(
     connection: &quinn::Connection,
     control: &mut ControlStream,
-    caller: Caller,
+    (caller, revoked): (Caller, &CancellationToken),
     state: &Arc<GatewayState>,
 ) -> Result<(), Error> {
     let _gauge = Gauge::up(&state.counters.clients);
@@ -253,7 +258,7 @@ async fn serve_client(
     let allowance = admit_client(connection, state.limits.calls_per_peer);
     welcome(control, state)?;
     let mut ends = EndTold::new(caller.clone(), state);
-    let mut calls = Calls::new(connection, control.windows(), allowance, caller, state);
+    let mut calls = Calls::new(connection, control.windows(), allowance, (caller, revoked), state);
     loop {
         tokio::select! {
             news = ends.news() => ends.tell(news, control)?,
@@ -318,7 +323,7 @@ async fn serve_node(
     connection: &quinn::Connection,
     control: &mut ControlStream,
     hello: &Hello,
-    caller: Caller,
+    (caller, revoked): (Caller, &CancellationToken),
     state: &Arc<GatewayState>,
 ) -> Result<(), Error> {
     let allowance = admit_node(connection, state.limits.calls_per_peer);
@@ -334,7 +339,7 @@ async fn serve_node(
     if let Some(left_out) = state.log.of_peer(node.identity(), LineKind::Joined) {
         info!(left_out, "node registered");
     }
-    let mut calls = Calls::new(connection, control.windows(), allowance, caller, state);
+    let mut calls = Calls::new(connection, control.windows(), allowance, (caller, revoked), state);
     let mut changes = NodeChanges::new(&registration.registered, state);
     let left = loop {
         tokio::select! {
@@ -445,7 +450,7 @@ impl Calls {
         connection: &quinn::Connection,
         windows: &Arc<StreamWindows>,
         allowance: Allowance,
-        caller: Caller,
+        caller: (Caller, &CancellationToken),
         state: &Arc<GatewayState>,
     ) -> Self {
         let peer = Arc::new(CallerSession::new(connection, windows, caller, state));

@@ -523,6 +523,7 @@ impl NodeBuilder {
             unread: SharedRoom::new(max_unfinished / 2),
             runs: Runs::new(&kept),
             kept,
+            resumable: Arc::default(),
             limits: limits.messages,
             connect_timeout,
             counters: NodeCounters::default(),

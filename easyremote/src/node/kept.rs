@@ -73,6 +73,11 @@ impl Kept {
 }
 
 impl KeptCharge {
+    /// Returns the number of bytes that are charged.
+    pub(in crate::node) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Sets the charge to `bytes`, and returns whether it did. A charge can always be lowered.
     pub(in crate::node) fn try_set(&mut self, bytes: u64) -> bool {
         let more = bytes.saturating_sub(self.bytes);

@@ -5,7 +5,6 @@
 
 mod builder;
 mod exec;
-#[cfg_attr(not(test), expect(dead_code, reason = "its users follow"))]
 mod kept;
 mod limits;
 mod load;

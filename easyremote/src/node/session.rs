@@ -117,6 +117,7 @@ async fn dial(
 async fn drained(node: &NodeState) {
     node.draining.cancelled().await;
     node.runs.settled().await;
+    node.resumable.empty().await;
 }
 
 /// The state of a connection that failed, or could not be made, because of `error`.
@@ -199,11 +200,13 @@ struct Dialogue<'a> {
     drained: bool,
 }
 
-/// Waits until no function runs, and the result of each job was collected.
+/// Waits until no function runs, the result of each job was collected, and no reader of a resumable
+/// stream has to come back for its end.
 async fn idle(node: &NodeState, all_permits: u32) {
     // Never fails: the semaphore is not closed.
     let _permits = node.running.acquire_many(all_permits).await;
     node.runs.settled().await;
+    node.resumable.empty().await;
 }
 
 impl Dialogue<'_> {
@@ -233,7 +236,7 @@ impl Dialogue<'_> {
                 message = self.control.next() => message.map(|message| self.hear(message, calls)),
                 // The gateway has all responses, but a detached function or a job that runs on
                 // without its caller holds a permit and may make further calls: wait for all
-                // permits, and for the results of jobs to be collected.
+                // permits, for the results of jobs to be collected, and for the ends of streams.
                 () = idle(node, all_permits), if self.drained => {
                     Err(Error::new(ErrorKind::Draining, "the node is drained"))
                 }

@@ -17,6 +17,7 @@ use crate::function::states::States;
 use crate::gauge::{RoomShare, SharedRoom};
 use crate::node::exec::batch::Collectors;
 use crate::node::exec::dedup::DedupCache;
+use crate::node::exec::resumable::registry::ResumableStreams;
 use crate::node::exec::runs::Runs;
 use crate::node::kept::Kept;
 use crate::node::middleware::Layers;
@@ -50,10 +51,11 @@ pub(super) struct NodeState {
     /// Bytes of items and long answers that are not sent yet; at most half of `max_unfinished`.
     pub(super) unread: Arc<SharedRoom>,
     /// Bytes that are kept for callers that come back.
-    #[expect(dead_code, reason = "its users follow")]
     pub(super) kept: Arc<Kept>,
     /// Runs that outlive their callers.
     pub(super) runs: Arc<Runs>,
+    /// The resumable streams that it runs or keeps.
+    pub(super) resumable: Arc<ResumableStreams>,
     /// Message limits of the calls that the functions make.
     pub(super) limits: MessageLimits,
     pub(super) connect_timeout: Duration,

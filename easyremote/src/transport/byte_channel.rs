@@ -318,6 +318,19 @@ impl<E> ByteSender<E> {
         release(state, |state| &mut state.receiver);
     }
 
+    /// Ends the channel at once: what is pending is dropped, and `end` is received next.
+    pub(crate) fn end_now(&mut self, end: E) {
+        let mut state = self.shared.lock();
+        let pending = std::mem::take(&mut state.pending);
+        state.tail.clear();
+        (state.bytes, state.offered) = (0, 0);
+        state.recount();
+        state.end = Some(end);
+        state.ended = true;
+        release(state, |state| &mut state.receiver);
+        drop(pending);
+    }
+
     /// Waits until the receiver is gone.
     pub(crate) async fn closed(&self) {
         poll_fn(|context| {

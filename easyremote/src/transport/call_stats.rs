@@ -76,4 +76,9 @@ impl ManagedConnection {
         self.tally.retries.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(error = %Brief(error.chain()), ?pause, "retrying a call");
     }
+
+    /// Logs that a stream of `function` is resumed after `error`.
+    pub(crate) fn note_resumption(&self, error: &Error, function: &str) {
+        tracing::debug!(error = %Brief(error.chain()), function, "resuming a stream");
+    }
 }

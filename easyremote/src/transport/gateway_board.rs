@@ -99,6 +99,15 @@ impl GatewayBoard {
         (0..self.statuses.borrow().len()).any(|gateway| !tried.contains(&gateway))
     }
 
+    /// Waits until the gateway of `live` drains and another one does not, so that what `live` carries
+    /// can go on there. Cancel safe.
+    pub(crate) async fn left_for_another(&self, live: &LiveConnection) {
+        let mut statuses = self.statuses.subscribe();
+        let found = statuses.wait_for(|statuses| live.drains() && statuses.iter().any(is_fit));
+        // Cannot fail: this has the sender.
+        let _ = found.await;
+    }
+
     /// Returns a connection to the next gateway of the list that is not in `tried` and does not
     /// drain. Waits for gateways that are being dialled, for at most `limit`; those that cannot be
     /// reached are skipped.

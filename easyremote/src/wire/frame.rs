@@ -6,6 +6,7 @@ use crate::wire::bytes::{Malformed, Reader, WriteBytes};
 use crate::wire::limits::{
     MAX_ACCEPTED, MAX_CONTROL, MAX_ERROR, MAX_HEADER, MAX_JOB_REPORT, MAX_TRACE, SMALL_MESSAGE,
 };
+use crate::wire::resume::MAX_ATTACHED;
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,9 @@ pub(crate) enum FrameKind {
     Taken = 14,
     /// From the node: how many items of a stream have been left out in all. Not an item.
     Skipped = 15,
+    /// From the node that has a resumable stream, before everything else: its
+    /// [`Attachment`](crate::wire::resume::Attachment).
+    Attached = 16,
     /// The node has accepted a call as a job: the number of the job, and the id of the node.
     Accepted = 18,
     /// What a job does, or how it has failed.
@@ -65,10 +69,16 @@ impl FrameKind {
             13 => Self::Overflow,
             14 => Self::Taken,
             15 => Self::Skipped,
+            16 => Self::Attached,
             18 => Self::Accepted,
             19 => Self::JobReport,
             _ => return None,
         })
+    }
+
+    /// Returns whether a frame of this kind is one item of a stream.
+    pub(crate) fn is_item(self) -> bool {
+        matches!(self, Self::Item | Self::ItemFault | Self::ItemError)
     }
 
     /// Returns the limit of the body of a frame of this kind, where `max_message` is the limit of
@@ -82,6 +92,7 @@ impl FrameKind {
             Self::End | Self::Overflow | Self::Taken | Self::Skipped => 8,
             Self::Control => MAX_CONTROL,
             Self::Trace => MAX_TRACE,
+            Self::Attached => MAX_ATTACHED,
             Self::Accepted => MAX_ACCEPTED,
             Self::JobReport => MAX_JOB_REPORT,
         }
@@ -351,6 +362,7 @@ mod tests {
             (FrameKind::Overflow, 8),
             (FrameKind::Taken, 8),
             (FrameKind::Skipped, 8),
+            (FrameKind::Attached, 138),
         ] {
             let of = |length: usize| {
                 let [a, b, c, d] = (length as u32).to_be_bytes();

@@ -14,6 +14,7 @@ use crate::wire::job::{JobOption, JobRequest};
 use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_HEADER, MAX_NAME, MAX_TIMEOUT};
 use crate::wire::operators::Operator;
+use crate::wire::resume::ResumeRequest;
 use crate::wire::routing_options::RoutingOptions;
 
 /// Identifies one call over all its attempts. 128 random bits: unique, and unpredictable for other
@@ -55,6 +56,8 @@ pub(crate) struct CallHeader {
     pub(crate) operators: Vec<Operator>,
     /// Whether the caller of a stream sends `Taken` frames.
     pub(crate) demand: bool,
+    /// Of a resumable stream. Boxed, because it is rare.
+    pub(crate) resume: Option<Box<ResumeRequest>>,
     /// Whether the caller requests a `Trace` frame.
     pub(crate) traced: bool,
     /// How long the gateway has held the call, for the `Trace` frame.
@@ -79,7 +82,7 @@ impl fmt::Debug for MetadataKeys<'_> {
 impl fmt::Debug for CallHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, attempt, kind, codec, fingerprint, timeout, function, routing, .. } = self;
-        let Self { metadata, limit, operators, demand, traced, held, key, job, caller, .. } = self;
+        let Self { metadata, limit, operators, demand, resume, traced, held, key, job, .. } = self;
         f.debug_struct("CallHeader")
             .field("id", id)
             .field("attempt", attempt)
@@ -93,11 +96,12 @@ impl fmt::Debug for CallHeader {
             .field("limit", limit)
             .field("operators", operators)
             .field("demand", demand)
+            .field("resume", resume)
             .field("traced", traced)
             .field("held", held)
             .field("key", key)
             .field("job", job)
-            .field("caller", caller)
+            .field("caller", &self.caller)
             .finish()
     }
 }
@@ -126,6 +130,7 @@ impl CallHeader {
             limit: None,
             operators: Vec::new(),
             demand: false,
+            resume: None,
             traced: false,
             held: Duration::ZERO,
             key: None,
@@ -165,6 +170,11 @@ impl CallHeader {
         frame::finish(out, start, MAX_HEADER - reserve)
     }
 
+    /// Returns whether the call continues a resumable stream.
+    pub(crate) fn continues(&self) -> bool {
+        self.resume.as_ref().is_some_and(|resume| resume.continues())
+    }
+
     /// Decodes the body of a `Header` frame.
     ///
     /// # Errors
@@ -187,13 +197,15 @@ impl CallHeader {
 
     /// Checks that the options of streams fit the call, and each other.
     fn check_stream(&self) -> Result<(), Malformed> {
-        let Self { kind, limit, operators, demand, .. } = self;
+        let Self { kind, limit, operators, demand, resume, .. } = self;
         let mistake = if !kind.gives_stream() && (*demand || !operators.is_empty()) {
             "`operators` or `demand` in a call with one result"
         } else if limit.is_some() && !operators.is_empty() {
             "`limit` beside `operators`, whose `take` has a place among them"
         } else if !demand && operators.iter().any(|operator| operator.needs_demand()) {
             "`latest` or `buffer` without `demand`"
+        } else if resume.is_some() && !(*demand && *kind == Kind::Stream) {
+            "`resume` in a call that cannot be resumed"
         } else {
             return Ok(());
         };
@@ -233,6 +245,7 @@ mod tests {
     use crate::wire::control::Role;
     use crate::wire::frame::FRAME_HEADER;
     use crate::wire::limits::{MAX_LIST, MAX_METADATA};
+    use crate::wire::resume::{ResumeSecret, ResumeStep};
     use crate::wire::routing_options::{HedgeLeg, Strategy};
 
     fn sample() -> CallHeader {
@@ -260,6 +273,12 @@ mod tests {
             limit: None,
             operators: vec![Operator::Skip(7), Operator::Latest, Operator::Take(3)],
             demand: true,
+            resume: Some(Box::new(ResumeRequest {
+                secret: ResumeSecret([9; 16]),
+                step: ResumeStep::Continue,
+                taken: 4_711,
+                done: 0,
+            })),
             traced: true,
             held: Duration::from_micros(4_711),
             key: Some("cart-17".into()),

@@ -17,6 +17,10 @@
 //! anywhere between the others behind the `Body`, and as long as it reads: how many items its reader
 //! has taken. The totals never fall, and never exceed what was sent.
 //!
+//! A stream whose header has a [request to resume](header::CallHeader::resume) begins with an
+//! `Attached` frame, and may go on, on another QUIC stream, behind the items that its reader has
+//! taken. The `Body` of the caller is empty then, and no `Open` follows if items were taken.
+//!
 //! Small calls with one result may share one multiplexed stream, a [mux].
 
 #[cfg(feature = "__bench")]
@@ -38,6 +42,7 @@ pub(crate) mod mux;
 mod numbers;
 pub(crate) mod operators;
 pub(crate) mod response;
+pub(crate) mod resume;
 pub(crate) mod routing_options;
 pub(crate) mod scanner;
 pub(crate) mod trace;

@@ -23,9 +23,11 @@ pub(crate) struct FrameScanner {
     body: bool,
     /// Whether the last frame that is not `Taken` has begun.
     last: bool,
+    /// Whether an `Attached` frame has begun.
+    attached: bool,
     /// Whether a frame has begun that only a started function can cause.
     answered: bool,
-    /// Whether a frame other than `Error` and `Trace` has begun.
+    /// Whether a frame other than `Error`, `Attached` and `Trace` has begun.
     begun: bool,
     /// The kind of the error in an `Error` frame, once it has been read.
     error: Option<ErrorKind>,
@@ -71,6 +73,7 @@ impl FrameScanner {
             demand: false,
             body: false,
             last: false,
+            attached: false,
             answered: false,
             begun: false,
             error: None,
@@ -105,7 +108,8 @@ impl FrameScanner {
         let answer = self.direction == Direction::Answer;
         let fits = match kind {
             FrameKind::Taken => self.demand && self.body,
-            FrameKind::Skipped => answer && self.begun && !self.last,
+            FrameKind::Skipped => answer && (self.begun || self.attached) && !self.last,
+            FrameKind::Attached => answer && self.kind.is_none(),
             _ => !self.last,
         };
         match fits {
@@ -146,10 +150,11 @@ impl FrameScanner {
                 (self.length, self.rest) = (length, length);
                 self.body |= kind == FrameKind::Body;
                 self.answered |= shows_execution(kind);
-                self.begun |= !matches!(kind, FrameKind::Error | FrameKind::Trace);
-                if matches!(kind, FrameKind::Item | FrameKind::ItemFault | FrameKind::ItemError) {
-                    self.items += 1;
+                self.attached |= kind == FrameKind::Attached;
+                if !matches!(kind, FrameKind::Error | FrameKind::Trace | FrameKind::Attached) {
+                    self.begun = true;
                 }
+                self.items += u64::from(kind.is_item());
             }
         }
         Ok(())
@@ -183,6 +188,16 @@ impl FrameScanner {
     /// Returns whether a frame has begun that only a started function can cause.
     pub(crate) fn shows_execution(&self) -> bool {
         self.answered
+    }
+
+    /// Returns whether the answer is that of a node which has the resumable stream.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.attached
+    }
+
+    /// Returns the length of the body of the frame that has begun last.
+    pub(crate) fn last_length(&self) -> usize {
+        self.length
     }
 
     /// Returns the kind of the frame that has begun last.
@@ -224,7 +239,8 @@ impl FrameScanner {
 /// Returns whether only a function that has started causes a frame of this kind.
 fn shows_execution(kind: FrameKind) -> bool {
     // A job that is accepted may still wait, or be cancelled before its function starts.
-    !matches!(kind, FrameKind::Error | FrameKind::Accepted | FrameKind::JobReport)
+    use FrameKind::{Accepted, Attached, Error, JobReport};
+    !matches!(kind, Error | Accepted | JobReport | Attached)
 }
 
 #[cfg(test)]

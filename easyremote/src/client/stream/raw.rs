@@ -22,6 +22,7 @@ use crate::client::call::undecoded;
 use crate::client::call_task::CallTask;
 use crate::client::errors::{thread_ended, with_signature};
 use crate::client::handle::Client;
+use crate::client::leg::{NextLeg, ReadLeg, StreamEnd};
 use crate::client::pending_call::PendingCall;
 use crate::client::stream::batch::ReadItem;
 use crate::client::stream::local::{LocalOperator, passes};
@@ -72,10 +73,12 @@ enum StreamState {
     Failed(Error),
     /// Keeps the client, and with it the I/O task that has the sender of `receiver`.
     Running {
-        receiver: ByteReceiver<Error>,
+        receiver: ByteReceiver<StreamEnd>,
         upload: Option<UploadSender>,
         /// What the reader has taken, if the node is told.
         demand: Option<Arc<Demand>>,
+        /// Of a resumable stream.
+        leg: Option<Box<ReadLeg>>,
         _client: Client,
     },
     Done,
@@ -263,6 +266,11 @@ impl RawStream {
                 }
                 _ => Some(Err(self.protocol("the item count of the `End` frame is wrong"))),
             },
+            FrameKind::Fault if self.figures.resumptions > 0 => {
+                let text = "the function was called again after its node was lost, and its set-up \
+                            failed there";
+                Some(Err(self.fail(Error::new(ErrorKind::Gap, text))))
+            }
             other => Some(Err(self.protocol(&format!("{other:?} frame inside a stream")))),
         })
     }
@@ -274,6 +282,8 @@ impl RawStream {
                 self.skipped = count;
                 Ok(())
             }
+            // It has come again, or another node counts anew.
+            Ok(_) if matches!(self.state, StreamState::Running { leg: Some(_), .. }) => Ok(()),
             _ => Err(self.protocol("a `Skipped` frame that is wrong")),
         }
     }
@@ -283,61 +293,90 @@ impl RawStream {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
         loop {
             self.start();
-            match &mut self.state {
-                StreamState::Running { receiver, upload, demand, .. } => {
-                    // Before anything else: a consumer that polls is not a slow one, also if the
-                    // item that it gets was here before.
-                    receiver.ask();
-                    if let Some(demand) = demand {
-                        // It has come back, so it has taken all items before.
-                        demand.raise(self.items);
-                    }
-                    let sent = upload.as_mut().map(|upload| upload.poll(context));
-                    if let Some(Poll::Ready(Err(error))) = sent {
-                        return Poll::Ready(Some(Err(self.fail(error))));
-                    }
-                    let next = self.frames.next();
-                    // Only unfinished frames count: a whole one goes to the consumer right now.
-                    let unfinished = match next {
-                        Ok(None) => self.frames.unfinished(),
-                        _ => 0,
-                    };
-                    if self.room.as_mut().is_some_and(|room| !room.set_to(unfinished)) {
-                        let error = no_room().with_evidence(Evidence::Sent);
-                        return Poll::Ready(Some(Err(self.fail(error))));
-                    }
-                    match next {
-                        Ok(Some(frame)) if frame.kind == FrameKind::Error => {
-                            return Poll::Ready(Some(Err(self.refused(&frame))));
-                        }
-                        Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
-                        Ok(None) => {}
-                        Err(cause) => {
-                            let error = cause.into_error().with_evidence(Evidence::Sent);
-                            return Poll::Ready(Some(Err(self.fail(error))));
-                        }
-                    }
-                    match ready!(receiver.poll_receive(context)) {
-                        Received::Batch(batch) => {
-                            batch.iter().for_each(|chunk| self.frames.push(chunk));
-                        }
-                        Received::End(Some(error)) => {
-                            return Poll::Ready(Some(Err(self.fail(error))));
-                        }
-                        Received::End(None) => {
-                            return Poll::Ready(Some(Err(self.fail(thread_ended()))));
-                        }
-                    }
-                }
-                _ => {
-                    return Poll::Ready(
-                        match std::mem::replace(&mut self.state, StreamState::Done) {
-                            StreamState::Failed(error) => Some(Err(error)),
-                            _ => None,
-                        },
-                    );
-                }
+            let StreamState::Running { receiver, upload, demand, leg, .. } = &mut self.state else {
+                let ended = std::mem::replace(&mut self.state, StreamState::Done);
+                return Poll::Ready(match ended {
+                    StreamState::Failed(error) => Some(Err(error)),
+                    _ => None,
+                });
+            };
+            // Before anything else: a consumer that polls is not a slow one, also if the item that
+            // it gets was here before.
+            receiver.ask();
+            if let Some(demand) = demand
+                && leg.as_mut().is_none_or(|leg| leg.tells())
+            {
+                // It has come back, so it has taken all items before.
+                demand.raise(self.items);
             }
+            let sent = upload.as_mut().map(|upload| upload.poll(context));
+            if let Some(Poll::Ready(Err(error))) = sent {
+                return Poll::Ready(Some(Err(self.fail(error))));
+            }
+            match self.next_frame() {
+                Ok(Some(frame)) if self.is_void(&frame) => continue,
+                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+            let StreamState::Running { receiver, leg, .. } = &mut self.state else { continue };
+            match ready!(receiver.poll_receive(context)) {
+                Received::Batch(_) if leg.as_ref().is_some_and(|leg| leg.void) => {}
+                Received::Batch(batch) => batch.iter().for_each(|chunk| self.frames.push(chunk)),
+                Received::End(Some(StreamEnd::Resumed(next))) => self.follow(*next),
+                Received::End(Some(StreamEnd::Failed(error))) => {
+                    return Poll::Ready(Some(Err(self.fail(error))));
+                }
+                Received::End(None) => return Poll::Ready(Some(Err(self.fail(thread_ended())))),
+            }
+        }
+    }
+
+    /// Cuts the next frame from what has arrived; `None` if it has not arrived completely.
+    ///
+    /// # Errors
+    /// That in an `Error` frame, and of bytes that are no frame or find no room.
+    fn next_frame(&mut self) -> Result<Option<Frame>, Error> {
+        let next = self.frames.next();
+        // Only unfinished frames count: a whole one goes to the consumer right now.
+        let unfinished = match next {
+            Ok(None) => self.frames.unfinished(),
+            _ => 0,
+        };
+        if self.room.as_mut().is_some_and(|room| !room.set_to(unfinished)) {
+            return Err(self.fail(no_room().with_evidence(Evidence::Sent)));
+        }
+        match next {
+            Ok(Some(frame)) if frame.kind == FrameKind::Error => Err(self.refused(&frame)),
+            Ok(frame) => Ok(frame),
+            Err(cause) => Err(self.fail(cause.into_error().with_evidence(Evidence::Sent))),
+        }
+    }
+
+    /// Returns whether a frame is void, because the stream is being resumed: an item comes again,
+    /// and an `Open` frame has come again.
+    fn is_void(&mut self, frame: &Frame) -> bool {
+        let StreamState::Running { leg: Some(leg), .. } = &mut self.state else { return false };
+        if frame.kind == FrameKind::Open && self.opened {
+            return true;
+        }
+        let taken = leg.take(frame);
+        if !taken {
+            drop(self.frames.take_rest());
+        }
+        !taken
+    }
+
+    /// Goes on with the next leg of a resumable stream.
+    fn follow(&mut self, next: NextLeg) {
+        let StreamState::Running { receiver, leg: Some(leg), .. } = &mut self.state else { return };
+        // What is left may end with a part of a frame.
+        drop(self.frames.take_rest());
+        *receiver = next.receiver;
+        leg.follow(next.mark);
+        self.figures.resumptions += 1;
+        if let Some(watched) = &self.figures.watched {
+            receiver.watch(watched.0.clone());
         }
     }
 
@@ -354,6 +393,13 @@ impl RawStream {
                 self.state = StreamState::Failed(error);
                 return;
             }
+            let leg = match pending.prepare_legs(HANDOVER) {
+                Ok(leg) => leg.map(Box::new),
+                Err(error) => {
+                    self.state = StreamState::Failed(error);
+                    return;
+                }
+            };
             let kind = pending.header.kind;
             let demand = pending.demand.clone();
             let (task, upload) = CallTask::new(*pending);
@@ -362,7 +408,7 @@ impl RawStream {
             if let Some(watched) = &self.figures.watched {
                 receiver.watch(watched.0.clone());
             }
-            self.state = StreamState::Running { receiver, upload, demand, _client: client };
+            self.state = StreamState::Running { receiver, upload, demand, leg, _client: client };
         }
     }
 

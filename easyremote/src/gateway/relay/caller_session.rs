@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use quinn::VarInt;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::call::deadline::within;
 use crate::error::{Error, ErrorKind};
@@ -15,9 +17,11 @@ use crate::gateway::limits::hit;
 use crate::gateway::policy::access::CallScope;
 use crate::gateway::relay::call::{Dispatch, OpenCall};
 use crate::gateway::relay::cancels::CancelRateLimiter;
+use crate::gateway::relay::dispatch::LegCaller;
 use crate::gateway::relay::hedged::HedgedCalls;
 use crate::gateway::state::GatewayState;
 use crate::gauge::MemoryCharge;
+use crate::transport::quic::reset;
 use crate::transport::quic::windows::StreamWindows;
 use crate::transport::token_bucket::TokenBucket;
 use crate::wire::bytes::Malformed;
@@ -40,6 +44,8 @@ pub(in crate::gateway) struct CallerSession {
     pub(in crate::gateway) windows: Arc<StreamWindows>,
     /// Whether the peer has opened its multiplexed stream.
     pub(super) has_mux: AtomicBool,
+    /// Cancelled when the caller's credentials are revoked.
+    revoked: CancellationToken,
     cancels: CancelRateLimiter,
     /// Budget of bytes for answers about functions and nodes.
     told: tokio::sync::Mutex<TokenBucket>,
@@ -61,7 +67,7 @@ impl CallerSession {
     pub(in crate::gateway) fn new(
         connection: &quinn::Connection,
         windows: &Arc<StreamWindows>,
-        caller: Caller,
+        (caller, revoked): (Caller, &CancellationToken),
         state: &Arc<GatewayState>,
     ) -> Self {
         let (per_second, burst) = state.limits.answers;
@@ -75,6 +81,7 @@ impl CallerSession {
             connection: connection.clone(),
             windows: windows.clone(),
             has_mux: AtomicBool::new(false),
+            revoked: revoked.clone(),
             cancels: CancelRateLimiter::new(&state.limits),
             buffered: Arc::default(),
             hedged: Arc::default(),
@@ -187,5 +194,20 @@ impl CallerSession {
     /// Waits until the caller may start another call. Cancel safe.
     pub(in crate::gateway) async fn may_begin(&self) {
         self.cancels.wait(|| hit(&self.state.hits.throttled)).await;
+    }
+}
+
+impl LegCaller for CallerSession {
+    fn end_code(&self) -> VarInt {
+        let left = match self.connection.close_reason() {
+            Some(quinn::ConnectionError::ApplicationClosed(close)) => {
+                reset::read(close.error_code).0 == ErrorKind::Cancelled
+            }
+            _ => false,
+        };
+        match left || self.revoked.is_cancelled() {
+            true => reset::cancelled(),
+            false => reset::code(ErrorKind::ConnectionLost),
+        }
     }
 }

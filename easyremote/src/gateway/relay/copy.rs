@@ -9,7 +9,7 @@ use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::relay::dispatch::protocol;
 use crate::gateway::relay::node_link::NodePermit;
-use crate::gateway::relay::outcome::{has_answered, record_answer, record_error, tell_failure};
+use crate::gateway::relay::outcome::{record_answer, record_error, tell_failure};
 use crate::gateway::relay::progress::ProgressTimer;
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::{Broken, RecvHalf, SendHalf};
@@ -131,7 +131,7 @@ pub(super) async fn upload(
     passed: &mut FrameScanner,
     limit: Duration,
 ) -> CopyEnd {
-    match copy(from, to, passed, limit, (None, || ())).await {
+    match copy(from, to, passed, limit, (None, never, || ())).await {
         CopyEnd::Fin => to.finish(),
         CopyEnd::Sender(broken) => return CopyEnd::Receiver(broken),
         CopyEnd::Malformed(_) => {
@@ -147,14 +147,14 @@ pub(super) async fn upload(
 }
 
 /// Copies bytes from `from` to `to` until one of them ends, or until `from` makes no progress for
-/// `limit` in the middle of a message. Invokes `begun` when the first bytes that are not an error
-/// pass. `meter` is that of a stream of items.
+/// `limit` in the middle of a message. Invokes `begun` when what has passed satisfies `begins`.
+/// `meter` is that of a stream of items.
 pub(super) async fn copy(
     from: &mut RecvHalf,
     to: &mut SendHalf,
     passed: &mut FrameScanner,
     limit: Duration,
-    (meter, begun): (Option<&StreamMeter>, impl FnOnce()),
+    (meter, begins, begun): (Option<&StreamMeter>, fn(&FrameScanner) -> bool, impl FnOnce()),
 ) -> CopyEnd {
     let mut stopped = to.stopped();
     let mut begun = Some(begun);
@@ -188,7 +188,7 @@ pub(super) async fn copy(
                     }
                     n += chunk.len();
                 }
-                if has_answered(passed)
+                if begins(passed)
                     && let Some(begun) = begun.take()
                 {
                     begun();
@@ -223,6 +223,11 @@ async fn send(
 /// `Open` frame.
 fn bytes_of_items(bytes: u64, items: u64) -> u64 {
     bytes.saturating_sub(FRAME_HEADER as u64 * (items + 1))
+}
+
+/// Says that nothing begins which has to be noted.
+pub(super) fn never(_: &FrameScanner) -> bool {
+    false
 }
 
 pub(super) async fn write_error(send: &mut SendHalf, error: &Error) {

@@ -19,6 +19,7 @@
 
 use std::sync::Arc;
 
+use quinn::VarInt;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -138,7 +139,8 @@ impl Dispatch {
         }
         match open_stream(&permit, &self.header, rest, max_message).await {
             Ok((send, recv, request)) => {
-                Ok(NodeLeg { send, recv, request, held: Some((self, permit)), released: false })
+                let held = Some((self, permit));
+                Ok(NodeLeg { send, recv, request, held, caller: None, released: false })
             }
             Err(error) => {
                 record_error(&permit, error.kind());
@@ -168,8 +170,18 @@ pub(super) struct NodeLeg {
     request: FrameScanner,
     /// Always `Some` until the leg is dropped.
     held: Option<(Dispatch, NodePermit)>,
+    /// Whose connection carries a resumable stream. Until the leg has ended properly, the node is
+    /// told whether that caller cancels it or is lost.
+    caller: Option<Arc<dyn LegCaller>>,
     /// Whether the node has ended its direction after a complete answer, so that the slot is free.
     released: bool,
+}
+
+/// The caller of a resumable stream, as its leg sees it.
+pub(super) trait LegCaller: std::fmt::Debug + Send + Sync {
+    /// Returns the code that tells a node how the connection has ended, or is ending: whether the
+    /// caller cancels its resumable streams, or may come back for them.
+    fn end_code(&self) -> VarInt;
 }
 
 /// The parts of a [`NodeLeg`], borrowed separately.
@@ -190,6 +202,18 @@ impl NodeLeg {
         LegParts { send, recv, request, permit, header: &call.header }
     }
 
+    /// Notes the caller, if the call is a resumable stream.
+    pub(super) fn set_caller(&mut self, caller: Arc<dyn LegCaller>) {
+        if self.held.as_ref().is_some_and(|(call, _)| call.header.resume.is_some()) {
+            self.caller = Some(caller);
+        }
+    }
+
+    /// Notes that the leg has ended, and that the node knows why.
+    pub(super) fn settle(&mut self) {
+        self.caller = None;
+    }
+
     /// Records that the node has ended its direction after a complete answer.
     pub(super) fn release(&mut self) {
         self.released = true;
@@ -198,11 +222,25 @@ impl NodeLeg {
 
 impl Drop for NodeLeg {
     fn drop(&mut self) {
+        if let Some(caller) = self.caller.take() {
+            // The session of the caller has ended, and the task of the call with it.
+            let code = caller.end_code();
+            self.send.reset(code);
+            self.recv.stop(code);
+        }
         // The answer did not end properly or the caller left, so the function may still run. The
         // permit stays with the node until it reports that the slot is free.
         let Some((call, permit)) = self.held.take().filter(|_| !self.released) else { return };
+        if !permit.is_counted() {
+            return;
+        }
         let node = permit.shared_node();
+        let stream = call.header.resume.is_some().then_some(call.header.id);
         let call = UnreleasedCall::new(permit, call.into_counted());
+        let call = match stream {
+            Some(id) => call.of_stream(id),
+            None => call,
+        };
         node.handle().abandon(self.send.id(), call);
     }
 }

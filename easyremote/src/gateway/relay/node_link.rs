@@ -32,6 +32,7 @@ use crate::gateway::routing::{CallPermit, NodeHandle};
 use crate::transport::mux::in_flight::InFlightCalls;
 use crate::transport::quic::stream::RecvHalf;
 use crate::transport::quic::windows::StreamWindows;
+use crate::wire::header::CallId;
 use crate::wire::mux::MuxId;
 
 /// A permit to run a call at a node of this gateway.
@@ -58,11 +59,19 @@ pub(in crate::gateway) struct NodeLink {
 pub(in crate::gateway) struct UnreleasedCall {
     _permit: NodePermit,
     _counted: CountedCall,
+    /// The call, if it is a resumable stream.
+    resumable: Option<CallId>,
 }
 
 impl UnreleasedCall {
     pub(super) fn new(permit: NodePermit, counted: CountedCall) -> Self {
-        Self { _permit: permit, _counted: counted }
+        Self { _permit: permit, _counted: counted, resumable: None }
+    }
+
+    /// Notes that the call is a resumable stream, which may be counted again.
+    pub(super) fn of_stream(mut self, call: CallId) -> Self {
+        self.resumable = Some(call);
+        self
     }
 }
 
@@ -172,6 +181,16 @@ impl NodeLink {
         // other locks.
         let call = self.unreleased.lock().as_mut().and_then(|calls| calls.remove(&stream));
         drop(call);
+    }
+
+    /// Frees the permits of the abandoned legs of a resumable stream, which another leg counts now.
+    pub(super) fn replace(&self, call: CallId) {
+        let replaced: Vec<_> = match &mut *self.unreleased.lock() {
+            Some(calls) => calls.extract_if(|_, old| old.resumable == Some(call)).collect(),
+            None => Vec::new(),
+        };
+        // Without the lock, as in `release`.
+        drop(replaced);
     }
 
     /// Frees the permits of all abandoned calls: the session has ended.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::call::deadline::passes;
 use crate::call::executed::Evidence;
 use crate::gateway::limits::hit;
-use crate::gateway::relay::copy::{CopyEnd, copy, failure, finish_response};
+use crate::gateway::relay::copy::{CopyEnd, copy, failure, finish_response, never};
 use crate::gateway::relay::dispatch::{LegParts, NodeLeg};
 use crate::gateway::relay::mux::{CallerMux, MAX_RESPONSE};
 use crate::gateway::relay::node_link::NodePermit;
@@ -113,7 +113,7 @@ impl PartialResponse {
             None => {
                 permit.answered();
                 let Some(mut send) = open_overflow(mux, id, &frames).await else { return false };
-                let end = copy(recv, &mut send, &mut answer, limit, (None, || ())).await;
+                let end = copy(recv, &mut send, &mut answer, limit, (None, never, || ())).await;
                 if let CopyEnd::Stalled = end {
                     hit(&state.hits.progress_timeouts);
                 }

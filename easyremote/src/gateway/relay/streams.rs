@@ -26,9 +26,10 @@ use crate::gateway::limits::hit;
 use crate::gateway::relay::call::Dispatch;
 use crate::gateway::relay::caller_session::CallerSession;
 use crate::gateway::relay::copy::{CopyEnd, copy, finish_response, upload, write_error};
-use crate::gateway::relay::dispatch::{LegParts, NodeLeg, protocol};
+use crate::gateway::relay::dispatch::{LegCaller, LegParts, NodeLeg, protocol};
 use crate::gateway::relay::mux;
-use crate::transport::quic::stream::{RecvHalf, SendHalf};
+use crate::gateway::relay::outcome::has_answered;
+use crate::transport::quic::stream::{Broken, RecvHalf, SendHalf};
 use crate::wire::frame::{FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::scanner::FrameScanner;
@@ -94,7 +95,7 @@ async fn serve_call(
     leg: &mut CallerLeg,
     call: Dispatch,
     buffer: &mut FrameBuffer,
-    caller: &CallerSession,
+    caller: &Arc<CallerSession>,
 ) -> Result<(), Error> {
     if let Some(question) = Question::of(&call.header, &caller.state.access) {
         let question = question?;
@@ -121,7 +122,10 @@ async fn serve_call(
     };
     // The node has what was buffered, so it no longer counts against the caller.
     drop(kept);
-    match relay(leg, &mut node, caller).await {
+    node.set_caller(caller.clone());
+    let answered = relay(leg, &mut node, caller).await;
+    node.settle();
+    match answered {
         true => caller.note_answered(),
         false => caller.note_given_up(deadline),
     }
@@ -190,18 +194,36 @@ async fn relay(client: &mut CallerLeg, node: &mut NodeLeg, caller: &CallerSessio
         _ => None,
     };
     let meter = metered.as_ref().map(|metered| &*metered.meter);
-    let end = tokio::select! {
+    let (continues, is_resumable) = (header.continues(), header.resume.is_some());
+    let begins = if continues { FrameScanner::is_attached } else { has_answered };
+    let begun = || match continues {
+        true => {
+            permit.confirm();
+            permit.node().handle().replace(header.id);
+        }
+        false => permit.answered(),
+    };
+    let mut end = tokio::select! {
         // Biased towards the response: if the node's answer and the caller's reset are both ready,
         // the call has ended with its answer.
         biased;
-        end = copy(recv, &mut client.send, &mut answer, limit, (meter, || permit.answered())) => end,
+        end = copy(recv, &mut client.send, &mut answer, limit, (meter, begins, begun)) => end,
         end = upload(&mut client.recv, send, request, limit) => end,
     };
+    if let CopyEnd::Receiver(broken @ (Broken::Connection(_) | Broken::Local)) = &mut end
+        && is_resumable
+    {
+        *broken = Broken::Peer(caller.end_code());
+    }
     if matches!(end, CopyEnd::Stalled | CopyEnd::Starved) {
         hit(&state.hits.progress_timeouts);
     }
     let answered = answer.shows_execution() || answer.is_complete();
-    let waited = answered || !matches!(end, CopyEnd::Receiver(_));
+    // A call that continues a stream which nobody has costs as much as one that is given up.
+    let waited = match continues {
+        true => answer.is_attached(),
+        false => answered || !matches!(end, CopyEnd::Receiver(_)),
+    };
     let released = matches!(end, CopyEnd::Fin) && answer.is_complete();
     if let CopyEnd::Receiver(broken) = &end {
         send.reset(broken.code(ErrorKind::Cancelled));

@@ -52,6 +52,8 @@ pub(crate) struct RoutedNode<H> {
     semaphore: CallSemaphore,
     /// Requests about jobs in flight; they count separately, because they must reach a full node too.
     requests: AtomicU32,
+    /// Calls that continue streams, and whose answer has not begun.
+    continuing: AtomicU32,
     /// Its last load report.
     reported: Mutex<Option<NodeLoad>>,
     /// Consecutive heartbeats that it has not echoed.
@@ -104,6 +106,11 @@ pub(crate) enum SlotOutcome {
 #[derive(Debug, Default)]
 struct CallSemaphore(AtomicU64);
 
+/// Maximum number of calls at a node that continue streams and are not answered. A node answers
+/// them at once, so more come from a peer that floods it. They take QUIC streams of the node, of
+/// which a node with many slots has few to spare.
+const MAX_CONTINUING: u32 = 64;
+
 /// Set while the node accepts no more calls.
 const CLOSED: u64 = 1 << 63;
 
@@ -129,6 +136,11 @@ impl CallSemaphore {
         // A closed word exceeds any capacity.
         let next = |calls| (calls < capacity).then(|| calls + 1);
         self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).is_ok()
+    }
+
+    /// Counts a call that runs already, also if the semaphore is closed.
+    fn count(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Frees a slot; returns whether it was the last slot in use of a closed node.
@@ -162,6 +174,7 @@ impl<H> RoutedNode<H> {
             tags: ArcSwap::from_pointee(register.tags),
             semaphore: CallSemaphore::default(),
             requests: AtomicU32::new(0),
+            continuing: AtomicU32::new(0),
             reported: Mutex::new(None),
             misses,
             drain: watch::Sender::new(DrainState::Serving),
@@ -257,6 +270,28 @@ impl<H> RoutedNode<H> {
             return SlotOutcome::Retracted;
         }
         SlotOutcome::Acquired
+    }
+
+    /// Notes a call that continues a stream, and that the node will answer at once. Returns whether
+    /// it may be sent.
+    pub(crate) fn begin_continuing(&self) -> bool {
+        let next = |calls| (calls < MAX_CONTINUING).then(|| calls + 1);
+        self.continuing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    /// Notes that the node has answered a call that continues a stream, or will not.
+    pub(crate) fn end_continuing(&self) {
+        self.continuing.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts a call of this offer that holds its permits at the node already, whether a slot is
+    /// free or not.
+    pub(crate) fn count(&self, index: usize) {
+        let offer = &self.offers[index];
+        if offer.limit().is_some() {
+            offer.in_flight.fetch_add(1, Ordering::SeqCst);
+        }
+        self.semaphore.count();
     }
 
     /// Frees the slot of a call of this offer.

@@ -1,5 +1,6 @@
 //! The router: selects a node for each call, and the waiting call that gets the next permit.
 
+mod continuing;
 mod outcomes;
 mod permit;
 mod registration;
@@ -177,6 +178,10 @@ impl<H: NodeHandle> Router<H> {
     ) -> Option<Result<CallPermit<H>, Error>> {
         if let Err(error) = self.access.check_call(header.caller.as_deref(), &header.function) {
             return Some(Err(error));
+        }
+        if header.continues() {
+            let permit = self.try_continue(header);
+            return (permit.is_ok() || header.routing.patience.is_zero()).then_some(permit);
         }
         if let Some(permit) = self.choose(&self.table.load(), header) {
             return Some(Ok(permit));

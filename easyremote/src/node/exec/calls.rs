@@ -9,6 +9,7 @@ mod batched;
 mod inline;
 mod jobs;
 pub(super) mod keys;
+mod legs;
 mod wrapped;
 
 use std::borrow::Cow;
@@ -547,7 +548,8 @@ impl NodeCalls {
         watch(&self.sooner, next, |now| self.table.lock().expire(now)).await
     }
 
-    /// Gives up all calls, because the gateway is gone. Detached functions run on.
+    /// Gives up all calls, because the gateway is gone. Detached functions run on, and so do
+    /// resumable streams.
     pub(in crate::node) fn close(self: &Arc<Self>) {
         self.writer.close();
         self.table.lock().close();

@@ -20,6 +20,7 @@ mod kept_run;
 mod mux;
 mod observer;
 mod receive;
+pub(super) mod resumable;
 pub(super) mod runs;
 pub(super) mod streams;
 mod table;

@@ -34,12 +34,14 @@ use crate::function::handler::{Body, Reply, Request};
 use crate::function::item_writer::ItemWriter;
 use crate::function::upload::RawUpload;
 use crate::gauge::{Gauge, MemoryCharge};
-use crate::node::exec::admission::admit;
+use crate::node::exec::admission::{AdmittedCall, admit};
 use crate::node::exec::call_guards::{CallGuards, Interrupt};
 use crate::node::exec::calls::{NodeCalls, error_frames};
 use crate::node::exec::job::ReadyCall;
 use crate::node::exec::mux;
 use crate::node::exec::receive::{TakenFrames, receive};
+use crate::node::exec::resumable::leg::{LegSession, NewLeg};
+use crate::node::exec::resumable::{self, PreparedStream, Production, ResumableStream};
 use crate::node::exec::table::{CallKey, Responder, RunningCall};
 use crate::node::exec::unread::{Unwritten, unread, written};
 use crate::node::state::NodeState;
@@ -47,7 +49,8 @@ use crate::transport::byte_channel::{ByteReceiver, Received, byte_channel, byte_
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::{FrameError, RecvHalf, SendHalf};
 use crate::wire::bytes::Malformed;
-use crate::wire::frame::{Frame, FrameBuffer, FrameKind};
+use crate::wire::caller::KnownCaller;
+use crate::wire::frame::{FRAME_HEADER, Frame, FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::job::{JobNumber, put_accepted};
 use crate::wire::kind::Kind;
@@ -87,6 +90,10 @@ pub(in crate::node) async fn serve((send, mut recv): (SendHalf, RecvHalf), calls
             drop(in_flight);
             call.answer(*header).await;
         }
+        Err(CallRejection::Continues(continued)) => {
+            drop(in_flight);
+            call.attach(*continued).await;
+        }
         Ok(_) | Err(CallRejection::Gone | CallRejection::Request(_)) => {}
         Err(CallRejection::Answer(error)) => call.fail(&error.with_node(&*node.id)).await,
     }
@@ -111,16 +118,29 @@ struct ReadCall {
     items: Option<ByteReceiver<()>>,
     /// The number of the job, if the call runs as one.
     job_number: Option<JobNumber>,
+    /// Of a resumable stream, with the direction on which the caller says what it has taken, and
+    /// what has arrived there.
+    resumable: Option<Box<(PreparedStream, RecvHalf, Bytes)>>,
 }
 
 /// Why a call does not start.
 enum CallRejection {
+    /// It continues a resumable stream.
+    Continues(Box<ContinuedCall>),
     /// The caller receives this error.
     Answer(Error),
     /// The caller has left.
     Gone,
     /// It is a request about jobs, which runs no function and has no arguments.
     Request(Box<CallHeader>),
+}
+
+/// A call that continues a resumable stream.
+struct ContinuedCall {
+    header: CallHeader,
+    caller: KnownCaller,
+    recv: RecvHalf,
+    rest: Bytes,
 }
 
 impl From<Error> for CallRejection {
@@ -144,12 +164,18 @@ impl StreamedCall<'_> {
         if header.job_request().is_some() {
             return Err(CallRejection::Request(Box::new(header)));
         }
-        let (node, spawn) = (self.node, header.is_spawn());
-        if spawn && header.kind != Kind::Unary {
+        let node = self.node;
+        if header.is_spawn() && header.kind != Kind::Unary {
             return Err(protocol("a job with a stream").into());
         }
         let admitted = admit(node, header)?;
         self.guards.deadline = admitted.deadline;
+        if admitted.header.continues() {
+            let AdmittedCall { header, caller, .. } = admitted;
+            let rest = buffer.take_rest();
+            let continued = ContinuedCall { header, caller, recv, rest };
+            return Err(CallRejection::Continues(Box::new(continued)));
+        }
         node.check_unread(admitted.function)?;
         // Only now: until the header is accepted, the peer must not make the node buffer a message.
         buffer.allow(limits.max_message);
@@ -164,25 +190,53 @@ impl StreamedCall<'_> {
             }
         };
         let body = Body { bytes, charge: Some(charge) };
-        let (kind, demand) = (admitted.header.kind, admitted.header.demand);
+        self.prepare(admitted, body, recv, buffer.take_rest())
+    }
+
+    /// Prepares a call whose arguments have arrived. `rest` has arrived behind them.
+    ///
+    /// # Errors
+    /// Why a resumable stream cannot start.
+    fn prepare(
+        &mut self,
+        admitted: AdmittedCall<'_>,
+        body: Body,
+        recv: RecvHalf,
+        rest: Bytes,
+    ) -> Result<ReadCall, CallRejection> {
+        let node = self.node;
+        let resumable = prepare_resumable(node, &admitted)?;
+        let header = &admitted.header;
+        let (kind, demand, spawn) = (header.kind, header.demand, header.is_spawn());
         let (responder, ended) = oneshot::channel();
         let responder = Responder::Stream(responder);
         let session = &self.calls.session;
         let (mut call, mut job) = admitted.prepare(session, self.key, responder, body);
-        self.receive_behind(recv, buffer.take_rest(), &mut job, demand);
         let items = kind.gives_stream().then(|| {
-            let (sender, receiver) = byte_channel_in(&node.unread, CHANNEL_BYTES);
+            let bytes = match &resumable {
+                Some(_) => resumable::channel_bytes(call.function.handler.policy.replay()),
+                None => CHANNEL_BYTES,
+            };
+            let (sender, receiver) = byte_channel_in(&node.unread, bytes);
             let Request { codec, limits, context, .. } = &job.request;
             let sizes = call.function.handler.policy.item_sizes.clone();
             let (codec, limits, context) = (*codec, *limits, context.clone());
             job.items = Some(ItemWriter::new(sender, codec, limits, context, sizes));
             receiver
         });
+        if let Some(prepared) = resumable {
+            call.resumable = true;
+            job.inputs.demand = Some(prepared.demand().clone());
+            let resumable = Some(Box::new((prepared, recv, rest)));
+            let job_number = None;
+            return Ok(ReadCall { call, job, ended, items, job_number, resumable });
+        }
+        self.receive_behind(recv, rest, &mut job, demand);
         let job_number = match spawn {
             true => Some(self.calls.accept_job(&mut call, &job)?),
             false => None,
         };
-        Ok(ReadCall { call, job, ended, items, job_number })
+        Ok(ReadCall { call, job, ended, items, job_number, resumable: None })
     }
 
     /// Receives what follows the arguments, beginning with `first`: the items of a client stream,
@@ -206,10 +260,25 @@ impl StreamedCall<'_> {
         }
     }
 
+    /// Passes the stream that a call continues on to its task, or answers why it cannot.
+    async fn attach(mut self, continued: ContinuedCall) {
+        let ContinuedCall { header, caller, recv, rest } = continued;
+        let (node, session) = (self.node, self.calls.clone());
+        let taken = header.resume.as_ref().map_or(0, |request| request.taken);
+        let leg = NewLeg { send: self.send, recv, rest, body: FRAME_HEADER, session, taken };
+        if let Err((send, error)) = resumable::attach(node, &header, &caller, leg) {
+            self.send = send;
+            self.fail(&error.with_node(&*node.id)).await;
+        }
+    }
+
     /// Runs the function and sends what it returns.
     async fn run(mut self, read: ReadCall) {
-        let ReadCall { call, job, ended, items, job_number } = read;
+        let ReadCall { call, job, ended, items, job_number, resumable } = read;
         let (function, context) = (call.function.name.clone(), call.context.clone());
+        if let Some(resumable) = resumable {
+            return self.run_resumable(call, job, (items, ended), *resumable);
+        }
         if let Some(number) = job_number
             && call.run.is_none()
         {
@@ -250,6 +319,33 @@ impl StreamedCall<'_> {
             Ok(()) => self.send_result(ended).await,
             Err(error) => self.fail(&error.with_node(&*self.node.id)).await,
         }
+    }
+
+    /// Runs a function whose items are sent by a task of their own.
+    fn run_resumable(
+        self,
+        call: RunningCall,
+        job: ReadyCall,
+        (items, ended): (Option<ByteReceiver<()>>, oneshot::Receiver<Reply>),
+        (prepared, recv, rest): (PreparedStream, RecvHalf, Bytes),
+    ) {
+        let Self { send, guards, calls, key, .. } = self;
+        let stream = ResumableStream {
+            key,
+            calls: calls.clone(),
+            function: call.function.name.clone(),
+            context: call.context.clone(),
+            deadline: guards.deadline,
+            production: Production { items, ended: Some(ended) },
+            prepared,
+        };
+        let taken = stream.context.taken_before();
+        // Before anything can be awaited: the gateway may abandon the call from now on.
+        calls.add_leg(send.id());
+        calls.execute(call, job);
+        calls.dispatch();
+        let leg = NewLeg { send, recv, rest, body: 0, session: calls.clone(), taken };
+        calls.session.link.spawn(stream.run(leg)).detach();
     }
 
     /// Waits for the result of a function, and sends it. The table enforces the deadline.
@@ -390,6 +486,23 @@ impl StreamedCall<'_> {
         self.calls.give_up(self.key);
         false
     }
+}
+
+/// Lists a resumable stream that is about to start; `None` for other calls.
+///
+/// # Errors
+/// `Overloaded` if the budget for what is kept is used up, `Gap` if the reader has taken items that
+/// the function cannot leave out.
+fn prepare_resumable(
+    node: &NodeState,
+    AdmittedCall { function, header, caller, .. }: &AdmittedCall<'_>,
+) -> Result<Option<PreparedStream>, Error> {
+    let Some(request) = &header.resume else { return Ok(None) };
+    if request.taken > 0 && !function.handler.policy.resumes {
+        let text = format!("`{}` has no `#[resume]` parameter here", function.name);
+        return Err(Error::new(ErrorKind::Gap, text));
+    }
+    PreparedStream::new(node, (header, request), caller, function.handler.policy.replay()).map(Some)
 }
 
 fn protocol(text: impl Into<Cow<'static, str>>) -> Error {

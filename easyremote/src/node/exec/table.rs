@@ -85,6 +85,8 @@ pub(super) struct RunningCall {
     pub(super) started: bool,
     /// Whether the caller has given the call up.
     pub(super) given_up: bool,
+    /// Whether it outlives its session and its stream: `exec::resumable` gives it up.
+    pub(super) resumable: bool,
     /// Whether the gateway wants `Released` once the permits of this call, on a separate stream,
     /// are free.
     pub(super) release_wanted: bool,
@@ -114,6 +116,7 @@ impl RunningCall {
             clock,
             started: false,
             given_up: false,
+            resumable: false,
             release_wanted: false,
             failure: None,
             observer: None,
@@ -184,6 +187,9 @@ pub(super) struct CallTable {
     /// holds streams that were abandoned before they arrived: control messages and streams are not
     /// ordered with each other.
     reading: HashMap<u64, bool>,
+    /// Streams on which resumable streams are or were read, of calls that hold permits, and whether
+    /// the gateway wants `Released` once these are free.
+    legs: HashMap<u64, bool>,
     /// All streams with a lower id have arrived: QUIC accepts them in order.
     next_stream: u64,
 }
@@ -282,6 +288,11 @@ impl CallTable {
     /// permits are free. Returns `false` if they are free already.
     pub(super) fn abandon_stream(&mut self, stream: u64) -> bool {
         let key = CallKey::Stream(stream);
+        if let Some(wanted) = self.legs.get_mut(&stream) {
+            // Not given up: the stream itself tells whether its caller has cancelled it or is lost.
+            *wanted = true;
+            return true;
+        }
         if let Some(call) = self.calls.get_mut(&key) {
             call.release_wanted = true;
             return self.give_up(key);
@@ -294,6 +305,17 @@ impl CallTable {
             None => return false,
         }
         true
+    }
+
+    /// Notes that a resumable stream, whose call holds permits, is read on a stream.
+    pub(super) fn add_leg(&mut self, stream: u64) {
+        self.legs.entry(stream).or_insert(false);
+    }
+
+    /// Removes a stream on which a resumable stream was read. Returns whether the gateway wants
+    /// `Released`.
+    pub(super) fn remove_leg(&mut self, stream: u64) -> bool {
+        self.legs.remove(&stream) == Some(true)
     }
 
     /// Fails a call with `error`. Its function is dropped even if it is detached: the input that it
@@ -332,7 +354,7 @@ impl CallTable {
 
     /// Gives up all calls but those that run without their callers, because the gateway is gone.
     pub(super) fn close(&mut self) {
-        for call in self.calls.values_mut().filter(|call| call.run.is_none()) {
+        for call in self.calls.values_mut().filter(|call| call.run.is_none() && !call.resumable) {
             call.given_up = true;
             call.stop();
         }

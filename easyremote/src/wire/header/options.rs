@@ -8,6 +8,7 @@ use crate::wire::caller::KnownCaller;
 use crate::wire::job::JobOption;
 use crate::wire::limits::{MAX_KEY, MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
 use crate::wire::operators::{put_operators, read_operators};
+use crate::wire::resume::ResumeRequest;
 use crate::wire::routing_options::{HedgeLeg, RoutingOptions, Strategy};
 
 /// The tags of all options, in use and reserved; see [`RESERVED`] for the latter.
@@ -37,7 +38,7 @@ use crate::wire::routing_options::{HedgeLeg, RoutingOptions, Strategy};
 /// | 12  | traced             | empty: the caller requests a `Trace` frame                        |
 /// | 13  | operators          | what the node does with items, in order: see `wire::operators`    |
 /// | 14  | held               | varint: microseconds that the gateway has held the call           |
-/// | 15  | resume             | reserved: the secret and the position of a resumable stream       |
+/// | 15  | resume             | of a resumable stream: [`ResumeRequest`]                          |
 /// | 16  | trace context      | reserved: W3C `traceparent` as 25 bytes (trace id 16, parent id   |
 /// |     |                    | 8, flags 1, no version), then `tracestate` to the end             |
 /// | 17  | key                | string: the caller's own deduplication key                        |
@@ -59,6 +60,7 @@ mod tag {
     pub(super) const TRACED: u64 = 12;
     pub(super) const OPERATORS: u64 = 13;
     pub(super) const HELD: u64 = 14;
+    pub(super) const RESUME: u64 = 15;
     pub(super) const KEY: u64 = 17;
     pub(super) const SOUND: u64 = 18;
     pub(super) const JOB: u64 = 19;
@@ -68,8 +70,7 @@ mod tag {
 
 /// Tags that this version neither sends nor reads. They are treated as unknown, except that the
 /// error names them.
-const RESERVED: [(u64, &str); 3] =
-    [(11, "inherited metadata"), (15, "resume"), (16, "trace context")];
+const RESERVED: [(u64, &str); 2] = [(11, "inherited metadata"), (16, "trace context")];
 
 /// Longest value of an option, in bytes: an entry of metadata, with the lengths of its key and
 /// value.
@@ -91,6 +92,9 @@ pub(super) fn put(header: &CallHeader, out: &mut Vec<u8>) {
         let mut chain = Vec::new();
         put_operators(&header.operators, &mut chain);
         put_option(out, tag::OPERATORS, &chain);
+    }
+    if let Some(request) = &header.resume {
+        put_option(out, tag::RESUME, &request.encoded());
     }
     if header.demand {
         put_option(out, tag::DEMAND, b"");
@@ -179,6 +183,7 @@ pub(super) fn read(
             }
             tag::OPERATORS => return Err(Malformed::new("`operators` twice")),
             tag::DEMAND => header.demand = true,
+            tag::RESUME => header.resume = Some(Box::new(ResumeRequest::read(value)?)),
             tag::TRACED => header.traced = true,
             tag::SOUND => routing.sound = true,
             tag::KEY => header.key = Some(key(value)?),
@@ -293,14 +298,14 @@ mod tests {
 
     #[test]
     fn unknown_critical_options_refuse_the_call() {
-        for tag in [11, 15, 23, 4_711, (1 << 61) + 1] {
+        for tag in [11, 23, 4_711, (1 << 61) + 1] {
             let cause = CallHeader::read(&with(&[(tag, b"from the future")])).unwrap_err();
             assert!(cause.text.contains(&format!("option {tag}")), "{cause}");
             let error = cause.into_error();
             assert_eq!((error.kind(), error.executed()), (ErrorKind::Unavailable, Executed::No));
         }
-        let cause = CallHeader::read(&with(&[(15, b"")])).unwrap_err();
-        assert!(cause.text.ends_with("option 15 (`resume`)"), "{cause}");
+        let cause = CallHeader::read(&with(&[(11, b"")])).unwrap_err();
+        assert!(cause.text.ends_with("option 11 (`inherited metadata`)"), "{cause}");
     }
 
     #[test]
@@ -308,6 +313,8 @@ mod tests {
         const TAKE: (u64, &[u8]) = (tag::OPERATORS, &[1, 3]);
         const LATEST: (u64, &[u8]) = (tag::OPERATORS, &[5]);
         const DEMAND: (u64, &[u8]) = (tag::DEMAND, b"");
+        // A secret, a start, and no items taken or done.
+        const RESUME: (u64, &[u8]) = (tag::RESUME, &[0; 19]);
         for (kind, options, fits) in [
             (Kind::Unary, &[DEMAND][..], false),
             (Kind::Upload, &[TAKE], false),
@@ -317,6 +324,10 @@ mod tests {
             (Kind::Stream, &[TAKE, (tag::LIMIT, &[1])], false),
             (Kind::Stream, &[LATEST], false),
             (Kind::Stream, &[DEMAND, LATEST], true),
+            (Kind::Stream, &[DEMAND, RESUME], true),
+            (Kind::Stream, &[RESUME], false),
+            (Kind::Duplex, &[DEMAND, RESUME], false),
+            (Kind::Unary, &[RESUME], false),
         ] {
             let read = CallHeader::read(&of_kind(kind, options));
             assert_eq!(read.is_ok(), fits, "{kind} {options:?}");
@@ -335,7 +346,7 @@ mod tests {
 
     #[test]
     fn values_that_are_cut_short_are_refused() {
-        let cut: [(u64, &[u8]); 14] = [
+        let cut: [(u64, &[u8]); 15] = [
             (tag::PATIENCE, &[0x40]),
             (tag::METADATA, &[1]),
             (tag::METADATA, &[1, b'k', 2, b'v']),
@@ -350,6 +361,7 @@ mod tests {
             (tag::JOB, &[]),
             (tag::JOB, &[4, 0, 0]),
             (tag::HEDGE, &[]),
+            (tag::RESUME, &[7; 17]),
         ];
         for (tag, value) in cut {
             let cause = CallHeader::read(&with(&[(tag, value)])).unwrap_err();

@@ -22,7 +22,7 @@ pub(crate) struct CallPermit<H: NodeHandle> {
     is_probe: bool,
     is_request: bool,
     acquired: Duration,
-    /// Bits [`ANSWERED`] and [`RECORDED`].
+    /// Bits [`ANSWERED`], [`RECORDED`] and [`UNCOUNTED`].
     recorded: AtomicU8,
 }
 
@@ -30,6 +30,8 @@ pub(crate) struct CallPermit<H: NodeHandle> {
 const ANSWERED: u8 = 1;
 /// The outcome has been recorded.
 const RECORDED: u8 = 2;
+/// The slot is not counted: the call continues a stream, and its node has not confirmed it.
+const UNCOUNTED: u8 = 4;
 
 impl<H: NodeHandle> CallPermit<H> {
     pub(crate) fn new(router: Arc<Router<H>>, chosen: Chosen<H>) -> Self {
@@ -37,6 +39,28 @@ impl<H: NodeHandle> CallPermit<H> {
         // What is said about a job is no outcome of a call.
         let recorded = AtomicU8::new(if is_request { ANSWERED | RECORDED } else { 0 });
         Self { router, route, is_probe, is_request, acquired, recorded }
+    }
+
+    /// Creates the permit of a call that continues a stream at `route`, which is counted once it is
+    /// [confirmed](Self::confirm). Its latency says nothing about the node.
+    pub(super) fn uncounted(router: Arc<Router<H>>, route: Route<H>) -> Self {
+        let permit = Self::new(router, Chosen { route, is_probe: false, is_request: false });
+        permit.recorded.store(ANSWERED | UNCOUNTED, Ordering::Relaxed);
+        permit
+    }
+
+    /// Returns whether the slot is counted.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.recorded.load(Ordering::Relaxed) & UNCOUNTED == 0
+    }
+
+    /// Counts the slot of a call that continues a stream, also beyond the node's capacity: the
+    /// stream holds its permits there.
+    pub(crate) fn confirm(&self) {
+        if self.recorded.fetch_and(!UNCOUNTED, Ordering::Relaxed) & UNCOUNTED != 0 {
+            self.route.node.end_continuing();
+            self.route.node.count(self.index());
+        }
     }
 
     pub(crate) fn node(&self) -> &RoutedNode<H> {
@@ -83,6 +107,9 @@ impl<H: NodeHandle> Drop for CallPermit<H> {
     fn drop(&mut self) {
         if self.is_request {
             return self.route.node.end_request();
+        }
+        if !self.is_counted() {
+            return self.route.node.end_continuing();
         }
         // Free the slot, then read the number of waiting calls: see "No lost wake-up" at the
         // router.

@@ -69,6 +69,9 @@ impl<H: NodeHandle> Router<H> {
     ) -> Result<CallPermit<H>, Error> {
         // Checked here, because every call to a node passes through here or through `try_acquire`.
         self.access.check_call(header.caller.as_deref(), &header.function)?;
+        if header.continues() {
+            return self.acquire_continued(header).await;
+        }
         if let Some(permit) = self.choose(&self.table.load(), header) {
             return Ok(permit);
         }

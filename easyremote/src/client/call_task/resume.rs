@@ -1,0 +1,461 @@
+//! Resuming a stream: what the I/O task does when a leg is lost.
+//!
+//! ```text
+//!                          lost                            the node has it
+//!   a leg is attached -------------> continue at its node ----------------> attached
+//!                                      |  |  ^                                 ^
+//!                                      |  |  +-- not reached: again, for 30 s  |
+//!          the node has it no more, or |  v                                    |
+//!          is lost                     | Gap, unless `#[resume]`               |
+//!                                      v                                       |
+//!                              start at any node, with what was taken ---------+
+//! ```
+//!
+//! Attempts to resume are not retries: they take no token of the retry budget, and the policy of the
+//! call does not count them. Their number is limited by time, with a pause in between.
+
+use std::future::pending;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::call::backoff::ExponentialBackoff;
+use crate::call::executed::Evidence;
+use crate::client::call_task::CallTask;
+use crate::client::detour::Detour;
+use crate::client::leg::{LegMark, NextLeg, StreamEnd};
+use crate::client::resumption::{ResumePoint, StreamLoss};
+use crate::client::upload::Sending;
+use crate::error::{Error, ErrorKind};
+use crate::transport::byte_channel::{ByteSender, byte_channel};
+use crate::transport::live_connection::LiveConnection;
+use crate::transport::quic::reset;
+use crate::transport::quic::stream::{Broken, FrameError, RecvHalf};
+use crate::wire::bytes::Malformed;
+use crate::wire::frame::{self, Frame, FrameBuffer, FrameKind};
+use crate::wire::resume::{Attachment, ResumeRequest, ResumeStep};
+use crate::wire::scanner::FrameScanner;
+
+/// How long a client tries to resume a stream: as long as the node keeps it.
+const WINDOW: Duration = Duration::from_secs(30);
+
+/// How long a gateway waits for the node of a stream that can start elsewhere. A node that has lost
+/// its gateway is back within a second.
+const SHORT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a leg waits for the gateway to end it once everything has arrived.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Pauses between attempts to resume.
+const PAUSES: ExponentialBackoff = ExponentialBackoff {
+    first: Duration::from_millis(50),
+    longest: Duration::from_secs(1),
+    factor: 2.0,
+    jitter: (0.8, 1.2),
+};
+
+/// Returns whether a stream is to be resumed after an error: the way to its node is lost, or the
+/// node itself.
+fn is_loss(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NodeLost | ErrorKind::ConnectionLost | ErrorKind::Draining)
+}
+
+impl CallTask {
+    /// Returns whether the call is about to continue a stream at its node.
+    pub(super) fn continues(&self) -> bool {
+        self.request.header.continues()
+    }
+
+    /// Returns how long a gateway waits for the node of a stream that is to be resumed.
+    pub(super) fn resume_patience(&self) -> Option<Duration> {
+        let resumption = self.resumption.as_ref()?;
+        let left = WINDOW.saturating_sub(resumption.loss.as_ref()?.since.elapsed());
+        let may_start = self.continues() && !resumption.arguments.is_empty();
+        Some(if may_start { left.min(SHORT_PATIENCE) } else { left })
+    }
+
+    /// Receives a leg of a resumable stream. Returns `Ok` if the reader is dropped, or if everything
+    /// has arrived.
+    pub(super) async fn receive_leg(
+        &mut self,
+        recv: &mut RecvHalf,
+        sender: &mut ByteSender<StreamEnd>,
+        live: &LiveConnection,
+    ) -> Result<(), Error> {
+        let mut buffer = FrameBuffer::new(0);
+        let first = tokio::select! {
+            biased;
+            () = sender.closed() => return Ok(()),
+            first = recv.frame(&mut buffer) => first,
+        };
+        self.attached(first, live)?;
+        live.note_served();
+        let mut arrived = ArrivedLeg::new(live.max_message);
+        let mut next = vec![buffer.take_rest()];
+        let gateways = self.link.gateways.clone();
+        let mut moved = pin!(async {
+            match &gateways {
+                Some(gateways) => gateways.left_for_another(live).await,
+                None => pending().await,
+            }
+        });
+        loop {
+            let scanned = arrived.scan(next);
+            self.note_arrived(scanned, live)?;
+            if !arrived.holds_back() {
+                self.hand_over(&mut arrived, sender, live).await?;
+            }
+            if arrived.scanner.is_complete() {
+                if let Some(resumption) = &mut self.resumption {
+                    resumption.complete = true;
+                }
+                return Ok(());
+            }
+            let read = tokio::select! {
+                biased;
+                () = sender.closed() => return Ok(()),
+                read = recv.read() => read,
+                () = &mut moved => {
+                    let text = "the gateway drains, and the stream goes on over another one";
+                    let error = Error::new(ErrorKind::Draining, text);
+                    return Err(self.note_loss(error.with_evidence(self.evidence)));
+                }
+            };
+            next = self.arrived_chunks(read)?;
+        }
+    }
+
+    /// Notes what has arrived.
+    ///
+    /// # Errors
+    /// Of bytes that are not frames, and of a leg that is lost.
+    fn note_arrived(
+        &mut self,
+        scanned: Result<Arrived, Malformed>,
+        live: &LiveConnection,
+    ) -> Result<(), Error> {
+        match scanned {
+            Ok(Arrived::Part) => {}
+            Ok(Arrived::Answer) => self.evidence = Evidence::Answered,
+            Ok(Arrived::Error(frame)) => {
+                let error = self.refused(&frame, live);
+                if self.loses(&error) {
+                    return Err(self.note_loss(error));
+                }
+            }
+            Err(cause) => {
+                self.evidence = Evidence::Answered;
+                return Err(self.broken(FrameError::Malformed(cause)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the bytes that were read.
+    ///
+    /// # Errors
+    /// Why there are no more.
+    fn arrived_chunks(
+        &mut self,
+        read: Result<Option<Vec<Bytes>>, Broken>,
+    ) -> Result<Vec<Bytes>, Error> {
+        match read {
+            Ok(Some(chunks)) => Ok(chunks),
+            Ok(None) => {
+                let text = "the stream was closed before its `End` frame";
+                Err(self.with_evidence(Error::new(ErrorKind::Protocol, text)))
+            }
+            Err(broken) => {
+                let error = self.broken(FrameError::Broken(broken));
+                Err(if self.loses(&error) { self.note_loss(error) } else { error })
+            }
+        }
+    }
+
+    /// Looks at the first frame of a leg.
+    ///
+    /// # Errors
+    /// Why the node does not have the stream, or did not get the call.
+    fn attached(
+        &mut self,
+        first: Result<Option<Frame>, FrameError>,
+        live: &LiveConnection,
+    ) -> Result<(), Error> {
+        let frame = match first {
+            Ok(Some(frame)) if frame.kind == FrameKind::Attached => frame,
+            Ok(Some(frame)) if frame.kind == FrameKind::Error => {
+                return Err(self.refused(&frame, live));
+            }
+            Ok(_) => return Err(self.protocol_error("no `Attached` frame".into())),
+            Err(error) => return Err(self.broken(error)),
+        };
+        let attachment = Attachment::read(&frame.body);
+        let Attachment { every, node } =
+            attachment.map_err(|cause| self.broken(FrameError::Malformed(cause)))?;
+        if let Some(resumption) = &mut self.resumption {
+            resumption.mark.set_every(every);
+            (resumption.node, resumption.loss) = (Some(node), None);
+        }
+        Ok(())
+    }
+
+    /// Passes what has arrived to the reader. Back-pressure is that of other streams.
+    async fn hand_over(
+        &mut self,
+        arrived: &mut ArrivedLeg,
+        sender: &mut ByteSender<StreamEnd>,
+        live: &LiveConnection,
+    ) -> Result<(), Error> {
+        let chunks = std::mem::take(&mut arrived.chunks);
+        let handed = tokio::select! {
+            biased;
+            handed = sender.send_patiently(&chunks, self.link.stall_timeout) => handed,
+            // A slow reader must not delay this: the node keeps the stream for a limited time.
+            cause = live.connection.closed() => {
+                let error = self.lost(Broken::Connection(cause));
+                return Err(self.note_loss(error));
+            }
+        };
+        // A reader that is gone is noticed by the next wait for its end.
+        if handed.is_none() { Err(self.stalled()) } else { Ok(()) }
+    }
+
+    /// Returns whether an error ends the leg, and not the stream. A node that shuts down cancels what
+    /// it runs: the stream can start elsewhere, or cannot go on.
+    fn loses(&self, error: &Error) -> bool {
+        let resumption = self.resumption.as_ref();
+        let may_start = resumption.is_some_and(|resumption| !resumption.arguments.is_empty());
+        is_loss(error.kind()) || (error.kind() == ErrorKind::Cancelled && may_start)
+    }
+
+    /// Notes that the leg is lost, and that the stream is to be resumed.
+    fn note_loss(&mut self, error: Error) -> Error {
+        if let Some(resumption) = &mut self.resumption {
+            let loss = StreamLoss {
+                since: Instant::now(),
+                error: error.clone(),
+                taken: None,
+                attempts: 0,
+            };
+            resumption.loss.get_or_insert(loss);
+        }
+        error
+    }
+
+    /// Ends a leg whose outcome is `received`.
+    pub(super) async fn end_leg(
+        &mut self,
+        received: Result<(), Error>,
+        mut sending: Sending,
+        mut recv: RecvHalf,
+    ) -> Result<(), Error> {
+        let Some(resumption) = &self.resumption else { return received };
+        let (complete, lost) = (resumption.complete, resumption.loss.is_some());
+        if received.is_err() && lost {
+            // The node must not take it for a reader that leaves.
+            sending.reset(ErrorKind::ConnectionLost);
+            recv.stop(reset::code(ErrorKind::ConnectionLost));
+        } else {
+            sending.finish();
+        }
+        if received.is_ok() && complete {
+            // The node lets go of the stream, and the gateway counts its place as free.
+            let _ = timeout(GOODBYE, async { while let Ok(Some(_)) = recv.read().await {} }).await;
+        }
+        received
+    }
+
+    /// Returns whether the stream is being resumed.
+    pub(super) fn is_resuming(&self) -> bool {
+        self.resumption.as_ref().is_some_and(|resumption| resumption.loss.is_some())
+    }
+
+    /// Prepares the next attempt to resume the stream, after a leg or an attempt that ended with
+    /// `error`, and waits until it may start.
+    ///
+    /// # Errors
+    /// `Gap` if there is no further attempt; the error of a client that is closed.
+    pub(super) async fn resume(
+        &mut self,
+        error: Error,
+        sender: &mut ByteSender<StreamEnd>,
+    ) -> Result<(), Error> {
+        let Some(resumption) = &mut self.resumption else { return Err(error) };
+        let Some(loss) = &mut resumption.loss else { return Err(error) };
+        let pause = match loss.taken {
+            Some(_) => PAUSES.pause(loss.attempts),
+            None => Duration::ZERO,
+        };
+        let (taken, attempts) = (loss.taken, loss.attempts);
+        loss.attempts += 1;
+        let late = loss.since.elapsed() + pause > WINDOW;
+        let taken = match taken {
+            Some(taken) => taken,
+            None => self.close_leg(&error, sender),
+        };
+        if self.link.is_closed() {
+            return Err(error);
+        }
+        let step = self.next_step(&error);
+        let Some(step) = step.filter(|_| !late) else { return Err(self.gap(&error)) };
+        self.set_step(step, taken);
+        let may_turn = step == ResumeStep::Continue || attempts > 0;
+        match self.reroute(error, may_turn) {
+            Ok(pause) => sleep(pause).await,
+            Err(_) => {
+                self.detour = Detour::new(false);
+                sleep(pause).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the leg that is lost, and gives the reader the next one. Returns how many items it has
+    /// taken.
+    fn close_leg(&mut self, error: &Error, sender: &mut ByteSender<StreamEnd>) -> u64 {
+        let Some(resumption) = &mut self.resumption else { return 0 };
+        let taken = resumption.mark.close();
+        let (next, receiver) = byte_channel(resumption.handover);
+        let mark = LegMark::new(taken);
+        resumption.mark = mark.clone();
+        let end = StreamEnd::Resumed(Box::new(NextLeg { receiver, mark }));
+        // What the reader has not taken comes again, so it need not be kept.
+        sender.end_now(end);
+        *sender = next;
+        if let Some(loss) = &mut resumption.loss {
+            loss.taken = Some(taken);
+        }
+        if let Some(demand) = &self.request.demand {
+            // The node has it from the next request.
+            demand.raise(taken);
+        }
+        self.history.add(error.clone());
+        self.link.note_resumption(error, &self.request.header.function);
+        taken
+    }
+
+    /// Decides what the next attempt does after one that ended with `error`; `None` if nothing can
+    /// help.
+    fn next_step(&self, error: &Error) -> Option<ResumeStep> {
+        use ErrorKind::{
+            Cancelled, ConnectionLost, Draining, Gap, NoNode, NoSuchFunction, NodeLost, Overloaded,
+            Unavailable,
+        };
+        let resumption = self.resumption.as_ref()?;
+        let may_start = !resumption.arguments.is_empty();
+        let starts = !self.continues() && resumption.loss.as_ref()?.attempts > 1;
+        match error.kind() {
+            Gap | NodeLost | Cancelled | NoNode | NoSuchFunction if may_start => {
+                Some(ResumeStep::Start)
+            }
+            ConnectionLost | Draining | Overloaded | Unavailable if starts => {
+                Some(ResumeStep::Start)
+            }
+            ConnectionLost | Draining | Overloaded | Unavailable | NodeLost | NoNode
+            | NoSuchFunction => Some(ResumeStep::Continue),
+            _ => None,
+        }
+    }
+
+    /// Sets what the next attempt asks for.
+    fn set_step(&mut self, step: ResumeStep, taken: u64) {
+        let Some(resumption) = &mut self.resumption else { return };
+        let header = &mut self.request.header;
+        let (secret, mut done) = (resumption.secret.clone(), 0);
+        if step == ResumeStep::Start
+            && let Some(point) = ResumePoint::new(&resumption.operators, taken)
+        {
+            (header.operators, done) = (point.operators, point.done);
+        }
+        header.resume = Some(Box::new(ResumeRequest { secret, step, taken, done }));
+        header.attempt += 1;
+        match step {
+            ResumeStep::Continue => {
+                header.routing.on.clone_from(&resumption.node);
+                self.request.body.clear();
+                let start = frame::begin(&mut self.request.body, FrameKind::Body);
+                let fits = frame::finish(&mut self.request.body, start, 0);
+                debug_assert!(fits.is_ok(), "an empty body fits");
+            }
+            ResumeStep::Start => {
+                header.routing.on.clone_from(&resumption.on);
+                self.request.body.clone_from(&resumption.arguments);
+            }
+        }
+    }
+
+    /// Returns the error of a stream that could not be resumed.
+    fn gap(&self, last: &Error) -> Error {
+        let loss = self.resumption.as_ref().and_then(|resumption| resumption.loss.as_ref());
+        let function = &self.request.header.function;
+        let text = match loss {
+            Some(loss) if loss.attempts > 1 => format!(
+                "the stream of `{function}` was lost and could not be resumed: {last}; it was lost \
+                 because: {}",
+                loss.error
+            ),
+            _ => format!("the stream of `{function}` was lost and cannot be resumed: {last}"),
+        };
+        let mut error = Error::new(ErrorKind::Gap, text).with_evidence(Evidence::Sent);
+        if let Some(node) = self.resumption.as_ref().and_then(|resumption| resumption.node.clone())
+        {
+            error = error.with_node(node);
+        }
+        error.with_executed(Evidence::Sent.executed().or(self.history.executed()))
+    }
+}
+
+/// What has arrived on a leg and has not been passed to the reader.
+struct ArrivedLeg {
+    scanner: FrameScanner,
+    chunks: Vec<Bytes>,
+}
+
+/// What the bytes that have arrived are.
+enum Arrived {
+    /// Nothing new is known of them.
+    Part,
+    /// Output of the function.
+    Answer,
+    /// The last frame, an error.
+    Error(Frame),
+}
+
+impl ArrivedLeg {
+    fn new(max_message: usize) -> Self {
+        let mut scanner = FrameScanner::answer(max_message);
+        let mut attached = Vec::new();
+        Attachment::put(&mut attached, 0, "");
+        // It has been read already, and fits.
+        let passed = scanner.pass(&attached);
+        debug_assert!(passed.is_ok(), "an answer may begin with an `Attached` frame");
+        Self { scanner, chunks: Vec::new() }
+    }
+
+    /// Adds bytes that have arrived.
+    ///
+    /// # Errors
+    /// If they are not frames.
+    fn scan(&mut self, chunks: Vec<Bytes>) -> Result<Arrived, Malformed> {
+        for chunk in &chunks {
+            self.scanner.pass(chunk)?;
+        }
+        self.chunks.extend(chunks);
+        if self.holds_back() || self.scanner.last_frame() != Some(FrameKind::Error) {
+            let answered = self.scanner.shows_execution();
+            return Ok(if answered { Arrived::Answer } else { Arrived::Part });
+        }
+        // It is the last frame, and the last bytes that have arrived are its body.
+        let mut all = self.chunks.concat();
+        let body = all.split_off(all.len().saturating_sub(self.scanner.last_length()));
+        Ok(Arrived::Error(Frame { kind: FrameKind::Error, body: body.into() }))
+    }
+
+    /// Returns whether an `Error` frame has begun and is not complete. Its reader gets it only if it
+    /// is the function's.
+    fn holds_back(&self) -> bool {
+        self.scanner.last_frame() == Some(FrameKind::Error) && !self.scanner.is_complete()
+    }
+}

@@ -1,0 +1,574 @@
+//! Resumable streams: what a function produces outlives the QUIC stream that carries it.
+//!
+//! ```text
+//!    function ----> replay buffer ----> leg: one QUIC stream
+//!              batches      ^  |             |
+//!                           |  +-- trim <----+ `Taken`: the reader has these
+//!                           |
+//!   attached --the connection of the caller or the gateway is lost--> parked
+//!      ^                                                                | 30 s
+//!      +-------- a call that continues it, with its secret <------------+-----> given up
+//! ```
+//!
+//! A task of its own, which no session ends, moves the items. While nobody reads, the buffer fills
+//! and the function is paused. A *leg* is the QUIC stream that carries them at the time; each new
+//! one begins behind the items that the reader has taken, and replaces the one before.
+//!
+//! The stream is over when the caller cancels it, or finishes its direction once it has the last
+//! frame: until then it might come back for that. Its permits are free when the function has ended,
+//! and the gateways of all its legs are told so.
+
+pub(super) mod leg;
+pub(in crate::node) mod registry;
+mod replay;
+
+use std::borrow::Cow;
+use std::future::pending;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::call::deadline::passes;
+use crate::call::demand::Demand;
+use crate::call::executed::Evidence;
+use crate::error::{Error, ErrorKind};
+use crate::function::context::Context;
+use crate::function::handler::Reply;
+use crate::node::exec::calls::{NodeCalls, error_frames};
+use crate::node::exec::resumable::leg::{LegSession, NewLeg};
+use crate::node::exec::resumable::registry::StreamListing;
+use crate::node::exec::resumable::replay::{ReplayBuffer, batch, least};
+use crate::node::exec::table::CallKey;
+use crate::node::exec::taken::TakenParser;
+use crate::node::state::NodeState;
+use crate::transport::byte_channel::{ByteReceiver, Received};
+use crate::transport::quic::reset;
+use crate::transport::quic::stream::{Broken, RecvHalf, SendHalf, Stopped};
+use crate::transport::stream_table::StreamMeter;
+use crate::wire::caller::KnownCaller;
+use crate::wire::header::CallHeader;
+use crate::wire::resume::{Attachment, ResumeRequest};
+
+/// How long a stream whose reader is lost is kept. A client that reconnects does so within seconds;
+/// until then the function holds its permits.
+pub(in crate::node) const PARKED: Duration = Duration::from_secs(30);
+
+/// A resumable stream that is about to start: its place in the list of the node, and its buffer.
+#[derive(Debug)]
+pub(super) struct PreparedStream {
+    listing: StreamListing,
+    arriving: mpsc::Receiver<NewLeg>,
+    buffer: ReplayBuffer,
+    demand: Arc<Demand>,
+    every: u64,
+}
+
+/// Returns how many bytes of the items of a resumable stream may wait for its I/O task.
+pub(super) fn channel_bytes(replay: u64) -> usize {
+    batch(size(replay))
+}
+
+fn size(replay: u64) -> usize {
+    usize::try_from(replay).unwrap_or(usize::MAX)
+}
+
+impl PreparedStream {
+    /// Lists the stream of a call that starts, as its `header` asks for.
+    ///
+    /// # Errors
+    /// `Overloaded`, `No`, if the budget for what is kept is used up.
+    pub(super) fn new(
+        node: &NodeState,
+        (header, request): (&CallHeader, &ResumeRequest),
+        caller: &KnownCaller,
+        replay: u64,
+    ) -> Result<Self, Error> {
+        let replay = size(replay);
+        let charge = node.kept.charge(&caller.identity, least(replay) as u64)?;
+        let (listing, arriving) = node.resumable.list(header, caller, &request.secret);
+        let buffer = ReplayBuffer::new(request.taken, replay, charge);
+        let demand = Arc::new(Demand::default());
+        demand.raise(request.taken);
+        Ok(Self { listing, arriving, buffer, demand, every: batch(replay) as u64 })
+    }
+
+    /// What the reader has taken; the task of the stream raises it.
+    pub(super) fn demand(&self) -> &Arc<Demand> {
+        &self.demand
+    }
+}
+
+/// Hands a call that continues a stream to the task of that stream.
+///
+/// # Errors
+/// `Gap` if the node does not have the stream, or may not give it to this caller; and the half to
+/// answer on.
+pub(super) fn attach(
+    node: &NodeState,
+    header: &CallHeader,
+    caller: &KnownCaller,
+    leg: NewLeg,
+) -> Result<(), (SendHalf, Error)> {
+    let Some(legs) = node.resumable.find(header, caller) else { return Err((leg.send, gap())) };
+    legs.try_send(leg).map_err(|refused| match refused {
+        mpsc::error::TrySendError::Full(leg) => (leg.send, busy()),
+        mpsc::error::TrySendError::Closed(leg) => (leg.send, gap()),
+    })
+}
+
+/// The error of a stream that cannot be continued. It is the same for all causes, so that nobody
+/// learns from it which calls exist.
+fn gap() -> Error {
+    let text = format!(
+        "the node does not have the stream any more: it keeps one for {PARKED:?} after its reader \
+         was lost, and loses it when it restarts"
+    );
+    Error::new(ErrorKind::Gap, text).with_evidence(Evidence::Sent)
+}
+
+fn busy() -> Error {
+    let text = "another attempt to resume the stream is under way";
+    Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100))
+}
+
+/// The task of a resumable stream.
+pub(super) struct ResumableStream {
+    pub(super) key: CallKey,
+    /// The session in which the call has started.
+    pub(super) calls: Arc<NodeCalls>,
+    pub(super) function: Cow<'static, str>,
+    pub(super) context: Context,
+    pub(super) deadline: Option<Instant>,
+    pub(super) production: Production,
+    pub(super) prepared: PreparedStream,
+}
+
+/// What comes from the function.
+pub(super) struct Production {
+    /// `None` once the last frame has been fetched.
+    pub(super) items: Option<ByteReceiver<()>>,
+    /// Resolves when the function has ended and released its permits; `None` afterwards.
+    pub(super) ended: Option<oneshot::Receiver<Reply>>,
+}
+
+/// What a function has produced.
+enum Produced {
+    Frames(Vec<Bytes>),
+    /// The items have ended with their last frame.
+    Whole,
+    /// The permits are free, and these are the last frames if there was none.
+    Released(Reply),
+}
+
+impl Production {
+    /// Waits for what comes next. Cancel safe; `room` resolves when there is room for items.
+    async fn next(&mut self, room: impl Future<Output = ()>) -> Produced {
+        if let Some(items) = &mut self.items {
+            room.await;
+            match items.receive().await {
+                Received::Batch(batch) => return Produced::Frames(batch),
+                Received::End(end) => {
+                    self.items = None;
+                    if end.is_some() {
+                        return Produced::Whole;
+                    }
+                }
+            }
+        }
+        match &mut self.ended {
+            Some(ended) => {
+                let reply = ended.await.unwrap_or_default();
+                self.ended = None;
+                Produced::Released(reply)
+            }
+            None => pending().await,
+        }
+    }
+}
+
+/// Why a leg is no longer served.
+enum LegEnd {
+    /// The stream is over.
+    Over,
+    /// The connection of the caller or of the gateway is lost.
+    Lost,
+    Replaced(Box<NewLeg>),
+}
+
+/// What the caller says on a leg.
+struct HeardLeg {
+    recv: RecvHalf,
+    stopped: Stopped,
+    parser: TakenParser,
+    /// What has arrived and was not looked at.
+    unread: Option<Vec<Bytes>>,
+    /// Bytes of the body of the call that are still to come.
+    body: usize,
+    /// Whether the caller has finished its direction: it has the last frame, or wants no more.
+    finished: bool,
+}
+
+/// What a caller says.
+enum Said {
+    More(Vec<Bytes>),
+    Finished,
+    Gone(LegEnd),
+}
+
+impl HeardLeg {
+    /// Waits for what the caller says next. Cancel safe.
+    async fn next(&mut self) -> Said {
+        if let Some(unread) = self.unread.take() {
+            return Said::More(self.behind_body(unread));
+        }
+        let (recv, finished) = (&mut self.recv, self.finished);
+        let read = async {
+            match finished {
+                true => pending().await,
+                false => recv.read().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            read = read => match read {
+                Ok(Some(chunks)) => Said::More(self.behind_body(chunks)),
+                Ok(None) => {
+                    self.finished = true;
+                    Said::Finished
+                }
+                Err(broken) => Said::Gone(end_of(&broken)),
+            },
+            broken = &mut self.stopped => Said::Gone(end_of(&broken.unwrap_or(Broken::Local))),
+        }
+    }
+
+    /// Leaves out the bytes of the body.
+    fn behind_body(&mut self, mut chunks: Vec<Bytes>) -> Vec<Bytes> {
+        for chunk in &mut chunks {
+            let n = self.body.min(chunk.len());
+            chunk.advance(n);
+            self.body -= n;
+        }
+        chunks
+    }
+}
+
+/// What happened while a stream is parked.
+enum Unparked {
+    Leg(Box<NewLeg>),
+    /// Nobody came back, or nobody can.
+    Over,
+}
+
+/// Decides what the end of a QUIC stream says: a caller that cancels is not one that is lost.
+fn end_of(broken: &Broken) -> LegEnd {
+    use ErrorKind::{ConnectionLost, Draining, NodeLost};
+    match broken {
+        Broken::Peer(code) => match reset::read(*code).0 {
+            ConnectionLost | NodeLost | Draining => LegEnd::Lost,
+            _ => LegEnd::Over,
+        },
+        Broken::Connection(_) | Broken::Local => LegEnd::Lost,
+    }
+}
+
+/// The session and the QUIC stream of a leg, which its gateway may ask for once it has abandoned it.
+struct LegPlace {
+    session: Arc<dyn LegSession>,
+    stream: u64,
+}
+
+/// The progress of a stream, whichever leg it is on.
+struct Progress {
+    buffer: ReplayBuffer,
+    /// Whether the last frame is in the buffer, or has been taken from it.
+    whole: bool,
+    /// Whether the permits are free.
+    released: bool,
+    demand: Arc<Demand>,
+    /// Where the stream is and was read, as long as a gateway counts it there.
+    places: Vec<LegPlace>,
+    meter: Arc<StreamMeter>,
+}
+
+impl ResumableStream {
+    /// Serves the stream until it is over, on `leg` first.
+    pub(super) async fn run(mut self, leg: NewLeg) {
+        let PreparedStream { listing, mut arriving, buffer, demand, every } = self.prepared;
+        let (whole, released, places) = (false, false, Vec::new());
+        let node = self.calls.node();
+        let metered = node.streams.enter(&self.function, self.context.known_caller(), &node.id);
+        let meter = metered.meter.clone();
+        let mut progress = Progress { buffer, whole, released, demand, places, meter };
+        // Also if the task is dropped, because the node ends.
+        let wanted = WantedCall { calls: &self.calls, key: self.key };
+        let task = StreamTask {
+            key: self.key,
+            calls: &self.calls,
+            function: &self.function,
+            context: &self.context,
+            every,
+        };
+        let mut next = Some(leg);
+        loop {
+            let parts = (&mut progress, &mut self.production, &mut arriving, &mut self.deadline);
+            next = match next {
+                Some(leg) => match task.serve(leg, parts).await {
+                    LegEnd::Over => break,
+                    LegEnd::Lost => None,
+                    LegEnd::Replaced(leg) => Some(*leg),
+                },
+                None => match task.park(parts).await {
+                    Unparked::Over => break,
+                    Unparked::Leg(leg) => Some(*leg),
+                },
+            };
+        }
+        drop((listing, arriving));
+        // Before waiting for its end: a function that waits for room must wake up.
+        self.production.items = None;
+        drop((wanted, progress.buffer));
+        if let Some(ended) = self.production.ended.take() {
+            // An error means that there was no one to answer.
+            let _ = ended.await;
+        }
+        progress.places.iter().for_each(LegPlace::release);
+    }
+}
+
+/// A call whose function is given up, unless it has ended, when this is dropped.
+struct WantedCall<'a> {
+    calls: &'a NodeCalls,
+    key: CallKey,
+}
+
+impl Drop for WantedCall<'_> {
+    fn drop(&mut self) {
+        self.calls.give_up(self.key);
+    }
+}
+
+/// What a stream's task uses while it serves a leg or waits for one.
+type StreamParts<'a> =
+    (&'a mut Progress, &'a mut Production, &'a mut mpsc::Receiver<NewLeg>, &'a mut Option<Instant>);
+
+struct StreamTask<'a> {
+    key: CallKey,
+    calls: &'a Arc<NodeCalls>,
+    function: &'a str,
+    context: &'a Context,
+    every: u64,
+}
+
+impl StreamTask<'_> {
+    /// Sends the stream on a leg until one side ends it.
+    async fn serve(&self, leg: NewLeg, parts: StreamParts<'_>) -> LegEnd {
+        let (progress, production, arriving, deadline) = parts;
+        let Some(leg) = self.begin(leg, progress) else { return LegEnd::Lost };
+        let NewLeg { mut send, recv, rest, body, session, .. } = leg;
+        let max_message = session.max_message();
+        let mut heard = HeardLeg {
+            stopped: send.stopped(),
+            parser: TakenParser::new(progress.demand.clone(), max_message),
+            unread: Some(vec![rest]),
+            body,
+            finished: false,
+            recv,
+        };
+        let mut first = Vec::new();
+        Attachment::put(&mut first, self.every, &self.calls.node().id);
+        let mut batch = vec![Bytes::from(first)];
+        loop {
+            batch.extend(progress.buffer.take_unsent());
+            if batch.is_empty() && heard.finished && progress.released {
+                // The permits are free, and the caller has everything.
+                send.finish();
+                return LegEnd::Over;
+            }
+            let step = (&mut *progress, &mut *production, &mut *arriving, &mut *deadline);
+            if let Some(end) = self.step(&mut send, &mut batch, &mut heard, step).await {
+                let code = match end {
+                    LegEnd::Over => reset::cancelled(),
+                    LegEnd::Lost | LegEnd::Replaced(_) => reset::code(ErrorKind::ConnectionLost),
+                };
+                send.reset(code);
+                heard.recv.stop(code);
+                return end;
+            }
+            batch.clear();
+        }
+    }
+
+    /// Writes `batch`, and meanwhile handles everything else. Returns when it is written, or, if it
+    /// is empty, when there may be something to write; `Some` if the leg ends.
+    async fn step(
+        &self,
+        send: &mut SendHalf,
+        batch: &mut [Bytes],
+        heard: &mut HeardLeg,
+        (progress, production, arriving, deadline): StreamParts<'_>,
+    ) -> Option<LegEnd> {
+        let (idle, meter) = (batch.is_empty(), progress.meter.clone());
+        let (items, bytes) = self.context.tally().so_far();
+        if !idle {
+            meter.note(items, bytes);
+        }
+        let mut writing = pin!(async {
+            match idle {
+                true => pending().await,
+                false => meter.send(send.write_chunks(batch)).await,
+            }
+        });
+        loop {
+            tokio::select! {
+                // What costs least first. An endless supply of items ends when the buffer is full,
+                // and what the reader has taken is read then.
+                biased;
+                written = &mut writing => return written.err().map(|broken| end_of(&broken)),
+                produced = production.next(progress.buffer.room()) => progress.add(produced),
+                said = heard.next() => match said {
+                    Said::More(chunks) => {
+                        if let Err(error) = self.note_taken(&mut heard.parser, chunks, progress) {
+                            self.calls.fail(self.key, error);
+                            return Some(LegEnd::Over);
+                        }
+                        continue;
+                    }
+                    Said::Finished => {}
+                    Said::Gone(end) => return Some(end),
+                },
+                Some(leg) = arriving.recv() => return Some(LegEnd::Replaced(Box::new(leg))),
+                () = passes(*deadline) => {
+                    *deadline = None;
+                    self.expire(progress, production);
+                }
+            }
+            if idle {
+                return None;
+            }
+        }
+    }
+
+    /// Keeps the stream until its reader comes back, or the time is over.
+    async fn park(&self, parts: StreamParts<'_>) -> Unparked {
+        let (progress, production, arriving, deadline) = parts;
+        let until = Instant::now() + PARKED;
+        loop {
+            tokio::select! {
+                biased;
+                leg = arriving.recv() => return match leg {
+                    Some(leg) => Unparked::Leg(Box::new(leg)),
+                    // Another stream of this call has replaced this one in the list.
+                    None => Unparked::Over,
+                },
+                produced = production.next(progress.buffer.room()) => progress.add(produced),
+                () = passes(*deadline) => {
+                    *deadline = None;
+                    self.expire(progress, production);
+                }
+                () = sleep_until(until) => return Unparked::Over,
+            }
+        }
+    }
+
+    /// Prepares the buffer for a leg. Answers a leg that asks for items which the node does not
+    /// have, and returns `None`.
+    fn begin(&self, leg: NewLeg, progress: &mut Progress) -> Option<NewLeg> {
+        let sent = self.context.tally().so_far().0.max(progress.buffer.first());
+        if !(progress.buffer.first()..=sent).contains(&leg.taken) {
+            let NewLeg { mut send, session, .. } = leg;
+            let frames = error_frames(&gap().with_node(&*self.calls.node().id));
+            session.spawn(Box::pin(async move {
+                // A write error means that the caller has left.
+                if send.write(&frames).await.is_ok() {
+                    send.finish();
+                }
+            }));
+            return None;
+        }
+        progress.demand.raise(leg.taken);
+        progress.buffer.trim(leg.taken);
+        progress.buffer.rewind();
+        progress.enter(LegPlace { session: leg.session.clone(), stream: leg.send.id() });
+        Some(leg)
+    }
+
+    /// Reads what the reader has taken.
+    fn note_taken(
+        &self,
+        parser: &mut TakenParser,
+        chunks: Vec<Bytes>,
+        progress: &mut Progress,
+    ) -> Result<(), Error> {
+        // What was taken from other nodes counts as sent.
+        let sent = self.context.tally().so_far().0.max(self.context.taken_before());
+        match parser.split(chunks, sent) {
+            Ok(_) => {
+                progress.buffer.trim(progress.demand.taken());
+                Ok(())
+            }
+            Err(cause) => {
+                let error = cause.within("what follows the arguments").into_error();
+                Err(error.with_evidence(Evidence::Sent))
+            }
+        }
+    }
+
+    /// Ends the function because its deadline has passed.
+    fn expire(&self, progress: &mut Progress, production: &mut Production) {
+        // Once the last frame is there, the deadline no longer matters.
+        if progress.whole {
+            return;
+        }
+        let late = self.calls.node().late(self.function, Evidence::Sent);
+        production.items = None;
+        self.calls.fail(self.key, late.clone());
+        progress.buffer.push(error_frames(&late).into());
+        progress.whole = true;
+    }
+}
+
+impl Progress {
+    fn add(&mut self, produced: Produced) {
+        match produced {
+            Produced::Frames(batch) => batch.into_iter().for_each(|chunk| self.buffer.push(chunk)),
+            Produced::Whole => self.whole = true,
+            Produced::Released(reply) => {
+                if !self.whole && !reply.is_empty() {
+                    self.buffer.push(reply.into());
+                }
+                (self.whole, self.released) = (true, true);
+                self.places.drain(..).for_each(|place| place.release());
+            }
+        }
+    }
+
+    /// Notes where the stream is read now.
+    ///
+    /// A gateway that passes the stream on again has counted its place with the new leg. It may
+    /// forget an older leg of the same session at once; other gateways are told at the end.
+    fn enter(&mut self, place: LegPlace) {
+        self.places.retain(|old| {
+            let same = Arc::ptr_eq(&old.session, &place.session);
+            if same {
+                old.session.forget_leg(old.stream);
+            }
+            !same && old.session.is_open()
+        });
+        if !self.released {
+            place.session.add_leg(place.stream);
+            self.places.push(place);
+        }
+    }
+}
+
+impl LegPlace {
+    /// Tells the gateway of the leg that the permits are free, if it has asked.
+    fn release(&self) {
+        self.session.end_leg(self.stream);
+    }
+}
