@@ -34,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) batch: Option<values::Batch>,
     /// `needs = "gpu, eu"`
     pub(crate) needs: Vec<String>,
+    /// `replay = "1MiB"`: the key, and the number of bytes
+    pub(crate) replay: Option<(Ident, u64)>,
     /// `err = "display"`: the literal
     pub(crate) err: Option<LitStr>,
     /// `implements = api::embed`
@@ -84,6 +86,7 @@ impl Options {
             "concurrency" => self.concurrency = Some(values::concurrency(&key, input)?),
             "batch" => self.batch = Some(values::batch(&key, input)?),
             "needs" => self.needs = values::needs(&key, input)?,
+            "replay" => self.replay = Some((key.clone(), values::replay(&key, input)?)),
             "err" => self.err = Some(values::err(&key, input)?),
             "implements" => self.implements = Some(values::implements(&key, input)?),
             "skip" => self.skip = Some(key.clone()),
@@ -203,7 +206,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// All options, in the order in which the documentation lists them.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "stream",
     "inline",
     "name",
@@ -215,6 +218,7 @@ const KNOWN: [&str; 14] = [
     "concurrency",
     "batch",
     "needs",
+    "replay",
     "err",
     "implements",
     "crate",
@@ -245,7 +249,7 @@ mod tests {
     #[test]
     fn options_are_checked() {
         let all = "options: stream, inline, name, stub, timeout, plain, idempotent, detached, \
-                   concurrency, batch, needs, err, implements, crate";
+                   concurrency, batch, needs, replay, err, implements, crate";
         for (options, part) in [
             ("colour", &*format!("unknown option `colour`; {all}")),
             ("steam", &*format!("unknown option `steam`; did you mean `stream`? {all}")),

@@ -106,6 +106,7 @@ mod types;
 /// | `name: impl Stream<Item = T>`, one | the caller: a client stream, sent while it runs |
 /// | `#[state] name: &T` | the node's state of type `T`; not in the remote signature |
 /// | `#[ctx] name: &Context`, one | the call's context; not in the remote signature |
+/// | `#[resume] name: u64`, one | the node: the items of a stream that need not come again; not in the remote signature |
 ///
 /// A function with a client stream is an `async fn`, or returns an `impl Stream`, because it has to
 /// await the items. Inside the function the stream is a type of the library; `call` accepts any
@@ -134,6 +135,7 @@ mod types;
 /// | `concurrency = 8`   | at most 8 calls run at a time on one node; others wait at the gateway  |
 /// | `batch(max = 32, wait = "5ms")` | calls that come together run together; see [below](#batches) |
 /// | `needs = "gpu, eu"` | requires nodes with all these tags                                     |
+/// | `replay = "1MiB"`   | how much of a resumable stream its node keeps; 1 MiB is the default    |
 /// | `err = "display"`   | its errors travel as text; they implement `Display`                    |
 /// | `implements = path` | the declaration that this implements                                   |
 /// | `crate = path`      | the path of `easyremote`, if it was renamed                            |
@@ -268,8 +270,8 @@ mod types;
 /// on the wire, instances and options are those of a type's methods.
 ///
 /// # Options in detail
-/// If a function has a declaration, `inline`, `detached`, `concurrency`, `needs` and `batch` are set at
-/// the function with the body, and `name`, `timeout` and `idempotent` at the declaration. `stream`,
+/// If a function has a declaration, `inline`, `detached`, `concurrency`, `needs`, `batch` and `replay`
+/// are set at the function with the body, and `name`, `timeout` and `idempotent` at the declaration. `stream`,
 /// `plain` and `err` are set at both, because they decide how the signature is read.
 ///
 /// **`stub`** is for a function next to a module or a type of its name, where the compiler reports
@@ -295,6 +297,14 @@ mod types;
 /// without one of them may list the function, and logs a warning; `Node::set_tags` can add and
 /// remove tags later. If no node has all tags, calls fail with `NoNode`; the text names the nodes
 /// and the tags that they lack.
+///
+/// **`replay`** is a size such as `"64KiB"`, `"1MiB"` or `"1GiB"`. The node keeps what the reader of a
+/// resumable stream has not taken, and pauses the function when it is that much.
+///
+/// **`#[resume]`** lets a resumable stream survive its node. The function is `idempotent` and takes
+/// no client stream. The parameter is 0 at first; after a loss the function is called again, on any
+/// node, with the number of its items that the reader has, and returns those behind them. A
+/// declaration has the parameter too, so that callers know.
 ///
 /// **`err = "display"`** is for errors that are `Display + Send + 'static`, such as `anyhow::Error`
 /// or `Box<dyn Error + Send + Sync>`; of a stream, for those of its set-up and of its items. The

@@ -23,6 +23,8 @@ pub(crate) enum Origin<'a> {
     State(&'a Type),
     /// The node: the context of the call.
     Context,
+    /// The node: the number of items that a resumed stream has left behind.
+    Resume,
 }
 
 /// A parameter that callers pass.
@@ -37,6 +39,7 @@ impl<'a> Parameter<'a> {
         let ty = &*typed.ty;
         let origin = match helpers(&typed.attrs).next() {
             Some(helper) if helper.path().is_ident(CONTEXT) => Origin::Context,
+            Some(helper) if helper.path().is_ident(RESUME) => Origin::Resume,
             Some(_) => Origin::State(referent(ty)),
             None => match bare(ty) {
                 Some((Source::Stream, item)) => Origin::Upload(item),
@@ -61,7 +64,7 @@ impl<'a> Parameter<'a> {
             Origin::Argument | Origin::Upload(_) => {
                 self.ident.map(|ident| Named { ident, ty: self.ty })
             }
-            Origin::State(_) | Origin::Context => None,
+            Origin::State(_) | Origin::Context | Origin::Resume => None,
         }
     }
 
@@ -80,6 +83,11 @@ impl<'a> Parameter<'a> {
         matches!(self.origin, Origin::Upload(_))
     }
 
+    /// Whether the node passes where a resumed stream goes on.
+    pub(crate) fn is_resume(&self) -> bool {
+        matches!(self.origin, Origin::Resume)
+    }
+
     /// Whether the function borrows it from the node.
     pub(crate) fn is_borrowed(&self) -> bool {
         matches!(self.origin, Origin::State(_) | Origin::Context)
@@ -91,9 +99,9 @@ pub(crate) fn helpers(attributes: &[Attribute]) -> impl Iterator<Item = &Attribu
     attributes.iter().filter(|attribute| is_helper(attribute))
 }
 
-/// Whether it is `#[state]` or `#[ctx]`.
+/// Whether it is `#[state]`, `#[ctx]` or `#[resume]`.
 pub(crate) fn is_helper(attribute: &Attribute) -> bool {
-    attribute.path().is_ident(STATE) || attribute.path().is_ident(CONTEXT)
+    [STATE, CONTEXT, RESUME].iter().any(|name| attribute.path().is_ident(name))
 }
 
 /// Returns the `T` of `&T`. The check reports a type that is not a reference.
@@ -108,6 +116,8 @@ pub(crate) fn referent(ty: &Type) -> &Type {
 const STATE: &str = "state";
 /// Attribute of the parameter that borrows the context of the call.
 const CONTEXT: &str = "ctx";
+/// Attribute of the parameter with the number of items that a resumed stream has left behind.
+const RESUME: &str = "resume";
 
 /// Returns the identifier `a` of the patterns `a` and `mut a`.
 fn name_of(pat: &Pat) -> Option<&Ident> {

@@ -4,6 +4,7 @@
 mod blocked;
 mod parts;
 mod restarts;
+mod resumable;
 mod streams;
 
 #[tokio::test]

@@ -201,7 +201,7 @@ async fn restarts(n: usize, tenths: u64, streams: bool) {
 }
 
 /// With `PROMISES_LONG=1`, how often and how long.
-fn is_long() -> bool {
+pub(crate) fn is_long() -> bool {
     std::env::var_os("PROMISES_LONG").is_some_and(|long| long == "1")
 }
 

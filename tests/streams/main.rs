@@ -4,6 +4,7 @@ mod cached;
 mod downloads;
 mod operators;
 mod progress;
+mod resumable;
 mod take;
 mod uploads;
 mod windows;

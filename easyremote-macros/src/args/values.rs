@@ -125,6 +125,30 @@ pub(super) fn needs(key: &Ident, input: ParseStream<'_>) -> Result<Vec<String>, 
     Ok(tags)
 }
 
+/// Parses the bytes of `replay = "1MiB"`.
+pub(super) fn replay(key: &Ident, input: ParseStream<'_>) -> Result<u64, Error> {
+    let literal = value(key, input, <LitStr as Parse>::parse, "replay = \"1MiB\"")?;
+    bytes(&literal.value()).ok_or_else(|| {
+        let message = "a size is a whole number above 0 and a unit, like \"64KiB\", \"1MiB\" or \
+                       \"1GiB\"";
+        Error::new(literal.span(), message)
+    })
+}
+
+/// Parses a size to bytes: `"1MiB"` to 1,048,576.
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    let bytes = number.parse::<u64>().ok()?.checked_mul(factor)?;
+    (bytes > 0).then_some(bytes)
+}
+
 /// Parses the literal of `err = "display"`.
 pub(super) fn err(key: &Ident, input: ParseStream<'_>) -> Result<LitStr, Error> {
     let literal = value(key, input, <LitStr as Parse>::parse, "err = \"display\"")?;
@@ -199,6 +223,14 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_bytes() {
+        for (text, expected) in [("64KiB", 65_536), ("1MiB", 1_048_576), ("2GiB", 2 << 30)] {
+            let (options, _) = parse(&format!("replay = \"{text}\""));
+            assert_eq!(options.replay.unwrap().1, expected, "{text}");
+        }
+    }
+
+    #[test]
     fn values_are_checked() {
         let long = format!("needs = \"{}\"", "x".repeat(129));
         let many = (0..65).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
@@ -230,6 +262,12 @@ mod tests {
             ("needs = \"g\\0u\"", "a tag has a `\\0`"),
             (&*long, "a tag has 129 bytes, 128 are allowed"),
             (&*many, "65 tags are given, a node can have 64"),
+            ("replay", "`replay` is written like `replay = \"1MiB\"`"),
+            ("replay = 1024", "`replay` is written like `replay = \"1MiB\"`"),
+            ("replay = \"1\"", "like \"64KiB\""),
+            ("replay = \"0KiB\"", "above 0"),
+            ("replay = \"1MB\"", "like \"64KiB\""),
+            ("replay = \"99999999999999GiB\"", "like \"64KiB\""),
             ("err", "`err` is written like `err = \"display\"`"),
             ("err = display", "`err` is written like `err = \"display\"`"),
             ("err = \"debug\"", "write `err = \"display\"`"),

@@ -78,7 +78,7 @@ fn parameters(function: &Function, mistakes: &mut Mistakes) {
                     mistakes.at(&typed.ty, message);
                 }
             }
-            Origin::State(_) | Origin::Context => {}
+            Origin::State(_) | Origin::Context | Origin::Resume => {}
         }
     }
     if arguments == 0 {

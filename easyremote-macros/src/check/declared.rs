@@ -40,7 +40,8 @@ fn declaration(function: &Function, options: &Options, mistakes: &mut Mistakes) 
         let what = match Parameter::of(typed).origin {
             Origin::State(_) => "state",
             Origin::Context => "ctx",
-            Origin::Argument | Origin::Upload(_) => continue,
+            // The client has to know that the function can be called again.
+            Origin::Argument | Origin::Upload(_) | Origin::Resume => continue,
         };
         for helper in helpers(&typed.attrs).take(1) {
             let message =
@@ -76,6 +77,7 @@ fn among<'a>(options: &'a Options, names: &'a [&str]) -> impl Iterator<Item = &'
 }
 
 /// Options that concern only the node.
-const OF_IMPLEMENTATIONS: [&str; 5] = ["inline", "detached", "concurrency", "needs", "batch"];
+const OF_IMPLEMENTATIONS: [&str; 6] =
+    ["inline", "detached", "concurrency", "needs", "batch", "replay"];
 /// Options that concern only the callers.
 const OF_DECLARATIONS: [&str; 3] = ["name", "timeout", "idempotent"];

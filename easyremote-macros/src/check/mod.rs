@@ -16,6 +16,7 @@ mod method;
 mod owner;
 mod parameters;
 mod policy;
+mod resume;
 mod returned;
 pub(crate) mod service;
 mod state;
@@ -49,6 +50,7 @@ pub(crate) fn check(function: &Function, options: &Options, mistakes: &mut Mista
     upload::check(function, options, mistakes);
     inline(function, options, mistakes);
     policy::check(function, options, mistakes);
+    resume::check(function, options, mistakes);
     returned::check(function, options, mistakes);
     declared::check(function, options, mistakes);
 }

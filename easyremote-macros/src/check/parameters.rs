@@ -27,6 +27,8 @@ pub(super) fn check(signature: &Signature, mistakes: &mut Mistakes) {
         let parameter = Parameter::of(typed);
         match parameter.origin {
             Origin::State(_) | Origin::Context => state::check(&parameter, typed, mistakes),
+            // What it needs of the function is checked with it.
+            Origin::Resume => {}
             Origin::Upload(_) => {
                 pattern(typed, &parameter, mistakes);
                 upload::kind(&parameter, mistakes);

@@ -63,6 +63,11 @@ fn functions_that_can_be_remote_are_accepted() {
         ("stream", "fn f() -> (impl Iterator<Item = u8>) { x }"),
         ("stream", "fn f() -> Box<dyn Iterator<Item = u8>> { x }"),
         ("inline", "fn f(#[state] a: &Model, #[state] b: &Model, #[ctx] c: &Context) {}"),
+        (
+            "stream, idempotent",
+            "fn f(#[resume] done: u64, to: u64) -> impl Iterator<Item = u8> { x }",
+        ),
+        ("stream, replay = \"1MiB\"", "fn f(to: u64) -> impl Iterator<Item = u8> { x }"),
         ("", "async fn f(a: u8, #[ctx] _: &easyremote::Context, #[state] (a, b): &(A, B)) {}"),
         ("", "fn f(#[state] a: &'_ Mutex<&'static str>, #[allow(x)] #[state] b: &Box<dyn T>) {}"),
         ("", "async fn f(a: u8, mut b: impl Stream<Item = Result<Vec<u8>, E>>, c: u8) {}"),
@@ -351,4 +356,26 @@ fn streams_and_the_option_go_together() {
         "fn f() -> impl Iterator<Item = u8> { x }",
         &["combined with `stream`"],
     );
+}
+
+#[test]
+fn where_a_stream_goes_on_is_a_number_of_a_stream_that_may_run_twice() {
+    let stream = "-> impl Stream<Item = u8> { x }";
+    for (options, parameters, part) in [
+        ("stream, idempotent", "#[resume] done: usize", "write `#[resume] done: u64`"),
+        ("stream, idempotent", "#[resume] _: &u64", "write `#[resume] done: u64`"),
+        ("stream, idempotent", "#[resume(x)] done: u64", "`#[resume]` takes no value"),
+        ("stream, idempotent", "#[resume] #[ctx] done: u64", "drop the other attribute"),
+        ("stream, idempotent", "#[resume] a: u64, #[resume] b: u64", "take `#[resume]` once"),
+        ("stream", "#[resume] done: u64", "write `#[remote(stream, idempotent)]`"),
+        (
+            "stream, idempotent",
+            "#[resume] done: u64, s: impl Stream<Item = u8>",
+            "cannot be combined with a client stream",
+        ),
+    ] {
+        refuses(options, &format!("fn f({parameters}) {stream}"), &[part]);
+    }
+    refuses("idempotent", "fn f(#[resume] done: u64) {}", &["and return a stream, or drop"]);
+    refuses("replay = \"1MiB\"", "fn f() {}", &["write `stream` too, or drop `replay`"]);
 }

@@ -165,6 +165,7 @@ impl Stub<'_> {
                 placed(&names.inputs, parameter, &quote!(callers))
             }
             Origin::Context => placed(&names.inputs, parameter, &quote!(context)),
+            Origin::Resume => placed(&names.inputs, parameter, &quote!(done)),
         });
         let values = receiver.into_iter().chain(parameters);
         let values = quote_spanned!(last=> (#(#values),*));
@@ -207,11 +208,18 @@ impl Stub<'_> {
         let inputs = &names.inputs;
         if self.upload().is_some() {
             quote!(mut #inputs)
-        } else if self.owner.is_some() || self.parameters.iter().any(Parameter::is_borrowed) {
+        } else if self.owner.is_some()
+            || self.parameters.iter().any(|it| it.is_borrowed() || it.is_resume())
+        {
             quote!(#inputs)
         } else {
             quote!(_)
         }
+    }
+
+    /// Writes `.resumes()` if the function has a `#[resume]` parameter.
+    pub(super) fn resumes(&self) -> Option<TokenStream> {
+        self.parameters.iter().any(Parameter::is_resume).then(|| quote!(.resumes()))
     }
 
     /// Writes `.detached().concurrency(8).needs(&["gpu", "eu"])`, as the options require.
@@ -223,7 +231,12 @@ impl Stub<'_> {
         });
         let tags = &self.options.needs;
         let needs = (!tags.is_empty()).then(|| quote!(.needs(&[#(#tags),*])));
-        quote!(#detached #concurrency #needs)
+        let replay = self.options.replay.as_ref().map(|(_, bytes)| {
+            let bytes = Literal::u64_unsuffixed(*bytes);
+            quote!(.replay(#bytes))
+        });
+        let resumes = self.resumes();
+        quote!(#detached #concurrency #needs #replay #resumes)
     }
 
     /// Writes `.needs_state::<Model>()` for each state, and the same for the receiver of a method.

@@ -241,6 +241,7 @@ impl<'a> Stub<'a> {
         });
         let idempotent = self.options.idempotent.as_ref().map(|_| quote!(.idempotent()));
         let detached = self.options.detached.as_ref().map(|_| quote!(.detached()));
+        let resumes = self.resumes();
         let method_of = self.owner.map(|Owner { name, .. }| quote!(.method_of(#name)));
         quote! {
             #private::Descriptor::new(
@@ -255,6 +256,7 @@ impl<'a> Stub<'a> {
             #timeout
             #idempotent
             #detached
+            #resumes
         }
     }
 

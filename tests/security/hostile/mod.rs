@@ -8,6 +8,7 @@ mod mux;
 mod nodes;
 mod registrations;
 mod resets;
+mod resume;
 mod rules;
 mod target;
 mod texts;

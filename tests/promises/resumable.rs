@@ -1,0 +1,97 @@
+//! Resumable streams through connections that are cut and processes that are killed, with the times
+//! that noticing takes.
+
+use std::time::{Duration, Instant};
+
+use common::proxy::{Faults, Proxy};
+use common::{World, found_in, soon, until};
+use easyremote::{Client, Error, ErrorKind, Executed};
+use futures::{Stream, StreamExt};
+use tokio::time::timeout;
+
+use crate::parts::{Parts, endless, functions};
+use crate::restarts::is_long;
+
+const ITEMS: u64 = 10_000;
+
+/// How often something is lost.
+fn losses() -> u64 {
+    if is_long() { 20 } else { 3 }
+}
+
+/// Reads a stream of numbers, and loses something now and then.
+async fn read_through<S>(mut items: S, mut lose: impl AsyncFnMut())
+where
+    S: Stream<Item = Result<u64, Error>> + Unpin,
+{
+    let every = ITEMS / losses();
+    for i in 0..ITEMS {
+        if i % every == every / 2 {
+            lose().await;
+        }
+        assert_eq!(soon(items.next()).await.unwrap().unwrap(), i);
+    }
+    assert!(soon(items.next()).await.is_none());
+}
+
+/// A client behind a proxy.
+async fn behind(world: &World, proxy: &Proxy) -> Client {
+    let client = Client::builder(proxy.address()).dial(found_in(world.state_dir()));
+    soon(client.connect()).await.unwrap()
+}
+
+/// Nothing gets through until both sides have noticed.
+async fn cut(world: &World, proxy: &Proxy) {
+    proxy.set_both(Faults { blocked: true, ..Faults::default() });
+    until(|| world.gateway.stats().clients == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_goes_on_after_the_connection_of_its_client_was_cut() {
+    let (world, node, _) = World::with(functions()).await;
+    let proxy = Proxy::start(world.gateway.local_addr(), 1);
+    let client = behind(&world, &proxy).await;
+    read_through(endless::call(&client).take(ITEMS as usize).resumable(), async || {
+        cut(&world, &proxy).await;
+        proxy.heal();
+    })
+    .await;
+    until(|| node.stats().in_flight == 0 && world.gateway.stats().in_flight == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_goes_on_after_the_process_of_its_gateway_was_killed() {
+    let mut parts = Parts::start();
+    let _node = parts.process("node", "a");
+    let client = parts.client().await;
+    read_through(endless::call(&client).take(ITEMS as usize).resumable(), async || {
+        parts.gateway.signal("KILL");
+        until(|| parts.gateway.has_ended()).await;
+        parts.start_gateway_again();
+    })
+    .await;
+}
+
+/// Memory and place are free again after 30 s, and the reader that comes back later gets one error.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_whose_reader_does_not_come_back_is_given_up() {
+    let (world, node, _) = World::with(functions()).await;
+    let proxy = Proxy::start(world.gateway.local_addr(), 2);
+    let client = behind(&world, &proxy).await;
+    let mut items = endless::call(&client).resumable();
+    for i in 0..100 {
+        assert_eq!(soon(items.next()).await.unwrap().unwrap(), i);
+    }
+    cut(&world, &proxy).await;
+    let parked = Instant::now();
+    assert_eq!(node.stats().in_flight, 1);
+    assert_eq!(world.gateway.stats().in_flight, 1, "its place is taken");
+    until(|| node.stats().in_flight == 0 && world.gateway.stats().in_flight == 0).await;
+    assert!(parked.elapsed() > Duration::from_secs(20), "{:?}", parked.elapsed());
+    proxy.heal();
+    let error = timeout(Duration::from_secs(120), items.next()).await.unwrap().unwrap();
+    let error = error.unwrap_err();
+    assert_eq!((error.kind(), error.executed()), (ErrorKind::Gap, Executed::Yes), "{error}");
+    assert_eq!(error.delivered(), 100);
+    assert!(soon(items.next()).await.is_none());
+}
