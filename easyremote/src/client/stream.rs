@@ -195,20 +195,20 @@ impl<F: RemoteStream, T: Value> StreamCall<F, T> {
     /// |---|---|
     /// | the connection to the gateway, or the gateway | the stream goes on, for up to 30 s without its reader |
     /// | the connection of the node to the gateway | the same |
-    /// | the node | with a `#[resume]` parameter the function is called again elsewhere, otherwise [`Gap`](ErrorKind::Gap) |
+    /// | the node | with a `#[resume]` parameter the function is called again elsewhere, otherwise [`Gap`](crate::ErrorKind::Gap) |
     ///
-    /// A stream that cannot be resumed ends with one error of kind [`Gap`](ErrorKind::Gap), whose
+    /// A stream that cannot be resumed ends with one error of kind [`Gap`](crate::ErrorKind::Gap), whose
     /// [`delivered`](Error::delivered) is the exact number of items that have arrived. Until the node
     /// has accepted the call, [`Retry`](crate::Retry) decides as for other calls.
     ///
     /// While nobody reads, the function holds its permits at the node. What is kept counts against
     /// [`NodeLimits::kept`](https://docs.rs/easyremote/latest/easyremote/node/struct.NodeLimits.html):
-    /// a stream for which there is no room fails with [`Overloaded`](ErrorKind::Overloaded), `No`.
+    /// a stream for which there is no room fails with [`Overloaded`](crate::ErrorKind::Overloaded), `No`.
     /// Attempts to resume take no token of the retry budget. The deadline and the limit for readers
     /// that do not poll, 60 s, hold as for every stream.
     ///
     /// A call that sends a stream too cannot be resumable: its first poll returns
-    /// [`InvalidInput`](ErrorKind::InvalidInput).
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput).
     ///
     /// ```
     /// # use easyremote::{Client, Gateway, Node, functions, remote};
