@@ -133,7 +133,7 @@ impl<'de> Deserialize<'de> for JobId {
     }
 }
 
-/// The state of a job, in a [`JobStatus`].
+/// What a job does, or how it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JobState {
