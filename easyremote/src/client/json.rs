@@ -234,7 +234,7 @@ impl JsonStream {
     /// # let _node = Node::serve(gateway.local_addr(), functions![count]).await?;
     /// # let client = Client::connect(gateway.local_addr()).await?;
     /// let mut items = client.stream_json("count", json!([7])).resumable();
-    /// assert_eq!(items.next().await.unwrap()?, json!(7));
+    /// assert_eq!(items.next().await.unwrap().unwrap(), json!(7));
     /// # Ok(())
     /// # }
     /// ```

@@ -202,8 +202,8 @@ impl<F: RemoteStream, T: Value> StreamCall<F, T> {
     /// has accepted the call, [`Retry`](crate::Retry) decides as for other calls.
     ///
     /// While nobody reads, the function holds its permits at the node. What is kept counts against
-    /// [`NodeLimits::kept`](https://docs.rs/easyremote/latest/easyremote/node/struct.NodeLimits.html):
-    /// a stream for which there is no room fails with [`Overloaded`](crate::ErrorKind::Overloaded), `No`.
+    /// `NodeLimits::kept` of the node: a stream for which there is no room fails with
+    /// [`Overloaded`](crate::ErrorKind::Overloaded), `No`.
     /// Attempts to resume take no token of the retry budget. The deadline and the limit for readers
     /// that do not poll, 60 s, hold as for every stream.
     ///
