@@ -111,22 +111,10 @@ impl PendingCall {
             options.until = DeadlineSpec::After(timeout);
         }
         Ok(Self {
-            client: client.clone(),
-            header,
-            body,
             signature: &signature.text,
-            options,
             idempotent: descriptor.idempotent,
-            upload: None,
-            demand: None,
-            resumable: false,
             resumes: descriptor.resumes,
-            resumption: None,
-            deadline: None,
-            limit: None,
-            waits: false,
-            paid: PaidLosses::default(),
-            hedge: None,
+            ..Self::new(client, header, body, options)
         })
     }
 
@@ -145,24 +133,8 @@ impl PendingCall {
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         let body = body(client, &function, |out| Codec::Json.encode(arguments, out))?;
-        Ok(Self {
-            client: client.clone(),
-            header: CallHeader::new(client.link.next_call_id(), function, kind, Codec::Json),
-            body,
-            signature: "",
-            options: Options::clone(&client.options),
-            idempotent: false,
-            upload: None,
-            demand: None,
-            resumable: false,
-            resumes: false,
-            resumption: None,
-            deadline: None,
-            limit: None,
-            waits: false,
-            paid: PaidLosses::default(),
-            hedge: None,
-        })
+        let header = CallHeader::new(client.link.next_call_id(), function, kind, Codec::Json);
+        Ok(Self::new(client, header, body, Options::clone(&client.options)))
     }
 
     /// Creates a request about jobs of `function` at a node. It is retried like the call of an
@@ -174,13 +146,19 @@ impl PendingCall {
         let mut options = Options { retry, ..Options::default() };
         options.routing.on = Some(node.to_owned());
         let (id, function) = (client.link.next_call_id(), function.to_owned());
+        let header = CallHeader::new(id, function, Kind::Unary, Codec::Json);
+        Self { idempotent: true, ..Self::new(client, header, body, options) }
+    }
+
+    /// Creates a call of a function of which nothing is known.
+    fn new(client: &Client, header: CallHeader, body: Vec<u8>, options: Options) -> Self {
         Self {
             client: client.clone(),
-            header: CallHeader::new(id, function, Kind::Unary, Codec::Json),
+            header,
             body,
             signature: "",
             options,
-            idempotent: true,
+            idempotent: false,
             upload: None,
             demand: None,
             resumable: false,
@@ -270,22 +248,13 @@ impl PendingCall {
         let mut header = self.header.clone();
         header.id = self.client.link.next_call_id();
         Some(Self {
-            client: self.client.clone(),
-            header,
-            body: self.body.clone(),
             signature: self.signature,
-            options: self.options.clone(),
             idempotent: self.idempotent,
-            upload: None,
             demand: self.demand.as_ref().map(|_| Arc::default()),
             resumable: self.resumable,
             resumes: self.resumes,
-            resumption: None,
-            deadline: None,
-            limit: None,
-            waits: false,
             paid: self.paid,
-            hedge: None,
+            ..Self::new(&self.client, header, self.body.clone(), self.options.clone())
         })
     }
 

@@ -201,7 +201,7 @@ impl<F: RemoteStream, T: Value> StreamCall<F, T> {
     /// [`delivered`](Error::delivered) is the exact number of items that have arrived. Until the node
     /// has accepted the call, [`Retry`](crate::Retry) decides as for other calls.
     ///
-    /// While nobody reads, the function holds its permits at the node. What is kept counts against
+    /// While its reader is away, the function holds its permits at the node. What is kept counts against
     /// `NodeLimits::kept` of the node: a stream for which there is no room fails with
     /// [`Overloaded`](crate::ErrorKind::Overloaded), `No`.
     /// Attempts to resume take no token of the retry budget. The deadline and the limit for readers

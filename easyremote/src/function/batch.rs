@@ -42,7 +42,7 @@ pub struct BatchLimits {
 }
 
 impl BatchLimits {
-    /// Limits a batch to `max` elements, the first of which waits `wait_us` microseconds for the
+    /// Limits a batch to `max` elements. The first one waits at most `wait_us` microseconds for
     /// others.
     #[must_use]
     pub const fn new(max: u32, wait_us: u64) -> Self {

@@ -25,6 +25,7 @@ macro_rules! columns {
 
             #[allow(clippy::unused_unit)]
             fn columns(rows: Vec<Self>) -> Self::Lists {
+                // The empty tuple has no column: it changes no list and reads no row.
                 #[allow(unused_mut)]
                 let mut lists = ($(Vec::<$name>::with_capacity(rows.len()),)*);
                 #[allow(unused_variables)]

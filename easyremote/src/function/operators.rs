@@ -9,6 +9,7 @@
 //! |-----------|------------------------------------------------------------|
 //! | [`piece`] | an item on its way: a value, or its encoding               |
 //! | [`stage`] | what one operator does, and what it holds                  |
+//! | [`stride`] | which items pass by their number                          |
 //! | [`chain`] | all stages of a stream                                     |
 //! | [`gate`]  | how far the stream may run ahead of its reader             |
 //! | [`run`]   | the loop that polls a chain and writes what comes out of it |
@@ -20,5 +21,6 @@ pub(crate) mod gate;
 pub(crate) mod piece;
 pub(crate) mod run;
 mod stage;
+pub(crate) mod stride;
 #[cfg(test)]
 mod tests;

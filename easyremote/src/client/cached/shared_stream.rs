@@ -2,7 +2,7 @@
 //!
 //! There is no task behind it: each reader that finds nothing new polls the source itself, and the
 //! source wakes all readers that wait. So no reader depends on another one to go on polling: one
-//! that is dropped, or never polled again, holds up nobody.
+//! that is dropped, or never polled again, does not delay the others.
 //!
 //! ```text
 //!            taken to be polled, without the lock
@@ -198,7 +198,7 @@ impl<T, E: From<Error>> SharedStream<T, E> {
                 match std::mem::replace(&mut state.source, SourceSlot::Out) {
                     SourceSlot::Idle => (state.factory)(),
                     SourceSlot::Ready(source) => source,
-                    // Under the state's lock: whoever polls the source wakes this reader when
+                    // Under the state's lock: the reader that polls the source wakes this one when
                     // it has put it back.
                     slot @ (SourceSlot::Out | SourceSlot::Over) => {
                         state.source = slot;
@@ -259,7 +259,7 @@ impl<T, E: From<Error>> SharedStream<T, E> {
     }
 }
 
-/// Ends the stream if polling its source panics: nobody can poll it any more.
+/// Ends the stream if polling its source panics: the source cannot be polled again.
 struct PollGuard<'a, T, E: From<Error>> {
     shared: &'a SharedStream<T, E>,
 }

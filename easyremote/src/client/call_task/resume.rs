@@ -312,7 +312,7 @@ impl CallTask {
         Ok(())
     }
 
-    /// Closes the leg that is lost, and gives the reader the next one. Returns how many items it has
+    /// Closes the lost leg, and passes the next one to the reader. Returns how many items it has
     /// taken.
     fn close_leg(&mut self, error: &Error, sender: &mut ByteSender<StreamEnd>) -> u64 {
         let Some(resumption) = &mut self.resumption else { return 0 };

@@ -2,25 +2,15 @@
 
 use bytes::Bytes;
 
+use crate::function::operators::stride::Stride;
 use crate::wire::operators::Operator;
 
 /// One operator at work.
 #[derive(Debug)]
 pub(super) enum LocalOperator {
-    Take {
-        left: u64,
-    },
-    Skip {
-        left: u64,
-    },
-    /// `until` items are left out before the next one passes.
-    Every {
-        step: u64,
-        until: u64,
-    },
-    Dedup {
-        last: Option<Bytes>,
-    },
+    Take { left: u64 },
+    Stride(Stride),
+    Dedup { last: Option<Bytes> },
 }
 
 impl LocalOperator {
@@ -28,8 +18,8 @@ impl LocalOperator {
     pub(super) fn new(operator: Operator) -> Option<Self> {
         Some(match operator {
             Operator::Take(items) => Self::Take { left: items },
-            Operator::Skip(items) => Self::Skip { left: items },
-            Operator::Every(step) => Self::Every { step, until: 0 },
+            Operator::Skip(items) => Self::Stride(Stride::skip(items)),
+            Operator::Every(step) => Self::Stride(Stride::every(step)),
             Operator::Dedup => Self::Dedup { last: None },
             Operator::Sample(_)
             | Operator::Latest
@@ -63,15 +53,7 @@ impl LocalOperator {
                 true
             }
             (_, None) => true,
-            (Self::Skip { left: until } | Self::Every { until, .. }, Some(_)) if *until > 0 => {
-                *until -= 1;
-                false
-            }
-            (Self::Every { step, until }, Some(_)) => {
-                *until = *step - 1;
-                true
-            }
-            (Self::Skip { .. }, Some(_)) => true,
+            (Self::Stride(stride), Some(_)) => stride.passes(),
         }
     }
 }

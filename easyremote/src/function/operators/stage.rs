@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::function::operators::piece::{After, Batch, EncodedItem, Flow, ItemForm, Piece};
+use crate::function::operators::stride::Stride;
 use crate::function::outcome::Value;
 use crate::wire::operators::Operator;
 
@@ -16,28 +17,11 @@ pub(super) type Source<'a, V, X> = &'a mut dyn FnMut(&mut Context<'_>) -> Poll<F
 /// One operator at work.
 #[derive(Debug)]
 pub(super) enum Stage<V, X> {
-    Take {
-        left: u64,
-    },
-    Skip {
-        left: u64,
-    },
-    /// `until` items are left out before the next one passes.
-    Every {
-        step: u64,
-        until: u64,
-    },
-    Dedup {
-        last: Option<Vec<u8>>,
-    },
-    Sample {
-        slot: NewestSlot<V, X>,
-        interval: Duration,
-        window: SampleWindow,
-    },
-    Latest {
-        slot: NewestSlot<V, X>,
-    },
+    Take { left: u64 },
+    Stride(Stride),
+    Dedup { last: Option<Vec<u8>> },
+    Sample { slot: NewestSlot<V, X>, interval: Duration, window: SampleWindow },
+    Latest { slot: NewestSlot<V, X> },
     Batches(Batches<X>),
 }
 
@@ -100,8 +84,8 @@ impl<V: Value, X> Stage<V, X> {
         let slot = || NewestSlot { newest: None, after: None };
         Some(match operator {
             Operator::Take(items) => Self::Take { left: items },
-            Operator::Skip(items) => Self::Skip { left: items },
-            Operator::Every(step) => Self::Every { step, until: 0 },
+            Operator::Skip(items) => Self::Stride(Stride::skip(items)),
+            Operator::Every(step) => Self::Stride(Stride::every(step)),
             Operator::Sample(interval) => {
                 Self::Sample { slot: slot(), interval, window: SampleWindow::default() }
             }
@@ -164,7 +148,7 @@ impl<V: Value, X> Stage<V, X> {
                 batches.batch.held() + next
             }
             Self::Dedup { last } => last.as_ref().map_or(0, Vec::len),
-            Self::Take { .. } | Self::Skip { .. } | Self::Every { .. } => 0,
+            Self::Take { .. } | Self::Stride(_) => 0,
         }
     }
 }
@@ -202,7 +186,7 @@ pub(super) fn poll_stages<V: Value, X>(
             slot.take()
         }
         Stage::Batches(batches) => batches.poll(before, shared, source, context),
-        Stage::Skip { .. } | Stage::Every { .. } | Stage::Dedup { .. } => loop {
+        Stage::Stride(_) | Stage::Dedup { .. } => loop {
             let flow = ready!(poll_stages(before, shared, &mut *source, context));
             if let Some(passed) = stage.filter(flow, &shared.form) {
                 return Poll::Ready(passed);
@@ -219,16 +203,7 @@ impl<V: Value, X> Stage<V, X> {
     /// Returns what passes of `flow`; `None` if it is left out.
     fn filter(&mut self, flow: Flow<V, X>, form: &ItemForm) -> Option<Flow<V, X>> {
         match (self, flow) {
-            (Self::Skip { left: until } | Self::Every { until, .. }, Flow::Item(_))
-                if *until > 0 =>
-            {
-                *until -= 1;
-                None
-            }
-            (Self::Every { step, until }, Flow::Item(item)) => {
-                *until = *step - 1;
-                Some(Flow::Item(item))
-            }
+            (Self::Stride(stride), Flow::Item(item)) => stride.passes().then_some(Flow::Item(item)),
             (Self::Dedup { last }, Flow::Item(item)) => {
                 let encoded = match item.encode(form) {
                     Ok(encoded) => encoded,

@@ -12,7 +12,7 @@ use crate::wire::routing_options::HedgeLeg;
 #[derive(Debug, Default)]
 pub(super) struct HedgedCalls(Mutex<HashMap<CallId, Option<String>>>);
 
-/// The entry of a call in [`HedgedCalls`], for as long as the gateway has the call.
+/// The entry of a call in [`HedgedCalls`], removed when the call has ended at the gateway.
 #[derive(Debug)]
 pub(super) struct HedgedEntry {
     calls: Arc<HedgedCalls>,

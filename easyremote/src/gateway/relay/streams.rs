@@ -219,7 +219,7 @@ async fn relay(client: &mut CallerLeg, node: &mut NodeLeg, caller: &CallerSessio
         hit(&state.hits.progress_timeouts);
     }
     let answered = answer.shows_execution() || answer.is_complete();
-    // A call that continues a stream which nobody has costs as much as one that is given up.
+    // A call that continues an unknown stream is charged like one that is given up.
     let waited = match continues {
         true => answer.is_attached(),
         false => answered || !matches!(end, CopyEnd::Receiver(_)),

@@ -185,7 +185,7 @@ fn readers_that_come_go_and_sleep_hold_up_nobody_and_lose_nothing_unseen() {
                     model.leave(ids[random.usize(..ids.len())]);
                     if model.readers.is_empty() {
                         assert_eq!(source.lock().alive, 0, "the last one cancels");
-                        // What the call would still have returned, nobody gets.
+                        // The results that the call has not returned are lost with it.
                         source.lock().results.clear();
                         fed = model.shared.state.lock().first;
                     }
@@ -195,7 +195,7 @@ fn readers_that_come_go_and_sleep_hold_up_nobody_and_lose_nothing_unseen() {
                     model.poll(ids[random.usize(..ids.len())]);
                 }
                 5..=7 => {
-                    // With nobody there is no call, and so no result.
+                    // Without a reader there is no call, and so no result.
                     if source.lock().alive > 0 {
                         for _ in 0..random.usize(1..300) {
                             feed(&source, Some((Ok(fed), false)));
