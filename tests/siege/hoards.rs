@@ -1,6 +1,7 @@
 //! Callers that make a node hold more than it has room for: arguments that are larger than they look,
 //! and items that nobody reads.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::hostile::attacker::Insider;
@@ -26,21 +27,44 @@ const SLACK: u64 = 40 << 10;
 /// A million numbers are a message of 1 MiB, and values of 16.
 const NUMBERS: usize = 1 << 20;
 
+/// Runs of the functions below, which hold decoded arguments until they are cancelled.
+static KEPT: AtomicUsize = AtomicUsize::new(0);
+
+/// One run, from its start until it is dropped.
+struct Kept;
+
+impl Kept {
+    fn new() -> Self {
+        KEPT.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        KEPT.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[remote]
 async fn keep(numbers: Vec<u128>) -> usize {
+    let _kept = Kept::new();
     std::future::pending::<()>().await;
     numbers.len()
 }
 
 #[remote]
 fn keep_thread(numbers: Vec<Option<u64>>, #[ctx] ctx: &easyremote::Context) -> usize {
+    let _kept = Kept::new();
     futures::executor::block_on(ctx.cancelled());
     numbers.len()
 }
 
 #[remote(stream)]
 fn keep_stream(lists: Vec<Vec<u8>>) -> impl Stream<Item = usize> {
+    let kept = Kept::new();
     stream::once(async { 1 }).chain(stream::once(async move {
+        let _kept = kept;
         std::future::pending::<()>().await;
         lists.len()
     }))
@@ -48,7 +72,9 @@ fn keep_stream(lists: Vec<Vec<u8>>) -> impl Stream<Item = usize> {
 
 #[remote(stream)]
 fn keep_iterator(numbers: Vec<(u8, u128)>) -> impl Iterator<Item = usize> {
+    let kept = Kept::new();
     std::iter::once(numbers.len()).chain(std::iter::repeat_with(move || {
+        let _held = &kept;
         std::thread::sleep(Duration::from_millis(10));
         numbers.len()
     }))
@@ -56,6 +82,7 @@ fn keep_iterator(numbers: Vec<(u8, u128)>) -> impl Iterator<Item = usize> {
 
 #[remote]
 async fn keep_upload(numbers: Vec<u128>, _items: impl Stream<Item = u8>) -> usize {
+    let _kept = Kept::new();
     std::future::pending::<()>().await;
     numbers.len()
 }
@@ -106,6 +133,7 @@ async fn node_process() {
     while let Some(asked) = question().await {
         match &*asked {
             "in flight" => tell(format_args!("in flight {}", node.stats().in_flight)),
+            "kept" => tell(format_args!("kept {}", KEPT.load(Ordering::Relaxed))),
             other => panic!("{other}"),
         }
     }
@@ -144,14 +172,13 @@ impl Hoard {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// Waits until it has so many calls, and that many are refused.
-    async fn until_in_flight(&mut self, n: usize) {
-        let n = n.to_string();
-        until(|| self.node.ask("in flight") == n).await;
+    /// Waits until the node has no call, and no function runs any more.
+    async fn until_idle(&mut self) {
+        until(|| ["in flight", "kept"].iter().all(|gauge| self.node.ask(gauge) == "0")).await;
     }
 }
 
-/// The errors of `calls` that have failed by the time that the others are under way.
+/// How many of `calls` fail. Each of the others runs, so all arguments are decoded by then.
 async fn refused(
     hoard: &mut Hoard,
     calls: Vec<futures::future::BoxFuture<'static, Error>>,
@@ -163,8 +190,8 @@ async fn refused(
     let (mut failed, mut running) = (0, 0);
     let node = &mut hoard.node;
     until(|| {
-        (failed, running) = (over(), node.ask("in flight").parse::<usize>().unwrap());
-        failed + running == n && failed > 0
+        (failed, running) = (over(), node.ask("kept").parse::<usize>().unwrap());
+        failed + running == n
     })
     .await;
     let rise = hoard.memory().saturating_sub(before);
@@ -183,7 +210,7 @@ async fn refused(
             false => call.abort(),
         }
     }
-    hoard.until_in_flight(0).await;
+    hoard.until_idle().await;
     failed
 }
 
@@ -268,10 +295,10 @@ async fn items_that_nobody_reads() {
         });
         join_all(reads).await;
         drop(running);
-        hoard.until_in_flight(0).await;
+        hoard.until_idle().await;
         let again = soon(blobs::call(&client, size).open()).await;
         drop(again.unwrap());
-        hoard.until_in_flight(0).await;
+        hoard.until_idle().await;
     }
     drop(hoard.world);
 }
@@ -303,7 +330,7 @@ async fn items_that_nobody_reads_of_streams_that_begin_together() {
     for error in opened.into_iter().filter_map(Result::err) {
         assert_eq!((error.kind(), error.executed()), (ErrorKind::Overloaded, Executed::No));
     }
-    hoard.until_in_flight(0).await;
+    hoard.until_idle().await;
 }
 
 #[tokio::test]
@@ -346,5 +373,5 @@ async fn answers_that_nobody_reads() {
             tokio::task::yield_now().await;
         }
     }
-    hoard.until_in_flight(0).await;
+    hoard.until_idle().await;
 }
