@@ -194,9 +194,8 @@ impl GatewayLimits {
     /// Sets the timeout from the end of the TLS handshake to authentication, and again from there
     /// to the registration of a node; 3 s by default.
     ///
-    /// After the first, the connection is closed with
-    /// [`Unauthenticated`](crate::ErrorKind::Unauthenticated). After the second, it is closed with
-    /// [`Unavailable`](crate::ErrorKind::Unavailable), and the node may dial again.
+    /// After either, the connection is closed with [`Unavailable`](crate::ErrorKind::Unavailable),
+    /// and the peer may dial again.
     ///
     /// ```
     /// use std::time::Duration;

@@ -99,8 +99,9 @@ pub(super) async fn serve(
         }
         Err(_) => {
             hit(&state.hits.authentication_timeouts);
-            let text = "no credentials in time";
-            let error = Error::new(ErrorKind::Unauthenticated, text);
+            // Not `Unauthenticated`, after which a peer gives up: packets that were lost, or a
+            // program that stood still, may have delayed an honest one, which dials again.
+            let error = Error::new(ErrorKind::Unavailable, "no credentials in time");
             state.refused.note(peer, &error);
             close(&connection, &error);
         }

@@ -21,8 +21,8 @@ pub const UPLOAD: u8 = 2;
 pub const DUPLEX: u8 = 3;
 
 /// The kinds of errors, as they travel.
+pub const UNAVAILABLE: u64 = 1;
 pub const SIGNATURE_MISMATCH: u64 = 4;
-pub const UNAUTHENTICATED: u64 = 5;
 pub const OVERLOADED: u64 = 7;
 pub const TOO_LARGE: u64 = 8;
 pub const PROTOCOL: u64 = 19;

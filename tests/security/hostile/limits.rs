@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use common::hostile::attacker::{Attacker, Insider, close_of, connect, endpoint_at};
-use common::hostile::wire::{self, OVERLOADED, PROTOCOL, UNAUTHENTICATED};
+use common::hostile::impostor::Impostor;
+use common::hostile::wire::{self, OVERLOADED, PROTOCOL, UNAVAILABLE};
 use common::{soon, until};
 use easyremote::gateway::GatewayLimits;
 use easyremote::{CallError, Client, ErrorKind, Executed, Role};
@@ -125,14 +126,28 @@ async fn a_proof_has_its_time() {
     let target = Target::start(GatewayLimits::new().authentication_timeout(SHORT)).await;
     let silent = Attacker::connect(target.address()).await;
     let (kind, text) = silent.end().await;
-    assert_eq!((kind, &*text), (UNAUTHENTICATED, "no credentials in time"));
+    assert_eq!((kind, &*text), (UNAVAILABLE, "no credentials in time"));
     // One that says a little is not waited for any longer.
     let slow = Attacker::connect(target.address()).await;
     let (mut send, _recv) = slow.connection.open_bi().await.unwrap();
     send.write_all(&wire::begun(wire::CONTROL, 100)).await.unwrap();
-    assert_eq!(slow.end().await.0, UNAUTHENTICATED);
+    assert_eq!(slow.end().await.0, UNAVAILABLE);
     assert_eq!(target.gateway.stats().hits.authentication_timeouts, 2);
     target.serves().await;
+}
+
+/// A network that loses packets, or a program that stands still, delays the proof of an honest peer.
+#[tokio::test]
+async fn a_peer_whose_proof_was_late_dials_again() {
+    let target = Target::start(GatewayLimits::new().authentication_timeout(SHORT)).await;
+    let (code, text) = Attacker::connect(target.address()).await.end().await;
+    let impostor = Impostor::start();
+    let client = tokio::spawn(Client::connect(impostor.ticket("erc_")));
+    // What the gateway says in that case, to a peer that cannot know that its proof was late.
+    let late = impostor.accept().await;
+    late.connection.close((code as u32).into(), text.as_bytes());
+    let _connection = impostor.welcome().await;
+    soon(client).await.unwrap().unwrap();
 }
 
 #[tokio::test]
