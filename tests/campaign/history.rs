@@ -3,22 +3,51 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use easyremote::Executed;
-
-use crate::calls::{MOST_ATTEMPTS, Outcome, Record};
+use crate::calls::{Kind, Outcome, Record};
+use crate::functions::MAX_BATCH;
+use crate::rules::violations_of;
 
 /// All that is known of a campaign.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     pub(crate) records: Vec<Record>,
     done: HashMap<u64, Done>,
+    lives: Lives,
+    /// The sizes of all batches, and how many there were of each.
+    batches: BTreeMap<u64, u64>,
 }
 
-/// What nodes did for one call: the attempts that started, and those that ended.
+/// What nodes did for one call: the runs that started, and those that ended.
 #[derive(Clone, Debug, Default)]
-struct Done {
-    starts: Vec<u64>,
-    ends: Vec<u64>,
+pub(crate) struct Done {
+    pub(crate) starts: Vec<Run>,
+    pub(crate) ends: Vec<Run>,
+}
+
+/// A run of a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) node: usize,
+    /// Which process of the node, counted from 1.
+    pub(crate) life: u64,
+    /// The number of the attempt, or for a run of a key one of its own.
+    pub(crate) number: u64,
+}
+
+/// How many processes of each node there were, one after the other.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lives(Vec<u64>);
+
+impl Lives {
+    /// The process of a node that runs, or was the last one.
+    pub(crate) fn last_of(&self, node: usize) -> u64 {
+        self.0.get(node).copied().unwrap_or(0)
+    }
+
+    fn begin(&mut self, node: usize) {
+        self.0.resize(self.0.len().max(node + 1), 0);
+        self.0[node] += 1;
+    }
 }
 
 impl History {
@@ -27,21 +56,24 @@ impl History {
     }
 
     /// Adds what the log of a node says.
-    pub(crate) fn read(&mut self, log: &Path) {
+    pub(crate) fn read(&mut self, node: usize, log: &Path) {
         for line in std::fs::read_to_string(log).unwrap().lines() {
-            let [what, id, attempt] = line.split(' ').collect::<Vec<_>>()[..] else {
-                panic!("`{line}` is no line of a log");
-            };
-            self.add(what, id.parse().unwrap(), attempt.parse().unwrap());
+            self.add(node, line);
         }
     }
 
-    fn add(&mut self, what: &str, id: u64, attempt: u64) {
-        let done = self.done.entry(id).or_default();
-        match what {
-            "start" => done.starts.push(attempt),
-            "end" => done.ends.push(attempt),
-            _ => panic!("`{what}` is in no log"),
+    /// Adds one line of the log of a node.
+    pub(crate) fn add(&mut self, node: usize, line: &str) {
+        let number = |text: &str| text.parse().unwrap();
+        match line.split(' ').collect::<Vec<_>>()[..] {
+            ["life"] => self.lives.begin(node),
+            ["batch", size] => *self.batches.entry(number(size)).or_default() += 1,
+            [what @ ("start" | "end"), id, of] => {
+                let run = Run { node, life: self.lives.last_of(node), number: number(of) };
+                let done = self.done.entry(number(id)).or_default();
+                if what == "start" { done.starts.push(run) } else { done.ends.push(run) }
+            }
+            _ => panic!("`{line}` is no line of a log"),
         }
     }
 
@@ -50,9 +82,9 @@ impl History {
         let mut found = Vec::new();
         let mut outcomes: HashMap<u64, usize> = HashMap::new();
         for record in &self.records {
-            *outcomes.entry(record.id).or_default() += 1;
-            let done = self.done.get(&record.id).cloned().unwrap_or_default();
-            let wrong = check(record, &done);
+            *outcomes.entry(record.plan.id).or_default() += 1;
+            let done = self.done.get(&record.plan.id).cloned().unwrap_or_default();
+            let wrong = violations_of(record, &done, &self.lives);
             found.extend(wrong.into_iter().map(|what| format!("{what}: {record:?}, {done:?}")));
         }
         for id in self.done.keys().filter(|id| !outcomes.contains_key(id)) {
@@ -61,13 +93,28 @@ impl History {
         for (id, n) in outcomes.into_iter().filter(|(_, n)| *n > 1) {
             found.push(format!("call {id} has {n} outcomes"));
         }
+        for size in self.batches.keys().filter(|size| !(1..=MAX_BATCH).contains(size)) {
+            found.push(format!("a batch of {size}"));
+        }
         found
     }
 
-    /// How many starts were not of a call's first attempt.
+    /// How many starts were not of a call's first attempt, and follow a retry.
     pub(crate) fn repeats(&self) -> u64 {
-        let starts = self.done.values().flat_map(|done| &done.starts);
-        starts.filter(|attempt| **attempt > 0).count() as u64
+        let counts = |record: &&Record| record.plan.kind.counts_attempts();
+        let done = self.records.iter().filter(counts).flat_map(|it| self.done.get(&it.plan.id));
+        done.flat_map(|done| &done.starts).filter(|run| run.number > 0).count() as u64
+    }
+
+    /// How many calls there were of a kind.
+    pub(crate) fn count(&self, kind: Kind) -> u64 {
+        self.records.iter().filter(|record| record.plan.kind == kind).count() as u64
+    }
+
+    /// How often streams went on after a loss, and how many runs batches saved.
+    pub(crate) fn figures(&self) -> [u64; 2] {
+        let resumptions = self.records.iter().map(|record| record.seen.resumptions).sum();
+        [resumptions, self.batches.iter().map(|(size, n)| (size - 1) * n).sum()]
     }
 
     /// How many calls ended how.
@@ -87,106 +134,36 @@ impl History {
     }
 }
 
-/// What is wrong with one call.
-fn check(record: &Record, done: &Done) -> Vec<&'static str> {
-    let mut found = Vec::new();
-    let mut claim = |holds: bool, otherwise: &'static str| {
-        if !holds {
-            found.push(otherwise);
-        }
-    };
-    let (starts, ends) = (done.starts.len(), done.ends.len());
-    let mut attempts = done.starts.clone();
-    attempts.sort_unstable();
-    attempts.dedup();
-    claim(attempts.len() == starts, "one attempt started twice");
-    claim(done.ends.iter().all(|attempt| attempts.contains(attempt)), "an end without a start");
-    let most = if record.kind.is_idempotent() { MOST_ATTEMPTS } else { 1 };
-    claim(starts <= most, "it started too often");
-    match &record.outcome {
-        Outcome::Answered => {
-            claim(ends >= 1, "it was answered and has not run");
-            claim(record.received == record.expected, "the end came before the last item");
-        }
-        Outcome::Failed { executed, delivered, .. } => {
-            claim(*executed != Executed::No || starts == 0, "it ran, and the error denies it");
-            claim(*executed != Executed::Yes || starts > 0, "it did not run; the error says so");
-            claim(*delivered == record.received, "the error counts items wrongly");
-        }
-        Outcome::Dropped => {}
-        Outcome::Wrong(_) => claim(false, "the caller got what it did not ask for"),
-        Outcome::Hung => claim(false, "it never ended"),
-    }
-    found
-}
-
-/// The checker notices what it is there for.
+/// The checker notices what it is there for; see `rules` for what holds for single calls.
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::calls::Kind;
-    use easyremote::ErrorKind;
-
-    fn failed(executed: Executed) -> Outcome {
-        let text = String::new();
-        Outcome::Failed { kind: ErrorKind::NodeLost, executed, delivered: 2, text }
-    }
-
-    /// Whether the history of one call is as it must be.
-    fn holds(kind: Kind, received: u64, outcome: Outcome, log: &[(&str, u64)]) -> bool {
-        let record = Record { id: 7, kind, expected: 3, received, outcome };
-        let mut history = History::new(vec![record]);
-        log.iter().for_each(|(what, attempt)| history.add(what, 7, *attempt));
-        history.violations().is_empty()
-    }
-
-    #[test]
-    fn a_history_is_judged() {
-        use Executed::{Maybe, No, Yes};
-        use Kind::{Items, ItemsAgain};
-        use Outcome::{Answered, Dropped, Hung, Wrong};
-        const ONCE: &[(&str, u64)] = &[("start", 0), ("end", 0)];
-        const CUT: &[(&str, u64)] = &[("start", 0)];
-        const TWICE: &[(&str, u64)] = &[("start", 0), ("start", 1), ("end", 1)];
-        const SAME: &[(&str, u64)] = &[("start", 0), ("start", 0), ("end", 0)];
-        const FOUR: &[(&str, u64)] = &[("start", 0), ("start", 1), ("start", 2), ("start", 3)];
-        for (expected, kind, received, outcome, log) in [
-            (true, Items, 3, Answered, ONCE),
-            (false, Items, 2, Answered, ONCE),
-            (false, Items, 3, Answered, CUT),
-            (false, Items, 3, Answered, &[]),
-            (false, Items, 3, Answered, &[("end", 0)]),
-            (false, Items, 3, Answered, TWICE),
-            (true, ItemsAgain, 3, Answered, TWICE),
-            (false, ItemsAgain, 3, Answered, SAME),
-            (false, ItemsAgain, 2, failed(Maybe), FOUR),
-            (true, Items, 2, failed(No), &[]),
-            (false, Items, 2, failed(No), CUT),
-            (true, Items, 2, failed(Maybe), &[]),
-            (true, Items, 2, failed(Maybe), CUT),
-            (true, Items, 2, failed(Yes), CUT),
-            (false, Items, 2, failed(Yes), &[]),
-            (false, Items, 1, failed(Yes), CUT),
-            (true, Items, 1, Dropped, CUT),
-            (false, Items, 1, Dropped, SAME),
-            (false, Items, 1, Hung, CUT),
-            (false, Items, 1, Wrong("item".into()), CUT),
-        ] {
-            let shown = format!("{kind:?}, {received}, {outcome:?}, {log:?}");
-            assert_eq!(holds(kind, received, outcome, log), expected, "{shown}");
-        }
-    }
+    use crate::calls::{Plan, Seen};
 
     #[test]
     fn every_call_has_one_outcome() {
-        let kind = Kind::Once;
-        let outcome = Outcome::Dropped;
-        let record = Record { id: 7, kind, expected: 0, received: 0, outcome };
+        let record = Record {
+            plan: Plan::new(7, Kind::Once, 0),
+            seen: Seen::default(),
+            outcome: Outcome::Dropped,
+            took: Duration::ZERO,
+        };
         let mut history = History::new(vec![record.clone()]);
         assert_eq!(history.violations(), [""; 0]);
-        history.add("start", 8, 0);
+        history.add(0, "start 8 0");
         assert_eq!(history.violations(), ["call 8 ran and has no outcome"]);
         history = History::new(vec![record.clone(), record]);
         assert_eq!(history.violations(), ["call 7 has 2 outcomes"]);
+    }
+
+    #[test]
+    fn batches_have_a_limit() {
+        let mut history = History::default();
+        history.add(0, &format!("batch {MAX_BATCH}"));
+        assert_eq!(history.violations(), [""; 0]);
+        history.add(1, &format!("batch {}", MAX_BATCH + 1));
+        assert_eq!(history.violations(), [format!("a batch of {}", MAX_BATCH + 1)]);
     }
 }

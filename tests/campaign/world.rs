@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
+use crate::calls::Caller;
 use crate::functions::{self, Log};
 
 const ADDRESS: &str = "CAMPAIGN_ADDRESS";
@@ -32,11 +33,13 @@ pub(crate) struct World {
     address: String,
     pub(crate) gateway: Held,
     pub(crate) nodes: Vec<Held>,
-    /// Those of the nodes, then those of the clients.
+    /// Those of the nodes, then those of the clients, and of the other program.
     pub(crate) links: Vec<Arc<Mutex<Proxy>>>,
     /// Where nodes find their links.
     link_addresses: Vec<String>,
     pub(crate) clients: Vec<Client>,
+    /// Of another program, which finds what the clients have left. Its calls are not counted.
+    other: Client,
 }
 
 impl World {
@@ -45,7 +48,7 @@ impl World {
         note_panics(state.path());
         let mut gateway = gateway_process("127.0.0.1:0", state.path());
         let address = gateway.line("listening ");
-        let links: Vec<_> = (0..(NODES + CLIENTS) as u64)
+        let links: Vec<_> = (0..(NODES + CLIENTS + 1) as u64)
             .map(|n| Proxy::start(address.parse().unwrap(), seed.wrapping_add(n)))
             .collect();
         let mut clients = Vec::new();
@@ -54,6 +57,7 @@ impl World {
             // Every other one gives each call a stream of its own.
             clients.push(soon(client.multiplex(n % 2 == 0).connect()).await.unwrap());
         }
+        let other = clients.pop().unwrap();
         let mut world = Self {
             state,
             address,
@@ -62,6 +66,7 @@ impl World {
             link_addresses: links.iter().map(|link| link.address().to_string()).collect(),
             links: links.into_iter().map(|link| Arc::new(Mutex::new(link))).collect(),
             clients,
+            other,
         };
         world.nodes = (0..NODES).map(|n| Arc::new(Mutex::new(world.node_process(n)))).collect();
         world
@@ -89,8 +94,14 @@ impl World {
     }
 
     /// What the nodes have written down.
-    pub(crate) fn logs(&self) -> impl Iterator<Item = PathBuf> {
-        (0..NODES).map(|n| self.log(n))
+    pub(crate) fn logs(&self) -> impl Iterator<Item = (usize, PathBuf)> {
+        (0..NODES).map(|n| (n, self.log(n)))
+    }
+
+    /// Those who make calls, one for each client.
+    pub(crate) fn callers(&self) -> impl Iterator<Item = Caller> + Clone {
+        let caller = |client: &Client| Caller { client: client.clone(), other: self.other.clone() };
+        self.clients.iter().map(caller)
     }
 
     /// What has panicked, in any process.
@@ -114,7 +125,7 @@ impl World {
             in_flight == 0 && waiting == 0 && nodes == NODES as u64
         };
         until_it_says(&self.gateway, calm).await;
-        for client in &self.clients {
+        for client in self.clients.iter().chain([&self.other]) {
             let is_calm = || {
                 let stats = client.stats();
                 stats.connected
@@ -124,15 +135,20 @@ impl World {
         }
     }
 
-    /// What the clients have counted: calls, retries and reconnects.
+    /// What the clients have counted: calls, retries and reconnects. Of the other program only
+    /// retries and reconnects count.
     pub(crate) fn counted(&self) -> [u64; 3] {
-        self.clients.iter().map(Client::stats).fold(
-            [0; 3],
-            |[calls, retries, reconnects], stats| {
-                [calls + stats.calls, retries + stats.retries, reconnects + stats.reconnects]
-            },
-        )
+        let [_, retries, reconnects] = figures(&self.other);
+        self.clients.iter().map(figures).fold([0, retries, reconnects], |sum, figures| {
+            [sum[0] + figures[0], sum[1] + figures[1], sum[2] + figures[2]]
+        })
     }
+}
+
+/// Calls, retries and reconnects of a client.
+fn figures(client: &Client) -> [u64; 3] {
+    let stats = client.stats();
+    [stats.calls, stats.retries, stats.reconnects]
 }
 
 /// Writes down what panics in this process, besides saying so.
