@@ -1,7 +1,10 @@
 //! Promises that take real processes, and some time, to show: planned restarts under load, many
-//! streams that are dropped or not read, and functions that block their runtime.
+//! streams that are dropped or not read, streams and jobs that outlive what is killed around them,
+//! readers that follow only the newest item, and functions that block their runtime.
 
 mod blocked;
+mod jobs;
+mod latest;
 mod parts;
 mod restarts;
 mod resumable;

@@ -6,7 +6,11 @@ use common::process::{Process, question, tell};
 use common::soon;
 use futures::{StreamExt, stream};
 
-use crate::parts::{Parts, are_idle, bulk, connect, double, endless, figures, memory_kib, part};
+use crate::latest::Follower;
+use crate::parts::{
+    Parts, STATE, are_idle, bulk, connect, double, end_of_jobs, endless, figures, memory_kib, part,
+    train,
+};
 
 /// Streams of a client that are under way at a time.
 const AT_ONCE: usize = 64;
@@ -16,7 +20,7 @@ pub(crate) async fn be_client() {
     let Some(part) = part("client") else { return };
     let client = connect(&part).await;
     tell("ready ");
-    let mut held = Vec::new();
+    let (mut held, mut follower) = (Vec::new(), Follower::new(&client));
     while let Some(asked) = question().await {
         let (what, number) = asked.split_once(' ').unwrap();
         let number: usize = number.parse().unwrap();
@@ -41,6 +45,12 @@ pub(crate) async fn be_client() {
                 }
             }
             "release" => held.clear(),
+            "follow" => follower.follow(Duration::from_secs(number as u64)).await,
+            "spawn" => {
+                let end = end_of_jobs(&part[STATE]);
+                let job = train::call(&client, number as u64, end).spawn().await.unwrap();
+                tell(format_args!("job {}", job.id()));
+            }
             _ => panic!("{asked}"),
         }
         tell(format_args!("{asked} {}", memory_kib()));
