@@ -188,24 +188,33 @@ pub(crate) fn read_count(body: &[u8]) -> Result<u64, Malformed> {
 ///
 /// # Errors
 /// If the kind is unknown, or the length exceeds the limit of the kind.
+#[inline]
 pub(crate) fn read_header(
     header: [u8; FRAME_HEADER],
     max_message: usize,
 ) -> Result<(FrameKind, usize), Malformed> {
     let [kind, length @ ..] = header;
-    let kind = FrameKind::from_byte(kind)
-        .ok_or_else(|| Malformed::new(format!("frame of unknown kind {kind}")))?;
     let length = u32::from_be_bytes(length) as usize;
-    let limit = kind.limit(max_message);
-    if length > limit {
-        let text = format!("{kind:?} frame of {length} bytes; the limit is {limit}");
-        // A message where none is allowed violates the protocol; otherwise it is only too long.
-        return Err(match limit == max_message && limit > 0 {
-            true => Malformed::too_large(text),
-            false => Malformed::new(text),
-        });
+    match FrameKind::from_byte(kind) {
+        Some(kind) if length <= kind.limit(max_message) => Ok((kind, length)),
+        known => Err(refused_header(known.ok_or(kind), length, max_message)),
     }
-    Ok((kind, length))
+}
+
+/// Returns why a header of this kind, or this unknown byte, is refused.
+#[cold]
+fn refused_header(kind: Result<FrameKind, u8>, length: usize, max_message: usize) -> Malformed {
+    let kind = match kind {
+        Ok(kind) => kind,
+        Err(byte) => return Malformed::new(format!("frame of unknown kind {byte}")),
+    };
+    let limit = kind.limit(max_message);
+    let text = format!("{kind:?} frame of {length} bytes; the limit is {limit}");
+    // A message where none is allowed violates the protocol; otherwise it is only too long.
+    match limit == max_message && limit > 0 {
+        true => Malformed::too_large(text),
+        false => Malformed::new(text),
+    }
 }
 
 /// Reassembles frames from pieces of any size.

@@ -137,25 +137,49 @@ impl FrameScanner {
             if self.last && !self.demand && self.filled == 0 {
                 return Err(Malformed::new("bytes after the last frame"));
             }
-            let n = (FRAME_HEADER - self.filled).min(bytes.len());
-            self.header[self.filled..self.filled + n].copy_from_slice(&bytes[..n]);
-            self.filled += n;
-            bytes = &bytes[n..];
-            if self.filled == FRAME_HEADER {
-                self.filled = 0;
-                let (kind, length) = read_header(self.header, self.max_message)?;
-                self.check(kind)?;
-                self.kind = Some(kind);
-                self.last |= self.ends_with(kind);
-                (self.length, self.rest) = (length, length);
-                self.body |= kind == FrameKind::Body;
-                self.answered |= shows_execution(kind);
-                self.attached |= kind == FrameKind::Attached;
-                if !matches!(kind, FrameKind::Error | FrameKind::Trace | FrameKind::Attached) {
-                    self.begun = true;
+            match bytes.split_first_chunk::<FRAME_HEADER>() {
+                // A header in one piece, as most are.
+                Some((header, rest)) if self.filled == 0 => {
+                    bytes = rest;
+                    self.begin_frame(*header)?;
                 }
-                self.items += u64::from(kind.is_item());
+                _ => {
+                    let n = (FRAME_HEADER - self.filled).min(bytes.len());
+                    self.header[self.filled..self.filled + n].copy_from_slice(&bytes[..n]);
+                    self.filled += n;
+                    bytes = &bytes[n..];
+                    if self.filled == FRAME_HEADER {
+                        self.filled = 0;
+                        self.begin_frame(self.header)?;
+                    }
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// Notes that a frame begins.
+    ///
+    /// # Errors
+    /// If the header is none, or the frame may not follow what has been scanned.
+    fn begin_frame(&mut self, header: [u8; FRAME_HEADER]) -> Result<(), Malformed> {
+        let (kind, length) = read_header(header, self.max_message)?;
+        (self.length, self.rest) = (length, length);
+        if kind.is_item() {
+            self.items += 1;
+            if self.kind == Some(kind) {
+                // It may follow its like, and changes nothing else.
+                return Ok(());
+            }
+        }
+        self.check(kind)?;
+        self.kind = Some(kind);
+        self.last |= self.ends_with(kind);
+        self.body |= kind == FrameKind::Body;
+        self.answered |= shows_execution(kind);
+        self.attached |= kind == FrameKind::Attached;
+        if !matches!(kind, FrameKind::Error | FrameKind::Trace | FrameKind::Attached) {
+            self.begun = true;
         }
         Ok(())
     }

@@ -214,7 +214,13 @@ impl RawStream {
         }
     }
 
+    /// Returns whether every item that arrives is returned.
+    fn has_no_local_operator(&self) -> bool {
+        self.local.is_empty()
+    }
+
     /// Polls for the next item that arrives, as [`poll_next`](Self::poll_next) does.
+    #[inline]
     fn poll_arrived(
         &mut self,
         context: &mut Context<'_>,
@@ -355,7 +361,12 @@ impl RawStream {
 
     /// Returns whether a frame is void, because the stream is being resumed: an item comes again,
     /// and an `Open` frame has come again.
+    #[inline]
     fn is_void(&mut self, frame: &Frame) -> bool {
+        matches!(self.state, StreamState::Running { leg: Some(_), .. }) && self.comes_again(frame)
+    }
+
+    fn comes_again(&mut self, frame: &Frame) -> bool {
         let StreamState::Running { leg: Some(leg), .. } = &mut self.state else { return false };
         if frame.kind == FrameKind::Open && self.opened {
             return true;
@@ -381,10 +392,16 @@ impl RawStream {
     }
 
     /// Sends the call, unless that has happened.
+    #[inline]
     fn start(&mut self) {
-        if let StreamState::Ready(_) = self.state
-            && let StreamState::Ready(mut pending) =
-                std::mem::replace(&mut self.state, StreamState::Done)
+        if let StreamState::Ready(_) = self.state {
+            self.make_call();
+        }
+    }
+
+    fn make_call(&mut self) {
+        if let StreamState::Ready(mut pending) =
+            std::mem::replace(&mut self.state, StreamState::Done)
         {
             let (sender, mut receiver) = byte_channel(HANDOVER);
             let client = pending.client.clone();

@@ -150,8 +150,22 @@ impl RawStream {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<StreamFrame, Error>>> {
-        let Some(watched) = &self.figures.watched else { return self.poll_item(context) };
-        let meter = watched.0.clone();
+        match &self.figures.watched {
+            None if self.has_no_local_operator() => self.poll_arrived(context),
+            None => self.poll_item(context),
+            Some(watched) => {
+                let meter = watched.0.clone();
+                self.poll_watched(context, &meter)
+            }
+        }
+    }
+
+    /// Polls for the next item of a stream whose progress is watched.
+    fn poll_watched(
+        &mut self,
+        context: &mut Context<'_>,
+        meter: &ReaderMeter,
+    ) -> Poll<Option<Result<StreamFrame, Error>>> {
         let arrived = meter.ask();
         let returned = self.returned();
         let polled = self.poll_item(context);
