@@ -441,7 +441,6 @@ macro_rules! kinds {
                 }
             }
 
-            #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
         }
     };

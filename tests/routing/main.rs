@@ -2,6 +2,7 @@
 
 mod choice;
 mod client_stats;
+mod figures;
 mod load;
 mod needs;
 mod registration;

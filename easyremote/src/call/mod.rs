@@ -8,10 +8,14 @@
 //! | [`demand`]       | how many items the reader of a stream has taken |
 //! | [`retry_budget`] | how many attempts may be added while calls fail |
 //! | [`hedge_budget`] | how many calls may be made twice                 |
+//!
+//! And what is counted of calls: [`function_meter`], [`histogram`].
 
 pub(crate) mod backoff;
 pub(crate) mod deadline;
 pub(crate) mod demand;
 pub(crate) mod executed;
+pub(crate) mod function_meter;
 pub(crate) mod hedge_budget;
+pub(crate) mod histogram;
 pub(crate) mod retry_budget;

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::call::function_meter::CallEnd;
 use crate::error::Error;
 use crate::wire::error::read_error;
 use crate::wire::frame::{FRAME_HEADER, FrameKind, read_header};
@@ -22,6 +23,15 @@ pub enum End {
 }
 
 impl End {
+    /// Returns what is counted of the end.
+    pub(crate) fn counted(&self) -> CallEnd {
+        match self {
+            Self::Returned => CallEnd::Returned,
+            Self::Fault => CallEnd::Fault,
+            Self::Error(error) => CallEnd::Error(error.kind()),
+        }
+    }
+
     /// Returns how a call ended according to its response frames, and the length of its value or
     /// error in bytes.
     pub(crate) fn of_frames(mut frames: &[u8]) -> (Self, u64) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::call::function_meter::FunctionMeter;
 use crate::error::{Error, ErrorKind};
 use crate::function::descriptor::{Descriptor, check_instance};
 use crate::function::handler::Handler;
@@ -49,6 +50,8 @@ pub struct Function {
     pub(crate) descriptor: Descriptor,
     pub(crate) signature: &'static Signature,
     pub(crate) handler: Handler,
+    /// What is counted of its calls.
+    pub(crate) meter: Arc<FunctionMeter>,
 }
 
 impl Function {
@@ -60,6 +63,7 @@ impl Function {
             descriptor: F::DESCRIPTOR,
             signature: F::signature(),
             handler,
+            meter: Arc::default(),
         }
     }
 }
@@ -256,7 +260,8 @@ fn offered(function: Function, states: &States) -> Result<Vec<Function>, String>
         let mut function = function.clone();
         // The limit of concurrent calls applies to each instance separately.
         function.handler.policy.renew();
-        Ok(Function { name, instance: Some(instance.clone()), ..function })
+        let (instance, meter) = (Some(instance.clone()), Arc::default());
+        Ok(Function { name, instance, meter, ..function })
     });
     let state = states.has(&receiver).then(|| Ok(function.clone()));
     let offered: Vec<Function> =

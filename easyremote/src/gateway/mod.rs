@@ -46,6 +46,8 @@ use crate::transport::auth::identity::{Identity, default_directory};
 use crate::transport::stream_table::StreamTable;
 use crate::wire::limits::MAX_TIMEOUT;
 
+pub use crate::call::function_meter::FunctionStats;
+pub use crate::call::histogram::DurationHistogram;
 pub use crate::gateway::limits::GatewayLimits;
 pub use crate::gateway::policy::access::Peers;
 pub(crate) use crate::gateway::relay::dispatch::Refusal;
@@ -242,6 +244,32 @@ impl Gateway {
     #[must_use]
     pub fn streams(&self) -> Vec<StreamStats> {
         self.shared.streams.stats()
+    }
+
+    /// Returns the figures of each function that a node has offered since the gateway started, sorted
+    /// by name: how its calls ended, and how long they waited and ran. They are kept after the nodes
+    /// have left, for up to 1,024 functions; all others are counted as one, `easyremote.other`.
+    ///
+    /// A call of which the gateway sends several attempts counts once. Calls that a client makes
+    /// again count each time, as do both calls of a hedged one, and each connection that carries a
+    /// resumable stream. Requests about jobs do not count.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let gateway = easyremote::Gateway::serve("127.0.0.1:0").await?;
+    /// for function in gateway.functions() {
+    ///     let p99 = function.ran.quantile(0.99);
+    ///     println!("{}: {} calls, p99 {p99:?}", function.function, function.ended());
+    /// }
+    /// # gateway.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "metrics")]
+    #[must_use]
+    pub fn functions(&self) -> Vec<FunctionStats> {
+        self.shared.dispatcher.router.functions()
     }
 
     /// Shuts down gracefully: completes the calls in flight, for at most `grace`, without failing

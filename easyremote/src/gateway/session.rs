@@ -511,8 +511,10 @@ fn register_node(
         );
         return Err(Error::new(ErrorKind::Protocol, text));
     }
-    let node = RoutedNode::new(link, misses, &caller.identity, hello, register);
-    let (registration, replaced) = Registration::new(&state.dispatcher.router, node)?;
+    let router = &state.dispatcher.router;
+    let meters = router.meters();
+    let node = RoutedNode::new(link, misses, &caller.identity, hello, register, meters);
+    let (registration, replaced) = Registration::new(router, node)?;
     if let Some(old) = replaced {
         let text = format!("another session of `{}` has taken over", hello.id);
         close(old.handle().connection(), &Error::new(ErrorKind::Cancelled, text));

@@ -31,6 +31,8 @@ use crate::transport::io::farewell::GoodbyeGuard;
 use crate::transport::io::role::IoRole;
 use crate::wire::limits::MAX_TIMEOUT;
 
+pub use crate::call::function_meter::FunctionStats;
+pub use crate::call::histogram::DurationHistogram;
 pub use crate::function::context::Context;
 pub use crate::function::end::End;
 pub use crate::function::registry::Functions;
@@ -290,6 +292,36 @@ impl Node {
             calls: counters.calls.load(Ordering::Relaxed),
             repeats: counters.repeats.load(Ordering::Relaxed),
         }
+    }
+
+    /// Returns the figures of each function since the node started, sorted by name: how its calls
+    /// ended, and how long they waited and ran.
+    ///
+    /// Callers that join a run, by [`key`](crate::Call::key) or in a batch, count each.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Error, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let address = gateway.local_addr();
+    /// let node = Node::serve(address, functions![add]).await?;
+    /// for function in node.functions() {
+    ///     let p99 = function.ran.quantile(0.99);
+    ///     println!("{}: {} calls, p99 {p99:?}", function.function, function.ended());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    #[doc(alias = "metrics")]
+    pub fn functions(&self) -> Vec<FunctionStats> {
+        let all = self.shared.registry.all();
+        all.map(|function| function.meter.read(&function.name, 0)).collect()
     }
 
     /// Returns the open streams with their figures, the oldest first: from where their arguments have

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::call::deadline::late;
 use crate::call::executed::Evidence;
 use crate::error::Error;
+use crate::function::context::Context;
 use crate::function::item_writer::no_room;
 use crate::function::registry::{Function, Registry};
 use crate::function::states::States;
@@ -25,7 +26,7 @@ use crate::node::tags::Tags;
 use crate::transport::byte_channel::UNSHARED;
 use crate::transport::connection::ManagedConnection;
 use crate::transport::quic::windows::StreamWindows;
-use crate::transport::stream_table::StreamTable;
+use crate::transport::stream_table::{MeteredStream, StreamTable};
 use crate::wire::limits::MessageLimits;
 use crate::wire::load::NodeLoad;
 
@@ -126,6 +127,13 @@ impl NodeState {
         let is_large =
             function.descriptor.kind.gives_stream() || function.handler.policy.item_sizes.is_long();
         if is_large && self.unread.is_full() { Err(no_room()) } else { Ok(()) }
+    }
+
+    /// Enters a stream of the call of `context` into the table of open streams.
+    pub(super) fn enter_stream(&self, function: &str, context: &Context) -> MeteredStream<'_> {
+        let of_function = self.registry.get(function).map(|function| function.meter.clone());
+        let of_function = of_function.unwrap_or_default();
+        self.streams.enter(function, context.known_caller(), &self.id, &of_function)
     }
 
     /// Charges an answer to the node's memory until the returned guard is dropped.

@@ -170,7 +170,8 @@ impl Script {
         // id.
         let (descriptor, signature) = (self.descriptor.idempotent(), self.signature);
         let (name, handler) = (descriptor.name.into(), Handler::new(run));
-        Function { name, instance: None, descriptor, signature, handler }
+        let (instance, meter) = (None, Arc::default());
+        Function { name, instance, descriptor, signature, handler, meter }
     }
 
     async fn answer(&self, inputs: Inputs, request: Request) -> Reply {

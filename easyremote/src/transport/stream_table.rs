@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::call::function_meter::FunctionMeter;
 use crate::wire::caller::{Caller, KnownCaller};
 
 /// An open stream of a gateway or a node, from [`Gateway::streams`](crate::Gateway::streams) and
@@ -58,11 +59,13 @@ impl StreamTable {
         function: &str,
         caller: &KnownCaller,
         node: &str,
+        function_meter: &Arc<FunctionMeter>,
     ) -> MeteredStream<'_> {
         let meter = Arc::new(StreamMeter {
             function: function.to_owned(),
             caller: caller.clone(),
             node: node.to_owned(),
+            of_function: function_meter.clone(),
             opened: Instant::now(),
             items: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -100,6 +103,8 @@ pub(crate) struct StreamMeter {
     function: String,
     caller: KnownCaller,
     node: String,
+    /// The figures of all streams of the function.
+    of_function: Arc<FunctionMeter>,
     opened: Instant,
     items: AtomicU64,
     bytes: AtomicU64,
@@ -111,8 +116,12 @@ pub(crate) struct StreamMeter {
 impl StreamMeter {
     /// Records that a batch has come, after which there have been `items` of `bytes` in all.
     pub(crate) fn note(&self, items: u64, bytes: u64) {
+        let before = [&self.items, &self.bytes].map(|count| count.load(Ordering::Relaxed));
         self.items.store(items, Ordering::Relaxed);
         self.bytes.store(bytes, Ordering::Relaxed);
+        let [more_items, more_bytes] =
+            [items.saturating_sub(before[0]), bytes.saturating_sub(before[1])];
+        self.of_function.passed(more_items, more_bytes);
         self.last.store(self.now(), Ordering::Relaxed);
     }
 
@@ -176,6 +185,7 @@ impl Drop for Stall<'_> {
         let since = self.0.stalled_since.swap(0, Ordering::Relaxed);
         let stalled = self.0.now().saturating_sub(since);
         self.0.stalled.fetch_add(stalled, Ordering::Relaxed);
+        self.0.of_function.stalled(stalled);
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct FrameScanner {
     kind: Option<FrameKind>,
     rest: usize,
     items: u64,
+    /// Encoded bytes of the items that have begun.
+    item_bytes: u64,
     /// Whether `Taken` frames may follow the arguments.
     demand: bool,
     /// Whether a `Body` frame has begun.
@@ -70,6 +72,7 @@ impl FrameScanner {
             kind: None,
             rest: 0,
             items: 0,
+            item_bytes: 0,
             demand: false,
             body: false,
             last: false,
@@ -167,6 +170,7 @@ impl FrameScanner {
         (self.length, self.rest) = (length, length);
         if kind.is_item() {
             self.items += 1;
+            self.item_bytes += length as u64;
             if self.kind == Some(kind) {
                 // It may follow its like, and changes nothing else.
                 return Ok(());
@@ -257,6 +261,11 @@ impl FrameScanner {
     /// Returns the number of items that have begun.
     pub(crate) fn items(&self) -> u64 {
         self.items
+    }
+
+    /// Returns the encoded bytes of these items.
+    pub(crate) fn item_bytes(&self) -> u64 {
+        self.item_bytes
     }
 }
 

@@ -83,6 +83,14 @@ impl NodeTrace {
         frame::put(out, FrameKind::Trace, &body);
     }
 
+    /// Returns the trace as a frame, followed by `reply`.
+    pub(crate) fn before(&self, reply: &[u8]) -> Vec<u8> {
+        let mut frames = Vec::with_capacity(reply.len() + 64);
+        self.put(&mut frames);
+        frames.extend_from_slice(reply);
+        frames
+    }
+
     /// Decodes the body of a `Trace` frame.
     pub(crate) fn read(body: &[u8]) -> Result<Self, Malformed> {
         fields::read(body, "trace")

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::call::deadline::passes;
 use crate::call::executed::Evidence;
+use crate::call::function_meter::CallEnd;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::relay::dispatch::protocol;
 use crate::gateway::relay::node_link::NodePermit;
@@ -15,7 +16,6 @@ use crate::transport::quic::reset;
 use crate::transport::quic::stream::{Broken, RecvHalf, SendHalf};
 use crate::transport::stream_table::StreamMeter;
 use crate::wire::error::put_error;
-use crate::wire::frame::FRAME_HEADER;
 use crate::wire::scanner::FrameScanner;
 
 /// How a direction ended.
@@ -64,9 +64,10 @@ pub(super) async fn finish_response(
             let malformed = matches!(failed, CopyEnd::Malformed(_));
             let starved = matches!(failed, CopyEnd::Starved);
             let error = failure(failed, evidence, answer, permit, limit);
-            if !starved {
+            match starved {
                 // A caller that stops sending says nothing about the node.
-                record_error(permit, error.kind());
+                true => permit.ends(CallEnd::Error(error.kind())),
+                false => record_error(permit, error.kind()),
             }
             tell_failure(permit, &error);
             if answer.is_between_frames() && !malformed {
@@ -158,7 +159,6 @@ pub(super) async fn copy(
 ) -> CopyEnd {
     let mut stopped = to.stopped();
     let mut begun = Some(begun);
-    let mut bytes = 0;
     let mut progress = ProgressTimer::new(limit);
     loop {
         let due = progress.due(passed);
@@ -194,8 +194,7 @@ pub(super) async fn copy(
                     begun();
                 }
                 let paused = progress.came(n, passed);
-                bytes += n as u64;
-                if let Err(broken) = send(to, &mut chunks, meter, passed.items(), bytes).await {
+                if let Err(broken) = send(to, &mut chunks, meter, passed).await {
                     return CopyEnd::Receiver(broken);
                 }
                 progress.resume(paused);
@@ -206,23 +205,16 @@ pub(super) async fn copy(
     }
 }
 
-/// Writes `chunks`, with which `items` items and `bytes` bytes have come in all.
+/// Writes `chunks`, with which all that `passed` has seen has come.
 async fn send(
     to: &mut SendHalf,
     chunks: &mut [Bytes],
     meter: Option<&StreamMeter>,
-    items: u64,
-    bytes: u64,
+    passed: &FrameScanner,
 ) -> Result<(), Broken> {
     let Some(meter) = meter else { return to.write_chunks(chunks).await };
-    meter.note(items, bytes_of_items(bytes, items));
+    meter.note(passed.items(), passed.item_bytes());
     meter.send(to.write_chunks(chunks)).await
-}
-
-/// Returns the encoded bytes of `items` items in `bytes` bytes of a response, which begins with an
-/// `Open` frame.
-fn bytes_of_items(bytes: u64, items: u64) -> u64 {
-    bytes.saturating_sub(FRAME_HEADER as u64 * (items + 1))
 }
 
 /// Says that nothing begins which has to be noted.

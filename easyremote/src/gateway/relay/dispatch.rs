@@ -18,6 +18,7 @@
 //! `call::executed`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use quinn::VarInt;
 use tokio::sync::mpsc;
@@ -25,6 +26,7 @@ use tokio::time::timeout;
 
 use crate::call::deadline::{DeadlinePassed, within};
 use crate::call::executed::Evidence;
+use crate::call::function_meter::CallEnd;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::relay::call::Dispatch;
 use crate::gateway::relay::node_link::{NodeLink, NodePermit, UnreleasedCall};
@@ -77,15 +79,17 @@ impl Dispatch {
     /// Why no node can take the call.
     pub(super) fn try_acquire(&self, dispatcher: &Dispatcher) -> Option<Result<NodePermit, Error>> {
         if let Err(error) = self.check_deadline() {
+            self.count_unsent(error.kind(), dispatcher);
             return Some(Err(error));
         }
-        let acquired = dispatcher.router.try_acquire(&self.header);
-        if !matches!(acquired, Some(Ok(_)))
-            && let Some(error) = self.refused_hedge()
-        {
-            return Some(Err(error));
+        match dispatcher.router.try_acquire(&self.header) {
+            // Not measured: the call has just been read.
+            Some(Ok(permit)) => Some(Ok(self.place(permit, Duration::ZERO))),
+            refused => match self.refused_hedge() {
+                Some(error) => Some(Err(error)),
+                None => Some(Err(self.refused(refused?.err()?, dispatcher))),
+            },
         }
-        Some(self.told(acquired?, dispatcher))
     }
 
     /// Acquires a permit, waiting until the deadline of the call if necessary. `caller` is the
@@ -98,28 +102,43 @@ impl Dispatch {
         dispatcher: &Dispatcher,
         caller: u64,
     ) -> Result<NodePermit, Error> {
-        self.check_deadline()?;
+        if let Err(error) = self.check_deadline() {
+            self.count_unsent(error.kind(), dispatcher);
+            return Err(error);
+        }
         if let Some(error) = self.refused_hedge() {
             return Err(error);
         }
+        let mut waiting = WaitingCaller { call: self, dispatcher, has_left: true };
         let acquiring = dispatcher.router.acquire(&self.header, caller);
-        let acquired = match within(self.deadline, acquiring).await {
-            Ok(acquired) => acquired,
-            Err(DeadlinePassed) => Err(self.late()),
-        };
-        self.told(acquired, dispatcher)
+        let acquired = within(self.deadline, acquiring).await;
+        waiting.has_left = false;
+        match acquired.unwrap_or_else(|DeadlinePassed| Err(self.late())) {
+            Ok(permit) => Ok(self.place(permit, self.age())),
+            Err(error) => Err(self.refused(error, dispatcher)),
+        }
     }
 
-    fn told(
-        &self,
-        acquired: Result<NodePermit, Error>,
-        dispatcher: &Dispatcher,
-    ) -> Result<NodePermit, Error> {
-        match &acquired {
-            Ok(permit) => self.note_node(permit.node().id()),
-            Err(error) => dispatcher.tell_refusal(&self.header, error),
+    /// Counts the call at the node of `permit`. It has waited for `queued`.
+    fn place(&self, permit: NodePermit, queued: Duration) -> NodePermit {
+        permit.enter(queued);
+        self.note_node(permit.node().id());
+        permit
+    }
+
+    /// Counts and reports a call that no node takes.
+    fn refused(&self, error: Error, dispatcher: &Dispatcher) -> Error {
+        self.count_unsent(error.kind(), dispatcher);
+        dispatcher.tell_refusal(&self.header, &error);
+        error
+    }
+
+    /// Counts the end of a call that was not sent to a node.
+    fn count_unsent(&self, kind: ErrorKind, dispatcher: &Dispatcher) {
+        if self.header.job_request().is_none() {
+            let meter = dispatcher.router.meters().of_called(&self.header.function);
+            meter.ended(CallEnd::Error(kind));
         }
-        acquired
     }
 
     /// Opens a stream to the node and sends the call on it. `rest` are the bytes of the arguments
@@ -135,6 +154,7 @@ impl Dispatch {
         max_message: usize,
     ) -> Result<NodeLeg, (Self, Option<Error>)> {
         if let Err(error) = self.stamp() {
+            permit.ends(CallEnd::Error(error.kind()));
             return Err((self, Some(error)));
         }
         match open_stream(&permit, &self.header, rest, max_message).await {
@@ -145,6 +165,9 @@ impl Dispatch {
             Err(error) => {
                 record_error(&permit, error.kind());
                 let next = error.kind() == ErrorKind::NodeLost && self.lost(&permit);
+                if next {
+                    permit.goes_on();
+                }
                 Err((self, (!next).then_some(error)))
             }
         }
@@ -158,6 +181,21 @@ impl Dispatch {
         permit.node().close();
         self.losses += 1;
         self.losses < MAX_ATTEMPTS
+    }
+}
+
+/// Counts a call as cancelled if it is dropped while it waits for a node.
+struct WaitingCaller<'a> {
+    call: &'a Dispatch,
+    dispatcher: &'a Dispatcher,
+    has_left: bool,
+}
+
+impl Drop for WaitingCaller<'_> {
+    fn drop(&mut self) {
+        if self.has_left {
+            self.call.count_unsent(ErrorKind::Cancelled, self.dispatcher);
+        }
     }
 }
 

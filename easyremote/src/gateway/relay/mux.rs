@@ -28,7 +28,8 @@ use futures::future::{AbortHandle, Abortable, BoxFuture};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::error::Error;
+use crate::call::function_meter::CallEnd;
+use crate::error::{Error, ErrorKind};
 use crate::gateway::directory::Question;
 use crate::gateway::relay::call::{Dispatch, ForwardedCall};
 use crate::gateway::relay::caller_session::CallerSession;
@@ -212,6 +213,7 @@ impl CallerMux {
     ) -> Result<(), (Box<ForwardedCall>, NodePermit)> {
         let Some(mux) = permit.node().handle().mux() else { return Err((call, permit)) };
         if let Err(error) = call.dispatch.stamp() {
+            permit.ends(CallEnd::Error(error.kind()));
             self.fail_or_refuse(id, &error);
             return Ok(());
         }
@@ -234,7 +236,8 @@ impl CallerMux {
         match sent {
             Ok(()) => {}
             Err(Declined::Busy(placed)) => return Err((placed.call, placed.permit)),
-            Err(Declined::Unwritten(..)) => {
+            Err(Declined::Unwritten(placed, _)) => {
+                placed.permit.ends(CallEnd::Error(ErrorKind::Protocol));
                 self.fail_or_refuse(id, &protocol("the call header is too long"));
             }
         }

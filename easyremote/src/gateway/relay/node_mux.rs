@@ -54,6 +54,7 @@ impl PlacedCall {
     fn lost(mut self, sent: bool, cause: Error) {
         if !sent && self.call.dispatch.lost(&self.permit) {
             record_error(&self.permit, ErrorKind::NodeLost);
+            self.permit.goes_on();
             let Self { origin, id, call, permit } = self;
             drop(permit);
             return origin.redispatch(id, call);

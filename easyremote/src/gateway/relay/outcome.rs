@@ -2,6 +2,7 @@
 
 use tracing::{Level, debug, enabled};
 
+use crate::call::function_meter::CallEnd;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::relay::node_link::NodePermit;
 use crate::transport::log_limit::Brief;
@@ -11,10 +12,24 @@ use crate::wire::scanner::FrameScanner;
 /// Records the outcome of a call with a complete answer.
 pub(super) fn record_answer(permit: &NodePermit, answer: &FrameScanner) {
     match (answer.last_frame(), answer.error()) {
-        (Some(FrameKind::Body | FrameKind::End), _) => permit.succeeded(),
-        (Some(FrameKind::Fault), _) => permit.failed(),
+        (Some(FrameKind::Body | FrameKind::End), _) => {
+            permit.ends(CallEnd::Returned);
+            permit.succeeded();
+        }
+        (Some(FrameKind::Fault), _) => {
+            permit.ends(CallEnd::Fault);
+            permit.failed();
+        }
         (_, Some(kind)) => record_error(permit, kind),
         _ => {}
+    }
+}
+
+/// Notes that the call has ended for its caller, if a job has been accepted: the job goes on, and the
+/// caller leaves.
+pub(super) fn note_acceptance(permit: &NodePermit, answer: &FrameScanner) {
+    if answer.last_frame() == Some(FrameKind::Accepted) {
+        permit.ends(CallEnd::Returned);
     }
 }
 
@@ -29,6 +44,7 @@ pub(super) fn has_answered(answer: &FrameScanner) -> bool {
 
 /// Records the outcome of a call that failed with an error of the function or of the node.
 pub(super) fn record_error(permit: &NodePermit, kind: ErrorKind) {
+    permit.ends(CallEnd::Error(kind));
     if is_failure_of_node(kind) {
         permit.failed();
     }

@@ -28,7 +28,7 @@ use crate::gateway::relay::caller_session::CallerSession;
 use crate::gateway::relay::copy::{CopyEnd, copy, finish_response, upload, write_error};
 use crate::gateway::relay::dispatch::{LegCaller, LegParts, NodeLeg, protocol};
 use crate::gateway::relay::mux;
-use crate::gateway::relay::outcome::has_answered;
+use crate::gateway::relay::outcome::{has_answered, note_acceptance};
 use crate::transport::quic::stream::{Broken, RecvHalf, SendHalf};
 use crate::wire::frame::{FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
@@ -189,7 +189,7 @@ async fn relay(client: &mut CallerLeg, node: &mut NodeLeg, caller: &CallerSessio
     let streams = &state.streams;
     let metered = match &header.caller {
         Some(by) if header.kind.gives_stream() => {
-            Some(streams.enter(&header.function, by, permit.node().id()))
+            Some(streams.enter(&header.function, by, permit.node().id(), permit.meter()))
         }
         _ => None,
     };
@@ -218,6 +218,7 @@ async fn relay(client: &mut CallerLeg, node: &mut NodeLeg, caller: &CallerSessio
     if matches!(end, CopyEnd::Stalled | CopyEnd::Starved) {
         hit(&state.hits.progress_timeouts);
     }
+    note_acceptance(permit, &answer);
     let answered = answer.shows_execution() || answer.is_complete();
     // A call that continues an unknown stream is charged like one that is given up.
     let waited = match continues {

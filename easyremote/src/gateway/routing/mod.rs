@@ -9,6 +9,7 @@
 //! | `router`      | [`Router`], [`Registration`], [`CallPermit`]: the interface            |
 //! | `registry`    | registered nodes, and changes to the table                             |
 //! | `names`       | names of functions, and the identities that own them                   |
+//! | `meters`      | figures of all functions                                               |
 //! | `table`       | immutable snapshot that calls read                                     |
 //! | `node`        | [`RoutedNode`]: offers and slots of a node                             |
 //! | `balancer`    | load balancing among the nodes that can run a call                     |
@@ -29,6 +30,7 @@ pub(crate) mod bench;
 mod clock;
 mod diagnostics;
 mod latency;
+mod meters;
 mod names;
 mod node;
 mod outlier;

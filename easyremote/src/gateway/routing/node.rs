@@ -9,7 +9,9 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::call::function_meter::FunctionMeter;
 use crate::gateway::routing::latency::LatencyEstimate;
+use crate::gateway::routing::meters::FunctionMeters;
 use crate::gateway::routing::outlier::EjectionState;
 use crate::gateway::routing::pace::UsualPace;
 use crate::gateway::routing::rendezvous;
@@ -72,6 +74,8 @@ pub(crate) struct NodeOffer {
     pub(crate) latency: LatencyEstimate,
     pub(crate) pace: UsualPace,
     pub(crate) ejection: EjectionState,
+    /// Shared by all nodes that offer the function.
+    pub(crate) meter: Arc<FunctionMeter>,
     /// Calls in flight; counted only if [`Offer::concurrency`] limits them.
     in_flight: AtomicU64,
 }
@@ -158,8 +162,12 @@ impl<H> RoutedNode<H> {
         identity: &str,
         hello: &Hello,
         register: Register,
+        meters: &FunctionMeters,
     ) -> Self {
-        let names = register.functions.iter().map(|offer| offer.name.clone());
+        let offers = register.functions.into_iter();
+        let offers: Vec<_> =
+            offers.map(|offer| NodeOffer::new(meters.of_offered(&offer.name), offer)).collect();
+        let names = offers.iter().map(|offered| offered.offer.name.clone());
         Self {
             id: hello.id.clone(),
             identity: identity.into(),
@@ -170,7 +178,7 @@ impl<H> RoutedNode<H> {
             // gateway.
             capacity: register.capacity.min(u64::from(MAX_NODE_STREAMS)),
             by_name: names.zip(0..).collect(),
-            offers: register.functions.into_iter().map(NodeOffer::new).collect(),
+            offers,
             tags: ArcSwap::from_pointee(register.tags),
             semaphore: CallSemaphore::default(),
             requests: AtomicU32::new(0),
@@ -410,9 +418,10 @@ impl<H: NodeHandle> RoutedNode<H> {
 }
 
 impl NodeOffer {
-    fn new(offer: Offer) -> Self {
+    fn new(meter: Arc<FunctionMeter>, offer: Offer) -> Self {
         Self {
             offer,
+            meter,
             latency: LatencyEstimate::default(),
             pace: UsualPace::default(),
             ejection: EjectionState::default(),

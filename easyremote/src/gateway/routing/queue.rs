@@ -62,6 +62,13 @@ impl<P> WaitQueues<P> {
         was_there
     }
 
+    /// Returns the number of waiting calls of each function.
+    pub(crate) fn waiting(&self) -> BTreeMap<String, u64> {
+        let n_calls =
+            |(name, queue): (&String, &WaitQueue<P>)| (name.clone(), queue.n_calls as u64);
+        self.queues.iter().map(n_calls).collect()
+    }
+
     /// Takes the next call that is accepted, in turn. `route` is evaluated once per function, and
     /// `accept` for each of its calls if it returns a route.
     pub(crate) fn take_next<R, T>(

@@ -14,11 +14,13 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
+use crate::call::function_meter::FunctionStats;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::policy::access::Access;
 use crate::gateway::routing::balancer::{Chosen, LoadBalancer};
 use crate::gateway::routing::clock::RouterClock;
 use crate::gateway::routing::diagnostics::{Diagnosis, too_many_requests};
+use crate::gateway::routing::meters::FunctionMeters;
 use crate::gateway::routing::names::FunctionNames;
 use crate::gateway::routing::node::{NodeHandle, NodeOffer, RoutedNode};
 use crate::gateway::routing::outlier::OutlierOptions;
@@ -77,6 +79,7 @@ pub(crate) struct Router<H: NodeHandle> {
     clock: RouterClock,
     outliers: OutlierOptions,
     ejections: AtomicU64,
+    meters: FunctionMeters,
     /// Limits log lines about ejections, per identity of the nodes.
     ejection_log: LogLimiter<Arc<str>>,
 }
@@ -111,6 +114,7 @@ impl<H: NodeHandle> Router<H> {
             clock,
             outliers,
             ejections: AtomicU64::new(0),
+            meters: FunctionMeters::default(),
             ejection_log: LogLimiter::default(),
         }
     }
@@ -161,6 +165,17 @@ impl<H: NodeHandle> Router<H> {
     /// Returns how often a node was ejected as an outlier since the start.
     pub(crate) fn n_ejections(&self) -> u64 {
         self.ejections.load(Ordering::Relaxed)
+    }
+
+    /// Returns the meters of the functions.
+    pub(crate) fn meters(&self) -> &FunctionMeters {
+        &self.meters
+    }
+
+    /// Returns the figures of all functions, sorted by name.
+    pub(crate) fn functions(&self) -> Vec<FunctionStats> {
+        let waiting = self.lock().queues.waiting();
+        self.meters.read(&waiting)
     }
 
     /// Makes the functions of `identity` available to other identities.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+use crate::gateway::routing::meters::FunctionMeters;
 use crate::gateway::routing::node::RoutedNode;
 use crate::wire::caller::{Caller, KnownCaller};
 use crate::wire::codec::Codec;
@@ -43,7 +44,7 @@ impl Sample {
         let Self { id, identity, boot, epoch, tags, capacity, functions, misses } = self;
         let hello = Hello { role: Role::Node, proof: None, id, boot: [boot; 16], epoch };
         let register = Register { tags, capacity, functions };
-        RoutedNode::new((), misses, identity, &hello, register)
+        RoutedNode::new((), misses, identity, &hello, register, &FunctionMeters::default())
     }
 }
 

@@ -72,7 +72,10 @@ impl AdmittedCall<'_> {
     ) -> (RunningCall, ReadyCall) {
         let Self { function, header, caller, deadline } = self;
         let node = &session.node;
-        let clock = header.traced.then(|| Clock::new(header.held));
+        let held = header.traced.then_some(header.held);
+        // A request about a job is no call of the function.
+        let is_call = header.job_request().is_none();
+        let clock = is_call.then(|| Clock::new(function.meter.clone(), held));
         let detached = function.handler.policy.detached;
         let until = deadline.map(Instant::into_std);
         let codec = header.codec;

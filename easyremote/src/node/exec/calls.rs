@@ -29,6 +29,7 @@ use crate::call::deadline::{DeadlinePassed, has_passed, watch, within};
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::context::Context;
+use crate::function::end::End;
 use crate::function::handler::{Reply, Run};
 use crate::function::registry::Function;
 use crate::gauge::Gauge;
@@ -401,12 +402,13 @@ impl NodeCalls {
         call.context.cancel();
         let observer = call.observer.take();
         if call.given_up {
-            if let Some(observer) = observer {
-                // A caller also leaves because its deadline has passed; that is the better reason.
-                let late = has_passed(call.deadline).then(|| {
-                    self.node().late(&call.function.name, Evidence::of_start(call.started))
-                });
-                observer.tell(Err(&late.unwrap_or_else(left)));
+            // A caller also leaves because its deadline has passed; that is the better reason.
+            if has_passed(call.deadline) {
+                let late = self.node().late(&call.function.name, Evidence::of_start(call.started));
+                call.note_error(&late);
+                observer.into_iter().for_each(|observer| observer.tell(Err(&late)));
+            } else {
+                observer.into_iter().for_each(|observer| observer.tell(Err(&left())));
             }
             match key {
                 // An empty response tells the gateway that the permits are free.
@@ -417,6 +419,9 @@ impl NodeCalls {
             return Reply::new();
         }
         let outcome = self.outcome(&mut call, ended);
+        if let Err(error) = &outcome {
+            call.note_error(error);
+        }
         if let Some(observer) = observer {
             observer.tell(outcome.as_ref());
         }
@@ -480,10 +485,18 @@ impl NodeCalls {
             return Err(node.late(name, evidence));
         }
         let reply = ended.map_err(|died| died.into_error(name, &node.id, evidence))?;
-        Ok(match &call.clock {
-            Some(clock) => clock.before(&node.id, &reply),
-            None => reply,
-        })
+        if let Some(clock) = &mut call.clock {
+            let end = match reply.is_empty() {
+                // The items of a stream are gone already.
+                true => call.context.tally().end(),
+                false => Some(End::of_frames(&reply).0),
+            };
+            end.into_iter().for_each(|end| clock.note_end(end.counted()));
+            if let Some(trace) = clock.trace(&node.id) {
+                return Ok(trace.before(&reply));
+            }
+        }
+        Ok(reply)
     }
 
     /// Sends a response that is too long for the multiplexed stream on a separate stream, until its

@@ -1,48 +1,72 @@
-//! Measures calls for callers that ask for a trace.
+//! Measures calls at their node: for the figures of their functions, and for callers that ask for a
+//! trace.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::call::function_meter::{CallEnd, FunctionMeter};
+use crate::error::ErrorKind;
 use crate::wire::trace::{BatchRecord, NodeTrace};
 
-/// Measures how long one call is queued and runs.
+/// Measures how long one call is queued and runs, and counts it at its function until it is dropped.
 #[derive(Debug)]
 pub(super) struct Clock {
-    /// How long the call was queued at the gateway.
-    held: Duration,
+    meter: Arc<FunctionMeter>,
+    /// How long the call was queued at the gateway, if its caller asks for a trace.
+    held: Option<Duration>,
     /// When the call had arrived completely.
     received: Instant,
     /// When its function started.
-    started: Instant,
+    started: Option<Instant>,
     /// The batch that it ran in.
     pub(super) batch: Option<BatchRecord>,
+    end: CallEnd,
 }
 
 impl Clock {
-    /// Starts the clock of a call that has arrived completely, and was queued at the gateway for
-    /// `held`.
-    pub(super) fn new(held: Duration) -> Self {
-        let now = Instant::now();
-        Self { held, received: now, started: now, batch: None }
+    /// Starts the clock of a call that has arrived completely. `held` is the time for which it was
+    /// queued at the gateway, if its caller asks for a trace.
+    pub(super) fn new(meter: Arc<FunctionMeter>, held: Option<Duration>) -> Self {
+        meter.arrived();
+        // Unless something else is said: its caller leaves.
+        let end = CallEnd::Error(ErrorKind::Cancelled);
+        Self { meter, held, received: Instant::now(), started: None, batch: None, end }
     }
 
     /// Notes that the function starts.
     pub(super) fn start(&mut self) {
-        self.started = Instant::now();
+        if self.started.is_none() {
+            let now = Instant::now();
+            self.started = Some(now);
+            self.meter.started(now - self.received);
+        }
     }
 
-    /// Returns the trace frame of the call at node `id`, followed by `reply`.
-    pub(super) fn before(&self, id: &str, reply: &[u8]) -> Vec<u8> {
-        let trace = NodeTrace {
+    /// Notes how the call ends.
+    pub(super) fn note_end(&mut self, end: CallEnd) {
+        self.end = end;
+    }
+
+    /// Returns the trace of the call at node `id`, if its caller wants one.
+    pub(super) fn trace(&self, id: &str) -> Option<NodeTrace> {
+        let started = self.started.unwrap_or(self.received);
+        Some(NodeTrace {
+            queued: self.held? + (started - self.received),
+            ran: started.elapsed(),
             node: id.to_owned(),
-            queued: self.held + (self.started - self.received),
-            ran: self.started.elapsed(),
             batch: self.batch,
-        };
-        let mut frames = Vec::with_capacity(reply.len() + 64);
-        trace.put(&mut frames);
-        frames.extend_from_slice(reply);
-        frames
+        })
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        match self.started {
+            Some(started) => self.meter.left(started.elapsed()),
+            None => self.meter.withdrawn(),
+        }
+        self.meter.ended(self.end);
     }
 }

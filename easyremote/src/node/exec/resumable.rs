@@ -301,7 +301,7 @@ impl ResumableStream {
         let PreparedStream { listing, mut arriving, buffer, demand, every } = self.prepared;
         let (whole, released, places) = (false, false, Vec::new());
         let node = self.calls.node();
-        let metered = node.streams.enter(&self.function, self.context.known_caller(), &node.id);
+        let metered = node.enter_stream(&self.function, &self.context);
         let meter = metered.meter.clone();
         let mut progress = Progress { buffer, whole, released, demand, places, meter };
         // Also if the task is dropped, because the node ends.

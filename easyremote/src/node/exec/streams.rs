@@ -381,7 +381,7 @@ impl StreamedCall<'_> {
         mut items: ByteReceiver<()>,
         mut ended: oneshot::Receiver<Reply>,
     ) {
-        let metered = self.node.streams.enter(function, context.known_caller(), &self.node.id);
+        let metered = self.node.enter_stream(function, context);
         let meter = &*metered.meter;
         loop {
             let received = self.guards.with_deadline(items.receive()).await;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::call::deadline::{Deadlines, has_passed};
 use crate::call::executed::Evidence;
+use crate::call::function_meter::CallEnd;
 use crate::error::Error;
 use crate::function::context::Context;
 use crate::function::handler::Reply;
@@ -79,7 +80,8 @@ pub(super) struct RunningCall {
     pub(super) deadline: Option<Instant>,
     /// Cancelled when the call has ended for its caller.
     pub(super) context: Context,
-    /// Measures the call, if the caller asked for a trace.
+    /// Measures the call; `None` for a request about a job, and for a run that several callers share,
+    /// each of which is measured.
     pub(super) clock: Option<Clock>,
     /// Whether the function has started.
     pub(super) started: bool,
@@ -153,6 +155,13 @@ impl RunningCall {
             clock.start();
         }
         Begin::Start
+    }
+
+    /// Notes that the call ends with `error`.
+    pub(super) fn note_error(&mut self, error: &Error) {
+        if let Some(clock) = &mut self.clock {
+            clock.note_end(CallEnd::Error(error.kind()));
+        }
     }
 
     /// Stops the function, unless it is detached.
@@ -232,6 +241,9 @@ impl CallTable {
     pub(super) fn mark_started(&mut self, key: CallKey) {
         if let Some(call) = self.calls.get_mut(&key) {
             call.started = true;
+            if let Some(clock) = &mut call.clock {
+                clock.start();
+            }
         }
     }
 

@@ -1,9 +1,11 @@
 //! The permit of a call to run at a node.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::call::function_meter::{CallEnd, FunctionMeter};
+use crate::error::ErrorKind;
 use crate::gateway::routing::balancer::Chosen;
 use crate::gateway::routing::node::{NodeHandle, RoutedNode};
 use crate::gateway::routing::router::Router;
@@ -24,7 +26,16 @@ pub(crate) struct CallPermit<H: NodeHandle> {
     acquired: Duration,
     /// Bits [`ANSWERED`], [`RECORDED`] and [`UNCOUNTED`].
     recorded: AtomicU8,
+    /// How the call ends, as [`CallEnd::index`]; or [`NOT_ENTERED`] or [`GOES_ON`].
+    end: AtomicU8,
+    /// Time to the beginning of the answer, in nanoseconds; 0 before it.
+    took: AtomicU64,
 }
+
+/// The call is not counted at its function.
+const NOT_ENTERED: u8 = u8::MAX;
+/// The call goes on at another node.
+const GOES_ON: u8 = u8::MAX - 1;
 
 /// The latency has been recorded.
 const ANSWERED: u8 = 1;
@@ -38,7 +49,8 @@ impl<H: NodeHandle> CallPermit<H> {
         let (acquired, Chosen { route, is_probe, is_request }) = (router.clock().now(), chosen);
         // What is said about a job is no outcome of a call.
         let recorded = AtomicU8::new(if is_request { ANSWERED | RECORDED } else { 0 });
-        Self { router, route, is_probe, is_request, acquired, recorded }
+        let (end, took) = (AtomicU8::new(NOT_ENTERED), AtomicU64::new(0));
+        Self { router, route, is_probe, is_request, acquired, recorded, end, took }
     }
 
     /// Creates the permit of a call that continues a stream at `route`, which is counted once it is
@@ -78,6 +90,7 @@ impl<H: NodeHandle> CallPermit<H> {
         if self.recorded.fetch_or(ANSWERED, Ordering::Relaxed) & ANSWERED == 0 {
             let now = self.router.clock().now();
             let (offered, took) = (self.route.offered(), now.saturating_sub(self.acquired));
+            self.took.store(took.as_nanos() as u64, Ordering::Relaxed);
             offered.latency.record(took, now);
             offered.pace.record(took);
         }
@@ -98,6 +111,53 @@ impl<H: NodeHandle> CallPermit<H> {
         }
     }
 
+    /// Counts the call at its function until the permit is dropped. It has waited for `queued`.
+    pub(crate) fn enter(&self, queued: Duration) {
+        if !self.is_request {
+            self.meter().entered(queued);
+            // Unless something else is said: the caller leaves.
+            self.ends(CallEnd::Error(ErrorKind::Cancelled));
+        }
+    }
+
+    /// Notes how the call ends.
+    pub(crate) fn ends(&self, end: CallEnd) {
+        self.set_end(end.index());
+    }
+
+    /// Notes that the call goes on at another node.
+    pub(crate) fn goes_on(&self) {
+        self.set_end(GOES_ON);
+    }
+
+    fn set_end(&self, end: u8) {
+        if !self.is_request {
+            self.end.store(end, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the meter of the function.
+    pub(crate) fn meter(&self) -> &Arc<FunctionMeter> {
+        &self.route.offered().meter
+    }
+
+    /// Counts the end of the call at its function.
+    fn count_end(&self) {
+        let (offered, end) = (self.route.offered(), self.end.load(Ordering::Relaxed));
+        if end == NOT_ENTERED {
+            return;
+        }
+        let ran = match self.took.load(Ordering::Relaxed) {
+            // How fast the rest of a long result arrives depends on its caller.
+            took if took > 0 && !offered.offer.kind.gives_stream() => Duration::from_nanos(took),
+            _ => self.router.clock().now().saturating_sub(self.acquired),
+        };
+        offered.meter.left(ran);
+        if end != GOES_ON {
+            offered.meter.count_end(end);
+        }
+    }
+
     fn index(&self) -> usize {
         self.route.index as usize
     }
@@ -108,6 +168,7 @@ impl<H: NodeHandle> Drop for CallPermit<H> {
         if self.is_request {
             return self.route.node.end_request();
         }
+        self.count_end();
         if !self.is_counted() {
             return self.route.node.end_continuing();
         }

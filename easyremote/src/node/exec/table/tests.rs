@@ -38,6 +38,7 @@ pub(in crate::node::exec) fn function(detached: bool) -> Arc<Function> {
     Arc::new(Function {
         name: "f".into(),
         instance: None,
+        meter: Arc::default(),
         descriptor: Descriptor::new("f", Kind::Unary, "", 0),
         signature: &SIGNATURE,
         handler: if detached { handler.detached() } else { handler },

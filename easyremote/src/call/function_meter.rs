@@ -1,0 +1,244 @@
+//! The figures of one function at one party: how its calls have ended, how long they took, and what
+//! its streams have carried.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::call::histogram::{DurationHistogram, LiveHistogram};
+use crate::error::ErrorKind;
+
+/// The figures of one function since the gateway or node started, from
+/// [`Gateway::functions`](crate::Gateway::functions) and
+/// [`Node::functions`](crate::Node::functions).
+///
+/// Each call ends in exactly one of `returned`, `faults` and `errors`, as seen by the party that
+/// counts. Fields are read one after the other while calls go on, so that they may differ by the
+/// calls that end meanwhile.
+///
+/// ```
+/// # use easyremote::{Client, Error, Gateway, Node, functions, remote};
+/// # #[remote]
+/// # fn add(a: i64, b: i64) -> i64 {
+/// #     a + b
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+/// # let _node = Node::serve(gateway.local_addr(), functions![add]).await?;
+/// # let client = Client::connect(gateway.local_addr()).await?;
+/// add::call(&client, 1, 2).await?;
+/// let stats = &gateway.functions()[0];
+/// assert_eq!((&*stats.function, stats.returned, stats.ended()), ("add", 1, 1));
+/// assert_eq!(stats.ran.count(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[doc(alias = "metrics")]
+pub struct FunctionStats {
+    /// The name of the function. `easyremote.other` at a gateway stands for all calls of functions
+    /// that no node has offered, and for functions beyond the first 1,024.
+    pub function: String,
+    /// Gauge: calls that run, or are on their way to the node.
+    pub in_flight: u64,
+    /// Gauge: calls that wait for room, and are not included in `in_flight`.
+    pub waiting: u64,
+    /// Counter: calls that returned a value, and streams that ended without an error. A job counts
+    /// here at a gateway once its node has accepted it.
+    pub returned: u64,
+    /// Counter: calls that returned the function's own error, also as the set-up of a stream.
+    pub faults: u64,
+    /// Counters: calls that failed otherwise, by kind, in the order of the kinds; those of 0 are
+    /// left out. A caller that has left counts as [`Cancelled`](ErrorKind::Cancelled).
+    pub errors: Vec<(ErrorKind, u64)>,
+    /// How long calls waited before they were sent to a node or, at a node, before their functions
+    /// started. Calls that failed before that are not included.
+    pub queued: DurationHistogram,
+    /// How long calls took from there to their end, at a gateway the way to the node and back
+    /// included; for a stream until its end.
+    pub ran: DurationHistogram,
+    /// Counter: items that streams have passed on.
+    pub items: u64,
+    /// Counter: encoded bytes of these items.
+    pub bytes: u64,
+    /// How long items have waited in all until they could be sent, because their readers were slow.
+    pub stalled: Duration,
+}
+
+impl FunctionStats {
+    /// Returns the number of calls that have ended.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        self.returned + self.faults + self.errors.iter().map(|(_, n)| n).sum::<u64>()
+    }
+}
+
+/// How a call has ended, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallEnd {
+    Returned,
+    Fault,
+    Error(ErrorKind),
+}
+
+/// Number of ways in which a call may end.
+const N_ENDS: usize = ErrorKind::ALL.len() + 2;
+
+impl CallEnd {
+    /// Returns a number below [`N_ENDS`]: the codes of the kinds follow each other from 1 on.
+    pub(crate) fn index(self) -> u8 {
+        match self {
+            Self::Returned => 0,
+            Self::Error(kind) => kind.code() as u8,
+            Self::Fault => N_ENDS as u8 - 1,
+        }
+    }
+}
+
+/// The figures of one function, while they are recorded. Lock-free.
+#[derive(Debug)]
+pub(crate) struct FunctionMeter {
+    in_flight: AtomicU64,
+    waiting: AtomicU64,
+    ends: [AtomicU64; N_ENDS],
+    queued: LiveHistogram,
+    ran: LiveHistogram,
+    items: AtomicU64,
+    bytes: AtomicU64,
+    stalled: AtomicU64,
+}
+
+// Not derived: the standard library has no default for arrays of more than 32 elements.
+impl Default for FunctionMeter {
+    fn default() -> Self {
+        Self {
+            in_flight: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
+            ends: std::array::from_fn(|_| AtomicU64::new(0)),
+            queued: LiveHistogram::default(),
+            ran: LiveHistogram::default(),
+            items: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            stalled: AtomicU64::new(0),
+        }
+    }
+}
+
+impl FunctionMeter {
+    /// Counts a call that has waited for `queued`, until [`left`](Self::left).
+    pub(crate) fn entered(&self, queued: Duration) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.queued.record(queued);
+    }
+
+    /// Counts a call that waits, until [`started`](Self::started) or
+    /// [`withdrawn`](Self::withdrawn).
+    #[cfg(feature = "node")]
+    pub(crate) fn arrived(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a call that has [arrived](Self::arrived), and has waited for `queued`, as one in
+    /// flight.
+    #[cfg(feature = "node")]
+    pub(crate) fn started(&self, queued: Duration) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.entered(queued);
+    }
+
+    /// Ends the count of a call that has [arrived](Self::arrived) and does not start.
+    #[cfg(feature = "node")]
+    pub(crate) fn withdrawn(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Ends the count of a call that has taken `ran` since it [entered](Self::entered).
+    pub(crate) fn left(&self, ran: Duration) {
+        self.ran.record(ran);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts the end of a call.
+    pub(crate) fn ended(&self, end: CallEnd) {
+        self.count_end(end.index());
+    }
+
+    /// Counts the end with this [index](CallEnd::index).
+    pub(crate) fn count_end(&self, index: u8) {
+        if let Some(count) = self.ends.get(usize::from(index)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts what a stream has passed on.
+    pub(crate) fn passed(&self, items: u64, bytes: u64) {
+        self.items.fetch_add(items, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Adds to the time for which streams were stalled.
+    pub(crate) fn stalled(&self, nanos: u64) {
+        self.stalled.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Returns whether nothing has been counted.
+    pub(crate) fn is_unused(&self) -> bool {
+        let all = self.ends.iter().chain([&self.in_flight]);
+        all.map(|count| count.load(Ordering::Relaxed)).sum::<u64>() == 0
+    }
+
+    /// Returns the figures, with `waiting` further calls that wait elsewhere.
+    pub(crate) fn read(&self, function: &str, waiting: u64) -> FunctionStats {
+        let end = |end: CallEnd| self.ends[usize::from(end.index())].load(Ordering::Relaxed);
+        let errors = ErrorKind::ALL.iter().map(|&kind| (kind, end(CallEnd::Error(kind))));
+        FunctionStats {
+            function: function.to_owned(),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            waiting: self.waiting.load(Ordering::Relaxed) + waiting,
+            returned: end(CallEnd::Returned),
+            faults: end(CallEnd::Fault),
+            errors: errors.filter(|(_, n)| *n > 0).collect(),
+            queued: self.queued.read(),
+            ran: self.ran.read(),
+            items: self.items.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            stalled: Duration::from_nanos(self.stalled.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_is_counted_once_and_read_as_what_it_was() {
+        let meter = FunctionMeter::default();
+        assert!(meter.is_unused());
+        let errors = ErrorKind::ALL.iter().map(|kind| CallEnd::Error(*kind));
+        let ends: Vec<_> = [CallEnd::Returned, CallEnd::Fault].into_iter().chain(errors).collect();
+        for (n, end) in (1..).zip(&ends) {
+            for _ in 0..n {
+                meter.ended(*end);
+            }
+        }
+        let stats = meter.read("f", 3);
+        assert_eq!((stats.returned, stats.faults, stats.waiting), (1, 2, 3));
+        let expected: Vec<_> = ErrorKind::ALL.iter().copied().zip(3..).collect();
+        assert_eq!(stats.errors, expected);
+        assert_eq!(stats.ended(), (1..=ends.len() as u64).sum::<u64>());
+        assert!(!meter.is_unused());
+    }
+
+    #[test]
+    fn a_call_in_flight_is_used() {
+        let meter = FunctionMeter::default();
+        meter.entered(Duration::ZERO);
+        assert!(!meter.is_unused());
+        meter.left(Duration::from_secs(1));
+        let stats = meter.read("f", 0);
+        assert_eq!((stats.in_flight, stats.queued.count(), stats.ran.count()), (0, 1, 1));
+        assert_eq!(stats.ran.sum(), Duration::from_secs(1));
+    }
+}
