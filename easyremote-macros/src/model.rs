@@ -9,7 +9,7 @@ use syn::{
     Visibility,
 };
 
-use crate::parameters::{Parameter, helpers, is_helper};
+use crate::parameters::{Parameter, is_taken_out};
 
 pub(crate) mod batch;
 pub(crate) mod block;
@@ -72,7 +72,8 @@ impl Function {
         Parameter::all(&self.signature)
     }
 
-    /// Returns the function without `#[state]` and `#[ctx]`, or `None` if it has neither.
+    /// Returns the function without `#[state]`, `#[ctx]` and the doc comments of parameters, or `None`
+    /// if it has none of them.
     ///
     /// ```text
     /// // Input:
@@ -83,34 +84,39 @@ impl Function {
     /// ```
     pub(crate) fn without_helpers(&self) -> Option<TokenStream> {
         let Self { attributes, visibility, signature, no_body, body, .. } = self;
-        if signature.inputs.iter().all(|input| helpers(attributes_of(input)).next().is_none()) {
+        if !signature.inputs.iter().any(|input| attributes_of(input).iter().any(is_taken_out)) {
             return None;
         }
         let mut signature = signature.clone();
         for input in &mut signature.inputs {
             let (FnArg::Typed(PatType { attrs, .. }) | FnArg::Receiver(Receiver { attrs, .. })) =
                 input;
-            attrs.retain(|attribute| !is_helper(attribute));
+            attrs.retain(|attribute| !is_taken_out(attribute));
         }
         Some(quote!(#(#attributes)* #visibility #signature #no_body #body))
     }
 
     /// Returns the lines of the doc comment, without the space after `///`.
     pub(crate) fn doc(&self) -> String {
-        let mut lines = Vec::new();
-        for text in self.attributes.iter().filter_map(doc_text) {
-            lines.extend(text.split('\n').map(|line| {
-                let line = line.strip_prefix(' ').unwrap_or(line);
-                line.trim_end().to_owned()
-            }));
-        }
-        lines.join("\n").trim_matches('\n').to_owned()
+        doc_of(&self.attributes)
     }
 
     /// Returns the attributes called `name`.
     pub(crate) fn attributes_named(&self, name: &str) -> impl Iterator<Item = &Attribute> {
         self.attributes.iter().filter(move |attribute| attribute.path().is_ident(name))
     }
+}
+
+/// Returns the lines of a doc comment, without the space after `///`.
+pub(crate) fn doc_of(attributes: &[Attribute]) -> String {
+    let mut lines = Vec::new();
+    for text in attributes.iter().filter_map(doc_text) {
+        lines.extend(text.split('\n').map(|line| {
+            let line = line.strip_prefix(' ').unwrap_or(line);
+            line.trim_end().to_owned()
+        }));
+    }
+    lines.join("\n").trim_matches('\n').to_owned()
 }
 
 fn attributes_of(input: &FnArg) -> &[Attribute] {

@@ -11,6 +11,7 @@ pub(crate) struct Parameter<'a> {
     pub(crate) ident: Option<&'a Ident>,
     pub(crate) ty: &'a Type,
     pub(crate) origin: Origin<'a>,
+    pub(crate) attributes: &'a [Attribute],
 }
 
 /// The origin of a parameter's value.
@@ -46,7 +47,7 @@ impl<'a> Parameter<'a> {
                 _ => Origin::Argument,
             },
         };
-        Self { ident: name_of(&typed.pat), ty, origin }
+        Self { ident: name_of(&typed.pat), ty, origin, attributes: &typed.attrs }
     }
 
     /// Returns all parameters, in order.
@@ -94,7 +95,13 @@ impl<'a> Parameter<'a> {
     }
 }
 
-/// Removes the attributes that only `#[remote]` knows: the compiler must not see them.
+/// Whether the compiler must not see an attribute of a parameter: it does not know helpers, and
+/// refuses doc comments there.
+pub(crate) fn is_taken_out(attribute: &Attribute) -> bool {
+    is_helper(attribute) || attribute.path().is_ident("doc")
+}
+
+/// Returns the attributes that only `#[remote]` knows.
 pub(crate) fn helpers(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attributes.iter().filter(|attribute| is_helper(attribute))
 }

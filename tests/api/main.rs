@@ -11,6 +11,7 @@ mod middleware;
 mod mistakes;
 mod options;
 mod remote_traits;
+mod schemas;
 mod state;
 mod testing;
 mod testing_example;

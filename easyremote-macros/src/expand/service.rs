@@ -112,7 +112,7 @@ fn sendable(written: &Function) -> TokenStream {
                 if helpers(&typed.attrs).next().is_none() {
                     send_streams(&mut typed.ty);
                 }
-                typed.attrs.retain(|attribute| !crate::parameters::is_helper(attribute));
+                typed.attrs.retain(|attribute| !crate::parameters::is_taken_out(attribute));
             }
             FnArg::Receiver(_) => {}
         }

@@ -6,9 +6,9 @@ use syn::ext::IdentExt;
 use syn::{Attribute, Type, Visibility};
 
 use crate::args::Options;
-use crate::model::Function;
 use crate::model::lints::lints;
 use crate::model::owner::Owner;
+use crate::model::{Function, doc_of};
 use crate::parameters::{Named, Origin, Parameter};
 use crate::returns::Returns;
 
@@ -235,6 +235,10 @@ impl<'a> Stub<'a> {
         };
         let parameters = self.arguments.iter().map(|it| it.ident.unraw().to_string());
         let doc = some_text(self.function.doc()).map(|doc| quote!(.doc(#doc)));
+        let arguments = self.parameters.iter().filter(|it| it.is_argument() && it.ident.is_some());
+        let docs: Vec<_> = arguments.map(|it| doc_of(it.attributes)).collect();
+        let parameter_docs = docs.iter().any(|doc| !doc.is_empty());
+        let parameter_docs = parameter_docs.then(|| quote!(.parameter_docs(&[#(#docs),*])));
         let timeout = self.options.timeout_ms.map(|timeout| {
             let timeout = Literal::u64_unsuffixed(timeout);
             quote!(.timeout_ms(#timeout))
@@ -252,6 +256,7 @@ impl<'a> Stub<'a> {
             )
             #method_of
             .parameters(&[#(#parameters),*])
+            #parameter_docs
             #doc
             #timeout
             #idempotent

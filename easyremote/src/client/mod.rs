@@ -73,4 +73,5 @@ pub use crate::wire::job::{JobId, JobProgress, JobState, JobStatus};
 pub use crate::wire::kind::Kind;
 pub use crate::wire::load::{Memory, NodeLoad};
 pub use crate::wire::routing_options::Strategy;
+pub use crate::wire::schemas::FunctionSchemas;
 pub use crate::wire::trace::BatchReason;

@@ -14,6 +14,8 @@ pub struct Descriptor {
     pub(crate) owner: Option<&'static str>,
     pub(crate) kind: Kind,
     pub(crate) parameters: &'static [&'static str],
+    /// The doc comments of the arguments, in order; empty if there are none.
+    pub(crate) parameter_docs: &'static [&'static str],
     pub(crate) doc: &'static str,
     pub(crate) timeout: Option<Duration>,
     /// Whether running it twice has the same effect as running it once.
@@ -46,6 +48,7 @@ impl Descriptor {
             name,
             kind,
             parameters: &[],
+            parameter_docs: &[],
             doc: "",
             timeout: None,
             idempotent: false,
@@ -67,6 +70,13 @@ impl Descriptor {
     #[must_use]
     pub const fn parameters(mut self, parameters: &'static [&'static str]) -> Self {
         self.parameters = parameters;
+        self
+    }
+
+    /// Sets the doc comments of the arguments, in order.
+    #[must_use]
+    pub const fn parameter_docs(mut self, docs: &'static [&'static str]) -> Self {
+        self.parameter_docs = docs;
         self
     }
 

@@ -9,11 +9,13 @@ use crate::call::function_meter::FunctionMeter;
 use crate::error::{Error, ErrorKind};
 use crate::function::descriptor::{Descriptor, check_instance};
 use crate::function::handler::Handler;
+use crate::function::json_schemas::schemas;
 use crate::function::remote::Remote;
 use crate::function::signature::Signature;
 use crate::function::states::States;
 use crate::wire::control::Offer;
-use crate::wire::limits::MAX_FUNCTIONS;
+use crate::wire::fields;
+use crate::wire::limits::{MAX_CONTROL, MAX_FUNCTIONS, MAX_LIST, MAX_NAME};
 
 /// A list of functions for a node to offer; created by [`functions!`](crate::functions).
 ///
@@ -224,8 +226,30 @@ impl Registry {
         })
     }
 
-    /// Returns the descriptions of the functions for the gateway.
-    pub(crate) fn offers(&self) -> Vec<Offer> {
+    /// Returns the descriptions of the functions for the gateway, and those functions whose schemas
+    /// are left out, each with the reason.
+    pub(crate) fn offers(&self) -> (Vec<Offer>, Vec<(&str, String)>) {
+        let mut offers: Vec<_> = self.plain_offers().collect();
+        let mut plain = Vec::new();
+        fields::put(&offers, &mut plain);
+        let mut room = MAX_CONTROL.saturating_sub(plain.len() + RESERVED_FOR_TAGS);
+        let mut left_out = Vec::new();
+        for (offer, (name, function)) in offers.iter_mut().zip(&self.functions) {
+            let schemas = schemas(&function.descriptor, function.signature).and_then(|text| {
+                let length = text.len() + LENGTH;
+                room = room.checked_sub(length).ok_or("the registration is too long with them")?;
+                Ok(text)
+            });
+            match schemas {
+                Ok(text) => offer.schemas = text,
+                Err(why) => left_out.push((name.as_str(), why)),
+            }
+        }
+        (offers, left_out)
+    }
+
+    /// Returns the descriptions of the functions without their schemas.
+    fn plain_offers(&self) -> impl Iterator<Item = Offer> {
         let offer = |function: &Arc<Function>| Offer {
             name: function.name.clone().into_owned(),
             kind: function.descriptor.kind,
@@ -235,10 +259,17 @@ impl Registry {
             doc: function.descriptor.doc.to_owned(),
             needs: function.handler.policy.needs.iter().map(|&tag| tag.into()).collect(),
             concurrency: function.handler.policy.max_calls(),
+            schemas: Arc::default(),
         };
-        self.functions.values().map(offer).collect()
+        self.functions.values().map(offer)
     }
 }
+
+/// Bytes of a registration that its tags, and what is around its functions, may take.
+const RESERVED_FOR_TAGS: usize = MAX_LIST * (MAX_NAME + LENGTH) + 64;
+
+/// Bytes of the length of a text in a message, which is less than 2^16.
+const LENGTH: usize = 3;
 
 /// Returns what the node offers for `function`: the function itself, or for a method one function
 /// for the state of its type and one for each instance.

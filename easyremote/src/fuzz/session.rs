@@ -202,6 +202,7 @@ fn offer(kind: Kind) -> Offer {
         doc: String::new(),
         needs: Vec::new(),
         concurrency: 0,
+        schemas: "".into(),
     }
 }
 

@@ -27,6 +27,7 @@ use crate::wire::directory::{FUNCTIONS, FunctionInfo, JOBS, NODES, NodeInfo, RES
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
+use crate::wire::schemas::FunctionSchemas;
 
 /// A request that the gateway answers itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,6 +249,8 @@ fn functions(
 ) -> Result<Vec<FunctionInfo>, Error> {
     let mut budget = ListBudget::new(max_message);
     let mut infos: Vec<FunctionInfo> = Vec::new();
+    // For each of them.
+    let mut schemas: Vec<&Arc<str>> = Vec::new();
     for (name, offers) in table.offers() {
         if !may_call(name) {
             continue;
@@ -264,17 +267,30 @@ fn functions(
                         doc: offer.doc.clone(),
                         needs: offer.needs.clone(),
                         nodes: Vec::new(),
+                        schemas: None,
                     });
+                    schemas.push(&offer.schemas);
                     infos.len() - 1
                 });
             let info = &mut infos[index];
             if info.nodes.is_empty() {
                 budget.take(name.len() + offer.signature.len() + offer.doc.len())?;
             }
+            if schemas[index].is_empty() {
+                schemas[index] = &offer.schemas;
+            }
             if can_run {
                 budget.take(node.len())?;
                 info.nodes.push(node.to_owned());
             }
+        }
+    }
+    // The list is complete without schemas: those that it has no room for are left out. The other
+    // half of the room is for what is written around all of the texts.
+    budget.left /= 2;
+    for (info, schemas) in infos.iter_mut().zip(schemas) {
+        if !schemas.is_empty() && budget.take(schemas.len()).is_ok() {
+            info.schemas = Some(FunctionSchemas::checked(schemas.clone()));
         }
     }
     Ok(infos)

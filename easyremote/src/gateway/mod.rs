@@ -13,6 +13,7 @@ mod peer_log;
 pub(crate) mod policy;
 mod relay;
 mod routing;
+mod schema_pool;
 mod session;
 mod state;
 mod threads;
@@ -37,6 +38,7 @@ use crate::gateway::policy::revocations::RevocationFile;
 use crate::gateway::policy::tokens::Tokens;
 use crate::gateway::relay::dispatch::Dispatcher;
 use crate::gateway::routing::Router;
+use crate::gateway::schema_pool::SchemaPool;
 use crate::gateway::state::{GatewayCounters, GatewayState};
 use crate::gateway::threads::{GatewayThreads, MAX_THREADS};
 use crate::gateway::worker::BackgroundWorker;
@@ -506,6 +508,7 @@ impl GatewayBuilder {
             refused: RejectLog::default(),
             log: Arc::default(),
             directory: Directory::default(),
+            schemas: SchemaPool::default(),
             table_work: BackgroundWorker::default(),
             drain: Arc::default(),
             ending: Ending::default(),

@@ -494,7 +494,7 @@ fn register_node(
     misses: Arc<AtomicU32>,
     caller: &Caller,
     hello: &Hello,
-    register: Register,
+    mut register: Register,
     state: &GatewayState,
 ) -> Result<Arc<Registration<NodeLink>>, Error> {
     let offers = register.functions.iter().map(|offer| offer.name.as_str());
@@ -511,6 +511,9 @@ fn register_node(
         );
         return Err(Error::new(ErrorKind::Protocol, text));
     }
+    state.schemas.take_in(&mut register.functions).map_err(|(name, why)| {
+        Error::new(ErrorKind::Protocol, format!("`{name}` cannot be offered: {why}"))
+    })?;
     let router = &state.dispatcher.router;
     let meters = router.meters();
     let node = RoutedNode::new(link, misses, &caller.identity, hello, register, meters);

@@ -14,6 +14,7 @@ use crate::gateway::policy::access::Access;
 use crate::gateway::policy::tokens::Tokens;
 use crate::gateway::relay::dispatch::Dispatcher;
 use crate::gateway::relay::node_link::NodeLink;
+use crate::gateway::schema_pool::SchemaPool;
 use crate::gateway::worker::BackgroundWorker;
 use crate::transport::auth::certificates::ServerCertResolver;
 use crate::transport::auth::identity::Identity;
@@ -38,6 +39,7 @@ pub(super) struct GatewayState {
     pub(super) refused: RejectLog,
     pub(super) log: Arc<PeerLog>,
     pub(super) directory: Directory,
+    pub(super) schemas: SchemaPool,
     /// Applies changes of the routing table.
     pub(super) table_work: BackgroundWorker,
     /// Progress of the shutdown.

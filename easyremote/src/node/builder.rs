@@ -29,7 +29,7 @@ use crate::transport::dial::Dialler;
 use crate::transport::io::Io;
 use crate::transport::io::role::IoRole;
 use crate::transport::stream_table::StreamTable;
-use crate::wire::control::Register;
+use crate::wire::control::{Offer, Register};
 use crate::wire::limits::{MAX_GATEWAY_STREAMS, MAX_NAME, MAX_NODE_STREAMS};
 
 /// Builds a node with options, from [`Node::builder`].
@@ -491,7 +491,7 @@ impl NodeBuilder {
         let register = Register {
             tags: Vec::new(),
             capacity: self.concurrency as u64,
-            functions: registry.offers(),
+            functions: offers(&registry),
         };
         let targets = self.gateways?.targets;
         let tags = Tags::new(self.tags, targets.len());
@@ -541,6 +541,15 @@ impl NodeBuilder {
         })?;
         registered(firsts).await.map(|()| Node { io, shared })
     }
+}
+
+/// Returns the descriptions of the functions for the gateway.
+fn offers(registry: &Registry) -> Vec<Offer> {
+    let (offers, left_out) = registry.offers();
+    for (function, why) in left_out {
+        tracing::warn!(function, why, "callers are not told the schemas of a function");
+    }
+    offers
 }
 
 /// Waits until each gateway has accepted or refused the node.

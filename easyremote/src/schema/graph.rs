@@ -11,6 +11,7 @@ use std::fmt;
 
 use serde::de;
 
+use super::question::Probe;
 use super::type_schema::TypeSchema;
 
 /// All nodes found so far, and the state of the running pass.
@@ -39,6 +40,11 @@ pub(crate) struct Graph {
     pub(crate) unbuffered: bool,
     /// Whether the deserializer is human-readable (`is_human_readable`).
     pub(crate) human: bool,
+    /// The parts, by node, branch and index, that were requested as different types, because the
+    /// value of another part decides.
+    pub(super) varying: BTreeSet<(usize, usize, usize)>,
+    /// The question that the running pass asks the type, once it is traced.
+    pub(super) probe: Option<Probe>,
 }
 
 /// A named type, or an unnamed type at one place.
@@ -203,6 +209,12 @@ pub(crate) struct Rejection {
     pub(crate) missing: Option<&'static str>,
     /// Whether serde cannot buffer the value in any format.
     pub(crate) unbuffered: bool,
+    /// Whether the type accepts no value of this kind.
+    pub(super) wrong_kind: bool,
+    /// Whether the type accepts no field of this name.
+    pub(super) unknown_field: bool,
+    /// The variants, if one that was named is not among them.
+    pub(super) variants: Option<&'static [&'static str]>,
 }
 
 impl de::Error for Rejection {
@@ -219,6 +231,18 @@ impl de::Error for Rejection {
 
     fn missing_field(field: &'static str) -> Self {
         Self { missing: Some(field), ..Self::default() }
+    }
+
+    fn invalid_type(_: de::Unexpected<'_>, _: &dyn de::Expected) -> Self {
+        Self { wrong_kind: true, ..Self::default() }
+    }
+
+    fn unknown_field(_: &str, _: &'static [&'static str]) -> Self {
+        Self { unknown_field: true, ..Self::default() }
+    }
+
+    fn unknown_variant(_: &str, variants: &'static [&'static str]) -> Self {
+        Self { variants: Some(variants), ..Self::default() }
     }
 }
 
@@ -246,6 +270,8 @@ impl Graph {
             keyed: None,
             unbuffered: false,
             human,
+            varying: BTreeSet::new(),
+            probe: None,
         };
         let key = GraphKey { kind: NodeKind::Tuple(1), visitor: "", value: "" };
         graph.nodes.push(GraphNode::new(key, 0));
@@ -273,7 +299,10 @@ impl Graph {
         let id = match known {
             Some(id) if self.nodes[id].key.kind == key.kind => id,
             // A type that requests something else at the second visit cannot be described.
-            Some(_) => return self.stuck(),
+            Some(_) => {
+                self.varying.insert((slot.node, slot.branch, slot.index));
+                return self.stuck();
+            }
             None => {
                 let id = self.find(slot, &key).unwrap_or(self.nodes.len());
                 if id == self.nodes.len() {
@@ -328,7 +357,10 @@ impl Graph {
         let known = &mut self.nodes[id].branches[branch].form;
         match *known {
             Some(known) if known == form => Ok(()),
-            Some(_) => self.stuck(),
+            Some(_) => {
+                self.varying.insert((id, branch, FORM));
+                self.stuck()
+            }
             None => {
                 *known = Some(form);
                 self.progress = true;
@@ -419,6 +451,8 @@ impl NodeKind {
     }
 }
 
+/// The index that stands for the form of a variant among the parts that vary.
+pub(super) const FORM: usize = usize::MAX;
 /// Most nodes: named types, and the fields of all of them. A struct of 10,000 fields fits.
 const MAX_NODES: usize = 16_384;
 /// Deepest nesting of a sample value, limited by the stack: a level takes about 1 KiB in a debug

@@ -23,7 +23,9 @@ impl Graph {
     /// misses then is a key of the inner map.
     pub(super) fn leave(&mut self, around: Option<usize>, rejection: Option<&Rejection>) {
         let inside = std::mem::replace(&mut self.keyed, around);
-        if let (Some(node), Some(rejection), Fault::None) = (inside, rejection, self.fault) {
+        if let (Some(node), Some(rejection), Fault::None) = (inside, rejection, self.fault)
+            && !self.answered_later(node, rejection)
+        {
             self.note_missed(node, rejection);
         }
     }

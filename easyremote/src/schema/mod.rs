@@ -9,14 +9,19 @@
 //! | [`TypeSchema::canonical`] | the text that both sides hash and compare: the fingerprint |
 //! | [`Layout`]                | what the type's `Serialize` has to write, for the encoder  |
 //! | [`digest`]                | a hash of a value, to compare two values                   |
+//! | [`json_schema`]           | what callers without types are told: a JSON Schema         |
 
 mod digest;
 mod expansion;
+mod explored;
 mod fields;
 mod graph;
+mod json;
 mod keyed;
 mod layout;
 mod parts;
+mod probe;
+mod question;
 mod samples;
 mod search;
 #[cfg(test)]
@@ -24,15 +29,13 @@ mod tests;
 mod tracer;
 mod type_schema;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::digest::{SeenVariant, find_variants};
-use self::graph::Graph;
+use self::explored::Explored;
 
 pub(crate) use self::digest::digest;
+pub(crate) use self::json::{JsonSchema, json_schema, unused};
 pub(crate) use self::layout::{Layout, NoLayout, PlaceKind, VariantContent};
 pub(crate) use self::type_schema::TypeSchema;
 
@@ -41,7 +44,7 @@ pub(crate) struct Traced<T> {
     pub(crate) schema: TypeSchema,
     /// Where its bytes are, in a codec that writes no names.
     pub(crate) layout: Result<Layout, NoLayout>,
-    /// Values that its `Deserialize` has made, up to [`MAX_KEPT`].
+    /// Values that its `Deserialize` has made, up to 256.
     pub(crate) samples: Vec<T>,
     /// Whether it has a 128-bit integer where serde can have none.
     pub(crate) unbuffered: bool,
@@ -54,48 +57,10 @@ pub(crate) struct Traced<T> {
 /// panics at them, or is larger than the limits of the tracing, is [`TypeSchema::Unknown`]. The
 /// same type has the same schema in every process and every build.
 pub(crate) fn trace<T: Serialize + DeserializeOwned>(human: bool) -> Traced<T> {
-    let mut samples = Vec::new();
-    let mut graph = Graph::new(human);
-    let mut keep = |sample| {
-        if samples.len() < MAX_KEPT {
-            samples.push(sample);
-        }
-    };
-    graph.explore::<T>(&mut keep);
-    graph.vary::<T>(&mut keep);
-    let mut variants = Vec::new();
-    for sample in &samples {
-        // What a value does not tell, or panics at, the type is not known by.
-        let tell = AssertUnwindSafe(|| find_variants(sample, human, &mut variants));
-        let _ = catch_unwind(tell);
-    }
-    graph.name_variants(&variants);
+    let Explored { graph, samples, variants } = Explored::new(human);
     let mut layout = graph.layout();
     if let Ok(layout) = &mut layout {
         layout.rename_variants(&variants);
     }
     Traced { schema: graph.shape(), layout, samples, unbuffered: graph.unbuffered }
 }
-
-impl Graph {
-    /// Tells the names of variants from their aliases, by what values of them are called.
-    fn name_variants(&mut self, seen: &[SeenVariant]) {
-        for node in &mut self.nodes {
-            let graph::NodeKind::Enum(of, names) = node.key.kind else { continue };
-            let name = |number: usize| {
-                let mut called = seen
-                    .iter()
-                    .filter(|(name, at, _)| *name == of && usize::try_from(*at) == Ok(number));
-                let (_, _, name) = called.next()?;
-                let one = called.all(|(_, _, other)| other == name) && names.contains(name);
-                one.then_some(*name)
-            };
-            if node.present().count() < names.len() {
-                node.variants = (0..node.present().count()).map(name).collect();
-            }
-        }
-    }
-}
-
-/// Values of a type that are kept, for the encoder to be tried on.
-const MAX_KEPT: usize = 256;

@@ -162,6 +162,12 @@ pub(super) fn visit_fields<'de, V: Visitor<'de>>(
     visitor: V,
 ) -> Result<V::Value, Rejection> {
     let (node, branch) = (parts.node, parts.branch);
+    if let Some(given) = parts.graph.probed_fields(node, branch) {
+        return given.visit(parts, visitor);
+    }
+    if let Some(given) = parts.graph.probed_entries(node) {
+        return given.visit(parts.graph, node, visitor);
+    }
     let fields = parts.graph.fields(node, branch);
     if fields.names.is_empty() {
         fields.names = names.to_vec();

@@ -63,7 +63,12 @@ impl Graph {
     }
 
     /// Lets all nodes rest on their smallest value, except `id` and those on the way to it.
-    fn rest_around(&mut self, id: usize, choice: usize, ways: &[Option<(usize, usize)>]) {
+    pub(super) fn rest_around(
+        &mut self,
+        id: usize,
+        choice: usize,
+        ways: &[Option<(usize, usize)>],
+    ) {
         for node in self.nodes.iter_mut().filter(|node| !node.is_leaf() || node.tries == 0) {
             if node.key.kind != NodeKind::Any {
                 node.choice = 0;
@@ -89,7 +94,7 @@ impl Graph {
     }
 
     /// Returns for each node the node and branch from which the shortest way leads to it.
-    fn ways(&self) -> Vec<Option<(usize, usize)>> {
+    pub(super) fn ways(&self) -> Vec<Option<(usize, usize)>> {
         let mut came_from: Vec<Option<(usize, usize)>> = vec![None; self.nodes.len()];
         let mut queue = VecDeque::from([0]);
         while let Some(id) = queue.pop_front() {
@@ -109,7 +114,7 @@ impl Graph {
     ///
     /// # Errors
     /// If it panicked, at a sample that it does not expect.
-    fn pass<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Panicked> {
+    pub(super) fn pass<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Panicked> {
         self.keyed = None;
         let made = catch_unwind(AssertUnwindSafe(|| {
             let made = T::deserialize(Tracer::root(self));
@@ -336,7 +341,7 @@ impl GraphNode {
 }
 
 /// The error of a user's `Deserialize` that panicked.
-struct Panicked;
+pub(super) struct Panicked;
 
 /// Most values that [`Graph::vary`] tries to make, of all nodes and of one.
 const MAX_VARIATIONS: usize = 512;

@@ -1,5 +1,6 @@
 //! Tests of tracing and of the two texts of a shape.
 
+mod json;
 mod samples;
 
 use std::borrow::Cow;

@@ -7,6 +7,7 @@ use serde::de::{Deserializer, Visitor};
 
 use super::graph::{Graph, GraphKey, GraphSlot, NodeKind, Rejection, Turn};
 use super::parts::{TracedParts, visit_fields, visit_keyed};
+use super::question::UNKNOWN_NAME;
 use super::samples::{BOOLS, BYTES, CHARS, FLOATS, INTS, LENGTHS, STRS};
 use super::type_schema::TypeSchema;
 
@@ -66,6 +67,15 @@ impl<'g> Tracer<'g> {
     /// Visits a value of any type, for a type that expects a self-describing codec.
     fn any<'de, V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejection> {
         let id = self.node::<V>(NodeKind::Any)?;
+        if self.graph.probe.is_some() {
+            if let Some(kind) = self.graph.probed_kind(id) {
+                let made = kind.visit(visitor);
+                return self.graph.answered(id, made);
+            }
+            if let Some(given) = self.graph.probed_entries(id) {
+                return given.visit(self.graph, id, visitor);
+            }
+        }
         match self.graph.sample(id) {
             0 => visit_keyed(TracedParts::new(self.graph, id, 0, self.depth), visitor),
             1 => visitor.visit_u64(0),
@@ -126,6 +136,10 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         visitor: V,
     ) -> Result<V::Value, Rejection> {
         let id = self.node::<V>(NodeKind::Identifier)?;
+        if self.graph.is_probed_name(id) {
+            let made = visitor.visit_borrowed_str(UNKNOWN_NAME);
+            return self.graph.answered(id, made);
+        }
         visitor.visit_u64(self.graph.nodes[id].choice as u64)
     }
 

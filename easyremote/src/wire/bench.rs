@@ -86,6 +86,7 @@ impl ControlMessage {
             doc: "Embeds a text.".to_owned(),
             needs: vec!["gpu".to_owned()],
             concurrency: 8,
+            schemas: SCHEMAS.into(),
         });
         let (tags, functions) = (vec!["gpu".to_owned(), "eu".to_owned()], functions.collect());
         Self(Control::Register(Register { tags, capacity: 8, functions }))
@@ -102,6 +103,9 @@ impl ControlMessage {
         Control::read(frame.get(FRAME_HEADER..)?).ok().map(Self)
     }
 }
+
+/// The schemas of a function with two arguments.
+const SCHEMAS: &str = r#"{"arguments":{"additionalProperties":false,"description":"Embeds a text.","properties":{"limit":{"maximum":18446744073709551615,"minimum":0,"type":"integer"},"text":{"type":"string"}},"required":["text","limit"],"type":"object"},"result":{"items":{"type":["number","null"]},"type":"array"}}"#;
 
 /// Returns a caller.
 pub(crate) fn caller() -> KnownCaller {

@@ -49,6 +49,7 @@
 //! ignored, so that a later version can add fields at the end of the outermost struct.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -252,6 +253,12 @@ pub(crate) struct Offer {
     pub(crate) needs: Vec<String>,
     /// Most calls of it that the node runs at a time; 0 without a separate limit.
     pub(crate) concurrency: u64,
+    /// What a caller with JSON sends and gets, as the text of [`FunctionSchemas`]; empty if the node
+    /// sends none. A gateway checks it before it passes it on.
+    ///
+    /// [`FunctionSchemas`]: crate::wire::schemas::FunctionSchemas
+    #[serde(with = "fields::schemas")]
+    pub(crate) schemas: Arc<str>,
 }
 
 /// A role as one byte, as in a call header.

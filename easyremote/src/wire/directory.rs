@@ -6,6 +6,7 @@ use crate::error::printable;
 use crate::wire::fields::MAX_TEXT;
 use crate::wire::kind::Kind;
 use crate::wire::load::NodeLoad;
+use crate::wire::schemas::FunctionSchemas;
 
 /// Prefix of the names of the gateway's own functions, which no node can offer.
 pub(crate) const RESERVED: &str = "easyremote.";
@@ -136,6 +137,13 @@ pub struct FunctionInfo {
     /// The ids of the nodes that offer it and have all tags in `needs`.
     #[serde(deserialize_with = "names")]
     pub nodes: Vec<String>,
+    /// The JSON Schemas of the arguments, and of what the function returns.
+    ///
+    /// `None` if they are longer than 32 KiB, or if the registration of the node, which has at most
+    /// 1 MiB for all of its functions, has no room for them: the node logs a warning then. Also
+    /// `None` if this list, which is one message, has no room for them.
+    #[serde(default)]
+    pub schemas: Option<FunctionSchemas>,
 }
 
 /// Decodes a text of one line. A client sanitizes it itself, and does not rely on the gateway.

@@ -11,6 +11,7 @@
 //! | [`names`]     | a list of names          | [`MAX_LIST`]                              |
 //! | [`line`]      | a signature              | [`MAX_TEXT`] bytes                        |
 //! | [`lines`]     | documentation            | [`MAX_TEXT`] bytes                        |
+//! | [`schemas`]   | the JSON Schemas of one  | [`MAX_SCHEMAS`] bytes                     |
 //! | [`functions`] | the functions of a node  | [`MAX_FUNCTIONS`]                         |
 //!
 //! Characters that are not printable are removed from a text: see
@@ -18,6 +19,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::de::{DeserializeOwned, Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -26,7 +28,7 @@ use crate::decode::Budget;
 use crate::error::printable::{self, cut, is_printable, one_line};
 use crate::wire::bytes::Malformed;
 use crate::wire::codec::{Codec, from_bincode};
-use crate::wire::limits::{MAX_FUNCTIONS, MAX_LIST, MAX_NAME};
+use crate::wire::limits::{MAX_FUNCTIONS, MAX_LIST, MAX_NAME, MAX_SCHEMAS};
 
 /// Longest signature and longest documentation of a function, in bytes. Both are cut by the sender.
 pub(crate) const MAX_TEXT: usize = 4 << 10;
@@ -128,6 +130,19 @@ pub(crate) mod lines {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
         within("text", MAX_TEXT, <&str>::deserialize(from)?)
             .map(|text| printable::lines(text, MAX_TEXT).into_owned())
+    }
+}
+
+/// JSON, which is not cut: the sender leaves out what is too long.
+pub(crate) mod schemas {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(if text.len() <= MAX_SCHEMAS { text } else { "" })
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
+        within("schema", MAX_SCHEMAS, <&str>::deserialize(from)?).map(Arc::from)
     }
 }
 

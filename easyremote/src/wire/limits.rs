@@ -100,6 +100,13 @@ pub(crate) const MAX_NAME: usize = 128;
 /// Longest key of a call, in bytes.
 pub(crate) const MAX_KEY: usize = 256;
 
+/// Longest JSON Schemas of one function, all together, in bytes: 32 KiB, a struct of some 500
+/// fields. A node sends none that are longer.
+pub(crate) const MAX_SCHEMAS: usize = 32 << 10;
+
+/// Deepest nesting of the JSON Schemas of one function: arrays and objects.
+pub(crate) const MAX_SCHEMA_DEPTH: usize = 96;
+
 /// Most functions of one node.
 pub(crate) const MAX_FUNCTIONS: usize = 1_024;
 

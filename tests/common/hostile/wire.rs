@@ -99,6 +99,11 @@ pub fn hello(
 
 /// What a node says that offers these functions, of these kinds.
 pub fn register(functions: &[(&str, u8)]) -> Vec<u8> {
+    register_with_schemas(functions, "")
+}
+
+/// The same, each function with these schemas.
+pub fn register_with_schemas(functions: &[(&str, u8)], schemas: &str) -> Vec<u8> {
     let mut body = vec![4, 0];
     body.extend(packed(4_096));
     body.extend(packed(functions.len() as u64));
@@ -107,6 +112,7 @@ pub fn register(functions: &[(&str, u8)]) -> Vec<u8> {
         body.push(*kind);
         // Fingerprint, parameters, signature, doc, needs, concurrency.
         body.extend([0; 6]);
+        body.extend(packed_string(schemas));
     }
     frame(CONTROL, &body)
 }

@@ -282,7 +282,7 @@ async fn calls_of_one_peer() {
 
 #[tokio::test]
 async fn answers_that_nobody_reads() {
-    const MAX_MESSAGE: usize = 2_000;
+    const MAX_MESSAGE: usize = 8_000;
     let limits = GatewayLimits::new().buffered_per_peer(0);
     let target = Target::of(|it| it.limits(limits.max_message(MAX_MESSAGE))).await;
     let insider = Insider::that_reads(target.address(), &target.client_ticket(), 10).await;

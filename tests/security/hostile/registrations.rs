@@ -19,13 +19,40 @@ async fn late() {}
 
 /// Offers `functions` as the node `id`; says why the gateway has closed the connection.
 async fn refusal(target: &Target, id: &str, functions: &[(&str, u8)]) -> (u64, String) {
+    refused(target, id, wire::register(functions)).await
+}
+
+/// Registers as the node `id`; says why the gateway has closed the connection.
+async fn refused(target: &Target, id: &str, register: Vec<u8>) -> (u64, String) {
     let ticket = target.gateway.ticket(Role::Node).to_string();
     let stranger = Attacker::connect(target.address()).await;
     let (mut send, _recv) = soon(stranger.connection.open_bi()).await.unwrap();
     let (role, token) = token(&ticket);
     let hello = wire::hello(&stranger.connection, role, &token, id);
-    send.write_all(&[hello, wire::register(functions)].concat()).await.unwrap();
+    send.write_all(&[hello, register].concat()).await.unwrap();
     stranger.end().await
+}
+
+#[tokio::test]
+async fn schemas_that_are_none_are_not_passed_on() {
+    let target = Target::start(GatewayLimits::new()).await;
+    let nested = format!(r#"{{"arguments":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+    for (schemas, complaint) in [
+        ("nonsense", "are not a JSON object"),
+        ("{", "are not a JSON object: EOF"),
+        (r#"{"arguments":{}} {}"#, "trailing characters"),
+        (r#"{"result":{}}"#, "lack an object `arguments`"),
+        (r#"{"arguments":{"enum":["\ud800"]}}"#, "hex escape"),
+        (&nested, "nest deeper than 96 levels"),
+        (&"x".repeat((32 << 10) + 1), "a schema of 32769 bytes; the limit is 32768"),
+    ] {
+        let register = wire::register_with_schemas(&[("f", wire::UNARY)], schemas);
+        let (kind, text) = refused(&target, "odd", register).await;
+        assert_eq!(kind, PROTOCOL, "{text}");
+        assert!(text.contains(complaint), "{text}");
+    }
+    assert_eq!(target.gateway.stats().nodes, 1);
+    target.serves().await;
 }
 
 #[tokio::test]

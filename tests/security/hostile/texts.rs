@@ -60,6 +60,7 @@ fn is_clean(text: &str) -> bool {
 
 /// What a node registers that offers one function with these texts.
 fn register(tags: &[&str], parameter: &str, signature: &str, doc: &str, needs: &str) -> Vec<u8> {
+    let schemas = json!({ "arguments": { "description": doc } });
     let names = |names: &[&str]| {
         let names = names.iter().filter(|name| !name.is_empty());
         let packed: Vec<_> = names.map(wire::packed_string).collect();
@@ -76,6 +77,7 @@ fn register(tags: &[&str], parameter: &str, signature: &str, doc: &str, needs: &
     body.extend(wire::packed_string(doc));
     body.extend(names(&[needs]));
     body.push(0);
+    body.extend(wire::packed_string(schemas.to_string()));
     wire::frame(wire::CONTROL, &body)
 }
 
@@ -101,7 +103,10 @@ async fn signatures_and_docs() {
     let function = functions.iter().find(|function| function.name == "f").unwrap();
     assert!(is_clean(&function.signature), "{:?}", function.signature);
     // Docs have lines.
-    assert!(function.doc.starts_with("one\n") && is_clean(&function.doc.replace('\n', "")));
+    let described = function.schemas.as_ref().unwrap().arguments()["description"].clone();
+    for doc in [&*function.doc, described.as_str().unwrap()] {
+        assert!(doc.starts_with("one\n") && is_clean(&doc.replace('\n', "")), "{doc:?}");
+    }
 }
 
 #[tokio::test]
@@ -178,7 +183,7 @@ async fn what_a_gateway_tells_of_others() {
     };
     let functions = json!([{
         "name": text, "kind": "unary", "parameters": [text], "signature": text, "doc": text,
-        "needs": [text], "nodes": [text],
+        "needs": [text], "nodes": [text], "schemas": { "arguments": { "description": text } },
     }]);
     let (functions, ()) = soon(async { tokio::join!(client.functions(), answer(functions)) }).await;
     for function in functions.unwrap() {
@@ -186,6 +191,8 @@ async fn what_a_gateway_tells_of_others() {
         let texts = lists.into_iter().flatten().chain([&function.name, &function.signature]);
         assert!(texts.into_iter().all(|text| is_clean(text)), "{function:?}");
         assert!(is_clean(&function.doc.replace('\n', "")), "{function:?}");
+        let described = function.schemas.unwrap().arguments()["description"].clone();
+        assert!(is_clean(&described.as_str().unwrap().replace('\n', "")), "{described}");
     }
     let nodes = json!([{
         "id": text, "tags": [text], "functions": [text], "in_flight": 1, "avoided_for": [text],

@@ -40,7 +40,7 @@ mod registry;
 mod rendezvous;
 mod router;
 #[cfg(any(test, feature = "__bench"))]
-mod sample;
+pub(super) mod sample;
 mod table;
 #[cfg(test)]
 mod tests;

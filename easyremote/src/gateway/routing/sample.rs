@@ -59,6 +59,7 @@ pub(crate) fn offer(name: &str) -> Offer {
         doc: String::new(),
         needs: Vec::new(),
         concurrency: 0,
+        schemas: "".into(),
     }
 }
 

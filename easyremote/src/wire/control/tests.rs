@@ -2,7 +2,7 @@ use super::*;
 use crate::error::ErrorKind;
 use crate::wire::fields::MAX_TEXT;
 use crate::wire::frame::FRAME_HEADER;
-use crate::wire::limits::{MAX_FUNCTIONS, MAX_HELLO, MAX_LIST, MAX_NAME};
+use crate::wire::limits::{MAX_FUNCTIONS, MAX_HELLO, MAX_LIST, MAX_NAME, MAX_SCHEMAS};
 
 /// The body of a message.
 fn encoded(message: &Control) -> Vec<u8> {
@@ -39,6 +39,7 @@ fn offer(name: &str) -> Offer {
         doc: String::new(),
         needs: Vec::new(),
         concurrency: 0,
+        schemas: "".into(),
     }
 }
 
@@ -65,6 +66,7 @@ fn samples() -> Vec<Control> {
                 doc: "Adds.".into(),
                 needs: vec!["gpu".into(), "eu".into()],
                 concurrency: 2,
+                schemas: r#"{"arguments":{}}"#.into(),
             }],
         }),
         Control::Registered,
@@ -134,6 +136,7 @@ fn generated_messages_survive_the_wire() {
             doc: string(MAX_TEXT / 8),
             needs: needs.clone(),
             concurrency: number(),
+            schemas: string(MAX_SCHEMAS / 64).into(),
         });
         let functions = functions.collect();
         let register = Register { tags: tags.clone(), capacity: number(), functions };
@@ -248,7 +251,7 @@ fn unknown_roles_and_kinds_are_refused() {
     assert_eq!(refusal(&hello(4)), "`hello`: role 4 is unknown to this version");
     let none: Vec<String> = Vec::new();
     let register = |kind: u8| {
-        let function = ("f", kind, 0_u64, none.clone(), "", "", none.clone(), 0_u64);
+        let function = ("f", kind, 0_u64, none.clone(), "", "", none.clone(), 0_u64, "");
         unlimited(4, &(none.clone(), 1_u64, vec![function]))
     };
     for kind in 0..4 {

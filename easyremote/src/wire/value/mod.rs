@@ -29,7 +29,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::decode::{Budget, DecodeCost};
-use crate::schema::{Layout, Traced, digest, trace};
+use crate::schema::{JsonSchema, Layout, Traced, digest, json_schema, trace};
 use crate::wire::codec::{Codec, from_bincode, put_list, unwinding};
 use crate::wire::limits::DEFAULT_MAX_DECODED;
 
@@ -46,6 +46,14 @@ pub struct ValueType {
     form: ValueForm,
     /// Whether it is written by name, and no sample value could be made to test that.
     untried: bool,
+    json: LazyJson,
+}
+
+/// The JSON Schema of a type, traced when it is asked for: only nodes need it.
+#[derive(Debug)]
+struct LazyJson {
+    find: fn() -> JsonSchema,
+    found: OnceLock<JsonSchema>,
 }
 
 #[derive(Debug)]
@@ -68,24 +76,17 @@ impl ValueType {
             TYPES.write().entry(id).or_insert_with(|| Box::leak(Box::default()))
         });
         // Outside of the lock, because it runs user code.
-        cell.get_or_init(Self::find_with_room::<T>)
+        cell.get_or_init(|| with_room(Self::find::<T>))
     }
 
-    /// Runs [`find`](Self::find) on a separate stack: samples may nest deeper than the caller's
-    /// stack allows.
-    fn find_with_room<T: Serialize + DeserializeOwned + Send + 'static>() -> Self {
-        std::thread::scope(|scope| {
-            let builder = Builder::new().name("easyremote-trace".to_owned());
-            match builder.stack_size(STACK).spawn_scoped(scope, Self::find::<T>) {
-                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                // The system cannot start a thread: use this stack.
-                Err(_) => Self::find::<T>(),
-            }
-        })
+    /// Returns the JSON Schema of its values. Each type is asked once per process.
+    pub(crate) fn json(&self) -> &JsonSchema {
+        self.json.found.get_or_init(|| with_room(self.json.find))
     }
 
     fn find<T: Serialize + DeserializeOwned + 'static>() -> Self {
         let name = type_name::<T>();
+        let json = LazyJson { find: json_schema::<T>, found: OnceLock::new() };
         let Traced { schema, layout, mut samples, .. } = trace::<T>(false);
         let mut people = trace::<T>(true);
         let text = people.schema.to_string();
@@ -98,7 +99,8 @@ impl ValueType {
             && samples.iter().all(|sample| comes_back(&layout, sample).is_ok())
         {
             let form = ValueForm::Positional(layout);
-            return Self { name, canonical: schema.canonical(), text, form, untried: false };
+            let canonical = schema.canonical();
+            return Self { name, canonical, text, form, untried: false, json };
         }
         let failed = people.samples.iter().find_map(|sample| by_name::unreadable(sample));
         let unbuffered = people.unbuffered && people.samples.is_empty();
@@ -108,7 +110,7 @@ impl ValueType {
             None => ValueForm::ByName,
         };
         let canonical = format!("named {}", people.schema.canonical());
-        Self { name, canonical, text, form, untried: people.samples.is_empty() }
+        Self { name, canonical, text, form, untried: people.samples.is_empty(), json }
     }
 
     /// Returns why no value of the type can be sent, or `None` if they can.
@@ -212,6 +214,18 @@ impl ValueType {
             left => Err(format!("{left} bytes are left over after the value")),
         }
     }
+}
+
+/// Runs `trace` on a separate stack: samples may nest deeper than the caller's stack allows.
+fn with_room<R: Send>(trace: fn() -> R) -> R {
+    std::thread::scope(|scope| {
+        let builder = Builder::new().name("easyremote-trace".to_owned());
+        match builder.stack_size(STACK).spawn_scoped(scope, trace) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            // The system cannot start a thread: use this stack.
+            Err(_) => trace(),
+        }
+    })
 }
 
 /// Size of the stack for tracing a type, in bytes. A debug build needs up to 2 MiB.
