@@ -8,13 +8,15 @@
 
 mod attributes;
 mod crates;
+#[cfg(test)]
+mod schemas;
 mod subject;
 
 use crate::subject::{Outcome, World};
 
 /// Which types are refused, by their names here.
 #[cfg(test)]
-const REFUSED: &[&str] = &[
+pub(crate) const REFUSED: &[&str] = &[
     // serde cannot read back what these write, in any format.
     "deny_unknown+skip_deserializing",
     "none+skip_deserializing_without_default",

@@ -7,9 +7,12 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use easyremote::auth::DialOptions;
+use easyremote::client::FunctionSchemas;
 use easyremote::node::Functions;
 use easyremote::{CallError, Client, Gateway, Node};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A type, and how to try it.
 pub(crate) struct Subject {
@@ -18,6 +21,15 @@ pub(crate) struct Subject {
     pub(crate) shown: &'static str,
     pub(crate) check:
         for<'w> fn(&'w World) -> Pin<Box<dyn Future<Output = Result<(), Outcome>> + 'w>>,
+    /// What its node says about the type.
+    pub(crate) describe:
+        for<'w> fn(
+            &'w World,
+        ) -> Pin<Box<dyn Future<Output = Result<FunctionSchemas, Outcome>> + 'w>>,
+    /// The values that are sent, as far as they have JSON.
+    pub(crate) values: fn() -> Vec<Value>,
+    /// What serde reads from JSON, as it writes it again: alone, and in a nest.
+    pub(crate) read: fn(&Value) -> Option<(Value, Value)>,
 }
 
 /// What became of the values of a type.
@@ -71,7 +83,8 @@ impl World {
         let state = tempfile::tempdir().unwrap();
         let gateway = Gateway::builder("127.0.0.1:0").state_dir(state.path());
         let gateway = gateway.serve().await.unwrap();
-        let client = Client::builder(gateway.local_addr()).dial(DialOptions::new().state_dir(state.path()));
+        let client =
+            Client::builder(gateway.local_addr()).dial(DialOptions::new().state_dir(state.path()));
         let client = client.connect().await.unwrap();
         Self { state, gateway, client }
     }
@@ -84,12 +97,38 @@ pub(crate) async fn soon<F: Future>(event: F) -> F::Output {
 
 /// A node that offers functions of one type, or why it does not.
 pub(crate) async fn serve(world: &World, functions: Functions) -> Result<Node, Outcome> {
-    let node = Node::builder(world.gateway.local_addr()).dial(DialOptions::new().state_dir(world.state.path()));
+    let node = Node::builder(world.gateway.local_addr())
+        .dial(DialOptions::new().state_dir(world.state.path()));
     let served = node.functions(functions).serve().await;
     served.map_err(|error| match error.to_string() {
         text if text.contains("cannot cross the network") => Outcome::Refused(text),
         text => Outcome::Lost(text),
     })
+}
+
+/// What a client is told about the function of a node.
+pub(crate) async fn describe(
+    world: &World,
+    functions: Functions,
+) -> Result<FunctionSchemas, Outcome> {
+    let node = serve(world, functions).await?;
+    let functions = soon(world.client.functions()).await.unwrap();
+    // Those of an earlier node may still be listed.
+    let own = functions.into_iter().find(|it| it.nodes.iter().any(|id| id == node.id()));
+    Ok(own.expect("not listed").schemas.expect("no schemas"))
+}
+
+pub(crate) fn values<T: Serialize>(values: &[T]) -> Vec<Value> {
+    values.iter().filter_map(|value| serde_json::to_value(value).ok()).collect()
+}
+
+pub(crate) fn read<T: Serialize + DeserializeOwned + Clone>(
+    json: &Value,
+) -> Option<(Value, Value)> {
+    // As text: what serde reads from a `Value` differs.
+    let value: T = serde_json::from_str(&json.to_string()).ok()?;
+    let nest = serde_json::to_value(Nest::of(&value)).ok()?;
+    Some((serde_json::to_value(value).ok()?, nest))
 }
 
 /// Whether what came is what was sent.
@@ -156,6 +195,11 @@ macro_rules! subject {
                 name: $name.to_owned(),
                 shown: $shown,
                 check: |world| Box::pin(check(world)),
+                describe: |world| {
+                    Box::pin($crate::subject::describe(world, easyremote::functions![echo]))
+                },
+                values: || $crate::subject::values::<$ty>(&[$($value),*]),
+                read: $crate::subject::read::<$ty>,
             }
         }
     };
