@@ -87,6 +87,10 @@ async fn a_stream_is_continued_by_its_caller_with_its_secret_and_by_nobody_else(
     // What has been taken does not come back.
     let (_send, mut recv) = kept.open(&again, CONTINUE).await;
     assert_eq!(wire::kind_of(&next(&mut recv).await), GAP);
+    // Asking for it ends nothing, nor does the end of the leg that was replaced.
+    for _ in 0..1_000 {
+        assert_eq!(next(&mut continued).await.0, wire::ITEM);
+    }
     drop((first, second, continued));
     again.connection.close(quinn::VarInt::from_u32(12 * 4 + 1), b"for good");
     until(|| target.gateway.stats().in_flight == 0 && target.node.stats().in_flight == 0).await;

@@ -130,6 +130,12 @@ fn gap() -> Error {
     Error::new(ErrorKind::Gap, text).with_evidence(Evidence::Sent)
 }
 
+/// The error of a stream whose function has ended without an answer.
+fn given_up() -> Error {
+    let text = "the function was cancelled at its node";
+    Error::new(ErrorKind::Cancelled, text).with_evidence(Evidence::Sent)
+}
+
 fn busy() -> Error {
     let text = "another attempt to resume the stream is under way";
     Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100))
@@ -368,7 +374,7 @@ impl StreamTask<'_> {
     /// Sends the stream on a leg until one side ends it.
     async fn serve(&self, leg: NewLeg, parts: StreamParts<'_>) -> LegEnd {
         let (progress, production, arriving, deadline) = parts;
-        let Some(leg) = self.begin(leg, progress) else { return LegEnd::Lost };
+        Self::begin(&leg, progress);
         let NewLeg { mut send, recv, rest, body, session, .. } = leg;
         let max_message = session.max_message();
         let mut heard = HeardLeg {
@@ -441,7 +447,10 @@ impl StreamTask<'_> {
                     Said::Finished => {}
                     Said::Gone(end) => return Some(end),
                 },
-                Some(leg) = arriving.recv() => return Some(LegEnd::Replaced(Box::new(leg))),
+                Some(leg) = arriving.recv() => match self.admit(leg, progress) {
+                    Some(leg) => return Some(LegEnd::Replaced(Box::new(leg))),
+                    None => continue,
+                },
                 () = passes(*deadline) => {
                     *deadline = None;
                     self.expire(progress, production);
@@ -460,10 +469,11 @@ impl StreamTask<'_> {
         loop {
             tokio::select! {
                 biased;
-                leg = arriving.recv() => return match leg {
-                    Some(leg) => Unparked::Leg(Box::new(leg)),
+                leg = arriving.recv() => match leg.map(|leg| self.admit(leg, progress)) {
+                    Some(Some(leg)) => return Unparked::Leg(Box::new(leg)),
+                    Some(None) => {}
                     // Another stream of this call has replaced this one in the list.
-                    None => Unparked::Over,
+                    None => return Unparked::Over,
                 },
                 produced = production.next(progress.buffer.room()) => progress.add(produced),
                 () = passes(*deadline) => {
@@ -475,9 +485,9 @@ impl StreamTask<'_> {
         }
     }
 
-    /// Prepares the buffer for a leg. Answers a leg that asks for items which the node does not
-    /// have, and returns `None`.
-    fn begin(&self, leg: NewLeg, progress: &mut Progress) -> Option<NewLeg> {
+    /// Answers a leg that asks for items which the node does not have, and returns `None`: it ends
+    /// nothing, neither another leg nor the time for which the stream is kept.
+    fn admit(&self, leg: NewLeg, progress: &Progress) -> Option<NewLeg> {
         let sent = self.context.tally().so_far().0.max(progress.buffer.first());
         if !(progress.buffer.first()..=sent).contains(&leg.taken) {
             let NewLeg { mut send, session, .. } = leg;
@@ -490,11 +500,15 @@ impl StreamTask<'_> {
             }));
             return None;
         }
+        Some(leg)
+    }
+
+    /// Prepares the buffer for a leg.
+    fn begin(leg: &NewLeg, progress: &mut Progress) {
         progress.demand.raise(leg.taken);
         progress.buffer.trim(leg.taken);
         progress.buffer.rewind();
         progress.enter(LegPlace { session: leg.session.clone(), stream: leg.send.id() });
-        Some(leg)
     }
 
     /// Reads what the reader has taken.
@@ -538,8 +552,11 @@ impl Progress {
             Produced::Frames(batch) => batch.into_iter().for_each(|chunk| self.buffer.push(chunk)),
             Produced::Whole => self.whole = true,
             Produced::Released(reply) => {
-                if !self.whole && !reply.is_empty() {
-                    self.buffer.push(reply.into());
+                if !self.whole {
+                    // A function that was given up has no answer, and its caller must not wait for one.
+                    let none = reply.is_empty();
+                    let last = if none { error_frames(&given_up()) } else { reply };
+                    self.buffer.push(last.into());
                 }
                 (self.whole, self.released) = (true, true);
                 self.places.drain(..).for_each(|place| place.release());

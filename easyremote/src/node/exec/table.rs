@@ -306,6 +306,10 @@ impl CallTable {
             return true;
         }
         if let Some(call) = self.calls.get_mut(&key) {
+            if call.resumable {
+                // Another leg of the same session has replaced this one, and its place.
+                return false;
+            }
             call.release_wanted = true;
             return self.give_up(key);
         }
