@@ -15,7 +15,7 @@
 //! call does not count them. Their number is limited by time, with a pause in between.
 
 use std::future::pending;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -105,7 +105,7 @@ impl CallTask {
             let scanned = arrived.scan(next);
             self.note_arrived(scanned, live)?;
             if !arrived.holds_back() {
-                self.hand_over(&mut arrived, sender, live).await?;
+                self.hand_over(&mut arrived, sender, live, moved.as_mut()).await?;
             }
             if arrived.scanner.is_complete() {
                 if let Some(resumption) = &mut self.resumption {
@@ -117,14 +117,17 @@ impl CallTask {
                 biased;
                 () = sender.closed() => return Ok(()),
                 read = recv.read() => read,
-                () = &mut moved => {
-                    let text = "the gateway drains, and the stream goes on over another one";
-                    let error = Error::new(ErrorKind::Draining, text);
-                    return Err(self.note_loss(error.with_evidence(self.evidence)));
-                }
+                () = &mut moved => return Err(self.moved()),
             };
             next = self.arrived_chunks(read)?;
         }
+    }
+
+    /// Notes that the leg is left for one over another gateway. Returns the error that ends it.
+    fn moved(&mut self) -> Error {
+        let text = "the gateway drains, and the stream goes on over another one";
+        let error = Error::new(ErrorKind::Draining, text);
+        self.note_loss(error.with_evidence(self.evidence))
     }
 
     /// Notes what has arrived.
@@ -207,6 +210,7 @@ impl CallTask {
         arrived: &mut ArrivedLeg,
         sender: &mut ByteSender<StreamEnd>,
         live: &LiveConnection,
+        moved: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<(), Error> {
         let chunks = std::mem::take(&mut arrived.chunks);
         let handed = tokio::select! {
@@ -217,6 +221,8 @@ impl CallTask {
                 let error = self.lost(Broken::Connection(cause));
                 return Err(self.note_loss(error));
             }
+            // Nor this: the gateway waits for the stream, which may not be read for long.
+            () = moved => return Err(self.moved()),
         };
         // A reader that is gone is noticed by the next wait for its end.
         if handed.is_none() { Err(self.stalled()) } else { Ok(()) }
