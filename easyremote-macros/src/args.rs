@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) needs: Vec<String>,
     /// `replay = "1MiB"`: the key, and the number of bytes
     pub(crate) replay: Option<(Ident, u64)>,
+    /// `resumable`
+    pub(crate) resumable: Option<Ident>,
     /// `err = "display"`: the literal
     pub(crate) err: Option<LitStr>,
     /// `implements = api::embed`
@@ -87,6 +89,7 @@ impl Options {
             "batch" => self.batch = Some(values::batch(&key, input)?),
             "needs" => self.needs = values::needs(&key, input)?,
             "replay" => self.replay = Some((key.clone(), values::replay(&key, input)?)),
+            "resumable" => self.resumable = Some(key.clone()),
             "err" => self.err = Some(values::err(&key, input)?),
             "implements" => self.implements = Some(values::implements(&key, input)?),
             "skip" => self.skip = Some(key.clone()),
@@ -155,7 +158,8 @@ fn end_of_option(key: &Ident, input: ParseStream<'_>) -> Result<(), Error> {
     }
     let message = match key.to_string().as_str() {
         _ if input.peek(Ident::peek_any) => "write `,` between two options".to_owned(),
-        flag @ ("stream" | "inline" | "plain" | "idempotent" | "detached" | "skip") => {
+        flag @ ("stream" | "inline" | "plain" | "idempotent" | "detached" | "resumable"
+        | "skip") => {
             format!("`{flag}` takes no value: write `#[remote({flag})]`")
         }
         "batch" => values::BATCH.to_owned(),
@@ -206,7 +210,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// All options, in the order in which the documentation lists them.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "stream",
     "inline",
     "name",
@@ -219,6 +223,7 @@ const KNOWN: [&str; 15] = [
     "batch",
     "needs",
     "replay",
+    "resumable",
     "err",
     "implements",
     "crate",
@@ -249,7 +254,7 @@ mod tests {
     #[test]
     fn options_are_checked() {
         let all = "options: stream, inline, name, stub, timeout, plain, idempotent, detached, \
-                   concurrency, batch, needs, replay, err, implements, crate";
+                   concurrency, batch, needs, replay, resumable, err, implements, crate";
         for (options, part) in [
             ("colour", &*format!("unknown option `colour`; {all}")),
             ("steam", &*format!("unknown option `steam`; did you mean `stream`? {all}")),
@@ -260,6 +265,7 @@ mod tests {
             ("retry = 3", "write `idempotent`"),
             ("idempotent = true", "`idempotent` takes no value: write `#[remote(idempotent)]`"),
             ("detached()", "`detached` takes no value"),
+            ("resumable = true", "`resumable` takes no value"),
             ("implement = api::f", "did you mean `implements`?"),
             ("inline, inline", "`inline` is given twice"),
             ("inline = true", "`inline` takes no value: write `#[remote(inline)]`"),

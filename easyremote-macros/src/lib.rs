@@ -93,9 +93,9 @@ mod types;
 /// ```
 ///
 /// An implementation has the declaration's name on the wire, names of arguments, documentation,
-/// `timeout` and `idempotent`. If its arguments, result, error or items have other types, it does
-/// not compile. It may be sync where the declaration is `async`, and return an iterator where the
-/// declaration returns a stream, or the other way round.
+/// `timeout`, `idempotent` and `resumable`. If its arguments, result, error or items have other
+/// types, it does not compile. It may be sync where the declaration is `async`, and return an
+/// iterator where the declaration returns a stream, or the other way round.
 ///
 /// # Parameters
 /// Parameters may have any order. `call` takes those that the caller supplies, in the same order.
@@ -136,6 +136,7 @@ mod types;
 /// | `batch(max = 32, wait = "5ms")` | calls that come together run together; see [below](#batches) |
 /// | `needs = "gpu, eu"` | requires nodes with all these tags                                     |
 /// | `replay = "1MiB"`   | how much of a resumable stream its node keeps; 1 MiB is the default    |
+/// | `resumable`         | the stream that the caller sends survives a lost connection            |
 /// | `err = "display"`   | its errors travel as text; they implement `Display`                    |
 /// | `implements = path` | the declaration that this implements                                   |
 /// | `crate = path`      | the path of `easyremote`, if it was renamed                            |
@@ -271,8 +272,9 @@ mod types;
 ///
 /// # Options in detail
 /// If a function has a declaration, `inline`, `detached`, `concurrency`, `needs`, `batch` and `replay`
-/// are set at the function with the body, and `name`, `timeout` and `idempotent` at the declaration. `stream`,
-/// `plain` and `err` are set at both, because they decide how the signature is read.
+/// are set at the function with the body, and `name`, `timeout`, `idempotent` and `resumable` at the
+/// declaration. `stream`, `plain` and `err` are set at both, because they decide how the signature
+/// is read.
 ///
 /// **`stub`** is for a function next to a module or a type of its name, where the compiler reports
 /// "the name `add` is defined multiple times" (E0428). With `#[remote(stub = Add)]` the stub is
@@ -305,6 +307,14 @@ mod types;
 /// no client stream. The parameter is 0 at first; after a loss the function is called again, on any
 /// node, with the number of its items that the reader has, and returns those behind them. A
 /// declaration has the parameter too, so that callers know.
+///
+/// **`resumable`** is for functions with one result that take a client stream. A call survives the
+/// loss of its connection or gateway: the caller goes on behind the last item that has arrived, and
+/// the function reads on from the same stream, without noticing: each item comes once, in order. Its
+/// node keeps a call whose caller is lost for 30 s, and the result until the caller has it. A lost
+/// node ends the call with `Gap`, because only the function knows what it has stored by then. A
+/// function that is to go on from there takes the offset as an argument, and offers another one that
+/// returns it.
 ///
 /// **`err = "display"`** is for errors that are `Display + Send + 'static`, such as `anyhow::Error`
 /// or `Box<dyn Error + Send + Sync>`; of a stream, for those of its set-up and of its items. The

@@ -496,7 +496,8 @@ kinds! {
     ///   sent already.
     InvalidInput = 20,
     /// A [resumable](crate::StreamCall::resumable) stream was lost, and could not be resumed without
-    /// loss. The items before [`Error::delivered`] have arrived.
+    /// loss. The items before [`Error::delivered`] have arrived. Or it was a call of a
+    /// `#[remote(resumable)]` function, which has taken an unknown part of its client stream.
     Gap = 21,
     /// The node knows no such job of this identity: it has expired, was lost with its node, or never
     /// existed.

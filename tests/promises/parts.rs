@@ -114,6 +114,13 @@ pub(crate) fn end_of_jobs(state: impl AsRef<Path>) -> PathBuf {
     state.as_ref().join("end of jobs")
 }
 
+/// How many numbers have come, their sum, and whether one was out of order.
+#[remote(resumable)]
+pub(crate) async fn summed(numbers: impl Stream<Item = (u64, Bytes)>) -> (u64, u64, bool) {
+    let none = (0, 0, false);
+    numbers.fold(none, async |(n, sum, wrong), (i, _)| (n + 1, sum + i, wrong || i != n)).await
+}
+
 /// The same piece of memory again and again.
 #[remote(stream)]
 pub(crate) fn bulk(length: usize) -> impl Stream<Item = Bytes> {
@@ -121,7 +128,7 @@ pub(crate) fn bulk(length: usize) -> impl Stream<Item = Bytes> {
 }
 
 pub(crate) fn functions() -> Functions {
-    functions![double, count, tenths, rest, endless, entries, onward, readings, train, bulk]
+    functions![double, count, tenths, rest, endless, entries, onward, readings, train, summed, bulk]
 }
 
 /// A gateway's process, and what others need to find it.

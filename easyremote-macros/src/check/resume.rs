@@ -1,4 +1,5 @@
-//! Checks the `#[resume]` parameter, with which a stream survives its node, and `replay`.
+//! Checks what makes streams go on: the `#[resume]` parameter, with which one survives its node,
+//! `replay`, and `resumable`.
 
 use syn::{FnArg, Meta, Type};
 
@@ -8,8 +9,8 @@ use crate::model::Function;
 use crate::parameters::{Origin, Parameter, helpers};
 use crate::types::{last_segment, peel, spell};
 
-/// Adds to `mistakes` what is wrong with the `#[resume]` parameters of `function`, and with
-/// `replay`.
+/// Adds to `mistakes` what is wrong with the `#[resume]` parameters of `function`, and with `replay`
+/// and `resumable`.
 pub(super) fn check(function: &Function, options: &Options, mistakes: &mut Mistakes) {
     if let (Some(replay), None) = (&options.replay, &options.stream) {
         mistakes.at(
@@ -17,6 +18,7 @@ pub(super) fn check(function: &Function, options: &Options, mistakes: &mut Mista
             "`replay` is how much of a stream is kept: write `stream` too, or drop `replay`",
         );
     }
+    resumable(function, options, mistakes);
     let mut seen = false;
     for input in &function.signature.inputs {
         let FnArg::Typed(typed) = input else { continue };
@@ -57,6 +59,26 @@ pub(super) fn check(function: &Function, options: &Options, mistakes: &mut Mista
             mistakes.at(helper, message);
         }
     }
+}
+
+/// Checks `resumable`, which is about the stream that the caller sends.
+fn resumable(function: &Function, options: &Options, mistakes: &mut Mistakes) {
+    let Some(key) = &options.resumable else { return };
+    let takes_stream = function.parameters().any(|it| it.is_upload());
+    let message = match (&options.stream, takes_stream) {
+        (None, true) => return,
+        (None, false) => {
+            "`resumable` is about a stream that the caller sends: take an `impl Stream<Item = T>`, or \
+             drop `resumable`"
+        }
+        (Some(_), true) => {
+            "`resumable` is for functions with one result: drop it, or send the result as one value"
+        }
+        (Some(_), false) => {
+            "the caller makes a stream that it reads resumable, with `.resumable()`: drop `resumable`"
+        }
+    };
+    mistakes.at(key, message);
 }
 
 /// Whether a type is `u64`.

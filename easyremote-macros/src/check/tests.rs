@@ -68,6 +68,8 @@ fn functions_that_can_be_remote_are_accepted() {
             "fn f(#[resume] done: u64, to: u64) -> impl Iterator<Item = u8> { x }",
         ),
         ("stream, replay = \"1MiB\"", "fn f(to: u64) -> impl Iterator<Item = u8> { x }"),
+        ("resumable", "async fn f(name: String, a: impl Stream<Item = u8>) -> u64 { x }"),
+        ("resumable, timeout = \"1h\"", "async fn f(a: impl Stream<Item = u8>) -> u64;"),
         ("", "async fn f(a: u8, #[ctx] _: &easyremote::Context, #[state] (a, b): &(A, B)) {}"),
         ("", "fn f(#[state] a: &'_ Mutex<&'static str>, #[allow(x)] #[state] b: &Box<dyn T>) {}"),
         ("", "async fn f(a: u8, mut b: impl Stream<Item = Result<Vec<u8>, E>>, c: u8) {}"),
@@ -378,4 +380,24 @@ fn where_a_stream_goes_on_is_a_number_of_a_stream_that_may_run_twice() {
     }
     refuses("idempotent", "fn f(#[resume] done: u64) {}", &["and return a stream, or drop"]);
     refuses("replay = \"1MiB\"", "fn f() {}", &["write `stream` too, or drop `replay`"]);
+}
+
+#[test]
+fn what_goes_on_without_further_ado_is_a_stream_that_the_caller_sends() {
+    for (options, item, part) in [
+        ("resumable", "async fn f(a: u8) {}", "take an `impl Stream<Item = T>`"),
+        ("resumable, stream", "fn f() -> impl Stream<Item = u8> { x }", "with `.resumable()`"),
+        (
+            "resumable, stream",
+            "fn f(a: impl Stream<Item = u8>) -> impl Stream<Item = u8> { x }",
+            "for functions with one result",
+        ),
+        (
+            "resumable, implements = api::f",
+            "async fn f(a: impl Stream<Item = u8>) {}",
+            "write `resumable` there",
+        ),
+    ] {
+        refuses(options, item, &[part]);
+    }
 }

@@ -22,7 +22,7 @@ const ITEMS: &[&str] = &[
 ];
 
 const OPTIONS: &[&str] = &[
-    "stream, inline, name = \"a.b\", stub = F, timeout = \"30s\", idempotent, detached",
+    "stream, inline, name = \"a.b\", stub = F, timeout = \"30s\", idempotent, detached, resumable",
     "implements = a::b::<u8>, needs = \"gpu, eu\", concurrency = 8, err = \"display\", crate = ::e",
     "batch(max = 32, wait = \"5ms\", weigh = a::b), concurrency = 1, needs = \"gpu\"",
     "stream",

@@ -246,6 +246,7 @@ impl<'a> Stub<'a> {
         let idempotent = self.options.idempotent.as_ref().map(|_| quote!(.idempotent()));
         let detached = self.options.detached.as_ref().map(|_| quote!(.detached()));
         let resumes = self.resumes();
+        let resumable = self.options.resumable.as_ref().map(|_| quote!(.resumable()));
         let method_of = self.owner.map(|Owner { name, .. }| quote!(.method_of(#name)));
         quote! {
             #private::Descriptor::new(
@@ -262,6 +263,7 @@ impl<'a> Stub<'a> {
             #idempotent
             #detached
             #resumes
+            #resumable
         }
     }
 

@@ -294,6 +294,7 @@ impl CallState {
             return HedgedCall::start(pending, hedge).map(|call| Self::Hedged(Box::new(call)));
         }
         pending.freeze()?;
+        pending.keep_upload()?;
         Ok(Self::begin(pending))
     }
 

@@ -17,7 +17,9 @@
 //! deadline and the end of the enclosing call cut all of it off, pauses included.
 
 mod answer;
+mod failure;
 mod resume;
+mod upload;
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,8 +32,8 @@ use crate::call::demand::Demand;
 use crate::call::executed::Evidence;
 use crate::call::retry_budget::PaidLosses;
 use crate::client::detour::{Detour, RoundEnd, is_refusal};
-use crate::client::errors::{connection_broke, with_signature};
 use crate::client::expired::{Expired, unless_expired};
+use crate::client::kept_upload::KeptUpload;
 use crate::client::leg::StreamEnd;
 use crate::client::pending_call::{PendingCall, put_request};
 use crate::client::resumption::Resumption;
@@ -42,10 +44,8 @@ use crate::function::context::Scope;
 use crate::transport::byte_channel::{ByteReceiver, ByteSender};
 use crate::transport::connection::{ConnectionNeed, ManagedConnection};
 use crate::transport::live_connection::LiveConnection;
-use crate::transport::mux::client::MuxEnd;
 use crate::transport::quic::stream::{Broken, FrameError, RecvHalf, halves};
-use crate::wire::error::read_error;
-use crate::wire::frame::{FRAME_HEADER, Frame, FrameBuffer, FrameKind};
+use crate::wire::frame::{FRAME_HEADER, FrameBuffer, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 
@@ -83,7 +83,7 @@ pub(super) struct CallTask {
     lasting: bool,
     history: AttemptHistory,
     detour: Detour,
-    /// Of a resumable stream.
+    /// Of a resumable stream, and of a call with a resumable client stream.
     resumption: Option<Box<Resumption>>,
 }
 
@@ -94,6 +94,8 @@ struct CallRequest {
     signature: &'static str,
     /// The client stream, as frames.
     upload: Option<ByteReceiver<()>>,
+    /// The client stream, if it is resumable, between attempts.
+    kept: Option<Box<KeptUpload>>,
     /// What the reader of the stream has taken, if the node is told.
     demand: Option<Arc<Demand>>,
 }
@@ -112,14 +114,16 @@ impl CallTask {
         let policy = pending.policy();
         let PendingCall { client, header, body, signature, upload, deadline, .. } = pending;
         let PendingCall { limit, waits, paid, demand, resumption, .. } = pending;
-        let (upload, frames) = upload.unzip();
+        let (upload, mut frames) = upload.unzip();
+        let resumed = frames.take_if(|_| resumption.is_some());
+        let kept = resumed.map(|frames| Box::new(KeptUpload::new(frames)));
         let lasting = header.kind != Kind::Unary;
         let task = Self {
             link: client.link,
             deadline,
             limit,
             scope: client.scope,
-            request: CallRequest { header, body, signature, upload: frames, demand },
+            request: CallRequest { header, body, signature, upload: frames, kept, demand },
             policy,
             evidence: Evidence::NotSent,
             paid,
@@ -147,11 +151,16 @@ impl CallTask {
                 sleep(pause).await;
             }
             loop {
-                match self.exchange().await {
+                let answered = match self.request.kept.take() {
+                    Some(kept) => Box::pin(self.exchange_upload(kept)).await,
+                    None => self.exchange().await,
+                };
+                match answered {
                     Ok(answer) => {
                         self.link.retries.refund();
                         return Ok(answer);
                     }
+                    Err(error) if self.is_resuming() => Box::pin(self.resume(error, None)).await?,
                     Err(error) => self.again(error).await?,
                 }
             }
@@ -170,7 +179,7 @@ impl CallTask {
         let pumped = unless_expired(deadline, scope, async {
             while let Err(error) = self.pump(&mut sender).await {
                 match self.is_resuming() {
-                    true => Box::pin(self.resume(error, &mut sender)).await?,
+                    true => Box::pin(self.resume(error, Some(&mut sender))).await?,
                     false => self.again(error).await?,
                 }
             }
@@ -344,22 +353,6 @@ impl CallTask {
         })
     }
 
-    /// Returns the error of an attempt on the multiplexed stream that ended without an answer.
-    pub(super) fn failed(&mut self, end: MuxEnd, live: &LiveConnection) -> Error {
-        self.evidence = Evidence::Sent;
-        self.gateway = live.gateway;
-        self.detour.wait_for_others(live.others_may_take(self.link.connect_timeout));
-        match end {
-            MuxEnd::Response(response) => self.refused(&response.frame, live),
-            MuxEnd::Failed(error) => self.broken(error),
-            MuxEnd::Late => self.expired(Expired::Late, Evidence::Sent),
-            MuxEnd::Lost { evidence, cause } => {
-                self.evidence = evidence;
-                self.lost(cause)
-            }
-        }
-    }
-
     /// Makes one attempt at a stream, and passes what arrives to `sender`. Returns `Ok` if the
     /// reader is dropped; the end of a stream is in its last frame, which the reader decodes.
     async fn pump(&mut self, sender: &mut ByteSender<StreamEnd>) -> Result<(), Error> {
@@ -484,7 +477,8 @@ impl CallTask {
             Ok(()) => {
                 // QUIC has taken the last byte of the arguments: from here on the function may run.
                 self.evidence = Evidence::Sent;
-                if self.request.upload.is_none() && self.request.demand.is_none() {
+                let CallRequest { upload, demand, .. } = &self.request;
+                if upload.is_none() && demand.is_none() && self.resumption.is_none() {
                     send.finish();
                 }
             }
@@ -508,69 +502,5 @@ impl CallTask {
         let mut first = Vec::with_capacity(128 + short.len());
         put_request(&mut self.request.header, self.deadline, short, &mut first)?;
         Ok(first)
-    }
-
-    /// Returns the error in an `Error` frame that arrived on `live`.
-    fn refused(&mut self, frame: &Frame, live: &LiveConnection) -> Error {
-        let error = read_error(&frame.body).map_or_else(
-            |cause| self.with_evidence(Error::new(ErrorKind::Protocol, cause.to_string())),
-            |error| with_signature(error.weighed(), self.request.signature),
-        );
-        self.refused = true;
-        if is_refusal(&error) {
-            live.note_refused();
-        } else {
-            live.note_served();
-        }
-        error
-    }
-
-    /// Returns the error of an answer that cannot be read to its end.
-    fn broken(&mut self, error: FrameError) -> Error {
-        match error {
-            FrameError::Broken(Broken::Peer(code)) => {
-                // A reset code says whether the function ran, which this side cannot know.
-                Broken::Peer(code).error(ErrorKind::ConnectionLost)
-            }
-            FrameError::Broken(broken) => self.lost(broken),
-            FrameError::Malformed(_) | FrameError::NoRoom => {
-                self.evidence = Evidence::Answered;
-                self.with_evidence(error.error(ErrorKind::ConnectionLost))
-            }
-        }
-    }
-
-    /// Returns the error of a connection that broke.
-    fn lost(&self, broken: Broken) -> Error {
-        let cause = broken.error(ErrorKind::ConnectionLost);
-        self.with_evidence(connection_broke(cause, &self.request.header.function))
-    }
-
-    /// Returns the error of a stream whose consumer has stopped reading.
-    fn stalled(&self) -> Error {
-        let limit = self.link.stall_timeout;
-        let text = format!(
-            "the stream of `{}` was not read for {limit:?} while items were waiting",
-            self.request.header.function
-        );
-        self.with_evidence(Error::new(ErrorKind::SlowConsumer, text))
-    }
-
-    /// Returns the error of an answer that violates the protocol.
-    fn protocol_error(&mut self, text: String) -> Error {
-        self.evidence = Evidence::Answered;
-        self.with_evidence(Error::new(ErrorKind::Protocol, text))
-    }
-
-    /// Returns the error of a call that has expired, where `evidence` is that of its last attempt.
-    pub(super) fn expired(&self, expired: Expired, evidence: Evidence) -> Error {
-        let error = expired.error(&self.request.header.function, self.limit);
-        let error = error.with_evidence(evidence);
-        let executed = error.executed().or(self.history.executed());
-        error.with_executed(executed)
-    }
-
-    fn with_evidence(&self, error: Error) -> Error {
-        error.with_evidence(self.evidence)
     }
 }

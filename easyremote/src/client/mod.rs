@@ -31,6 +31,7 @@ mod job;
 mod json;
 mod json_job;
 mod keeper;
+mod kept_upload;
 mod key;
 mod leg;
 mod limits;

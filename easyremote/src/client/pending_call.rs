@@ -53,11 +53,12 @@ pub(super) struct PendingCall {
     pub(super) upload: Option<(UploadSender, ByteReceiver<()>)>,
     /// What the reader of the stream has taken, if the node is told.
     pub(super) demand: Option<Arc<Demand>>,
-    /// Whether the stream is to survive a lost connection.
+    /// Whether the stream, or the client stream of a call with one result, is to survive a lost
+    /// connection.
     pub(super) resumable: bool,
     /// Whether the function has a `#[resume]` parameter.
     pub(super) resumes: bool,
-    /// Set by the first poll of a resumable stream.
+    /// Set by the first poll of a call that is resumable.
     pub(super) resumption: Option<Box<Resumption>>,
     /// Set by the first poll.
     pub(super) deadline: Option<Instant>,
@@ -113,6 +114,7 @@ impl PendingCall {
         Ok(Self {
             signature: &signature.text,
             idempotent: descriptor.idempotent,
+            resumable: descriptor.resumable,
             resumes: descriptor.resumes,
             ..Self::new(client, header, body, options)
         })
@@ -341,10 +343,8 @@ impl PendingCall {
         }
         let each = self.demand.is_some();
         self.tell_demand();
-        let (secret, mark) = (ResumeSecret(random()?), LegMark::new(0));
-        let step = ResumeStep::Start;
-        let request = ResumeRequest { secret: secret.clone(), step, taken: 0, done: 0 };
-        self.header.resume = Some(Box::new(request));
+        let secret = self.ask_to_resume()?;
+        let mark = LegMark::new(0);
         let may_start = self.resumes
             && self.is_repeatable()
             && ResumePoint::new(&self.header.operators, 0).is_some();
@@ -352,6 +352,31 @@ impl PendingCall {
         let resumption = Resumption::new(secret, mark.clone(), handover, arguments, &self.header);
         self.resumption = Some(Box::new(resumption));
         Ok(Some(ReadLeg::new(mark, each)))
+    }
+
+    /// Makes the client stream of a call with one result resumable, if the function says so, as part
+    /// of its first poll.
+    ///
+    /// # Errors
+    /// `Unavailable` if the operating system provides no random numbers.
+    pub(super) fn keep_upload(&mut self) -> Result<(), Error> {
+        if !self.resumable || self.upload.is_none() {
+            return Ok(());
+        }
+        let secret = self.ask_to_resume()?;
+        let (mark, arguments) = (LegMark::new(0), Vec::new());
+        let resumption = Resumption::new(secret, mark, 0, arguments, &self.header);
+        self.resumption = Some(Box::new(resumption));
+        Ok(())
+    }
+
+    /// Adds the request to resume to the header. Returns its secret.
+    fn ask_to_resume(&mut self) -> Result<ResumeSecret, Error> {
+        let secret = ResumeSecret(random()?);
+        let step = ResumeStep::Start;
+        let request = ResumeRequest { secret: secret.clone(), step, taken: 0, done: 0 };
+        self.header.resume = Some(Box::new(request));
+        Ok(secret)
     }
 
     /// Adds a client stream.

@@ -20,8 +20,9 @@ use crate::transport::live_connection::LiveConnection;
 /// | may have run: the same losses, `idempotent` | retried | retried |
 /// | ended in any other way | not retried | not retried |
 ///
-/// Never retried are calls with a client stream, calls with arguments of more than 1 MiB, and
-/// streams that have been opened.
+/// Never retried are calls with arguments of more than 1 MiB, streams that have been opened, and
+/// calls with a client stream. Those of a `#[remote(resumable)]` function are retried until its node
+/// has accepted them, because what has been sent is kept; later they are resumed, which is no retry.
 ///
 /// **Waiting for a node.** After a lost node or connection, or a party that drains, the next
 /// attempt waits for a node that can run it, for up to the client's

@@ -170,6 +170,11 @@ impl Sending {
         Self { send, upload, demand, told: 0 }
     }
 
+    /// Returns the half of a stream on which only the arguments have been sent so far.
+    pub(super) fn into_half(self) -> SendHalf {
+        self.send
+    }
+
     /// Writes until the client stream ends, or the function does not want more. Never resolves: the
     /// outcome of the call is in its answer.
     pub(super) async fn rest(&mut self) -> Infallible {

@@ -24,6 +24,8 @@ pub struct Descriptor {
     pub(crate) detached: bool,
     /// Whether the function has a `#[resume]` parameter.
     pub(crate) resumes: bool,
+    /// Whether the stream that the caller sends goes on after a lost connection.
+    pub(crate) resumable: bool,
     pub(crate) origin: Origin,
 }
 
@@ -54,6 +56,7 @@ impl Descriptor {
             idempotent: false,
             detached: false,
             resumes: false,
+            resumable: false,
             owner: None,
             origin: Origin { file, line },
         }
@@ -112,6 +115,13 @@ impl Descriptor {
     #[must_use]
     pub const fn resumes(mut self) -> Self {
         self.resumes = true;
+        self
+    }
+
+    /// Lets the stream that the caller sends go on after a lost connection.
+    #[must_use]
+    pub const fn resumable(mut self) -> Self {
+        self.resumable = true;
         self
     }
 

@@ -45,6 +45,9 @@ pub(crate) enum FrameKind {
     /// From the node that has a resumable stream, before everything else: its
     /// [`Attachment`](crate::wire::resume::Attachment).
     Attached = 16,
+    /// From the node that has a call with a resumable client stream: how many of its items have
+    /// arrived in all, or [`NO_MORE`](crate::wire::resume::NO_MORE).
+    Received = 17,
     /// The node has accepted a call as a job: the number of the job, and the id of the node.
     Accepted = 18,
     /// What a job does, or how it has failed.
@@ -70,6 +73,7 @@ impl FrameKind {
             14 => Self::Taken,
             15 => Self::Skipped,
             16 => Self::Attached,
+            17 => Self::Received,
             18 => Self::Accepted,
             19 => Self::JobReport,
             _ => return None,
@@ -89,7 +93,7 @@ impl FrameKind {
             Self::Body | Self::Fault | Self::Item | Self::ItemFault => max_message,
             Self::Error | Self::ItemError => MAX_ERROR,
             Self::Open | Self::Mux => 0,
-            Self::End | Self::Overflow | Self::Taken | Self::Skipped => 8,
+            Self::End | Self::Overflow | Self::Taken | Self::Skipped | Self::Received => 8,
             Self::Control => MAX_CONTROL,
             Self::Trace => MAX_TRACE,
             Self::Attached => MAX_ATTACHED,
@@ -165,7 +169,7 @@ pub(crate) fn read_end(body: &[u8]) -> Result<u64, Malformed> {
         .map_err(|_| Malformed::new("an `End` frame is not 8 bytes long"))
 }
 
-/// Appends a frame of `kind`, `Taken` or `Skipped`, whose body is a number.
+/// Appends a frame of `kind`, `Taken`, `Skipped` or `Received`, whose body is a number.
 pub(crate) fn put_count(out: &mut Vec<u8>, kind: FrameKind, count: u64) {
     let start = begin(out, kind);
     out.put_varint(count);
@@ -174,7 +178,7 @@ pub(crate) fn put_count(out: &mut Vec<u8>, kind: FrameKind, count: u64) {
     debug_assert!(fits.is_ok(), "a number fits");
 }
 
-/// Decodes the number in the body of a `Taken` or `Skipped` frame.
+/// Decodes the number in the body of a `Taken`, `Skipped` or `Received` frame.
 pub(crate) fn read_count(body: &[u8]) -> Result<u64, Malformed> {
     let mut reader = Reader::new(body);
     let count = reader.varint("count")?;
@@ -371,7 +375,8 @@ mod tests {
             (FrameKind::Overflow, 8),
             (FrameKind::Taken, 8),
             (FrameKind::Skipped, 8),
-            (FrameKind::Attached, 138),
+            (FrameKind::Attached, 146),
+            (FrameKind::Received, 8),
         ] {
             let of = |length: usize| {
                 let [a, b, c, d] = (length as u32).to_be_bytes();

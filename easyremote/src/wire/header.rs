@@ -56,7 +56,7 @@ pub(crate) struct CallHeader {
     pub(crate) operators: Vec<Operator>,
     /// Whether the caller of a stream sends `Taken` frames.
     pub(crate) demand: bool,
-    /// Of a resumable stream. Boxed, because it is rare.
+    /// Of a resumable stream, or a call with a resumable client stream. Boxed, because it is rare.
     pub(crate) resume: Option<Box<ResumeRequest>>,
     /// Whether the caller requests a `Trace` frame.
     pub(crate) traced: bool,
@@ -204,7 +204,7 @@ impl CallHeader {
             "`limit` beside `operators`, whose `take` has a place among them"
         } else if !demand && operators.iter().any(|operator| operator.needs_demand()) {
             "`latest` or `buffer` without `demand`"
-        } else if resume.is_some() && !(*demand && *kind == Kind::Stream) {
+        } else if resume.is_some() && !(*demand && *kind == Kind::Stream || *kind == Kind::Upload) {
             "`resume` in a call that cannot be resumed"
         } else {
             return Ok(());

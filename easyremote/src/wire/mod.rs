@@ -21,6 +21,10 @@
 //! `Attached` frame, and may go on, on another QUIC stream, behind the items that its reader has
 //! taken. The `Body` of the caller is empty then, and no `Open` follows if items were taken.
 //!
+//! So may a call with a client stream. `Received` frames then stand behind the `Attached` one: how
+//! many items of the client stream have arrived. On another QUIC stream the caller goes on behind
+//! the number in the `Attached` frame, and finishes its direction once it has the answer.
+//!
 //! Small calls with one result may share one multiplexed stream, a [mux].
 
 #[cfg(feature = "__bench")]
@@ -47,4 +51,5 @@ pub(crate) mod routing_options;
 pub(crate) mod scanner;
 pub(crate) mod schemas;
 pub(crate) mod trace;
+pub(crate) mod unacked;
 pub(crate) mod value;

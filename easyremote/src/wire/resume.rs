@@ -1,10 +1,11 @@
-//! What a caller says of a resumable stream, and what its node answers.
+//! What a caller says of a resumable stream, or of a call with a resumable client stream, and what
+//! its node answers.
 
 use std::fmt;
 
 use subtle::ConstantTimeEq;
 
-use crate::wire::bytes::{Malformed, Reader, WriteBytes};
+use crate::wire::bytes::{MAX_VARINT, Malformed, Reader, WriteBytes};
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::limits::MAX_NAME;
 
@@ -96,24 +97,31 @@ impl ResumeRequest {
 /// The body of an `Attached` frame: the node that has a resumable stream, and what it asks of the
 /// reader.
 ///
-/// | bytes  | field | meaning                                                                  |
-/// |--------|-------|--------------------------------------------------------------------------|
-/// | varint | every | bytes of items; the reader says what it has taken at least this often    |
-/// | string | node  | the id of the node                                                       |
+/// | bytes  | field    | meaning                                                               |
+/// |--------|----------|-----------------------------------------------------------------------|
+/// | varint | every    | bytes of items; the reader says what it has taken at least this often |
+/// | varint | received | the number of items of the client stream that the node has, or        |
+/// |        |          | [`NO_MORE`]; the caller goes on behind them                           |
+/// | string | node     | the id of the node                                                    |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Attachment {
     pub(crate) every: u64,
+    pub(crate) received: u64,
     pub(crate) node: String,
 }
 
+/// The number of received items of a client stream of which the function wants no more.
+pub(crate) const NO_MORE: u64 = MAX_VARINT;
+
 /// Longest body of an `Attached` frame, in bytes.
-pub(crate) const MAX_ATTACHED: usize = 8 + 2 + MAX_NAME;
+pub(crate) const MAX_ATTACHED: usize = 8 + 8 + 2 + MAX_NAME;
 
 impl Attachment {
     /// Appends the frame.
-    pub(crate) fn put(out: &mut Vec<u8>, every: u64, node: &str) {
+    pub(crate) fn put(out: &mut Vec<u8>, every: u64, received: u64, node: &str) {
         let start = frame::begin(out, FrameKind::Attached);
         out.put_varint(every);
+        out.put_varint(received);
         out.put_str(node, MAX_NAME);
         // The limit is made of those of both fields.
         let fits = frame::finish(out, start, MAX_ATTACHED);
@@ -127,9 +135,10 @@ impl Attachment {
     pub(crate) fn read(body: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body);
         let every = reader.varint("every")?;
+        let received = reader.varint("received")?;
         let node = reader.str(MAX_NAME, "node")?.to_owned();
         match reader.is_empty() {
-            true => Ok(Self { every, node }),
+            true => Ok(Self { every, received, node }),
             false => Err(Malformed::new("bytes after the node of an `Attached` frame")),
         }
     }
@@ -170,11 +179,12 @@ mod tests {
 
     #[test]
     fn attachments_survive_the_wire() {
-        let (every, node) = (1 << 18, "n".repeat(MAX_NAME));
+        let (every, received, node) = (1 << 18, NO_MORE, "n".repeat(MAX_NAME));
         let mut out = Vec::new();
-        Attachment::put(&mut out, every, &node);
-        assert_eq!(Attachment::read(&out[FRAME_HEADER..]), Ok(Attachment { every, node }));
-        for body in [&[][..], &[7], &[7, 1], &[7, 1, 0xff], &[7, 1, b'n', 0]] {
+        Attachment::put(&mut out, every, received, &node);
+        let read = Attachment::read(&out[FRAME_HEADER..]);
+        assert_eq!(read, Ok(Attachment { every, received, node }));
+        for body in [&[][..], &[7], &[7, 0], &[7, 0, 1], &[7, 0, 1, 0xff], &[7, 0, 1, b'n', 0]] {
             assert!(Attachment::read(body).is_err(), "{body:?}");
         }
     }

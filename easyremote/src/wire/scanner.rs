@@ -29,7 +29,7 @@ pub(crate) struct FrameScanner {
     attached: bool,
     /// Whether a frame has begun that only a started function can cause.
     answered: bool,
-    /// Whether a frame other than `Error`, `Attached` and `Trace` has begun.
+    /// Whether a frame other than `Error`, `Attached`, `Received` and `Trace` has begun.
     begun: bool,
     /// The kind of the error in an `Error` frame, once it has been read.
     error: Option<ErrorKind>,
@@ -113,6 +113,7 @@ impl FrameScanner {
             FrameKind::Taken => self.demand && self.body,
             FrameKind::Skipped => answer && (self.begun || self.attached) && !self.last,
             FrameKind::Attached => answer && self.kind.is_none(),
+            FrameKind::Received => answer && self.attached && !self.last,
             _ => !self.last,
         };
         match fits {
@@ -182,9 +183,7 @@ impl FrameScanner {
         self.body |= kind == FrameKind::Body;
         self.answered |= shows_execution(kind);
         self.attached |= kind == FrameKind::Attached;
-        if !matches!(kind, FrameKind::Error | FrameKind::Trace | FrameKind::Attached) {
-            self.begun = true;
-        }
+        self.begun |= !is_beside_the_answer(kind);
         Ok(())
     }
 
@@ -271,9 +270,16 @@ impl FrameScanner {
 
 /// Returns whether only a function that has started causes a frame of this kind.
 fn shows_execution(kind: FrameKind) -> bool {
-    // A job that is accepted may still wait, or be cancelled before its function starts.
-    use FrameKind::{Accepted, Attached, Error, JobReport};
-    !matches!(kind, Error | Accepted | JobReport | Attached)
+    // A job that is accepted may still wait, or be cancelled before its function starts. So may a
+    // call whose client stream has begun to arrive.
+    use FrameKind::{Accepted, Attached, Error, JobReport, Received};
+    !matches!(kind, Error | Accepted | JobReport | Attached | Received)
+}
+
+/// Returns whether a node sends a frame of this kind whether or not the function has started.
+fn is_beside_the_answer(kind: FrameKind) -> bool {
+    use FrameKind::{Attached, Error, Received, Trace};
+    matches!(kind, Error | Trace | Attached | Received)
 }
 
 #[cfg(test)]
@@ -399,7 +405,9 @@ mod tests {
         let mut bytes = Vec::new();
         for &kind in kinds {
             match kind {
-                FrameKind::Taken | FrameKind::Skipped => put_count(&mut bytes, kind, 1),
+                FrameKind::Taken | FrameKind::Skipped | FrameKind::Received => {
+                    put_count(&mut bytes, kind, 1);
+                }
                 FrameKind::End => put_end(&mut bytes, 1),
                 kind => put(&mut bytes, kind, b""),
             }
@@ -435,5 +443,26 @@ mod tests {
         ] {
             assert_eq!(passes(FrameScanner::answer(1_000), kinds), fits, "{kinds:?}");
         }
+    }
+
+    #[test]
+    fn what_has_arrived_passes_in_front_of_the_answer_and_shows_no_execution() {
+        use FrameKind::{Attached, Body, Error, Received, Trace};
+        for (kinds, fits) in [
+            (&[Attached, Received, Received, Body][..], true),
+            (&[Attached, Received, Trace, Received, Body], true),
+            (&[Attached, Received, Error], true),
+            (&[Received, Body], false),
+            (&[Attached, Body, Received], false),
+        ] {
+            assert_eq!(passes(FrameScanner::answer(1_000), kinds), fits, "{kinds:?}");
+        }
+        assert!(!passes(FrameScanner::request(Kind::Upload, false, 1_000), &[Body, Received]));
+        let mut bytes = Vec::new();
+        put(&mut bytes, Attached, b"");
+        put_count(&mut bytes, Received, 7);
+        let mut scanner = FrameScanner::answer(1_000);
+        scanner.pass(&bytes).unwrap();
+        assert!(!scanner.shows_execution());
     }
 }

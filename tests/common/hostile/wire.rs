@@ -49,8 +49,13 @@ pub fn varint(value: u64) -> Vec<u8> {
         0..64 => vec![value as u8],
         64..16_384 => (value as u16 | 0x4000).to_be_bytes().to_vec(),
         16_384..0x4000_0000 => (value as u32 | 0x8000_0000).to_be_bytes().to_vec(),
-        _ => (value | 0xc000_0000_0000_0000).to_be_bytes().to_vec(),
+        _ => long_varint(value),
     }
+}
+
+/// Of any value, in 8 bytes.
+pub fn long_varint(value: u64) -> Vec<u8> {
+    (value | 0xc000_0000_0000_0000).to_be_bytes().to_vec()
 }
 
 pub fn read_varint(bytes: &[u8]) -> (u64, usize) {

@@ -25,11 +25,22 @@ pub(crate) async fn sum(numbers: impl Stream<Item = u64>) -> u64 {
     numbers.fold(0, async |sum, number| sum + number).await
 }
 
+#[remote(resumable)]
+pub(crate) async fn kept_sum(numbers: impl Stream<Item = u64>) -> u64 {
+    numbers.fold(0, async |sum, number| sum + number).await
+}
+
+/// Running it twice is harmless.
+#[remote(resumable, idempotent)]
+pub(crate) async fn sum_again(numbers: impl Stream<Item = u64>) -> u64 {
+    numbers.fold(0, async |sum, number| sum + number).await
+}
+
 #[remote(stream)]
 pub(crate) fn numbers() -> impl Stream<Item = u64> {
     stream::iter(0..)
 }
 
 pub(crate) fn all() -> Functions {
-    functions![add, size, never, sum, numbers]
+    functions![add, size, never, sum, kept_sum, sum_again, numbers]
 }

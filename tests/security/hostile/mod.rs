@@ -12,3 +12,4 @@ mod resume;
 mod rules;
 mod target;
 mod texts;
+mod uploads;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use common::soon;
 use easyremote::gateway::{GatewayBuilder, GatewayLimits};
+use easyremote::node::NodeBuilder;
 use easyremote::{Client, Gateway, Node, Role};
 use tempfile::TempDir;
 
@@ -24,11 +25,18 @@ impl Target {
     }
 
     pub(crate) async fn of(set: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Self {
+        Self::with(set, |node| node).await
+    }
+
+    pub(crate) async fn with(
+        set: impl FnOnce(GatewayBuilder) -> GatewayBuilder,
+        set_node: impl FnOnce(NodeBuilder) -> NodeBuilder,
+    ) -> Self {
         let state = tempfile::tempdir().unwrap();
         let gateway = set(common::gateway_at("127.0.0.1:0").state_dir(state.path()));
         let gateway = soon(gateway.serve()).await.unwrap();
         let node = Node::builder(gateway.ticket(Role::Node)).id("honest").functions(all());
-        let node = soon(node.serve()).await.unwrap();
+        let node = soon(set_node(node).serve()).await.unwrap();
         let client = Client::builder(gateway.ticket(Role::Client)).multiplex(false).connect();
         let client = soon(client).await.unwrap();
         Self { gateway, node, client, _state: state }

@@ -2,6 +2,7 @@
 //! or one `Gap` says exactly how many have.
 
 mod rig;
+mod uploads;
 
 use std::time::Duration;
 

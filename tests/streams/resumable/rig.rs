@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use common::{found_in, soon};
+use easyremote::client::ClientBuilder;
 use easyremote::node::{Functions, NodeBuilder};
 use easyremote::{Client, Gateway, Node};
 use tempfile::TempDir;
@@ -32,8 +33,17 @@ impl Rig {
 
     /// Ends a gateway without a drain, and starts it again.
     pub(super) async fn restart(&mut self, n: usize) {
+        self.end(n).await;
+        self.start_again(n).await;
+    }
+
+    /// Ends a gateway without a drain.
+    pub(super) async fn end(&mut self, n: usize) {
         soon(self.gateway(n).shutdown()).await;
         self.gateways[n] = None;
+    }
+
+    pub(super) async fn start_again(&mut self, n: usize) {
         self.gateways[n] = Some(self.serve(self.addresses[n]).await);
     }
 
@@ -59,8 +69,11 @@ impl Rig {
         soon(self.node_builder(id, functions).serve()).await.unwrap()
     }
 
+    pub(super) fn client_builder(&self) -> ClientBuilder {
+        Client::builder(self.addresses.clone()).dial(found_in(self.state.path()))
+    }
+
     pub(super) async fn client(&self) -> Client {
-        let client = Client::builder(self.addresses.clone()).dial(found_in(self.state.path()));
-        soon(client.connect()).await.unwrap()
+        soon(self.client_builder().connect()).await.unwrap()
     }
 }

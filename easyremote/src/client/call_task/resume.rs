@@ -11,6 +11,8 @@
 //!                              start at any node, with what was taken ---------+
 //! ```
 //!
+//! A call with a resumable client stream has the same legs ([upload](super::upload)), and no reader.
+//!
 //! Attempts to resume are not retries: they take no token of the retry budget, and the policy of the
 //! call does not count them. Their number is limited by time, with a pause in between.
 
@@ -46,7 +48,7 @@ const WINDOW: Duration = Duration::from_secs(30);
 const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a leg waits for the gateway to end it once everything has arrived.
-const GOODBYE: Duration = Duration::from_secs(5);
+pub(super) const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Pauses between attempts to resume.
 const PAUSES: ExponentialBackoff = ExponentialBackoff {
@@ -124,7 +126,7 @@ impl CallTask {
     }
 
     /// Notes that the leg is left for one over another gateway. Returns the error that ends it.
-    fn moved(&mut self) -> Error {
+    pub(super) fn moved(&mut self) -> Error {
         let text = "the gateway drains, and the stream goes on over another one";
         let error = Error::new(ErrorKind::Draining, text);
         self.note_loss(error.with_evidence(self.evidence))
@@ -177,15 +179,15 @@ impl CallTask {
         }
     }
 
-    /// Looks at the first frame of a leg.
+    /// Looks at the first frame of a leg. Returns how many items of a client stream the node has.
     ///
     /// # Errors
     /// Why the node does not have the stream, or did not get the call.
-    fn attached(
+    pub(super) fn attached(
         &mut self,
         first: Result<Option<Frame>, FrameError>,
         live: &LiveConnection,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let frame = match first {
             Ok(Some(frame)) if frame.kind == FrameKind::Attached => frame,
             Ok(Some(frame)) if frame.kind == FrameKind::Error => {
@@ -195,13 +197,13 @@ impl CallTask {
             Err(error) => return Err(self.broken(error)),
         };
         let attachment = Attachment::read(&frame.body);
-        let Attachment { every, node } =
+        let Attachment { every, received, node } =
             attachment.map_err(|cause| self.broken(FrameError::Malformed(cause)))?;
         if let Some(resumption) = &mut self.resumption {
             resumption.mark.set_every(every);
             (resumption.node, resumption.loss) = (Some(node), None);
         }
-        Ok(())
+        Ok(received)
     }
 
     /// Passes what has arrived to the reader. Back-pressure is that of other streams.
@@ -230,14 +232,14 @@ impl CallTask {
 
     /// Returns whether an error ends the leg, and not the stream. A node that shuts down cancels what
     /// it runs: the stream can start elsewhere, or cannot go on.
-    fn loses(&self, error: &Error) -> bool {
+    pub(super) fn loses(&self, error: &Error) -> bool {
         let resumption = self.resumption.as_ref();
         let may_start = resumption.is_some_and(|resumption| !resumption.arguments.is_empty());
         is_loss(error.kind()) || (error.kind() == ErrorKind::Cancelled && may_start)
     }
 
     /// Notes that the leg is lost, and that the stream is to be resumed.
-    fn note_loss(&mut self, error: Error) -> Error {
+    pub(super) fn note_loss(&mut self, error: Error) -> Error {
         if let Some(resumption) = &mut self.resumption {
             let loss = StreamLoss {
                 since: Instant::now(),
@@ -279,14 +281,15 @@ impl CallTask {
     }
 
     /// Prepares the next attempt to resume the stream, after a leg or an attempt that ended with
-    /// `error`, and waits until it may start.
+    /// `error`, and waits until it may start. `sender` leads to the reader; a call with one result
+    /// has none.
     ///
     /// # Errors
     /// `Gap` if there is no further attempt; the error of a client that is closed.
     pub(super) async fn resume(
         &mut self,
         error: Error,
-        sender: &mut ByteSender<StreamEnd>,
+        sender: Option<&mut ByteSender<StreamEnd>>,
     ) -> Result<(), Error> {
         let Some(resumption) = &mut self.resumption else { return Err(error) };
         let Some(loss) = &mut resumption.loss else { return Err(error) };
@@ -320,16 +323,18 @@ impl CallTask {
 
     /// Closes the lost leg, and passes the next one to the reader. Returns how many items it has
     /// taken.
-    fn close_leg(&mut self, error: &Error, sender: &mut ByteSender<StreamEnd>) -> u64 {
+    fn close_leg(&mut self, error: &Error, sender: Option<&mut ByteSender<StreamEnd>>) -> u64 {
         let Some(resumption) = &mut self.resumption else { return 0 };
         let taken = resumption.mark.close();
-        let (next, receiver) = byte_channel(resumption.handover);
         let mark = LegMark::new(taken);
         resumption.mark = mark.clone();
-        let end = StreamEnd::Resumed(Box::new(NextLeg { receiver, mark }));
-        // What the reader has not taken comes again, so it need not be kept.
-        sender.end_now(end);
-        *sender = next;
+        if let Some(sender) = sender {
+            let (next, receiver) = byte_channel(resumption.handover);
+            let end = StreamEnd::Resumed(Box::new(NextLeg { receiver, mark }));
+            // What the reader has not taken comes again, so it need not be kept.
+            sender.end_now(end);
+            *sender = next;
+        }
         if let Some(loss) = &mut resumption.loss {
             loss.taken = Some(taken);
         }
@@ -396,13 +401,14 @@ impl CallTask {
     fn gap(&self, last: &Error) -> Error {
         let loss = self.resumption.as_ref().and_then(|resumption| resumption.loss.as_ref());
         let function = &self.request.header.function;
+        let what = if self.request.kept.is_some() { "client stream" } else { "stream" };
         let text = match loss {
             Some(loss) if loss.attempts > 1 => format!(
-                "the stream of `{function}` was lost and could not be resumed: {last}; it was lost \
+                "the {what} of `{function}` was lost and could not be resumed: {last}; it was lost \
                  because: {}",
                 loss.error
             ),
-            _ => format!("the stream of `{function}` was lost and cannot be resumed: {last}"),
+            _ => format!("the {what} of `{function}` was lost and cannot be resumed: {last}"),
         };
         let mut error = Error::new(ErrorKind::Gap, text).with_evidence(Evidence::Sent);
         if let Some(node) = self.resumption.as_ref().and_then(|resumption| resumption.node.clone())
@@ -433,7 +439,7 @@ impl ArrivedLeg {
     fn new(max_message: usize) -> Self {
         let mut scanner = FrameScanner::answer(max_message);
         let mut attached = Vec::new();
-        Attachment::put(&mut attached, 0, "");
+        Attachment::put(&mut attached, 0, 0, "");
         // It has been read already, and fits.
         let passed = scanner.pass(&attached);
         debug_assert!(passed.is_ok(), "an answer may begin with an `Attached` frame");

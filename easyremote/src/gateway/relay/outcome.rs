@@ -36,9 +36,9 @@ pub(super) fn note_acceptance(permit: &NodePermit, answer: &FrameScanner) {
 /// Returns whether the answer has begun and is not a failure: only then its latency says how fast
 /// the node is.
 pub(super) fn has_answered(answer: &FrameScanner) -> bool {
-    use FrameKind::{Accepted, Attached, Error, Fault, JobReport};
-    // What is said about a job comes before its function has answered.
-    let fails = |kind| matches!(kind, Error | Fault | Attached | Accepted | JobReport);
+    use FrameKind::{Accepted, Attached, Error, Fault, JobReport, Received};
+    // What is said about a job, or a client stream, comes before its function has answered.
+    let fails = |kind| matches!(kind, Error | Fault | Attached | Received | Accepted | JobReport);
     answer.last_frame().is_some_and(|kind| !fails(kind))
 }
 

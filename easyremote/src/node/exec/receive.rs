@@ -12,11 +12,30 @@ use crate::call::demand::Demand;
 use crate::call::executed::Evidence;
 use crate::error::Error;
 use crate::function::context::Context;
+use crate::function::upload::RawUpload;
+use crate::gauge::MemoryCharge;
 use crate::node::exec::call_guards::Interrupt;
 use crate::node::exec::taken::TakenParser;
-use crate::transport::byte_channel::{ByteSender, Closed};
+use crate::node::state::NodeState;
+use crate::transport::byte_channel::{ByteSender, Closed, byte_channel};
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::RecvHalf;
+use crate::wire::limits::MessageLimits;
+
+/// Bytes of a stream that may be buffered between the user's code and the I/O task.
+pub(super) const CHANNEL_BYTES: usize = 96 << 10;
+
+/// Creates the way of a client stream to its function: where its bytes go in, where the error of the
+/// decoder comes out, and the function's end.
+pub(super) fn upload_channel(
+    node: &NodeState,
+    limits: MessageLimits,
+) -> (ByteSender<()>, oneshot::Receiver<Error>, RawUpload) {
+    let (sender, receiver) = byte_channel(CHANNEL_BYTES);
+    let (failed, failing) = oneshot::channel();
+    let room = MemoryCharge::new(&node.unfinished, node.max_unfinished);
+    (sender, failing, RawUpload { receiver, limits, room, failed })
+}
 
 /// Receives the caller's stream and forwards it to the function. Resolves only if the caller
 /// leaves, or if `failing` reports an error of the decoder; after a proper end it stays pending.

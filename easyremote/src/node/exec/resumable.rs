@@ -14,10 +14,17 @@
 //! and the function is paused. A *leg* is the QUIC stream that carries them at the time; each new
 //! one begins behind the items that the reader has taken, and replaces the one before.
 //!
+//! A call with a resumable client stream is the same thing turned round: it has no items, and its
+//! answer is what the buffer keeps. What its caller sends goes through a *feed* to the function,
+//! whichever leg brings it; the node tells the caller how many items have arrived, and a leg begins
+//! behind those.
+//!
 //! The stream is over when the caller cancels it, or finishes its direction once it has the last
 //! frame: until then it might come back for that. Its permits are free when the function has ended,
 //! and the gateways of all its legs are told so.
 
+mod feed;
+mod heard;
 pub(super) mod leg;
 pub(in crate::node) mod registry;
 mod replay;
@@ -28,7 +35,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -38,7 +45,10 @@ use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::context::Context;
 use crate::function::handler::Reply;
+use crate::function::upload::RawUpload;
 use crate::node::exec::calls::{NodeCalls, error_frames};
+use crate::node::exec::resumable::feed::{Fed, UploadFeed};
+use crate::node::exec::resumable::heard::{HeardLeg, LegEnd, Said, end_of};
 use crate::node::exec::resumable::leg::{LegSession, NewLeg};
 use crate::node::exec::resumable::registry::StreamListing;
 use crate::node::exec::resumable::replay::{ReplayBuffer, batch, least};
@@ -47,10 +57,11 @@ use crate::node::exec::taken::TakenParser;
 use crate::node::state::NodeState;
 use crate::transport::byte_channel::{ByteReceiver, Received};
 use crate::transport::quic::reset;
-use crate::transport::quic::stream::{Broken, RecvHalf, SendHalf, Stopped};
+use crate::transport::quic::stream::SendHalf;
 use crate::transport::stream_table::StreamMeter;
 use crate::wire::caller::KnownCaller;
 use crate::wire::header::CallHeader;
+use crate::wire::limits::MessageLimits;
 use crate::wire::resume::{Attachment, ResumeRequest};
 
 /// How long a stream whose reader is lost is kept. A client that reconnects does so within seconds;
@@ -65,6 +76,8 @@ pub(super) struct PreparedStream {
     buffer: ReplayBuffer,
     demand: Arc<Demand>,
     every: u64,
+    /// Of a call with a client stream.
+    feed: Option<Box<UploadFeed>>,
 }
 
 /// Returns how many bytes of the items of a resumable stream may wait for its I/O task.
@@ -93,7 +106,14 @@ impl PreparedStream {
         let buffer = ReplayBuffer::new(request.taken, replay, charge);
         let demand = Arc::new(Demand::default());
         demand.raise(request.taken);
-        Ok(Self { listing, arriving, buffer, demand, every: batch(replay) as u64 })
+        Ok(Self { listing, arriving, buffer, demand, every: batch(replay) as u64, feed: None })
+    }
+
+    /// Adds the client stream of the call. Returns the function's end of it.
+    pub(super) fn add_upload(&mut self, node: &NodeState, limits: MessageLimits) -> RawUpload {
+        let (feed, upload) = UploadFeed::new(node, limits);
+        self.feed = Some(Box::new(feed));
+        upload
     }
 
     /// What the reader has taken; the task of the stream raises it.
@@ -124,7 +144,7 @@ pub(super) fn attach(
 /// learns from it which calls exist.
 fn gap() -> Error {
     let text = format!(
-        "the node does not have the stream any more: it keeps one for {PARKED:?} after its reader \
+        "the node does not have the stream any more: it keeps one for {PARKED:?} after its caller \
          was lost, and loses it when it restarts"
     );
     Error::new(ErrorKind::Gap, text).with_evidence(Evidence::Sent)
@@ -196,90 +216,11 @@ impl Production {
     }
 }
 
-/// Why a leg is no longer served.
-enum LegEnd {
-    /// The stream is over.
-    Over,
-    /// The connection of the caller or of the gateway is lost.
-    Lost,
-    Replaced(Box<NewLeg>),
-}
-
-/// What the caller says on a leg.
-struct HeardLeg {
-    recv: RecvHalf,
-    stopped: Stopped,
-    parser: TakenParser,
-    /// What has arrived and was not looked at.
-    unread: Option<Vec<Bytes>>,
-    /// Bytes of the body of the call that are still to come.
-    body: usize,
-    /// Whether the caller has finished its direction: it has the last frame, or wants no more.
-    finished: bool,
-}
-
-/// What a caller says.
-enum Said {
-    More(Vec<Bytes>),
-    Finished,
-    Gone(LegEnd),
-}
-
-impl HeardLeg {
-    /// Waits for what the caller says next. Cancel safe.
-    async fn next(&mut self) -> Said {
-        if let Some(unread) = self.unread.take() {
-            return Said::More(self.behind_body(unread));
-        }
-        let (recv, finished) = (&mut self.recv, self.finished);
-        let read = async {
-            match finished {
-                true => pending().await,
-                false => recv.read().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            read = read => match read {
-                Ok(Some(chunks)) => Said::More(self.behind_body(chunks)),
-                Ok(None) => {
-                    self.finished = true;
-                    Said::Finished
-                }
-                Err(broken) => Said::Gone(end_of(&broken)),
-            },
-            broken = &mut self.stopped => Said::Gone(end_of(&broken.unwrap_or(Broken::Local))),
-        }
-    }
-
-    /// Leaves out the bytes of the body.
-    fn behind_body(&mut self, mut chunks: Vec<Bytes>) -> Vec<Bytes> {
-        for chunk in &mut chunks {
-            let n = self.body.min(chunk.len());
-            chunk.advance(n);
-            self.body -= n;
-        }
-        chunks
-    }
-}
-
 /// What happened while a stream is parked.
 enum Unparked {
     Leg(Box<NewLeg>),
     /// Nobody came back, or nobody can.
     Over,
-}
-
-/// Decides what the end of a QUIC stream says: a caller that cancels is not one that is lost.
-fn end_of(broken: &Broken) -> LegEnd {
-    use ErrorKind::{ConnectionLost, Draining, NodeLost};
-    match broken {
-        Broken::Peer(code) => match reset::read(*code).0 {
-            ConnectionLost | NodeLost | Draining => LegEnd::Lost,
-            _ => LegEnd::Over,
-        },
-        Broken::Connection(_) | Broken::Local => LegEnd::Lost,
-    }
 }
 
 /// The session and the QUIC stream of a leg, which its gateway may ask for once it has abandoned it.
@@ -298,18 +239,22 @@ struct Progress {
     demand: Arc<Demand>,
     /// Where the stream is and was read, as long as a gateway counts it there.
     places: Vec<LegPlace>,
-    meter: Arc<StreamMeter>,
+    /// Of a function that returns a stream.
+    meter: Option<Arc<StreamMeter>>,
+    /// Of a call with a client stream.
+    feed: Option<Box<UploadFeed>>,
 }
 
 impl ResumableStream {
     /// Serves the stream until it is over, on `leg` first.
     pub(super) async fn run(mut self, leg: NewLeg) {
-        let PreparedStream { listing, mut arriving, buffer, demand, every } = self.prepared;
+        let PreparedStream { listing, mut arriving, buffer, demand, every, feed } = self.prepared;
         let (whole, released, places) = (false, false, Vec::new());
         let node = self.calls.node();
-        let metered = node.enter_stream(&self.function, &self.context);
-        let meter = metered.meter.clone();
-        let mut progress = Progress { buffer, whole, released, demand, places, meter };
+        let gives_stream = self.production.items.is_some();
+        let metered = gives_stream.then(|| node.enter_stream(&self.function, &self.context));
+        let meter = metered.as_ref().map(|metered| metered.meter.clone());
+        let mut progress = Progress { buffer, whole, released, demand, places, meter, feed };
         // Also if the task is dropped, because the node ends.
         let wanted = WantedCall { calls: &self.calls, key: self.key };
         let task = StreamTask {
@@ -337,7 +282,7 @@ impl ResumableStream {
         drop((listing, arriving));
         // Before waiting for its end: a function that waits for room must wake up.
         self.production.items = None;
-        drop((wanted, progress.buffer));
+        drop((wanted, progress.buffer, progress.feed));
         if let Some(ended) = self.production.ended.take() {
             // An error means that there was no one to answer.
             let _ = ended.await;
@@ -375,20 +320,17 @@ impl StreamTask<'_> {
     async fn serve(&self, leg: NewLeg, parts: StreamParts<'_>) -> LegEnd {
         let (progress, production, arriving, deadline) = parts;
         Self::begin(&leg, progress);
+        let received = progress.feed.as_mut().map_or(0, |feed| feed.rewind());
         let NewLeg { mut send, recv, rest, body, session, .. } = leg;
-        let max_message = session.max_message();
-        let mut heard = HeardLeg {
-            stopped: send.stopped(),
-            parser: TakenParser::new(progress.demand.clone(), max_message),
-            unread: Some(vec![rest]),
-            body,
-            finished: false,
-            recv,
-        };
+        let parser = TakenParser::new(progress.demand.clone(), session.max_message());
+        let (stopped, unread) = (send.stopped(), Some(vec![rest]));
+        let (finished, discards) = (false, false);
+        let mut heard = HeardLeg { recv, stopped, parser, unread, body, finished, discards };
         let mut first = Vec::new();
-        Attachment::put(&mut first, self.every, &self.calls.node().id);
+        Attachment::put(&mut first, self.every, received, &self.calls.node().id);
         let mut batch = vec![Bytes::from(first)];
         loop {
+            batch.extend(progress.acknowledgement());
             batch.extend(progress.buffer.take_unsent());
             if batch.is_empty() && heard.finished && progress.released {
                 // The permits are free, and the caller has everything.
@@ -420,33 +362,35 @@ impl StreamTask<'_> {
     ) -> Option<LegEnd> {
         let (idle, meter) = (batch.is_empty(), progress.meter.clone());
         let (items, bytes) = self.context.tally().so_far();
-        if !idle {
+        if !idle && let Some(meter) = &meter {
             meter.note(items, bytes);
         }
         let mut writing = pin!(async {
-            match idle {
-                true => pending().await,
-                false => meter.send(send.write_chunks(batch)).await,
+            match &meter {
+                _ if idle => pending().await,
+                Some(meter) => meter.send(send.write_chunks(batch)).await,
+                None => send.write_chunks(batch).await,
             }
         });
         loop {
+            let reads = progress.feed.as_ref().is_none_or(|feed| feed.has_room());
             tokio::select! {
                 // What costs least first. An endless supply of items ends when the buffer is full,
                 // and what the reader has taken is read then.
                 biased;
                 written = &mut writing => return written.err().map(|broken| end_of(&broken)),
                 produced = production.next(progress.buffer.room()) => progress.add(produced),
-                said = heard.next() => match said {
-                    Said::More(chunks) => {
-                        if let Err(error) = self.note_taken(&mut heard.parser, chunks, progress) {
-                            self.calls.fail(self.key, error);
-                            return Some(LegEnd::Over);
-                        }
-                        continue;
-                    }
-                    Said::Finished => {}
+                said = heard.next(reads) => match said {
+                    Said::More(chunks) => match self.note_said(heard, chunks, progress) {
+                        Ok(()) if progress.feed.is_none() => continue,
+                        // The caller may have to be told what has arrived.
+                        Ok(()) => {}
+                        Err(()) => return Some(LegEnd::Over),
+                    },
+                    Said::Finished => progress.feed.iter_mut().for_each(|feed| feed.finish()),
                     Said::Gone(end) => return Some(end),
                 },
+                fed = next_fed(&mut progress.feed) => self.note_fed(fed, progress),
                 Some(leg) = arriving.recv() => match self.admit(leg, progress) {
                     Some(leg) => return Some(LegEnd::Replaced(Box::new(leg))),
                     None => continue,
@@ -476,6 +420,7 @@ impl StreamTask<'_> {
                     None => return Unparked::Over,
                 },
                 produced = production.next(progress.buffer.room()) => progress.add(produced),
+                fed = next_fed(&mut progress.feed) => self.note_fed(fed, progress),
                 () = passes(*deadline) => {
                     *deadline = None;
                     self.expire(progress, production);
@@ -511,25 +456,46 @@ impl StreamTask<'_> {
         progress.enter(LegPlace { session: leg.session.clone(), stream: leg.send.id() });
     }
 
-    /// Reads what the reader has taken.
-    fn note_taken(
+    /// Notes what has become of the client stream.
+    fn note_fed(&self, fed: Fed, progress: &mut Progress) {
+        if let (Fed::Failed(error), Some(feed)) = (fed, &mut progress.feed) {
+            // The answer follows once the function has been dropped.
+            self.calls.fail(self.key, error);
+            feed.close();
+        }
+    }
+
+    /// Reads what the reader has taken, or takes the items of a client stream.
+    ///
+    /// # Errors
+    /// If the caller breaks the protocol, and gets no other answer than the end of the leg.
+    fn note_said(
         &self,
-        parser: &mut TakenParser,
+        heard: &mut HeardLeg,
         chunks: Vec<Bytes>,
         progress: &mut Progress,
-    ) -> Result<(), Error> {
-        // What was taken from other nodes counts as sent.
-        let sent = self.context.tally().so_far().0.max(self.context.taken_before());
-        match parser.split(chunks, sent) {
-            Ok(_) => {
-                progress.buffer.trim(progress.demand.taken());
-                Ok(())
-            }
-            Err(cause) => {
-                let error = cause.within("what follows the arguments").into_error();
-                Err(error.with_evidence(Evidence::Sent))
-            }
+    ) -> Result<(), ()> {
+        if heard.discards {
+            return Ok(());
         }
+        let said = match &mut progress.feed {
+            Some(feed) => feed.take(chunks),
+            None => {
+                // What was taken from other nodes counts as sent.
+                let sent = self.context.tally().so_far().0.max(self.context.taken_before());
+                let parsed = heard.parser.split(chunks, sent);
+                progress.buffer.trim(progress.demand.taken());
+                parsed.map(drop)
+            }
+        };
+        let Err(cause) = said else { return Ok(()) };
+        let error = cause.within("what follows the arguments").into_error();
+        self.calls.fail(self.key, error.with_evidence(Evidence::Sent));
+        // A call with one result is answered once its function has been dropped.
+        let Some(feed) = &mut progress.feed else { return Err(()) };
+        feed.close();
+        heard.discards = true;
+        Ok(())
     }
 
     /// Ends the function because its deadline has passed.
@@ -546,7 +512,22 @@ impl StreamTask<'_> {
     }
 }
 
+/// Waits for what becomes of a client stream, if there is one. Cancel safe.
+async fn next_fed(feed: &mut Option<Box<UploadFeed>>) -> Fed {
+    match feed {
+        Some(feed) => feed.next().await,
+        None => pending().await,
+    }
+}
+
 impl Progress {
+    /// Returns the frame that tells the caller what has arrived, if it is due. Nothing follows the
+    /// last frame.
+    fn acknowledgement(&mut self) -> Option<Bytes> {
+        let feed = self.feed.as_mut().filter(|_| !self.whole);
+        feed.and_then(|feed| feed.acknowledgement())
+    }
+
     fn add(&mut self, produced: Produced) {
         match produced {
             Produced::Frames(batch) => batch.into_iter().for_each(|chunk| self.buffer.push(chunk)),

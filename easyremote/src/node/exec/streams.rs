@@ -32,20 +32,19 @@ use crate::function::arguments::no_room;
 use crate::function::context::Context;
 use crate::function::handler::{Body, Reply, Request};
 use crate::function::item_writer::ItemWriter;
-use crate::function::upload::RawUpload;
 use crate::gauge::{Gauge, MemoryCharge};
 use crate::node::exec::admission::{AdmittedCall, admit};
 use crate::node::exec::call_guards::{CallGuards, Interrupt};
 use crate::node::exec::calls::{NodeCalls, error_frames};
 use crate::node::exec::job::ReadyCall;
 use crate::node::exec::mux;
-use crate::node::exec::receive::{TakenFrames, receive};
+use crate::node::exec::receive::{CHANNEL_BYTES, TakenFrames, receive, upload_channel};
 use crate::node::exec::resumable::leg::{LegSession, NewLeg};
 use crate::node::exec::resumable::{self, PreparedStream, Production, ResumableStream};
 use crate::node::exec::table::{CallKey, Responder, RunningCall};
 use crate::node::exec::unread::{Unwritten, unread, written};
 use crate::node::state::NodeState;
-use crate::transport::byte_channel::{ByteReceiver, Received, byte_channel, byte_channel_in};
+use crate::transport::byte_channel::{ByteReceiver, Received, byte_channel_in};
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::{FrameError, RecvHalf, SendHalf};
 use crate::wire::bytes::Malformed;
@@ -55,9 +54,6 @@ use crate::wire::header::CallHeader;
 use crate::wire::job::{JobNumber, put_accepted};
 use crate::wire::kind::Kind;
 use crate::wire::limits::HEADER_TIMEOUT;
-
-/// Bytes of a stream that may be buffered between the user's code and the I/O task.
-const CHANNEL_BYTES: usize = 96 << 10;
 
 /// Serves a stream that the gateway has opened: one call, or the multiplexed stream.
 pub(in crate::node) async fn serve((send, mut recv): (SendHalf, RecvHalf), calls: Arc<NodeCalls>) {
@@ -118,8 +114,8 @@ struct ReadCall {
     items: Option<ByteReceiver<()>>,
     /// The number of the job, if the call runs as one.
     job_number: Option<JobNumber>,
-    /// Of a resumable stream, with the direction on which the caller says what it has taken, and
-    /// what has arrived there.
+    /// Of a resumable stream, or a call with a resumable client stream, with the direction on which
+    /// the caller sends that, or says what it has taken, and what has arrived there.
     resumable: Option<Box<(PreparedStream, RecvHalf, Bytes)>>,
 }
 
@@ -224,9 +220,11 @@ impl StreamedCall<'_> {
             job.items = Some(ItemWriter::new(sender, codec, limits, context, sizes));
             receiver
         });
-        if let Some(prepared) = resumable {
+        if let Some(mut prepared) = resumable {
             call.resumable = true;
             job.inputs.demand = Some(prepared.demand().clone());
+            job.inputs.upload =
+                kind.takes_stream().then(|| prepared.add_upload(node, session.limits));
             let resumable = Some(Box::new((prepared, recv, rest)));
             let job_number = None;
             return Ok(ReadCall { call, job, ended, items, job_number, resumable });
@@ -248,12 +246,10 @@ impl StreamedCall<'_> {
             TakenFrames::new(demand, job.request.context.clone(), limits.max_message)
         });
         if job.function.descriptor.kind.takes_stream() {
-            let (sender, receiver) = byte_channel(CHANNEL_BYTES);
-            let (failed, failing) = oneshot::channel();
+            let (sender, failing, upload) = upload_channel(node, limits);
             let receiving = receive(recv, first, sender, failing, taken);
             self.guards.receiving = Some(receiving.boxed());
-            let room = MemoryCharge::new(&node.unfinished, node.max_unfinished);
-            job.inputs.upload = Some(RawUpload { receiver, limits, room, failed });
+            job.inputs.upload = Some(upload);
         } else if let Some(mut taken) = taken {
             let receiving = async move { taken.receive(recv, first, None).await };
             self.guards.receiving = Some(receiving.boxed());
@@ -488,11 +484,13 @@ impl StreamedCall<'_> {
     }
 }
 
-/// Lists a resumable stream that is about to start; `None` for other calls.
+/// Lists a resumable stream, or a call with a resumable client stream, that is about to start; `None`
+/// for other calls.
 ///
 /// # Errors
 /// `Overloaded` if the budget for what is kept is used up, `Gap` if the reader has taken items that
-/// the function cannot leave out.
+/// the function cannot leave out, `SignatureMismatch` if only the caller takes a function to be
+/// `resumable`.
 fn prepare_resumable(
     node: &NodeState,
     AdmittedCall { function, header, caller, .. }: &AdmittedCall<'_>,
@@ -501,6 +499,10 @@ fn prepare_resumable(
     if request.taken > 0 && !function.handler.policy.resumes {
         let text = format!("`{}` has no `#[resume]` parameter here", function.name);
         return Err(Error::new(ErrorKind::Gap, text));
+    }
+    if header.kind.takes_stream() && !function.descriptor.resumable {
+        let text = format!("`{}` is not `resumable` at node `{}`", function.name, node.id);
+        return Err(Error::new(ErrorKind::SignatureMismatch, text));
     }
     PreparedStream::new(node, (header, request), caller, function.handler.policy.replay()).map(Some)
 }

@@ -328,6 +328,8 @@ mod tests {
             (Kind::Stream, &[RESUME], false),
             (Kind::Duplex, &[DEMAND, RESUME], false),
             (Kind::Unary, &[RESUME], false),
+            (Kind::Upload, &[RESUME], true),
+            (Kind::Upload, &[DEMAND, RESUME], false),
         ] {
             let read = CallHeader::read(&of_kind(kind, options));
             assert_eq!(read.is_ok(), fits, "{kind} {options:?}");

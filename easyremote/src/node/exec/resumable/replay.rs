@@ -1,12 +1,11 @@
 //! The replay buffer of a resumable stream: what its reader has not taken.
 
-use std::collections::VecDeque;
 use std::future::pending;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use crate::node::kept::KeptCharge;
-use crate::wire::frame::{FRAME_HEADER, read_header};
+use crate::wire::unacked::UnackedFrames;
 
 /// Longest batch between the function and the buffer, in bytes. A stream whose reader keeps up needs
 /// twice as much of the node's budget, so that one identity has 1,024 of them by default.
@@ -31,13 +30,8 @@ pub(super) fn least(replay: usize) -> usize {
 /// Holds at most `replay` bytes, or one batch or item that is longer.
 #[derive(Debug)]
 pub(super) struct ReplayBuffer {
-    /// Each has whole frames only: the function's side sends no parts of them.
-    chunks: VecDeque<Bytes>,
-    bytes: usize,
-    /// The number of items before the first byte.
-    first: u64,
-    /// How many of `chunks` have been passed to the current QUIC stream.
-    sent: usize,
+    /// The function's side sends no parts of frames.
+    frames: UnackedFrames,
     replay: usize,
     charge: KeptCharge,
 }
@@ -46,12 +40,12 @@ impl ReplayBuffer {
     /// Creates the buffer of a stream whose first item is number `first`. `charge` is for
     /// [`least`] bytes.
     pub(super) fn new(first: u64, replay: usize, charge: KeptCharge) -> Self {
-        Self { chunks: VecDeque::new(), bytes: 0, first, sent: 0, replay, charge }
+        Self { frames: UnackedFrames::behind(first), replay, charge }
     }
 
     /// Returns the number of items before the first one that is kept.
     pub(super) fn first(&self) -> u64 {
-        self.first
+        self.frames.first()
     }
 
     /// Waits until the buffer, and the node's budget, have room for another batch.
@@ -59,10 +53,10 @@ impl ReplayBuffer {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(super) async fn room(&mut self) {
-        if self.bytes == 0 {
+        if self.frames.bytes() == 0 {
             return;
         }
-        let wanted = self.bytes + batch(self.replay);
+        let wanted = self.frames.bytes() + batch(self.replay);
         if wanted > self.replay {
             return pending().await;
         }
@@ -78,53 +72,35 @@ impl ReplayBuffer {
 
     /// Adds frames, each of them whole.
     pub(super) fn push(&mut self, frames: Bytes) {
-        self.bytes += frames.len();
+        self.frames.push(frames);
+        let bytes = self.frames.bytes();
         // A batch or an item that is longer than the room was is charged nevertheless: it is here.
-        if self.charge.bytes() < self.bytes as u64 {
-            self.charge.set(self.rounded(self.bytes));
+        if self.charge.bytes() < bytes as u64 {
+            self.charge.set(self.rounded(bytes));
         }
-        self.chunks.push_back(frames);
     }
 
     /// Returns whether everything has been passed to the current QUIC stream.
     #[cfg(test)]
     fn is_sent(&self) -> bool {
-        self.sent == self.chunks.len()
+        self.frames.is_sent()
     }
 
     /// Returns what has not been passed to the current QUIC stream.
     pub(super) fn take_unsent(&mut self) -> Vec<Bytes> {
-        let unsent = self.chunks.range(self.sent..).cloned().collect();
-        self.sent = self.chunks.len();
-        unsent
+        self.frames.take_unsent()
     }
 
     /// Passes everything to another QUIC stream.
     pub(super) fn rewind(&mut self) {
-        self.sent = 0;
+        self.frames.rewind();
     }
 
     /// Drops the items before number `taken`, and what is between them.
     pub(super) fn trim(&mut self, taken: u64) {
-        while self.first < taken
-            && let Some(front) = self.chunks.front_mut()
-        {
-            // Invariant: a chunk has whole frames, which this node has encoded.
-            let header = front.first_chunk::<FRAME_HEADER>();
-            let Some(Ok((kind, length))) = header.map(|header| read_header(*header, usize::MAX))
-            else {
-                debug_assert!(false, "a chunk has whole frames");
-                break;
-            };
-            self.first += u64::from(kind.is_item());
-            self.bytes -= FRAME_HEADER + length;
-            front.advance(FRAME_HEADER + length);
-            if front.is_empty() {
-                self.chunks.pop_front();
-                self.sent = self.sent.saturating_sub(1);
-            }
-        }
-        let needed = self.rounded(self.bytes + batch(self.replay)).max(least(self.replay) as u64);
+        self.frames.trim(taken);
+        let bytes = self.frames.bytes();
+        let needed = self.rounded(bytes + batch(self.replay)).max(least(self.replay) as u64);
         // Some hysteresis: a stream whose reader keeps up does not lock the budget.
         if self.charge.bytes() > needed + 2 * batch(self.replay) as u64 {
             self.charge.set(needed);
