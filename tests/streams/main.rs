@@ -2,6 +2,7 @@
 
 mod cached;
 mod downloads;
+#[macro_use]
 mod operators;
 mod progress;
 mod resumable;

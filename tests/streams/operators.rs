@@ -16,9 +16,9 @@ use tokio::sync::mpsc;
 
 /// Travels by position.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Reading {
-    sensor: u32,
-    label: String,
+pub(crate) struct Reading {
+    pub(crate) sensor: u32,
+    pub(crate) label: String,
 }
 
 /// Travels by name, because of the tag.
@@ -29,7 +29,7 @@ enum Tagged {
     Hot,
 }
 
-type Items<T> = Vec<Result<T, String>>;
+pub(crate) type Items<T> = Vec<Result<T, String>>;
 
 #[remote(stream)]
 fn readings(items: Items<Reading>) -> impl Stream<Item = Result<Reading, String>> {
@@ -47,7 +47,7 @@ fn tagged(items: Items<Tagged>) -> impl Iterator<Item = Result<Tagged, String>> 
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Op {
+pub(crate) enum Op {
     Take(usize),
     Skip(usize),
     Every(usize),
@@ -57,9 +57,9 @@ enum Op {
 }
 
 /// No batch leaves because of its time.
-const LONG: Duration = Duration::from_secs(3_600);
+pub(crate) const LONG: Duration = Duration::from_secs(3_600);
 
-fn random_op() -> Op {
+pub(crate) fn random_op() -> Op {
     match fastrand::u8(0..6) {
         0 => Op::Take(fastrand::usize(0..30)),
         1 => Op::Skip(fastrand::usize(0..4)),
@@ -71,7 +71,7 @@ fn random_op() -> Op {
 }
 
 /// What the operators are documented to do.
-fn model(ops: &[Op], mut items: Items<Value>) -> Items<Value> {
+pub(crate) fn model(ops: &[Op], mut items: Items<Value>) -> Items<Value> {
     for op in ops {
         let mut at = 0;
         let mut pass = |items: &mut Items<Value>, keep: &dyn Fn(usize) -> bool| {
@@ -131,7 +131,7 @@ macro_rules! set {
     }};
 }
 
-async fn collected<T: Serialize>(
+pub(crate) async fn collected<T: Serialize>(
     items: impl Stream<Item = Result<T, CallError<String>>>,
 ) -> Items<Value> {
     let values = items.map(|item| match item {
@@ -163,12 +163,12 @@ macro_rules! typed {
     }};
 }
 
-fn random_items<T>(random: impl Fn() -> T) -> Items<T> {
+pub(crate) fn random_items<T>(random: impl Fn() -> T) -> Items<T> {
     let item = |_| if fastrand::u8(0..8) == 0 { Err("fault".to_owned()) } else { Ok(random()) };
     (0..fastrand::usize(0..40)).map(item).collect()
 }
 
-fn values<T: Clone + Serialize>(items: &Items<T>) -> Items<Value> {
+pub(crate) fn values<T: Clone + Serialize>(items: &Items<T>) -> Items<Value> {
     let value = |item: T| serde_json::to_value(item).unwrap();
     items.iter().cloned().map(|item| item.map(value)).collect()
 }
@@ -186,7 +186,7 @@ async fn compare(rounds: usize) {
         let what = format!("{round}: {ops:?} of {items:?}");
         let expected = model(&ops, values(&items));
         let json = client.stream_json("readings", json!([items]));
-        assert_eq!(soon(through_json(json, &ops)).await, expected, "by name, {what}");
+        assert_eq!(soon(by_name(chained(json, &ops))).await, expected, "by name, {what}");
         // The types of a program have an end.
         let mut batches = 0;
         ops.retain(|op| {
@@ -204,17 +204,20 @@ async fn compare(rounds: usize) {
     }
 }
 
-async fn through_json(mut items: JsonStream, ops: &[Op]) -> Items<Value> {
-    for op in ops {
-        items = match *op {
-            Op::Take(n) => items.take(n),
-            Op::Skip(n) => items.skip(n),
-            Op::Every(n) => items.every(n),
-            Op::Dedup => items.dedup(),
-            Op::Buffer(n) => items.buffer(n),
-            Op::Batches(n) => items.batches(n, LONG),
-        };
-    }
+/// Sets the operators of a stream by name.
+pub(crate) fn chained(items: JsonStream, ops: &[Op]) -> JsonStream {
+    ops.iter().fold(items, |items, op| match *op {
+        Op::Take(n) => items.take(n),
+        Op::Skip(n) => items.skip(n),
+        Op::Every(n) => items.every(n),
+        Op::Dedup => items.dedup(),
+        Op::Buffer(n) => items.buffer(n),
+        Op::Batches(n) => items.batches(n, LONG),
+    })
+}
+
+/// What a stream by name returns.
+pub(crate) async fn by_name(items: JsonStream) -> Items<Value> {
     let values = items.map(|item| match item {
         Ok(item) => Ok(item),
         Err(CallError::Function(fault)) => Err(fault.0.as_str().unwrap().to_owned()),

@@ -1,6 +1,8 @@
 //! Resumable streams: through lost gateways, connections and nodes each item arrives once, in order,
 //! or one `Gap` says exactly how many have.
 
+mod changes;
+mod operators;
 mod rig;
 mod uploads;
 

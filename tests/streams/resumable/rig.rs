@@ -1,8 +1,9 @@
 //! Gateways that are lost and started again at the same addresses, with peers of all of them.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use common::{found_in, soon};
+use common::{found_in, soon, until};
 use easyremote::client::ClientBuilder;
 use easyremote::node::{Functions, NodeBuilder};
 use easyremote::{Client, Gateway, Node};
@@ -75,5 +76,17 @@ impl Rig {
 
     pub(super) async fn client(&self) -> Client {
         soon(self.client_builder().connect()).await.unwrap()
+    }
+
+    /// Waits until all nodes are at this gateway.
+    pub(super) async fn has_nodes(&self, n: usize, nodes: usize) {
+        until(|| self.gateway(n).nodes().len() == nodes).await;
+    }
+
+    /// Drains a gateway, which waits for what it carries, however long, and starts it again.
+    pub(super) async fn replace(&mut self, n: usize) {
+        soon(self.gateway(n).drain(Duration::from_secs(3_600))).await;
+        self.gateways[n] = None;
+        self.start_again(n).await;
     }
 }

@@ -16,7 +16,7 @@ use super::rig::Rig;
 
 /// Returns the number of items, the sum of their bytes, and where the order was wrong.
 #[remote(resumable)]
-async fn totals(items: impl Stream<Item = (u64, Vec<u8>)>) -> (u64, u64, Option<u64>) {
+pub(super) async fn totals(items: impl Stream<Item = (u64, Vec<u8>)>) -> (u64, u64, Option<u64>) {
     let none = (0, 0, None);
     items
         .fold(none, async |(n, bytes, wrong), (i, body)| {
@@ -28,7 +28,7 @@ async fn totals(items: impl Stream<Item = (u64, Vec<u8>)>) -> (u64, u64, Option<
 
 /// Reads what a caller sends first, and the rest once the gate is open. Returns the number of bytes.
 #[remote(resumable)]
-async fn held(probe: u64, gate: u64, chunks: impl Stream<Item = Bytes>) -> u64 {
+pub(super) async fn held(probe: u64, gate: u64, chunks: impl Stream<Item = Bytes>) -> u64 {
     let _guard = SayOnDrop(probe, "dropped");
     let mut chunks = Box::pin(chunks);
     let mut bytes = 0;
@@ -72,11 +72,11 @@ const LOSSES: u64 = 10;
 const SHORT: u64 = 4 << 10;
 
 /// More than a client keeps.
-const LONG: usize = 2 << 20;
+pub(super) const LONG: usize = 2 << 20;
 
 /// What a caller sends first. A client keeps no second item of this length before the node has the
 /// first one. So when the fourth one is taken from its stream, the call can be resumed.
-fn opening(probe: u64) -> impl Stream<Item = Bytes> {
+pub(super) fn opening(probe: u64) -> impl Stream<Item = Bytes> {
     stream::iter(0..4).map(move |i| {
         if i == 3 {
             say(probe, "attached");
