@@ -74,7 +74,7 @@ impl FunctionStats {
     }
 }
 
-/// How a call has ended, as it is counted.
+/// The ways in which a call can end, each with its own counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallEnd {
     Returned,

@@ -152,7 +152,7 @@ impl PendingCall {
         Self { idempotent: true, ..Self::new(client, header, body, options) }
     }
 
-    /// Creates a call of a function of which nothing is known.
+    /// Creates a call without the properties that the descriptor of a function has.
     fn new(client: &Client, header: CallHeader, body: Vec<u8>, options: Options) -> Self {
         Self {
             client: client.clone(),

@@ -252,9 +252,9 @@ impl Gateway {
     /// by name: how its calls ended, and how long they waited and ran. They are kept after the nodes
     /// have left, for up to 1,024 functions; all others are counted as one, `easyremote.other`.
     ///
-    /// A call of which the gateway sends several attempts counts once. Calls that a client makes
-    /// again count each time, as do both calls of a hedged one, and each connection that carries a
-    /// resumable stream. Requests about jobs do not count.
+    /// A call that the gateway sends to another node, because the first was lost, ends once; both
+    /// attempts are in the histograms. Retries of a client count separately, and so do both calls of
+    /// a hedged one and each connection of a resumable stream. Requests about jobs do not count.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -99,8 +99,8 @@ pub(super) async fn serve(
         }
         Err(_) => {
             hit(&state.hits.authentication_timeouts);
-            // Not `Unauthenticated`, after which a peer gives up: packets that were lost, or a
-            // program that stood still, may have delayed an honest one, which dials again.
+            // `Unavailable`, so that the peer dials again: lost packets or a stopped program may have
+            // delayed its credentials. `Unauthenticated` would end its attempts.
             let error = Error::new(ErrorKind::Unavailable, "no credentials in time");
             state.refused.note(peer, &error);
             close(&connection, &error);

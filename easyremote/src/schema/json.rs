@@ -300,8 +300,8 @@ impl<'g> SchemaWriter<'g> {
         }
     }
 
-    /// Returns the schema of a struct that takes its fields by key, of which a trace knows those
-    /// that it has missed.
+    /// Returns the schema of a struct that reads its fields by key. The trace has recorded the keys
+    /// that the struct looked for.
     fn keyed(&mut self, id: usize) -> Value {
         let keys = self.graph.nodes[id].branches[0].keys.clone();
         let fields = keys.iter().enumerate();
@@ -329,7 +329,7 @@ impl<'g> SchemaWriter<'g> {
     fn buffered(&mut self, id: usize) -> Value {
         let Some(kinds) = self.answers.kinds.get(&id) else { return any() };
         let is_keyed = !self.graph.nodes[id].branches[0].keys.is_empty();
-        // Structs with a tag may be written as arrays too, which nobody does.
+        // A tagged struct can be read from an array too. That form is left out.
         let is_struct = kinds.iter().all(|kind| matches!(kind, JsonKind::Seq | JsonKind::Map));
         let mut schema = match self.answers.tags.get(&id) {
             Some(tags) if is_struct => return tagged(tags),

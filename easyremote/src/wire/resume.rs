@@ -110,7 +110,7 @@ pub(crate) struct Attachment {
     pub(crate) node: String,
 }
 
-/// The number of received items of a client stream of which the function wants no more.
+/// Stands in place of the number of received items once the function has dropped its client stream.
 pub(crate) const NO_MORE: u64 = MAX_VARINT;
 
 /// Longest body of an `Attached` frame, in bytes.

@@ -214,11 +214,6 @@ impl RawStream {
         }
     }
 
-    /// Returns whether every item that arrives is returned.
-    fn has_no_local_operator(&self) -> bool {
-        self.local.is_empty()
-    }
-
     /// Polls for the next item that arrives, as [`poll_next`](Self::poll_next) does.
     #[inline]
     fn poll_arrived(

@@ -80,8 +80,8 @@ pub(super) struct RunningCall {
     pub(super) deadline: Option<Instant>,
     /// Cancelled when the call has ended for its caller.
     pub(super) context: Context,
-    /// Measures the call; `None` for a request about a job, and for a run that several callers share,
-    /// each of which is measured.
+    /// Measures the call; `None` for a request about a job, and for a run that several callers share:
+    /// their calls are measured instead.
     pub(super) clock: Option<Clock>,
     /// Whether the function has started.
     pub(super) started: bool,

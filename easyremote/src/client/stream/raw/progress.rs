@@ -151,7 +151,7 @@ impl RawStream {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<StreamFrame, Error>>> {
         match &self.figures.watched {
-            None if self.has_no_local_operator() => self.poll_arrived(context),
+            None if self.local.is_empty() => self.poll_arrived(context),
             None => self.poll_item(context),
             Some(watched) => {
                 let meter = watched.0.clone();
