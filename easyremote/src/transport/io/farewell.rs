@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Maximum time that dropping a role's handle blocks. It usually takes well under a millisecond;
 /// the limit is for an overloaded machine.
-const GOODBYE: Duration = Duration::from_millis(100);
+pub(super) const GOODBYE: Duration = Duration::from_millis(100);
 
 /// Held by code that still has to notify peers of the end of the role. Dropping the
 /// handle of the role waits for all clones.

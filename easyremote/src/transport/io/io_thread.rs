@@ -89,8 +89,10 @@ impl Drop for IoThread {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::io::farewell::GOODBYE;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Instant;
 
     #[test]
     fn dropping_waits_for_the_goodbye_and_for_nothing_else() {
@@ -108,8 +110,11 @@ mod tests {
         })
         .unwrap();
         let over = io.over.clone();
+        let began = Instant::now();
         drop(io);
-        assert!(said.load(Ordering::SeqCst));
+        // On an overloaded machine the time may be over first.
+        let waited = began.elapsed() >= GOODBYE;
+        assert!(said.load(Ordering::SeqCst) || waited);
         assert!(!over.is_cancelled(), "the thread is at work still");
         drop(end);
         pollster::block_on(over.cancelled());

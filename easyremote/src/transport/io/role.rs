@@ -128,11 +128,13 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc;
     use std::thread;
+    use std::time::Instant;
 
     use tokio::runtime::{Builder, Runtime};
     use tokio::time::timeout;
 
     use super::*;
+    use crate::transport::io::farewell::GOODBYE;
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -240,8 +242,11 @@ mod tests {
                     let role = role.unwrap();
                     let left = role.tasks().spawn(std::future::pending::<()>());
                     let (tasks, over) = (role.tasks().clone(), role.over.clone());
+                    let began = Instant::now();
                     drop(role);
-                    assert!(said.load(Ordering::SeqCst), "{io:?}");
+                    // On an overloaded machine the time may be over first.
+                    let waited = began.elapsed() >= GOODBYE;
+                    assert!(said.load(Ordering::SeqCst) || waited, "{io:?}");
                     over.cancelled().await;
                     assert_eq!(left.await, None);
                     assert_eq!(tasks.spawn(async { 1 }).await, None, "a closed set takes no task");
