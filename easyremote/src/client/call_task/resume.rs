@@ -18,6 +18,7 @@
 
 use std::future::pending;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,6 +33,7 @@ use crate::client::resumption::{ResumePoint, StreamLoss};
 use crate::client::upload::Sending;
 use crate::error::{Error, ErrorKind};
 use crate::transport::byte_channel::{ByteSender, byte_channel};
+use crate::transport::gateway_board::GatewayBoard;
 use crate::transport::live_connection::LiveConnection;
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::{Broken, FrameError, RecvHalf};
@@ -48,7 +50,7 @@ const WINDOW: Duration = Duration::from_secs(30);
 const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a leg waits for the gateway to end it once everything has arrived.
-pub(super) const GOODBYE: Duration = Duration::from_secs(5);
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Pauses between attempts to resume.
 const PAUSES: ExponentialBackoff = ExponentialBackoff {
@@ -62,6 +64,22 @@ const PAUSES: ExponentialBackoff = ExponentialBackoff {
 /// node itself.
 fn is_loss(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::NodeLost | ErrorKind::ConnectionLost | ErrorKind::Draining)
+}
+
+/// Completes when the calls of `live` are to go on over another gateway; never where there is just
+/// one. Cancel safe.
+pub(super) async fn moves(gateways: Option<Arc<GatewayBoard>>, live: &LiveConnection) {
+    match gateways {
+        Some(gateways) => gateways.left_for_another(live).await,
+        None => pending().await,
+    }
+}
+
+/// Waits until the gateway has ended a leg on which everything has arrived, and for [`GOODBYE`] at
+/// most.
+pub(super) async fn ended(recv: &mut RecvHalf) {
+    // After that time the leg is dropped, which ends it as well.
+    let _ = timeout(GOODBYE, async { while let Ok(Some(_)) = recv.read().await {} }).await;
 }
 
 impl CallTask {
@@ -96,13 +114,7 @@ impl CallTask {
         live.note_served();
         let mut arrived = ArrivedLeg::new(live.max_message);
         let mut next = vec![buffer.take_rest()];
-        let gateways = self.link.gateways.clone();
-        let mut moved = pin!(async {
-            match &gateways {
-                Some(gateways) => gateways.left_for_another(live).await,
-                None => pending().await,
-            }
-        });
+        let mut moved = pin!(moves(self.link.gateways.clone(), live));
         loop {
             let scanned = arrived.scan(next);
             self.note_arrived(scanned, live)?;
@@ -270,7 +282,7 @@ impl CallTask {
         }
         if received.is_ok() && complete {
             // The node lets go of the stream, and the gateway counts its place as free.
-            let _ = timeout(GOODBYE, async { while let Ok(Some(_)) = recv.read().await {} }).await;
+            ended(&mut recv).await;
         }
         received
     }

@@ -17,9 +17,7 @@ use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 
-use tokio::time::timeout;
-
-use crate::client::call_task::resume::GOODBYE;
+use crate::client::call_task::resume::{ended, moves};
 use crate::client::call_task::{CallTask, UnaryAnswer};
 use crate::client::kept_upload::KeptUpload;
 use crate::client::upload::Sending;
@@ -128,7 +126,7 @@ impl CallTask {
         let leaving = self.link.spawn(async move {
             // The connection counts as in use.
             let _live = live;
-            let _ = timeout(GOODBYE, async { while let Ok(Some(_)) = recv.read().await {} }).await;
+            ended(&mut recv).await;
         });
         leaving.detach();
     }
@@ -145,13 +143,7 @@ impl CallTask {
         live: &LiveConnection,
     ) -> Result<Response, Error> {
         let (mut attached, mut stopped) = (false, false);
-        let gateways = self.link.gateways.clone();
-        let mut moved = pin!(async {
-            match &gateways {
-                Some(gateways) => gateways.left_for_another(live).await,
-                None => pending().await,
-            }
-        });
+        let mut moved = pin!(moves(self.link.gateways.clone(), live));
         loop {
             // A call that continues goes on where the node says.
             let writes = !stopped && (attached || !self.continues());
