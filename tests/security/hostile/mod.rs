@@ -3,6 +3,7 @@
 mod demand;
 mod functions;
 mod gateways;
+mod kept;
 mod limits;
 mod mux;
 mod nodes;

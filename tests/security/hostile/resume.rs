@@ -8,42 +8,15 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use quinn::{RecvStream, SendStream};
 
+use super::kept::{ATTACHED, CONTINUE, Kept, START};
 use super::target::Target;
 
-const ATTACHED: u8 = 16;
 const GAP: u64 = 21;
 
-const START: u8 = 0;
-const CONTINUE: u8 = 1;
-
-/// A call of an endless stream that its node keeps, or that continues one.
-#[derive(Clone, Copy)]
-struct Kept {
-    id: [u8; 16],
-    secret: [u8; 16],
-    taken: u64,
-}
-
-impl Kept {
-    fn new() -> Self {
-        let random = || std::array::from_fn(|_| fastrand::u8(..));
-        Self { id: random(), secret: random(), taken: 0 }
-    }
-
-    fn call(&self, step: u8) -> Vec<u8> {
-        let resume = [&self.secret[..], &[step], &wire::varint(self.taken), &[0]].concat();
-        let on = [&[1][..], &wire::string("honest")].concat();
-        let options = [&on[..], &[15], &wire::string(&resume), &[21, 0]].concat();
-        // The id is the first field.
-        let rest = &wire::call("numbers", wire::STREAM)[5 + 16..];
-        let header = wire::frame(wire::HEADER, &[&self.id, rest, &options].concat());
-        let body: &[u8] = if step == START { b"[]" } else { b"" };
-        [header, wire::frame(wire::BODY, body)].concat()
-    }
-
-    async fn open(&self, insider: &Insider, step: u8) -> (SendStream, RecvStream) {
-        insider.open(&self.call(step)).await
-    }
+/// Opens a leg of a call of an endless stream.
+async fn open_leg(kept: Kept, insider: &Insider, step: u8) -> (SendStream, RecvStream) {
+    // The option for operators: there are none.
+    insider.open(&kept.call("numbers", wire::STREAM, step, &[21, 0])).await
 }
 
 async fn next(recv: &mut RecvStream) -> Frame {
@@ -57,7 +30,7 @@ async fn a_stream_is_continued_by_its_caller_with_its_secret_and_by_nobody_else(
     let target = target.await;
     let insider = Insider::client(target.address(), &target.client_ticket()).await;
     let kept = Kept::new();
-    let (first, mut recv) = kept.open(&insider, START).await;
+    let (first, mut recv) = open_leg(kept, &insider, START).await;
     for expected in [ATTACHED, wire::OPEN, wire::ITEM] {
         assert_eq!(next(&mut recv).await.0, expected);
     }
@@ -70,7 +43,7 @@ async fn a_stream_is_continued_by_its_caller_with_its_secret_and_by_nobody_else(
         (&insider, Kept { id: [7; 16], ..kept }),
         (&insider, Kept::new()),
     ] {
-        let (_send, mut recv) = wrong.open(caller, CONTINUE).await;
+        let (_send, mut recv) = open_leg(wrong, caller, CONTINUE).await;
         let answer = next(&mut recv).await;
         assert_eq!(wire::kind_of(&answer), GAP);
         answers.push(answer);
@@ -79,13 +52,13 @@ async fn a_stream_is_continued_by_its_caller_with_its_secret_and_by_nobody_else(
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
     // The caller itself goes on, here over another connection, and the older leg ends.
     let again = Insider::client(target.address(), &target.client_ticket()).await;
-    let (second, mut continued) = Kept { taken: 1, ..kept }.open(&again, CONTINUE).await;
+    let (second, mut continued) = open_leg(Kept { taken: 1, ..kept }, &again, CONTINUE).await;
     for expected in [ATTACHED, wire::ITEM] {
         assert_eq!(next(&mut continued).await.0, expected);
     }
     soon(async { while wire::read(&mut recv).await.is_some() {} }).await;
     // What has been taken does not come back.
-    let (_send, mut recv) = kept.open(&again, CONTINUE).await;
+    let (_send, mut recv) = open_leg(kept, &again, CONTINUE).await;
     assert_eq!(wire::kind_of(&next(&mut recv).await), GAP);
     // Asking for it ends nothing, nor does the end of the leg that was replaced.
     for _ in 0..1_000 {
@@ -108,7 +81,7 @@ async fn a_flood_of_calls_that_continue_nothing_holds_nobody_up() {
         .iter()
         .flat_map(|insider| std::iter::repeat_n(insider, 250))
         .map(async |insider| {
-            let (_send, mut recv) = Kept::new().open(insider, CONTINUE).await;
+            let (_send, mut recv) = open_leg(Kept::new(), insider, CONTINUE).await;
             wire::kind_of(&next(&mut recv).await)
         })
         .collect();

@@ -11,15 +11,12 @@ use futures::stream;
 use quinn::{RecvStream, SendStream};
 
 use super::functions::{kept_sum, sum_again};
+use super::kept::{ATTACHED, CONTINUE, Kept, START};
 use super::target::Target;
 
-const ATTACHED: u8 = 16;
 const RECEIVED: u8 = 17;
 const GAP: u64 = 21;
 const NO_MORE: u64 = (1 << 62) - 1;
-
-const START: u8 = 0;
-const CONTINUE: u8 = 1;
 
 fn attached(received: u64) -> Vec<u8> {
     let body = [&wire::varint(1)[..], &wire::long_varint(received), &wire::string("node")].concat();
@@ -106,32 +103,15 @@ async fn a_gateway_that_is_lost_before_a_node_has_accepted() {
     }
 }
 
-/// A call that its node keeps, or that continues one.
-#[derive(Clone, Copy)]
-struct Kept {
-    id: [u8; 16],
-    secret: [u8; 16],
-    /// Of which it says that it has taken them.
-    taken: u64,
-}
-
-impl Kept {
-    fn new() -> Self {
-        let random = || std::array::from_fn(|_| fastrand::u8(..));
-        Self { id: random(), secret: random(), taken: 0 }
-    }
-
-    async fn open(&self, insider: &Insider, step: u8, items: &[u8]) -> (SendStream, RecvStream) {
-        let resume = [&self.secret[..], &[step], &wire::varint(self.taken), &[0]].concat();
-        let on = [&[1][..], &wire::string("honest")].concat();
-        let options = [&on[..], &[15], &wire::string(&resume)].concat();
-        // The id is the first field.
-        let rest = &wire::call("kept_sum", wire::UPLOAD)[5 + 16..];
-        let header = wire::frame(wire::HEADER, &[&self.id, rest, &options].concat());
-        let body: &[u8] = if step == START { b"[]" } else { b"" };
-        let call = [&header[..], &wire::frame(wire::BODY, body), items].concat();
-        insider.open(&call).await
-    }
+/// Opens a leg of a call of `kept_sum` with `items`.
+async fn open_leg(
+    kept: Kept,
+    insider: &Insider,
+    step: u8,
+    items: &[u8],
+) -> (SendStream, RecvStream) {
+    let call = kept.call("kept_sum", wire::UPLOAD, step, &[]);
+    insider.open(&[&call, items].concat()).await
 }
 
 fn item(number: u8) -> Vec<u8> {
@@ -172,12 +152,12 @@ async fn callers_that_go_on_with_something_else() {
     ] {
         let kept = Kept::new();
         let (first, mut recv) =
-            kept.open(&insider, START, &[&items(0..n)[..], tail].concat()).await;
+            open_leg(kept, &insider, START, &[&items(0..n)[..], tail].concat()).await;
         assert_eq!(has(&mut recv).await, 0);
         // A leg that is dropped is a caller that cancels.
         let mut legs = vec![(first, recv)];
         loop {
-            let (mut more, mut recv) = kept.open(&insider, CONTINUE, b"").await;
+            let (mut more, mut recv) = open_leg(kept, &insider, CONTINUE, b"").await;
             let there = has(&mut recv).await;
             // What the leg before has not brought any more comes again.
             let missing = if there < u64::from(n) { items(there as u8..n) } else { Vec::new() };
@@ -203,7 +183,7 @@ async fn callers_that_go_on_with_something_else() {
         until(|| target.node.stats().in_flight == 0).await;
         target.serves().await;
     }
-    let (_send, mut recv) = Kept::new().open(&insider, CONTINUE, b"").await;
+    let (_send, mut recv) = open_leg(Kept::new(), &insider, CONTINUE, b"").await;
     assert_eq!(wire::kind_of(&soon(wire::read(&mut recv)).await.unwrap()), GAP);
     until(|| target.gateway.stats().in_flight == 0).await;
 }
@@ -214,19 +194,19 @@ async fn callers_that_claim_to_have_taken_what_there_is_not() {
     let target = Target::of(|gateway| gateway).await;
     let insider = Insider::client(target.address(), &target.client_ticket()).await;
     let kept = Kept::new();
-    let (first, mut recv) = kept.open(&insider, START, &item(1)).await;
+    let (first, mut recv) = open_leg(kept, &insider, START, &item(1)).await;
     assert_eq!(has(&mut recv).await, 0);
     for taken in [1, 1 << 20, NO_MORE] {
         let claims = Kept { taken, ..kept };
         for step in [START, CONTINUE] {
             let claims = Kept { id: if step == START { [7; 16] } else { kept.id }, ..claims };
-            let (_send, mut recv) = claims.open(&insider, step, b"").await;
+            let (_send, mut recv) = open_leg(claims, &insider, step, b"").await;
             let answer = soon(wire::read(&mut recv)).await.unwrap();
             assert_eq!(wire::kind_of(&answer), GAP, "{step} {taken}");
         }
     }
     // The call itself goes on.
-    let (_second, mut recv) = kept.open(&insider, CONTINUE, b"").await;
+    let (_second, mut recv) = open_leg(kept, &insider, CONTINUE, b"").await;
     assert!(has(&mut recv).await <= 1);
     drop((first, _second, recv));
     insider.connection.close(quinn::VarInt::from_u32(12 * 4 + 1), b"for good");
@@ -245,7 +225,7 @@ async fn callers_that_never_say_that_they_have_the_result() {
     let mut open = Vec::new();
     let refused = loop {
         let all = [items(1..4), end(3)].concat();
-        let (send, mut recv) = Kept::new().open(&insider, START, &all).await;
+        let (send, mut recv) = open_leg(Kept::new(), &insider, START, &all).await;
         let answer = loop {
             let frame = soon(wire::read(&mut recv)).await.unwrap();
             if ![ATTACHED, RECEIVED].contains(&frame.0) {
