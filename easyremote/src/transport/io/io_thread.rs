@@ -22,10 +22,7 @@ use crate::transport::io::thread::failed;
 #[derive(Debug)]
 pub(crate) struct IoThread {
     handle: Handle,
-    stop: CancellationToken,
     farewell: Farewell,
-    /// Cancelled when the thread has ended and its sockets are closed.
-    over: CancellationToken,
 }
 
 impl IoThread {
@@ -42,11 +39,8 @@ impl IoThread {
     {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let handle = runtime.handle().clone();
-        let stop = CancellationToken::new();
-        let (guard, farewell) = GoodbyeGuard::new();
-        let main = main(stop.clone(), guard);
-        let over = CancellationToken::new();
-        let ending = over.clone().drop_guard();
+        let (farewell, guard, ending) = Farewell::new();
+        let main = main(farewell.stop_token(), guard);
         thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
@@ -56,7 +50,7 @@ impl IoThread {
                 runtime.shutdown_background();
             })
             .map_err(failed)?;
-        Ok(Self { handle, stop, farewell, over })
+        Ok(Self { handle, farewell })
     }
 
     /// Returns the thread's runtime.
@@ -66,23 +60,23 @@ impl IoThread {
 
     /// Requests the role to end.
     pub(crate) fn stop(&self) {
-        self.stop.cancel();
+        self.farewell.stop();
     }
 
     /// Waits until the thread has ended and its sockets are closed. Cancel safe.
     pub(crate) async fn ended(&self) {
-        self.over.cancelled().await;
+        self.farewell.ended().await;
     }
 }
 
 impl Drop for IoThread {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.farewell.stop();
         // A task of the role must not wait for the thread that it runs on.
         if Handle::try_current().is_ok_and(|current| current.id() == self.handle.id()) {
             return;
         }
-        self.farewell.wait();
+        self.farewell.wait_until_said();
     }
 }
 
@@ -109,7 +103,7 @@ mod tests {
             }
         })
         .unwrap();
-        let over = io.over.clone();
+        let over = io.farewell.over_token();
         let began = Instant::now();
         drop(io);
         // On an overloaded machine the time may be over first.

@@ -23,10 +23,7 @@ use crate::transport::io::thread::SharedThread;
 #[derive(Debug)]
 pub(crate) struct IoRole {
     tasks: Arc<TaskSet>,
-    stop: CancellationToken,
     farewell: Farewell,
-    /// Cancelled when the role has ended and its sockets are closed.
-    over: CancellationToken,
 }
 
 /// Drops the tasks that are left.
@@ -53,10 +50,9 @@ impl IoRole {
         let thread = SharedThread::get()?;
         let program = program(io);
         let tasks = TaskSet::new(program.clone(), thread.handle().clone());
-        let (stop, over) = (CancellationToken::new(), CancellationToken::new());
-        let (guard, farewell) = GoodbyeGuard::new();
-        let main = tasks.spawn(main(stop.clone(), guard));
-        let (closing, ended) = (Closing(tasks.clone()), over.clone().drop_guard());
+        let (farewell, guard, ended) = Farewell::new();
+        let main = tasks.spawn(main(farewell.stop_token(), guard));
+        let closing = Closing(tasks.clone());
         let standing_by = tasks.clone();
         // What is dropped last is named first: the role has ended when no task is left, and the
         // thread may end after it.
@@ -74,7 +70,7 @@ impl IoRole {
         if let Some(program) = program {
             program.spawn(unconstrained(ProgramRunner(tasks.clone())));
         }
-        Ok(Self { tasks, stop, farewell, over })
+        Ok(Self { tasks, farewell })
     }
 
     /// Returns the tasks, to spawn others beside them.
@@ -90,18 +86,18 @@ impl IoRole {
 
     /// Requests the role to end.
     pub(crate) fn stop(&self) {
-        self.stop.cancel();
+        self.farewell.stop();
     }
 
     /// Waits until the role has ended and its sockets are closed. Cancel safe.
     pub(crate) async fn ended(&self) {
-        self.over.cancelled().await;
+        self.farewell.ended().await;
     }
 }
 
 impl Drop for IoRole {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.farewell.stop();
         // A task of the thread that has to say goodbye must not wait for it.
         if SharedThread::is_current() || current().is_some_and(|set| Arc::ptr_eq(&set, &self.tasks))
         {
@@ -109,7 +105,7 @@ impl Drop for IoRole {
         }
         // The wait below blocks the runtime that would run the tasks.
         self.tasks.surrender();
-        self.farewell.wait();
+        self.farewell.wait_until_said();
     }
 }
 
@@ -241,7 +237,7 @@ mod tests {
                     });
                     let role = role.unwrap();
                     let left = role.tasks().spawn(std::future::pending::<()>());
-                    let (tasks, over) = (role.tasks().clone(), role.over.clone());
+                    let (tasks, over) = (role.tasks().clone(), role.farewell.over_token());
                     let began = Instant::now();
                     drop(role);
                     // On an overloaded machine the time may be over first.
@@ -287,7 +283,7 @@ mod tests {
             let [runtime, _] = runtimes();
             in_task(&runtime, async move {
                 let role = role(io);
-                let (tasks, over) = (role.tasks().clone(), role.over.clone());
+                let (tasks, over) = (role.tasks().clone(), role.farewell.over_token());
                 tasks.spawn(async move { drop(role) }).detach();
                 over.cancelled().await;
             });

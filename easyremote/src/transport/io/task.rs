@@ -13,10 +13,10 @@ use crate::transport::io::task_set::current;
 ///
 /// Dropping it cancels the task, unless it is [detached](Self::detach).
 #[derive(Debug)]
-pub(crate) struct IoTask<T>(Inner<T>);
+pub(crate) struct IoTask<T>(TaskHandle<T>);
 
 #[derive(Debug)]
-enum Inner<T> {
+enum TaskHandle<T> {
     /// In a [`TaskSet`](super::TaskSet). The inner `None` is that of a panic.
     Set(FallibleTask<Option<T>>),
     Tokio(AbortOnDropHandle<T>),
@@ -33,7 +33,7 @@ where
 {
     match current() {
         Some(tasks) => tasks.spawn(future),
-        None => IoTask(Inner::Tokio(AbortOnDropHandle::new(tokio::spawn(future)))),
+        None => IoTask(TaskHandle::Tokio(AbortOnDropHandle::new(tokio::spawn(future)))),
     }
 }
 
@@ -53,14 +53,14 @@ pub(crate) async fn yield_now() {
 
 impl<T> IoTask<T> {
     pub(super) fn in_set(task: FallibleTask<Option<T>>) -> Self {
-        Self(Inner::Set(task))
+        Self(TaskHandle::Set(task))
     }
 
     /// Lets the task run to its end without this handle.
     pub(crate) fn detach(self) {
         match self.0 {
-            Inner::Set(task) => task.detach(),
-            Inner::Tokio(task) => drop(task.detach()),
+            TaskHandle::Set(task) => task.detach(),
+            TaskHandle::Tokio(task) => drop(task.detach()),
         }
     }
 }
@@ -70,8 +70,8 @@ impl<T> Future for IoTask<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Inner::Set(task) => Pin::new(task).poll(context).map(Option::flatten),
-            Inner::Tokio(task) => Pin::new(task).poll(context).map(Result::ok),
+            TaskHandle::Set(task) => Pin::new(task).poll(context).map(Option::flatten),
+            TaskHandle::Tokio(task) => Pin::new(task).poll(context).map(Result::ok),
         }
     }
 }
