@@ -13,5 +13,6 @@ mod on_all;
 mod queue;
 mod retry;
 mod sync;
+mod trace_context;
 mod unary;
 mod waiting;

@@ -76,3 +76,4 @@ pub use crate::wire::load::{Memory, NodeLoad};
 pub use crate::wire::routing_options::Strategy;
 pub use crate::wire::schemas::FunctionSchemas;
 pub use crate::wire::trace::BatchReason;
+pub use crate::wire::trace_context::TraceContext;

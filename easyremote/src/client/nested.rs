@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::client::handle::Client;
+use crate::client::options::Options;
 use crate::function::context::Context;
 
 impl Context {
@@ -14,6 +15,8 @@ impl Context {
     /// - they end with [`ErrorKind::Cancelled`] when it ends, for whatever reason;
     /// - they end with [`ErrorKind::DeadlineExceeded`] at its deadline, or at their own if that is
     ///   earlier.
+    ///
+    /// They belong in its [trace](Context::trace_context), also those of a `detached` function.
     ///
     /// Work that must outlast the call belongs into a `detached` function, whose nested calls go on
     /// with it, or uses a separate [`Client`].
@@ -43,11 +46,9 @@ impl Context {
     #[doc(alias = "nested")]
     #[must_use]
     pub fn client(&self) -> Client {
-        Client {
-            link: self.link().clone(),
-            owned: None,
-            options: Arc::default(),
-            scope: self.scope(),
-        }
+        let trace_context = self.trace_context().cloned().map(Box::new);
+        let options = Options { trace_context, ..Options::new() };
+        let (link, scope) = (self.link().clone(), self.scope());
+        Client { link, owned: None, options: Arc::new(options), scope }
     }
 }

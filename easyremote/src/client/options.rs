@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::wire::header::MetadataKeys;
 use crate::wire::limits::{MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
 use crate::wire::routing_options::RoutingOptions;
+use crate::wire::trace_context::TraceContext;
 
 /// Options for all calls and streams of one client handle; see
 /// [`Client::with`](crate::Client::with).
@@ -46,16 +47,19 @@ pub struct Options {
     pub(super) routing: RoutingOptions,
     pub(super) metadata: Vec<(String, String)>,
     pub(super) retry: Option<Retry>,
+    /// Boxed: few calls belong in a trace.
+    pub(super) trace_context: Option<Box<TraceContext>>,
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { until, routing, metadata, retry } = self;
+        let Self { until, routing, metadata, retry, trace_context } = self;
         f.debug_struct("Options")
             .field("until", until)
             .field("routing", routing)
             .field("metadata", &MetadataKeys(metadata))
             .field("retry", retry)
+            .field("trace_context", trace_context)
             .finish()
     }
 }
@@ -135,6 +139,7 @@ impl Options {
         }
         self.metadata.extend(more.metadata);
         self.retry = more.retry.or(self.retry);
+        self.trace_context = more.trace_context.or(self.trace_context);
         let (routing, more) = (&mut self.routing, more.routing);
         routing.on = more.on.or(routing.on.take());
         routing.tags.extend(more.tags);
@@ -345,6 +350,33 @@ macro_rules! options {
             #[doc(alias = "header")]
             pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
                 self.set(|options| options.metadata.push((key.into(), value.into())));
+                self
+            }
+
+            /// Makes the call a part of a distributed trace, as a child of the span that the context
+            /// names.
+            ///
+            /// For a context that has come with a request of another protocol, in a header
+            /// `traceparent`. It reaches the function, which reads it with
+            /// [`Context::trace_context`](crate::Context::trace_context), unchanged through retries
+            /// and gateways. The calls that a function makes with
+            /// [`Context::client`](crate::Context::client) have the context of the function without
+            /// it, jobs and calls of `detached` functions too.
+            ///
+            /// ```
+            #[doc = $crate::client::options::example!(
+                $call, ".trace_context(context);",
+                "use easyremote::client::TraceContext;\n\n\
+                 let context = TraceContext::new(4_711, 1, true).unwrap();\n"
+            )]
+            /// ```
+            #[doc(alias = "traceparent")]
+            #[doc(alias = "OpenTelemetry")]
+            pub fn trace_context(
+                mut self,
+                context: $crate::wire::trace_context::TraceContext,
+            ) -> Self {
+                self.set(|options| options.trace_context = Some(Box::new(context)));
                 self
             }
         }

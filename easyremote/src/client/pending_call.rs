@@ -185,6 +185,7 @@ impl PendingCall {
         self.check_key()?;
         self.header.routing = std::mem::take(&mut self.options.routing);
         self.header.metadata = std::mem::take(&mut self.options.metadata);
+        self.header.trace_context = self.options.trace_context.take();
         // With several gateways no single one may hold the call: each would wait for a node, or use
         // a suspect one, while another gateway has a sound node.
         if self.client.link.gateways.is_some() && self.is_repeatable() {

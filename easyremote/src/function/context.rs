@@ -16,6 +16,7 @@ use crate::wire::header::CallHeader;
 use crate::wire::job::sane_fraction;
 use crate::wire::limits::MAX_PROGRESS;
 use crate::wire::operators::Operator;
+use crate::wire::trace_context::TraceContext;
 
 /// The context of a call: a function takes it as a parameter `#[ctx] ctx: &Context`.
 ///
@@ -428,6 +429,28 @@ impl Context {
     pub fn metadata(&self, key: &str) -> Option<&str> {
         let mut all = self.inner.header.metadata.iter().rev();
         all.find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns where the call belongs in a distributed trace; `None` if its caller has not said so.
+    ///
+    /// For requests of other protocols that the function makes: `Display` writes the value of the
+    /// header `traceparent`. Calls that the function makes with [`client`](Self::client) have the
+    /// same context by themselves.
+    ///
+    /// ```
+    /// use easyremote::{Context, remote};
+    ///
+    /// #[remote]
+    /// fn headers(#[ctx] ctx: &Context) -> Vec<(String, String)> {
+    ///     let context = ctx.trace_context();
+    ///     context.map(|it| ("traceparent".to_owned(), it.to_string())).into_iter().collect()
+    /// }
+    /// ```
+    #[must_use]
+    #[doc(alias = "traceparent")]
+    #[doc(alias = "OpenTelemetry")]
+    pub fn trace_context(&self) -> Option<&TraceContext> {
+        self.inner.header.trace_context.as_deref()
     }
 
     /// Says how far the function is, for those who ask for the [status](crate::client::Job::status)

@@ -43,6 +43,7 @@ pub use crate::node::middleware::{Done, Next};
 pub use crate::transport::io::Io;
 pub use crate::transport::stream_table::StreamStats;
 pub use crate::wire::job::{JobId, JobState};
+pub use crate::wire::trace_context::TraceContext;
 
 /// A running node: offers functions to its gateways and runs the calls that they route to it.
 ///

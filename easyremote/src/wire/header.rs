@@ -16,6 +16,7 @@ use crate::wire::limits::{MAX_HEADER, MAX_NAME, MAX_TIMEOUT};
 use crate::wire::operators::Operator;
 use crate::wire::resume::ResumeRequest;
 use crate::wire::routing_options::RoutingOptions;
+use crate::wire::trace_context::TraceContext;
 
 /// Identifies one call over all its attempts. 128 random bits: unique, and unpredictable for other
 /// parties.
@@ -62,6 +63,8 @@ pub(crate) struct CallHeader {
     pub(crate) traced: bool,
     /// How long the gateway has held the call, for the `Trace` frame.
     pub(crate) held: Duration,
+    /// Where the call belongs in a distributed trace. Boxed: most calls belong in none.
+    pub(crate) trace_context: Option<Box<TraceContext>>,
     /// The caller's own deduplication key.
     pub(crate) key: Option<Box<str>>,
     /// Whether the call is a job, or asks about jobs. Boxed: few calls do.
@@ -83,6 +86,7 @@ impl fmt::Debug for CallHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, attempt, kind, codec, fingerprint, timeout, function, routing, .. } = self;
         let Self { metadata, limit, operators, demand, resume, traced, held, key, job, .. } = self;
+        let Self { trace_context, caller, .. } = self;
         f.debug_struct("CallHeader")
             .field("id", id)
             .field("attempt", attempt)
@@ -99,9 +103,10 @@ impl fmt::Debug for CallHeader {
             .field("resume", resume)
             .field("traced", traced)
             .field("held", held)
+            .field("trace_context", trace_context)
             .field("key", key)
             .field("job", job)
-            .field("caller", &self.caller)
+            .field("caller", caller)
             .finish()
     }
 }
@@ -133,6 +138,7 @@ impl CallHeader {
             resume: None,
             traced: false,
             held: Duration::ZERO,
+            trace_context: None,
             key: None,
             job: None,
             caller: None,
@@ -281,6 +287,9 @@ mod tests {
             })),
             traced: true,
             held: Duration::from_micros(4_711),
+            trace_context: Some(Box::new(
+                TraceContext::new(u128::MAX, 7, true).unwrap().with_tracestate("a=1,b=2"),
+            )),
             key: Some("cart-17".into()),
             job: Some(Box::new(JobOption::Request(JobRequest::Cancel([9; 16])))),
             caller: Some(KnownCaller::new(Caller {

@@ -97,6 +97,10 @@ pub(crate) const CONTROL_BURST: u32 = 20_000;
 /// Longest name of a function, an id of a node, or a tag, in bytes.
 pub(crate) const MAX_NAME: usize = 128;
 
+/// Longest `tracestate` that travels with a call, in bytes: what every party has to propagate (W3C
+/// Trace Context, 3.3.1.5).
+pub(crate) const MAX_TRACESTATE: usize = 512;
+
 /// Longest key of a call, in bytes.
 pub(crate) const MAX_KEY: usize = 256;
 

@@ -51,5 +51,6 @@ pub(crate) mod routing_options;
 pub(crate) mod scanner;
 pub(crate) mod schemas;
 pub(crate) mod trace;
+pub(crate) mod trace_context;
 pub(crate) mod unacked;
 pub(crate) mod value;

@@ -10,6 +10,7 @@ use crate::wire::limits::{MAX_KEY, MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT
 use crate::wire::operators::{put_operators, read_operators};
 use crate::wire::resume::ResumeRequest;
 use crate::wire::routing_options::{HedgeLeg, RoutingOptions, Strategy};
+use crate::wire::trace_context::TraceContext;
 
 /// The tags of all options, in use and reserved; see [`RESERVED`] for the latter.
 ///
@@ -39,8 +40,7 @@ use crate::wire::routing_options::{HedgeLeg, RoutingOptions, Strategy};
 /// | 13  | operators          | what the node does with items, in order: see `wire::operators`    |
 /// | 14  | held               | varint: microseconds that the gateway has held the call           |
 /// | 15  | resume             | of a resumable stream: [`ResumeRequest`]                          |
-/// | 16  | trace context      | reserved: W3C `traceparent` as 25 bytes (trace id 16, parent id   |
-/// |     |                    | 8, flags 1, no version), then `tracestate` to the end             |
+/// | 16  | trace context      | [`TraceContext`]; one that is not valid is ignored                |
 /// | 17  | key                | string: the caller's own deduplication key                        |
 /// | 18  | sound              | empty: exclude suspect nodes; the caller has other gateways       |
 /// | 19  | job                | the call runs without its caller, or asks about jobs: [`JobOption`] |
@@ -61,6 +61,7 @@ mod tag {
     pub(super) const OPERATORS: u64 = 13;
     pub(super) const HELD: u64 = 14;
     pub(super) const RESUME: u64 = 15;
+    pub(super) const TRACE_CONTEXT: u64 = 16;
     pub(super) const KEY: u64 = 17;
     pub(super) const SOUND: u64 = 18;
     pub(super) const JOB: u64 = 19;
@@ -70,7 +71,7 @@ mod tag {
 
 /// Tags that this version neither sends nor reads. They are treated as unknown, except that the
 /// error names them.
-const RESERVED: [(u64, &str); 2] = [(11, "inherited metadata"), (16, "trace context")];
+const RESERVED: [(u64, &str); 1] = [(11, "inherited metadata")];
 
 /// Longest value of an option, in bytes: an entry of metadata, with the lengths of its key and
 /// value.
@@ -104,6 +105,11 @@ pub(super) fn put(header: &CallHeader, out: &mut Vec<u8>) {
     }
     if !header.held.is_zero() {
         put_number(out, tag::HELD, header.held.as_micros().try_into().unwrap_or(u64::MAX));
+    }
+    if let Some(context) = &header.trace_context {
+        out.put_varint(tag::TRACE_CONTEXT);
+        out.put_varint(context.encoded_length() as u64);
+        context.put(out);
     }
     if let Some(key) = &header.key {
         put_option(out, tag::KEY, key.as_bytes());
@@ -186,6 +192,7 @@ pub(super) fn read(
             tag::RESUME => header.resume = Some(Box::new(ResumeRequest::read(value)?)),
             tag::TRACED => header.traced = true,
             tag::SOUND => routing.sound = true,
+            tag::TRACE_CONTEXT => header.trace_context = TraceContext::read(value).map(Box::new),
             tag::KEY => header.key = Some(key(value)?),
             tag::JOB => header.job = Some(Box::new(JobOption::read(value)?)),
             tag::HEDGE => routing.hedge = HedgeLeg::from_code(Reader::new(value).u8("hedge")?),
@@ -288,7 +295,7 @@ mod tests {
     #[test]
     fn unknown_ignorable_options_are_skipped() {
         let plain = CallHeader::read(&with(&[])).unwrap();
-        for tag in [0, 16, 24, 4_710, 1 << 61] {
+        for tag in [0, 24, 4_710, 1 << 61] {
             let read = CallHeader::read(&with(&[(tag, b"from the future"), (tag::WAIT, b"")]));
             let mut expected = plain.clone();
             expected.routing.wait = true;
@@ -378,6 +385,27 @@ mod tests {
             assert!(CallHeader::read(&with(&[(tag, &[b'x'; MAX_NAME])])).is_ok(), "{tag}");
             assert!(CallHeader::read(&with(&[(tag, &[b'x'; MAX_NAME + 1])])).is_err(), "{tag}");
         }
+    }
+
+    #[test]
+    fn a_trace_context_that_is_not_valid_is_ignored() {
+        let context = TraceContext::new(7, 8, true).unwrap();
+        let mut valid = Vec::new();
+        context.put(&mut valid);
+        let read = |value: &[u8]| {
+            let options = [(tag::TRACE_CONTEXT, value), (tag::WAIT, b"")];
+            let header = CallHeader::read(&with(&options)).unwrap();
+            assert!(header.routing.wait);
+            header.trace_context
+        };
+        assert_eq!(read(&valid), Some(Box::new(context)));
+        let zeros = [0; 26];
+        let newer = [&[1], &valid[1..]].concat();
+        for value in [&[][..], &valid[..25], &zeros, &[0xff; 26], &newer, &[0xff; MAX_OPTION]] {
+            assert_eq!(read(value), None);
+        }
+        let long = [&valid[..], &[b'='; MAX_METADATA - 26]].concat();
+        assert_eq!(read(&long).unwrap().tracestate(), "");
     }
 
     #[test]
