@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use common::gate::{Gate, pass};
 use common::{Probe, SayOnDrop, World, say, soon, until};
-use easyremote::node::FunctionStats;
+use easyremote::client::BatchReason;
+use easyremote::node::{BatchStats, FunctionStats};
 use easyremote::{CallError, Client, ErrorKind, Node, Options, Retry, functions, remote};
+use futures::future::join_all;
 use futures::{Stream, StreamExt, stream};
 use serde_json::json;
 
@@ -107,19 +109,26 @@ async fn node(world: &World) -> Node {
     soon(world.node_builder().functions(functions).serve()).await.unwrap()
 }
 
-/// How often each function has ended how, and how many items it has sent.
+/// How often each function has ended how, and how many items it has sent and left out.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Count {
     returned: u64,
     faults: u64,
     errors: Vec<(ErrorKind, u64)>,
     items: u64,
+    skipped: u64,
 }
 
 impl Count {
     fn of(stats: &FunctionStats) -> Self {
-        let FunctionStats { returned, faults, errors, items, .. } = stats.clone();
-        Self { returned, faults, errors, items }
+        let FunctionStats { returned, faults, errors, items, skipped, .. } = stats.clone();
+        Self { returned, faults, errors, items, skipped }
+    }
+
+    /// Counts a stream of `n` items, of which `sent` were not left out.
+    fn stream(&mut self, n: u64, sent: u64) {
+        self.items += sent;
+        self.skipped += n - sent;
     }
 
     fn error(&mut self, kind: ErrorKind) {
@@ -128,6 +137,22 @@ impl Count {
             None => self.errors.push((kind, 1)),
         }
     }
+}
+
+/// Sets random operators that leave items out, and counts what arrives.
+macro_rules! thinned {
+    ($call:expr) => {{
+        let mut call = $call;
+        for _ in 0..fastrand::usize(..3) {
+            call = match fastrand::u8(..4) {
+                0 => call.every(fastrand::usize(1..5)),
+                1 => call.skip(fastrand::usize(..5)),
+                2 => call.dedup(),
+                _ => call.buffer(0),
+            };
+        }
+        call.count().await as u64
+    }};
 }
 
 /// Makes a random call, and counts how it has to end.
@@ -144,8 +169,8 @@ async fn call(client: &Client, n: u64, counts: &mut BTreeMap<&'static str, Count
             let sum = total::call(client, stream::iter(0..n)).await.unwrap();
             assert_eq!(sum, (0..n).sum::<u64>());
         }
-        "items" => assert_eq!(items::call(client, n).count().await as u64, n),
-        "iterated" => assert_eq!(iterated::call(client, n).count().await as u64, n),
+        "items" => count.stream(n, thinned!(items::call(client, n))),
+        "iterated" => count.stream(n, thinned!(iterated::call(client, n))),
         _ => {}
     }
     match name {
@@ -168,10 +193,6 @@ async fn call(client: &Client, n: u64, counts: &mut BTreeMap<&'static str, Count
             waiting.abort();
             assert_eq!(probe.next().await, "dropped");
             count.error(ErrorKind::Cancelled);
-        }
-        "items" | "iterated" => {
-            count.returned += 1;
-            count.items += n;
         }
         _ => count.returned += 1,
     }
@@ -206,6 +227,10 @@ async fn all_ends_are_counted() {
     }
     agree(|| node.functions(), &expected).await;
     agree(|| world.gateway.functions(), &expected).await;
+    assert!(expected["items"].skipped > 0 && expected["iterated"].skipped > 0);
+    let batches = batches_of(node.functions());
+    assert_eq!((batches.calls, batches.runs), (expected["batched"].returned, batches.calls));
+    assert_eq!(batches_of(world.gateway.functions()), BatchStats::default());
     let bytes = |stats: Vec<FunctionStats>| stats.iter().map(|it| it.bytes).collect::<Vec<_>>();
     assert_eq!(bytes(node.functions()), bytes(world.gateway.functions()));
 }
@@ -308,4 +333,89 @@ async fn a_job_is_returned_to_its_caller_once_it_is_accepted() {
     until(|| only(node.functions()).ended() == 1).await;
     let (gateway, node) = (only(world.gateway.functions()), only(node.functions()));
     assert_eq!((gateway.returned, node.returned), (1, 1), "requests about a job do not count");
+}
+
+fn batches_of(stats: Vec<FunctionStats>) -> BatchStats {
+    stats.into_iter().find(|it| it.function == "batched").unwrap().batches
+}
+
+/// How many runs the traces of their calls show, by size, and by reason.
+fn runs_of(traces: &[(u32, BatchReason)]) -> (BTreeMap<u32, u64>, BTreeMap<String, u64>) {
+    let (mut sizes, mut reasons) = (BTreeMap::new(), BTreeMap::new());
+    let mut calls: BTreeMap<_, u64> = BTreeMap::new();
+    for (size, reason) in traces {
+        *calls.entry((*size, format!("{reason:?}"))).or_default() += 1;
+    }
+    for ((size, reason), n) in calls {
+        let runs = n / u64::from(size);
+        // 3 counts at the bound of 4.
+        *sizes.entry(size.next_power_of_two()).or_default() += runs;
+        *reasons.entry(reason).or_default() += runs;
+    }
+    (sizes, reasons)
+}
+
+async fn batches_are_counted() {
+    fastrand::seed(4);
+    let world = World::start().await;
+    let node = node(&world).await;
+    let client = world.client().await;
+    let mut traces = Vec::new();
+    for _ in 0..20 {
+        let calls = (0..fastrand::u64(1..12)).map(|n| batched::call(&client, n).traced());
+        for traced in soon(join_all(calls)).await {
+            let (_, trace) = traced.unwrap();
+            let batch = trace.batch.unwrap();
+            traces.push((batch.size, batch.reason.unwrap()));
+        }
+    }
+    let batches = batches_of(node.functions());
+    let (sizes, reasons) = runs_of(&traces);
+    assert_eq!(batches.calls, traces.len() as u64);
+    assert_eq!(batches.runs, sizes.values().sum::<u64>());
+    assert!(batches.runs < batches.calls, "some ran together");
+    let found: BTreeMap<_, _> =
+        batches.sizes.iter().map(|(bound, n)| (bound.unwrap(), *n)).collect();
+    assert_eq!(found, sizes);
+    let found: BTreeMap<_, _> =
+        batches.reasons.iter().map(|(reason, n)| (format!("{reason:?}"), *n)).collect();
+    assert_eq!(found, reasons);
+}
+
+#[tokio::test]
+async fn runs_of_batches_are_those_that_their_traces_show() {
+    batches_are_counted().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn runs_of_batches_are_counted_on_several_threads() {
+    batches_are_counted().await;
+}
+
+#[remote]
+async fn held(gate: u64) {
+    pass(gate).await;
+}
+
+#[tokio::test]
+async fn a_node_counts_the_jobs_that_it_runs_and_keeps() {
+    let (_world, node, client) = World::with(functions![held, value]).await;
+    let jobs = || (node.stats().jobs, node.stats().kept_jobs);
+    let gate = Gate::closed();
+    let mut spawned = Vec::new();
+    for n in 1..=3 {
+        spawned.push(soon(held::call(&client, gate.key).spawn()).await.unwrap());
+        assert_eq!(jobs(), (n, 0));
+    }
+    soon(value::call(&client, 1)).await.unwrap();
+    soon(value::call(&client, 1).key("k")).await.unwrap();
+    assert_eq!(jobs(), (3, 0), "the run of a key is no job");
+    soon(spawned.pop().unwrap().cancel()).await.unwrap();
+    until(|| jobs() == (2, 1)).await;
+    gate.open();
+    until(|| jobs() == (0, 3)).await;
+    for job in spawned {
+        soon(job.result()).await.unwrap();
+    }
+    assert_eq!(jobs(), (0, 3), "results are kept for a while after they were collected");
 }

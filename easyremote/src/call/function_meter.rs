@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::call::batch_meter::{BatchMeter, BatchStats};
 use crate::call::histogram::{DurationHistogram, LiveHistogram};
 use crate::error::ErrorKind;
 
@@ -52,18 +53,24 @@ pub struct FunctionStats {
     /// Counters: calls that failed otherwise, by kind, in the order of the kinds; those of 0 are
     /// left out. A caller that has left counts as [`Cancelled`](ErrorKind::Cancelled).
     pub errors: Vec<(ErrorKind, u64)>,
-    /// How long calls waited before they were sent to a node or, at a node, before their functions
-    /// started. Calls that failed before that are not included.
+    /// How long calls waited until they were first sent to a node or, at a node, until their
+    /// functions started. Calls that failed before that are not included.
     pub queued: DurationHistogram,
     /// How long calls took from there to their end, at a gateway the way to the node and back
-    /// included; for a stream until its end.
+    /// included, and the way to another node if the first was lost; for a stream until its end.
     pub ran: DurationHistogram,
     /// Counter: items that streams have passed on.
     pub items: u64,
     /// Counter: encoded bytes of these items.
     pub bytes: u64,
+    /// Counter: items that the operators of streams have left out at the node, such as
+    /// [`sample`](crate::StreamCall::sample). A node tells it with the item that it sends next, or with
+    /// the end. At a gateway, what was left out while a stream was interrupted may be missing.
+    pub skipped: u64,
     /// How long items have waited in all until they could be sent, because their readers were slow.
     pub stalled: Duration,
+    /// The runs of a batch function. Only a node knows them; at a gateway all figures are 0.
+    pub batches: BatchStats,
 }
 
 impl FunctionStats {
@@ -106,7 +113,9 @@ pub(crate) struct FunctionMeter {
     ran: LiveHistogram,
     items: AtomicU64,
     bytes: AtomicU64,
+    skipped: AtomicU64,
     stalled: AtomicU64,
+    pub(crate) batches: BatchMeter,
 }
 
 // Not derived: the standard library has no default for arrays of more than 32 elements.
@@ -120,7 +129,9 @@ impl Default for FunctionMeter {
             ran: LiveHistogram::default(),
             items: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
+            batches: BatchMeter::default(),
         }
     }
 }
@@ -128,8 +139,13 @@ impl Default for FunctionMeter {
 impl FunctionMeter {
     /// Counts a call that has waited for `queued`, until [`left`](Self::left).
     pub(crate) fn entered(&self, queued: Duration) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.queued.record(queued);
+        self.entered_again();
+    }
+
+    /// Counts a call that has [entered](Self::entered) and left before, and goes on.
+    pub(crate) fn entered_again(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a call that waits, until [`started`](Self::started) or
@@ -155,8 +171,19 @@ impl FunctionMeter {
 
     /// Ends the count of a call that has taken `ran` since it [entered](Self::entered).
     pub(crate) fn left(&self, ran: Duration) {
-        self.ran.record(ran);
+        self.ran(ran);
+        self.left_to_go_on();
+    }
+
+    /// Ends the count of a call that will [enter again](Self::entered_again), or end
+    /// [meanwhile](Self::ran).
+    pub(crate) fn left_to_go_on(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts how long a call has taken that is not in flight.
+    pub(crate) fn ran(&self, took: Duration) {
+        self.ran.record(took);
     }
 
     /// Counts the end of a call.
@@ -175,6 +202,11 @@ impl FunctionMeter {
     pub(crate) fn passed(&self, items: u64, bytes: u64) {
         self.items.fetch_add(items, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts items that the operators of a stream have left out.
+    pub(crate) fn skipped(&self, items: u64) {
+        self.skipped.fetch_add(items, Ordering::Relaxed);
     }
 
     /// Adds to the time for which streams were stalled.
@@ -203,7 +235,9 @@ impl FunctionMeter {
             ran: self.ran.read(),
             items: self.items.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
+            skipped: self.skipped.load(Ordering::Relaxed),
             stalled: Duration::from_nanos(self.stalled.load(Ordering::Relaxed)),
+            batches: self.batches.read(),
         }
     }
 }

@@ -9,9 +9,10 @@
 //! | [`retry_budget`] | how many attempts may be added while calls fail |
 //! | [`hedge_budget`] | how many calls may be made twice                 |
 //!
-//! And what is counted of calls: [`function_meter`], [`histogram`].
+//! And what is counted of calls: [`function_meter`], [`batch_meter`], [`histogram`].
 
 pub(crate) mod backoff;
+pub(crate) mod batch_meter;
 pub(crate) mod deadline;
 pub(crate) mod demand;
 pub(crate) mod executed;

@@ -50,6 +50,7 @@ mod trace;
 mod traced_call;
 mod upload;
 
+pub use crate::call::batch_meter::BatchReason;
 pub use crate::client::cached::{Cached, Subscription};
 pub use crate::client::call::Call;
 pub use crate::client::handle::{Client, ClientBuilder};
@@ -75,5 +76,4 @@ pub use crate::wire::kind::Kind;
 pub use crate::wire::load::{Memory, NodeLoad};
 pub use crate::wire::routing_options::Strategy;
 pub use crate::wire::schemas::FunctionSchemas;
-pub use crate::wire::trace::BatchReason;
 pub use crate::wire::trace_context::TraceContext;

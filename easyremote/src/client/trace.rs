@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::wire::trace::{BatchReason, BatchRecord, NodeTrace};
+use crate::call::batch_meter::BatchReason;
+use crate::wire::trace::{BatchRecord, NodeTrace};
 
 /// Where a call ran, and how long it waited and ran, from [`Call::traced`](crate::Call::traced).
 #[derive(Clone, Debug, PartialEq, Eq)]

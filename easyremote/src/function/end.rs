@@ -59,6 +59,7 @@ impl End {
 pub(crate) struct StreamTally {
     items: AtomicU64,
     bytes: AtomicU64,
+    skipped: AtomicU64,
     end: OnceLock<End>,
 }
 
@@ -68,6 +69,17 @@ impl StreamTally {
     pub(crate) fn note_items(&self, items: u64, bytes: u64) {
         self.items.store(items, Ordering::Relaxed);
         self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes how many items have been left out in all.
+    pub(crate) fn note_skipped(&self, items: u64) {
+        self.skipped.store(items, Ordering::Relaxed);
+    }
+
+    /// Returns the number of items that have been left out so far.
+    #[cfg(feature = "node")]
+    pub(crate) fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
     }
 
     /// Notes how the stream ended.

@@ -165,6 +165,7 @@ impl ItemWriter {
     /// Adds how many items have been left out so far.
     pub(crate) fn skipped(&mut self, items: u64) {
         frame::put_count(&mut self.frames, FrameKind::Skipped, items);
+        self.context.tally().note_skipped(items);
         self.whole = self.frames.len();
     }
 

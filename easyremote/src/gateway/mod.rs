@@ -48,6 +48,7 @@ use crate::transport::auth::identity::{Identity, default_directory};
 use crate::transport::stream_table::StreamTable;
 use crate::wire::limits::MAX_TIMEOUT;
 
+pub use crate::call::batch_meter::{BatchReason, BatchStats};
 pub use crate::call::function_meter::FunctionStats;
 pub use crate::call::histogram::DurationHistogram;
 pub use crate::gateway::limits::GatewayLimits;
@@ -252,8 +253,8 @@ impl Gateway {
     /// by name: how its calls ended, and how long they waited and ran. They are kept after the nodes
     /// have left, for up to 1,024 functions; all others are counted as one, `easyremote.other`.
     ///
-    /// A call that the gateway sends to another node, because the first was lost, ends once; both
-    /// attempts are in the histograms. Retries of a client count separately, and so do both calls of
+    /// A call that the gateway sends to another node, because the first was lost, counts once: it has
+    /// waited until it was first sent, and taken from there to its end. Retries of a client count separately, and so do both calls of
     /// a hedged one and each connection of a resumable stream. Requests about jobs do not count.
     ///
     /// ```

@@ -31,6 +31,7 @@ use crate::transport::io::farewell::GoodbyeGuard;
 use crate::transport::io::role::IoRole;
 use crate::wire::limits::MAX_TIMEOUT;
 
+pub use crate::call::batch_meter::{BatchReason, BatchStats};
 pub use crate::call::function_meter::FunctionStats;
 pub use crate::call::histogram::DurationHistogram;
 pub use crate::function::context::Context;
@@ -102,6 +103,10 @@ pub struct NodeStats {
     /// Gauge: streams of items, included in `in_flight`, that are open; [`Node::streams`] returns the
     /// figures of each.
     pub streams: u64,
+    /// Gauge: [jobs](crate::Call::spawn) that run or wait at the node.
+    pub jobs: u64,
+    /// Gauge: jobs that have ended, and whose results the node keeps for callers that come back.
+    pub kept_jobs: u64,
     /// Counter: calls and streams received since the node started.
     pub calls: u64,
     /// Counter: calls and streams that the node rejected because it had started a call with the
@@ -285,11 +290,14 @@ impl Node {
     #[doc(alias = "metrics")]
     pub fn stats(&self) -> NodeStats {
         let counters = &self.shared.counters;
+        let (jobs, kept_jobs) = self.shared.runs.n_jobs();
         NodeStats {
             gateways: counters.gateways.load(Ordering::Relaxed),
             in_flight: counters.in_flight.load(Ordering::Relaxed),
             waiting: counters.waiting.load(Ordering::Relaxed),
             streams: self.shared.streams.n(),
+            jobs,
+            kept_jobs,
             calls: counters.calls.load(Ordering::Relaxed),
             repeats: counters.repeats.load(Ordering::Relaxed),
         }

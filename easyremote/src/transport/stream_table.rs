@@ -35,6 +35,8 @@ pub struct StreamStats {
     pub items: u64,
     /// Encoded bytes of these items; at a gateway also those of an item that is on its way.
     pub bytes: u64,
+    /// Number of items that the operators of the stream have left out at the node.
+    pub skipped: u64,
     /// Time since the stream was opened.
     pub age: Duration,
     /// Time since items came last; since the stream was opened if none has come.
@@ -69,6 +71,7 @@ impl StreamTable {
             opened: Instant::now(),
             items: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
             last: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
             stalled_since: AtomicU64::new(0),
@@ -108,20 +111,27 @@ pub(crate) struct StreamMeter {
     opened: Instant,
     items: AtomicU64,
     bytes: AtomicU64,
+    skipped: AtomicU64,
     last: AtomicU64,
     stalled: AtomicU64,
     stalled_since: AtomicU64,
 }
 
 impl StreamMeter {
-    /// Records that a batch has come, after which there have been `items` of `bytes` in all.
-    pub(crate) fn note(&self, items: u64, bytes: u64) {
+    /// Records that a batch has come, after which there have been `items` of `bytes` in all, and
+    /// operators have left out `skipped` others.
+    pub(crate) fn note(&self, (items, bytes): (u64, u64), skipped: u64) {
         let before = [&self.items, &self.bytes].map(|count| count.load(Ordering::Relaxed));
         self.items.store(items, Ordering::Relaxed);
         self.bytes.store(bytes, Ordering::Relaxed);
         let [more_items, more_bytes] =
             [items.saturating_sub(before[0]), bytes.saturating_sub(before[1])];
         self.of_function.passed(more_items, more_bytes);
+        let before = self.skipped.load(Ordering::Relaxed);
+        if skipped > before {
+            self.skipped.store(skipped, Ordering::Relaxed);
+            self.of_function.skipped(skipped - before);
+        }
         self.last.store(self.now(), Ordering::Relaxed);
     }
 
@@ -162,6 +172,7 @@ impl StreamMeter {
             node: self.node.clone(),
             items: self.items.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
+            skipped: self.skipped.load(Ordering::Relaxed),
             age: Duration::from_nanos(now),
             quiet: since(self.last.load(Ordering::Relaxed)),
             stalled: stalled + stalled_for.unwrap_or_default(),

@@ -93,7 +93,7 @@ impl FrameKind {
             Self::Body | Self::Fault | Self::Item | Self::ItemFault => max_message,
             Self::Error | Self::ItemError => MAX_ERROR,
             Self::Open | Self::Mux => 0,
-            Self::End | Self::Overflow | Self::Taken | Self::Skipped | Self::Received => 8,
+            Self::End | Self::Overflow | Self::Taken | Self::Skipped | Self::Received => MAX_COUNT,
             Self::Control => MAX_CONTROL,
             Self::Trace => MAX_TRACE,
             Self::Attached => MAX_ATTACHED,
@@ -102,6 +102,9 @@ impl FrameKind {
         }
     }
 }
+
+/// Longest body of a frame that is a number, in bytes: the longest varint.
+pub(crate) const MAX_COUNT: usize = 8;
 
 /// Length of the header in front of each frame's body.
 ///
@@ -173,8 +176,7 @@ pub(crate) fn read_end(body: &[u8]) -> Result<u64, Malformed> {
 pub(crate) fn put_count(out: &mut Vec<u8>, kind: FrameKind, count: u64) {
     let start = begin(out, kind);
     out.put_varint(count);
-    // A varint has at most 8 bytes.
-    let fits = finish(out, start, 8);
+    let fits = finish(out, start, MAX_COUNT);
     debug_assert!(fits.is_ok(), "a number fits");
 }
 

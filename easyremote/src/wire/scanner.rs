@@ -3,7 +3,7 @@
 use crate::call::executed::{Evidence, node_may_refuse};
 use crate::error::{ErrorKind, Executed};
 use crate::wire::bytes::Malformed;
-use crate::wire::frame::{FRAME_HEADER, FrameKind, read_header};
+use crate::wire::frame::{FRAME_HEADER, FrameKind, MAX_COUNT, read_count, read_header};
 use crate::wire::kind::Kind;
 
 /// Follows the frames of a stream without holding any of their bytes.
@@ -19,6 +19,12 @@ pub(crate) struct FrameScanner {
     items: u64,
     /// Encoded bytes of the items that have begun.
     item_bytes: u64,
+    /// See [`skipped`](FrameScanner::skipped).
+    skipped: u64,
+    /// What a `Skipped` frame has said that does not count.
+    skipped_before: Option<u64>,
+    /// The body of a `Skipped` frame.
+    count: [u8; MAX_COUNT],
     /// Whether `Taken` frames may follow the arguments.
     demand: bool,
     /// Whether a `Body` frame has begun.
@@ -73,6 +79,9 @@ impl FrameScanner {
             rest: 0,
             items: 0,
             item_bytes: 0,
+            skipped: 0,
+            skipped_before: None,
+            count: [0; MAX_COUNT],
             demand: false,
             body: false,
             last: false,
@@ -131,8 +140,10 @@ impl FrameScanner {
         while !bytes.is_empty() {
             if self.rest > 0 {
                 let n = self.rest.min(bytes.len());
-                if self.kind == Some(FrameKind::Error) {
-                    self.pass_error(&bytes[..n], all - bytes.len());
+                match self.kind {
+                    Some(FrameKind::Error) => self.pass_error(&bytes[..n], all - bytes.len()),
+                    Some(FrameKind::Skipped) => self.pass_skipped(&bytes[..n]),
+                    _ => {}
                 }
                 self.rest -= n;
                 bytes = &bytes[n..];
@@ -185,6 +196,22 @@ impl FrameScanner {
         self.attached |= kind == FrameKind::Attached;
         self.begun |= !is_beside_the_answer(kind);
         Ok(())
+    }
+
+    /// Scans a piece of the body of a `Skipped` frame. Whether it is well-formed is the reader's
+    /// concern.
+    fn pass_skipped(&mut self, piece: &[u8]) {
+        let passed = self.length - self.rest;
+        for (place, byte) in self.count.iter_mut().skip(passed).zip(piece) {
+            *place = *byte;
+        }
+        let body = self.count.get(..self.length).filter(|_| self.rest == piece.len());
+        if let Some(Ok(count)) = body.map(read_count) {
+            // A stream that goes on counts from its beginning, which an earlier connection has seen.
+            let before = if self.attached { count } else { 0 };
+            let before = *self.skipped_before.get_or_insert(before);
+            self.skipped = self.skipped.max(count.saturating_sub(before));
+        }
     }
 
     /// Scans a piece of the body of an `Error` frame, which is at offset `at` of the scanned bytes.
@@ -266,6 +293,12 @@ impl FrameScanner {
     pub(crate) fn item_bytes(&self) -> u64 {
         self.item_bytes
     }
+
+    /// Returns the number of items that operators have left out, as the node has said. Of a stream
+    /// that goes on after an interruption, those since the first word of it.
+    pub(crate) fn skipped(&self) -> u64 {
+        self.skipped
+    }
 }
 
 /// Returns whether only a function that has started causes a frame of this kind.
@@ -309,6 +342,39 @@ mod tests {
             assert!(scanner.is_complete() && scanner.shows_execution());
             assert_eq!(scanner.items(), 3);
         }
+    }
+
+    #[test]
+    fn what_was_left_out_is_read_through_any_split() {
+        let mut bytes = Vec::new();
+        put(&mut bytes, FrameKind::Open, b"");
+        for count in [1, 7, 70_000, u64::MAX >> 2] {
+            put_count(&mut bytes, FrameKind::Skipped, count);
+            put(&mut bytes, FrameKind::Item, b"one");
+        }
+        // Not a number, and less than before: not counted.
+        put(&mut bytes, FrameKind::Skipped, b"");
+        put(&mut bytes, FrameKind::Skipped, &[0xff; 3]);
+        put_count(&mut bytes, FrameKind::Skipped, 3);
+        put_end(&mut bytes, 4);
+        for size in 1..=bytes.len() {
+            let mut scanner = FrameScanner::answer(1_000);
+            bytes.chunks(size).for_each(|piece| scanner.pass(piece).unwrap());
+            assert_eq!((scanner.items(), scanner.skipped()), (4, u64::MAX >> 2), "{size}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_goes_on_counts_what_is_left_out_from_there() {
+        let mut bytes = Vec::new();
+        put(&mut bytes, FrameKind::Attached, b"");
+        for count in [100, 101, 105] {
+            put_count(&mut bytes, FrameKind::Skipped, count);
+            put(&mut bytes, FrameKind::Item, b"one");
+        }
+        let mut scanner = FrameScanner::answer(1_000);
+        scanner.pass(&bytes).unwrap();
+        assert_eq!(scanner.skipped(), 5);
     }
 
     #[test]

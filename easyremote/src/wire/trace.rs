@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::call::batch_meter::BatchReason;
 use crate::wire::bytes::Malformed;
 use crate::wire::fields;
 use crate::wire::frame::{self, FrameKind};
@@ -31,47 +32,14 @@ pub(crate) struct BatchRecord {
     reason: u8,
 }
 
-/// Why a batch has stopped waiting for further calls and begun to run; in
-/// [`BatchTrace`](crate::client::BatchTrace).
-///
-/// ```
-/// use easyremote::client::BatchReason;
-///
-/// let hint = match BatchReason::Waited {
-///     BatchReason::Full => "raise `max` if the hardware takes more at a time",
-///     BatchReason::Waited => "few callers at a time, or `wait` is short",
-///     BatchReason::Deadline => "the callers' timeouts are shorter than `wait`",
-///     BatchReason::Ready => "the function is busy all the time",
-///     _ => "",
-/// };
-/// assert!(hint.starts_with("few"));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum BatchReason {
-    /// It reached `max`, or the node's concurrency let no further call in.
-    Full,
-    /// Its first call had waited for `wait`.
-    Waited,
-    /// A call's deadline left no more time to wait.
-    Deadline,
-    /// An earlier run ended, for which it had waited longer than it had to wait for calls.
-    Ready,
-}
-
-/// The reasons; each has its index as its number.
-const REASONS: [BatchReason; 4] =
-    [BatchReason::Full, BatchReason::Waited, BatchReason::Deadline, BatchReason::Ready];
-
 impl BatchRecord {
     pub(crate) fn new(size: usize, reason: BatchReason) -> Self {
-        let number = REASONS.iter().position(|other| *other == reason).unwrap_or_default();
-        Self { size: u32::try_from(size).unwrap_or(u32::MAX), reason: number as u8 }
+        Self { size: u32::try_from(size).unwrap_or(u32::MAX), reason: reason.code() }
     }
 
     /// Returns the reason; `None` if this version does not know it.
     pub(crate) fn reason(&self) -> Option<BatchReason> {
-        REASONS.get(usize::from(self.reason)).copied()
+        BatchReason::ALL.get(usize::from(self.reason)).copied()
     }
 }
 
@@ -122,7 +90,7 @@ mod tests {
                 assert!(NodeTrace::read(&body[..end]).is_err(), "{end}");
             }
         }
-        assert_eq!(BatchRecord { size: 1, reason: REASONS.len() as u8 }.reason(), None);
+        assert_eq!(BatchRecord { size: 1, reason: BatchReason::ALL.len() as u8 }.reason(), None);
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub(super) struct Dispatch {
     pub(super) deadline: Option<Instant>,
     /// Number of nodes that were lost before they had received the whole call.
     pub(super) losses: usize,
+    /// When the call was sent to the first of these nodes.
+    pub(super) sent: Option<Instant>,
     /// Set if the call may be hedged.
     hedged: Option<Box<HedgedEntry>>,
     open: OpenCall,
@@ -77,7 +79,7 @@ impl Dispatch {
         let hedged = hedged.enter(&mut header);
         let received = Instant::now();
         let deadline = header.timeout.map(|left| received + left);
-        Self { header, received, deadline, losses: 0, hedged, open }
+        Self { header, received, deadline, losses: 0, sent: None, hedged, open }
     }
 
     /// Writes the remaining time into the header, which must then be sent at once: the node counts

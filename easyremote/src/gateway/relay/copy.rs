@@ -55,6 +55,10 @@ pub(super) async fn finish_response(
             to.finish();
         }
         CopyEnd::Receiver(broken) => {
+            if answer.is_complete() {
+                // A caller that has the last frame may leave before the FIN.
+                record_answer(permit, answer);
+            }
             let code = broken.code(ErrorKind::Cancelled);
             from.stop(code);
             to.reset(code);
@@ -213,7 +217,7 @@ async fn send(
     passed: &FrameScanner,
 ) -> Result<(), Broken> {
     let Some(meter) = meter else { return to.write_chunks(chunks).await };
-    meter.note(passed.items(), passed.item_bytes());
+    meter.note((passed.items(), passed.item_bytes()), passed.skipped());
     meter.send(to.write_chunks(chunks)).await
 }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use quinn::VarInt;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::call::deadline::{DeadlinePassed, within};
 use crate::call::executed::Evidence;
@@ -85,7 +85,7 @@ impl Dispatch {
         match dispatcher.router.try_acquire(&self.header) {
             // Not measured: the call has just been read.
             Some(Ok(permit)) => Some(Ok(self.place(permit, Duration::ZERO))),
-            refused => match self.refused_hedge() {
+            refused => match self.refuse_hedge(dispatcher) {
                 Some(error) => Some(Err(error)),
                 None => Some(Err(self.refused(refused?.err()?, dispatcher))),
             },
@@ -106,7 +106,7 @@ impl Dispatch {
             self.count_unsent(error.kind(), dispatcher);
             return Err(error);
         }
-        if let Some(error) = self.refused_hedge() {
+        if let Some(error) = self.refuse_hedge(dispatcher) {
             return Err(error);
         }
         let mut waiting = WaitingCaller { call: self, dispatcher, has_left: true };
@@ -120,8 +120,11 @@ impl Dispatch {
     }
 
     /// Counts the call at the node of `permit`. It has waited for `queued`.
-    fn place(&self, permit: NodePermit, queued: Duration) -> NodePermit {
-        permit.enter(queued);
+    fn place(&self, mut permit: NodePermit, queued: Duration) -> NodePermit {
+        match self.sent {
+            None => permit.enter(queued),
+            Some(sent) => permit.enter_again(sent.elapsed()),
+        }
         self.note_node(permit.node().id());
         permit
     }
@@ -133,10 +136,21 @@ impl Dispatch {
         error
     }
 
-    /// Counts the end of a call that was not sent to a node.
+    /// Returns the error of a hedge that finds no node, if the call is one. It counts only if a node
+    /// was found before, and lost.
+    fn refuse_hedge(&self, dispatcher: &Dispatcher) -> Option<Error> {
+        let error = self.refused_hedge()?;
+        if self.sent.is_some() {
+            self.count_unsent(error.kind(), dispatcher);
+        }
+        Some(error)
+    }
+
+    /// Counts the end of a call that was not sent to a node, or not to another one after a loss.
     fn count_unsent(&self, kind: ErrorKind, dispatcher: &Dispatcher) {
         if self.header.job_request().is_none() {
             let meter = dispatcher.router.meters().of_called(&self.header.function);
+            self.sent.into_iter().for_each(|sent| meter.ran(sent.elapsed()));
             meter.ended(CallEnd::Error(kind));
         }
     }
@@ -179,6 +193,7 @@ impl Dispatch {
         // The connection may not have noticed the loss yet: without this, the next attempt could
         // select the same node again.
         permit.node().close();
+        self.sent = self.sent.or_else(|| Instant::now().checked_sub(permit.age()));
         self.losses += 1;
         self.losses < MAX_ATTEMPTS
     }

@@ -1,5 +1,6 @@
 //! Tests of routing with plain values: no connections, and a manual clock.
 
+mod counting;
 mod explaining;
 mod model;
 mod outliers;

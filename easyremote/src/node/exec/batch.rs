@@ -32,14 +32,16 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::call::batch_meter::BatchReason;
 use crate::call::deadline::{now, watch};
 use crate::call::executed::Evidence;
+use crate::call::function_meter::FunctionMeter;
 use crate::error::{Error, ErrorKind};
 use crate::function::batch::{BatchBody, BatchFunction, BatchMember};
 use crate::function::handler::{Reply, Run, panicked};
 use crate::function::registry::{Function, Registry};
 use crate::node::exec::batch::queue::{BatchQueue, Departure, Waiting, latest};
-use crate::wire::trace::{BatchReason, BatchRecord};
+use crate::wire::trace::BatchRecord;
 
 mod queue;
 
@@ -74,6 +76,7 @@ impl Collectors {
             Run::Batch(batch) => {
                 let collector = Collector {
                     name: function.name.clone().into_owned(),
+                    meter: function.meter.clone(),
                     batch: batch.clone(),
                     runtime: runtime.clone(),
                     blocking: blocking.clone(),
@@ -126,6 +129,7 @@ impl Collectors {
 /// Collects the calls of one function, and runs them.
 pub(super) struct Collector {
     name: String,
+    meter: Arc<FunctionMeter>,
     batch: Arc<BatchFunction>,
     runtime: Handle,
     /// Permits of blocking threads.
@@ -380,6 +384,7 @@ impl Collector {
             discard(members);
             return running.release_only();
         }
+        self.meter.batches.ran(running.calls.len(), reason);
         match &self.batch.body {
             BatchBody::Thread(_) => drop(self.runtime.spawn_blocking(move || {
                 let function = running.collector.batch.clone();

@@ -404,10 +404,14 @@ impl NodeCalls {
         if call.given_up {
             // A caller also leaves because its deadline has passed; that is the better reason.
             if has_passed(call.deadline) {
-                let late = self.node().late(&call.function.name, Evidence::of_start(call.started));
-                call.note_error(&late);
-                observer.into_iter().for_each(|observer| observer.tell(Err(&late)));
+                call.note_error(ErrorKind::DeadlineExceeded);
+                if let Some(observer) = observer {
+                    let evidence = Evidence::of_start(call.started);
+                    observer.tell(Err(&self.node().late(&call.function.name, evidence)));
+                }
             } else {
+                // A caller that has the last frame of a stream may leave before its function has ended.
+                call.note_stream_end();
                 observer.into_iter().for_each(|observer| observer.tell(Err(&left())));
             }
             match key {
@@ -420,7 +424,7 @@ impl NodeCalls {
         }
         let outcome = self.outcome(&mut call, ended);
         if let Err(error) = &outcome {
-            call.note_error(error);
+            call.note_error(error.kind());
         }
         if let Some(observer) = observer {
             observer.tell(outcome.as_ref());

@@ -361,9 +361,9 @@ impl StreamTask<'_> {
         (progress, production, arriving, deadline): StreamParts<'_>,
     ) -> Option<LegEnd> {
         let (idle, meter) = (batch.is_empty(), progress.meter.clone());
-        let (items, bytes) = self.context.tally().so_far();
         if !idle && let Some(meter) = &meter {
-            meter.note(items, bytes);
+            let tally = self.context.tally();
+            meter.note(tally.so_far(), tally.skipped());
         }
         let mut writing = pin!(async {
             match &meter {

@@ -165,6 +165,16 @@ impl Runs {
         jobs.filter_map(|number| table.runs.get(number).cloned()).collect()
     }
 
+    /// Returns the number of jobs that have not ended, and of those that have and are kept.
+    pub(in crate::node) fn n_jobs(&self) -> (u64, u64) {
+        let table = self.table.lock();
+        let jobs = table.runs.values().filter(|run| run.purpose == RunUse::Job);
+        jobs.fold((0, 0), |(live, kept), run| match run.is_ended() {
+            true => (live, kept + 1),
+            false => (live + 1, kept),
+        })
+    }
+
     /// Notes that the owner of a job has its result.
     pub(super) fn collect(&self, run: &Arc<KeptRun>) {
         if run.collect()

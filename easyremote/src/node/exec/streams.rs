@@ -399,8 +399,8 @@ impl StreamedCall<'_> {
                 }
             };
             let stream = self.send.id();
-            let (n, bytes) = context.tally().so_far();
-            meter.note(n, bytes);
+            let tally = context.tally();
+            meter.note(tally.so_far(), tally.skipped());
             let writing = meter.send(self.send.write_chunks(&mut batch));
             let writing = written(&self.calls.session, stream, writing);
             match self.guards.select(writing).await {

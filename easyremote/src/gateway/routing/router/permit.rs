@@ -24,6 +24,8 @@ pub(crate) struct CallPermit<H: NodeHandle> {
     is_probe: bool,
     is_request: bool,
     acquired: Duration,
+    /// How long ago the call was sent to another node, which was lost; zero for most.
+    earlier: Duration,
     /// Bits [`ANSWERED`], [`RECORDED`] and [`UNCOUNTED`].
     recorded: AtomicU8,
     /// How the call ends, as [`CallEnd::index`]; or [`NOT_ENTERED`] or [`GOES_ON`].
@@ -50,7 +52,8 @@ impl<H: NodeHandle> CallPermit<H> {
         // What is said about a job is no outcome of a call.
         let recorded = AtomicU8::new(if is_request { ANSWERED | RECORDED } else { 0 });
         let (end, took) = (AtomicU8::new(NOT_ENTERED), AtomicU64::new(0));
-        Self { router, route, is_probe, is_request, acquired, recorded, end, took }
+        let earlier = Duration::ZERO;
+        Self { router, route, is_probe, is_request, acquired, earlier, recorded, end, took }
     }
 
     /// Creates the permit of a call that continues a stream at `route`, which is counted once it is
@@ -120,6 +123,21 @@ impl<H: NodeHandle> CallPermit<H> {
         }
     }
 
+    /// [`enter`](Self::enter) for a call that was sent to another node before, `earlier` ago, and
+    /// [goes on](Self::goes_on) at this one.
+    pub(crate) fn enter_again(&mut self, earlier: Duration) {
+        if !self.is_request {
+            self.earlier = earlier;
+            self.meter().entered_again();
+            self.ends(CallEnd::Error(ErrorKind::Cancelled));
+        }
+    }
+
+    /// Returns the time since the permit was acquired.
+    pub(crate) fn age(&self) -> Duration {
+        self.router.clock().now().saturating_sub(self.acquired)
+    }
+
     /// Notes how the call ends.
     pub(crate) fn ends(&self, end: CallEnd) {
         self.set_end(end.index());
@@ -147,15 +165,16 @@ impl<H: NodeHandle> CallPermit<H> {
         if end == NOT_ENTERED {
             return;
         }
+        if end == GOES_ON {
+            return offered.meter.left_to_go_on();
+        }
         let ran = match self.took.load(Ordering::Relaxed) {
             // How fast the rest of a long result arrives depends on its caller.
             took if took > 0 && !offered.offer.kind.gives_stream() => Duration::from_nanos(took),
-            _ => self.router.clock().now().saturating_sub(self.acquired),
+            _ => self.age(),
         };
-        offered.meter.left(ran);
-        if end != GOES_ON {
-            offered.meter.count_end(end);
-        }
+        offered.meter.left(self.earlier + ran);
+        offered.meter.count_end(end);
     }
 
     fn index(&self) -> usize {

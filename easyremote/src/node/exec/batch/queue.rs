@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::wire::trace::BatchReason;
+use crate::call::batch_meter::BatchReason;
 
 /// A call that waits.
 #[derive(Debug)]
