@@ -8,7 +8,9 @@ use futures::{Stream, StreamExt, stream};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::chain::Chain;
-use crate::functions::{STEP, again, blocking, bulk, duplex, items, items_again, once, upload};
+use crate::functions::{
+    STEP, again, blocking, bulk, duplex, items, items_again, kept_upload, once, upload,
+};
 use crate::readers::Reader;
 use crate::{jobs, parts, readers, streams};
 
@@ -21,6 +23,8 @@ pub(crate) enum Kind {
     Items,
     ItemsAgain,
     Upload,
+    /// A client stream that goes on after a loss.
+    KeptUpload,
     Duplex,
     /// A stream with operators at the node.
     Steps,
@@ -45,7 +49,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Once,
         Self::Again,
         Self::Blocking,
@@ -53,6 +57,7 @@ impl Kind {
         Self::Items,
         Self::ItemsAgain,
         Self::Upload,
+        Self::KeptUpload,
         Self::Duplex,
         Self::Steps,
         Self::Ticks,
@@ -212,6 +217,10 @@ impl Plan {
                 let answer = upload::call(client, id, slowly(size)).await;
                 value(answer, (id, (0..size).collect()))
             }
+            Kind::KeptUpload => {
+                let answer = kept_upload::call(client, id, paced(size)).await;
+                value(answer, (id, (0..size).collect()))
+            }
             Kind::Duplex => streams::read(duplex::call(client, id, slowly(size)), id, seen).await,
             Kind::Steps | Kind::Ticks | Kind::Kept | Kind::Resumed => {
                 streams::read_chained(self, client, seen).await
@@ -251,6 +260,14 @@ fn slowly(count: u64) -> impl Stream<Item = u64> + Send + 'static {
         if n % 8 == 0 {
             sleep(Duration::from_millis(2)).await;
         }
+        n
+    })
+}
+
+/// The numbers up to `count`, which last long enough for something to happen to the call.
+fn paced(count: u64) -> impl Stream<Item = u64> + Send + 'static {
+    stream::iter(0..count).then(async |n| {
+        sleep(Duration::from_millis(5)).await;
         n
     })
 }

@@ -145,6 +145,20 @@ pub(crate) async fn upload(
     (id, numbers)
 }
 
+/// The same, for a caller that goes on after a loss.
+#[remote(resumable)]
+pub(crate) async fn kept_upload(
+    #[state] log: &Log,
+    #[ctx] ctx: &Context,
+    id: u64,
+    numbers: impl Stream<Item = u64>,
+) -> (u64, Vec<u64>) {
+    let started = log.start(ctx, id);
+    let numbers = numbers.collect().await;
+    started.end();
+    (id, numbers)
+}
+
 #[remote(stream)]
 pub(crate) fn duplex(
     #[state] log: &Log,
@@ -300,6 +314,7 @@ pub(crate) fn all() -> Functions {
         items,
         items_again,
         upload,
+        kept_upload,
         duplex,
         steps,
         ticks,

@@ -53,6 +53,10 @@ impl Case<'_> {
                 self.starts();
                 self.resumable();
             }
+            Kind::KeptUpload => {
+                self.starts();
+                self.kept_upload();
+            }
             _ => self.starts(),
         }
     }
@@ -151,6 +155,22 @@ impl Case<'_> {
                 self.claim(lost && !plan.starts_again(), "nobody has cancelled it");
             }
             _ => self.claim(record.seen.items.is_empty(), "a stream was lost without a `Gap`"),
+        }
+    }
+
+    /// A client stream goes on, or ends with one `Gap`. Until its caller knows which node has the
+    /// call, it ends as others do.
+    fn kept_upload(&mut self) {
+        let (record, lost) = (self.record, self.node_was_lost());
+        let plan = &record.plan;
+        let given_up = record.took >= GIVEN_UP || plan.timed;
+        match record.outcome.error_kind() {
+            Some(ErrorKind::Gap) => {
+                self.claim(given_up || lost, "an upload was given up, and its node was there");
+            }
+            Some(ErrorKind::DeadlineExceeded) => self.claim(plan.timed, "it had no deadline"),
+            Some(ErrorKind::Cancelled) => self.claim(lost, "nobody has cancelled it"),
+            _ => {}
         }
     }
 

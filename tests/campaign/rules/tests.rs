@@ -116,6 +116,33 @@ fn what_operators_let_pass_is_judged() {
 }
 
 #[test]
+fn an_upload_that_goes_on_is_judged() {
+    const LOST: &[Line] = &[LIFE, START, LIFE];
+    const THERE: &[Line] = &[LIFE, START];
+    const TWICE: &[Line] = &[LIFE, START, RETRY, RETRY_END];
+    for (expected, outcome, log) in [
+        (true, Answered, &[LIFE, START, END][..]),
+        (false, Answered, THERE),
+        (false, Answered, TWICE),
+        (true, failed(Gap, Maybe), LOST),
+        (false, failed(Gap, Maybe), THERE),
+        (false, failed(Gap, No), LOST),
+        (true, failed(ConnectionLost, Maybe), THERE),
+        (false, failed(ConnectionLost, No), THERE),
+        (false, failed(DeadlineExceeded, Maybe), THERE),
+        (true, failed(Cancelled, Maybe), LOST),
+        (false, failed(Cancelled, Maybe), THERE),
+    ] {
+        judged(expected, Record { outcome, ..call(Kind::KeptUpload) }, log);
+    }
+    let mut late = Record { outcome: failed(Gap, Maybe), ..call(Kind::KeptUpload) };
+    late.took = GIVEN_UP;
+    judged(true, late.clone(), THERE);
+    (late.took, late.plan.timed) = (Duration::ZERO, true);
+    judged(true, late, THERE);
+}
+
+#[test]
 fn a_resumable_stream_is_judged() {
     use Kind::{Kept, Resumed};
     /// The process of the node is another one.
