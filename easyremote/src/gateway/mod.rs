@@ -254,8 +254,9 @@ impl Gateway {
     /// have left, for up to 1,024 functions; all others are counted as one, `easyremote.other`.
     ///
     /// A call that the gateway sends to another node, because the first was lost, counts once: it has
-    /// waited until it was first sent, and taken from there to its end. Retries of a client count separately, and so do both calls of
-    /// a hedged one and each connection of a resumable stream. Requests about jobs do not count.
+    /// waited until it was first sent, and taken from there to its end. Retries of a client count
+    /// separately, and so do both calls of a hedged one and each connection of a resumable stream.
+    /// Requests about jobs do not count.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
