@@ -5,6 +5,8 @@
 //! certificates in place of pins and tokens. A function learns who called it from [`Caller`].
 
 pub use crate::transport::auth::address::{Gateways, IntoGateways, from_env};
+#[cfg(feature = "http")]
+pub use crate::transport::auth::bearer::Bearer;
 pub use crate::transport::auth::dial_options::DialOptions;
 pub use crate::transport::auth::ticket::Ticket;
 pub use crate::wire::caller::Caller;

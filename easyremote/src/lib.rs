@@ -234,6 +234,8 @@ pub mod fuzz;
 #[cfg(feature = "gateway")]
 pub mod gateway;
 mod gauge;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "node")]
 pub mod node;
 mod schema;

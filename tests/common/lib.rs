@@ -45,6 +45,10 @@ pub mod guide {
     #[doc = include_str!("../../docs/functions.md")]
     pub struct Functions;
 
+    #[cfg(feature = "http")]
+    #[doc = include_str!("../../docs/http.md")]
+    pub struct Http;
+
     #[doc = include_str!("../../docs/internals.md")]
     pub struct Internals;
 

@@ -28,7 +28,7 @@ const LAYERS: &[&[&str]] = &[
     &["transport"],
     &["function"],
     &["client", "node", "gateway"],
-    &["testing"],
+    &["http", "testing"],
     &["auth", "fuzz", "lib", "private", "shutdown_signal", "stream"],
 ];
 

@@ -17,6 +17,8 @@ mod schema_pool;
 mod session;
 mod state;
 mod threads;
+#[cfg(feature = "http")]
+mod view;
 mod worker;
 
 use std::net::SocketAddr;
@@ -33,6 +35,8 @@ use crate::gateway::admission::reject_log::RejectLog;
 use crate::gateway::directory::Directory;
 use crate::gateway::ending::Ending;
 use crate::gateway::limits::Hits;
+#[cfg(feature = "http")]
+use crate::gateway::policy::bearers::BearerFile;
 use crate::gateway::policy::config::PolicyOptions;
 use crate::gateway::policy::revocations::RevocationFile;
 use crate::gateway::policy::tokens::Tokens;
@@ -57,6 +61,8 @@ pub(crate) use crate::gateway::relay::dispatch::Refusal;
 pub use crate::gateway::routing::OutlierOptions;
 #[cfg(feature = "__bench")]
 pub(crate) use crate::gateway::routing::bench;
+#[cfg(feature = "http")]
+pub(crate) use crate::gateway::view::GatewayView;
 pub use crate::transport::stream_table::StreamStats;
 pub use crate::wire::directory::{FunctionInfo, GatewayStats, LimitHits, NodeInfo};
 pub use crate::wire::load::{Memory, NodeLoad};
@@ -488,15 +494,15 @@ impl GatewayBuilder {
         let identity = Identity::load_or_create(self.state_dir.as_deref())?;
         let access = Arc::new(self.trust.access);
         let authorities = Authorities::new(self.trust.authorities)?;
-        let revoked = match &self.state_dir {
-            Some(directory) => RevocationFile::within(directory),
-            None => RevocationFile::within(&default_directory()?),
-        };
+        let directory = self.state_dir.map_or_else(default_directory, Ok)?;
+        let revoked = RevocationFile::within(&directory);
         let tokens = Tokens::new(&identity, &self.trust.tokens, authorities, revoked)?;
         let shared = Arc::new(GatewayState {
             shown: Arc::new(ServerCertResolver::new(&identity, self.trust.certificate)?),
             identity,
             tokens,
+            #[cfg(feature = "http")]
+            bearers: BearerFile::within(&directory),
             dispatcher: Dispatcher {
                 router: Arc::new(Router::new(access.clone(), self.outliers)),
                 refusals: self.refusals,

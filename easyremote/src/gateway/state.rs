@@ -11,6 +11,8 @@ use crate::gateway::ending::Ending;
 use crate::gateway::limits::{GatewayLimits, Hits};
 use crate::gateway::peer_log::PeerLog;
 use crate::gateway::policy::access::Access;
+#[cfg(feature = "http")]
+use crate::gateway::policy::bearers::BearerFile;
 use crate::gateway::policy::tokens::Tokens;
 use crate::gateway::relay::dispatch::Dispatcher;
 use crate::gateway::relay::node_link::NodeLink;
@@ -26,6 +28,8 @@ use crate::wire::directory::GatewayStats;
 pub(super) struct GatewayState {
     pub(super) identity: Identity,
     pub(super) tokens: Tokens,
+    #[cfg(feature = "http")]
+    pub(super) bearers: BearerFile,
     pub(super) shown: Arc<ServerCertResolver>,
     pub(super) access: Arc<Access>,
     pub(super) dispatcher: Dispatcher,

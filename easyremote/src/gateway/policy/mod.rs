@@ -2,6 +2,10 @@
 
 pub(crate) mod access;
 mod append_log;
+#[cfg(feature = "http")]
+mod bearer_options;
+#[cfg(feature = "http")]
+pub(crate) mod bearers;
 pub(super) mod config;
 mod options;
 pub(crate) mod revocations;

@@ -52,6 +52,15 @@ struct NamedToken {
     admission: Admitted,
 }
 
+/// A valid token, as its id leads to it.
+#[cfg(feature = "http")]
+pub(crate) struct FoundToken {
+    /// [`DEFAULT`] for the token of the identity file too.
+    pub(crate) name: String,
+    pub(crate) token: Token,
+    pub(crate) admission: Admitted,
+}
+
 /// The identity of an admitted peer, and a signal that ends its session.
 #[derive(Clone, Debug)]
 pub(crate) struct Admitted {
@@ -165,6 +174,16 @@ impl Tokens {
         let list = self.list();
         let of_role = list.valid.iter().filter(|named| named.role == role);
         of_role.filter_map(|named| named.name.clone()).collect()
+    }
+
+    /// Returns the valid token with this id.
+    #[cfg(feature = "http")]
+    pub(crate) fn find(&self, role: Role, id: TokenId) -> Option<FoundToken> {
+        let list = self.list();
+        // The id is not secret, so the search need not take constant time.
+        let found = list.valid.iter().find(|named| named.role == role && named.id == id)?;
+        let name = found.name.clone().unwrap_or_else(|| DEFAULT.to_owned());
+        Some(FoundToken { name, token: found.token.clone(), admission: found.admission.clone() })
     }
 
     /// Verifies the credentials in a peer's hello.

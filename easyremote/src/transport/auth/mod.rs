@@ -2,9 +2,13 @@
 
 pub(crate) mod address;
 pub(crate) mod authorities;
+#[cfg(feature = "http")]
+pub(crate) mod bearer;
 pub(crate) mod certificates;
 pub(crate) mod credentials;
 pub(crate) mod dial_options;
+#[cfg(feature = "http")]
+pub(crate) mod https;
 pub(crate) mod identity;
 pub(crate) mod private_file;
 mod provider;

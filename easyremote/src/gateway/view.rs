@@ -1,0 +1,101 @@
+//! What a gateway shows to those who do not come over QUIC.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::call::function_meter::FunctionStats;
+use crate::error::{Error, ErrorKind};
+use crate::gateway::Gateway;
+use crate::gateway::directory::{Directory, ListKind, Question};
+use crate::gateway::drain::DrainStage;
+use crate::gateway::policy::tokens::Admitted;
+use crate::gateway::state::GatewayState;
+use crate::transport::auth::bearer::Bearer;
+use crate::transport::stream_table::StreamStats;
+use crate::wire::caller::Caller;
+use crate::wire::directory::{GatewayStats, STATS};
+use crate::wire::frame::FRAME_HEADER;
+
+/// A running gateway, which may end while this exists.
+#[derive(Clone, Debug)]
+pub(crate) struct GatewayView(Arc<GatewayState>);
+
+impl Gateway {
+    pub(crate) fn view(&self) -> GatewayView {
+        GatewayView(self.shared.clone())
+    }
+}
+
+impl GatewayView {
+    /// Returns the identity that a request with this bearer has.
+    ///
+    /// # Errors
+    /// `Unauthenticated` if the bearer is not valid, or no longer.
+    pub(crate) fn admit(&self, shown: &Bearer) -> Result<Admitted, Error> {
+        let refused = || {
+            let text = "the bearer is not valid at this gateway, or no longer valid: get another \
+                        one from `Gateway::bearer`";
+            Error::new(ErrorKind::Unauthenticated, text)
+        };
+        let state = &self.0;
+        let found = state.tokens.find(shown.role(), shown.token()).ok_or_else(refused)?;
+        let generation = state.bearers.generation(shown.role(), &found.name)?;
+        let pin = state.identity.pin();
+        let valid = Bearer::derive(&found.token, shown.role(), &pin, generation);
+        // In constant time, as all comparisons of secrets.
+        valid.filter(|valid| valid == shown).map(|_| found.admission).ok_or_else(refused)
+    }
+
+    /// Returns whether the gateway takes calls.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.0.drain.stage() == DrainStage::Serving && !self.0.ending.has_begun()
+    }
+
+    /// Waits until the gateway ends. Cancel safe.
+    pub(crate) async fn ends(&self) {
+        self.0.ending.begun().await;
+    }
+
+    /// Checks that `caller` may see what concerns the gateway as a whole.
+    ///
+    /// # Errors
+    /// `PermissionDenied` if it may not.
+    pub(crate) fn check_overseer(&self, caller: &Caller) -> Result<(), Error> {
+        self.0.access.check_call(Some(caller), STATS)
+    }
+
+    /// Returns the functions that `caller` may call, as JSON.
+    ///
+    /// # Errors
+    /// `TooLarge` if the list exceeds the message limit.
+    pub(crate) async fn functions_for(&self, caller: &Caller) -> Result<Bytes, Error> {
+        self.list(ListKind::Functions, caller).await
+    }
+
+    /// Returns the nodes with those functions, as JSON.
+    ///
+    /// # Errors
+    /// As [`functions_for`](Self::functions_for).
+    pub(crate) async fn nodes_for(&self, caller: &Caller) -> Result<Bytes, Error> {
+        self.list(ListKind::Nodes, caller).await
+    }
+
+    async fn list(&self, kind: ListKind, caller: &Caller) -> Result<Bytes, Error> {
+        let scope = self.0.access.scope(caller);
+        let mut frame = Directory::answer(Question::List(kind), &scope, &self.0).await?;
+        Ok(frame.split_off(FRAME_HEADER.min(frame.len())))
+    }
+
+    pub(crate) fn stats(&self) -> GatewayStats {
+        self.0.stats()
+    }
+
+    pub(crate) fn function_stats(&self) -> Vec<FunctionStats> {
+        self.0.dispatcher.router.functions()
+    }
+
+    pub(crate) fn streams(&self) -> Vec<StreamStats> {
+        self.0.streams.stats()
+    }
+}

@@ -1,0 +1,219 @@
+//! Who may ask: the checks that every request passes before a route sees it.
+//!
+//! Any web page can make a browser send requests here, also to loopback, and a name that its owner
+//! controls can lead here too. So the order is: `Host`, then `Origin`, then the bearer.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_MAX_AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST,
+    HeaderName, ORIGIN, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::error::{Error, ErrorKind};
+use crate::gateway::GatewayView;
+use crate::http::options::HttpOptions;
+use crate::http::problem::Problem;
+use crate::transport::auth::bearer::Bearer;
+use crate::wire::caller::Caller;
+
+/// What all requests of a server are checked against.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) gateway: GatewayView,
+    hosts: HashSet<String>,
+    origins: HashSet<String>,
+    proxies: Vec<IpAddr>,
+    scheme: &'static str,
+    port: u16,
+}
+
+/// The ends of the connection that a request came on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    pub(super) remote: SocketAddr,
+    pub(super) local: SocketAddr,
+}
+
+/// Requests that need no bearer.
+const OPEN: &[&str] = &["/health"];
+
+impl Site {
+    pub(super) fn new(gateway: GatewayView, options: &HttpOptions, local: SocketAddr) -> Self {
+        let scheme = if options.certificate.is_some() { "https" } else { "http" };
+        Self {
+            gateway,
+            hosts: options.hosts.iter().cloned().collect(),
+            origins: options.origins.iter().cloned().collect(),
+            proxies: options.proxies.clone(),
+            scheme,
+            port: local.port(),
+        }
+    }
+
+    /// Whether connections from this address are accepted.
+    pub(super) fn accepts(&self, remote: IpAddr) -> bool {
+        self.proxies.is_empty() || self.proxies.contains(&remote.to_canonical())
+    }
+
+    /// Checks that the request is meant for this server.
+    fn check_host(&self, request: &Request, ends: Ends) -> Result<String, Problem> {
+        let named = single(request.headers(), &HOST).map(str::to_ascii_lowercase);
+        let authority = request.uri().authority().map(|it| it.as_str().to_ascii_lowercase());
+        let named = named.filter(|host| authority.as_ref().is_none_or(|same| same == host));
+        let known = |host: &String| self.hosts.contains(host) || self.is_own(host, ends.local.ip());
+        named.filter(known).ok_or_else(|| {
+            let text = "the header `Host` names no host of this server: add it with \
+                        `HttpOptions::hosts`";
+            Problem::new(StatusCode::MISDIRECTED_REQUEST, ErrorKind::PermissionDenied, text)
+        })
+    }
+
+    /// Whether `host` is the address that the connection arrived at.
+    fn is_own(&self, host: &str, local: IpAddr) -> bool {
+        let standard = if self.scheme == "https" { 443 } else { 80 };
+        let bare = match host.rsplit_once(':') {
+            Some((bare, port)) if port.parse() == Ok(self.port) => bare,
+            // Without a port, it is that of the scheme.
+            _ if self.port == standard => host,
+            _ => return false,
+        };
+        let local = local.to_canonical();
+        let named = match bare.strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
+            Some(v6) => v6.parse().ok().map(IpAddr::V6),
+            None => bare.parse().ok().map(IpAddr::V4),
+        };
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        match named {
+            Some(named) => named == local || (local.is_loopback() && loopback.contains(&named)),
+            None => local.is_loopback() && bare == "localhost",
+        }
+    }
+
+    /// Returns the `Origin` of a page elsewhere that may ask; `None` if the request comes from no
+    /// other page.
+    fn check_origin(&self, request: &Request, host: &str) -> Result<Option<String>, Problem> {
+        if !request.headers().contains_key(ORIGIN) {
+            return Ok(None);
+        }
+        let origin = single(request.headers(), &ORIGIN).map(str::to_ascii_lowercase);
+        let own = |origin: &str| match origin.split_once("://") {
+            // A proxy may end TLS.
+            Some((scheme, at)) => at == host && (scheme == self.scheme || !self.proxies.is_empty()),
+            None => false,
+        };
+        match origin {
+            Some(origin) if own(&origin) => Ok(None),
+            Some(origin) if self.origins.contains(&origin) => Ok(Some(origin)),
+            _ => {
+                let text = "pages of this origin may not make requests: add it with \
+                            `HttpOptions::origins`";
+                Err(Problem::new(StatusCode::FORBIDDEN, ErrorKind::PermissionDenied, text))
+            }
+        }
+    }
+
+    /// Returns who makes the request.
+    fn caller(&self, headers: &HeaderMap, ends: Ends) -> Result<Caller, Problem> {
+        let refused = |text: String| Problem::from(Error::new(ErrorKind::Unauthenticated, text));
+        let credentials = single(headers, &AUTHORIZATION).and_then(|it| it.split_once(' '));
+        let shown = match credentials {
+            Some((scheme, shown)) if scheme.eq_ignore_ascii_case("bearer") => shown.trim(),
+            _ => return Err(refused("this needs a header `Authorization: Bearer ..`".to_owned())),
+        };
+        let bearer: Bearer = shown.parse().map_err(|error: Error| refused(error.to_string()))?;
+        let admitted = self.gateway.admit(&bearer)?;
+        let address = self.client_address(headers, ends.remote);
+        let id = format!("http-{address}");
+        let identity = admitted.identity.to_string();
+        Ok(Caller { role: bearer.role(), id, identity, address })
+    }
+
+    /// Returns the address of the client, behind whatever proxies.
+    fn client_address(&self, headers: &HeaderMap, remote: SocketAddr) -> SocketAddr {
+        if self.proxies.is_empty() {
+            return remote;
+        }
+        // What came before the last entry has been written by the client.
+        let last = headers.get_all("x-forwarded-for").into_iter().next_back();
+        let last = last.and_then(|it| it.to_str().ok()).and_then(|it| it.rsplit(',').next());
+        let client = last.and_then(|it| it.trim().parse().ok());
+        client.map_or(remote, |ip| SocketAddr::new(ip, 0))
+    }
+}
+
+/// Returns the value of a header that occurs once.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).into_iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+/// Passes a request on if its sender may make it, and makes the answer safe to show.
+pub(super) async fn guard(
+    State(site): State<Arc<Site>>,
+    Extension(ends): Extension<Ends>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let mut elsewhere = None;
+    let checked = site.check_host(&request, ends).and_then(|host| {
+        elsewhere = site.check_origin(&request, &host)?;
+        Ok(())
+    });
+    let mut response = match checked {
+        Err(problem) => problem.into_response(),
+        // The browser asks whether the page may make the request that follows.
+        Ok(()) if elsewhere.is_some() && request.method() == Method::OPTIONS => {
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Ok(()) if OPEN.contains(&request.uri().path()) => next.run(request).await,
+        Ok(()) => match site.caller(request.headers(), ends) {
+            Err(problem) => problem.into_response(),
+            Ok(caller) => {
+                request.extensions_mut().insert(Arc::new(caller));
+                next.run(request).await
+            }
+        },
+    };
+    add_headers(response.headers_mut(), elsewhere.as_deref());
+    response
+}
+
+/// Adds what browsers need to keep an answer to those whom it is for.
+fn add_headers(headers: &mut HeaderMap, elsewhere: Option<&str>) {
+    let fixed = [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(CONTENT_SECURITY_POLICY) {
+        // What is no page runs no script and loads nothing.
+        let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+        headers.insert(CONTENT_SECURITY_POLICY, nothing);
+    }
+    headers.append(VARY, HeaderValue::from_static("Origin"));
+    let Some(origin) = elsewhere.and_then(|origin| HeaderValue::from_str(origin).ok()) else {
+        return;
+    };
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    let allowed = [
+        (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE"),
+        (ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type"),
+        (ACCESS_CONTROL_MAX_AGE, "600"),
+    ];
+    for (name, value) in allowed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}

@@ -1,0 +1,24 @@
+//! The gateway over HTTP: what runs, what waits and what failed, for browsers, scrapers and scripts.
+//!
+//! [`Gateway::serve_http`](crate::Gateway::serve_http) starts an [`HttpServer`] beside a gateway;
+//! [`HttpOptions`] say where it listens and who may ask.
+//!
+//! ```text
+//!   TCP --> connection --> TLS, unless on loopback --> HTTP/1.1 --> guard --> route
+//!             limits         limit on its time          limits      Host, Origin, bearer
+//! ```
+//!
+//! | request | returns | who may |
+//! |---|---|---|
+//! | `GET /health` | whether the gateway takes calls: 200, or 503 while it drains | anyone |
+//! | `GET /functions` | the functions that the bearer's identity may call, with their schemas | any bearer |
+//! | `GET /nodes`, `/streams`, `/stats` | nodes, open streams, figures of the gateway and of functions | admins, and who may call `easyremote.stats` |
+
+mod guard;
+mod options;
+mod problem;
+mod routes;
+mod server;
+
+pub use crate::http::options::HttpOptions;
+pub use crate::http::server::HttpServer;

@@ -1,0 +1,134 @@
+//! What each request returns.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Json, Router, middleware};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::call::function_meter::FunctionStats;
+use crate::call::histogram::DurationHistogram;
+use crate::error::ErrorKind;
+use crate::http::guard::{Site, guard};
+use crate::http::problem::Problem;
+use crate::transport::stream_table::StreamStats;
+use crate::wire::caller::Caller;
+
+/// Who makes a request; added by the guard.
+type Asker = Extension<Arc<Caller>>;
+
+type Routed = Result<Response, Problem>;
+
+pub(super) fn router(site: Arc<Site>) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/functions", get(functions))
+        .route("/nodes", get(nodes))
+        .route("/streams", get(streams))
+        .route("/stats", get(stats))
+        .fallback(nothing)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(site.clone(), guard))
+        .with_state(site)
+}
+
+async fn nothing() -> Problem {
+    let text = "there is nothing at this path";
+    Problem::new(StatusCode::NOT_FOUND, ErrorKind::InvalidInput, text)
+}
+
+async fn wrong_method() -> Problem {
+    let text = "this path has another method";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, ErrorKind::InvalidInput, text)
+}
+
+/// For load balancers and supervisors: only the status counts.
+async fn health(State(site): State<Arc<Site>>) -> Response {
+    match site.gateway.is_serving() {
+        true => Json(json!({ "status": "serving" })).into_response(),
+        false => {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            (status, Json(json!({ "status": "draining" }))).into_response()
+        }
+    }
+}
+
+async fn functions(State(site): State<Arc<Site>>, Extension(asker): Asker) -> Routed {
+    Ok(json_text(site.gateway.functions_for(&asker).await?))
+}
+
+async fn nodes(State(site): State<Arc<Site>>, Extension(asker): Asker) -> Routed {
+    site.gateway.check_overseer(&asker)?;
+    Ok(json_text(site.gateway.nodes_for(&asker).await?))
+}
+
+async fn streams(State(site): State<Arc<Site>>, Extension(asker): Asker) -> Routed {
+    site.gateway.check_overseer(&asker)?;
+    let streams: Vec<_> = site.gateway.streams().iter().map(stream).collect();
+    Ok(Json(streams).into_response())
+}
+
+async fn stats(State(site): State<Arc<Site>>, Extension(asker): Asker) -> Routed {
+    site.gateway.check_overseer(&asker)?;
+    let functions: Vec<_> = site.gateway.function_stats().iter().map(function).collect();
+    let gateway = site.gateway.stats();
+    Ok(Json(json!({ "gateway": gateway, "functions": functions })).into_response())
+}
+
+/// The answer whose text is already JSON.
+fn json_text(text: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+fn stream(stats: &StreamStats) -> Value {
+    let caller = &stats.caller;
+    json!({
+        "function": stats.function,
+        "node": stats.node,
+        "caller": {
+            "role": caller.role.name(), "id": caller.id, "identity": caller.identity,
+            "address": caller.address.to_string(),
+        },
+        "items": stats.items,
+        "bytes": stats.bytes,
+        "skipped": stats.skipped,
+        "age_seconds": stats.age.as_secs_f64(),
+        "quiet_seconds": stats.quiet.as_secs_f64(),
+        "stalled_seconds": stats.stalled.as_secs_f64(),
+        "stalled_for_seconds": stats.stalled_for.as_ref().map(Duration::as_secs_f64),
+    })
+}
+
+fn function(stats: &FunctionStats) -> Value {
+    let errors: serde_json::Map<_, _> =
+        stats.errors.iter().map(|(kind, n)| (format!("{kind:?}"), (*n).into())).collect();
+    json!({
+        "function": stats.function,
+        "in_flight": stats.in_flight,
+        "waiting": stats.waiting,
+        "returned": stats.returned,
+        "faults": stats.faults,
+        "errors": errors,
+        "queued": times(&stats.queued),
+        "ran": times(&stats.ran),
+        "items": stats.items,
+        "bytes": stats.bytes,
+        "skipped": stats.skipped,
+        "stalled_seconds": stats.stalled.as_secs_f64(),
+    })
+}
+
+fn times(histogram: &DurationHistogram) -> Value {
+    let quantile = |q| histogram.quantile(q).map(|time| time.as_secs_f64());
+    json!({
+        "count": histogram.count(),
+        "sum_seconds": histogram.sum().as_secs_f64(),
+        "p50_seconds": quantile(0.5),
+        "p99_seconds": quantile(0.99),
+    })
+}
