@@ -101,6 +101,16 @@ impl CallEnd {
             Self::Fault => N_ENDS as u8 - 1,
         }
     }
+
+    /// Returns the end with this [`index`](Self::index).
+    #[cfg(feature = "gateway")]
+    pub(crate) fn from_index(index: u8) -> Option<Self> {
+        match index {
+            0 => Some(Self::Returned),
+            fault if usize::from(fault) == N_ENDS - 1 => Some(Self::Fault),
+            code => ErrorKind::from_code(code.into()).map(Self::Error),
+        }
+    }
 }
 
 /// The figures of one function, while they are recorded. Lock-free.
@@ -252,6 +262,8 @@ mod tests {
         assert!(meter.is_unused());
         let errors = ErrorKind::ALL.iter().map(|kind| CallEnd::Error(*kind));
         let ends: Vec<_> = [CallEnd::Returned, CallEnd::Fault].into_iter().chain(errors).collect();
+        #[cfg(feature = "gateway")]
+        assert!(ends.iter().all(|end| CallEnd::from_index(end.index()) == Some(*end)));
         for (n, end) in (1..).zip(&ends) {
             for _ in 0..n {
                 meter.ended(*end);

@@ -30,6 +30,7 @@ use crate::client::handle::Client;
 use crate::client::hedge::HedgedCall;
 use crate::client::options::{Options, options};
 use crate::client::pending_call::{PendingCall, put_request};
+use crate::client::span::ClientSpan;
 use crate::client::upload::UploadSender;
 use crate::error::{Error, ErrorKind};
 use crate::function::outcome::Outcome;
@@ -183,6 +184,7 @@ pub(super) struct RawCall {
     state: CallState,
     /// Limit of memory for decoding the result, in bytes.
     pub(super) max_decoded: usize,
+    span: ClientSpan,
 }
 
 #[derive(Debug)]
@@ -208,16 +210,20 @@ impl RawCall {
         match pending {
             Ok(pending) => {
                 let max_decoded = pending.client.link.limits.max_decoded;
-                Self { state: CallState::Ready(Box::new(pending)), max_decoded }
+                Self::at(CallState::Ready(Box::new(pending)), max_decoded)
             }
-            Err(error) => Self { state: CallState::Failed(error), max_decoded: 0 },
+            Err(error) => Self::at(CallState::Failed(error), 0),
         }
     }
 
     /// Creates a call whose options are frozen, and starts it.
     pub(super) fn frozen(pending: Box<PendingCall>) -> Self {
         let max_decoded = pending.client.link.limits.max_decoded;
-        Self { state: CallState::begin(pending), max_decoded }
+        Self::at(CallState::begin(pending), max_decoded)
+    }
+
+    fn at(state: CallState, max_decoded: usize) -> Self {
+        Self { state, max_decoded, span: ClientSpan::none() }
     }
 
     pub(super) fn change(&mut self, change: impl FnOnce(&mut PendingCall)) {
@@ -244,9 +250,20 @@ impl RawCall {
     }
 
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<UnaryAnswer, Error>> {
+        let polled = self.poll_state(context);
+        if let Poll::Ready(result) = &polled {
+            self.span.conclude(result);
+        }
+        polled
+    }
+
+    fn poll_state(&mut self, context: &mut Context<'_>) -> Poll<Result<UnaryAnswer, Error>> {
         loop {
             match std::mem::replace(&mut self.state, CallState::Done) {
-                CallState::Ready(pending) => self.state = CallState::start(pending)?,
+                CallState::Ready(mut pending) => {
+                    self.span = pending.begin_span();
+                    self.state = CallState::start(pending)?;
+                }
                 CallState::Failed(error) => return Poll::Ready(Err(error)),
                 CallState::OnMux(mut call, client, guard) => match call.poll(context) {
                     Poll::Ready(Ok(answer)) => return Poll::Ready(Ok(answer)),

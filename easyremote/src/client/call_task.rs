@@ -42,6 +42,7 @@ use crate::client::upload::{Sending, UploadSender};
 use crate::error::{Error, ErrorKind};
 use crate::function::context::Scope;
 use crate::transport::byte_channel::{ByteReceiver, ByteSender};
+use crate::transport::call_span::CallSpan;
 use crate::transport::connection::{ConnectionNeed, ManagedConnection};
 use crate::transport::live_connection::LiveConnection;
 use crate::transport::quic::stream::{Broken, FrameError, RecvHalf, halves};
@@ -85,6 +86,7 @@ pub(super) struct CallTask {
     detour: Detour,
     /// Of a resumable stream, and of a call with a resumable client stream.
     resumption: Option<Box<Resumption>>,
+    span: CallSpan,
 }
 
 struct CallRequest {
@@ -113,7 +115,7 @@ impl CallTask {
     pub(super) fn new(pending: PendingCall) -> (Self, Option<UploadSender>) {
         let policy = pending.policy();
         let PendingCall { client, header, body, signature, upload, deadline, .. } = pending;
-        let PendingCall { limit, waits, paid, demand, resumption, .. } = pending;
+        let PendingCall { limit, waits, paid, demand, resumption, span, .. } = pending;
         let (upload, mut frames) = upload.unzip();
         let resumed = frames.take_if(|_| resumption.is_some());
         let kept = resumed.map(|frames| Box::new(KeptUpload::new(frames)));
@@ -133,6 +135,7 @@ impl CallTask {
             history: AttemptHistory::default(),
             detour: Detour::new(waits),
             resumption,
+            span,
         };
         (task, upload)
     }
@@ -165,7 +168,9 @@ impl CallTask {
                 }
             }
         });
-        match answer.await {
+        let answer = answer.await;
+        self.span.note_attempt(self.request.header.attempt);
+        match answer {
             Ok(answer) => answer,
             // The attempt's future has been dropped, with its stream; `evidence` outlives both.
             Err(expired) => Err(self.expired(expired, self.evidence)),
@@ -186,7 +191,9 @@ impl CallTask {
             self.link.retries.refund();
             Ok(())
         });
-        let result = match pumped.await {
+        let pumped = pumped.await;
+        self.span.note_attempt(self.request.header.attempt);
+        let result = match pumped {
             Ok(result) => result,
             Err(expired) => Err(self.expired(expired, self.evidence)),
         };
@@ -231,7 +238,7 @@ impl CallTask {
                 return Err(self.history.conclude(error));
             }
         };
-        self.link.note_retry(&error, pause);
+        self.span.run(|| self.link.note_retry(&error, pause));
         // Before the pause: if the call expires during it, its error has to say what the attempts
         // so far have proven.
         self.history.add(error);

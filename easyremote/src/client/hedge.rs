@@ -115,6 +115,8 @@ impl HedgedCall {
         if let Some(spare) = &mut spare {
             spare.header.id = pending.header.id;
             spare.header.attempt = 1;
+            spare.header.trace_context = pending.header.trace_context.clone();
+            spare.span = pending.span.clone();
             if let Some(deadline) = pending.deadline {
                 spare.options.until = DeadlineSpec::At(deadline);
             }

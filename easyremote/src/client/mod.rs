@@ -43,6 +43,7 @@ mod pending_call;
 mod resumption;
 mod retry;
 mod session;
+mod span;
 mod spawn;
 mod stats;
 pub(crate) mod stream;

@@ -22,6 +22,7 @@ use crate::client::leg::{LegMark, ReadLeg};
 use crate::client::options::{DeadlineSpec, Options};
 use crate::client::resumption::{ResumePoint, Resumption};
 use crate::client::retry::{MAX_KEPT, Policy};
+use crate::client::span::ClientSpan;
 use crate::client::upload::UploadSender;
 use crate::error::{Error, ErrorKind};
 use crate::function::arguments::Arguments;
@@ -29,6 +30,7 @@ use crate::function::remote::Remote;
 use crate::function::upload::Uploaded;
 use crate::transport::auth::identity::random;
 use crate::transport::byte_channel::ByteReceiver;
+use crate::transport::call_span::CallSpan;
 use crate::transport::live_connection::LiveConnection;
 use crate::wire::codec::Codec;
 use crate::wire::frame::{self, FrameKind};
@@ -71,6 +73,8 @@ pub(super) struct PendingCall {
     pub(super) paid: PaidLosses,
     /// Set if the call is made a second time when it is slow.
     pub(super) hedge: Option<Hedge>,
+    /// Set by the first poll.
+    pub(super) span: CallSpan,
 }
 
 /// When and whether the call may be made a second time; set by [`Call::hedge`](crate::Call::hedge).
@@ -171,7 +175,21 @@ impl PendingCall {
             waits: false,
             paid: PaidLosses::default(),
             hedge: None,
+            span: CallSpan::none(),
         }
+    }
+
+    /// Begins the span of the call, as the first step of its first poll. A hedge is a part of the call
+    /// that it hedges, and has no span of its own; nor has a request about jobs.
+    pub(super) fn begin_span(&mut self) -> ClientSpan {
+        if self.header.attempt > 0 || self.header.job_request().is_some() {
+            return ClientSpan::none();
+        }
+        self.header.trace_context = self.options.trace_context.take();
+        self.span = CallSpan::of_client(&self.header);
+        let link = &self.client.link;
+        self.span.note_server(|| link.live().map(|live| live.connection.remote_address()));
+        ClientSpan::new(self.span.clone())
     }
 
     /// Checks the options, moves them into the header, and sets the deadline. Later changes to the
@@ -185,7 +203,6 @@ impl PendingCall {
         self.check_key()?;
         self.header.routing = std::mem::take(&mut self.options.routing);
         self.header.metadata = std::mem::take(&mut self.options.metadata);
-        self.header.trace_context = self.options.trace_context.take();
         // With several gateways no single one may hold the call: each would wait for a node, or use
         // a suspect one, while another gateway has a sound node.
         if self.client.link.gateways.is_some() && self.is_repeatable() {

@@ -6,6 +6,7 @@
 pub(crate) mod auth;
 mod backoff;
 pub(crate) mod byte_channel;
+pub(crate) mod call_span;
 pub(crate) mod call_stats;
 pub(crate) mod connection;
 pub(crate) mod control_stream;

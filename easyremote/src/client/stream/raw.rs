@@ -18,12 +18,14 @@ use std::task::{Context, Poll, ready};
 
 use crate::call::demand::Demand;
 use crate::call::executed::Evidence;
+use crate::call::function_meter::CallEnd;
 use crate::client::call::undecoded;
 use crate::client::call_task::CallTask;
 use crate::client::errors::{thread_ended, with_signature};
 use crate::client::handle::Client;
 use crate::client::leg::{NextLeg, ReadLeg, StreamEnd};
 use crate::client::pending_call::PendingCall;
+use crate::client::span::ClientSpan;
 use crate::client::stream::batch::ReadItem;
 use crate::client::stream::local::{LocalOperator, passes};
 use crate::client::stream::raw::progress::StreamFigures;
@@ -64,6 +66,7 @@ pub(in crate::client) struct RawStream {
     /// Limit of memory for decoding an item, in bytes.
     max_decoded: usize,
     signature: &'static str,
+    span: ClientSpan,
 }
 
 #[derive(Debug)]
@@ -123,6 +126,7 @@ impl RawStream {
             opened: false,
             max_decoded,
             signature,
+            span: ClientSpan::none(),
         }
     }
 
@@ -184,7 +188,7 @@ impl RawStream {
                 Ok(None)
             }
             FrameKind::Fault => {
-                self.state = StreamState::Done;
+                self.close(CallEnd::Fault);
                 Ok(Some(frame))
             }
             other => Err(self.protocol(&format!("{other:?} frame before the stream is open"))),
@@ -196,7 +200,7 @@ impl RawStream {
         loop {
             if self.local.iter().any(LocalOperator::is_over) {
                 // Drops the receiver: the I/O task then resets the stream.
-                self.state = StreamState::Done;
+                self.close(CallEnd::Returned);
                 return Poll::Ready(None);
             }
             let next = ready!(self.poll_arrived(context));
@@ -222,7 +226,7 @@ impl RawStream {
     ) -> Poll<Option<Result<StreamFrame, Error>>> {
         if self.items >= self.limit {
             // Drops the receiver: the I/O task then resets the stream.
-            self.state = StreamState::Done;
+            self.close(CallEnd::Returned);
             return Poll::Ready(None);
         }
         if !self.opened && !matches!(self.state, StreamState::Done) {
@@ -262,7 +266,7 @@ impl RawStream {
             }),
             FrameKind::End => match read_end(&frame.body) {
                 Ok(items) if items == self.items => {
-                    self.state = StreamState::Done;
+                    self.close(CallEnd::Returned);
                     None
                 }
                 _ => Some(Err(self.protocol("the item count of the `End` frame is wrong"))),
@@ -400,14 +404,13 @@ impl RawStream {
         {
             let (sender, mut receiver) = byte_channel(HANDOVER);
             let client = pending.client.clone();
+            self.span = pending.begin_span();
             pending.seal_operators();
-            if let Err(error) = pending.freeze() {
-                self.state = StreamState::Failed(error);
-                return;
-            }
-            let leg = match pending.prepare_legs(HANDOVER) {
+            let prepared = pending.freeze().and_then(|()| pending.prepare_legs(HANDOVER));
+            let leg = match prepared {
                 Ok(leg) => leg.map(Box::new),
                 Err(error) => {
+                    self.span.fail(&error);
                     self.state = StreamState::Failed(error);
                     return;
                 }
@@ -485,6 +488,14 @@ impl RawStream {
         self.state = StreamState::Done;
         let error = error.with_delivered(self.returned());
         // A stream that was open has run, whatever the error says.
-        if self.opened { error.with_evidence(Evidence::Answered) } else { error }
+        let error = if self.opened { error.with_evidence(Evidence::Answered) } else { error };
+        self.span.fail(&error);
+        error
+    }
+
+    /// Ends the stream as its function, or the operators at the client, have.
+    fn close(&mut self, end: CallEnd) {
+        self.state = StreamState::Done;
+        self.span.end(end);
     }
 }

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::gateway::drain::DrainToken;
 use crate::gateway::relay::hedged::{HedgedCalls, HedgedEntry};
 use crate::gauge::MemoryCharge;
+use crate::transport::call_span::CallSpan;
 use crate::wire::header::CallHeader;
 use crate::wire::routing_options::HedgeLeg;
 
@@ -62,6 +63,7 @@ pub(super) struct Dispatch {
     /// Set if the call may be hedged.
     hedged: Option<Box<HedgedEntry>>,
     open: OpenCall,
+    pub(super) span: CallSpan,
 }
 
 impl Dispatch {
@@ -72,14 +74,18 @@ impl Dispatch {
         hedged: &Arc<HedgedCalls>,
         mut open: OpenCall,
     ) -> Self {
-        if header.job_request().is_some() {
-            // It may wait for the end of a job, and its caller asks again: a drain need not wait.
-            open.open = None;
-        }
+        let span = match header.job_request() {
+            Some(_) => {
+                // It may wait for the end of a job, and its caller asks again: a drain need not wait.
+                open.open = None;
+                CallSpan::none()
+            }
+            None => CallSpan::of_gateway(&header),
+        };
         let hedged = hedged.enter(&mut header);
         let received = Instant::now();
         let deadline = header.timeout.map(|left| received + left);
-        Self { header, received, deadline, losses: 0, sent: None, hedged, open }
+        Self { header, received, deadline, losses: 0, sent: None, hedged, open, span }
     }
 
     /// Writes the remaining time into the header, which must then be sent at once: the node counts
@@ -125,7 +131,9 @@ impl Dispatch {
         let is_hedge = self.header.routing.hedge == Some(HedgeLeg::Second);
         is_hedge.then(|| {
             let text = format!("no other node has room for `{}`", self.header.function);
-            Error::new(ErrorKind::Overloaded, text)
+            let error = Error::new(ErrorKind::Overloaded, text);
+            self.span.note_error(&error);
+            error
         })
     }
 

@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout};
 use crate::call::deadline::{DeadlinePassed, within};
 use crate::call::executed::Evidence;
 use crate::call::function_meter::CallEnd;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Executed};
 use crate::gateway::relay::call::Dispatch;
 use crate::gateway::relay::node_link::{NodeLink, NodePermit, UnreleasedCall};
 use crate::gateway::relay::outcome::record_error;
@@ -121,8 +121,12 @@ impl Dispatch {
 
     /// Counts the call at the node of `permit`. It has waited for `queued`.
     fn place(&self, mut permit: NodePermit, queued: Duration) -> NodePermit {
+        permit.note_span(&self.span);
         match self.sent {
-            None => permit.enter(queued),
+            None => {
+                permit.enter(queued);
+                self.span.note_queued(queued);
+            }
             Some(sent) => permit.enter_again(sent.elapsed()),
         }
         self.note_node(permit.node().id());
@@ -148,6 +152,7 @@ impl Dispatch {
 
     /// Counts the end of a call that was not sent to a node, or not to another one after a loss.
     fn count_unsent(&self, kind: ErrorKind, dispatcher: &Dispatcher) {
+        self.span.note_end(CallEnd::Error(kind), Some(Executed::No));
         if self.header.job_request().is_none() {
             let meter = dispatcher.router.meters().of_called(&self.header.function);
             self.sent.into_iter().for_each(|sent| meter.ran(sent.elapsed()));

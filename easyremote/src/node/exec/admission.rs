@@ -14,6 +14,7 @@ use crate::node::exec::clock::Clock;
 use crate::node::exec::job::ReadyCall;
 use crate::node::exec::table::{CallKey, Responder, RunningCall};
 use crate::node::state::{NodeState, Session};
+use crate::transport::call_span::CallSpan;
 use crate::wire::caller::KnownCaller;
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
@@ -75,7 +76,11 @@ impl AdmittedCall<'_> {
         let held = header.traced.then_some(header.held);
         // A request about a job is no call of the function.
         let is_call = header.job_request().is_none();
-        let clock = is_call.then(|| Clock::new(function.meter.clone(), held));
+        let span = match is_call {
+            true => CallSpan::of_node(&header, &caller, &node.id),
+            false => CallSpan::none(),
+        };
+        let clock = is_call.then(|| Clock::new(function.meter.clone(), held, span.clone()));
         let detached = function.handler.policy.detached;
         let until = deadline.map(Instant::into_std);
         let codec = header.codec;
@@ -88,7 +93,7 @@ impl AdmittedCall<'_> {
             Request { codec, body, limits, context: context.clone(), reply: Reply::new() };
         let call = RunningCall::new(function.clone(), responder, deadline, context.clone(), clock);
         let inputs = Inputs { context, upload: None, demand: None };
-        let job = ReadyCall { key, function: function.clone(), inputs, request, items: None };
+        let job = ReadyCall { key, function: function.clone(), inputs, request, items: None, span };
         (call, job)
     }
 }

@@ -31,6 +31,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::call::batch_meter::BatchReason;
 use crate::call::deadline::{now, watch};
@@ -41,12 +42,16 @@ use crate::function::batch::{BatchBody, BatchFunction, BatchMember};
 use crate::function::handler::{Reply, Run, panicked};
 use crate::function::registry::{Function, Registry};
 use crate::node::exec::batch::queue::{BatchQueue, Departure, Waiting, latest};
+use crate::transport::call_span::CallSpan;
 use crate::wire::trace::BatchRecord;
 
 mod queue;
 
 /// A call, as its batch sees it.
 pub(super) trait BatchedCall: Send + Sync {
+    /// Returns the span of the call.
+    fn span(&self) -> &CallSpan;
+
     /// Decides whether the call starts, atomically with everything that may end it. One that has
     /// started tells `run` when it leaves early.
     fn begin(&self, run: &Arc<LiveRun>) -> bool;
@@ -370,6 +375,7 @@ impl Collector {
         }
         run.release();
         let record = BatchRecord::new(begun.len(), reason);
+        let span = span_of(&begun, &members, reason);
         let running = RunningBatch {
             collector: self.clone(),
             run,
@@ -390,11 +396,12 @@ impl Collector {
                 let function = running.collector.batch.clone();
                 let BatchBody::Thread(body) = &function.body else { return };
                 // Unwind safe: the function owns its inputs, and they are dropped with the panic.
-                let ended = catch_unwind(AssertUnwindSafe(|| body(members)));
+                let ended = span.run(|| catch_unwind(AssertUnwindSafe(|| body(members))));
                 running.end(ended, since.elapsed());
             })),
             BatchBody::Task(body) => {
-                let work = Abortable::new(AssertUnwindSafe(body(members)), registration);
+                let work = body(members).instrument(span.into_inner());
+                let work = Abortable::new(AssertUnwindSafe(work), registration);
                 drop(self.runtime.spawn(async move {
                     let ended = AssertUnwindSafe(work).catch_unwind().await;
                     match ended {
@@ -474,6 +481,21 @@ impl Drop for RunningBatch {
         let error = Error::new(ErrorKind::Cancelled, text).with_evidence(Evidence::Sent);
         self.finish(std::iter::repeat(Err(error)));
     }
+}
+
+/// Begins the span of a run.
+fn span_of(
+    calls: &[Arc<dyn BatchedCall>],
+    members: &[BatchMember],
+    reason: BatchReason,
+) -> CallSpan {
+    // All of them if there is a subscriber that wants them.
+    if calls.iter().all(|call| call.span().is_none()) {
+        return CallSpan::none();
+    }
+    let contexts = members.iter().map(|member| member.request.context.trace_context());
+    let spans = calls.iter().map(|call| call.span());
+    CallSpan::of_batch(&spans.zip(contexts).collect::<Vec<_>>(), reason)
 }
 
 /// Drops arguments of calls that have not begun. Their code is the user's: a panic must not end the

@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::call::deadline::{DeadlinePassed, has_passed, watch, within};
 use crate::call::executed::Evidence;
@@ -261,10 +262,11 @@ impl NodeCalls {
 
     fn spawn_stream(&self, guard: JobGuard, job: ReadyCall) {
         self.spawn_abortable(job.key, async move {
-            let ReadyCall { key, function, inputs, request, items } = job;
+            let ReadyCall { key, function, inputs, request, items, span } = job;
             let (Run::Stream(run), Some(items)) = (&function.handler.run, items) else { return };
             if guard.calls.begin(key) == Begin::Start {
-                let work = AssertUnwindSafe(run(inputs, request, items)).catch_unwind();
+                let work = run(inputs, request, items).instrument(span.into_inner());
+                let work = AssertUnwindSafe(work).catch_unwind();
                 guard.finish(work.await.map(|()| Reply::new()).map_err(Died::Panicked));
             }
         });
@@ -273,12 +275,13 @@ impl NodeCalls {
     fn spawn_thread(&self, guard: JobGuard, job: ReadyCall) {
         let (key, runtime) = (job.key, self.runtime().clone());
         let spawned = own_thread(move || {
-            let ReadyCall { function, inputs, request, items, .. } = job;
+            let ReadyCall { function, inputs, request, items, span, .. } = job;
             let (Run::Thread(run), Some(items)) = (&function.handler.run, items) else { return };
             if guard.calls.begin(key) == Begin::Start {
                 let _runtime = runtime.enter();
                 // Unwind safe: the closure owns its inputs, and they are dropped with the panic.
-                let ran = catch_unwind(AssertUnwindSafe(|| run(inputs, request, items)));
+                let ran =
+                    span.run(|| catch_unwind(AssertUnwindSafe(|| run(inputs, request, items))));
                 guard.finish(ran.map(|()| Reply::new()).map_err(Died::Panicked));
             }
         });
@@ -404,7 +407,7 @@ impl NodeCalls {
         if call.given_up {
             // A caller also leaves because its deadline has passed; that is the better reason.
             if has_passed(call.deadline) {
-                call.note_error(ErrorKind::DeadlineExceeded);
+                call.note_error(ErrorKind::DeadlineExceeded, None);
                 if let Some(observer) = observer {
                     let evidence = Evidence::of_start(call.started);
                     observer.tell(Err(&self.node().late(&call.function.name, evidence)));
@@ -424,7 +427,7 @@ impl NodeCalls {
         }
         let outcome = self.outcome(&mut call, ended);
         if let Err(error) = &outcome {
-            call.note_error(error.kind());
+            call.note_error(error.kind(), Some(error.executed()));
         }
         if let Some(observer) = observer {
             observer.tell(outcome.as_ref());
@@ -495,7 +498,7 @@ impl NodeCalls {
                 true => call.context.tally().end(),
                 false => Some(End::of_frames(&reply).0),
             };
-            end.into_iter().for_each(|end| clock.note_end(end.counted()));
+            end.iter().for_each(|end| clock.note_end(end));
             if let Some(trace) = clock.trace(&node.id) {
                 return Ok(trace.before(&reply));
             }
@@ -578,12 +581,12 @@ impl NodeCalls {
 
 /// Runs a sync function on the current blocking thread.
 fn run_blocking(guard: JobGuard, job: ReadyCall) {
-    let ReadyCall { key, function, inputs, request, .. } = job;
+    let ReadyCall { key, function, inputs, request, span, .. } = job;
     let (Run::Blocking(run) | Run::Inline(run)) = &function.handler.run else { return };
     if guard.calls.begin(key) == Begin::Start {
         let begun = std::time::Instant::now();
         // Unwind safe: the closure owns its inputs, and they are dropped with the panic.
-        let result = catch_unwind(AssertUnwindSafe(|| run(inputs, request)));
+        let result = span.run(|| catch_unwind(AssertUnwindSafe(|| run(inputs, request))));
         guard.calls.note_time(&function, begun.elapsed());
         guard.finish(result.map_err(Died::Panicked));
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::call::function_meter::{CallEnd, FunctionMeter};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Executed};
+use crate::function::end::End;
+use crate::transport::call_span::CallSpan;
 use crate::wire::trace::{BatchRecord, NodeTrace};
 
 /// Measures how long one call is queued and runs, and counts it at its function until it is dropped.
@@ -23,16 +25,20 @@ pub(super) struct Clock {
     /// The batch that it ran in.
     pub(super) batch: Option<BatchRecord>,
     end: CallEnd,
+    /// Whether the function may have run, as the call's error says.
+    executed: Option<Executed>,
+    span: CallSpan,
 }
 
 impl Clock {
     /// Starts the clock of a call that has arrived completely. `held` is the time for which it was
     /// queued at the gateway, if its caller asks for a trace.
-    pub(super) fn new(meter: Arc<FunctionMeter>, held: Option<Duration>) -> Self {
+    pub(super) fn new(meter: Arc<FunctionMeter>, held: Option<Duration>, span: CallSpan) -> Self {
         meter.arrived();
         // Unless something else is said: its caller leaves.
         let end = CallEnd::Error(ErrorKind::Cancelled);
-        Self { meter, held, received: Instant::now(), started: None, batch: None, end }
+        let (received, executed) = (Instant::now(), None);
+        Self { meter, held, received, started: None, batch: None, end, executed, span }
     }
 
     /// Notes that the function starts.
@@ -41,12 +47,22 @@ impl Clock {
             let now = Instant::now();
             self.started = Some(now);
             self.meter.started(now - self.received);
+            self.span.note_queued(now - self.received);
         }
     }
 
-    /// Notes how the call ends.
-    pub(super) fn note_end(&mut self, end: CallEnd) {
-        self.end = end;
+    /// Notes that the call ends as its function did.
+    pub(super) fn note_end(&mut self, end: &End) {
+        match end {
+            End::Error(error) => self.note_error(error.kind(), Some(error.executed())),
+            _ => (self.end, self.executed) = (end.counted(), Some(Executed::Yes)),
+        }
+    }
+
+    /// Notes that the call ends with an error of this kind, and what it says of whether the function
+    /// has run, unless that follows from whether it has started.
+    pub(super) fn note_error(&mut self, kind: ErrorKind, executed: Option<Executed>) {
+        (self.end, self.executed) = (CallEnd::Error(kind), executed);
     }
 
     /// Returns the trace of the call at node `id`, if its caller wants one.
@@ -68,5 +84,8 @@ impl Drop for Clock {
             None => self.meter.withdrawn(),
         }
         self.meter.ended(self.end);
+        // What has left without an end may have run if it has started.
+        let unknown = if self.started.is_some() { Executed::Maybe } else { Executed::No };
+        self.span.note_end(self.end, Some(self.executed.unwrap_or(unknown)));
     }
 }

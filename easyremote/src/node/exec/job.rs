@@ -10,6 +10,7 @@ use crate::function::item_writer::ItemWriter;
 use crate::function::registry::Function;
 use crate::node::exec::table::CallKey;
 use crate::node::state::NodeState;
+use crate::transport::call_span::CallSpan;
 
 /// A call that is ready to run: its function and the inputs.
 pub(super) struct ReadyCall {
@@ -19,6 +20,8 @@ pub(super) struct ReadyCall {
     pub(super) request: Request,
     /// Receives the function's items, if it returns a stream.
     pub(super) items: Option<ItemWriter>,
+    /// What the function runs in.
+    pub(super) span: CallSpan,
 }
 
 impl ReadyCall {

@@ -10,8 +10,7 @@ use tokio::time::Instant;
 
 use crate::call::deadline::{Deadlines, has_passed};
 use crate::call::executed::Evidence;
-use crate::call::function_meter::CallEnd;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Executed};
 use crate::function::context::Context;
 use crate::function::handler::Reply;
 use crate::function::registry::Function;
@@ -157,17 +156,18 @@ impl RunningCall {
         Begin::Start
     }
 
-    /// Notes that the call ends with an error of this kind.
-    pub(super) fn note_error(&mut self, kind: ErrorKind) {
+    /// Notes that the call ends with an error of this kind, and what it says of whether the function
+    /// has run, unless that follows from whether it has started.
+    pub(super) fn note_error(&mut self, kind: ErrorKind, executed: Option<Executed>) {
         if let Some(clock) = &mut self.clock {
-            clock.note_end(CallEnd::Error(kind));
+            clock.note_error(kind, executed);
         }
     }
 
     /// Notes how the function's stream has ended, if it has.
     pub(super) fn note_stream_end(&mut self) {
         if let (Some(clock), Some(end)) = (&mut self.clock, self.context.tally().end()) {
-            clock.note_end(end.counted());
+            clock.note_end(&end);
         }
     }
 

@@ -38,6 +38,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::sleep;
+use tracing::Instrument;
 
 use crate::function::handler::{Run, TaskSlot};
 use crate::node::exec::calls::NodeCalls;
@@ -308,7 +309,7 @@ impl NodeCalls {
         job: ReadyCall,
         memory: &mut WorkerMemory,
     ) -> bool {
-        let ReadyCall { key, function, inputs, mut request, .. } = job;
+        let ReadyCall { key, function, inputs, mut request, span, .. } = job;
         if self.begin(key) == Begin::Refuse {
             // As in `JobGuard::end`: release the permits before the response leaves.
             drop((inputs, request, permits));
@@ -320,7 +321,7 @@ impl NodeCalls {
         // Unwind safe: the function owns its inputs, and they are dropped with the panic. A poll
         // has no waker; if it is pending, `continue_in_task` polls again with a real one, so that
         // no wake-up in between is lost.
-        let ran = catch_unwind(AssertUnwindSafe(|| match &function.handler.run {
+        let run = AssertUnwindSafe(|| match &function.handler.run {
             Run::Task(run) => {
                 run(inputs, request, slot);
                 slot.poll_once()
@@ -328,11 +329,12 @@ impl NodeCalls {
             Run::Blocking(run) | Run::Inline(run) => Ok(run(inputs, request)),
             // `launch` adds none of these.
             Run::Thread(_) | Run::Stream(_) | Run::Batch(_) => Err(None),
-        }));
+        });
+        let ran = span.run(|| catch_unwind(run));
         let result = match ran {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(Some(work))) => {
-                self.continue_in_task(key, work, permits);
+                self.continue_in_task(key, work.instrument(span.into_inner()), permits);
                 return false;
             }
             Ok(Err(None)) => Err(Died::Aborted),

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::call::function_meter::{CallEnd, FunctionMeter};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Executed};
 use crate::gateway::routing::balancer::Chosen;
 use crate::gateway::routing::node::{NodeHandle, RoutedNode};
 use crate::gateway::routing::router::Router;
 use crate::gateway::routing::table::Route;
+use crate::transport::call_span::CallSpan;
 
 /// The permit of a call to run at a node. Dropping it frees the slot, and passes it to a waiting
 /// call if one matches. A request about jobs takes no slot.
@@ -32,6 +33,7 @@ pub(crate) struct CallPermit<H: NodeHandle> {
     end: AtomicU8,
     /// Time to the beginning of the answer, in nanoseconds; 0 before it.
     took: AtomicU64,
+    span: CallSpan,
 }
 
 /// The call is not counted at its function.
@@ -52,8 +54,8 @@ impl<H: NodeHandle> CallPermit<H> {
         // What is said about a job is no outcome of a call.
         let recorded = AtomicU8::new(if is_request { ANSWERED | RECORDED } else { 0 });
         let (end, took) = (AtomicU8::new(NOT_ENTERED), AtomicU64::new(0));
-        let earlier = Duration::ZERO;
-        Self { router, route, is_probe, is_request, acquired, earlier, recorded, end, took }
+        let (earlier, span) = (Duration::ZERO, CallSpan::none());
+        Self { router, route, is_probe, is_request, acquired, earlier, recorded, end, took, span }
     }
 
     /// Creates the permit of a call that continues a stream at `route`, which is counted once it is
@@ -138,6 +140,11 @@ impl<H: NodeHandle> CallPermit<H> {
         self.router.clock().now().saturating_sub(self.acquired)
     }
 
+    /// Notes the span of the call, which learns its end.
+    pub(crate) fn note_span(&mut self, span: &CallSpan) {
+        self.span = span.clone();
+    }
+
     /// Notes how the call ends.
     pub(crate) fn ends(&self, end: CallEnd) {
         self.set_end(end.index());
@@ -175,6 +182,14 @@ impl<H: NodeHandle> CallPermit<H> {
         };
         offered.meter.left(self.earlier + ran);
         offered.meter.count_end(end);
+        self.end_span(end);
+    }
+
+    fn end_span(&self, end: u8) {
+        let Some(end) = CallEnd::from_index(end).filter(|_| !self.span.is_none()) else { return };
+        let is_answer = matches!(end, CallEnd::Returned | CallEnd::Fault);
+        self.span.note_node(self.route.node.id());
+        self.span.note_end(end, is_answer.then_some(Executed::Yes));
     }
 
     fn index(&self) -> usize {

@@ -30,6 +30,7 @@ use crate::node::exec::calls::{JobGuard, NodeCalls};
 use crate::node::exec::job::{JobPermits, ReadyCall};
 use crate::node::exec::table::{Begin, CallKey};
 use crate::node::exec::work::Died;
+use crate::transport::call_span::CallSpan;
 use crate::wire::trace::BatchRecord;
 
 /// The place of a call in a batch.
@@ -37,6 +38,7 @@ struct BatchSeat {
     key: CallKey,
     function: Arc<Function>,
     context: Context,
+    span: CallSpan,
     state: Mutex<SeatState>,
     /// Notified when the call has ended.
     ended: Notify,
@@ -50,10 +52,15 @@ enum SeatState {
 }
 
 impl BatchSeat {
-    fn new(guard: JobGuard, key: CallKey, function: Arc<Function>, context: Context) -> Self {
+    fn new(
+        guard: JobGuard,
+        key: CallKey,
+        function: Arc<Function>,
+        (context, span): (Context, CallSpan),
+    ) -> Self {
         guard.calls().node().counters.waiting.fetch_add(1, Ordering::Relaxed);
         let state = Mutex::new(SeatState::Waiting(guard));
-        Self { key, function, context, state, ended: Notify::new() }
+        Self { key, function, context, span, state, ended: Notify::new() }
     }
 
     /// Takes the state out; the call is the taker's to end.
@@ -91,6 +98,10 @@ fn note_no_wait(calls: &NodeCalls) {
 }
 
 impl BatchedCall for BatchSeat {
+    fn span(&self) -> &CallSpan {
+        &self.span
+    }
+
     fn begin(&self, run: &Arc<LiveRun>) -> bool {
         let mut state = self.state.lock();
         let guard = match std::mem::replace(&mut *state, SeatState::Ended) {
@@ -155,13 +166,14 @@ impl NodeCalls {
         let deadline = job.inputs.context.deadline().map(Into::into);
         let rtt = if deadline.is_some() { self.session.connection.rtt() } else { Duration::ZERO };
         self.spawn_abortable(job.key, async move {
-            let ReadyCall { key, function, request, inputs, .. } = job;
+            let ReadyCall { key, function, request, inputs, span, .. } = job;
             // Before it joins: arguments that cannot be decoded concern their caller only.
-            let member = match collector.function().decode(request) {
+            let member = match span.run(|| collector.function().decode(request)) {
                 Ok(member) => member,
                 Err(refusal) => return guard.finish(Ok(refusal)),
             };
-            let seat = Arc::new(BatchSeat::new(guard, key, function, inputs.context));
+            let seat = BatchSeat::new(guard, key, function, (inputs.context, span));
+            let seat = Arc::new(seat);
             collector.join(number, seat.clone(), member, deadline, rtt);
             let ticket = BatchTicket { collector: &collector, number, seat: &seat };
             ticket.seat.ended.notified().await;

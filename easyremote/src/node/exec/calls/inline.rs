@@ -50,13 +50,13 @@ impl NodeCalls {
     }
 
     fn run_inline(&self, job: ReadyCall) -> Result<Reply, Died> {
-        let ReadyCall { function, inputs, mut request, .. } = job;
+        let ReadyCall { function, inputs, mut request, span, .. } = job;
         let Run::Inline(run) = &function.handler.run else { return Err(Died::Aborted) };
         request.reply = self.inline.lock().memory.take();
         let _runtime = self.runtime().enter();
         let begun = Instant::now();
         // Unwind safe: the closure owns its inputs, and they are dropped with the panic.
-        let ran = catch_unwind(AssertUnwindSafe(|| run(inputs, request)));
+        let ran = span.run(|| catch_unwind(AssertUnwindSafe(|| run(inputs, request))));
         let taken = begun.elapsed();
         self.inline.lock().spend(taken);
         self.note_time(&function, taken);

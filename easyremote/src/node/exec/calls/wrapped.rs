@@ -26,6 +26,7 @@ use std::sync::{Arc, Weak};
 
 use futures::FutureExt;
 use parking_lot::Mutex;
+use tracing::Instrument;
 
 use crate::call::executed::{Evidence, node_may_refuse};
 use crate::error::printable::one_line;
@@ -66,13 +67,14 @@ impl NodeCalls {
     pub(super) fn start_wrapped(self: &Arc<Self>, permits: JobPermits, job: ReadyCall) {
         let (key, name) = (job.key, job.function.name.clone());
         let (layers, context) = (self.node().layers.clone(), job.inputs.context.clone());
+        let span = job.span.clone().into_inner();
         let calls = self.clone();
         let slot = Arc::new(Mutex::new(Some((JobGuard::new(self, key, Some(permits)), job))));
         // Weak: a layer that keeps its `Next` must not keep the permits of a call that has ended.
         let unrun: Weak<Slot> = Arc::downgrade(&slot);
         self.spawn_abortable(key, async move {
             let launch = Box::new(move || launch(unrun).boxed());
-            let wrapped = async { layers.run(context, launch).await };
+            let wrapped = async { layers.run(context, launch).await }.instrument(span);
             let result = AssertUnwindSafe(wrapped).catch_unwind().await;
             // Still there: no layer has run the function, and none can any more.
             let unrun = slot.lock().take();

@@ -1,0 +1,244 @@
+//! The spans of calls, for [`tracing`] and what listens to it: names and attributes are those of
+//! the guide, `docs/operations.md`.
+//!
+//! | span      | where, and how long                                     | parent                       |
+//! |-----------|---------------------------------------------------------|------------------------------|
+//! | `client`  | at the caller, from the first poll to the end           | the caller's current span    |
+//! | `gateway` | from the header to the end at the node                  | none                         |
+//! | `node`    | from the arguments to the answer; current in the function | none                       |
+//! | `batch`   | a run of several calls; current in the function         | the `node` span of one call  |
+//!
+//! The attributes are those of the OpenTelemetry conventions for RPC, v1.45, and some of this crate.
+//! A span that no subscriber wants costs a branch: its fields are not evaluated.
+//!
+//! The spans of different processes are not connected: a [`TraceContext`] in the call header is passed
+//! on unchanged.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tracing::field::{Empty, debug, display};
+use tracing::{Span, info_span};
+
+use crate::call::batch_meter::BatchReason;
+use crate::call::function_meter::CallEnd;
+use crate::error::{Error, ErrorKind, Executed};
+use crate::wire::caller::Caller;
+use crate::wire::header::CallHeader;
+use crate::wire::trace_context::TraceContext;
+
+/// Target of all spans, so that a filter can turn them off and leave the log on.
+macro_rules! target {
+    () => {
+        "easyremote::trace"
+    };
+}
+
+/// Value of `rpc.system.name`.
+const SYSTEM: &str = "easyremote";
+
+/// The span of one call at one party, or nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct CallSpan(Span);
+
+impl CallSpan {
+    /// Returns nothing.
+    pub(crate) const fn none() -> Self {
+        Self(Span::none())
+    }
+
+    /// Begins the span of a call that is made in the current span.
+    pub(crate) fn of_client(header: &CallHeader) -> Self {
+        let span = info_span!(
+            target: target!(),
+            "client",
+            otel.name = &*header.function,
+            otel.kind = "client",
+            otel.status_code = Empty,
+            rpc.system.name = SYSTEM,
+            rpc.method = &*header.function,
+            server.address = Empty,
+            server.port = Empty,
+            error.type = Empty,
+            easyremote.call_id = %CallNumber(header),
+            easyremote.node = Empty,
+            easyremote.executed = Empty,
+            easyremote.attempt = Empty,
+        );
+        Self(span)
+    }
+
+    /// Begins the span of a call at the gateway.
+    pub(crate) fn of_gateway(header: &CallHeader) -> Self {
+        let caller = header.caller.as_deref();
+        let span = info_span!(
+            target: target!(),
+            parent: None,
+            "gateway",
+            otel.name = &*header.function,
+            otel.kind = "server",
+            otel.status_code = Empty,
+            rpc.system.name = SYSTEM,
+            rpc.method = &*header.function,
+            client.address = caller.map(|caller| display(caller.address.ip())),
+            client.port = caller.map(|caller| caller.address.port()),
+            error.type = Empty,
+            easyremote.call_id = %CallNumber(header),
+            easyremote.attempt = header.attempt,
+            easyremote.caller = caller.map(|caller| &*caller.identity),
+            easyremote.caller_id = caller.map(|caller| &*caller.id),
+            easyremote.node = Empty,
+            easyremote.queued = Empty,
+            easyremote.executed = Empty,
+        );
+        Self(span)
+    }
+
+    /// Begins the span of a call at node `id`. The
+    /// function runs in it.
+    pub(crate) fn of_node(header: &CallHeader, caller: &Caller, id: &str) -> Self {
+        let span = info_span!(
+            target: target!(),
+            parent: None,
+            "node",
+            otel.name = &*header.function,
+            otel.kind = "server",
+            otel.status_code = Empty,
+            rpc.system.name = SYSTEM,
+            rpc.method = &*header.function,
+            client.address = %caller.address.ip(),
+            client.port = caller.address.port(),
+            error.type = Empty,
+            easyremote.call_id = %CallNumber(header),
+            easyremote.attempt = header.attempt,
+            easyremote.caller = &*caller.identity,
+            easyremote.caller_id = &*caller.id,
+            easyremote.node = id,
+            easyremote.queued = Empty,
+            easyremote.executed = Empty,
+        );
+        Self(span)
+    }
+
+    /// Begins the span of a run of several `calls`, as a child of one of them and linked to the
+    /// others. A call whose trace is recorded is preferred.
+    pub(crate) fn of_batch(calls: &[(&Self, Option<&TraceContext>)], reason: BatchReason) -> Self {
+        let is_sampled = |(_, context): &&(_, Option<&TraceContext>)| {
+            context.is_some_and(TraceContext::is_sampled)
+        };
+        let Some((parent, _)) = calls.iter().find(is_sampled).or(calls.first()) else {
+            return Self::none();
+        };
+        if calls.len() == 1 || parent.is_none() {
+            return Self::clone(parent);
+        }
+        let span = info_span!(
+            target: target!(),
+            parent: &parent.0,
+            "batch",
+            easyremote.batch.size = calls.len(),
+            easyremote.batch.reason = ?reason,
+        );
+        let others = calls.iter().filter(|(other, _)| !std::ptr::eq(*other, *parent));
+        for (other, _) in others {
+            span.follows_from(&other.0);
+        }
+        Self(span)
+    }
+
+    /// Returns whether no subscriber wants the span.
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.is_disabled()
+    }
+
+    /// Runs `work` in the span.
+    pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.0.in_scope(work)
+    }
+
+    /// Returns the span, to run a future in it.
+    pub(crate) fn into_inner(self) -> Span {
+        self.0
+    }
+
+    /// Notes where the client sends the call.
+    pub(crate) fn note_server(&self, address: impl FnOnce() -> Option<SocketAddr>) {
+        if !self.is_none()
+            && let Some(address) = address()
+        {
+            self.0.record("server.address", display(address.ip()));
+            self.0.record("server.port", address.port());
+        }
+    }
+
+    /// Notes the number of the last attempt, unless it was the first.
+    pub(crate) fn note_attempt(&self, attempt: u64) {
+        if attempt > 0 && !self.is_none() {
+            self.0.record("easyremote.attempt", attempt);
+        }
+    }
+
+    /// Notes the node that the call goes to.
+    pub(crate) fn note_node(&self, node: &str) {
+        if !self.is_none() {
+            self.0.record("easyremote.node", node);
+        }
+    }
+
+    /// Notes how long the call has waited, in milliseconds.
+    pub(crate) fn note_queued(&self, queued: Duration) {
+        if !self.is_none() {
+            self.0.record("easyremote.queued", queued.as_secs_f64() * 1e3);
+        }
+    }
+
+    /// Notes how the call has ended, and whether its function may have run, if that is known.
+    pub(crate) fn note_end(&self, end: CallEnd, executed: Option<Executed>) {
+        if self.is_none() {
+            return;
+        }
+        if let Some(executed) = executed {
+            self.0.record("easyremote.executed", executed_text(executed));
+        }
+        let kind = match end {
+            CallEnd::Returned => return,
+            // The function's own error.
+            CallEnd::Fault => ErrorKind::Failed,
+            CallEnd::Error(kind) => kind,
+        };
+        self.0.record("error.type", debug(kind));
+        // A caller that leaves is no failure of the call.
+        if kind != ErrorKind::Cancelled {
+            self.0.record("otel.status_code", "ERROR");
+        }
+    }
+
+    /// Notes that the call has ended with `error`.
+    pub(crate) fn note_error(&self, error: &Error) {
+        if self.is_none() {
+            return;
+        }
+        if let Some(node) = error.node() {
+            self.note_node(node);
+        }
+        self.note_end(CallEnd::Error(error.kind()), Some(error.executed()));
+    }
+}
+
+fn executed_text(executed: Executed) -> &'static str {
+    match executed {
+        Executed::No => "no",
+        Executed::Maybe => "maybe",
+        Executed::Yes => "yes",
+    }
+}
+
+/// Displays the id of a call as its function sees it: 32 hexadecimal digits.
+struct CallNumber<'a>(&'a CallHeader);
+
+impl fmt::Display for CallNumber<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0.id))
+    }
+}
