@@ -3,6 +3,7 @@
 mod choice;
 mod client_stats;
 mod figures;
+mod gauges;
 mod load;
 mod needs;
 mod registration;

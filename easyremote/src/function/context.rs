@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::error::Error;
 use crate::error::printable::one_line;
 use crate::function::end::StreamTally;
 use crate::function::states::States;
@@ -300,6 +301,29 @@ impl Context {
     #[doc(alias = "dependency injection")]
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.states().get()
+    }
+
+    /// Reports a gauge of the node, such as free memory of a device: see
+    /// [`Node::report`](crate::Node::report). It is the node's, and not the call's: the last value
+    /// that any function or the program has reported counts.
+    ///
+    /// ```
+    /// use easyremote::{Context, Error, remote};
+    /// # fn vram_free() -> f64 { 12.5 }
+    ///
+    /// #[remote(err = "display")]
+    /// fn infer(#[ctx] ctx: &Context, prompt: String) -> Result<String, Error> {
+    ///     ctx.report("vram_free", vram_free())?;
+    ///     Ok(prompt)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Node::report`](crate::Node::report).
+    #[doc(alias = "gauge")]
+    #[doc(alias = "metrics")]
+    pub fn report(&self, gauge: &str, value: f64) -> Result<(), Error> {
+        self.states().gauges.set(gauge, value)
     }
 
     /// Returns the id of the call: the same wherever it is logged, and never used again.

@@ -23,6 +23,7 @@ pub(crate) mod poll_time;
 pub(crate) mod registered;
 pub(crate) mod registry;
 pub(crate) mod remote;
+pub(crate) mod reported_gauges;
 pub(crate) mod signature;
 pub(crate) mod signature_trace;
 pub(crate) mod states;

@@ -1,9 +1,11 @@
-//! The values that a node stores for its functions: states, and the instances of methods.
+//! What the functions of a node share: states, the instances of methods, and gauges.
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
+
+use crate::function::reported_gauges::ReportedGauges;
 
 /// A type that may be the state of remote functions.
 #[diagnostic::on_unimplemented(
@@ -16,10 +18,11 @@ pub trait State: Send + Sync + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Send + Sync + 'static> State for T {}
 
-/// The values that a node stores for its functions, by type.
+/// The values that a node stores for its functions, by type, and the gauges that they report.
 #[derive(Default)]
 pub(crate) struct States {
     types: HashMap<TypeId, StoredValues>,
+    pub(crate) gauges: ReportedGauges,
 }
 
 /// The values of one type.

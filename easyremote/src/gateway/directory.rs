@@ -233,7 +233,7 @@ fn nodes(
         info.functions.retain(|name| may_call(name));
         info.avoided_for.retain(|name| may_call(name));
         if !info.functions.is_empty() {
-            budget.take(info.functions.iter().map(String::len).sum())?;
+            budget.take(info.functions.iter().chain(info.gauges.keys()).map(String::len).sum())?;
             infos.push(info);
         }
     }

@@ -433,6 +433,7 @@ fn hear(
         Control::Retag(retag) => changes.retag(retag),
         Control::Released { stream } => node.handle().release(stream),
         Control::Load(load) => node.report(load),
+        Control::Gauges(gauges) => node.set_gauges(gauges),
         message => return Err(unexpected(&message)),
     }
     Ok(())

@@ -13,6 +13,7 @@ mod session;
 mod state;
 mod tags;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -264,6 +265,70 @@ impl Node {
         self.shared.warn_of_needs(&tags);
         self.shared.tags.set(tags).await;
         Ok(())
+    }
+
+    /// Reports a figure that the program measures, such as free memory of a device, as the node's
+    /// gauge of this name.
+    ///
+    /// The last value counts. The gateways learn it with the next load report, which leaves every two
+    /// seconds; [`NodeInfo::gauges`](crate::gateway::NodeInfo::gauges) has it at the gateway and at
+    /// clients, and a gateway that is restarted learns it again. A gauge stays until it is
+    /// [removed](Self::unreport). Does no I/O. Functions report with
+    /// [`Context::report`](crate::Context::report).
+    ///
+    /// A name has 1 to 64 of `A-Z a-z 0-9 _`, and does not begin with a digit. A node has at most 32
+    /// gauges.
+    ///
+    /// ```
+    /// # use easyremote::{Error, Gateway, Node, functions, remote};
+    /// # #[remote]
+    /// # fn add(a: i64, b: i64) -> i64 {
+    /// #     a + b
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let node = Node::serve(gateway.local_addr(), functions![add]).await?;
+    /// node.report("vram_free", 12.5)?;
+    /// assert_eq!(node.gauges()["vram_free"], 12.5);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the name is invalid, the value is infinite
+    /// or not a number, or the node has 32 other gauges. Nothing is changed then.
+    #[doc(alias = "gauge")]
+    #[doc(alias = "metrics")]
+    pub fn report(&self, gauge: &str, value: f64) -> Result<(), Error> {
+        self.shared.states.gauges.set(gauge, value)
+    }
+
+    /// Removes a gauge that was [reported](Self::report); returns whether there was one.
+    ///
+    /// ```
+    /// # fn example(node: easyremote::Node) {
+    /// node.unreport("vram_free");
+    /// # }
+    /// ```
+    #[doc(alias = "metrics")]
+    pub fn unreport(&self, gauge: &str) -> bool {
+        self.shared.states.gauges.remove(gauge)
+    }
+
+    /// Returns the gauges that were [reported](Self::report), by name.
+    ///
+    /// ```
+    /// # fn example(node: easyremote::Node) {
+    /// for (gauge, value) in node.gauges() {
+    ///     println!("{gauge}: {value}");
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    #[doc(alias = "metrics")]
+    pub fn gauges(&self) -> BTreeMap<String, f64> {
+        self.shared.states.gauges.now()
     }
 
     /// Returns the node's gauges and counters.

@@ -1,5 +1,6 @@
 //! A node's session with one gateway: dials, registers, serves calls, and reconnects.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::transport::quic::goodbye::ClosedEndpoint;
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::halves;
 use crate::wire::control::Control;
+use crate::wire::gauges::GaugeReport;
 use crate::wire::limits::MessageLimits;
 
 /// Keeps the node registered at one gateway until `stop` is cancelled.
@@ -216,6 +218,7 @@ impl Dialogue<'_> {
         let mut load = node.load.subscribe();
         // Report the current load at once, not only after the next change.
         load.mark_changed();
+        let mut gauges = node.states.gauges.subscribe();
         let all_permits = node.concurrency.try_into().unwrap_or(u32::MAX);
         let mut told = false;
         loop {
@@ -230,7 +233,7 @@ impl Dialogue<'_> {
                     if let Some(load) = *load.borrow_and_update() {
                         self.control.note(Control::Load(load));
                     }
-                    Ok(())
+                    self.report(&mut gauges)
                 }
                 () = calls.has_released.notified() => self.release(calls),
                 message = self.control.next() => message.map(|message| self.hear(message, calls)),
@@ -245,6 +248,16 @@ impl Dialogue<'_> {
                 return error;
             }
         }
+    }
+
+    /// Tells the gateway the gauges that the program reports, if they have changed. Called with each
+    /// load, so that a program may report as often as it likes.
+    fn report(&mut self, gauges: &mut watch::Receiver<BTreeMap<String, f64>>) -> Result<(), Error> {
+        if !gauges.has_changed().unwrap_or_default() {
+            return Ok(());
+        }
+        let report = GaugeReport::new(&gauges.borrow_and_update());
+        self.control.queue(&Control::Gauges(report))
     }
 
     fn hear(&mut self, message: Control, calls: &NodeCalls) {

@@ -43,6 +43,7 @@
 //! | 15  | `Leave`      | gateway |                                           |
 //! | 128 | `Load`       | node    | [`NodeLoad`]                              |
 //! | 129 | `Slow`       | gateway | [`SlowFunctions`]                         |
+//! | 130 | `Gauges`     | node    | [`GaugeReport`]                           |
 //!
 //! Messages whose tag is 128 or more are notes: a peer skips a note that it does not know, and
 //! rejects any other message that it does not know. Bytes after the fields of a known message are
@@ -58,6 +59,7 @@ use crate::wire::bytes::Malformed;
 use crate::wire::error::{put_error_fields, read_error};
 use crate::wire::fields;
 use crate::wire::frame::{self, FrameKind};
+use crate::wire::gauges::GaugeReport;
 use crate::wire::kind::Kind;
 use crate::wire::limits::MAX_CONTROL;
 use crate::wire::load::NodeLoad;
@@ -151,6 +153,8 @@ pub(crate) enum Control {
     Leave,
     /// From a node, every two seconds: its load.
     Load(NodeLoad),
+    /// From a node, with its load, if they have changed: the gauges that its program reports.
+    Gauges(GaugeReport),
     /// From a gateway that drains: the functions that must not be called on this connection.
     Slow(SlowFunctions),
     /// A note that this version does not know, with its tag.
@@ -352,6 +356,7 @@ messages! {
     15 Leave,
     128 Load(load),
     129 Slow(functions),
+    130 Gauges(gauges),
 }
 
 impl Control {
@@ -375,6 +380,7 @@ impl Control {
             body.split_first().ok_or_else(|| Malformed::new("an empty control message"))?;
         match Self::read_fields(*tag, fields)? {
             Self::Load(load) => Ok(Self::Load(load.sane())),
+            Self::Gauges(gauges) => Ok(Self::Gauges(gauges.sane())),
             message => Ok(message),
         }
     }

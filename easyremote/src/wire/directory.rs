@@ -1,9 +1,12 @@
 //! The gateway's own functions, and their results as JSON.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::printable;
 use crate::wire::fields::MAX_TEXT;
+use crate::wire::gauges;
 use crate::wire::kind::Kind;
 use crate::wire::load::NodeLoad;
 use crate::wire::schemas::FunctionSchemas;
@@ -89,7 +92,7 @@ pub struct LimitHits {
 
 /// A registered node, from [`Gateway::nodes`](crate::Gateway::nodes) and
 /// [`Client::nodes`](crate::Client::nodes).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NodeInfo {
     /// The node's id.
@@ -106,6 +109,9 @@ pub struct NodeInfo {
     /// The node's last load report, a few seconds old at most; `None` before the first one.
     #[serde(default)]
     pub load: Option<NodeLoad>,
+    /// The gauges that the node's program [reports](crate::Node::report), by name; as old as its load.
+    #[serde(default, deserialize_with = "gauges::map")]
+    pub gauges: BTreeMap<String, f64>,
     /// The names of the functions for which the gateway avoids the node now, because its calls of
     /// them fail more often than those of other nodes; see
     /// [`OutlierOptions`](crate::gateway::OutlierOptions).

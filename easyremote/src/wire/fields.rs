@@ -13,6 +13,7 @@
 //! | [`lines`]     | documentation            | [`MAX_TEXT`] bytes                        |
 //! | [`schemas`]   | the JSON Schemas of one  | [`MAX_SCHEMAS`] bytes                     |
 //! | [`functions`] | the functions of a node  | [`MAX_FUNCTIONS`]                         |
+//! | [`gauges`]    | the gauges of a node     | [`MAX_GAUGES`]                            |
 //!
 //! Characters that are not printable are removed from a text: see
 //! [`error::printable`](crate::error::printable).
@@ -28,7 +29,7 @@ use crate::decode::Budget;
 use crate::error::printable::{self, cut, is_printable, one_line};
 use crate::wire::bytes::Malformed;
 use crate::wire::codec::{Codec, from_bincode};
-use crate::wire::limits::{MAX_FUNCTIONS, MAX_LIST, MAX_NAME, MAX_SCHEMAS};
+use crate::wire::limits::{MAX_FUNCTIONS, MAX_GAUGES, MAX_LIST, MAX_NAME, MAX_SCHEMAS};
 
 /// Longest signature and longest documentation of a function, in bytes. Both are cut by the sender.
 pub(crate) const MAX_TEXT: usize = 4 << 10;
@@ -154,6 +155,16 @@ where
 {
     let item = PhantomData::<T>;
     from.deserialize_seq(ListWithin { limit: MAX_FUNCTIONS, of: "functions", item })
+}
+
+/// Decodes the gauges of a node.
+pub(crate) fn gauges<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let item = PhantomData::<T>;
+    from.deserialize_seq(ListWithin { limit: MAX_GAUGES, of: "gauges", item })
 }
 
 /// Returns `value` if it is short enough. It still borrows from the message, so nothing has been

@@ -117,6 +117,12 @@ pub(crate) const MAX_FUNCTIONS: usize = 1_024;
 /// Most tags of one node, most parameters of one function, and most tags that it requires.
 pub(crate) const MAX_LIST: usize = 64;
 
+/// Most gauges of a node.
+pub(crate) const MAX_GAUGES: usize = 32;
+
+/// Longest name of a gauge, in bytes.
+pub(crate) const MAX_GAUGE_NAME: usize = 64;
+
 /// Most operators of one stream.
 pub(crate) const MAX_OPERATORS: usize = 16;
 

@@ -37,6 +37,7 @@ pub(crate) mod directory;
 pub(crate) mod error;
 pub(crate) mod fields;
 pub(crate) mod frame;
+pub(crate) mod gauges;
 pub(crate) mod header;
 pub(crate) mod job;
 pub(crate) mod kind;

@@ -1,6 +1,8 @@
 //! Hostile nodes, and what becomes of the callers that meet them.
 
-use common::hostile::attacker::{Insider, close_of};
+use std::collections::BTreeMap;
+
+use common::hostile::attacker::{Attacker, Insider, close_of, token};
 use common::hostile::{mux, wire};
 use common::{soon, until};
 use easyremote::gateway::GatewayLimits;
@@ -115,13 +117,7 @@ async fn arguments_that_nobody_reads() {
 #[tokio::test]
 async fn a_flood_of_control_messages() {
     let target = Target::start(GatewayLimits::new()).await;
-    let ticket = target.gateway.ticket(Role::Node).to_string();
-    let (role, token) = common::hostile::attacker::token(&ticket);
-    let attacker = common::hostile::attacker::Attacker::connect(target.address()).await;
-    let (mut send, recv) = soon(attacker.connection.open_bi()).await.unwrap();
-    let hello = wire::hello(&attacker.connection, role, &token, "flood");
-    send.write_all(&[hello, wire::register(&FUNCTIONS)].concat()).await.unwrap();
-    until(|| target.gateway.stats().nodes == 2).await;
+    let (attacker, mut send, recv) = talker(&target).await;
     // Pings whose echoes it does not read.
     let pings = wire::frame(wire::CONTROL, &[6, 0]).repeat(10_000);
     soon(async { while send.write_all(&pings).await.is_ok() {} }).await;
@@ -129,6 +125,102 @@ async fn a_flood_of_control_messages() {
     until(|| target.gateway.stats().nodes == 1).await;
     assert_eq!(soon(add::call(&target.client, 1, 2)).await.unwrap(), 3);
     drop(recv);
+}
+
+/// A node that has registered, and sends what it likes on its control stream.
+async fn talker(target: &Target) -> (Attacker, SendStream, RecvStream) {
+    let ticket = target.gateway.ticket(Role::Node).to_string();
+    let (role, token) = token(&ticket);
+    let attacker = Attacker::connect(target.address()).await;
+    let (mut send, mut recv) = soon(attacker.connection.open_bi()).await.unwrap();
+    let hello = wire::hello(&attacker.connection, role, &token, "hostile");
+    send.write_all(&[hello, wire::register(&FUNCTIONS)].concat()).await.unwrap();
+    // Nothing may come before it is registered.
+    for expected in [2, 5] {
+        assert_eq!(soon(wire::message(&mut send, &mut recv)).await.unwrap()[0], expected);
+    }
+    (attacker, send, recv)
+}
+
+/// A report of these gauges.
+fn gauges(all: &[(Vec<u8>, f64)]) -> Vec<u8> {
+    let mut body = vec![130];
+    body.extend(wire::packed(all.len() as u64));
+    for (name, value) in all {
+        body.extend(wire::packed_string(name));
+        body.extend(value.to_le_bytes());
+    }
+    wire::frame(wire::CONTROL, &body)
+}
+
+fn gauges_of_hostile(target: &Target) -> Option<BTreeMap<String, f64>> {
+    let nodes = target.gateway.nodes();
+    nodes.into_iter().find(|node| node.id == "hostile").map(|node| node.gauges)
+}
+
+#[tokio::test]
+async fn gauges_without_sense() {
+    let target = Target::start(GatewayLimits::new()).await;
+    let (_attacker, mut send, _recv) = talker(&target).await;
+    let report = gauges(&[
+        (b"fine".to_vec(), 1.5),
+        (b"".to_vec(), 1.0),
+        (b"a b".to_vec(), 1.0),
+        (b"quote\"} 1".to_vec(), 1.0),
+        ("\u{e4}".into(), 1.0),
+        (b"x".repeat(65), 1.0),
+        (b"nan".to_vec(), f64::NAN),
+        (b"infinite".to_vec(), f64::INFINITY),
+    ]);
+    send.write_all(&report).await.unwrap();
+    let fine = Some([("fine".to_owned(), 1.5)].into());
+    until(|| gauges_of_hostile(&target) == fine).await;
+    target.serves().await;
+    // An empty report removes what there was.
+    send.write_all(&gauges(&[])).await.unwrap();
+    until(|| gauges_of_hostile(&target) == Some(BTreeMap::new())).await;
+}
+
+#[tokio::test]
+async fn gauges_beyond_limits() {
+    let target = Target::start(GatewayLimits::new()).await;
+    let many = |n: usize| -> Vec<_> { (0..n).map(|i| (format!("g{i}").into(), 1.0)).collect() };
+    let cut = gauges(&many(3));
+    let endless = [&[130][..], &wire::packed(u64::MAX)].concat();
+    for report in [
+        gauges(&many(33)),
+        gauges(&[(b"x".repeat(1 << 10), 1.0)]),
+        gauges(&[(b"line\nfeed".to_vec(), 1.0)]),
+        gauges(&[(b"\xff\xfe".to_vec(), 1.0)]),
+        wire::frame(wire::CONTROL, &cut[5..cut.len() - 1]),
+        wire::frame(wire::CONTROL, &endless),
+    ] {
+        let (attacker, mut send, _recv) = talker(&target).await;
+        send.write_all(&report).await.unwrap();
+        assert_eq!(attacker.end().await.0, wire::PROTOCOL, "{report:?}");
+        until(|| target.gateway.stats().nodes == 1).await;
+        target.serves().await;
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_gauges() {
+    let target = Target::start(GatewayLimits::new()).await;
+    let (_attacker, mut send, _recv) = talker(&target).await;
+    let most: Vec<_> = (0..32).map(|i| (format!("{i:x>64}").into(), f64::from(i))).collect();
+    let flood = gauges(&most).repeat(100);
+    let flooding = async { while send.write_all(&flood).await.is_ok() {} };
+    let others = async {
+        for n in 0..1_000 {
+            assert_eq!(soon(add::call(&target.client, n, 1)).await.unwrap(), n + 1);
+        }
+    };
+    tokio::select! {
+        () = flooding => {}
+        () = others => {}
+    }
+    target.serves().await;
+    assert!(gauges_of_hostile(&target).is_none_or(|gauges| gauges.len() <= 32));
 }
 
 #[tokio::test]

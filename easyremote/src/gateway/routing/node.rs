@@ -1,6 +1,6 @@
 //! A node as the router sees it: its offers, its slots in use, and its health.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use crate::gateway::routing::pace::UsualPace;
 use crate::gateway::routing::rendezvous;
 use crate::wire::control::{Hello, Offer, Register};
 use crate::wire::directory::NodeInfo;
+use crate::wire::gauges::GaugeReport;
 use crate::wire::header::CallHeader;
 use crate::wire::limits::{MAX_JOB_REQUESTS, MAX_NODE_STREAMS, SUSPECT_MISSES};
 use crate::wire::load::NodeLoad;
@@ -58,6 +59,8 @@ pub(crate) struct RoutedNode<H> {
     continuing: AtomicU32,
     /// Its last load report.
     reported: Mutex<Option<NodeLoad>>,
+    /// The gauges that its program reports.
+    gauges: Mutex<BTreeMap<String, f64>>,
     /// Consecutive heartbeats that it has not echoed.
     misses: Arc<AtomicU32>,
     drain: watch::Sender<DrainState>,
@@ -184,6 +187,7 @@ impl<H> RoutedNode<H> {
             requests: AtomicU32::new(0),
             continuing: AtomicU32::new(0),
             reported: Mutex::new(None),
+            gauges: Mutex::default(),
             misses,
             drain: watch::Sender::new(DrainState::Serving),
             place: AtomicUsize::new(0),
@@ -379,6 +383,11 @@ impl<H> RoutedNode<H> {
         *self.reported.lock() = Some(load);
     }
 
+    /// Replaces the gauges that the node's program reports.
+    pub(crate) fn set_gauges(&self, gauges: GaugeReport) {
+        *self.gauges.lock() = gauges.into_map();
+    }
+
     pub(crate) fn n_calls(&self) -> u64 {
         self.semaphore.n_calls()
     }
@@ -399,6 +408,7 @@ impl<H> RoutedNode<H> {
             functions: self.offers.iter().map(name).collect(),
             in_flight: self.n_calls(),
             load: *self.reported.lock(),
+            gauges: self.gauges.lock().clone(),
             avoided_for: avoided.map(name).collect(),
         }
     }

@@ -1,8 +1,13 @@
+use std::collections::BTreeMap;
+use std::iter;
+
 use super::*;
 use crate::error::ErrorKind;
 use crate::wire::fields::MAX_TEXT;
 use crate::wire::frame::FRAME_HEADER;
-use crate::wire::limits::{MAX_FUNCTIONS, MAX_HELLO, MAX_LIST, MAX_NAME, MAX_SCHEMAS};
+use crate::wire::limits::{
+    MAX_FUNCTIONS, MAX_GAUGE_NAME, MAX_GAUGES, MAX_HELLO, MAX_LIST, MAX_NAME, MAX_SCHEMAS,
+};
 
 /// The body of a message.
 fn encoded(message: &Control) -> Vec<u8> {
@@ -82,6 +87,8 @@ fn samples() -> Vec<Control> {
         Control::Leave,
         Control::Load(NodeLoad::new((0, 0), None, (0, 0))),
         Control::Load(NodeLoad::new((2, 1), Some(50), (1 << 30, 4 << 30))),
+        Control::Gauges(GaugeReport::default()),
+        Control::Gauges(gauges(MAX_GAUGES)),
         Control::Slow(SlowFunctions { names: vec!["train".into()] }),
         Control::Unknown(255),
     ]
@@ -235,7 +242,7 @@ fn only_notes_may_be_unknown() {
         let read = Control::read(&[tag, 0xff, 1, 2, 3]);
         match tag {
             3 | 5 | 8 | 9 | 15 => {}
-            130.. => assert!(matches!(read, Ok(Control::Unknown(same)) if same == tag)),
+            131.. => assert!(matches!(read, Ok(Control::Unknown(same)) if same == tag)),
             _ => assert!(read.is_err(), "{tag}: {read:?}"),
         }
     }
@@ -267,6 +274,55 @@ fn figures_of_a_load_that_make_no_sense_are_dropped() {
     let body = unlimited(128, &(1_u64, 2_u64, Some(200_u8), Some((5_u64, 4_u64))));
     let load = NodeLoad::new((1, 1), None, (4, 4));
     assert!(same(&Control::read(&body).unwrap(), &Control::Load(load)));
+}
+
+/// So many gauges, with the longest names, and values of any size.
+fn gauges(n: usize) -> GaugeReport {
+    let mut random = fastrand::Rng::with_seed(n as u64);
+    let name = |i| format!("{:x<width$}", format!("g{i}_"), width = MAX_GAUGE_NAME);
+    let any =
+        iter::repeat_with(|| f64::from_bits(random.u64(..))).filter(|value| value.is_finite());
+    let gauges: BTreeMap<_, _> = (0..n).map(name).zip(any).collect();
+    assert_eq!(GaugeReport::new(&gauges).into_map(), gauges);
+    GaugeReport::new(&gauges)
+}
+
+#[test]
+fn gauges_that_make_no_sense_are_dropped() {
+    let long = "x".repeat(MAX_GAUGE_NAME + 1);
+    let sent = [
+        ("fine", 1.5),
+        ("twice", 1.0),
+        ("", 2.0),
+        ("with space", 2.0),
+        ("9", 2.0),
+        ("quo\"te", 2.0),
+        ("back\\slash", 2.0),
+        (&long, 2.0),
+        ("nan", f64::NAN),
+        ("infinite", f64::NEG_INFINITY),
+        ("twice", -0.0),
+    ];
+    let sent = sent.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    let Control::Gauges(read) = Control::read(&unlimited(130, &sent)).unwrap() else {
+        panic!("gauges");
+    };
+    let expected = [("fine".to_owned(), 1.5), ("twice".to_owned(), -0.0)];
+    assert_eq!(read.into_map(), expected.into());
+}
+
+#[test]
+fn gauges_beyond_the_limits_are_refused() {
+    let many: Vec<_> = (0..=MAX_GAUGES).map(|i| (format!("g{i}"), 1.0)).collect();
+    assert!(refusal(&unlimited(130, &many)).contains("more than 32 gauges"));
+    let endless = "x".repeat(MAX_NAME + 1);
+    for name in [&*endless, "line\nfeed", "nul\0", "\u{7f}", "\u{202e}"] {
+        refusal(&unlimited(130, &vec![(name.to_owned(), 1.0)]));
+    }
+    // A length that the message does not have.
+    let mut cut = unlimited(130, &vec![("g".to_owned(), 1.0)]);
+    cut[1] = 250;
+    refusal(&cut);
 }
 
 #[test]
