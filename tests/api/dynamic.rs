@@ -129,3 +129,15 @@ async fn the_wrong_kind_of_call_says_which_is_right() {
     let error = soon(client.stream_json("add", json!([1, 2])).next()).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("call_json"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_traced_call_by_name_tells_its_node() {
+    let (world, _node, client) = World::with(functions![add]).await;
+    let other = world.node_builder().id("node-2").functions(functions![add]);
+    let _other = soon(other.serve()).await.unwrap();
+    let call = client.call_json("add", json!([1, 2])).traced().on("node-2");
+    let (sum, trace) = soon(call).await.unwrap();
+    assert_eq!((sum, &*trace.node, trace.attempts), (json!(3), "node-2", 1));
+    let error = soon(client.call_json("add", json!([1])).traced()).await.unwrap_err();
+    assert_eq!(error.remote().unwrap().kind(), ErrorKind::BadArguments);
+}

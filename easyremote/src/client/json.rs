@@ -30,10 +30,10 @@ impl Client {
     /// [`functions`](Self::functions) lists the functions, with their parameters and types.
     ///
     /// Returns a [`JsonCall`]: a future of the result as JSON, with the options of
-    /// [`Call`](crate::Call) except `traced`. Its error is a [`CallError`]: the function's own
-    /// error is `CallError::Function(`[`JsonError`]`)`. A call by name is never treated as
-    /// `idempotent`. Nothing is sent before the first poll. A function that takes a client stream
-    /// can only be called with its stub.
+    /// [`Call`](crate::Call). Its error is a [`CallError`]: the function's own error is
+    /// `CallError::Function(`[`JsonError`]`)`. A call by name is never treated as `idempotent`.
+    /// Nothing is sent before the first poll. A function that takes a client stream can only be
+    /// called with its stub.
     ///
     /// ```
     /// # use serde_json::json;
