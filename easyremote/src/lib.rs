@@ -191,6 +191,7 @@
 //! | `gateway` | yes | [`Gateway`] |
 //! | `testing` | no | [`testing`]; enables the three roles |
 //! | `public-ca` | no | verifies gateways that are dialled by host name (tickets without a pin) against the public certificate authorities that browsers trust, unless [others](auth::DialOptions::authority) are set |
+//! | `cli` | no | the command-line tool `easyremote`, and nothing in the library |
 //!
 //! A crate that only calls needs `default-features = false, features = ["client"]`. `#[remote]`
 //! functions compile with any set of features; the side that is missing is left out.

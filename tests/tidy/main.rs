@@ -51,15 +51,26 @@ const NAMED_BY: &[(&str, &[&str])] = &[
 /// What no public signature names: it may be of another version tomorrow.
 const HIDDEN: &[&str] = &["quinn", "quinn_proto", "rustls"];
 
-/// The two crates.
-fn crates() -> &'static [Facts; 2] {
-    static CRATES: OnceLock<[Facts; 2]> = OnceLock::new();
+/// The root files of the crates: the library, its macros, and the command-line tool.
+const ROOTS: [&str; 3] = [
+    "easyremote/src/lib.rs",
+    "easyremote-macros/src/lib.rs",
+    "easyremote/src/bin/easyremote/main.rs",
+];
+
+/// The crates, in the order of their [`ROOTS`].
+fn crates() -> &'static [Facts; 3] {
+    static CRATES: OnceLock<[Facts; 3]> = OnceLock::new();
     CRATES.get_or_init(|| {
-        ["easyremote", "easyremote-macros"].map(|name| {
+        ROOTS.map(|root| {
+            let (directory, _) = root.rsplit_once('/').unwrap();
             let mut texts = BTreeMap::new();
-            add_sources(&format!("{name}/src"), &mut texts);
-            assert!(texts.len() > 20, "the sources of {name} have moved");
-            Facts::read(&format!("{name}/src/lib.rs"), &texts)
+            add_sources(directory, &mut texts);
+            // A binary in the folder of a library is a crate of its own.
+            let of_binary = |path: &str| path.contains("/src/bin/");
+            texts.retain(|path, _| of_binary(path) == of_binary(root));
+            assert!(texts.len() > 10, "the sources of {root} have moved");
+            Facts::read(root, &texts)
         })
     })
 }

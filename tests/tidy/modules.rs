@@ -99,7 +99,7 @@ impl Modules {
         self.files.push(file);
         let (directory, name) = path.rsplit_once('/').unwrap();
         let children = match name {
-            "lib.rs" | "mod.rs" => directory.to_owned(),
+            "lib.rs" | "main.rs" | "mod.rs" => directory.to_owned(),
             _ => path.strip_suffix(".rs").unwrap().to_owned(),
         };
         self.add_items(&syntax.items, module, &children, texts);

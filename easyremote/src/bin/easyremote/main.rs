@@ -1,0 +1,97 @@
+//! The command-line tool `easyremote`: calls functions, watches nodes, and serves a gateway.
+//!
+//! It stands above the library and uses its public API only, as a user's program does.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod call;
+mod connect;
+mod exit;
+mod gateway;
+mod jobs;
+mod list;
+mod options;
+mod output;
+mod stop;
+mod stream;
+mod table;
+mod ticket;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+
+use crate::exit::Failure;
+use crate::options::{Command, Invocation};
+use crate::output::Output;
+
+fn main() -> ExitCode {
+    let matches = match Invocation::command().try_get_matches() {
+        Ok(matches) => matches,
+        // Help and versions go to standard output, and are no failure.
+        Err(error) => {
+            let code = if error.use_stderr() { exit::USAGE } else { exit::OK };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let invocation = match Invocation::from_arg_matches(&matches) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(exit::USAGE);
+        }
+    };
+    let output = Output::new(invocation.common.json);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match &runtime {
+        Ok(runtime) => runtime.block_on(run(invocation, &matches, &output)),
+        Err(error) => Err(Failure::Local(format!("cannot start: {error}"))),
+    };
+    if let Ok(runtime) = runtime {
+        // A reader that has stopped may keep a write waiting.
+        runtime.shutdown_background();
+    }
+    ExitCode::from(match outcome {
+        Ok(()) => exit::OK,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.code()
+        }
+    })
+}
+
+/// Runs the command until it has ended, or a signal ends it: then calls and streams are dropped,
+/// which cancels them at their nodes.
+async fn run(invocation: Invocation, matches: &ArgMatches, output: &Output) -> Result<(), Failure> {
+    let Invocation { common, command } = invocation;
+    if let Command::Gateway(serving) = command {
+        return gateway::serve(&common, serving, output).await;
+    }
+    let stream_flags = matches.subcommand_matches("stream");
+    let command = async {
+        match command {
+            Command::Gateway(_) => Ok(()),
+            Command::Ls(ls) => list::ls(&common, &ls, output).await,
+            Command::Describe(describe) => list::describe(&common, &describe, output).await,
+            Command::Call(call) => call::call(&common, call, output).await,
+            Command::Stream(stream) => stream::stream(&common, stream, stream_flags, output).await,
+            Command::Jobs(jobs) => jobs::jobs(&common, jobs, output).await,
+            Command::Ticket(ticket) => ticket::ticket(&common, ticket, output).await,
+            Command::Completions { shell } => completions(shell, output).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        code = stop::signal() => Err(Failure::Signal(code)),
+        outcome = command => outcome,
+    }
+}
+
+async fn completions(shell: clap_complete::Shell, output: &Output) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Invocation::command(), "easyremote", &mut script);
+    output.text(String::from_utf8_lossy(&script).into_owned()).await
+}

@@ -1,0 +1,9 @@
+//! The command-line tool, as processes against a real gateway and node.
+
+mod calls;
+mod gateway;
+mod jobs;
+mod lists;
+mod streams;
+mod tool;
+mod values;
