@@ -190,6 +190,7 @@
 //! | `node` | yes | [`Node`], [`functions!`] |
 //! | `gateway` | yes | [`Gateway`] |
 //! | `testing` | no | [`testing`]; enables the three roles |
+//! | `otel` | no | joins the spans of calls, and their [trace context](Context::trace_context), to traces of OpenTelemetry by way of `tracing-opentelemetry` |
 //! | `public-ca` | no | verifies gateways that are dialled by host name (tickets without a pin) against the public certificate authorities that browsers trust, unless [others](auth::DialOptions::authority) are set |
 //! | `cli` | no | the command-line tool `easyremote`, and nothing in the library |
 //!

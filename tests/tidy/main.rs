@@ -46,6 +46,8 @@ const NAMED_BY: &[(&str, &[&str])] = &[
     ("quinn_proto", &["transport"]),
     ("bincode", &["wire::codec"]),
     ("rmp_serde", &["wire::value"]),
+    ("opentelemetry", &["transport::call_span"]),
+    ("tracing_opentelemetry", &["transport::call_span"]),
 ];
 
 /// What no public signature names: it may be of another version tomorrow.

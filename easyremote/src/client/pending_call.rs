@@ -186,7 +186,7 @@ impl PendingCall {
             return ClientSpan::none();
         }
         self.header.trace_context = self.options.trace_context.take();
-        self.span = CallSpan::of_client(&self.header);
+        self.span = CallSpan::of_client(&mut self.header);
         let link = &self.client.link;
         self.span.note_server(|| link.live().map(|live| live.connection.remote_address()));
         ClientSpan::new(self.span.clone())

@@ -1,18 +1,21 @@
 //! The spans of calls, for [`tracing`] and what listens to it: names and attributes are those of
-//! the guide, `docs/operations.md`.
+//! the guide, `docs/traces.md`.
 //!
 //! | span      | where, and how long                                     | parent                       |
 //! |-----------|---------------------------------------------------------|------------------------------|
 //! | `client`  | at the caller, from the first poll to the end           | the caller's current span    |
-//! | `gateway` | from the header to the end at the node                  | none                         |
-//! | `node`    | from the arguments to the answer; current in the function | none                       |
+//! | `gateway` | from the header to the end at the node                  | that of the trace context    |
+//! | `node`    | from the arguments to the answer; current in the function | that of the trace context  |
 //! | `batch`   | a run of several calls; current in the function         | the `node` span of one call  |
 //!
 //! The attributes are those of the OpenTelemetry conventions for RPC, v1.45, and some of this crate.
 //! A span that no subscriber wants costs a branch: its fields are not evaluated.
 //!
-//! The spans of different processes are not connected: a [`TraceContext`] in the call header is passed
-//! on unchanged.
+//! Only the feature `otel` connects the spans of different processes ([`TraceContext`] in the call
+//! header); without it a context is passed on unchanged.
+
+#[cfg(feature = "otel")]
+mod otel;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -48,8 +51,9 @@ impl CallSpan {
         Self(Span::none())
     }
 
-    /// Begins the span of a call that is made in the current span.
-    pub(crate) fn of_client(header: &CallHeader) -> Self {
+    /// Begins the span of a call that is made in the current span. The call becomes a part of the
+    /// trace of the span, if that has one.
+    pub(crate) fn of_client(header: &mut CallHeader) -> Self {
         let span = info_span!(
             target: target!(),
             "client",
@@ -66,11 +70,15 @@ impl CallSpan {
             easyremote.executed = Empty,
             easyremote.attempt = Empty,
         );
+        #[cfg(feature = "otel")]
+        if !span.is_disabled() {
+            otel::lead(&span, &mut header.trace_context);
+        }
         Self(span)
     }
 
-    /// Begins the span of a call at the gateway.
-    pub(crate) fn of_gateway(header: &CallHeader) -> Self {
+    /// Begins the span of a call at the gateway, as a child of the span that the caller names.
+    pub(crate) fn of_gateway(header: &mut CallHeader) -> Self {
         let caller = header.caller.as_deref();
         let span = info_span!(
             target: target!(),
@@ -92,12 +100,12 @@ impl CallSpan {
             easyremote.queued = Empty,
             easyremote.executed = Empty,
         );
-        Self(span)
+        Self(span).in_trace_of(header)
     }
 
-    /// Begins the span of a call at node `id`. The
+    /// Begins the span of a call at node `id`, as a child of the span that the gateway names. The
     /// function runs in it.
-    pub(crate) fn of_node(header: &CallHeader, caller: &Caller, id: &str) -> Self {
+    pub(crate) fn of_node(header: &mut CallHeader, caller: &Caller, id: &str) -> Self {
         let span = info_span!(
             target: target!(),
             parent: None,
@@ -118,7 +126,7 @@ impl CallSpan {
             easyremote.queued = Empty,
             easyremote.executed = Empty,
         );
-        Self(span)
+        Self(span).in_trace_of(header)
     }
 
     /// Begins the span of a run of several `calls`, as a child of one of them and linked to the
@@ -145,6 +153,16 @@ impl CallSpan {
             span.follows_from(&other.0);
         }
         Self(span)
+    }
+
+    /// Makes the span a child of the one that `header` names, and lets `header` name this one.
+    fn in_trace_of(self, header: &mut CallHeader) -> Self {
+        #[cfg(feature = "otel")]
+        if !self.is_none() {
+            otel::follow(&self.0, &mut header.trace_context);
+        }
+        let _ = header;
+        self
     }
 
     /// Returns whether no subscriber wants the span.

@@ -74,7 +74,8 @@ impl TraceContext {
         })
     }
 
-    fn valid(trace_id: u128, parent_id: u64, flags: u8) -> Option<Self> {
+    /// Creates a context from its parts; `None` if an id is zero.
+    pub(crate) fn valid(trace_id: u128, parent_id: u64, flags: u8) -> Option<Self> {
         let valid = trace_id != 0 && parent_id != 0;
         valid.then(|| Self { trace_id, parent_id, flags, state: Box::default() })
     }
@@ -150,6 +151,11 @@ impl TraceContext {
     #[must_use]
     pub fn tracestate(&self) -> &str {
         &self.state
+    }
+
+    #[cfg(feature = "otel")]
+    pub(crate) fn flags(&self) -> u8 {
+        self.flags
     }
 
     /// Appends the context as the value of an option of a call header.

@@ -80,7 +80,7 @@ impl Dispatch {
                 open.open = None;
                 CallSpan::none()
             }
-            None => CallSpan::of_gateway(&header),
+            None => CallSpan::of_gateway(&mut header),
         };
         let hedged = hedged.enter(&mut header);
         let received = Instant::now();

@@ -71,13 +71,13 @@ impl AdmittedCall<'_> {
         responder: Responder,
         body: Body,
     ) -> (RunningCall, ReadyCall) {
-        let Self { function, header, caller, deadline } = self;
+        let Self { function, mut header, caller, deadline } = self;
         let node = &session.node;
         let held = header.traced.then_some(header.held);
         // A request about a job is no call of the function.
         let is_call = header.job_request().is_none();
         let span = match is_call {
-            true => CallSpan::of_node(&header, &caller, &node.id),
+            true => CallSpan::of_node(&mut header, &caller, &node.id),
             false => CallSpan::none(),
         };
         let clock = is_call.then(|| Clock::new(function.meter.clone(), held, span.clone()));
