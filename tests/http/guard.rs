@@ -64,7 +64,7 @@ fn is_safe(answer: &Answer) {
         assert_eq!(answer.header("content-type"), Some("application/problem+json"));
         let problem = answer.json();
         assert_eq!(problem["status"], answer.status);
-        assert_eq!(problem["executed"], "no");
+        assert_eq!(problem["executed"], "No");
     }
     assert_eq!(answer.header("www-authenticate").is_some(), answer.status == 401);
 }

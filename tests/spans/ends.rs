@@ -61,45 +61,45 @@ type Ask = fn(Client) -> BoxFuture<'static, ()>;
 
 /// A call, its error as each role sees it, and whether the function has run as client and node see it.
 const FAILURES: &[(&str, Ask, [&str; 3], [&str; 2])] = &[
-    ("faults", |c| faults::call(&c).map(drop).boxed(), ["Failed"; 3], ["yes"; 2]),
-    ("fails", |c| fails::call(&c).map(drop).boxed(), ["Failed"; 3], ["yes"; 2]),
-    ("panics", |c| panics::call(&c).map(drop).boxed(), ["Panicked"; 3], ["yes"; 2]),
+    ("faults", |c| faults::call(&c).map(drop).boxed(), ["Failed"; 3], ["Yes"; 2]),
+    ("fails", |c| fails::call(&c).map(drop).boxed(), ["Failed"; 3], ["Yes"; 2]),
+    ("panics", |c| panics::call(&c).map(drop).boxed(), ["Panicked"; 3], ["Yes"; 2]),
     (
         "breaks",
         |c| breaks::call(&c).collect::<Vec<_>>().map(drop).boxed(),
         ["Panicked"; 3],
-        ["yes"; 2],
+        ["Yes"; 2],
     ),
     (
         "no_stream",
         |c| no_stream::call(&c, true).collect::<Vec<_>>().map(drop).boxed(),
         ["Failed"; 3],
-        ["yes"; 2],
+        ["Yes"; 2],
     ),
     (
         "nowhere",
         |c| nowhere::call(&c).map(drop).boxed(),
         ["NoSuchFunction", "NoSuchFunction", ""],
-        ["no", ""],
+        ["No", ""],
     ),
-    ("refused", |c| refused::call(&c).map(drop).boxed(), ["Overloaded"; 3], ["no"; 2]),
+    ("refused", |c| refused::call(&c).map(drop).boxed(), ["Overloaded"; 3], ["No"; 2]),
     (
         "refused",
         |c| refused::call(&c).on("x".repeat(200)).map(drop).boxed(),
         ["InvalidInput", "", ""],
-        ["no", ""],
+        ["No", ""],
     ),
     (
         "refused",
         |c| refused::call(&c).timeout(Duration::ZERO).map(drop).boxed(),
         ["DeadlineExceeded", "", ""],
-        ["no", ""],
+        ["No", ""],
     ),
     (
         "hangs",
         |c| hangs::call(&c, u64::MAX).timeout(Duration::from_millis(50)).map(drop).boxed(),
         ["DeadlineExceeded"; 3],
-        ["maybe"; 2],
+        ["Maybe"; 2],
     ),
 ];
 
@@ -180,7 +180,7 @@ async fn a_call_that_is_dropped_is_cancelled_and_no_failure() {
         assert_eq!(span.field("error.type"), "Cancelled", "{span:?}");
         assert_eq!(span.field("otel.status_code"), "", "{span:?}");
         if span.name != "gateway" {
-            assert_eq!(span.field("easyremote.executed"), "maybe", "{span:?}");
+            assert_eq!(span.field("easyremote.executed"), "Maybe", "{span:?}");
         }
     }
 }

@@ -192,7 +192,7 @@ async fn each_kind_has_its_spans(multiplex: bool, middleware: bool) {
             assert_eq!(span.field("rpc.method"), *name);
             assert_eq!(span.field("otel.name"), *name);
             assert_eq!(span.field("rpc.system.name"), "easyremote");
-            assert_eq!(span.field("easyremote.executed"), "yes", "{name}: {span:?}");
+            assert_eq!(span.field("easyremote.executed"), "Yes", "{name}: {span:?}");
             assert!(!span.fields.contains_key("error.type"), "{name}: {span:?}");
             assert!(span.times.values().all(|times| *times == 1), "{name}: {span:?}");
         }

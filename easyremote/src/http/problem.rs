@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::error::{Error, ErrorKind, Executed};
+use crate::error::{Error, ErrorKind};
 
 /// A refusal or a failure, as the caller sees it.
 ///
@@ -34,11 +34,7 @@ impl Problem {
             "status": self.status.as_u16(),
             "detail": error.to_string(),
             "kind": format!("{:?}", error.kind()),
-            "executed": match error.executed() {
-                Executed::No => "no",
-                Executed::Maybe => "maybe",
-                Executed::Yes => "yes",
-            },
+            "executed": format!("{:?}", error.executed()),
         });
         if let Some(node) = error.node() {
             body["node"] = node.into();
@@ -107,7 +103,7 @@ mod tests {
             assert!(problem.status.is_client_error() || problem.status.is_server_error());
             let body = problem.body();
             assert_eq!(body["kind"], format!("{kind:?}"));
-            assert_eq!(body["executed"], "no");
+            assert_eq!(body["executed"], "No");
             assert_eq!(body["status"], problem.status.as_u16());
         }
     }

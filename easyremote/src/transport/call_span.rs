@@ -217,7 +217,7 @@ impl CallSpan {
             return;
         }
         if let Some(executed) = executed {
-            self.0.record("easyremote.executed", executed_text(executed));
+            self.0.record("easyremote.executed", debug(executed));
         }
         let kind = match end {
             CallEnd::Returned => return,
@@ -241,14 +241,6 @@ impl CallSpan {
             self.note_node(node);
         }
         self.note_end(CallEnd::Error(error.kind()), Some(error.executed()));
-    }
-}
-
-fn executed_text(executed: Executed) -> &'static str {
-    match executed {
-        Executed::No => "no",
-        Executed::Maybe => "maybe",
-        Executed::Yes => "yes",
     }
 }
 

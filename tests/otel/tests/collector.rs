@@ -206,7 +206,7 @@ fn check(trace: &[Received]) {
         let [span] = found[..] else { panic!("{service} {name} {kind} in {trace:#?}") };
         assert_eq!(span.attributes["rpc.system.name"], "easyremote");
         assert_eq!(span.attributes["rpc.method"], name);
-        assert_eq!(span.attributes["easyremote.executed"], "yes");
+        assert_eq!(span.attributes["easyremote.executed"], "Yes");
         assert!(!span.attributes.contains_key("error.type"));
         ids.push(&span.id);
     }

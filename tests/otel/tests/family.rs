@@ -187,7 +187,7 @@ async fn every_kind_has_a_trace(multiplex: bool) {
         // The function ran in the last span of its own call.
         let node = spans.iter().find(|span| Some(span_id(span)) == within).unwrap();
         assert_eq!(node.name, *name);
-        assert_eq!(attribute(node, "easyremote.executed"), "yes");
+        assert_eq!(attribute(node, "easyremote.executed"), "Yes");
         for span in spans.iter().filter(|span| span.name != "own") {
             assert_eq!(attribute(span, "rpc.system.name"), "easyremote");
             assert_eq!(attribute(span, "rpc.method"), span.name);
