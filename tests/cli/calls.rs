@@ -164,6 +164,10 @@ async fn wrong_usage_is_2_and_help_is_0() {
         assert_eq!(ended, Some(code), "{words:?} {out} {err}");
         assert_eq!(out.is_empty(), code == 2, "{words:?} {out}");
     }
+    let mut command = tool();
+    command.args(["call", "--json", "--timeout", "soon"]);
+    let misused = ended(command).await;
+    assert_eq!((misused.code, &misused.error()["kind"]), (Some(2), &json!("Usage")));
     let mut help = tool();
     help.arg("--help").env("EASYREMOTE_GATEWAY", "easyremote://h:1?token=erc_secret");
     let help = ended(help).await;

@@ -59,6 +59,22 @@ async fn a_gateway_prints_tickets_and_drains_on_a_signal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_leaves_does_not_end_the_gateway() {
+    let state = tempfile::tempdir().unwrap();
+    let mut command = tool();
+    command.args(["gateway", "127.0.0.1:0", "--state-dir"]).arg(state.path());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = soon(lines.next_line()).await.unwrap().unwrap();
+    drop(lines);
+    let client = Client::builder(first.strip_prefix("listening on ").unwrap());
+    let client = client.dial(found_in(state.path())).connect();
+    assert!(soon(client).await.unwrap().stats().connected);
+    signal(&child, "TERM");
+    assert_eq!(finish(child).await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_second_signal_ends_at_once() {
     let state = tempfile::tempdir().unwrap();
     let (child, said, _lines) = serve(state.path(), &["--grace", "1h"]).await;

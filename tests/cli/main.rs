@@ -1,6 +1,7 @@
 //! The command-line tool, as processes against a real gateway and node.
 
 mod calls;
+mod doctor;
 mod gateway;
 mod jobs;
 mod lists;

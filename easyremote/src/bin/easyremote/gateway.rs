@@ -35,7 +35,11 @@ pub(crate) async fn serve(
     let mut first = Box::pin(shutdown_signal());
     let _ = futures::poll!(&mut first);
     let gateway = builder.serve().await?;
-    announce(&gateway, &options, output).await?;
+    match announce(&gateway, &options, output).await {
+        // Who has read enough does not end the gateway for all others.
+        Ok(()) | Err(Failure::ClosedPipe) => {}
+        Err(failure) => return Err(failure),
+    }
     tokio::select! {
         () = first => {}
         () = gateway.closed() => return Err(Failure::Local("the gateway has ended".to_owned())),

@@ -7,6 +7,7 @@
 mod arguments;
 mod call;
 mod connect;
+mod doctor;
 mod exit;
 mod gateway;
 mod jobs;
@@ -28,21 +29,13 @@ use crate::options::{Command, Invocation};
 use crate::output::Output;
 
 fn main() -> ExitCode {
-    let matches = match Invocation::command().try_get_matches() {
-        Ok(matches) => matches,
-        // Help and versions go to standard output, and are no failure.
-        Err(error) => {
-            let code = if error.use_stderr() { exit::USAGE } else { exit::OK };
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
-    };
-    let invocation = match Invocation::from_arg_matches(&matches) {
-        Ok(invocation) => invocation,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(exit::USAGE);
-        }
+    let read = Invocation::command().try_get_matches().and_then(|matches| {
+        let invocation = Invocation::from_arg_matches(&matches)?;
+        Ok((matches, invocation))
+    });
+    let (matches, invocation) = match read {
+        Ok(read) => read,
+        Err(error) => return misused(&error),
     };
     let output = Output::new(invocation.common.json);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -63,6 +56,22 @@ fn main() -> ExitCode {
     })
 }
 
+/// Tells what is wrong with the options. Help and versions come here too: they go to standard
+/// output, and are no failure.
+fn misused(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::from(exit::OK);
+    }
+    // There are no options to ask yet.
+    if std::env::args_os().any(|word| word == "--json") {
+        Output::new(true).failure(&Failure::Usage(error.to_string()));
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(exit::USAGE)
+}
+
 /// Runs the command until it has ended, or a signal ends it: then calls and streams are dropped,
 /// which cancels them at their nodes.
 async fn run(invocation: Invocation, matches: &ArgMatches, output: &Output) -> Result<(), Failure> {
@@ -79,6 +88,7 @@ async fn run(invocation: Invocation, matches: &ArgMatches, output: &Output) -> R
             Command::Call(call) => call::call(&common, call, output).await,
             Command::Stream(stream) => stream::stream(&common, stream, stream_flags, output).await,
             Command::Jobs(jobs) => jobs::jobs(&common, jobs, output).await,
+            Command::Doctor(doctor) => doctor::doctor(&common, &doctor, output).await,
             Command::Ticket(ticket) => ticket::ticket(&common, ticket, output).await,
             Command::Completions { shell } => completions(shell, output).await,
         }

@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Stream(StreamOptions),
     /// List jobs; ask for the status or the result of one, or cancel it
     Jobs(JobsOptions),
+    /// Find out why a gateway cannot be reached, or served
+    Doctor(DoctorOptions),
     /// Make a ticket for a gateway of this user, or show what is in one
     Ticket(TicketOptions),
     /// Write the completions for a shell
@@ -315,6 +317,13 @@ pub(crate) enum JobAction {
         /// The id of the job
         id: JobId,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorOptions {
+    /// Check whether a gateway could be served at this address, instead of looking for one
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) serve: Option<String>,
 }
 
 #[derive(Debug, Args)]
