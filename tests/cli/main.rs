@@ -5,6 +5,7 @@ mod doctor;
 mod gateway;
 mod jobs;
 mod lists;
+mod screens;
 mod streams;
 mod tool;
 mod values;

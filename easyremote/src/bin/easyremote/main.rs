@@ -14,10 +14,13 @@ mod jobs;
 mod list;
 mod options;
 mod output;
+mod plot;
+mod screen;
 mod stop;
 mod stream;
 mod table;
 mod ticket;
+mod top;
 mod units;
 
 use std::process::ExitCode;
@@ -88,6 +91,7 @@ async fn run(invocation: Invocation, matches: &ArgMatches, output: &Output) -> R
             Command::Call(call) => call::call(&common, call, output).await,
             Command::Stream(stream) => stream::stream(&common, stream, stream_flags, output).await,
             Command::Jobs(jobs) => jobs::jobs(&common, jobs, output).await,
+            Command::Top(top) => top::top(&common, &top, output).await,
             Command::Doctor(doctor) => doctor::doctor(&common, &doctor, output).await,
             Command::Ticket(ticket) => ticket::ticket(&common, ticket, output).await,
             Command::Completions { shell } => completions(shell, output).await,

@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Stream(StreamOptions),
     /// List jobs; ask for the status or the result of one, or cancel it
     Jobs(JobsOptions),
+    /// Show nodes, functions and the gateway's figures, as they change
+    Top(TopOptions),
     /// Find out why a gateway cannot be reached, or served
     Doctor(DoctorOptions),
     /// Make a ticket for a gateway of this user, or show what is in one
@@ -288,6 +290,10 @@ pub(crate) struct StreamOptions {
     /// Survive a lost connection without a lost item
     #[arg(long)]
     pub(crate) resumable: bool,
+    /// Draw a number of each item instead of writing items: a JSON pointer, or names between dots;
+    /// `.` is the item itself
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) plot: Option<String>,
 }
 
 const OPERATORS: &str = "Operators, in the order in which they are written";
@@ -317,6 +323,16 @@ pub(crate) enum JobAction {
         /// The id of the job
         id: JobId,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopOptions {
+    /// Write the figures once, as text
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// How often the gateway is asked
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub(crate) interval: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -361,6 +377,13 @@ pub(crate) enum TicketAction {
 /// A port that was not given: any that is free.
 pub(crate) fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// Reads how often something is done: as a timer can do it, and a gateway can bear it.
+fn interval(text: &str) -> Result<Duration, String> {
+    const LEAST: Duration = Duration::from_millis(100);
+    let interval = duration(text)?;
+    if interval < LEAST { Err("at least `100ms`".to_owned()) } else { Ok(interval) }
 }
 
 fn role(text: &str) -> Result<Role, String> {

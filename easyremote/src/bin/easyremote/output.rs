@@ -38,6 +38,16 @@ impl Output {
         self.error_terminal && !self.json
     }
 
+    /// Whether standard output is a terminal for people.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Whether a screen may have colours.
+    pub(crate) fn has_colour(&self) -> bool {
+        self.colour
+    }
+
     /// Writes a text as it is, and returns when it has been written.
     ///
     /// A reader that has stopped holds up this future, and neither signals nor the connection.

@@ -11,6 +11,7 @@ use crate::connect::connect;
 use crate::exit::Failure;
 use crate::options::{CommonOptions, StreamOptions};
 use crate::output::Output;
+use crate::plot;
 
 /// Reads a stream, and writes each item as soon as it is there.
 ///
@@ -23,11 +24,11 @@ pub(crate) async fn stream(
     output: &Output,
 ) -> Result<(), Failure> {
     let operators = operators(&stream, flags);
-    let StreamOptions { target, buffer, resumable, .. } = stream;
+    let StreamOptions { target, buffer, resumable, plot, .. } = stream;
     let options = target.options();
     let arguments = arguments::read(target.arguments).await?;
     let client = connect(common).await?.with(options);
-    let mut items = client.stream_json(target.function, arguments);
+    let mut items = client.stream_json(&target.function, arguments);
     for operator in operators {
         items = operator.apply(items);
     }
@@ -37,7 +38,10 @@ pub(crate) async fn stream(
     if resumable {
         items = items.resumable();
     }
-    write_items(items, output).await
+    match plot {
+        Some(field) => plot::plot(items, &field, &target.function, output).await,
+        None => write_items(items, output).await,
+    }
 }
 
 async fn write_items(items: JsonStream, output: &Output) -> Result<(), Failure> {
