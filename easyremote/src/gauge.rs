@@ -84,6 +84,12 @@ impl SharedRoom {
         Arc::new(Self { taken, limit, waiting, given_back })
     }
 
+    /// Returns the bytes that are taken, and the limit.
+    #[cfg(all(feature = "metrics", feature = "node"))]
+    pub(crate) fn usage(&self) -> (u64, u64) {
+        (self.taken.load(Ordering::Relaxed), self.limit)
+    }
+
     /// Returns whether more bytes are taken than the limit.
     pub(crate) fn is_full(&self) -> bool {
         // `SeqCst`, as for `waiting`: in one total order either the waiting side sees the release,

@@ -189,10 +189,12 @@
 //! | `client` | yes | [`Client`], and the `call` and `map` of stubs |
 //! | `node` | yes | [`Node`], [`functions!`] |
 //! | `gateway` | yes | [`Gateway`] |
+//! | `http` | no | an [HTTP server](http) beside a gateway |
 //! | `testing` | no | [`testing`]; enables the three roles |
 //! | `otel` | no | joins the spans of calls, and their [trace context](Context::trace_context), to traces of OpenTelemetry by way of `tracing-opentelemetry` |
 //! | `public-ca` | no | verifies gateways that are dialled by host name (tickets without a pin) against the public certificate authorities that browsers trust, unless [others](auth::DialOptions::authority) are set |
 //! | `cli` | no | the command-line tool `easyremote`, and nothing in the library |
+//! | `metrics` | no | what each role counts, as text for [Prometheus](https://prometheus.io): [`Gateway::metrics`], [`Node::metrics`], [`Client::metrics`] |
 //!
 //! A crate that only calls needs `default-features = false, features = ["client"]`. `#[remote]`
 //! functions compile with any set of features; the side that is missing is left out.
@@ -205,7 +207,10 @@
     allow(dead_code, unreachable_pub, unused_imports)
 )]
 // The documentation links to what a feature that is off would add.
-#![cfg_attr(not(feature = "testing"), allow(rustdoc::broken_intra_doc_links))]
+#![cfg_attr(
+    not(all(feature = "testing", feature = "metrics")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 #[doc(hidden)]
@@ -229,6 +234,8 @@ mod call;
 pub mod client;
 mod decode;
 pub mod error;
+#[cfg(feature = "metrics")]
+mod exposition;
 mod function;
 #[cfg(all(any(fuzzing, test), feature = "client", feature = "node", feature = "gateway"))]
 #[doc(hidden)]

@@ -5,6 +5,7 @@
 
 pub mod authority;
 pub mod ended;
+pub mod exposition;
 pub mod gate;
 pub mod hostile;
 pub mod offered;

@@ -13,6 +13,8 @@ use futures::future::join_all;
 use futures::{Stream, StreamExt, stream};
 use serde_json::json;
 
+use crate::metrics;
+
 #[remote]
 async fn value(n: u64) -> u64 {
     n
@@ -228,6 +230,8 @@ async fn all_ends_are_counted() {
     agree(|| node.functions(), &expected).await;
     agree(|| world.gateway.functions(), &expected).await;
     assert!(expected["items"].skipped > 0 && expected["iterated"].skipped > 0);
+    metrics::agree(&node.metrics(), "node", &node.functions());
+    metrics::agree(&world.gateway.metrics(), "gateway", &world.gateway.functions());
     let batches = batches_of(node.functions());
     assert_eq!((batches.calls, batches.runs), (expected["batched"].returned, batches.calls));
     assert_eq!(batches_of(world.gateway.functions()), BatchStats::default());
@@ -369,6 +373,7 @@ async fn batches_are_counted() {
             traces.push((batch.size, batch.reason.unwrap()));
         }
     }
+    metrics::agree(&node.metrics(), "node", &node.functions());
     let batches = batches_of(node.functions());
     let (sizes, reasons) = runs_of(&traces);
     assert_eq!(batches.calls, traces.len() as u64);

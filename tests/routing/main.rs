@@ -5,6 +5,7 @@ mod client_stats;
 mod figures;
 mod gauges;
 mod load;
+mod metrics;
 mod needs;
 mod registration;
 mod tags;

@@ -27,6 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["wire"],
     &["transport"],
     &["function"],
+    &["exposition"],
     &["client", "node", "gateway"],
     &["http", "testing"],
     &["auth", "fuzz", "lib", "private", "shutdown_signal", "stream"],

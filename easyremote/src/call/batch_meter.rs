@@ -84,7 +84,7 @@ pub struct BatchStats {
 /// Number of sizes that are told apart: powers of two, and what is larger.
 const N_SIZES: usize = 16;
 
-/// Returns the bounds of [`BatchStats::sizes`].
+/// Returns the bounds of [`BatchStats::sizes`]; of all of them, whether they have counts or not.
 pub(crate) fn size_bounds() -> impl Iterator<Item = Option<u32>> {
     (0..N_SIZES as u32 - 1).map(|power| Some(1 << power)).chain([None])
 }

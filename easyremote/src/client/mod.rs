@@ -37,6 +37,8 @@ mod key;
 mod leg;
 mod limits;
 pub(crate) mod map;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod nested;
 mod on_all;
 mod options;
@@ -71,6 +73,8 @@ pub use crate::client::stream::raw::progress::StreamProgress;
 pub use crate::client::stream::{OpenStream, StreamCall};
 pub use crate::client::trace::{BatchTrace, Trace};
 pub use crate::client::traced_call::TracedCall;
+#[cfg(feature = "metrics")]
+pub use crate::exposition::MetricsFormat;
 pub use crate::function::remote::Idempotent;
 pub use crate::transport::io::Io;
 pub use crate::wire::directory::{FunctionInfo, NodeInfo};

@@ -9,6 +9,8 @@ mod directory;
 mod drain;
 mod ending;
 mod limits;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod peer_log;
 pub(crate) mod policy;
 mod relay;
@@ -55,6 +57,8 @@ use crate::wire::limits::MAX_TIMEOUT;
 pub use crate::call::batch_meter::{BatchReason, BatchStats};
 pub use crate::call::function_meter::FunctionStats;
 pub use crate::call::histogram::DurationHistogram;
+#[cfg(feature = "metrics")]
+pub use crate::exposition::MetricsFormat;
 pub use crate::gateway::limits::GatewayLimits;
 pub use crate::gateway::policy::access::Peers;
 pub(crate) use crate::gateway::relay::dispatch::Refusal;

@@ -48,6 +48,12 @@ impl Kept {
         Arc::new(Self { limit, used: Mutex::default(), released: Notify::new() })
     }
 
+    /// Returns the bytes that are charged, and the limit.
+    #[cfg(feature = "metrics")]
+    pub(in crate::node) fn usage(&self) -> (u64, u64) {
+        (self.used.lock().all, self.limit)
+    }
+
     /// Charges `bytes` to `identity`.
     ///
     /// # Errors

@@ -8,6 +8,8 @@ mod exec;
 mod kept;
 mod limits;
 mod load;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod middleware;
 mod session;
 mod state;
@@ -35,6 +37,8 @@ use crate::wire::limits::MAX_TIMEOUT;
 pub use crate::call::batch_meter::{BatchReason, BatchStats};
 pub use crate::call::function_meter::FunctionStats;
 pub use crate::call::histogram::DurationHistogram;
+#[cfg(feature = "metrics")]
+pub use crate::exposition::MetricsFormat;
 pub use crate::function::context::Context;
 pub use crate::function::end::End;
 pub use crate::function::registry::Functions;

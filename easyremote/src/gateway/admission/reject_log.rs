@@ -13,7 +13,8 @@ use crate::transport::log_limit::{Brief, LogLimiter};
 /// kind of error.
 #[derive(Debug, Default)]
 pub(crate) struct RejectLog {
-    refused: AtomicU64,
+    /// By the kind of error, in the order of the kinds.
+    refused: [AtomicU64; ErrorKind::ALL.len()],
     lines: LogLimiter<(IpAddr, ErrorKind)>,
 }
 
@@ -22,7 +23,10 @@ impl RejectLog {
     pub(crate) fn note(&self, peer: SocketAddr, error: &Error) {
         let has_left = error.kind() == ErrorKind::ConnectionLost;
         if !has_left {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            let mut counts = self.refused.iter().zip(ErrorKind::ALL);
+            if let Some((refused, _)) = counts.find(|(_, kind)| **kind == error.kind()) {
+                refused.fetch_add(1, Ordering::Relaxed);
+            }
         }
         let line = self.lines.next((network(peer.ip()), error.kind()));
         let Some(left_out) = line else { return };
@@ -35,6 +39,15 @@ impl RejectLog {
 
     /// Returns the number of peers rejected since the start.
     pub(crate) fn n(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+        self.refused.iter().map(|refused| refused.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Returns the number of peers rejected since the start, by the kind of error; those of 0 are left
+    /// out.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn by_kind(&self) -> Vec<(ErrorKind, u64)> {
+        let all = ErrorKind::ALL.iter().copied().zip(&self.refused);
+        let all = all.map(|(kind, refused)| (kind, refused.load(Ordering::Relaxed)));
+        all.filter(|(_, n)| *n > 0).collect()
     }
 }
