@@ -38,6 +38,7 @@ async fn each_path_is_for_those_whom_it_concerns() {
             ("/nodes", overseer),
             ("/streams", overseer),
             ("/stats", overseer),
+            ("/metrics", overseer),
             ("/nothing", if asker.is_empty() { 401 } else { 404 }),
             ("/health/", if asker.is_empty() { 401 } else { 404 }),
         ] {

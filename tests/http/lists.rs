@@ -1,5 +1,6 @@
 //! What is listed: the same that clients over QUIC see, and no more.
 
+use common::exposition::Exposition;
 use common::{Probe, soon, until};
 use easyremote::{Client, Node, Role, functions, remote};
 use futures::{Stream, StreamExt, stream};
@@ -83,6 +84,14 @@ async fn streams_and_figures_are_those_of_the_gateway() {
     let add = add.unwrap();
     assert_eq!((&add["returned"], &add["ran"]["count"]), (&3.into(), &3.into()));
     assert!(add["ran"]["p99_seconds"].as_f64().unwrap() > 0.0);
+    let text = get(site.address(), "/metrics", &[&admin]).await;
+    assert!(text.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+    let read = Exposition::read(&text.body);
+    let labels = [("role", "gateway"), ("function", "add"), ("outcome", "returned")];
+    assert_eq!(read.value("easyremote_calls_total", &labels), Some(3.0));
+    let open = "Accept: application/openmetrics-text";
+    let text = get(site.address(), "/metrics", &[&admin, open]).await;
+    assert!(text.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     drop(stream);
     until(|| site.gateway.streams().is_empty()).await;
     assert_eq!(get(site.address(), "/streams", &[&admin]).await.json(), Value::Array(Vec::new()));

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use crate::call::function_meter::FunctionStats;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::Gateway;
+#[cfg(feature = "metrics")]
+use crate::gateway::MetricsFormat;
 use crate::gateway::directory::{Directory, ListKind, Question};
 use crate::gateway::drain::DrainStage;
 use crate::gateway::policy::tokens::Admitted;
@@ -93,6 +95,11 @@ impl GatewayView {
 
     pub(crate) fn function_stats(&self) -> Vec<FunctionStats> {
         self.0.dispatcher.router.functions()
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn metrics(&self, format: MetricsFormat) -> String {
+        self.0.metrics(format)
     }
 
     pub(crate) fn streams(&self) -> Vec<StreamStats> {

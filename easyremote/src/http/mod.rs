@@ -12,7 +12,8 @@
 //! |---|---|---|
 //! | `GET /health` | whether the gateway takes calls: 200, or 503 while it drains | anyone |
 //! | `GET /functions` | the functions that the bearer's identity may call, with their schemas | any bearer |
-//! | `GET /nodes`, `/streams`, `/stats` | nodes, open streams, figures of the gateway and of functions | admins, and who may call `easyremote.stats` |
+//! | `GET /metrics` (feature `metrics`) | the metrics of the gateway, as text for Prometheus | admins, and who may call `easyremote.stats` |
+//! | `GET /nodes`, `/streams`, `/stats` | nodes, open streams, figures of the gateway and of functions | the same |
 
 mod guard;
 mod options;

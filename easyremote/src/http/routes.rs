@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
+#[cfg(feature = "metrics")]
+use axum::http::HeaderMap;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -14,6 +16,8 @@ use serde_json::{Value, json};
 use crate::call::function_meter::FunctionStats;
 use crate::call::histogram::DurationHistogram;
 use crate::error::ErrorKind;
+#[cfg(feature = "metrics")]
+use crate::gateway::MetricsFormat;
 use crate::http::guard::{Site, guard};
 use crate::http::problem::Problem;
 use crate::transport::stream_table::StreamStats;
@@ -25,7 +29,10 @@ type Asker = Extension<Arc<Caller>>;
 type Routed = Result<Response, Problem>;
 
 pub(super) fn router(site: Arc<Site>) -> Router {
-    Router::new()
+    let router = Router::new();
+    #[cfg(feature = "metrics")]
+    let router = router.route("/metrics", get(metrics));
+    router
         .route("/health", get(health))
         .route("/functions", get(functions))
         .route("/nodes", get(nodes))
@@ -78,6 +85,20 @@ async fn stats(State(site): State<Arc<Site>>, Extension(asker): Asker) -> Routed
     let functions: Vec<_> = site.gateway.function_stats().iter().map(function).collect();
     let gateway = site.gateway.stats();
     Ok(Json(json!({ "gateway": gateway, "functions": functions })).into_response())
+}
+
+/// For Prometheus, which sends a bearer that its configuration names.
+#[cfg(feature = "metrics")]
+async fn metrics(
+    State(site): State<Arc<Site>>,
+    Extension(asker): Asker,
+    headers: HeaderMap,
+) -> Routed {
+    site.gateway.check_overseer(&asker)?;
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let format = MetricsFormat::of_accept(accepted.unwrap_or_default());
+    let text = site.gateway.metrics(format);
+    Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
 }
 
 /// The answer whose text is already JSON.
