@@ -238,7 +238,9 @@ impl CallTask {
                 return Err(self.history.conclude(error));
             }
         };
-        self.span.run(|| self.link.note_retry(&error, pause));
+        let current = self.span.enter();
+        self.link.note_retry(&error, pause);
+        drop(current);
         // Before the pause: if the call expires during it, its error has to say what the attempts
         // so far have proven.
         self.history.add(error);

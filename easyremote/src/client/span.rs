@@ -20,7 +20,11 @@ impl ClientSpan {
     }
 
     /// Ends the span of a call that has returned `result`.
+    #[inline]
     pub(super) fn conclude(&mut self, result: &Result<UnaryAnswer, Error>) {
+        if self.0.is_none() {
+            return;
+        }
         match result {
             Ok(answer) if answer.frame.kind == FrameKind::Fault => self.end(CallEnd::Fault),
             Ok(_) => self.end(CallEnd::Returned),

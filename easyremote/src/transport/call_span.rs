@@ -19,9 +19,11 @@ mod otel;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::field::{Empty, debug, display};
+use tracing::field::{Empty, Value, debug, display};
+use tracing::span::Entered;
 use tracing::{Span, info_span};
 
 use crate::call::batch_meter::BatchReason;
@@ -41,14 +43,19 @@ macro_rules! target {
 /// Value of `rpc.system.name`.
 const SYSTEM: &str = "easyremote";
 
-/// The span of one call at one party, or nothing.
+/// The span of one call at one party, or nothing. Small, because calls have it without a subscriber too.
 #[derive(Clone, Debug)]
-pub(crate) struct CallSpan(Span);
+pub(crate) struct CallSpan(Option<Arc<Span>>);
 
 impl CallSpan {
     /// Returns nothing.
     pub(crate) const fn none() -> Self {
-        Self(Span::none())
+        Self(None)
+    }
+
+    #[inline]
+    fn new(span: Span) -> Self {
+        Self((!span.is_disabled()).then(|| Arc::new(span)))
     }
 
     /// Begins the span of a call that is made in the current span. The call becomes a part of the
@@ -70,11 +77,12 @@ impl CallSpan {
             easyremote.executed = Empty,
             easyremote.attempt = Empty,
         );
+        let span = Self::new(span);
         #[cfg(feature = "otel")]
-        if !span.is_disabled() {
-            otel::lead(&span, &mut header.trace_context);
+        if let Some(span) = &span.0 {
+            otel::lead(span, &mut header.trace_context);
         }
-        Self(span)
+        span
     }
 
     /// Begins the span of a call at the gateway, as a child of the span that the caller names.
@@ -100,7 +108,7 @@ impl CallSpan {
             easyremote.queued = Empty,
             easyremote.executed = Empty,
         );
-        Self(span).in_trace_of(header)
+        Self::new(span).in_trace_of(header)
     }
 
     /// Begins the span of a call at node `id`, as a child of the span that the gateway names. The
@@ -126,7 +134,7 @@ impl CallSpan {
             easyremote.queued = Empty,
             easyremote.executed = Empty,
         );
-        Self(span).in_trace_of(header)
+        Self::new(span).in_trace_of(header)
     }
 
     /// Begins the span of a run of several `calls`, as a child of one of them and linked to the
@@ -138,46 +146,54 @@ impl CallSpan {
         let Some((parent, _)) = calls.iter().find(is_sampled).or(calls.first()) else {
             return Self::none();
         };
-        if calls.len() == 1 || parent.is_none() {
+        let Some(span) = parent.0.as_deref().filter(|_| calls.len() > 1) else {
             return Self::clone(parent);
-        }
+        };
         let span = info_span!(
             target: target!(),
-            parent: &parent.0,
+            parent: span,
             "batch",
             easyremote.batch.size = calls.len(),
             easyremote.batch.reason = ?reason,
         );
         let others = calls.iter().filter(|(other, _)| !std::ptr::eq(*other, *parent));
-        for (other, _) in others {
-            span.follows_from(&other.0);
+        for other in others.filter_map(|(other, _)| other.0.as_deref()) {
+            span.follows_from(other);
         }
-        Self(span)
+        Self::new(span)
     }
 
     /// Makes the span a child of the one that `header` names, and lets `header` name this one.
     fn in_trace_of(self, header: &mut CallHeader) -> Self {
         #[cfg(feature = "otel")]
-        if !self.is_none() {
-            otel::follow(&self.0, &mut header.trace_context);
+        if let Some(span) = &self.0 {
+            otel::follow(span, &mut header.trace_context);
         }
         let _ = header;
         self
     }
 
     /// Returns whether no subscriber wants the span.
+    #[inline]
     pub(crate) fn is_none(&self) -> bool {
-        self.0.is_disabled()
+        self.0.is_none()
     }
 
-    /// Runs `work` in the span.
-    pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.0.in_scope(work)
+    /// Makes the span the current one until the guard is dropped.
+    #[inline]
+    pub(crate) fn enter(&self) -> Option<Entered<'_>> {
+        self.0.as_deref().map(Span::enter)
     }
 
     /// Returns the span, to run a future in it.
-    pub(crate) fn into_inner(self) -> Span {
-        self.0
+    pub(crate) fn to_span(&self) -> Span {
+        self.0.as_deref().map_or_else(Span::none, Span::clone)
+    }
+
+    fn record(&self, field: &str, value: impl Value) {
+        if let Some(span) = &self.0 {
+            span.record(field, value);
+        }
     }
 
     /// Notes where the client sends the call.
@@ -185,39 +201,42 @@ impl CallSpan {
         if !self.is_none()
             && let Some(address) = address()
         {
-            self.0.record("server.address", display(address.ip()));
-            self.0.record("server.port", address.port());
+            self.record("server.address", display(address.ip()));
+            self.record("server.port", address.port());
         }
     }
 
     /// Notes the number of the last attempt, unless it was the first.
     pub(crate) fn note_attempt(&self, attempt: u64) {
-        if attempt > 0 && !self.is_none() {
-            self.0.record("easyremote.attempt", attempt);
+        if attempt > 0 {
+            self.record("easyremote.attempt", attempt);
         }
     }
 
     /// Notes the node that the call goes to.
     pub(crate) fn note_node(&self, node: &str) {
-        if !self.is_none() {
-            self.0.record("easyremote.node", node);
-        }
+        self.record("easyremote.node", node);
     }
 
     /// Notes how long the call has waited, in milliseconds.
+    #[inline]
     pub(crate) fn note_queued(&self, queued: Duration) {
         if !self.is_none() {
-            self.0.record("easyremote.queued", queued.as_secs_f64() * 1e3);
+            self.record("easyremote.queued", queued.as_secs_f64() * 1e3);
         }
     }
 
     /// Notes how the call has ended, and whether its function may have run, if that is known.
+    #[inline]
     pub(crate) fn note_end(&self, end: CallEnd, executed: Option<Executed>) {
-        if self.is_none() {
-            return;
+        if !self.is_none() {
+            self.record_end(end, executed);
         }
+    }
+
+    fn record_end(&self, end: CallEnd, executed: Option<Executed>) {
         if let Some(executed) = executed {
-            self.0.record("easyremote.executed", debug(executed));
+            self.record("easyremote.executed", debug(executed));
         }
         let kind = match end {
             CallEnd::Returned => return,
@@ -225,10 +244,10 @@ impl CallSpan {
             CallEnd::Fault => ErrorKind::Failed,
             CallEnd::Error(kind) => kind,
         };
-        self.0.record("error.type", debug(kind));
+        self.record("error.type", debug(kind));
         // A caller that leaves is no failure of the call.
         if kind != ErrorKind::Cancelled {
-            self.0.record("otel.status_code", "ERROR");
+            self.record("otel.status_code", "ERROR");
         }
     }
 

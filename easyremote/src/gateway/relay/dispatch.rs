@@ -121,13 +121,15 @@ impl Dispatch {
 
     /// Counts the call at the node of `permit`. It has waited for `queued`.
     fn place(&self, mut permit: NodePermit, queued: Duration) -> NodePermit {
-        permit.note_span(&self.span);
         match self.sent {
-            None => {
-                permit.enter(queued);
+            None => permit.enter(queued),
+            Some(sent) => permit.enter_again(sent.elapsed()),
+        }
+        if !self.span.is_none() {
+            permit.note_span(&self.span);
+            if self.sent.is_none() {
                 self.span.note_queued(queued);
             }
-            Some(sent) => permit.enter_again(sent.elapsed()),
         }
         self.note_node(permit.node().id());
         permit

@@ -396,11 +396,13 @@ impl Collector {
                 let function = running.collector.batch.clone();
                 let BatchBody::Thread(body) = &function.body else { return };
                 // Unwind safe: the function owns its inputs, and they are dropped with the panic.
-                let ended = span.run(|| catch_unwind(AssertUnwindSafe(|| body(members))));
+                let current = span.enter();
+                let ended = catch_unwind(AssertUnwindSafe(|| body(members)));
+                drop(current);
                 running.end(ended, since.elapsed());
             })),
             BatchBody::Task(body) => {
-                let work = body(members).instrument(span.into_inner());
+                let work = body(members).instrument(span.to_span());
                 let work = Abortable::new(AssertUnwindSafe(work), registration);
                 drop(self.runtime.spawn(async move {
                     let ended = AssertUnwindSafe(work).catch_unwind().await;

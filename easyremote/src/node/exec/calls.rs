@@ -265,7 +265,7 @@ impl NodeCalls {
             let ReadyCall { key, function, inputs, request, items, span } = job;
             let (Run::Stream(run), Some(items)) = (&function.handler.run, items) else { return };
             if guard.calls.begin(key) == Begin::Start {
-                let work = run(inputs, request, items).instrument(span.into_inner());
+                let work = run(inputs, request, items).instrument(span.to_span());
                 let work = AssertUnwindSafe(work).catch_unwind();
                 guard.finish(work.await.map(|()| Reply::new()).map_err(Died::Panicked));
             }
@@ -280,8 +280,9 @@ impl NodeCalls {
             if guard.calls.begin(key) == Begin::Start {
                 let _runtime = runtime.enter();
                 // Unwind safe: the closure owns its inputs, and they are dropped with the panic.
-                let ran =
-                    span.run(|| catch_unwind(AssertUnwindSafe(|| run(inputs, request, items))));
+                let current = span.enter();
+                let ran = catch_unwind(AssertUnwindSafe(|| run(inputs, request, items)));
+                drop(current);
                 guard.finish(ran.map(|()| Reply::new()).map_err(Died::Panicked));
             }
         });
@@ -586,7 +587,9 @@ fn run_blocking(guard: JobGuard, job: ReadyCall) {
     if guard.calls.begin(key) == Begin::Start {
         let begun = std::time::Instant::now();
         // Unwind safe: the closure owns its inputs, and they are dropped with the panic.
-        let result = span.run(|| catch_unwind(AssertUnwindSafe(|| run(inputs, request))));
+        let current = span.enter();
+        let result = catch_unwind(AssertUnwindSafe(|| run(inputs, request)));
+        drop(current);
         guard.calls.note_time(&function, begun.elapsed());
         guard.finish(result.map_err(Died::Panicked));
     }

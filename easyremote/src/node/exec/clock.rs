@@ -46,8 +46,9 @@ impl Clock {
         if self.started.is_none() {
             let now = Instant::now();
             self.started = Some(now);
-            self.meter.started(now - self.received);
-            self.span.note_queued(now - self.received);
+            let queued = now - self.received;
+            self.meter.started(queued);
+            self.span.note_queued(queued);
         }
     }
 

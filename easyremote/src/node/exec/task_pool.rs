@@ -321,7 +321,8 @@ impl NodeCalls {
         // Unwind safe: the function owns its inputs, and they are dropped with the panic. A poll
         // has no waker; if it is pending, `continue_in_task` polls again with a real one, so that
         // no wake-up in between is lost.
-        let run = AssertUnwindSafe(|| match &function.handler.run {
+        let current = span.enter();
+        let ran = catch_unwind(AssertUnwindSafe(|| match &function.handler.run {
             Run::Task(run) => {
                 run(inputs, request, slot);
                 slot.poll_once()
@@ -329,12 +330,12 @@ impl NodeCalls {
             Run::Blocking(run) | Run::Inline(run) => Ok(run(inputs, request)),
             // `launch` adds none of these.
             Run::Thread(_) | Run::Stream(_) | Run::Batch(_) => Err(None),
-        });
-        let ran = span.run(|| catch_unwind(run));
+        }));
+        drop(current);
         let result = match ran {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(Some(work))) => {
-                self.continue_in_task(key, work.instrument(span.into_inner()), permits);
+                self.continue_in_task(key, work.instrument(span.to_span()), permits);
                 return false;
             }
             Ok(Err(None)) => Err(Died::Aborted),

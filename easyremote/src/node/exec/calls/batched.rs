@@ -168,7 +168,10 @@ impl NodeCalls {
         self.spawn_abortable(job.key, async move {
             let ReadyCall { key, function, request, inputs, span, .. } = job;
             // Before it joins: arguments that cannot be decoded concern their caller only.
-            let member = match span.run(|| collector.function().decode(request)) {
+            let current = span.enter();
+            let decoded = collector.function().decode(request);
+            drop(current);
+            let member = match decoded {
                 Ok(member) => member,
                 Err(refusal) => return guard.finish(Ok(refusal)),
             };

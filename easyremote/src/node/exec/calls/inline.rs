@@ -56,7 +56,9 @@ impl NodeCalls {
         let _runtime = self.runtime().enter();
         let begun = Instant::now();
         // Unwind safe: the closure owns its inputs, and they are dropped with the panic.
-        let ran = span.run(|| catch_unwind(AssertUnwindSafe(|| run(inputs, request))));
+        let current = span.enter();
+        let ran = catch_unwind(AssertUnwindSafe(|| run(inputs, request)));
+        drop(current);
         let taken = begun.elapsed();
         self.inline.lock().spend(taken);
         self.note_time(&function, taken);

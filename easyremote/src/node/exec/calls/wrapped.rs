@@ -67,7 +67,7 @@ impl NodeCalls {
     pub(super) fn start_wrapped(self: &Arc<Self>, permits: JobPermits, job: ReadyCall) {
         let (key, name) = (job.key, job.function.name.clone());
         let (layers, context) = (self.node().layers.clone(), job.inputs.context.clone());
-        let span = job.span.clone().into_inner();
+        let span = job.span.to_span();
         let calls = self.clone();
         let slot = Arc::new(Mutex::new(Some((JobGuard::new(self, key, Some(permits)), job))));
         // Weak: a layer that keeps its `Next` must not keep the permits of a call that has ended.
