@@ -2,6 +2,7 @@
 //! during 10,000 calls knows exactly how many there were. Both are in the package `prometheus` of most
 //! distributions; without them, these tests only say so.
 
+mod dashboard;
 mod server;
 
 use std::io::Write;

@@ -1,5 +1,7 @@
 //! The metrics of all roles, in both formats, against the figures that programs read.
 
+use std::collections::BTreeSet;
+
 use common::exposition::Exposition;
 use common::gate::{Gate, pass};
 use common::{World, soon, until};
@@ -222,4 +224,71 @@ async fn refused_peers_are_counted_by_reason() {
         assert_eq!((refused("unauthenticated"), refused("other")), (Some(f64::from(n)), None));
         assert_eq!(world.gateway.stats().refused, n as u64);
     }
+}
+
+/// The names of metrics in a text of any kind.
+fn named(text: &str) -> BTreeSet<String> {
+    let starts = text.match_indices("easyremote_").map(|(at, _)| &text[at..]);
+    let of = |rest: &str| rest.find(|c: char| !c.is_ascii_lowercase() && c != '_');
+    let names = starts.map(|rest| rest[..of(rest).unwrap_or(rest.len())].to_owned());
+    names.filter(|name| name != "easyremote_").collect()
+}
+
+#[tokio::test]
+async fn what_the_guide_says_is_there_and_nothing_else() {
+    let (world, node, client) = World::with(functions![value, items, held, batched]).await;
+    node.report("vram_free", 12.5).unwrap();
+    let gate = Gate::closed();
+    let mut stream = held::call(&client, gate.key);
+    let reading = tokio::spawn(async move { stream.next().await });
+    soon(batched::call(&client, 1)).await.unwrap();
+    let old = world.gateway.add_token(Role::Client, "old").unwrap();
+    assert!(world.gateway.revoke(Role::Client, "old"));
+    soon(Client::connect(old)).await.unwrap_err();
+    until(|| world.gateway.stats().refused > 0 && world.gateway.streams().len() == 1).await;
+    let told = |it: &easyremote::gateway::NodeInfo| {
+        !it.gauges.is_empty() && it.load.is_some_and(|load| load.cpu_percent.is_some())
+    };
+    until(|| world.gateway.nodes().iter().any(told)).await;
+    let texts = [world.gateway.metrics(), node.metrics(), client.metrics()];
+    let (mut names, mut families) = (BTreeSet::new(), BTreeSet::new());
+    for read in texts.iter().map(|text| Exposition::read(text)) {
+        families.extend(read.types.keys().cloned());
+        names.extend(read.names());
+    }
+    let operations = include_str!("../../docs/operations.md");
+    for (page, text) in [
+        ("grafana.json", include_str!("../../docs/grafana.json")),
+        ("alerts.yml", include_str!("../../docs/alerts.yml")),
+        ("operations.md", operations),
+    ] {
+        for name in named(text) {
+            assert!(names.contains(&name) || families.contains(&name), "{name} in {page}");
+        }
+    }
+    for family in &families {
+        let short = |role| family.strip_prefix(role).map(|rest| format!("`..{rest}`"));
+        let short = short("easyremote_gateway").or_else(|| short("easyremote_client"));
+        let full = format!("`{family}`");
+        let is_told = [Some(full), short].iter().flatten().any(|it| operations.contains(it));
+        assert!(is_told, "{family} is not in operations.md");
+    }
+    gate.open();
+    soon(reading).await.unwrap();
+}
+
+#[test]
+fn the_alerts_of_the_guide_are_those_of_the_rules() {
+    let plain = |text: &str| text.split_whitespace().collect::<String>();
+    let rules = plain(include_str!("../../docs/alerts.yml"));
+    let operations = include_str!("../../docs/operations.md");
+    let (_, alerts) = operations.split_once("**Alerts.**").unwrap();
+    let (alerts, _) = alerts.split_once("## Limits").unwrap();
+    let rows = alerts.lines().filter_map(|line| line.strip_suffix("` |")?.split_once("| `"));
+    let mut shown = 0;
+    for (_, expression) in rows {
+        assert!(rules.contains(&plain(&expression.replace("\\|", "|"))), "{expression}");
+        shown += 1;
+    }
+    assert_eq!(shown, rules.matches("-alert:").count());
 }

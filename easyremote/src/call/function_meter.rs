@@ -81,6 +81,10 @@ impl FunctionStats {
     }
 }
 
+/// The name under which a gateway counts the calls of all functions that have no name of their own
+/// among its figures. It is reserved, so that no node can offer it.
+pub(crate) const OTHER: &str = "easyremote.other";
+
 /// The ways in which a call can end, each with its own counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallEnd {

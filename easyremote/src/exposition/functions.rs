@@ -4,13 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use crate::call::batch_meter::{BatchStats, size_bounds};
-use crate::call::function_meter::FunctionStats;
+use crate::call::function_meter::{FunctionStats, OTHER};
 use crate::error::ErrorKind;
 use crate::exposition::{MetricFamilies, MetricUnit};
 use crate::transport::stream_table::StreamStats;
-
-/// The label of streams whose functions are not counted by name.
-const OTHER: &str = "easyremote.other";
 
 /// Adds the metrics of functions.
 pub(crate) fn put(all: &mut MetricFamilies, functions: &[FunctionStats]) {

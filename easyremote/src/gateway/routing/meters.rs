@@ -5,11 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::call::function_meter::{FunctionMeter, FunctionStats};
-
-/// The name under which the calls of all other functions are counted. It is reserved, so that no
-/// node can offer it.
-const OTHER: &str = "easyremote.other";
+use crate::call::function_meter::{FunctionMeter, FunctionStats, OTHER};
 
 /// Maximum number of functions with figures of their own.
 const MAX_METERED: usize = 1_024;
