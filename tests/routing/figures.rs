@@ -424,3 +424,46 @@ async fn a_node_counts_the_jobs_that_it_runs_and_keeps() {
     }
     assert_eq!(jobs(), (0, 3), "results are kept for a while after they were collected");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_reads_the_figures_of_functions_over_the_network() {
+    let (world, _node, client) = World::with(functions![value, fails, panics, items]).await;
+    let admin = soon(world.client_builder().admin().connect()).await.unwrap();
+    for n in 0..5 {
+        soon(value::call(&client, n)).await.unwrap();
+        soon(fails::call(&client, n)).await.unwrap_err();
+        soon(panics::call(&client, n)).await.unwrap_err();
+    }
+    let read: Vec<_> = soon(items::call(&client, 7).collect()).await;
+    assert_eq!(read.len(), 7);
+    let ended = || world.gateway.functions().iter().map(FunctionStats::ended).sum::<u64>();
+    until(|| ended() == 16).await;
+    let figures = soon(admin.function_stats()).await.unwrap();
+    assert_eq!(figures, world.gateway.functions());
+    let panicked = figures.iter().find(|figures| figures.function == "panics").unwrap();
+    assert_eq!(panicked.errors, [(ErrorKind::Panicked, 5)]);
+    assert_eq!(panicked.ran.count(), 5);
+    let ticket = world.gateway.ticket(easyremote::Role::Client);
+    let other = soon(Client::connect(ticket)).await.unwrap();
+    let error = soon(other.function_stats()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+}
+
+#[test]
+fn figures_of_a_gateway_that_lies_are_harmless() {
+    let most = vec![u64::MAX; 20];
+    let histogram = json!({"counts": most, "sum": {"secs": u64::MAX, "nanos": 0}});
+    let figures: FunctionStats = serde_json::from_value(json!({
+        "function": "a\u{1b}[2Jb\n", "in_flight": 0, "waiting": 0, "returned": u64::MAX,
+        "faults": u64::MAX, "errors": [["Panicked", u64::MAX], ["OfTomorrow", 1]],
+        "queued": histogram, "ran": histogram, "items": 0, "bytes": 0, "skipped": 0,
+        "stalled": {"secs": 0, "nanos": 0},
+    }))
+    .unwrap();
+    assert!(!figures.function.chars().any(char::is_control), "{}", figures.function);
+    assert_eq!(figures.errors, [(ErrorKind::Panicked, u64::MAX)]);
+    assert_eq!((figures.ended(), figures.ran.count()), (u64::MAX, u64::MAX));
+    for share in [0.0, 0.5, 1.0] {
+        assert!(figures.ran.quantile(share).is_some());
+    }
+}

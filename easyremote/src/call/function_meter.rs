@@ -4,12 +4,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::call::batch_meter::{BatchMeter, BatchStats};
 use crate::call::histogram::{DurationHistogram, LiveHistogram};
 use crate::error::ErrorKind;
 
 /// The figures of one function since the gateway or node started, from
-/// [`Gateway::functions`](crate::Gateway::functions) and
+/// [`Gateway::functions`](crate::Gateway::functions),
+/// [`Client::function_stats`](crate::Client::function_stats) and
 /// [`Node::functions`](crate::Node::functions).
 ///
 /// Each call ends in exactly one of `returned`, `faults` and `errors`, as seen by the party that
@@ -34,12 +37,13 @@ use crate::error::ErrorKind;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[doc(alias = "metrics")]
 pub struct FunctionStats {
     /// The name of the function. `easyremote.other` at a gateway stands for all calls of functions
     /// that no node has offered, and for functions beyond the first 1,024.
+    #[serde(deserialize_with = "ends::line")]
     pub function: String,
     /// Gauge: calls that run, or are on their way to the node.
     pub in_flight: u64,
@@ -52,6 +56,7 @@ pub struct FunctionStats {
     pub faults: u64,
     /// Counters: calls that failed otherwise, by kind, in the order of the kinds; those of 0 are
     /// left out. A caller that has left counts as [`Cancelled`](ErrorKind::Cancelled).
+    #[serde(with = "ends")]
     pub errors: Vec<(ErrorKind, u64)>,
     /// How long calls waited until they were first sent to a node or, at a node, until their
     /// functions started. Calls that failed before that are not included.
@@ -70,6 +75,7 @@ pub struct FunctionStats {
     /// How long items have waited in all until they could be sent, because their readers were slow.
     pub stalled: Duration,
     /// The runs of a batch function. Only a node knows them; at a gateway all figures are 0.
+    #[serde(skip)]
     pub batches: BatchStats,
 }
 
@@ -77,7 +83,40 @@ impl FunctionStats {
     /// Returns the number of calls that have ended.
     #[must_use]
     pub fn ended(&self) -> u64 {
-        self.returned + self.faults + self.errors.iter().map(|(_, n)| n).sum::<u64>()
+        // Saturates: a gateway may send any counts.
+        let errors = self.errors.iter().fold(0_u64, |sum, (_, n)| sum.saturating_add(*n));
+        self.returned.saturating_add(self.faults).saturating_add(errors)
+    }
+}
+
+/// How gateways write the figures for clients: kinds of errors by their names.
+mod ends {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::error::{ErrorKind, printable};
+
+    /// The longest name that is shown.
+    const MAX_SHOWN: usize = 128;
+
+    pub(super) fn serialize<S: Serializer>(
+        errors: &[(ErrorKind, u64)],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(errors.iter().map(|(kind, n)| (format!("{kind:?}"), n)))
+    }
+
+    /// Leaves out kinds that only later versions know.
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<(ErrorKind, u64)>, D::Error> {
+        let named = Vec::<(String, u64)>::deserialize(from)?;
+        let kind = |name: &str| ErrorKind::ALL.iter().find(|kind| format!("{kind:?}") == name);
+        Ok(named.iter().filter_map(|(name, n)| Some((*kind(name)?, *n))).collect())
+    }
+
+    /// Decodes a name as one printable line.
+    pub(super) fn line<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+        Ok(printable::one_line(&String::deserialize(from)?, MAX_SHOWN).into_owned())
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The upper bounds of the buckets, in microseconds. The last bucket has none.
 const BOUNDS: [u64; 19] = [
     100,
@@ -46,7 +48,7 @@ const N_BUCKETS: usize = BOUNDS.len() + 1;
 /// assert_eq!(bounds[0], Some(Duration::from_micros(100)));
 /// assert_eq!(bounds.last(), Some(&None), "the last one is for what takes longer");
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DurationHistogram {
     counts: [u64; N_BUCKETS],
     sum: Duration,
@@ -56,7 +58,8 @@ impl DurationHistogram {
     /// Returns the number of durations.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
+        // Saturates: a gateway may send any counts.
+        self.counts.iter().fold(0, |sum, n| sum.saturating_add(*n))
     }
 
     /// Returns the sum of all durations, which is exact.
@@ -82,14 +85,14 @@ impl DurationHistogram {
             return None;
         }
         let rank = share.clamp(0.0, 1.0) * count as f64;
-        let (mut before, mut lower) = (0, 0);
+        let (mut before, mut lower) = (0_u64, 0);
         for (n, upper) in self.counts.iter().zip(BOUNDS) {
-            if *n > 0 && (before + n) as f64 >= rank {
+            if *n > 0 && before.saturating_add(*n) as f64 >= rank {
                 let within = (rank - before as f64).max(0.0) / *n as f64;
                 let micros = lower as f64 + (upper - lower) as f64 * within;
                 return Some(Duration::from_secs_f64(micros / 1e6));
             }
-            before += n;
+            before = before.saturating_add(*n);
             lower = upper;
         }
         Some(Duration::from_micros(lower))

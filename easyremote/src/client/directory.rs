@@ -3,9 +3,12 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::call::function_meter::FunctionStats;
 use crate::client::handle::Client;
 use crate::error::{CallError, Error, ErrorKind};
-use crate::wire::directory::{FUNCTIONS, FunctionInfo, GatewayStats, NODES, NodeInfo, STATS};
+use crate::wire::directory::{
+    FUNCTION_STATS, FUNCTIONS, FunctionInfo, GatewayStats, NODES, NodeInfo, STATS,
+};
 
 impl Client {
     /// Returns the functions that this client may call and that nodes offer now, sorted by name. A
@@ -93,6 +96,38 @@ impl Client {
     #[doc(alias = "metrics")]
     pub async fn gateway_stats(&self) -> Result<GatewayStats, Error> {
         self.ask(STATS).await
+    }
+
+    /// Returns the figures of each function at the gateway, as
+    /// [`Gateway::functions`](crate::Gateway::functions) does: how its calls ended, and how long they
+    /// waited and ran.
+    ///
+    /// For those who may read [`gateway_stats`](Self::gateway_stats). Kinds of errors that only a later
+    /// version of the gateway knows are left out.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Gateway};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// let client = Client::builder(gateway.local_addr()).admin().connect().await?;
+    /// for function in client.function_stats().await? {
+    ///     println!("{}: p99 {:?}", function.function, function.ran.quantile(0.99));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`gateway_stats`](Self::gateway_stats), and [`ErrorKind::NoSuchFunction`] from a
+    /// gateway of an older version.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the query.
+    #[doc(alias = "metrics")]
+    #[doc(alias = "latency")]
+    pub async fn function_stats(&self) -> Result<Vec<FunctionStats>, Error> {
+        self.ask(FUNCTION_STATS).await
     }
 
     /// Calls one of the gateway's own functions.

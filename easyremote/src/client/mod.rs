@@ -13,6 +13,7 @@
 //! | set options of one call        | the methods of [`Call`]                                     |
 //! | set options of all calls       | [`Options`], with [`Client::with`]                          |
 //! | see functions, nodes, counters | [`Client::functions`], [`Client::nodes`], [`Client::stats`] |
+//! | see the gateway's counters     | [`Client::gateway_stats`], [`Client::function_stats`]       |
 //! | see jobs                       | [`Client::jobs`]                                            |
 
 #[cfg(feature = "__bench")]
@@ -54,7 +55,9 @@ mod trace;
 mod traced_call;
 mod upload;
 
-pub use crate::call::batch_meter::BatchReason;
+pub use crate::call::batch_meter::{BatchReason, BatchStats};
+pub use crate::call::function_meter::FunctionStats;
+pub use crate::call::histogram::DurationHistogram;
 pub use crate::client::cached::{Cached, Subscription};
 pub use crate::client::call::Call;
 pub use crate::client::handle::{Client, ClientBuilder};

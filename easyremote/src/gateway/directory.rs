@@ -6,7 +6,7 @@
 //!
 //! - The list of functions is reused until a function changes.
 //! - The list of nodes, which includes their load, is shared by callers who asked before it was
-//!   started.
+//!   started; so are the figures of functions.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +23,9 @@ use crate::gateway::relay::node_link::NodeLink;
 use crate::gateway::routing::RoutingTable;
 use crate::gateway::state::GatewayState;
 use crate::wire::codec::Codec;
-use crate::wire::directory::{FUNCTIONS, FunctionInfo, JOBS, NODES, NodeInfo, RESERVED, STATS};
+use crate::wire::directory::{
+    FUNCTION_STATS, FUNCTIONS, FunctionInfo, JOBS, NODES, NodeInfo, RESERVED, STATS,
+};
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
@@ -40,6 +42,7 @@ pub(super) enum Question {
 pub(super) enum ListKind {
     Functions,
     Nodes,
+    FunctionStats,
 }
 
 impl Question {
@@ -62,6 +65,7 @@ impl Question {
             FUNCTIONS => Ok(Self::List(ListKind::Functions)),
             NODES => Ok(Self::List(ListKind::Nodes)),
             STATS => Ok(Self::Statistics),
+            FUNCTION_STATS => Ok(Self::List(ListKind::FunctionStats)),
             unknown => {
                 let text = format!("this gateway does not know `{unknown}`; is it an older one?");
                 Err(Error::new(ErrorKind::NoSuchFunction, text))
@@ -150,7 +154,7 @@ impl Directory {
         let list = lists.get(key)?;
         let is_right = match key.0 {
             ListKind::Functions => list.version == state.dispatcher.router.table().version(),
-            ListKind::Nodes => list.begun >= asked,
+            ListKind::Nodes | ListKind::FunctionStats => list.begun >= asked,
         };
         is_right.then(|| list.frames.clone())
     }
@@ -178,6 +182,10 @@ impl MadeList {
                 .and_then(|infos| body(&infos, state.limits.max_message)),
             ListKind::Nodes => nodes(&table, may_call, state.limits.max_message)
                 .and_then(|infos| body(&infos, state.limits.max_message)),
+            // Of at most 1,025 functions, so that it needs no budget.
+            ListKind::FunctionStats => {
+                body(&state.dispatcher.router.functions(), state.limits.max_message)
+            }
         };
         Self { frames, begun, version: table.version() }
     }

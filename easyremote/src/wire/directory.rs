@@ -26,6 +26,10 @@ pub(crate) const JOBS: &str = "easyremote.jobs";
 /// Returns [`GatewayStats`], to admins only.
 pub(crate) const STATS: &str = "easyremote.stats";
 
+/// Returns a list of [`FunctionStats`](crate::call::function_meter::FunctionStats), to those who may
+/// ask for [`STATS`].
+pub(crate) const FUNCTION_STATS: &str = "easyremote.stats.functions";
+
 /// A snapshot of a gateway's counters, from [`Gateway::stats`](crate::Gateway::stats) and
 /// [`Client::gateway_stats`](crate::Client::gateway_stats).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

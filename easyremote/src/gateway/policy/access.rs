@@ -5,7 +5,7 @@ use std::fmt;
 use crate::error::{Error, ErrorKind};
 use crate::wire::caller::Caller;
 use crate::wire::control::Role;
-use crate::wire::directory::{FUNCTIONS, JOBS, NODES, RESERVED, STATS};
+use crate::wire::directory::{FUNCTION_STATS, FUNCTIONS, JOBS, NODES, RESERVED, STATS};
 
 /// Selects peers of a gateway by [`Role`], by identity, or by both.
 ///
@@ -174,10 +174,10 @@ impl Access {
         }
         match function {
             FUNCTIONS | NODES | JOBS => true,
-            STATS => {
+            STATS | FUNCTION_STATS => {
                 let named = |pattern: &str| pattern.starts_with(RESERVED);
                 let rules = self.calls.of(caller);
-                rules.is_some_and(|mut rules| rules.any(|p| named(p) && matches(p, function)))
+                rules.is_some_and(|mut rules| rules.any(|p| named(p) && matches(p, STATS)))
             }
             _ => self.calls.allow(caller, function),
         }
@@ -194,7 +194,9 @@ impl Access {
         let who = caller
             .map_or_else(|| "an unknown caller".to_owned(), |caller| Named(caller).to_string());
         let text = match function {
-            STATS => format!("{who} may not ask for `{STATS}`, which is for admins"),
+            STATS | FUNCTION_STATS => {
+                format!("{who} may not ask for `{function}`, which is for admins")
+            }
             _ => format!("{who} may not call `{function}` at this gateway"),
         };
         Err(Error::new(ErrorKind::PermissionDenied, text))
@@ -312,7 +314,8 @@ mod tests {
         access.let_call("*".into(), ["*"]);
         assert!(!access.may_call(&client, STATS));
         access.let_call("ci".into(), [STATS]);
-        assert!(access.may_call(&client, STATS));
+        assert!(access.may_call(&client, STATS) && access.may_call(&client, FUNCTION_STATS));
+        assert!(!access.may_call(&peer(Role::Client, "other"), FUNCTION_STATS));
         assert!(!access.may_call(&peer(Role::Client, "other"), STATS));
         assert!(access.may_call(&client, FUNCTIONS) && access.may_call(&client, NODES));
     }
