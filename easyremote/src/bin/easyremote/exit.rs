@@ -6,6 +6,8 @@ use easyremote::client::JsonError;
 use easyremote::{CallError, Error, ErrorKind, Executed};
 use serde_json::{Value, json};
 
+use crate::json_text::escaped;
+
 /// The exit codes, as `--help` shows them.
 pub(crate) const HELP: &str = "\
 Exit codes:
@@ -117,7 +119,10 @@ impl Failure {
 
     fn message(&self) -> Option<String> {
         match self {
-            Self::Function(error) => Some(format!("the function returned its error: {error}")),
+            Self::Function(error) => {
+                let error = escaped(error.to_string());
+                Some(format!("the function returned its error: {error}"))
+            }
             Self::Remote(error) => Some(error.to_string()),
             Self::Usage(text) | Self::Local(text) => Some(text.clone()),
             Self::Told(_) | Self::Signal(_) | Self::ClosedPipe => None,

@@ -11,6 +11,7 @@ mod doctor;
 mod exit;
 mod gateway;
 mod jobs;
+mod json_text;
 mod list;
 mod options;
 mod output;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::exit::Failure;
+use crate::json_text::escaped;
 use crate::table::Table;
 
 /// Where results and errors go, and in which form.
@@ -72,18 +73,17 @@ impl Output {
 
     /// Writes a value as JSON: on one line, or indented for a person.
     pub(crate) async fn value(&self, value: &Value) -> Result<(), Failure> {
-        self.line(if self.terminal && !self.json {
-            format!("{value:#}")
-        } else {
-            value.to_string()
-        })
+        self.line(escaped(match self.terminal && !self.json {
+            true => format!("{value:#}"),
+            false => value.to_string(),
+        }))
         .await
     }
 
     /// Writes a document as JSON on one line.
     pub(crate) async fn document(&self, document: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string(document);
-        self.line(text.map_err(|error| Failure::Local(error.to_string()))?).await
+        self.line(escaped(text.map_err(|error| Failure::Local(error.to_string()))?)).await
     }
 
     /// Writes a table, with its head in bold on a terminal.
@@ -110,7 +110,8 @@ impl Output {
         let mut err = io::stderr().lock();
         // There is nowhere left to report that this fails.
         let _ = if self.json {
-            failure.to_json().map_or(Ok(()), |object| writeln!(err, "{object}"))
+            let object = failure.to_json().map(|object| escaped(object.to_string()));
+            object.map_or(Ok(()), |object| writeln!(err, "{object}"))
         } else {
             let bold = self.error_terminal && self.colour;
             let head = if bold { "\x1b[1;31merror:\x1b[0m" } else { "error:" };

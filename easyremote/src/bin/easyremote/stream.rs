@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::arguments;
 use crate::connect::connect;
 use crate::exit::Failure;
+use crate::json_text::escaped;
 use crate::options::{CommonOptions, StreamOptions};
 use crate::output::Output;
 use crate::plot;
@@ -69,7 +70,7 @@ async fn write_items(items: JsonStream, output: &Output) -> Result<(), Failure> 
 }
 
 fn push_line(text: &mut String, item: &Value) {
-    text.push_str(&item.to_string());
+    text.push_str(&escaped(item.to_string()));
     text.push('\n');
 }
 
