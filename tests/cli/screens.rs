@@ -131,7 +131,13 @@ async fn a_snapshot_needs_no_terminal() {
         assert!(ended.out.starts_with("nodes 1   functions 1   running 0\n"), "{}", ended.out);
         assert!(ended.out.contains("node-1") && !ended.out.contains('\x1b'), "{}", ended.out);
     }
+    for _ in 0..3 {
+        assert_eq!(rig.run(&["call", "add", "1", "2"]).await.code, Some(0));
+    }
     let document = rig.run(&["--json", "top", "--once"]).await.json();
+    let figures = &document["functions"][0]["figures"];
+    assert_eq!((&figures["returned"], &figures["ran"]["count"]), (&json!(3), &json!(3)));
+    assert!(figures["ran"]["p99_us"].is_u64(), "{figures}");
     assert_eq!(document["nodes"][0]["id"], json!("node-1"));
     assert_eq!(
         (&document["functions"][0]["name"], &document["gateway"]["nodes"]),
@@ -144,6 +150,7 @@ async fn who_is_no_admin_sees_nodes_and_no_counters() {
     let rig = Rig::with(functions![add]).await;
     let ticket = rig.world.gateway.ticket(easyremote::Role::Client).to_string();
     let document = rig.run(&["--json", "top", "--once", "--gateway", &ticket]).await.json();
+    assert_eq!(document["functions"][0]["figures"], Value::Null);
     assert_eq!(
         (&document["gateway"], &document["nodes"][0]["id"]),
         (&Value::Null, &json!("node-1"))

@@ -81,8 +81,8 @@ async fn screen(client: &Client, interval: Duration, output: &Output) -> Result<
                 Reading::take(client).await
             } => match reading {
                 Ok(reading) => {
-                    let calls = rates.calls(&reading);
-                    view.show(reading, calls);
+                    let changes = rates.changes(&reading);
+                    view.show(reading, changes);
                 }
                 // Shown beside the last figures: the client dials again by itself.
                 Err(error) => view.fail(error.to_string()),

@@ -1,8 +1,9 @@
 //! What the gateway says of itself, of nodes and of functions at one time.
 
-use std::time::Instant;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-use easyremote::client::{FunctionInfo, NodeInfo};
+use easyremote::client::{DurationHistogram, FunctionInfo, FunctionStats, NodeInfo};
 use easyremote::gateway::GatewayStats;
 use easyremote::{Client, Error, ErrorKind};
 use serde_json::{Value, json};
@@ -15,6 +16,8 @@ pub(super) struct Reading {
     pub(super) functions: Vec<FunctionInfo>,
     /// `None` for a client that is no admin.
     pub(super) gateway: Option<GatewayStats>,
+    /// By function; empty for a client that is no admin.
+    pub(super) figures: HashMap<String, FunctionStats>,
 }
 
 impl Reading {
@@ -25,14 +28,34 @@ impl Reading {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
             Err(error) => return Err(error),
         };
+        let figures = match client.function_stats().await {
+            Ok(figures) => figures,
+            // Not for this client, or not known to an older gateway.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::PermissionDenied | ErrorKind::NoSuchFunction
+                ) =>
+            {
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
+        let figures = figures.into_iter().map(|stats| (stats.function.clone(), stats)).collect();
         let (nodes, functions) = (client.nodes().await?, client.functions().await?);
-        Ok(Self { at: Instant::now(), nodes, functions, gateway })
+        Ok(Self { at: Instant::now(), nodes, functions, gateway, figures })
     }
 
     /// The reading as a document, without schemas.
     pub(super) fn to_json(&self) -> Value {
         let functions = self.functions.iter().map(|function| {
-            json!({ "name": function.name, "kind": function.kind, "nodes": function.nodes })
+            let figures = self.figures.get(&function.name);
+            json!({
+                "name": function.name,
+                "kind": function.kind,
+                "nodes": function.nodes,
+                "figures": figures.map(figures_as_json),
+            })
         });
         json!({
             "gateway": self.gateway,
@@ -47,19 +70,71 @@ impl Reading {
     }
 }
 
-/// What changes between two readings.
+/// The figures of a function as JSON; times in microseconds.
+fn figures_as_json(stats: &FunctionStats) -> Value {
+    let micros = |time: Option<Duration>| time.map(|time| time.as_micros() as u64);
+    let times = |times: &DurationHistogram| {
+        json!({
+            "count": times.count(),
+            "sum_us": times.sum().as_micros() as u64,
+            "p50_us": micros(times.quantile(0.5)),
+            "p99_us": micros(times.quantile(0.99)),
+        })
+    };
+    let errors = stats.errors.iter().map(|(kind, n)| (format!("{kind:?}"), json!(n)));
+    json!({
+        "in_flight": stats.in_flight,
+        "waiting": stats.waiting,
+        "returned": stats.returned,
+        "faults": stats.faults,
+        "errors": errors.collect::<serde_json::Map<_, _>>(),
+        "queued": times(&stats.queued),
+        "ran": times(&stats.ran),
+        "items": stats.items,
+        "bytes": stats.bytes,
+        "skipped": stats.skipped,
+    })
+}
+
+/// Calls that did not return what they should: faults of the function and errors.
+pub(super) fn failed(stats: &FunctionStats) -> u64 {
+    stats.ended().saturating_sub(stats.returned)
+}
+
+/// What changes between two readings: calls per second, at the gateway and by function.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Changes {
+    pub(super) calls: Option<f64>,
+    pub(super) functions: HashMap<String, f64>,
+}
+
+/// The last reading, as far as rates need it.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
     last: Option<(Instant, u64)>,
+    ended: HashMap<String, u64>,
 }
 
 impl Rates {
-    /// Calls per second since the last reading; `None` for the first one.
-    pub(super) fn calls(&mut self, reading: &Reading) -> Option<f64> {
-        let calls = reading.gateway?.calls;
-        let (at, before) = self.last.replace((reading.at, calls))?;
+    /// What has changed since the last reading; nothing at the first one.
+    pub(super) fn changes(&mut self, reading: &Reading) -> Changes {
+        let calls = reading.gateway.map_or(0, |stats| stats.calls);
+        let last = self.last.replace((reading.at, calls));
+        let ended = reading.figures.iter().map(|(name, stats)| (name.clone(), stats.ended()));
+        let ended_before = std::mem::replace(&mut self.ended, ended.collect());
+        let Some((at, before)) = last else { return Changes::default() };
         let seconds = reading.at.duration_since(at).as_secs_f64();
+        if seconds <= 0.0 {
+            return Changes::default();
+        }
         // A gateway that was restarted begins at 0.
-        (seconds > 0.0).then(|| calls.saturating_sub(before) as f64 / seconds)
+        let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+        let functions = self.ended.iter().map(|(name, now)| {
+            (name.clone(), rate(*now, ended_before.get(name).copied().unwrap_or(0)))
+        });
+        Changes {
+            calls: reading.gateway.map(|_| rate(calls, before)),
+            functions: functions.collect(),
+        }
     }
 }

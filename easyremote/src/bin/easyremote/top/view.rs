@@ -7,17 +7,16 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Paragraph, Row, Table as TableWidget};
 
-use super::reading::Reading;
+use super::reading::{Changes, Reading, failed};
 use crate::screen::Key;
 use crate::table::Table;
-use crate::units::show_bytes;
+use crate::units::{show_bytes, show_duration};
 
 /// The screen, with what a person has chosen to see.
 #[derive(Debug)]
 pub(super) struct View {
     reading: Option<Reading>,
-    /// Calls per second.
-    calls: Option<f64>,
+    changes: Changes,
     error: Option<String>,
     focus: Focus,
     /// The first row of each table.
@@ -37,7 +36,7 @@ enum Focus {
 const PAGE: usize = 10;
 
 /// The least width at which both tables stand beside each other.
-const WIDE: u16 = 110;
+const WIDE: u16 = 140;
 
 const KEYS: &str = "q quit   tab other table   up/down/pgup/pgdn scroll   space pause";
 
@@ -45,7 +44,7 @@ impl View {
     pub(super) fn new(colour: bool) -> Self {
         Self {
             reading: None,
-            calls: None,
+            changes: Changes::default(),
             error: None,
             focus: Focus::Nodes,
             scroll: [0; 2],
@@ -55,10 +54,10 @@ impl View {
     }
 
     /// Shows a new reading, unless the picture is to stay as it is.
-    pub(super) fn show(&mut self, reading: Reading, calls: Option<f64>) {
+    pub(super) fn show(&mut self, reading: Reading, changes: Changes) {
         self.error = None;
         if !self.paused {
-            (self.reading, self.calls) = (Some(reading), calls);
+            (self.reading, self.changes) = (Some(reading), changes);
         }
     }
 
@@ -97,13 +96,13 @@ impl View {
         let foot_line = if self.paused { format!("{KEYS}   PAUSED") } else { KEYS.to_owned() };
         frame.render_widget(Paragraph::new(foot_line), foot);
         let Some(reading) = &self.reading else { return };
-        let halves = [Constraint::Fill(3), Constraint::Fill(2)];
+        let halves = [Constraint::Fill(1), Constraint::Fill(1)];
         let [nodes, functions] = match body.width >= WIDE {
             true => Layout::horizontal(halves).areas(body),
             false => Layout::vertical(halves).areas(body),
         };
         self.render_nodes(frame, nodes, &reading.nodes);
-        self.render_functions(frame, functions, &reading.functions);
+        self.render_functions(frame, functions, reading);
     }
 
     fn head(&self) -> Vec<Line<'static>> {
@@ -114,7 +113,7 @@ impl View {
             }
             None => Line::from(self.reading.as_ref().map_or("asking ..".to_owned(), summary)),
         };
-        let second = self.reading.as_ref().map(|reading| counters(reading, self.calls));
+        let second = self.reading.as_ref().map(|reading| counters(reading, self.changes.calls));
         vec![first, Line::from(second.unwrap_or_default())]
     }
 
@@ -142,12 +141,25 @@ impl View {
         );
     }
 
-    fn render_functions(&self, frame: &mut Frame<'_>, area: Rect, functions: &[FunctionInfo]) {
-        let widths = [Constraint::Fill(3), Constraint::Length(6), Constraint::Length(5)];
-        let head = ["FUNCTION", "KIND", "NODES"];
-        let cells = |function: &FunctionInfo| function_cells(function).into();
-        let columns: Columns<'_, _> = (head.into(), &widths, &cells);
-        self.render_table(frame, area, (Focus::Functions, "functions"), functions, columns);
+    fn render_functions(&self, frame: &mut Frame<'_>, area: Rect, reading: &Reading) {
+        let number = Constraint::Length(7);
+        let narrow = Constraint::Length(6);
+        let time = Constraint::Length(8);
+        let widths = [
+            Constraint::Fill(1),
+            narrow,
+            Constraint::Length(5),
+            number,
+            number,
+            time,
+            time,
+            narrow,
+        ];
+        let cells =
+            |function: &FunctionInfo| function_cells(function, reading, &self.changes).into();
+        let columns: Columns<'_, _> = (FUNCTION_HEAD.into(), &widths, &cells);
+        let all = &reading.functions;
+        self.render_table(frame, area, (Focus::Functions, "functions"), all, columns);
     }
 
     /// Renders those rows that the area has room for.
@@ -195,8 +207,26 @@ fn node_cells(node: &NodeInfo) -> [String; 6] {
     ]
 }
 
-fn function_cells(function: &FunctionInfo) -> [String; 3] {
-    [function.name.clone(), function.kind.to_string(), function.nodes.len().to_string()]
+const FUNCTION_HEAD: [&str; 8] =
+    ["FUNCTION", "KIND", "NODES", "RUNNING", "CALLS/S", "P50", "P99", "FAILED"];
+
+/// The figures of calls are those of the gateway since its start, but for the rate.
+fn function_cells(function: &FunctionInfo, reading: &Reading, changes: &Changes) -> [String; 8] {
+    let dash = || "-".to_owned();
+    let stats = reading.figures.get(&function.name);
+    let quantile =
+        |share| stats.and_then(|stats| stats.ran.quantile(share)).map_or_else(dash, show_duration);
+    let rate = changes.functions.get(&function.name);
+    [
+        function.name.clone(),
+        function.kind.to_string(),
+        function.nodes.len().to_string(),
+        stats.map_or_else(dash, |stats| stats.in_flight.to_string()),
+        rate.map_or_else(dash, |rate| format!("{rate:.1}")),
+        quantile(0.5),
+        quantile(0.99),
+        stats.map_or_else(dash, |stats| failed(stats).to_string()),
+    ]
 }
 
 /// What clients and admins see.
@@ -221,8 +251,10 @@ fn counters(reading: &Reading, calls: Option<f64>) -> String {
 pub(super) fn text(reading: &Reading) -> String {
     let mut nodes = Table::new(["NODE", "RUNNING", "WAITING", "CPU", "MEMORY", "TAGS"]);
     reading.nodes.iter().for_each(|node| nodes.row(node_cells(node)));
-    let mut functions = Table::new(["FUNCTION", "KIND", "NODES"]);
-    reading.functions.iter().for_each(|function| functions.row(function_cells(function)));
+    let mut functions = Table::new(FUNCTION_HEAD);
+    for function in &reading.functions {
+        functions.row(function_cells(function, reading, &Changes::default()));
+    }
     let mut lines = vec![summary(reading), counters(reading, None), String::new()];
     lines.extend(nodes.lines());
     lines.push(String::new());
@@ -260,7 +292,27 @@ mod tests {
             nodes: nodes.map(|node| from_value(node).unwrap()).collect(),
             functions: functions.map(|function| from_value(function).unwrap()).collect(),
             gateway: Some(gateway),
+            figures: std::collections::HashMap::new(),
         }
+    }
+
+    /// The same, with figures of the first function.
+    fn busy(n: usize) -> Reading {
+        let mut counts = [0; 20];
+        counts[4] = 100;
+        let histogram = json!({"counts": counts, "sum": {"secs": 1, "nanos": 0}});
+        let stats = from_value(json!({
+            "function": "function_0000", "in_flight": 17, "waiting": 0, "returned": 93,
+            "faults": 2, "errors": [["Panicked", 5]], "queued": histogram, "ran": histogram,
+            "items": 0, "bytes": 0, "skipped": 0, "stalled": {"secs": 0, "nanos": 0},
+        }));
+        let figures = [("function_0000".to_owned(), stats.unwrap())].into();
+        Reading { figures, ..reading(n) }
+    }
+
+    fn rate(calls: f64) -> Changes {
+        let functions = [("function_0000".to_owned(), calls)].into();
+        Changes { calls: Some(calls), functions }
     }
 
     fn drawn(view: &View, width: u16, height: u16) -> String {
@@ -273,7 +325,7 @@ mod tests {
     fn none_one_and_a_thousand_nodes_fit_every_screen() {
         for n in [0, 1, 1_000] {
             let mut view = View::new(true);
-            view.show(reading(n), Some(12.5));
+            view.show(busy(n), rate(12.5));
             for (width, height) in [(200, 50), (110, 30), (80, 24), (20, 10), (5, 5), (1, 1)] {
                 drawn(&view, width, height);
             }
@@ -284,6 +336,13 @@ mod tests {
                 assert!(picture.contains("q quit"), "{picture}");
                 assert_eq!(picture.contains("node-0000"), n > 0, "{picture}");
             }
+            if n > 0 {
+                let row = drawn(&view, 200, 50);
+                let row = row.lines().find(|line| line.contains("function_0000")).unwrap();
+                for part in [" 17 ", " 12.5 ", " 1.8 ms ", " 7"] {
+                    assert!(row.contains(part), "{part}: {row}");
+                }
+            }
             assert_eq!(text(&reading(n)).lines().count(), 6 + 2 * n);
         }
     }
@@ -291,44 +350,44 @@ mod tests {
     #[test]
     fn keys_move_through_the_focused_table() {
         let mut view = View::new(false);
-        view.show(reading(1_000), None);
-        assert!(drawn(&view, 120, 20).contains("nodes: 1 to 14 of 1000"));
+        view.show(reading(1_000), Changes::default());
+        assert!(drawn(&view, 150, 20).contains("nodes: 1 to 14 of 1000"));
         view.press(Key::PageDown);
         view.press(Key::Down);
-        let moved = drawn(&view, 120, 20);
+        let moved = drawn(&view, 150, 20);
         assert!(moved.contains("node-0011") && !moved.contains("node-0010"), "{moved}");
         assert!(moved.contains("function_0000"), "{moved}");
         view.press(Key::Next);
         view.press(Key::Down);
-        assert!(!drawn(&view, 120, 20).contains("function_0000"));
+        assert!(!drawn(&view, 150, 20).contains("function_0000"));
         view.press(Key::Next);
         for _ in 0..200 {
             view.press(Key::PageDown);
         }
-        assert!(drawn(&view, 120, 20).contains("node-0999"));
+        assert!(drawn(&view, 150, 20).contains("node-0999"));
         // Fewer nodes than the first row that was chosen.
-        view.show(reading(1), None);
-        assert!(drawn(&view, 120, 20).contains("node-0000"));
+        view.show(reading(1), Changes::default());
+        assert!(drawn(&view, 150, 20).contains("node-0000"));
         view.press(Key::Up);
         view.press(Key::PageUp);
-        assert!(drawn(&view, 120, 20).contains("node-0000"));
+        assert!(drawn(&view, 150, 20).contains("node-0000"));
     }
 
     #[test]
     fn an_error_and_a_pause_leave_the_last_reading() {
         let mut view = View::new(true);
         assert!(drawn(&view, 80, 24).contains("asking .."));
-        view.show(reading(1), None);
+        view.show(reading(1), Changes::default());
         view.fail("the gateway is gone".to_owned());
         let picture = drawn(&view, 80, 24);
         assert!(picture.contains("the gateway is gone") && picture.contains("node-0000"));
         view.press(Key::Pause);
-        view.show(reading(0), None);
+        view.show(reading(0), Changes::default());
         let picture = drawn(&view, 80, 24);
         assert!(picture.contains("PAUSED") && picture.contains("node-0000"), "{picture}");
-        view.show(Reading { gateway: None, ..reading(0) }, None);
+        view.show(Reading { gateway: None, ..reading(0) }, Changes::default());
         view.press(Key::Pause);
-        view.show(Reading { gateway: None, ..reading(0) }, None);
+        view.show(Reading { gateway: None, ..reading(0) }, Changes::default());
         assert!(drawn(&view, 80, 24).contains("for admins"));
     }
 }
