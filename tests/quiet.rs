@@ -94,6 +94,24 @@ pub mod written {
         stream::iter([*first, Reading(if ctx.attempt() > 0 { 1.0 } else { 0.0 })])
     }
 
+    /// Maps.
+    #[remote(operator)]
+    #[must_use]
+    pub fn above(#[state] first: &Reading, reading: Reading, limit: f64) -> Option<Reading> {
+        (reading.0 > limit + first.0).then_some(reading)
+    }
+
+    /// Leaves out.
+    #[remote(operator)]
+    #[must_use]
+    pub fn positive(reading: &Reading) -> bool {
+        reading.0 > 0.0
+    }
+
+    /// Declared.
+    #[remote(operator)]
+    pub fn declared_operator(reading: Reading, limits: Vec<f64>) -> f64;
+
     /// Sums.
     #[remote]
     pub async fn sum(start: u64, items: impl Stream<Item = u64>) -> u64 {

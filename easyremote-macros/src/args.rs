@@ -34,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) batch: Option<values::Batch>,
     /// `needs = "gpu, eu"`
     pub(crate) needs: Vec<String>,
+    /// `operator`
+    pub(crate) operator: Option<Ident>,
     /// `replay = "1MiB"`: the key, and the number of bytes
     pub(crate) replay: Option<(Ident, u64)>,
     /// `resumable`
@@ -89,6 +91,7 @@ impl Options {
             "batch" => self.batch = Some(values::batch(&key, input)?),
             "needs" => self.needs = values::needs(&key, input)?,
             "replay" => self.replay = Some((key.clone(), values::replay(&key, input)?)),
+            "operator" => self.operator = Some(key.clone()),
             "resumable" => self.resumable = Some(key.clone()),
             "err" => self.err = Some(values::err(&key, input)?),
             "implements" => self.implements = Some(values::implements(&key, input)?),
@@ -158,8 +161,8 @@ fn end_of_option(key: &Ident, input: ParseStream<'_>) -> Result<(), Error> {
     }
     let message = match key.to_string().as_str() {
         _ if input.peek(Ident::peek_any) => "write `,` between two options".to_owned(),
-        flag @ ("stream" | "inline" | "plain" | "idempotent" | "detached" | "resumable"
-        | "skip") => {
+        flag @ ("stream" | "inline" | "plain" | "idempotent" | "detached" | "operator"
+        | "resumable" | "skip") => {
             format!("`{flag}` takes no value: write `#[remote({flag})]`")
         }
         "batch" => values::BATCH.to_owned(),
@@ -210,7 +213,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// All options, in the order in which the documentation lists them.
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 17] = [
     "stream",
     "inline",
     "name",
@@ -221,6 +224,7 @@ const KNOWN: [&str; 16] = [
     "detached",
     "concurrency",
     "batch",
+    "operator",
     "needs",
     "replay",
     "resumable",
@@ -254,7 +258,8 @@ mod tests {
     #[test]
     fn options_are_checked() {
         let all = "options: stream, inline, name, stub, timeout, plain, idempotent, detached, \
-                   concurrency, batch, needs, replay, resumable, err, implements, crate";
+                   concurrency, batch, operator, needs, replay, resumable, err, implements, \
+                   crate";
         for (options, part) in [
             ("colour", &*format!("unknown option `colour`; {all}")),
             ("steam", &*format!("unknown option `steam`; did you mean `stream`? {all}")),
@@ -266,6 +271,7 @@ mod tests {
             ("idempotent = true", "`idempotent` takes no value: write `#[remote(idempotent)]`"),
             ("detached()", "`detached` takes no value"),
             ("resumable = true", "`resumable` takes no value"),
+            ("operator = 1", "`operator` takes no value"),
             ("implement = api::f", "did you mean `implements`?"),
             ("inline, inline", "`inline` is given twice"),
             ("inline = true", "`inline` takes no value: write `#[remote(inline)]`"),

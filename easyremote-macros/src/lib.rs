@@ -134,6 +134,7 @@ mod types;
 /// | `detached`          | once started, it runs to its end even if its caller is gone            |
 /// | `concurrency = 8`   | at most 8 calls run at a time on one node; others wait at the gateway  |
 /// | `batch(max = 32, wait = "5ms")` | calls that come together run together; see [below](#batches) |
+/// | `operator`          | it is applied to the items of streams; see [below](#operators)         |
 /// | `needs = "gpu, eu"` | requires nodes with all these tags                                     |
 /// | `replay = "1MiB"`   | how much of a resumable stream its node keeps; 1 MiB is the default    |
 /// | `resumable`         | the stream that the caller sends survives a lost connection            |
@@ -194,6 +195,31 @@ mod types;
 /// What is on the wire is the function of one element. A declaration is written for one element, and
 /// may be implemented with and without `batch`. A batch function is not `stream`, `inline` or
 /// `detached`.
+///
+/// # Operators
+/// A function with `operator` is not called. A caller applies it to the items of a stream, and it runs
+/// at the node that has the stream:
+///
+/// ```text
+/// #[remote(operator)]
+/// fn hot(reading: Reading, limit: f64) -> Option<Celsius> { .. }
+///
+/// // On a client:
+/// let hot: StreamCall<readings, Celsius> = readings::call(&client).through(hot::with(30.0));
+/// ```
+///
+/// | the function                                  | what it does with an item              |
+/// |-----------------------------------------------|----------------------------------------|
+/// | `fn(item: T, ..) -> Option<U>`                | makes a `U` of it, or leaves it out    |
+/// | `fn(item: T, ..) -> U`, any other type        | makes a `U` of it                      |
+/// | `fn(item: &T, ..) -> bool`                    | passes it unchanged, or leaves it out  |
+///
+/// The first parameter that is not `#[state]` or `#[ctx]` is the item. The stub's `with` takes the
+/// further ones, which are `Clone`: the function gets a copy for each item. With `plain`, an `Option` or
+/// a `Result` that it returns is an item. Only the `Option` itself is recognized, not an alias of it.
+///
+/// It is a plain `fn` without an error of its own, as quick as an `inline` function. Options of calls do
+/// not apply to it; `name`, `stub`, `plain`, `implements` and `crate` do.
 ///
 /// # Methods of a type
 /// The attribute on an `impl` block, which is not changed:

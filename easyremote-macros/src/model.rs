@@ -15,6 +15,7 @@ pub(crate) mod batch;
 pub(crate) mod block;
 pub(crate) mod lints;
 pub(crate) mod method;
+pub(crate) mod operator;
 pub(crate) mod owner;
 pub(crate) mod service;
 

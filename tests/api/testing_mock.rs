@@ -7,7 +7,7 @@ use common::{Probe, SayOnDrop, say, soon, until};
 use easyremote::client::JsonError;
 use easyremote::error::StreamError;
 use easyremote::testing::{self, Mock, MockBuilder};
-use easyremote::{CallError, Error, ErrorKind, Executed, remote};
+use easyremote::{CallError, Error, ErrorKind, Executed, functions, remote};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -329,6 +329,60 @@ async fn operators_act_on_mocked_streams() {
     assert!(matches!(&items[..], [Ok(1), Err(CallError::Function(_))]), "{items:?}");
     let rows = soon(rows::call(mock.client(), 1).skip(3).take(2).open()).await.unwrap();
     assert_eq!(soon(rows.try_collect::<Vec<u64>>()).await.unwrap(), [3, 4]);
+}
+
+#[remote(operator)]
+fn multiple(n: &u64, of: u64) -> bool {
+    n.is_multiple_of(of)
+}
+
+#[remote(operator)]
+fn quotient(n: u64, by: u64) -> Option<f64> {
+    (by > 0).then(|| n as f64 / by as f64)
+}
+
+#[remote(operator)]
+fn inverse(x: f64) -> f64 {
+    1.0 / x
+}
+
+/// JSON has no infinity, which comes before it.
+#[remote(operator)]
+fn finite(x: &f64) -> bool {
+    x.is_finite()
+}
+
+#[remote(operator)]
+fn mean(list: Vec<f64>) -> f64 {
+    list.iter().sum::<f64>() / list.len() as f64
+}
+
+#[tokio::test]
+async fn functions_are_operators_of_mocked_streams() {
+    let mock = Mock::builder().operators(functions![multiple, quotient, mean, inverse, finite]);
+    let mock = mock.stream::<count>(|(to,)| (0..to).map(Ok).collect());
+    let mock =
+        serve(mock.stream::<checked>(|_| vec![Ok(1), Err(CallError::Function("two".into()))]))
+            .await;
+    let long = Duration::from_secs(3_600);
+    let call = || count::call(mock.client(), 9).through(multiple::with(2));
+    assert_eq!(soon(call().try_collect::<Vec<_>>()).await.unwrap(), [0, 2, 4, 6, 8]);
+    let means = call().dedup().through(quotient::with(4)).batches(3, long).through(mean::with());
+    assert_eq!(soon(means.try_collect::<Vec<_>>()).await.unwrap(), [0.5, 1.75]);
+    let items = checked::call(mock.client(), 1).through(multiple::with(2)).skip(0);
+    let items: Vec<_> = soon(items.collect()).await;
+    assert!(matches!(&items[..], [Err(CallError::Function(_))]), "{items:?}");
+    let json = mock.client().stream_json("count", json!([9]));
+    let json = json.through("multiple", json!([4])).through("quotient", json!([8]));
+    assert_eq!(soon(json.try_collect::<Vec<_>>()).await.unwrap(), [0.0, 0.5, 1.0]);
+    let json = mock.client().stream_json("count", json!([3])).through("quotient", json!([1]));
+    let json = json.through("inverse", json!([])).through("finite", json!([]));
+    assert_eq!(soon(json.try_collect::<Vec<_>>()).await.unwrap(), [1.0, 0.5]);
+    let wrong = mock.client().stream_json("count", json!([9])).through("multiple", json!(["x"]));
+    let Err(CallError::Remote(wrong)) = soon(wrong.try_collect::<Vec<_>>()).await else {
+        panic!("it was called");
+    };
+    assert_eq!((wrong.kind(), wrong.executed()), (ErrorKind::BadArguments, Executed::No));
 }
 
 #[tokio::test]

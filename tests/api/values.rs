@@ -147,6 +147,11 @@ fn pours() -> impl Iterator<Item = (u8, Lossy)> {
 #[remote]
 async fn collects(_items: impl futures::Stream<Item = Lossy>) {}
 
+#[remote(operator)]
+fn filters(_item: &Lossy) -> bool {
+    true
+}
+
 #[tokio::test]
 async fn a_type_that_cannot_be_sent_is_refused_by_the_node_and_by_the_stub() {
     let world = World::start().await;
@@ -156,6 +161,7 @@ async fn a_type_that_cannot_be_sent_is_refused_by_the_node_and_by_the_stub() {
         (functions![fails], "the error"),
         (functions![pours], "the result"),
         (functions![collects], "the caller's stream"),
+        (functions![filters], "the item"),
     ];
     for (functions, what) in all {
         let name = functions.names().next().unwrap().to_owned();

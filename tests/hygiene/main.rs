@@ -147,6 +147,21 @@ mod kinds {
         }
     }
 
+    #[remote(operator)]
+    pub(crate) fn doubled(item: Int, inputs: Int, argument_0: Text) -> ::core::option::Option<Int> {
+        ::core::option::Option::Some(2 * item + inputs + argument_0.len() as Int)
+    }
+
+    #[remote(operator)]
+    pub(crate) fn plain(a: Int) -> Int {
+        a
+    }
+
+    #[remote(operator)]
+    pub(crate) fn passes(a: &Int) -> ::core::primitive::bool {
+        *a > 0
+    }
+
     #[remote(stream)]
     pub(crate) fn iterator(a: Int) -> impl Iterator<Item = Int> {
         ::core::iter::once(a)
@@ -389,6 +404,9 @@ fn every_kind_can_be_listed() {
         kinds::tiny,
         kinds::wait,
         kinds::fallible_wait,
+        kinds::doubled,
+        kinds::plain,
+        kinds::passes,
         kinds::iterator,
         kinds::fallible_iterator,
         kinds::async_iterator,

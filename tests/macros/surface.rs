@@ -29,7 +29,7 @@ mod types {
         )*};
     }
 
-    plain!(Page Config Reading Row NotFound Image Label BadImage Chunk Text Answer);
+    plain!(Page Config Reading Celsius Row NotFound Image Label BadImage Chunk Text Answer);
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     pub enum MathError {
@@ -95,6 +95,16 @@ fn translate(audio: impl Stream<Item = Chunk>) -> impl Stream<Item = Text> {
 async fn generate(#[state] llm: &Llm, #[ctx] ctx: &Context, prompt: String) -> Answer {
     assert_eq!(ctx.function(), "generate");
     Answer(llm.0 + prompt.len() as u64)
+}
+
+#[remote(operator)]
+fn hot(r: Reading, limit: f64) -> Option<Celsius> {
+    (r.0 as f64 > limit).then_some(Celsius(r.0))
+}
+
+#[remote(operator)]
+fn warm(r: &Reading, limit: f64) -> bool {
+    r.0 as f64 > limit
 }
 
 /// An API crate.
@@ -190,6 +200,8 @@ pub(crate) fn all() -> Functions {
         AllOptions,
         detached,
         generator,
+        hot,
+        warm,
     ];
     all.extend(node_crate::functions());
     all
@@ -277,6 +289,9 @@ async fn calls() -> Result<(), Box<dyn std::error::Error>> {
         let reading: Reading = reading?;
         assert!(reading.0 < 2);
     }
+    let sensors = sensors::call(&client, Config(40)).through(warm::with(20.0));
+    let hot: StreamCall<sensors, Celsius> = sensors.through(hot::with(30.0)).skip(8);
+    assert_eq!(hot.try_collect::<Vec<_>>().await?, [Celsius(39)]);
     let rows = tail::call(&client, 7).open().await.unwrap();
     assert_eq!(rows.try_collect::<Vec<Row>>().await?, [Row(7)]);
     let chunks = stream::iter([Bytes::from_static(b"1234"), Bytes::new()]);

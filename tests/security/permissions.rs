@@ -89,6 +89,32 @@ async fn a_client_may_call_what_a_rule_allows_and_nothing_else() {
     assert_eq!(soon(negate::call(&admin, 7)).await.unwrap(), -7);
 }
 
+#[remote(operator)]
+fn odd(n: &u64) -> bool {
+    n % 2 == 1
+}
+
+#[remote(operator)]
+fn squared(n: u64) -> u64 {
+    n * n
+}
+
+#[tokio::test]
+async fn a_client_may_apply_the_operators_that_a_rule_allows() {
+    let world = World::start(&["a"], |gateway| gateway.may_call("a", ["count", "odd"])).await;
+    let node = world.node("a", "n", functions![count, odd, squared]).await.unwrap();
+    let client = world.client("a").await;
+    assert_eq!(soon(count::call(&client).through(odd::with()).count()).await, 1);
+    let denied = "client `a` may not call `squared` at this gateway";
+    let mut items = count::call(&client).through(odd::with()).through(squared::with());
+    is_denied(&soon(items.next()).await.unwrap().unwrap_err(), denied);
+    let json = client.stream_json("count", json!([])).wait_for_node();
+    let mut json = json.through("squared", json!([]));
+    let Some(Err(CallError::Remote(error))) = soon(json.next()).await else { panic!("it may") };
+    is_denied(&error, denied);
+    assert_eq!(node.stats().calls, 1);
+}
+
 #[tokio::test]
 async fn a_function_calls_with_the_rights_of_its_node() {
     let world = World::start(&["a"], |gateway| gateway.may_call(Role::Client, ["*"])).await;

@@ -7,5 +7,6 @@ mod operators;
 mod progress;
 mod resumable;
 mod take;
+mod through;
 mod uploads;
 mod windows;

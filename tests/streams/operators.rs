@@ -24,7 +24,7 @@ pub(crate) struct Reading {
 /// Travels by name, because of the tag.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
-enum Tagged {
+pub(crate) enum Tagged {
     Cold { by: u8 },
     Hot,
 }
@@ -32,17 +32,17 @@ enum Tagged {
 pub(crate) type Items<T> = Vec<Result<T, String>>;
 
 #[remote(stream)]
-fn readings(items: Items<Reading>) -> impl Stream<Item = Result<Reading, String>> {
+pub(crate) fn readings(items: Items<Reading>) -> impl Stream<Item = Result<Reading, String>> {
     stream::iter(items)
 }
 
 #[remote(stream)]
-fn iterated(items: Items<Reading>) -> impl Iterator<Item = Result<Reading, String>> {
+pub(crate) fn iterated(items: Items<Reading>) -> impl Iterator<Item = Result<Reading, String>> {
     items.into_iter()
 }
 
 #[remote(stream)]
-fn tagged(items: Items<Tagged>) -> impl Iterator<Item = Result<Tagged, String>> {
+pub(crate) fn tagged(items: Items<Tagged>) -> impl Iterator<Item = Result<Tagged, String>> {
     items.into_iter()
 }
 

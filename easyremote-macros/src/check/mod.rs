@@ -13,6 +13,7 @@ pub(crate) mod block;
 mod crossing;
 mod declared;
 mod method;
+mod operator;
 mod owner;
 mod parameters;
 mod policy;
@@ -35,6 +36,10 @@ pub(crate) fn check(function: &Function, options: &Options, mistakes: &mut Mista
             .at(skip, "`skip` leaves out a method of a `#[remote]` block: drop `#[remote]` here");
     }
     generics(&function.signature, mistakes);
+    if let Some(operator) = &options.operator {
+        operator::check(function, operator, options, mistakes);
+        return declared::check(function, options, mistakes);
+    }
     // A declaration has elements; the check of declarations reports `batch` there.
     let batch = options.batch.as_ref().filter(|_| !function.is_declaration());
     if let Some(batch) = batch {

@@ -50,7 +50,7 @@ pub(super) fn check(signature: &Signature, mistakes: &mut Mistakes) {
     state::once(signature, mistakes);
 }
 
-fn argument(parameter: &Parameter<'_>, mistakes: &mut Mistakes) {
+pub(super) fn argument(parameter: &Parameter<'_>, mistakes: &mut Mistakes) {
     let name = parameter.name_or("name");
     let Some((_, item)) = bare(parameter.ty) else {
         return Crossing::argument(name).check(parameter.ty, mistakes);
@@ -63,7 +63,7 @@ fn argument(parameter: &Parameter<'_>, mistakes: &mut Mistakes) {
     mistakes.at(parameter.ty, message);
 }
 
-fn attributes(attributes: &[Attribute], mistakes: &mut Mistakes) {
+pub(super) fn attributes(attributes: &[Attribute], mistakes: &mut Mistakes) {
     for attribute in attributes {
         let path = attribute.path();
         if path.is_ident("cfg") || path.is_ident("cfg_attr") {
@@ -77,7 +77,7 @@ fn attributes(attributes: &[Attribute], mistakes: &mut Mistakes) {
 }
 
 /// `call` has a parameter of the same name.
-fn pattern(typed: &PatType, parameter: &Parameter<'_>, mistakes: &mut Mistakes) {
+pub(super) fn pattern(typed: &PatType, parameter: &Parameter<'_>, mistakes: &mut Mistakes) {
     if parameter.ident.is_some() {
         return;
     }

@@ -104,7 +104,7 @@ fn not_a_stream(tokens: impl ToTokens, ty: Option<&Type>, mistakes: &mut Mistake
     );
 }
 
-fn is_future(ty: &Type) -> bool {
+pub(super) fn is_future(ty: &Type) -> bool {
     match peel(ty) {
         Type::ImplTrait(it) => it.bounds.iter().any(|bound| {
             let syn::TypeParamBound::Trait(bound) = bound else {

@@ -9,6 +9,7 @@ use crate::model::{self, Under};
 mod batches;
 mod methods;
 
+mod operators;
 mod options;
 
 /// The messages about `item` under `#[remote(options)]`.

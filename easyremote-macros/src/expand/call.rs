@@ -135,7 +135,7 @@ impl Stub<'_> {
     }
 
     /// Returns the function for doc comments. A declaration cannot be linked to.
-    fn shown_function(&self) -> String {
+    pub(super) fn shown_function(&self) -> String {
         match self.function.is_declaration() {
             true => format!("`{}`", self.function.name()),
             false => format!("[`fn@{}`]", self.function.name()),

@@ -25,7 +25,10 @@ impl Stub<'_> {
     /// ```
     pub(super) fn local(&self) -> TokenStream {
         let Self { ident, private, cfgs, lints, .. } = self;
-        let handler = self.handler();
+        let handler = match &self.operator {
+            Some(operator) => self.operator_handler(operator),
+            None => self.handler(),
+        };
         let needs = self.needs();
         let policy = self.policy();
         let (generics, offers) = self.offers();
@@ -204,7 +207,7 @@ impl Stub<'_> {
     }
 
     /// Writes the pattern of `inputs`, or `_` if the function does not need them.
-    fn inputs_pattern(&self, names: &Names) -> TokenStream {
+    pub(super) fn inputs_pattern(&self, names: &Names) -> TokenStream {
         let inputs = &names.inputs;
         if self.upload().is_some() {
             quote!(mut #inputs)
@@ -258,15 +261,15 @@ impl Stub<'_> {
 }
 
 /// Unique names: an argument may have the name of the function.
-struct Names {
-    inputs: Ident,
-    arguments: Vec<Ident>,
+pub(super) struct Names {
+    pub(super) inputs: Ident,
+    pub(super) arguments: Vec<Ident>,
     upload: Ident,
     sink: Ident,
 }
 
 impl Names {
-    fn new(stub: &Stub<'_>) -> Self {
+    pub(super) fn new(stub: &Stub<'_>) -> Self {
         let name = |name| Ident::new(name, Span::mixed_site());
         let numbers = 0..stub.arguments.len();
         Self {
@@ -282,7 +285,11 @@ impl Names {
 
 /// Writes `inputs.method()` with the span of the type of `parameter`: there the compiler reports a
 /// mismatch.
-fn placed(inputs: &Ident, parameter: &Parameter<'_>, method: &TokenStream) -> TokenStream {
+pub(super) fn placed(
+    inputs: &Ident,
+    parameter: &Parameter<'_>,
+    method: &TokenStream,
+) -> TokenStream {
     let (first, last) = ends(parameter.ty);
     let mut inputs = inputs.clone();
     inputs.set_span(inputs.span().located_at(first));

@@ -6,6 +6,7 @@ use syn::Path;
 
 use crate::expand::outcome::ends;
 use crate::expand::stub::Stub;
+use crate::model::operator::OperatorShape;
 use crate::parameters::Origin;
 use crate::returns::Returns;
 
@@ -73,6 +74,7 @@ impl Stub<'_> {
         let these = [declared("Remote", "Arguments", arguments), self.argument_types().into()];
         let arguments = self.same("TheseArguments", &these, arguments);
         let output = match &self.returns {
+            _ if self.operator.is_some() => self.same_operator(declaration, result),
             Returns::Nothing | Returns::Value(_) => {
                 let this = [declared("RemoteUnary", "Output", result), self.output()];
                 self.same("ThisResult", &this, result)
@@ -97,6 +99,13 @@ impl Stub<'_> {
                 type Output = #output;
             }
         }
+    }
+
+    /// Writes the proof that an operator takes and passes on the items of its declaration.
+    fn same_operator(&self, declaration: &Path, result: (Span, Span)) -> TokenStream {
+        let [item, output] = self.operator.as_ref().map(OperatorShape::items).unwrap_or_default();
+        let declared = |part| self.declared_type(declaration, "RemoteOperator", part, result);
+        self.same("ThisOperator", &[declared("Item"), declared("Output"), item, output], result)
     }
 
     /// Writes `<declaration as kind>::part`, with a span from the first to the last of two places,

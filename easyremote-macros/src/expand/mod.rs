@@ -21,6 +21,7 @@ mod implements;
 mod method;
 #[cfg(test)]
 mod odd_input;
+mod operator;
 mod outcome;
 #[cfg(test)]
 mod random_input;

@@ -21,11 +21,17 @@ impl Stub<'_> {
     /// impl RemoteStream for tail { type Setup = Result<(), NotFound>; type Item = Plain<Row>; }
     /// ```
     ///
+    /// For an operator it is [`RemoteOperator`](super::operator).
+    ///
     /// With `err = "display"`, a function beside each type formats an error.
     pub(super) fn outcome(&self) -> TokenStream {
         let Self { ident, private, cfgs, lints, .. } = self;
-        let (kind, types) = match &self.returns {
-            Returns::Nothing | Returns::Value(_) => {
+        let (kind, types) = match (&self.returns, &self.operator) {
+            (_, Some(operator)) => {
+                let [item, output] = operator.items();
+                (quote!(RemoteOperator), quote!(type Item = #item; type Output = #output;))
+            }
+            (Returns::Nothing | Returns::Value(_), None) => {
                 let output = self.output();
                 let shown = match &self.returns {
                     Returns::Value(ty) if self.is_shown(ty) => Some(self.text("output_text", ty)),
@@ -33,7 +39,7 @@ impl Stub<'_> {
                 };
                 (quote!(RemoteUnary), quote!(type Output = #output; #shown))
             }
-            Returns::Stream(stream) => {
+            (Returns::Stream(stream), None) => {
                 let (setup, item) = (self.setup(stream), self.item(stream));
                 let fails = stream.setup.as_ref().filter(|_| self.options.err.is_some());
                 let setup_text = fails.map(|result| self.text("setup_text", result));
@@ -43,11 +49,13 @@ impl Stub<'_> {
                 (quote!(RemoteStream), quote!(#types #setup_text #item_text))
             }
         };
+        let takes = self.operator.as_ref().map(|operator| self.takes(operator));
         quote! {
             #(#cfgs)*
             #(#lints)*
             #[allow(deprecated)]
             impl #private::#kind for #ident { #types }
+            #takes
         }
     }
 

@@ -18,6 +18,8 @@ const ITEMS: &[&str] = &[
     "pub trait T: Send + Sync { /// Doc.\n async fn e(&self, text: String) -> Result<u8, E>; \
      #[remote(stream)] fn s(&self, #[ctx] c: &Context) -> BoxStream<'static, u8> { todo() } }",
     "pub async fn f(#[ctx] c: &[Context], a: Vec<u8>, b: Vec<(u8, u8)>) -> io::Result<Vec<Vec<u8>>> { v }",
+    "pub fn f(#[state] m: &Model, r: &a::Reading, #[ctx] c: &Context, limit: f64) -> bool { r.f(m) }",
+    "fn f(r: Reading, limits: [f64; 2]) -> Option<Vec<u8>>;",
     "#[allow(x)] pub(crate) fn r#fn(r#type: [(u8, fn(u8) -> u8); N], mut b: dyn A<'static>) -> ! {}",
 ];
 
@@ -26,6 +28,7 @@ const OPTIONS: &[&str] = &[
     "implements = a::b::<u8>, needs = \"gpu, eu\", concurrency = 8, err = \"display\", crate = ::e",
     "batch(max = 32, wait = \"5ms\", weigh = a::b), concurrency = 1, needs = \"gpu\"",
     "stream",
+    "operator, plain, name = \"a.b\"",
     "",
 ];
 

@@ -7,6 +7,7 @@ use syn::{Attribute, Type, Visibility};
 
 use crate::args::Options;
 use crate::model::lints::lints;
+use crate::model::operator::OperatorShape;
 use crate::model::owner::Owner;
 use crate::model::{Function, doc_of};
 use crate::parameters::{Named, Origin, Parameter};
@@ -32,6 +33,8 @@ pub(super) struct Stub<'a> {
     pub(super) returns: Returns<'a>,
     /// The owner of a method.
     pub(super) owner: Option<&'a Owner>,
+    /// The item and the result of an operator.
+    pub(super) operator: Option<OperatorShape<'a>>,
 }
 
 /// Writes `items` for builds of the library with the feature `client`. Only the library knows its
@@ -65,6 +68,12 @@ impl<'a> Stub<'a> {
         };
         let parameters: Vec<Parameter<'_>> = function.parameters().collect();
         let arguments = parameters.iter().filter(|parameter| parameter.is_argument());
+        // The caller does not pass the item of an operator.
+        let arguments = arguments.skip(usize::from(options.operator.is_some()));
+        let operator = options
+            .operator
+            .as_ref()
+            .and_then(|_| OperatorShape::of(&function.signature, options.plain.is_some()));
         let ident = options.stub.as_ref().unwrap_or(&function.signature.ident);
         Self {
             function,
@@ -78,6 +87,7 @@ impl<'a> Stub<'a> {
             parameters,
             returns: Returns::of(&function.signature.output),
             owner: None,
+            operator,
         }
     }
 
@@ -85,7 +95,11 @@ impl<'a> Stub<'a> {
         let declaration = self.declaration();
         let remote = self.remote();
         let outcome = self.outcome();
-        let call = for_callers(&self.private, &self.call());
+        let call = match &self.operator {
+            Some(_) => self.with(),
+            None => self.call(),
+        };
+        let call = for_callers(&self.private, &call);
         let body = match self.function.is_declaration() {
             true => self.written(),
             false => {
@@ -151,7 +165,8 @@ impl<'a> Stub<'a> {
             return quote!({});
         }
         let arguments = self.arguments.iter().map(|argument| argument.ty);
-        let inputs = receiver.into_iter().chain(arguments).chain(self.upload());
+        let item = self.operator.as_ref().map(|operator| operator.item);
+        let inputs = receiver.into_iter().chain(item).chain(arguments).chain(self.upload());
         let outputs: Vec<TokenStream> = match &self.returns {
             Returns::Nothing => Vec::new(),
             Returns::Value(ty) => vec![ty.to_token_stream()],
@@ -233,9 +248,11 @@ impl<'a> Stub<'a> {
             (_, None) => quote!(Unary),
             (_, Some(_)) => quote!(Upload),
         };
+        let kind = if self.operator.is_some() { quote!(Operator) } else { kind };
         let parameters = self.arguments.iter().map(|it| it.ident.unraw().to_string());
         let doc = some_text(self.function.doc()).map(|doc| quote!(.doc(#doc)));
         let arguments = self.parameters.iter().filter(|it| it.is_argument() && it.ident.is_some());
+        let arguments = arguments.skip(usize::from(self.operator.is_some()));
         let docs: Vec<_> = arguments.map(|it| doc_of(it.attributes)).collect();
         let parameter_docs = docs.iter().any(|doc| !doc.is_empty());
         let parameter_docs = parameter_docs.then(|| quote!(.parameter_docs(&[#(#docs),*])));
@@ -270,6 +287,7 @@ impl<'a> Stub<'a> {
     pub(super) fn signature(&self) -> TokenStream {
         let private = &self.private;
         let trace = match self.returns {
+            _ if self.operator.is_some() => quote!(trace_operator),
             Returns::Stream(_) => quote!(trace_stream),
             Returns::Nothing | Returns::Value(_) => quote!(trace_unary),
         };

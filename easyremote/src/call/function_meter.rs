@@ -15,6 +15,9 @@ use crate::error::ErrorKind;
 /// [`Client::function_stats`](crate::Client::function_stats) and
 /// [`Node::functions`](crate::Node::functions).
 ///
+/// Operators have none, because they are not called: what they leave out and how they fail counts for the
+/// function whose stream they are applied to.
+///
 /// Each call ends in exactly one of `returned`, `faults` and `errors`, as seen by the party that
 /// counts. Fields are read one after the other while calls go on, so that they may differ by the
 /// calls that end meanwhile.

@@ -8,6 +8,7 @@
 //! | [`demand`]       | how many items the reader of a stream has taken |
 //! | [`retry_budget`] | how many attempts may be added while calls fail |
 //! | [`hedge_budget`] | how many calls may be made twice                 |
+//! | [`operator_mismatch`] | what an operator with other types is called  |
 //!
 //! And what is counted of calls: [`function_meter`], [`batch_meter`], [`histogram`].
 
@@ -19,4 +20,5 @@ pub(crate) mod executed;
 pub(crate) mod function_meter;
 pub(crate) mod hedge_budget;
 pub(crate) mod histogram;
+pub(crate) mod operator_mismatch;
 pub(crate) mod retry_budget;

@@ -106,7 +106,7 @@ impl<F: RemoteUnary + Local> Direct<F> {
         let body = Body { bytes: body.body, charge: None };
         let request =
             Request { codec, body, limits: LIMITS, context: context.clone(), reply: Reply::new() };
-        let inputs = Inputs { context, upload: None, demand: None };
+        let inputs = Inputs::new(context);
         let reply = match &self.handler.run {
             Run::Blocking(run) | Run::Inline(run) => Some(run(inputs, request)),
             Run::Task(run) => {
@@ -114,7 +114,7 @@ impl<F: RemoteUnary + Local> Direct<F> {
                 run(inputs, request, &mut slot);
                 slot.poll_once().ok()
             }
-            Run::Thread(_) | Run::Stream(_) | Run::Batch(_) => None,
+            Run::Thread(_) | Run::Stream(_) | Run::Batch(_) | Run::Operator(_) => None,
         };
         let waits = || Error::new(ErrorKind::Failed, "the function is not ready at its first poll");
         reply.map(Bytes::from).ok_or_else(waits)

@@ -1,6 +1,7 @@
 //! Errors that all kinds of calls share.
 
 use crate::call::executed::Evidence;
+use crate::call::operator_mismatch::is_operator_mismatch;
 use crate::error::{Error, ErrorKind};
 
 /// Returns the error of a call that begins after the client was closed.
@@ -8,9 +9,10 @@ pub(super) fn closed() -> Error {
     Error::new(ErrorKind::ConnectionLost, "the client has been closed")
 }
 
-/// Adds the caller's types to a `SignatureMismatch`, whose text has the node's types.
+/// Adds the caller's types of the function to a `SignatureMismatch`, whose text has the node's types.
 pub(super) fn with_signature(error: Error, signature: &str) -> Error {
-    if error.kind() != ErrorKind::SignatureMismatch || signature.is_empty() {
+    let mismatch = error.kind() == ErrorKind::SignatureMismatch && !is_operator_mismatch(&error);
+    if !mismatch || signature.is_empty() {
         return error;
     }
     let text = format!("{error}, this caller `{signature}`; build both from the same definition");

@@ -16,6 +16,7 @@ use crate::client::pending_call::PendingCall;
 use crate::client::stream::operators::operators;
 use crate::client::stream::raw::progress::StreamProgress;
 use crate::client::stream::raw::{RawStream, StreamFrame};
+use crate::client::stream::through::named;
 use crate::error::{CallError, Error};
 use crate::wire::codec::Codec;
 use crate::wire::frame::{Frame, FrameKind};
@@ -269,6 +270,40 @@ impl JsonStream {
     #[doc(alias = "chunks")]
     pub fn batches(mut self, items: usize, wait: Duration) -> Self {
         self.operator(Operator::Batches { items: items as u64, wait });
+        self
+    }
+
+    /// Passes what an operator makes of each item, by its name; see
+    /// [`StreamCall::through`](crate::StreamCall::through).
+    ///
+    /// `arguments` are those behind the item: an array, by position, or an object, by parameter name.
+    ///
+    /// ```
+    /// # use serde_json::json;
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # use futures::{Stream, StreamExt, stream};
+    /// # #[remote(stream)]
+    /// # fn count(from: u64) -> impl Stream<Item = u64> { stream::iter(from..) }
+    /// #[remote(operator)]
+    /// fn multiple(n: &u64, of: u64) -> bool {
+    ///     n.is_multiple_of(of)
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![count, multiple]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let items = client.stream_json("count", json!([7]));
+    /// let mut found = items.through("multiple", json!({"of": 5})).take(2);
+    /// assert_eq!(found.next().await.unwrap().unwrap(), json!(10));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "map")]
+    #[doc(alias = "filter")]
+    pub fn through(mut self, operator: impl Into<String>, arguments: Value) -> Self {
+        self.raw.through(named(operator.into(), &arguments));
         self
     }
 

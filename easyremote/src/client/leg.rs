@@ -4,8 +4,11 @@
 //! their own. When the leg is lost, the I/O task closes it, which settles how many items the reader
 //! has taken: from then on it takes none of that channel, and the next leg begins behind them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 use crate::error::Error;
 use crate::transport::byte_channel::ByteReceiver;
@@ -33,6 +36,40 @@ pub(super) struct LegMark {
     taken: AtomicU64,
     /// The reader says what it has taken once these are more bytes than since the last time.
     every: AtomicU64,
+    skipped: Mutex<SkipLog>,
+}
+
+/// How many items operators have left out: all of them, and each function that is applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct SkippedItems {
+    pub(super) all: u64,
+    /// In the order of the functions; empty while none has left out any.
+    pub(super) each: Vec<u64>,
+}
+
+impl SkippedItems {
+    fn behind(mut self, before: &Self) -> Self {
+        self.all = self.all.saturating_add(before.all);
+        if self.each.len() < before.each.len() {
+            self.each.resize(before.each.len(), 0);
+        }
+        for (count, before) in self.each.iter_mut().zip(&before.each) {
+            *count = count.saturating_add(*before);
+        }
+        self
+    }
+}
+
+/// What operators had left out at some items of a leg.
+#[derive(Debug, Default)]
+struct SkipLog {
+    /// What they had left out on nodes that were lost; the current node counts from there.
+    base: SkippedItems,
+    /// Before the first item of the leg.
+    first: SkippedItems,
+    /// The last two changes: before which item, and what was left out up to there. The reader notes a
+    /// change before it takes the item, so that only the last one can be void.
+    changes: VecDeque<(u64, SkippedItems)>,
 }
 
 const CLOSED: u64 = 1 << 63;
@@ -40,7 +77,39 @@ const CLOSED: u64 = 1 << 63;
 impl LegMark {
     /// Creates the mark of a leg that begins behind `taken` items.
     pub(super) fn new(taken: u64) -> Arc<Self> {
-        Arc::new(Self { taken: AtomicU64::new(taken), every: AtomicU64::new(0) })
+        Self::behind(taken, SkippedItems::default())
+    }
+
+    /// Creates the mark of a leg that begins behind `taken` items, where operators had left out
+    /// `skipped`.
+    pub(super) fn behind(taken: u64, skipped: SkippedItems) -> Arc<Self> {
+        let log = SkipLog { first: skipped, ..SkipLog::default() };
+        let (taken, every) = (AtomicU64::new(taken), AtomicU64::new(0));
+        Arc::new(Self { taken, every, skipped: Mutex::new(log) })
+    }
+
+    /// Sets what had been left out when the node of the leg began to count. To be called before the
+    /// leg has bytes.
+    pub(super) fn set_base(&self, base: SkippedItems) {
+        self.skipped.lock().base = base;
+    }
+
+    /// Returns what had been left out before the last of `taken` items.
+    pub(super) fn skipped_at(&self, taken: u64) -> SkippedItems {
+        let log = self.skipped.lock();
+        let last = log.changes.iter().rev().find(|(before, _)| *before < taken);
+        last.map_or(&log.first, |(_, skipped)| skipped).clone()
+    }
+
+    fn note_skipped(&self, before: u64, skipped: SkippedItems) -> u64 {
+        let mut log = self.skipped.lock();
+        let skipped = skipped.behind(&log.base);
+        let all = skipped.all;
+        if log.changes.len() == 2 {
+            log.changes.pop_front();
+        }
+        log.changes.push_back((before, skipped));
+        all
     }
 
     /// Sets after how many bytes the reader says what it has taken.
@@ -79,6 +148,12 @@ impl ReadLeg {
     /// Begins to read the next leg.
     pub(super) fn follow(&mut self, mark: Arc<LegMark>) {
         (self.mark, self.void) = (mark, false);
+    }
+
+    /// Notes what the current node has left out before the item behind `taken`. Returns how many were
+    /// left out in all.
+    pub(super) fn note_skipped(&self, taken: u64, skipped: SkippedItems) -> u64 {
+        self.mark.note_skipped(taken, skipped)
     }
 
     /// Returns whether the node is to be told now what was taken.

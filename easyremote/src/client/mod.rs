@@ -7,6 +7,7 @@
 //! | call it with many arguments    | its stub's `map`: a [`Map`]                                 |
 //! | call it at all nodes           | [`Call::on_all`]                                            |
 //! | share a stream among readers   | [`StreamCall::cached`]                                      |
+//! | apply a function to its items  | [`StreamCall::through`], of an [`Applied`] operator         |
 //! | call it by name, with JSON     | [`Client::call_json`], [`Client::stream_json`]              |
 //! | run it once for several calls  | [`Call::key`]                                               |
 //! | run it without its caller      | [`Call::spawn`], and [`Client::job`] for the [`Job`]        |
@@ -73,12 +74,13 @@ pub use crate::client::retry::Retry;
 pub use crate::client::spawn::Spawn;
 pub use crate::client::stats::ClientStats;
 pub use crate::client::stream::raw::progress::StreamProgress;
+pub use crate::client::stream::through::{Applied, AppliesTo};
 pub use crate::client::stream::{OpenStream, StreamCall};
 pub use crate::client::trace::{BatchTrace, Trace};
 pub use crate::client::traced_call::TracedCall;
 #[cfg(feature = "metrics")]
 pub use crate::exposition::MetricsFormat;
-pub use crate::function::remote::Idempotent;
+pub use crate::function::remote::{Idempotent, RemoteOperator};
 pub use crate::transport::io::Io;
 pub use crate::wire::directory::{FunctionInfo, NodeInfo};
 pub use crate::wire::job::{JobId, JobProgress, JobState, JobStatus};

@@ -36,8 +36,8 @@ use crate::wire::codec::Codec;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
-use crate::wire::limits::{MAX_HEADER, MAX_KEY, MAX_NAME, MAX_OPERATORS};
-use crate::wire::operators::Operator;
+use crate::wire::limits::{MAX_APPLIED, MAX_HEADER, MAX_KEY, MAX_NAME, MAX_OPERATORS};
+use crate::wire::operators::{Operator, applied_in};
 use crate::wire::resume::{ResumeRequest, ResumeSecret, ResumeStep};
 
 /// A call before its first poll.
@@ -244,11 +244,12 @@ impl PendingCall {
     /// # Errors
     /// `InvalidInput` if they do not.
     fn check_header(&self) -> Result<(), Error> {
-        let CallHeader { routing, metadata, .. } = &self.header;
+        let CallHeader { routing, metadata, operators, .. } = &self.header;
         let tags = routing.tags.iter().chain(&routing.preferred).map(String::len);
         let metadata = metadata.iter().map(|(key, value)| key.len() + value.len());
+        let applied = applied_in(operators).map(|it| it.name.len() + it.arguments.len());
         // Most calls are far below the limit, and need not encode the header twice.
-        if tags.chain(metadata).sum::<usize>() < MAX_HEADER / 4 {
+        if tags.chain(metadata).chain(applied).sum::<usize>() < MAX_HEADER / 4 {
             return Ok(());
         }
         put_header(&self.header, &mut Vec::new())
@@ -300,19 +301,29 @@ impl PendingCall {
     /// Adds an operator behind all others.
     ///
     /// # Errors
-    /// That there are too many.
+    /// That there are too many, or that the arguments of those that apply functions are too long.
     pub(super) fn add_operator(&mut self, operator: Operator) -> Result<(), String> {
-        let chain = &mut self.header.operators;
+        let CallHeader { operators: chain, function, .. } = &mut self.header;
+        if let Operator::Through(applied) = &operator {
+            let all = applied_in(chain).chain([applied]);
+            let bytes: usize = all.map(|it| it.name.len() + it.arguments.len()).sum();
+            if bytes > MAX_APPLIED {
+                return Err(format!(
+                    "the operators of the stream of `{function}` have {bytes} bytes of names and \
+                     arguments, and {MAX_APPLIED} are allowed: keep what is longer at the node, as \
+                     `#[state]`, or pass it to the function"
+                ));
+            }
+        }
         let full = chain.len() == MAX_OPERATORS;
         match (chain.last_mut(), operator) {
             (Some(Operator::Take(before)), Operator::Take(items)) => *before = items.min(*before),
             _ if full => {
-                let function = &self.header.function;
                 return Err(format!(
                     "the stream of `{function}` has more than {MAX_OPERATORS} operators"
                 ));
             }
-            _ => chain.push(operator),
+            (_, operator) => chain.push(operator),
         }
         Ok(())
     }
@@ -320,7 +331,7 @@ impl PendingCall {
     /// Returns the number of items after which the client ends the stream itself, if its operators
     /// do nothing else.
     pub(super) fn only_limit(&self) -> Option<u64> {
-        match *self.header.operators {
+        match self.header.operators[..] {
             [Operator::Take(items)] => Some(items),
             _ => None,
         }
@@ -331,7 +342,7 @@ impl PendingCall {
         if let Some(items) = self.only_limit() {
             self.header.operators.clear();
             self.header.limit = Some(items);
-        } else if self.header.operators.iter().any(|operator| operator.needs_demand()) {
+        } else if self.header.operators.iter().any(Operator::needs_demand) {
             self.tell_demand();
         }
     }
@@ -365,7 +376,7 @@ impl PendingCall {
         let mark = LegMark::new(0);
         let may_start = self.resumes
             && self.is_repeatable()
-            && ResumePoint::new(&self.header.operators, 0).is_some();
+            && ResumePoint::new(&self.header.operators, 0, &[]).is_some();
         let arguments = if may_start { self.body.clone() } else { Vec::new() };
         let resumption = Resumption::new(secret, mark.clone(), handover, arguments, &self.header);
         self.resumption = Some(Box::new(resumption));

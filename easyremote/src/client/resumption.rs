@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::client::leg::LegMark;
+use crate::client::leg::{LegMark, SkippedItems};
 use crate::error::Error;
 use crate::wire::header::CallHeader;
-use crate::wire::operators::Operator;
+use crate::wire::operators::{Operator, applied_in};
 use crate::wire::resume::ResumeSecret;
 
 /// What the I/O task of a resumable stream knows of it.
@@ -28,6 +28,10 @@ pub(super) struct Resumption {
     pub(super) loss: Option<StreamLoss>,
     /// Whether all of the stream has arrived.
     pub(super) complete: bool,
+    /// What operators had left out when the node that has the stream began to count.
+    pub(super) base: SkippedItems,
+    /// What they had left out before the last item that was taken, as of the last loss.
+    pub(super) skipped: SkippedItems,
 }
 
 /// Where a function that has a `#[resume]` parameter starts again.
@@ -40,12 +44,21 @@ pub(super) struct ResumePoint {
 }
 
 impl ResumePoint {
-    /// Finds the point behind `taken` items of the chain's end. `None` if the chain has operators
-    /// whose state depends on the items that have passed.
-    pub(super) fn new(operators: &[Operator], taken: u64) -> Option<Self> {
+    /// Finds the point behind `taken` items of the chain's end, up to which the functions of the chain
+    /// have left out `skipped` each. `None` if the chain has operators whose state depends on the items
+    /// that have passed.
+    pub(super) fn new(operators: &[Operator], taken: u64, skipped: &[u64]) -> Option<Self> {
         let (mut done, mut left) = (taken, Vec::with_capacity(operators.len()));
+        let mut functions = applied_in(operators).count();
         for operator in operators.iter().rev() {
             match *operator {
+                Operator::Through(_) => {
+                    functions -= 1;
+                    if done > 0 {
+                        done = done.saturating_add(skipped.get(functions).copied().unwrap_or(0));
+                    }
+                    left.push(operator.clone());
+                }
                 Operator::Take(items) => left.push(Operator::Take(items.saturating_sub(done))),
                 // Nothing has been taken, so that nothing need have passed.
                 Operator::Skip(items) if done == 0 => left.push(Operator::Skip(items)),
@@ -79,46 +92,86 @@ impl Resumption {
         header: &CallHeader,
     ) -> Self {
         let (on, operators) = (header.routing.on.clone(), header.operators.clone());
+        let (base, skipped) = (SkippedItems::default(), SkippedItems::default());
         let (node, loss, complete) = (None, None, false);
-        Self { secret, mark, handover, arguments, on, operators, node, loss, complete }
+        Self {
+            secret,
+            mark,
+            handover,
+            arguments,
+            on,
+            operators,
+            node,
+            loss,
+            complete,
+            base,
+            skipped,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::operators::AppliedFunction;
 
-    /// What a chain of `Take` and `Skip` makes of the items from number `first` on.
-    fn run(first: u64, operators: &[Operator]) -> Vec<u64> {
-        let mut items: Vec<u64> = (first..60).collect();
+    /// An item, and how many each function has left out before it.
+    type Passed = (u64, Vec<u64>);
+
+    /// A filter, which leaves out the multiples of a number.
+    fn filter(divisor: u64) -> Operator {
+        let (name, fingerprint, arguments) = ("f".to_owned(), 0, vec![divisor as u8]);
+        Operator::Through(Arc::new(AppliedFunction { name, fingerprint, arguments }))
+    }
+
+    /// What a chain of `Take`, `Skip` and filters makes of the items from number `first` on.
+    fn run(first: u64, operators: &[Operator]) -> Vec<Passed> {
+        let mut items: Vec<Passed> = (first..90).map(|n| (n, Vec::new())).collect();
         for operator in operators {
-            match *operator {
-                Operator::Take(n) => items.truncate(n as usize),
-                Operator::Skip(n) => drop(items.drain(..(n as usize).min(items.len()))),
-                _ => unreachable!("a chain of these two"),
+            match operator {
+                Operator::Take(n) => items.truncate(*n as usize),
+                Operator::Skip(n) => drop(items.drain(..(*n as usize).min(items.len()))),
+                Operator::Through(applied) => {
+                    let (divisor, mut skipped) = (u64::from(applied.arguments[0]), 0);
+                    items.retain_mut(|(n, each)| {
+                        let passes = *n % divisor != 0;
+                        skipped += u64::from(!passes);
+                        each.push(skipped);
+                        passes
+                    });
+                }
+                _ => unreachable!("a chain of these three"),
             }
         }
         items
+    }
+
+    fn numbers(items: &[Passed]) -> Vec<u64> {
+        items.iter().map(|(n, _)| *n).collect()
     }
 
     #[test]
     fn a_chain_goes_on_behind_what_was_taken() {
         let mut rng = fastrand::Rng::with_seed(4_711);
         for _ in 0..2_000 {
-            let operator = |rng: &mut fastrand::Rng| match rng.bool() {
-                true => Operator::Take(rng.u64(1..30)),
-                false => Operator::Skip(rng.u64(0..8)),
+            let operator = |rng: &mut fastrand::Rng| match rng.u8(0..3) {
+                0 => Operator::Take(rng.u64(1..40)),
+                1 => Operator::Skip(rng.u64(0..8)),
+                _ => filter(rng.u64(2..5)),
             };
-            let chain: Vec<_> = (0..rng.usize(0..5)).map(|_| operator(&mut rng)).collect();
+            let chain: Vec<_> = (0..rng.usize(0..6)).map(|_| operator(&mut rng)).collect();
             let whole = run(0, &chain);
             for taken in 0..=whole.len() {
+                let last = taken.checked_sub(1).map(|last| &whole[last]);
+                let skipped = last.map_or(&[][..], |(_, each)| each);
                 let ResumePoint { done, operators } =
-                    ResumePoint::new(&chain, taken as u64).unwrap();
-                assert_eq!(run(done, &operators), whole[taken..], "{chain:?} {taken}");
+                    ResumePoint::new(&chain, taken as u64, skipped).unwrap();
+                let rest = numbers(&run(done, &operators));
+                assert_eq!(rest, numbers(&whole[taken..]), "{chain:?} {taken}");
                 // Of the function's items, the last that was taken is the last that is done.
-                assert_eq!(done, taken.checked_sub(1).map_or(0, |last| whole[last] + 1));
+                assert_eq!(done, last.map_or(0, |(n, _)| n + 1));
             }
         }
-        assert_eq!(ResumePoint::new(&[Operator::Skip(1), Operator::Latest], 0), None);
+        assert_eq!(ResumePoint::new(&[Operator::Skip(1), Operator::Latest], 0, &[]), None);
     }
 }

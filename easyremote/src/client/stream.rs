@@ -5,6 +5,7 @@ mod local;
 pub(super) mod operators;
 mod progress;
 pub(super) mod raw;
+pub(crate) mod through;
 
 use std::future::poll_fn;
 use std::marker::PhantomData;
@@ -21,11 +22,13 @@ use crate::client::pending_call::PendingCall;
 use crate::client::stream::batch::{ListOf, ReadItem, SingleItem};
 use crate::client::stream::operators::operators;
 use crate::client::stream::raw::{RawStream, StreamFrame};
+use crate::client::stream::through::AppliesTo;
 use crate::error::Error;
 use crate::function::outcome::{Outcome, Stages, Value};
 use crate::function::remote::RemoteStream;
 use crate::wire::frame::Frame;
 use crate::wire::operators::Operator;
+use crate::wire::value::ValueType;
 
 /// A call of a remote function that returns a stream: a [`Stream`] of its items, which sends the
 /// call when it is first polled. Returned by a stub's `call`.
@@ -63,12 +66,13 @@ use crate::wire::operators::Operator;
 ///
 /// Operators choose and combine items at the node, in the order in which they are written:
 /// [`take`](Self::take), [`skip`](Self::skip), [`every`](Self::every), [`sample`](Self::sample),
-/// [`latest`](Self::latest), [`dedup`](Self::dedup), [`batches`](Self::batches) and
-/// [`buffer`](Self::buffer), up to 16 of them. A chain that is longer or wrong fails with
+/// [`latest`](Self::latest), [`dedup`](Self::dedup), [`batches`](Self::batches),
+/// [`through`](Self::through) and [`buffer`](Self::buffer), up to 16 of them. A chain that is longer or wrong fails with
 /// [`InvalidInput`](crate::ErrorKind::InvalidInput), and nothing is sent. An error of an item passes
 /// all of them unchanged, behind what they hold. After the first poll `take`, `skip`, `every` and `dedup`
 /// act at the client, behind all others; any other makes the next item `InvalidInput`. `T` is the
-/// type of the items that arrive, errors aside: that of the function, or lists of it.
+/// type of the items that arrive, errors aside: that of the function, lists of it, or what the last
+/// operator returns.
 ///
 /// ```
 /// # use easyremote::{Client, Gateway, Node, functions, remote};
@@ -180,6 +184,56 @@ impl<F: RemoteStream, T: Value> StreamCall<F, T> {
         self.operator(Operator::Batches { items: items as u64, wait });
         let single = || Arc::new(SingleItem(F::signature().value)) as Arc<dyn ReadItem<T>>;
         let reader = ListOf(self.reader.unwrap_or_else(single));
+        StreamCall { raw: self.raw, reader: Some(Arc::new(reader)), function: PhantomData }
+    }
+
+    /// Passes what an operator makes of each item: a `#[remote(operator)]` function of the node.
+    ///
+    /// | the operator | what it does |
+    /// |---|---|
+    /// | `fn hot(r: Reading, limit: f64) -> Option<Celsius>` | maps, and leaves items out |
+    /// | `fn in_kelvin(r: Reading) -> Kelvin` | maps |
+    /// | `fn warm(r: &Reading, limit: f64) -> bool` | passes items unchanged, or leaves them out |
+    ///
+    /// Its first parameter is the item, and `with` takes the further ones. It runs where the function
+    /// runs, before items are encoded, and is to be as quick as an `inline` function. A call goes to a
+    /// node that offers the function and all its operators, each with the types that the caller knows.
+    ///
+    /// | what is wrong | the stream fails with |
+    /// |---|---|
+    /// | no node offers the operator | [`NoSuchFunction`](crate::ErrorKind::NoSuchFunction) or [`NoNode`](crate::ErrorKind::NoNode), `No`, unless [`wait_for_node`](Self::wait_for_node) is set |
+    /// | it has other types there | [`SignatureMismatch`](crate::ErrorKind::SignatureMismatch), `No` |
+    /// | its arguments cannot be encoded, or have, with those of other operators, more than 6 KiB | [`InvalidInput`](crate::ErrorKind::InvalidInput), and nothing is sent |
+    /// | it panics | [`Panicked`](crate::ErrorKind::Panicked), `Yes`, behind the items before |
+    ///
+    /// To be set before the first poll.
+    ///
+    /// ```
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # use futures::{Stream, StreamExt, stream};
+    /// # #[remote(stream)]
+    /// # fn count(from: u64) -> impl Stream<Item = u64> { stream::iter(from..) }
+    /// #[remote(operator)]
+    /// fn multiples(n: u64, of: u64) -> Option<String> {
+    ///     n.is_multiple_of(of).then(|| format!("{n} is a multiple of {of}"))
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![count, multiples]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let mut found = count::call(&client, 7).through(multiples::with(5)).take(2);
+    /// assert_eq!(found.next().await.unwrap()?, "10 is a multiple of 5");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "map")]
+    #[doc(alias = "filter")]
+    #[doc(alias = "filter_map")]
+    pub fn through<A: AppliesTo<T>>(mut self, operator: A) -> StreamCall<F, A::Output> {
+        self.raw.through(operator.into_function());
+        let reader = SingleItem(ValueType::of::<A::Output>());
         StreamCall { raw: self.raw, reader: Some(Arc::new(reader)), function: PhantomData }
     }
 

@@ -23,11 +23,10 @@ use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::columns::Columns;
 use crate::function::context::Context;
-use crate::function::handler::{
-    Handler, Reply, Request, Run, answer_with, arguments, panic_text, panicked,
-};
+use crate::function::handler::{Handler, Reply, Request, Run, answer_with, arguments};
 use crate::function::item_writer::put_fault;
 use crate::function::outcome::Outcome;
+use crate::function::panics::{panic_text, panicked};
 use crate::function::remote::{Remote, RemoteUnary};
 use crate::function::states::State;
 use crate::wire::error::put_error;

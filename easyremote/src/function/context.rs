@@ -212,6 +212,11 @@ impl Context {
         self.inner.header.resume.as_ref().map_or(0, |request| request.taken)
     }
 
+    /// Returns whether the call is that of a resumable stream.
+    pub(crate) fn is_resumable(&self) -> bool {
+        self.inner.header.resume.is_some()
+    }
+
     /// Returns what happens to the items of a stream before they are sent.
     pub(crate) fn operators(&self) -> &[Operator] {
         &self.inner.header.operators

@@ -13,7 +13,7 @@ pub trait Implements {
     type Arguments;
     /// [`ThisUpload`]
     type Upload;
-    /// [`ThisResult`] or [`ThisStream`]
+    /// [`ThisResult`], [`ThisStream`] or [`ThisOperator`]
     type Output;
 }
 
@@ -38,6 +38,14 @@ where
     Item: Outcome<Value: SameItem<HereItem::Value>, Failure: SameFailure<HereItem::Failure>>,
     HereSetup: Outcome,
     HereItem: Outcome;
+
+/// Proves that the declared items of an operator, in and out, are those of the implementation.
+pub struct ThisOperator<Item, Output, HereItem, HereOutput>(
+    PhantomData<(Item, Output, HereItem, HereOutput)>,
+)
+where
+    Item: SameItem<HereItem>,
+    Output: SameItem<HereOutput>;
 
 macro_rules! same {
     ($($(#[$attribute:meta])* $name:ident)*) => {$(

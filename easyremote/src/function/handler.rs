@@ -5,18 +5,16 @@
 
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future::{BoxFuture, Either, select};
-use futures::{FutureExt, Stream, StreamExt};
+use futures::FutureExt;
+use futures::future::{BoxFuture, select};
 use pollster::block_on;
 use tokio_util::sync::ReusableBoxFuture;
 
 use crate::call::demand::Demand;
-use crate::call::executed::Evidence;
 use crate::decode::Budget;
 use crate::error::{Error, ErrorKind};
 use crate::function::arguments::{decode, no_room};
@@ -24,20 +22,18 @@ use crate::function::batch::BatchFunction;
 use crate::function::context::Context;
 use crate::function::execution_policy::ExecutionPolicy;
 use crate::function::item_writer::{ItemWriter, put_fault, put_value};
-use crate::function::operators::chain::OperatorChain;
-use crate::function::operators::gate::Gate;
-use crate::function::operators::piece::ItemForm;
-use crate::function::operators::run::{Sink, produced};
-use crate::function::outcome::{Outcome, Sent};
+use crate::function::operators::applied::{ItemFunction, RunningOperator};
+use crate::function::outcome::Outcome;
 use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
 use crate::function::states::{State, StateType};
+use crate::function::stream_sink::StreamSink;
 use crate::function::upload::{RawUpload, Upload, Uploaded};
 use crate::gauge::MemoryCharge;
 use crate::wire::codec::Codec;
 use crate::wire::error::put_error;
 use crate::wire::frame::FrameKind;
 use crate::wire::limits::MessageLimits;
-use crate::wire::operators::Operator;
+use crate::wire::operators::AppliedFunction;
 
 /// One call with its encoded arguments.
 #[derive(Debug)]
@@ -70,9 +66,45 @@ pub struct Inputs {
     pub(crate) upload: Option<RawUpload>,
     /// What the reader of the function's stream has taken, if its caller tells.
     pub(crate) demand: Option<Arc<Demand>>,
+    /// The functions that are applied to the items of the stream, in order.
+    pub(crate) operators: Vec<OfferedOperator>,
+}
+
+/// A function of the node that is applied to the items of a stream.
+#[derive(Clone)]
+pub(crate) struct OfferedOperator {
+    pub(crate) applied: Arc<AppliedFunction>,
+    pub(crate) start: Arc<StartOperator>,
+}
+
+/// Decodes the arguments of an operator, in the codec of the call, and prepares it for one stream.
+///
+/// Its error is `BadArguments` if they cannot be decoded.
+pub(crate) type StartOperator =
+    dyn Fn(Inputs, Codec, &AppliedFunction) -> Result<Box<dyn ItemFunction>, Error> + Send + Sync;
+
+impl fmt::Debug for OfferedOperator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.applied.fmt(f)
+    }
+}
+
+impl OfferedOperator {
+    /// Prepares the operator for the stream of the call of `context`.
+    ///
+    /// # Errors
+    /// `BadArguments` if its arguments cannot be decoded.
+    pub(crate) fn start(&self, context: &Context, codec: Codec) -> Result<RunningOperator, Error> {
+        let function = (self.start)(Inputs::new(context.clone()), codec, &self.applied)?;
+        Ok(RunningOperator::new(self.applied.clone(), function))
+    }
 }
 
 impl Inputs {
+    pub(crate) fn new(context: Context) -> Self {
+        Self { context, upload: None, demand: None, operators: Vec::new() }
+    }
+
     /// Returns the node's state of type `T`.
     ///
     /// # Panics
@@ -116,25 +148,6 @@ impl Inputs {
     pub fn upload<T: Uploaded>(&mut self) -> Upload<T> {
         Upload::new(self.upload.take().expect("there is one stream per call"))
     }
-}
-
-/// Sends the items of a function's stream.
-#[derive(Debug)]
-pub struct StreamSink<F> {
-    writer: ItemWriter,
-    /// Maximum number of items that the caller wants.
-    limit: usize,
-    /// The operators that the caller has set; boxed, because few set any.
-    operated: Option<Box<Operated>>,
-    function: PhantomData<fn() -> F>,
-}
-
-/// What a stream with operators has besides its writer.
-#[derive(Debug)]
-struct Operated {
-    form: ItemForm,
-    operators: Vec<Operator>,
-    demand: Option<Arc<Demand>>,
 }
 
 /// A function with erased types.
@@ -225,6 +238,8 @@ pub(crate) enum Run {
     Stream(Arc<dyn Fn(Inputs, Request, ItemWriter) -> BoxFuture<'static, ()> + Send + Sync>),
     /// Together with other calls of the function, on a blocking thread or as a task.
     Batch(Arc<BatchFunction>),
+    /// Not by a call: on the items of a stream, where that runs.
+    Operator(Arc<StartOperator>),
 }
 
 /// Memory for the future of an async function. Futures of one size use the same allocation, one
@@ -261,22 +276,12 @@ impl fmt::Debug for Handler {
             Run::Thread(_) => "Handler(thread)",
             Run::Stream(_) => "Handler(stream)",
             Run::Batch(_) => "Handler(batch)",
+            Run::Operator(_) => "Handler(operator)",
         })
     }
 }
 
 type Raw<O> = <O as Outcome>::Raw;
-type SetupFailure<F> = <<F as RemoteStream>::Setup as Outcome>::RawFailure;
-type RawItem<F> = <<F as RemoteStream>::Item as Outcome>::Raw;
-type SentItem<F> = Result<
-    <<F as RemoteStream>::Item as Outcome>::Value,
-    Sent<<<F as RemoteStream>::Item as Outcome>::Failure>,
->;
-
-type OperatedSink<F> = Sink<
-    <<F as RemoteStream>::Item as Outcome>::Value,
-    Sent<<<F as RemoteStream>::Item as Outcome>::Failure>,
->;
 
 /// Returns the handler of a sync function.
 #[must_use]
@@ -321,11 +326,12 @@ where
 /// Returns the handler of a sync function that returns an iterator.
 #[must_use]
 pub fn iterator<F: RemoteStream>(function: fn(Inputs, F::Arguments, StreamSink<F>)) -> Handler {
-    let run = move |inputs: Inputs, mut request: Request, writer: ItemWriter| match arguments::<F>(
+    let run = move |inputs: Inputs, mut request: Request, writer: ItemWriter| match start::<F>(
+        &inputs,
         &mut request,
     ) {
-        Ok(arguments) => {
-            let sink = StreamSink::new(writer, &inputs);
+        Ok((arguments, running)) => {
+            let sink = sink(writer, &inputs, running);
             function(inputs, arguments, sink);
         }
         Err(refusal) => block_on(writer.refuse(refusal)),
@@ -342,12 +348,12 @@ where
     Fut: Future<Output = ()> + 'static,
 {
     let run = move |inputs: Inputs, mut request: Request, writer: ItemWriter| {
-        let arguments = match arguments::<F>(&mut request) {
-            Ok(arguments) => arguments,
+        let (arguments, running) = match start::<F>(&inputs, &mut request) {
+            Ok(started) => started,
             Err(refusal) => return block_on(writer.refuse(refusal)),
         };
         let context = inputs.context.clone();
-        let sink = StreamSink::new(writer, &inputs);
+        let sink = sink(writer, &inputs, running);
         let work = function(inputs, arguments, sink);
         block_on(async { select(pin!(work), pin!(context.cancelled())).map(drop).await });
     };
@@ -363,9 +369,9 @@ where
 {
     let run = move |inputs: Inputs, mut request: Request, writer: ItemWriter| {
         async move {
-            match arguments::<F>(&mut request) {
-                Ok(arguments) => {
-                    let sink = StreamSink::new(writer, &inputs);
+            match start::<F>(&inputs, &mut request) {
+                Ok((arguments, running)) => {
+                    let sink = sink(writer, &inputs, running);
                     function(inputs, arguments, sink).await;
                 }
                 Err(refusal) => writer.refuse(refusal).await,
@@ -374,6 +380,38 @@ where
         .boxed()
     };
     Handler::new(Run::Stream(Arc::new(run)))
+}
+
+/// Decodes the arguments of a call that returns a stream, and prepares the operators of the stream.
+///
+/// # Errors
+/// The frame that rejects the call.
+fn start<F: Remote>(
+    inputs: &Inputs,
+    request: &mut Request,
+) -> Result<(F::Arguments, Vec<RunningOperator>), Reply> {
+    let arguments = arguments::<F>(request)?;
+    let (context, codec) = (&inputs.context, request.codec);
+    let running = inputs.operators.iter().map(|operator| operator.start(context, codec));
+    match running.collect() {
+        Ok(running) => Ok((arguments, running)),
+        Err(error) => Err(refusal(error, context)),
+    }
+}
+
+fn sink<F: RemoteStream>(
+    writer: ItemWriter,
+    inputs: &Inputs,
+    running: Vec<RunningOperator>,
+) -> StreamSink<F> {
+    StreamSink::new(writer, &inputs.context, inputs.demand.clone(), running)
+}
+
+/// Returns the frame that rejects the call of `context`.
+pub(crate) fn refusal(error: Error, context: &Context) -> Reply {
+    let mut reply = Vec::new();
+    put_error(&mut reply, &error.with_node(context.node()));
+    reply
 }
 
 /// Decodes a call's arguments.
@@ -397,9 +435,7 @@ pub(crate) fn arguments<F: Remote>(request: &mut Request) -> Result<F::Arguments
                 Error::new(ErrorKind::BadArguments, text)
             }
         };
-        let mut reply = Vec::new();
-        put_error(&mut reply, &error.with_node(request.context.node()));
-        reply
+        refusal(error, &request.context)
     })?;
     request.body.charge = budget.into_charge();
     Ok(arguments)
@@ -430,147 +466,4 @@ pub(crate) fn answer_with<F: RemoteUnary>(
         }
     }
     reply
-}
-
-impl<F: RemoteStream> StreamSink<F> {
-    fn new(writer: ItemWriter, inputs: &Inputs) -> Self {
-        let context = &inputs.context;
-        let limit = context.limit().map(|items| usize::try_from(items).ok());
-        let operated = (!context.operators().is_empty()).then(|| {
-            let form = writer.form(F::signature().value);
-            let operators = context.operators().to_vec();
-            Box::new(Operated { form, operators, demand: inputs.demand.clone() })
-        });
-        let limit = limit.flatten().unwrap_or(usize::MAX);
-        Self { writer, limit, operated, function: PhantomData }
-    }
-
-    /// Sends each item of an iterator when it is produced. Items that the I/O task has not
-    /// fetched yet are sent in one batch.
-    pub fn iterate<I>(self, setup: Result<I, SetupFailure<F>>)
-    where
-        I: Iterator<Item = RawItem<F>>,
-    {
-        let mut writer = self.writer;
-        let iterator = match setup {
-            Ok(iterator) => iterator,
-            Err(failure) => {
-                let of = F::signature().setup_failure;
-                return block_on(writer.fault(of, F::Setup::sent(failure, F::setup_text)));
-            }
-        };
-        writer.open();
-        if block_on(writer.flush()).is_err() {
-            return;
-        }
-        if let Some(operated) = self.operated {
-            return operated.sink::<F>(writer).iterate(iterator.map(sent_item::<F>));
-        }
-        let types = F::signature();
-        for raw in iterator.take(self.limit) {
-            if let Err(error) = writer.item(types, &sent_item::<F>(raw)) {
-                return block_on(writer.fail(&error));
-            }
-            if block_on(writer.flush()).is_err() {
-                return;
-            }
-        }
-        block_on(writer.end());
-    }
-
-    /// Sends the items of a stream, as [`iterate`](Self::iterate) does for an iterator.
-    // Not an `async fn`: for a stream that is not `Send`, the compiler then reports one error, not
-    // two.
-    pub fn forward<'a, S>(self, setup: Result<S, SetupFailure<F>>) -> BoxFuture<'a, ()>
-    where
-        S: Stream<Item = RawItem<F>> + Send + 'a,
-    {
-        match setup {
-            Ok(stream) => match self.operated {
-                None => forward::<F, _>(stream.take(self.limit), self.writer).boxed(),
-                Some(operated) => operated.forward::<F, _>(stream, self.writer).boxed(),
-            },
-            Err(failure) => {
-                let of = F::signature().setup_failure;
-                self.writer.fault(of, F::Setup::sent(failure, F::setup_text)).boxed()
-            }
-        }
-    }
-}
-
-impl Operated {
-    fn sink<F: RemoteStream>(self, writer: ItemWriter) -> OperatedSink<F> {
-        let gate = Gate::new(&self.operators, self.demand.as_ref());
-        let chain = OperatorChain::new(&self.operators, self.form);
-        Sink { chain, gate, writer, put: |writer, item| writer.item(F::signature(), &item) }
-    }
-
-    async fn forward<F, S>(self, stream: S, mut writer: ItemWriter)
-    where
-        F: RemoteStream,
-        S: Stream<Item = RawItem<F>> + Send,
-    {
-        writer.open();
-        if writer.flush().await.is_err() {
-            return;
-        }
-        let mut stream = pin!(stream);
-        let source = |context: &mut std::task::Context<'_>| {
-            stream.as_mut().poll_next(context).map(|raw| produced(raw.map(sent_item::<F>)))
-        };
-        self.sink::<F>(writer).run(source).await;
-    }
-}
-
-/// Converts one item to the form that is sent.
-fn sent_item<F: RemoteStream>(raw: RawItem<F>) -> SentItem<F> {
-    F::Item::split(raw).map_err(|failure| F::Item::sent(failure, F::item_text))
-}
-
-async fn forward<F, S>(stream: S, mut writer: ItemWriter)
-where
-    F: RemoteStream,
-    S: Stream<Item = RawItem<F>> + Send,
-{
-    let mut stream = pin!(stream);
-    let types = F::signature();
-    writer.open();
-    if writer.flush().await.is_err() {
-        return;
-    }
-    loop {
-        let item = match stream.next().now_or_never() {
-            Some(item) => item,
-            None => {
-                // The item may be long in coming: others may use its memory meanwhile.
-                writer.unreserve();
-                match select(stream.next(), pin!(writer.closed())).await {
-                    Either::Left((item, _)) => item,
-                    Either::Right(_) => return,
-                }
-            }
-        };
-        let Some(raw) = item else { return writer.end().await };
-        if let Err(error) = writer.item(types, &sent_item::<F>(raw)) {
-            return writer.fail(&error).await;
-        }
-        // After every item: a stream that blocks instead of being pending may be slow too.
-        if writer.flush().await.is_err() {
-            return;
-        }
-        // A stream that is always ready must yield to other tasks, and stay abortable.
-        tokio::task::coop::consume_budget().await;
-    }
-}
-
-/// Returns the message of a panic.
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
-}
-
-/// Returns the error of a function that panicked.
-pub(crate) fn panicked(function: &str, panic: &(dyn std::any::Any + Send)) -> Error {
-    let text = format!("`{function}` panicked: {}", panic_text(panic));
-    Error::new(ErrorKind::Panicked, text).with_evidence(Evidence::Answered)
 }

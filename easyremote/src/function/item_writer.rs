@@ -162,9 +162,9 @@ impl ItemWriter {
         self.context.tally().note_items(self.items, self.bytes);
     }
 
-    /// Adds how many items have been left out so far.
-    pub(crate) fn skipped(&mut self, items: u64) {
-        frame::put_count(&mut self.frames, FrameKind::Skipped, items);
+    /// Adds how many items have been left out so far, and by each of some operators.
+    pub(crate) fn skipped(&mut self, items: u64, each: &[u64]) {
+        frame::put_skipped(&mut self.frames, items, each);
         self.context.tally().note_skipped(items);
         self.whole = self.frames.len();
     }

@@ -12,6 +12,7 @@ use crate::function::signature::Signature;
 use crate::function::text::Text;
 use crate::schema::{JsonSchema, unused};
 use crate::wire::fields::MAX_TEXT;
+use crate::wire::kind::Kind;
 use crate::wire::schemas::FunctionSchemas;
 use crate::wire::value::ValueType;
 
@@ -22,12 +23,16 @@ use crate::wire::value::ValueType;
 pub(super) fn schemas(descriptor: &Descriptor, signature: &Signature) -> Result<Arc<str>, String> {
     let mut all = Map::new();
     all.insert("arguments".to_owned(), arguments(descriptor, signature));
-    let returned = if descriptor.kind.gives_stream() { "item" } else { "result" };
+    let is_operator = descriptor.kind == Kind::Operator;
+    let gives_items = is_operator || descriptor.kind.gives_stream();
+    let returned = if gives_items { "item" } else { "result" };
+    // What an operator takes has come from a function.
+    let upload = if is_operator { ValueDirection::Out } else { ValueDirection::In };
     let is_some = |of: &'static ValueType| {
         !std::ptr::eq(of, ValueType::of::<Never>()) && !std::ptr::eq(of, ValueType::of::<Text>())
     };
     let parts = [
-        ("upload", signature.upload, ValueDirection::In),
+        ("upload", signature.upload, upload),
         (returned, signature.value, ValueDirection::Out),
         ("error", signature.failure, ValueDirection::Out),
         ("setup_error", signature.setup_failure, ValueDirection::Out),

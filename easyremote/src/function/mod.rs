@@ -16,8 +16,10 @@ pub(crate) mod item_writer;
 mod json_list;
 mod json_schemas;
 pub(crate) mod local;
+pub(crate) mod operator;
 pub(crate) mod operators;
 pub(crate) mod outcome;
+pub(crate) mod panics;
 pub(crate) mod poll_time;
 #[cfg(feature = "node")]
 pub(crate) mod registered;
@@ -27,5 +29,6 @@ pub(crate) mod reported_gauges;
 pub(crate) mod signature;
 pub(crate) mod signature_trace;
 pub(crate) mod states;
+pub(crate) mod stream_sink;
 pub(crate) mod text;
 pub(crate) mod upload;

@@ -7,6 +7,7 @@
 //!
 //! | module    | what is in it                                              |
 //! |-----------|------------------------------------------------------------|
+//! | [`applied`] | a function of the node that is applied to items             |
 //! | [`piece`] | an item on its way: a value, or its encoding               |
 //! | [`stage`] | what one operator does, and what it holds                  |
 //! | [`stride`] | which items pass by their number                          |
@@ -16,6 +17,7 @@
 //!
 //! A stream without operators does not come here.
 
+pub(crate) mod applied;
 pub(crate) mod chain;
 pub(crate) mod gate;
 pub(crate) mod piece;

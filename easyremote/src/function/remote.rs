@@ -4,7 +4,7 @@ use std::any::Any;
 
 use crate::function::arguments::Arguments;
 use crate::function::descriptor::Descriptor;
-use crate::function::outcome::{Outcome, Stages};
+use crate::function::outcome::{Outcome, Stages, Value};
 use crate::function::signature::Signature;
 use crate::function::text::ShownError;
 use crate::function::upload::Uploaded;
@@ -67,6 +67,43 @@ pub trait RemoteUnary: Remote {
             declaration is"
 )]
 pub trait Idempotent: Remote {}
+
+/// A remote function that is applied to the items of a stream. Implemented by `#[remote(operator)]`
+/// for the function's stub; not meant to be written by hand.
+///
+/// ```
+/// use easyremote::client::RemoteOperator;
+/// use easyremote::remote;
+///
+/// #[remote(operator)]
+/// fn hot(celsius: f64, limit: f64) -> Option<u32> {
+///     (celsius > limit).then_some(celsius as u32)
+/// }
+///
+/// fn takes_numbers<O: RemoteOperator<Item = f64, Output = u32>>() {}
+/// takes_numbers::<hot>();
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a #[remote(operator)] function",
+    label = "not an operator",
+    note = "if the declaration is one, so must its implementation be: \
+            #[remote(operator, implements = {Self})]"
+)]
+pub trait RemoteOperator: Remote {
+    /// The type of the items that it takes.
+    type Item: Value;
+    /// The type of the items that it passes on; of an operator that only leaves items out, `Item`.
+    type Output: Value;
+}
+
+/// An operator that takes items of type `T`. Implemented by `#[remote(operator)]` for the function's
+/// stub; not meant to be written by hand.
+#[diagnostic::on_unimplemented(
+    message = "the operator `{Self}` does not take items of type `{T}`",
+    label = "the items of the stream are `{T}`",
+    note = "apply an operator whose first parameter is `{T}`, or `&{T}` if it returns `bool`"
+)]
+pub trait TakesItems<T>: RemoteOperator {}
 
 /// A remote function that returns a stream.
 #[diagnostic::on_unimplemented(

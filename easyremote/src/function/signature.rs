@@ -13,7 +13,7 @@ pub struct Signature {
     pub(crate) text: String,
     /// The types of the arguments, in order.
     pub(crate) arguments: Vec<&'static ValueType>,
-    /// The item type of the caller's stream.
+    /// The item type of the caller's stream, of an operator that of the items that it takes.
     pub(crate) upload: &'static ValueType,
     /// The error type of a stream's set-up.
     pub(crate) setup_failure: &'static ValueType,
@@ -31,12 +31,12 @@ pub struct Signature {
 
 impl Signature {
     /// Fills in `refused` and `untried` from the remarks of the types; `parameters` are the names
-    /// of the arguments.
-    pub(crate) fn with_remarks(mut self, parameters: &[&'static str]) -> Self {
+    /// of the arguments, and `incoming` is what `upload` is the type of.
+    pub(crate) fn with_remarks(mut self, parameters: &[&'static str], incoming: &str) -> Self {
         let argument = |(name, of): (&&str, _)| (format!("argument `{name}`"), of);
         let arguments = parameters.iter().zip(self.arguments.iter().copied()).map(argument);
         let others: [(&str, &'static ValueType); 4] = [
-            ("the caller's stream", self.upload),
+            (incoming, self.upload),
             ("the result", self.value),
             ("the error", self.failure),
             ("the error of the set-up", self.setup_failure),

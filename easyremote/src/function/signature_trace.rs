@@ -4,10 +4,11 @@ use ring::digest;
 
 use crate::function::arguments::{Arguments, TypeSchemas};
 use crate::function::outcome::{Never, Outcome};
-use crate::function::remote::{Remote, RemoteStream, RemoteUnary};
+use crate::function::remote::{Remote, RemoteOperator, RemoteStream, RemoteUnary};
 use crate::function::signature::Signature;
 use crate::function::text::Text;
 use crate::function::upload::Uploaded;
+use crate::wire::kind::Kind;
 use crate::wire::value::ValueType;
 
 /// Traces the types of a function that returns one result.
@@ -30,6 +31,16 @@ pub fn trace_stream<F: RemoteStream>() -> Signature {
     };
     let canonical = format!("stream {} of {}", setup.canonical(), item.canonical());
     signature::<F>(&canonical, &text, item, setup.failure)
+}
+
+/// Traces the types of an operator. The items that it takes are the `upload` of the signature.
+#[must_use]
+pub fn trace_operator<O: RemoteOperator>() -> Signature {
+    let never = ValueType::of::<Never>();
+    let (item, value) = (ValueType::of::<O::Item>(), ValueType::of::<O::Output>());
+    let types = OutcomeTypes { value, failure: never };
+    let canonical = format!("operator {} from {}", value.canonical, item.canonical);
+    signature_of::<O>(&canonical, &value.text, types, never, item)
 }
 
 /// The types of a function's result, or of its items.
@@ -68,6 +79,17 @@ fn signature<F: Remote>(
     types: OutcomeTypes,
     setup_failure: &'static ValueType,
 ) -> Signature {
+    signature_of::<F>(result, result_text, types, setup_failure, F::Upload::schema())
+}
+
+/// [`signature`], where `upload` is the type of the items that come in.
+fn signature_of<F: Remote>(
+    result: &str,
+    result_text: &str,
+    types: OutcomeTypes,
+    setup_failure: &'static ValueType,
+    upload: &'static ValueType,
+) -> Signature {
     let TypeSchemas(arguments) = F::Arguments::schemas();
     // The names are included: nothing else distinguishes two parameters of one type that have
     // changed places.
@@ -77,10 +99,16 @@ fn signature<F: Remote>(
     };
     let mut canonical = format!("({}) -> {result}", named(|of| &of.canonical).join(", "));
     let mut shown = named(|of| &of.text);
-    let upload = F::Upload::schema();
+    let incoming = match F::DESCRIPTOR.kind {
+        Kind::Operator => "the item",
+        _ => "the caller's stream",
+    };
     if !std::ptr::eq(upload, ValueType::of::<Never>()) {
         canonical.push_str(&format!(" with a stream of {}", upload.canonical));
-        shown.push(format!("impl Stream<Item = {}>", upload.text));
+        match F::DESCRIPTOR.kind {
+            Kind::Operator => shown.insert(0, upload.text.clone()),
+            _ => shown.push(format!("impl Stream<Item = {}>", upload.text)),
+        }
     }
     let mut first = [0; 8];
     let hash = digest::digest(&digest::SHA256, canonical.as_bytes());
@@ -97,5 +125,5 @@ fn signature<F: Remote>(
         refused: None,
         untried: Vec::new(),
     }
-    .with_remarks(F::DESCRIPTOR.parameters)
+    .with_remarks(F::DESCRIPTOR.parameters, incoming)
 }

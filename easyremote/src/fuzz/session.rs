@@ -1,6 +1,7 @@
 //! A target with a gateway between a client and a node that perform the steps of the input, in any
 //! order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -23,6 +24,7 @@ use crate::wire::control::{Control, Offer, Register, Retag, Role};
 use crate::wire::frame::{FrameKind, put, put_count, put_end};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
+use crate::wire::operators::{AppliedFunction, Operator};
 
 /// Longest wait for any event; none should take long.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -67,7 +69,8 @@ impl FuzzWorld {
             let mut client =
                 Dialler::client(target(Role::Client), DialOptions::default(), false).unwrap();
             let client = client.dial(None, |_, _| ()).await;
-            let offers = [Kind::Unary, Kind::Stream, Kind::Upload, Kind::Duplex].map(offer);
+            use Kind::{Duplex, Operator, Stream, Unary, Upload};
+            let offers = [Unary, Stream, Upload, Duplex, Operator].map(offer);
             let register = Register { tags: Vec::new(), capacity: 4_096, functions: offers.into() };
             let (id, trust) = ("fuzz".to_owned(), DialOptions::default());
             // Its tags never change.
@@ -217,6 +220,13 @@ fn header(choice: u8) -> Vec<u8> {
         header.timeout = Some(Duration::from_millis(u64::from(choice)));
     }
     header.demand = choice & 128 != 0 && kind.gives_stream();
+    if choice & 4 != 0 && kind.gives_stream() {
+        // Of the right types, of others, or a function.
+        let applied = if choice & 16 == 0 { Kind::Operator } else { kind };
+        let (name, fingerprint) = (name(applied), u64::from(choice >> 5 & 1) + 1);
+        let applied = AppliedFunction { name, fingerprint, arguments: vec![choice; 7] };
+        header.operators = vec![Operator::Skip(1), Operator::Through(Arc::new(applied))];
+    }
     if choice & 64 != 0 {
         header.function = "easyremote.functions".into();
     }

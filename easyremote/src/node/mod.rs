@@ -398,7 +398,8 @@ impl Node {
     #[must_use]
     #[doc(alias = "metrics")]
     pub fn functions(&self) -> Vec<FunctionStats> {
-        let all = self.shared.registry.all();
+        // Operators have no calls.
+        let all = self.shared.registry.all().filter(|it| it.descriptor.kind.is_callable());
         all.map(|function| function.meter.read(&function.name, 0)).collect()
     }
 

@@ -9,6 +9,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use parking_lot::Mutex;
 
 use crate::function::item_writer::ItemWriter;
+use crate::function::operators::applied::RunningOperator;
 use crate::function::operators::chain::OperatorChain;
 use crate::function::operators::gate::Gate;
 use crate::function::operators::piece::{After, Flow};
@@ -32,6 +33,10 @@ pub(super) async fn forward<F: RemoteStream>(
     mut writer: ItemWriter,
 ) {
     let mut steps = pin!(steps);
+    let running = match received.start_operators() {
+        Ok(running) => running,
+        Err(refusal) => return writer.refuse(refusal).await,
+    };
     // Polled once before the stream is opened: a first step that is ready may refuse it. If it is
     // pending, it is waited for below, after the caller has been told that the stream is open.
     let mut first = steps.next().now_or_never();
@@ -46,7 +51,7 @@ pub(super) async fn forward<F: RemoteStream>(
         return;
     }
     if !received.context.operators().is_empty() {
-        return operated::<F>(first, steps, &received, writer).await;
+        return operated::<F>(first, steps, &received, running, writer).await;
     }
     loop {
         let next = match first.take() {
@@ -74,6 +79,7 @@ async fn operated<F: RemoteStream>(
     mut first: Option<Option<MockCalls<F>>>,
     mut steps: Pin<&mut (impl Stream<Item = MockCalls<F>> + Send)>,
     received: &ReceivedCall,
+    running: Vec<RunningOperator>,
     writer: ItemWriter,
 ) {
     let form = writer.form(F::signature().value);
@@ -83,7 +89,9 @@ async fn operated<F: RemoteStream>(
         Err(step) => step.lock().put(writer),
     };
     let gate = Gate::new(operators, received.demand.as_ref());
-    let sink = Sink { chain: OperatorChain::new(operators, form), gate, writer, put };
+    let chain = OperatorChain::new(operators, running, form);
+    let entry = chain.entry();
+    let sink = Sink { chain, gate, writer, put };
     sink.run(move |context| {
         let next = match first.take() {
             Some(next) => next,
@@ -91,7 +99,7 @@ async fn operated<F: RemoteStream>(
         };
         Poll::Ready(match next {
             None => Flow::After(After::End),
-            Some(step) => step.lock().produced(&form, step.clone()),
+            Some(step) => step.lock().produced(&entry, step.clone()),
         })
     })
     .await;

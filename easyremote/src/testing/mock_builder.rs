@@ -58,13 +58,15 @@ pub struct MockBuilder {
     id: String,
     tags: Vec<String>,
     scripts: BTreeMap<&'static str, Script>,
+    operators: Functions,
     /// The function that the last answer was added for.
     last: Option<&'static str>,
 }
 
 impl MockBuilder {
     pub(super) fn new() -> Self {
-        Self { id: "mock".to_owned(), tags: Vec::new(), scripts: BTreeMap::new(), last: None }
+        let (id, scripts, operators) = ("mock".to_owned(), BTreeMap::new(), Functions::default());
+        Self { id, tags: Vec::new(), scripts, operators, last: None }
     }
 
     /// Sets the id of the node that answers, for calls with [`on`](crate::Call::on). Default:
@@ -106,6 +108,37 @@ impl MockBuilder {
     #[doc(alias = "label")]
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
+        self
+    }
+
+    /// Offers operators, which act on mocked streams as they do on others.
+    ///
+    /// All other operators of streams need not be offered. One that takes a `#[state]` needs a node
+    /// that has it, in a [`World`].
+    ///
+    /// ```
+    /// # use easyremote::{functions, remote, testing::Mock};
+    /// # use futures::{Stream, StreamExt, stream};
+    /// # #[remote(stream)]
+    /// # fn count() -> impl Stream<Item = u64> {
+    /// #     stream::iter(0..)
+    /// # }
+    /// #[remote(operator)]
+    /// fn odd(n: &u64) -> bool {
+    ///     n % 2 == 1
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// let mock = Mock::builder().operators(functions![odd]).stream::<count>(|()| vec![Ok(2), Ok(3)]);
+    /// let mock = mock.serve().await?;
+    /// let mut odd_ones = count::call(mock.client()).through(odd::with());
+    /// assert_eq!(odd_ones.next().await.unwrap()?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn operators(mut self, operators: Functions) -> Self {
+        self.operators.extend(operators);
         self
     }
 
@@ -475,7 +508,7 @@ impl MockBuilder {
         // A node must offer at least one function, but a mock without answers is valid: it tests
         // that nothing is called.
         if !scripts.is_empty() {
-            let mut functions = Functions::default();
+            let mut functions = self.operators;
             for script in scripts.values() {
                 functions.extend([script.function()].into());
             }

@@ -13,14 +13,16 @@ use crate::call::demand::Demand;
 use crate::error::{Error, ErrorKind};
 use crate::function::context::Context;
 use crate::function::descriptor::Descriptor;
-use crate::function::handler::{Body, Handler, Inputs, Reply, Request, Run, arguments};
+use crate::function::handler::{
+    Body, Handler, Inputs, OfferedOperator, Reply, Request, Run, arguments, refusal,
+};
 use crate::function::item_writer::ItemWriter;
+use crate::function::operators::applied::RunningOperator;
 use crate::function::registry::Function;
 use crate::function::remote::Remote;
 use crate::function::signature::Signature;
 use crate::wire::codec::Codec;
 use crate::wire::error::put_error;
-use crate::wire::kind::Kind;
 use crate::wire::limits::MessageLimits;
 
 /// A call that has arrived. Its arguments stay encoded, so that their types need not be `Clone`.
@@ -34,14 +36,16 @@ pub(super) struct ReceivedCall {
     pub(super) context: Context,
     /// What the reader of the stream has taken, if its caller tells.
     pub(super) demand: Option<Arc<Demand>>,
+    /// The functions that are applied to the items of the stream.
+    pub(super) operators: Vec<OfferedOperator>,
 }
 
 impl ReceivedCall {
     fn new(inputs: &Inputs, request: Request) -> Self {
         let node = inputs.context().node().to_owned();
         let Request { codec, body, limits, context, .. } = request;
-        let demand = inputs.demand.clone();
-        Self { codec, limits, node, body: body.bytes, context, demand }
+        let (demand, operators) = (inputs.demand.clone(), inputs.operators.clone());
+        Self { codec, limits, node, body: body.bytes, context, demand, operators }
     }
 
     /// Decodes the arguments.
@@ -53,6 +57,16 @@ impl ReceivedCall {
         let (codec, limits) = (self.codec, self.limits);
         let context = self.context.clone();
         arguments::<F>(&mut Request { codec, body, limits, context, reply: Reply::new() })
+    }
+
+    /// Prepares the functions that are applied to the items of the stream.
+    ///
+    /// # Errors
+    /// The frame that rejects the call.
+    pub(super) fn start_operators(&self) -> Result<Vec<RunningOperator>, Reply> {
+        let start = |operator: &OfferedOperator| operator.start(&self.context, self.codec);
+        let running: Result<_, Error> = self.operators.iter().map(start).collect();
+        running.map_err(|error| refusal(error, &self.context))
     }
 
     /// Returns the arguments of a call of `F`.
@@ -156,12 +170,12 @@ impl Script {
     /// Returns the function that the mock's node offers.
     pub(super) fn function(self: &Arc<Self>) -> Function {
         let script = self.clone();
-        let run = match self.descriptor.kind {
-            Kind::Unary | Kind::Upload => Run::Task(Arc::new(move |inputs, request, slot| {
+        let run = match self.descriptor.kind.gives_stream() {
+            false => Run::Task(Arc::new(move |inputs, request, slot| {
                 let script = script.clone();
                 slot.set(async move { script.answer(inputs, request).await });
             })),
-            Kind::Stream | Kind::Duplex => Run::Stream(Arc::new(move |inputs, request, writer| {
+            true => Run::Stream(Arc::new(move |inputs, request, writer| {
                 let script = script.clone();
                 async move { script.stream(inputs, request, writer).await }.boxed()
             })),

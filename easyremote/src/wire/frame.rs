@@ -4,7 +4,8 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::wire::bytes::{Malformed, Reader, WriteBytes};
 use crate::wire::limits::{
-    MAX_ACCEPTED, MAX_CONTROL, MAX_ERROR, MAX_HEADER, MAX_JOB_REPORT, MAX_TRACE, SMALL_MESSAGE,
+    MAX_ACCEPTED, MAX_CONTROL, MAX_ERROR, MAX_HEADER, MAX_JOB_REPORT, MAX_OPERATORS, MAX_TRACE,
+    SMALL_MESSAGE,
 };
 use crate::wire::resume::MAX_ATTACHED;
 
@@ -40,7 +41,8 @@ pub(crate) enum FrameKind {
     Overflow = 13,
     /// From the caller of a stream: how many items its reader has taken in all.
     Taken = 14,
-    /// From the node: how many items of a stream have been left out in all. Not an item.
+    /// From the node: how many items of a stream have been left out in all, and if it can start
+    /// again elsewhere, by each function that is applied to it. Not an item.
     Skipped = 15,
     /// From the node that has a resumable stream, before everything else: its
     /// [`Attachment`](crate::wire::resume::Attachment).
@@ -93,7 +95,8 @@ impl FrameKind {
             Self::Body | Self::Fault | Self::Item | Self::ItemFault => max_message,
             Self::Error | Self::ItemError => MAX_ERROR,
             Self::Open | Self::Mux => 0,
-            Self::End | Self::Overflow | Self::Taken | Self::Skipped | Self::Received => MAX_COUNT,
+            Self::End | Self::Overflow | Self::Taken | Self::Received => MAX_COUNT,
+            Self::Skipped => MAX_SKIPPED,
             Self::Control => MAX_CONTROL,
             Self::Trace => MAX_TRACE,
             Self::Attached => MAX_ATTACHED,
@@ -172,7 +175,45 @@ pub(crate) fn read_end(body: &[u8]) -> Result<u64, Malformed> {
         .map_err(|_| Malformed::new("an `End` frame is not 8 bytes long"))
 }
 
-/// Appends a frame of `kind`, `Taken`, `Skipped` or `Received`, whose body is a number.
+/// Longest body of a `Skipped` frame: a varint for all operators, and one for each function that is
+/// applied.
+const MAX_SKIPPED: usize = MAX_COUNT * (1 + MAX_OPERATORS);
+
+/// Appends a `Skipped` frame: how many items have been left out in all, and by each of some
+/// operators.
+pub(crate) fn put_skipped(out: &mut Vec<u8>, all: u64, each: &[u64]) {
+    let start = begin(out, FrameKind::Skipped);
+    out.put_varint(all);
+    each.iter().for_each(|&count| out.put_varint(count));
+    let fits = finish(out, start, MAX_SKIPPED);
+    debug_assert!(fits.is_ok(), "a chain has at most `MAX_OPERATORS`");
+}
+
+/// Decodes the body of a `Skipped` frame, and puts what each operator has left out into `each`.
+/// Returns the number of all.
+///
+/// # Errors
+/// If it is no list of numbers, or one of them is larger than that of all.
+pub(crate) fn read_skipped(body: &[u8], each: &mut Vec<u64>) -> Result<u64, Malformed> {
+    let mut reader = Reader::new(body);
+    let all = reader.varint("count")?;
+    each.clear();
+    while !reader.is_empty() {
+        each.push(reader.varint("count")?);
+    }
+    match each.len() <= MAX_OPERATORS && each.iter().all(|count| *count <= all) {
+        true => Ok(all),
+        false => Err(Malformed::new("counts that do not fit")),
+    }
+}
+
+/// Decodes the number of all items that have been left out, from the first [`MAX_COUNT`] bytes of the
+/// body of a `Skipped` frame; `None` if there is no number.
+pub(crate) fn skipped_in_all(beginning: &[u8]) -> Option<u64> {
+    Reader::new(beginning).varint("count").ok()
+}
+
+/// Appends a frame of `kind`, `Taken` or `Received`, whose body is a number.
 pub(crate) fn put_count(out: &mut Vec<u8>, kind: FrameKind, count: u64) {
     let start = begin(out, kind);
     out.put_varint(count);
@@ -180,7 +221,7 @@ pub(crate) fn put_count(out: &mut Vec<u8>, kind: FrameKind, count: u64) {
     debug_assert!(fits.is_ok(), "a number fits");
 }
 
-/// Decodes the number in the body of a `Taken`, `Skipped` or `Received` frame.
+/// Decodes the number in the body of a `Taken` or `Received` frame.
 pub(crate) fn read_count(body: &[u8]) -> Result<u64, Malformed> {
     let mut reader = Reader::new(body);
     let count = reader.varint("count")?;
@@ -376,7 +417,7 @@ mod tests {
             (FrameKind::Mux, 0),
             (FrameKind::Overflow, 8),
             (FrameKind::Taken, 8),
-            (FrameKind::Skipped, 8),
+            (FrameKind::Skipped, MAX_SKIPPED),
             (FrameKind::Attached, 146),
             (FrameKind::Received, 8),
         ] {
@@ -403,6 +444,23 @@ mod tests {
         out.extend_from_slice(&[0; 11]);
         assert_eq!(finish(&mut out, start, 10), Err(11));
         assert_eq!(out, b"before");
+    }
+
+    #[test]
+    fn counts_of_operators_survive_the_wire() {
+        let mut rng = fastrand::Rng::with_seed(4_713);
+        for n in 0..=MAX_OPERATORS {
+            let all = rng.u64(..=MAX_VARINT);
+            let each: Vec<_> = (0..n).map(|_| rng.u64(..=all)).collect();
+            let mut out = Vec::new();
+            put_skipped(&mut out, all, &each);
+            let mut back = vec![7];
+            assert_eq!(read_skipped(&out[FRAME_HEADER..], &mut back), Ok(all));
+            assert_eq!(back, each);
+        }
+        for body in [&[][..], &[0x40], &[1, 2], &[0; MAX_OPERATORS + 2]] {
+            assert!(read_skipped(body, &mut Vec::new()).is_err(), "{body:?}");
+        }
     }
 
     #[test]

@@ -208,7 +208,7 @@ impl CallHeader {
             "`operators` or `demand` in a call with one result"
         } else if limit.is_some() && !operators.is_empty() {
             "`limit` beside `operators`, whose `take` has a place among them"
-        } else if !demand && operators.iter().any(|operator| operator.needs_demand()) {
+        } else if !demand && operators.iter().any(Operator::needs_demand) {
             "`latest` or `buffer` without `demand`"
         } else if resume.is_some() && !(*demand && *kind == Kind::Stream || *kind == Kind::Upload) {
             "`resume` in a call that cannot be resumed"
@@ -223,6 +223,7 @@ impl CallHeader {
         let id = reader.array("id")?;
         let attempt = reader.varint("attempt")?;
         let kind = Kind::from_code(reader.u8("kind")?)
+            .filter(|kind| kind.is_callable())
             .ok_or_else(|| Malformed::new("`kind` is unknown to this version"))?;
         let codec = Codec::from_code(reader.u8("codec")?)
             .ok_or_else(|| Malformed::new("`codec` is unknown to this version"))?;
@@ -246,11 +247,14 @@ fn milliseconds(left: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::wire::caller::Caller;
     use crate::wire::control::Role;
     use crate::wire::frame::FRAME_HEADER;
     use crate::wire::limits::{MAX_LIST, MAX_METADATA};
+    use crate::wire::operators::AppliedFunction;
     use crate::wire::resume::{ResumeSecret, ResumeStep};
     use crate::wire::routing_options::{HedgeLeg, Strategy};
 
@@ -277,7 +281,16 @@ mod tests {
             },
             metadata: vec![("tenant".into(), "a".into()), ("empty".into(), String::new())],
             limit: None,
-            operators: vec![Operator::Skip(7), Operator::Latest, Operator::Take(3)],
+            operators: vec![
+                Operator::Skip(7),
+                Operator::Through(Arc::new(AppliedFunction {
+                    name: "hot".to_owned(),
+                    fingerprint: 7,
+                    arguments: vec![1, 2, 3],
+                })),
+                Operator::Latest,
+                Operator::Take(3),
+            ],
             demand: true,
             resume: Some(Box::new(ResumeRequest {
                 secret: ResumeSecret([9; 16]),
@@ -318,6 +331,14 @@ mod tests {
                 assert!(header.caller.is_none(), "{end}");
             }
         }
+    }
+
+    #[test]
+    fn operators_are_not_called() {
+        let header = CallHeader::new([7; 16], "hot", Kind::Operator, Codec::Bincode);
+        let mut out = Vec::new();
+        header.put(&mut out).unwrap();
+        assert!(CallHeader::read(&out[FRAME_HEADER..]).is_err());
     }
 
     #[test]

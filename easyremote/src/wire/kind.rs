@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// | `Stream`   | arguments                | a stream of items    |
 /// | `Upload`   | arguments and a stream   | one result           |
 /// | `Duplex`   | arguments and a stream   | a stream of items    |
+///
+/// An `Operator` is not called: it acts on the items of a stream, see
+/// [`StreamCall::through`](crate::StreamCall::through).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -24,6 +27,8 @@ pub enum Kind {
     Upload,
     /// A stream from the caller, and a stream of items.
     Duplex,
+    /// Applied to the items of a stream, at the node that returns it.
+    Operator,
 }
 
 impl Kind {
@@ -33,6 +38,7 @@ impl Kind {
             Self::Stream => 1,
             Self::Upload => 2,
             Self::Duplex => 3,
+            Self::Operator => 4,
         }
     }
 
@@ -42,8 +48,14 @@ impl Kind {
             1 => Some(Self::Stream),
             2 => Some(Self::Upload),
             3 => Some(Self::Duplex),
+            4 => Some(Self::Operator),
             _ => None,
         }
+    }
+
+    /// Returns whether a function of this kind can be called.
+    pub(crate) fn is_callable(self) -> bool {
+        self != Self::Operator
     }
 
     /// Returns whether the caller sends a stream.
@@ -64,6 +76,7 @@ impl fmt::Display for Kind {
             Self::Stream => "stream",
             Self::Upload => "upload",
             Self::Duplex => "duplex",
+            Self::Operator => "operator",
         })
     }
 }

@@ -126,6 +126,14 @@ pub(crate) const MAX_GAUGE_NAME: usize = 64;
 /// Most operators of one stream.
 pub(crate) const MAX_OPERATORS: usize = 16;
 
+/// Most bytes that the names and arguments of the functions applied to one stream may have. They
+/// travel in the header, beside the metadata.
+pub(crate) const MAX_APPLIED: usize = 6 << 10;
+
+/// Most memory that the decoded arguments of one of these functions may take, in bytes. They are kept
+/// as long as the stream.
+pub(crate) const MAX_APPLIED_DECODED: usize = 1 << 20;
+
 /// Calls that one client can always have open at the gateway. At times it may have a seventh more:
 /// see `transport::quic::endpoint`.
 pub(crate) const MAX_CLIENT_STREAMS: u32 = 1_024;

@@ -3,7 +3,7 @@
 use crate::call::executed::{Evidence, node_may_refuse};
 use crate::error::{ErrorKind, Executed};
 use crate::wire::bytes::Malformed;
-use crate::wire::frame::{FRAME_HEADER, FrameKind, MAX_COUNT, read_count, read_header};
+use crate::wire::frame::{FRAME_HEADER, FrameKind, MAX_COUNT, read_header, skipped_in_all};
 use crate::wire::kind::Kind;
 
 /// Follows the frames of a stream without holding any of their bytes.
@@ -23,7 +23,7 @@ pub(crate) struct FrameScanner {
     skipped: u64,
     /// What a `Skipped` frame has said that does not count.
     skipped_before: Option<u64>,
-    /// The body of a `Skipped` frame.
+    /// The beginning of the body of a `Skipped` frame.
     count: [u8; MAX_COUNT],
     /// Whether `Taken` frames may follow the arguments.
     demand: bool,
@@ -198,15 +198,17 @@ impl FrameScanner {
         Ok(())
     }
 
-    /// Scans a piece of the body of a `Skipped` frame. Whether it is well-formed is the reader's
+    /// Scans a piece of the body of a `Skipped` frame. Whether all of it is well-formed is the reader's
     /// concern.
     fn pass_skipped(&mut self, piece: &[u8]) {
         let passed = self.length - self.rest;
         for (place, byte) in self.count.iter_mut().skip(passed).zip(piece) {
             *place = *byte;
         }
-        let body = self.count.get(..self.length).filter(|_| self.rest == piece.len());
-        if let Some(Ok(count)) = body.map(read_count) {
+        if self.rest > piece.len() {
+            return;
+        }
+        if let Some(count) = skipped_in_all(&self.count[..self.length.min(MAX_COUNT)]) {
             // A stream that goes on counts from its beginning, which an earlier connection has seen.
             let before = if self.attached { count } else { 0 };
             let before = *self.skipped_before.get_or_insert(before);
@@ -318,7 +320,7 @@ fn is_beside_the_answer(kind: FrameKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::frame::{put, put_count, put_end};
+    use crate::wire::frame::{put, put_count, put_end, put_skipped};
 
     fn sample() -> Vec<u8> {
         let mut out = Vec::new();
@@ -348,14 +350,14 @@ mod tests {
     fn what_was_left_out_is_read_through_any_split() {
         let mut bytes = Vec::new();
         put(&mut bytes, FrameKind::Open, b"");
-        for count in [1, 7, 70_000, u64::MAX >> 2] {
-            put_count(&mut bytes, FrameKind::Skipped, count);
+        for (operators, count) in [(0, 1), (1, 7), (2, 70_000), (16, u64::MAX >> 2)] {
+            put_skipped(&mut bytes, count, &[1, 70_000].repeat(8)[..operators]);
             put(&mut bytes, FrameKind::Item, b"one");
         }
         // Not a number, and less than before: not counted.
         put(&mut bytes, FrameKind::Skipped, b"");
         put(&mut bytes, FrameKind::Skipped, &[0xff; 3]);
-        put_count(&mut bytes, FrameKind::Skipped, 3);
+        put_skipped(&mut bytes, 3, &[]);
         put_end(&mut bytes, 4);
         for size in 1..=bytes.len() {
             let mut scanner = FrameScanner::answer(1_000);
@@ -369,7 +371,7 @@ mod tests {
         let mut bytes = Vec::new();
         put(&mut bytes, FrameKind::Attached, b"");
         for count in [100, 101, 105] {
-            put_count(&mut bytes, FrameKind::Skipped, count);
+            put_skipped(&mut bytes, count, &[count]);
             put(&mut bytes, FrameKind::Item, b"one");
         }
         let mut scanner = FrameScanner::answer(1_000);

@@ -103,8 +103,8 @@ impl FunctionSchemas {
         self.member("arguments").unwrap_or_default()
     }
 
-    /// Returns the schema of the items of the caller's stream; `None` if the function takes no
-    /// stream.
+    /// Returns the schema of the items of the caller's stream, or of those that an operator takes;
+    /// `None` if the function takes no stream.
     #[must_use]
     pub fn upload(&self) -> Option<Value> {
         self.member("upload")
@@ -116,7 +116,8 @@ impl FunctionSchemas {
         self.member("result")
     }
 
-    /// Returns the schema of the items; `None` if the function returns one result.
+    /// Returns the schema of the items, of an operator those that it passes on; `None` if the function
+    /// returns one result.
     #[must_use]
     pub fn item(&self) -> Option<Value> {
         self.member("item")

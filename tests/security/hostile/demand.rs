@@ -108,6 +108,12 @@ async fn chains_that_cannot_be_are_refused() {
         (true, &[7, 0, 1]),
         (true, &[1]),
         (false, LATEST),
+        // A function that is cut off: in its fingerprint, its name, its arguments.
+        (true, &[9]),
+        (true, &[9, 0, 0, 0, 0, 0, 0, 0, 0, 3, b'o', b'd']),
+        (true, &[9, 0, 0, 0, 0, 0, 0, 0, 0, 1, b'f', 2, 0]),
+        (true, &[9, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0]),
+        (true, &[9, 0, 0, 0, 0, 0, 0, 0, 0, 1, b'f', 0x9f, 0xff, 0xff, 0xff]),
     ] {
         let (_send, mut recv) = insider.open(&call(demand, operators)).await;
         let refused = item(&mut recv).await;
@@ -115,6 +121,12 @@ async fn chains_that_cannot_be_are_refused() {
     }
     let (_send, mut recv) = insider.open(&call(true, &[5, 200])).await;
     assert_eq!(item(&mut recv).await.0, wire::ERROR, "an operator that nobody knows");
+    for name in ["nothing", "numbers", ""] {
+        let applied =
+            [&[9, 0, 0, 0, 0, 0, 0, 0, 0][..], &wire::string(name.as_bytes()), &[0]].concat();
+        let (_send, mut recv) = insider.open(&call(true, &applied)).await;
+        assert_eq!(item(&mut recv).await.0, wire::ERROR, "`{name}` is no operator");
+    }
     target.serves().await;
 }
 

@@ -59,6 +59,33 @@ fn handlers_of_functions_with_arguments_only() {
 }
 
 #[test]
+fn handlers_of_operators() {
+    for (options, item, expected) in [
+        ("operator", "fn f(r: R) -> Option<U> {}", "P::mapping::<Self>(|_, item, ()| { f(item) })"),
+        (
+            "operator",
+            "fn f(r: R, a: u8) -> U {}",
+            "P::mapping::<Self>(|_, item, (a,)| { ::core::option::Option::Some(f(item, P::copied(a))) })",
+        ),
+        (
+            "operator, plain",
+            "fn f(r: R) -> Option<U> {}",
+            "P::mapping::<Self>(|_, item, ()| { ::core::option::Option::Some(f(item)) })",
+        ),
+        (
+            "operator",
+            "fn f(#[ctx] c: &Context, r: &R, #[state] m: &Model, a: u8) -> bool {}",
+            "P::filtering::<Self>(|inputs, item, (a,)| {
+                f(inputs.context(), item, inputs.state::<Model>(), P::copied(a))
+            })
+            .needs_state::<Model>()",
+        ),
+    ] {
+        handles(options, item, expected);
+    }
+}
+
+#[test]
 fn handlers_of_functions_that_borrow_from_the_node() {
     for (options, item, expected) in [
         (

@@ -213,6 +213,9 @@ impl CallTask {
             attachment.map_err(|cause| self.broken(FrameError::Malformed(cause)))?;
         if let Some(resumption) = &mut self.resumption {
             resumption.mark.set_every(every);
+            if !self.request.header.continues() {
+                resumption.base.clone_from(&resumption.skipped);
+            }
             (resumption.node, resumption.loss) = (Some(node), None);
         }
         Ok(received)
@@ -338,7 +341,8 @@ impl CallTask {
     fn close_leg(&mut self, error: &Error, sender: Option<&mut ByteSender<StreamEnd>>) -> u64 {
         let Some(resumption) = &mut self.resumption else { return 0 };
         let taken = resumption.mark.close();
-        let mark = LegMark::new(taken);
+        resumption.skipped = resumption.mark.skipped_at(taken);
+        let mark = LegMark::behind(taken, resumption.skipped.clone());
         resumption.mark = mark.clone();
         if let Some(sender) = sender {
             let (next, receiver) = byte_channel(resumption.handover);
@@ -388,10 +392,16 @@ impl CallTask {
         let header = &mut self.request.header;
         let (secret, mut done) = (resumption.secret.clone(), 0);
         if step == ResumeStep::Start
-            && let Some(point) = ResumePoint::new(&resumption.operators, taken)
+            && let Some(point) =
+                ResumePoint::new(&resumption.operators, taken, &resumption.skipped.each)
         {
             (header.operators, done) = (point.operators, point.done);
         }
+        // Another node counts anew what it leaves out.
+        resumption.mark.set_base(match step {
+            ResumeStep::Start => resumption.skipped.clone(),
+            ResumeStep::Continue => resumption.base.clone(),
+        });
         header.resume = Some(Box::new(ResumeRequest { secret, step, taken, done }));
         header.attempt += 1;
         match step {

@@ -15,8 +15,8 @@ pub(super) enum LocalOperator {
 
 impl LocalOperator {
     /// Returns `operator` at work; `None` if it can only act at the node.
-    pub(super) fn new(operator: Operator) -> Option<Self> {
-        Some(match operator {
+    pub(super) fn new(operator: &Operator) -> Option<Self> {
+        Some(match *operator {
             Operator::Take(items) => Self::Take { left: items },
             Operator::Skip(items) => Self::Stride(Stride::skip(items)),
             Operator::Every(step) => Self::Stride(Stride::every(step)),
@@ -24,7 +24,8 @@ impl LocalOperator {
             Operator::Sample(_)
             | Operator::Latest
             | Operator::Batches { .. }
-            | Operator::Buffer(_) => return None,
+            | Operator::Buffer(_)
+            | Operator::Through(_) => return None,
         })
     }
 

@@ -23,7 +23,7 @@ use crate::client::call::undecoded;
 use crate::client::call_task::CallTask;
 use crate::client::errors::{thread_ended, with_signature};
 use crate::client::handle::Client;
-use crate::client::leg::{NextLeg, ReadLeg, StreamEnd};
+use crate::client::leg::{NextLeg, ReadLeg, SkippedItems, StreamEnd};
 use crate::client::pending_call::PendingCall;
 use crate::client::span::ClientSpan;
 use crate::client::stream::batch::ReadItem;
@@ -39,9 +39,9 @@ use crate::transport::call_stats::CallGuard;
 use crate::transport::reassembly::no_room;
 use crate::wire::codec::{Codec, unwinding};
 use crate::wire::error::read_error;
-use crate::wire::frame::{Frame, FrameBuffer, FrameKind, read_count, read_end};
+use crate::wire::frame::{Frame, FrameBuffer, FrameKind, read_end, read_skipped};
 use crate::wire::limits::MessageLimits;
-use crate::wire::operators::Operator;
+use crate::wire::operators::{AppliedFunction, Operator};
 use crate::wire::value::ValueType;
 
 /// A stream without types.
@@ -145,7 +145,7 @@ impl RawStream {
         if let Some(mistake) = operator.mistake() {
             return self.refuse(mistake.to_owned());
         }
-        match (&mut self.state, LocalOperator::new(operator)) {
+        match (&mut self.state, LocalOperator::new(&operator)) {
             (StreamState::Ready(pending), _) => match pending.add_operator(operator) {
                 Ok(()) => self.limit = pending.only_limit().unwrap_or(u64::MAX),
                 Err(text) => self.refuse(text),
@@ -161,9 +161,24 @@ impl RawStream {
         }
     }
 
+    /// Adds a function to the operators, or makes the next item the error of the program that applied
+    /// it.
+    pub(in crate::client) fn through(&mut self, applied: Result<AppliedFunction, Error>) {
+        match applied {
+            Ok(applied) => self.operator(Operator::Through(Arc::new(applied))),
+            Err(error) if !matches!(self.state, StreamState::Failed(_) | StreamState::Done) => {
+                self.fail_input(error);
+            }
+            Err(_) => {}
+        }
+    }
+
     /// Makes the next item an error of the program that set an operator.
     fn refuse(&mut self, text: String) {
-        let error = Error::new(ErrorKind::InvalidInput, text);
+        self.fail_input(Error::new(ErrorKind::InvalidInput, text));
+    }
+
+    fn fail_input(&mut self, error: Error) {
         let error = match self.state {
             StreamState::Ready(_) => error,
             _ => self.fail(error.with_evidence(Evidence::Sent)),
@@ -282,13 +297,19 @@ impl RawStream {
 
     /// Notes how many items the node has left out.
     fn note_skipped(&mut self, frame: &Frame) -> Result<(), Error> {
-        match read_count(&frame.body) {
-            Ok(count) if count > self.skipped => {
-                self.skipped = count;
+        let mut each = Vec::new();
+        let read = read_skipped(&frame.body, &mut each);
+        match (&mut self.state, read) {
+            (StreamState::Running { leg: Some(leg), .. }, Ok(all)) => {
+                // It may have come again.
+                let all = leg.note_skipped(self.items, SkippedItems { all, each });
+                self.skipped = self.skipped.max(all);
                 Ok(())
             }
-            // It has come again, or another node counts anew.
-            Ok(_) if matches!(self.state, StreamState::Running { leg: Some(_), .. }) => Ok(()),
+            (_, Ok(all)) if all > self.skipped => {
+                self.skipped = all;
+                Ok(())
+            }
             _ => Err(self.protocol("a `Skipped` frame that is wrong")),
         }
     }

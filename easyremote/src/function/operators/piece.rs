@@ -1,10 +1,10 @@
 //! Items on their way through operators.
 
 use crate::call::executed::Evidence;
-use crate::decode::DecodeCost;
+use crate::decode::{Budget, DecodeCost};
 use crate::error::{Error, ErrorKind};
 use crate::function::outcome::Value;
-use crate::wire::codec::{Codec, to_bincode};
+use crate::wire::codec::{Codec, from_json, to_bincode, unwinding};
 use crate::wire::limits::MessageLimits;
 use crate::wire::value::ValueType;
 
@@ -44,6 +44,10 @@ pub(crate) struct EncodedItem {
     cost: DecodeCost,
     /// Size of the decoded value, in bytes, without what it points to.
     size: usize,
+    codec: Codec,
+    /// The type of its values, which are in lists, or in lists of lists.
+    of: &'static ValueType,
+    lists: u8,
 }
 
 /// How the items of a stream are encoded.
@@ -51,7 +55,7 @@ pub(crate) struct EncodedItem {
 pub(crate) struct ItemForm {
     pub(crate) codec: Codec,
     pub(crate) limits: MessageLimits,
-    /// The type of the function's items.
+    /// The type of the items.
     pub(crate) of: &'static ValueType,
 }
 
@@ -90,9 +94,31 @@ impl EncodedItem {
             Codec::Bincode => of.put(value, &mut bytes, &mut cost, limits.max_decoded),
         }
         .map_err(unencodable)?;
-        let encoded = Self { bytes, cost, size: size_of::<V>() };
+        let encoded = Self { bytes, cost, size: size_of::<V>(), codec, of, lists: 0 };
         encoded.check(limits)?;
         Ok(encoded)
+    }
+
+    /// Decodes the item as a value of type `of`, whose fingerprint it has.
+    ///
+    /// # Errors
+    /// `BadResponse` if it cannot be decoded.
+    pub(crate) fn decode<T: Value>(
+        &self,
+        of: &ValueType,
+        limits: MessageLimits,
+    ) -> Result<T, Error> {
+        let max_decoded = limits.max_decoded;
+        let mut budget = Budget::for_message(self.bytes.len(), max_decoded);
+        match (self.codec, self.lists) {
+            (Codec::Json, _) => unwinding(|| from_json(&self.bytes, &mut budget)),
+            (Codec::Bincode, 0) => of.decode(&self.bytes, max_decoded),
+            (Codec::Bincode, depth) => self.of.decode_lists(&self.bytes, depth, max_decoded),
+        }
+        .map_err(|text| {
+            let text = format!("an item of the function cannot be decoded: {text}");
+            Error::new(ErrorKind::BadResponse, text).with_evidence(Evidence::Answered)
+        })
     }
 
     /// Checks that the reader will decode it.
@@ -124,6 +150,8 @@ pub(super) struct Batch {
     items: usize,
     /// Size of one decoded item.
     size: usize,
+    /// The type of the values in the items, and how deep they are in lists.
+    of: Option<(&'static ValueType, u8)>,
 }
 
 /// Longest encoding of the number of items of a list, and of the brackets of an array, in bytes.
@@ -148,7 +176,9 @@ impl Batch {
         length <= limits.max_message && cost.check(length, limits.max_decoded).is_ok()
     }
 
+    /// Adds an item, which is encoded in `codec`.
     pub(super) fn push(&mut self, item: EncodedItem, codec: Codec) {
+        self.of = Some((item.of, item.lists));
         if codec == Codec::Json && self.items > 0 {
             self.bytes.push(b',');
         }
@@ -163,7 +193,7 @@ impl Batch {
     /// # Errors
     /// As for [`Piece::encode`]: a single item may fit into a message, and not a list of it.
     pub(super) fn take(&mut self, form: &ItemForm) -> Result<EncodedItem, Error> {
-        let Self { bytes: items, mut cost, items: n, size } = std::mem::take(self);
+        let Self { bytes: items, mut cost, items: n, size, of } = std::mem::take(self);
         let mut bytes = Vec::with_capacity(items.len() + LIST_HEAD);
         match form.codec {
             Codec::Json => {
@@ -177,7 +207,9 @@ impl Batch {
                 cost.add_list(n, size);
             }
         }
-        let list = EncodedItem { bytes, cost, size: size_of::<Vec<()>>() };
+        let (of, depth) = of.unwrap_or((form.of, 0));
+        let (size, codec, lists) = (size_of::<Vec<()>>(), form.codec, depth.saturating_add(1));
+        let list = EncodedItem { bytes, cost, size, codec, of, lists };
         list.check(form.limits)?;
         Ok(list)
     }

@@ -58,7 +58,7 @@ impl<V: Value, X> Sink<V, X> {
             let Ok(flow) = self.next(&mut source).await else { return };
             if self.chain.skipped() > skipped {
                 skipped = self.chain.skipped();
-                self.writer.skipped(skipped);
+                self.writer.skipped(skipped, self.chain.skipped_by_each());
             }
             let put = match flow {
                 Flow::Item(Piece::Value(value)) => (self.put)(&mut self.writer, Ok(value)),

@@ -1,11 +1,14 @@
 //! What one operator does, and what it holds.
 
+use std::iter::Enumerate;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use std::vec::IntoIter;
 
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
+use crate::function::operators::applied::RunningOperator;
 use crate::function::operators::piece::{After, Batch, EncodedItem, Flow, ItemForm, Piece};
 use crate::function::operators::stride::Stride;
 use crate::function::outcome::Value;
@@ -17,12 +20,24 @@ pub(super) type Source<'a, V, X> = &'a mut dyn FnMut(&mut Context<'_>) -> Poll<F
 /// One operator at work.
 #[derive(Debug)]
 pub(super) enum Stage<V, X> {
-    Take { left: u64 },
+    Take {
+        left: u64,
+    },
     Stride(Stride),
-    Dedup { last: Option<Vec<u8>> },
-    Sample { slot: NewestSlot<V, X>, interval: Duration, window: SampleWindow },
-    Latest { slot: NewestSlot<V, X> },
+    Dedup {
+        last: Option<Vec<u8>>,
+    },
+    Sample {
+        slot: NewestSlot<V, X>,
+        interval: Duration,
+        window: SampleWindow,
+    },
+    Latest {
+        slot: NewestSlot<V, X>,
+    },
     Batches(Batches<X>),
+    /// A function, and its number among those of the chain.
+    Through(RunningOperator, usize),
 }
 
 /// Holds the newest item, and what came after it.
@@ -58,14 +73,26 @@ pub(super) struct Batches<X> {
 /// What the stages of a chain share.
 #[derive(Debug)]
 pub(super) struct Shared {
+    /// The form of the items that leave the chain.
     pub(super) form: ItemForm,
+    /// The form of encoded items before the last function.
+    pub(super) before: ItemForm,
+    /// The number of stages before the last function.
+    pub(super) inner: usize,
     /// Items that have been left out.
     pub(super) skipped: u64,
+    /// Those that each function has left out; empty if that is not counted.
+    pub(super) each: Vec<u64>,
     /// Items that may still be looked at in this poll.
     pub(super) turns: u32,
 }
 
 impl Shared {
+    /// Returns the form of encoded items that leave the stage of this index.
+    pub(super) fn form_at(&self, index: usize) -> &ItemForm {
+        if index < self.inner { &self.before } else { &self.form }
+    }
+
     /// Counts an item that is not passed on. Returns whether this poll may look at another one;
     /// otherwise the task is woken again, after others have had their turn.
     fn goes_on(&mut self, context: &Context<'_>) -> bool {
@@ -80,9 +107,14 @@ impl Shared {
 impl<V: Value, X> Stage<V, X> {
     /// Creates the stage of an operator; `None` if it is not one: it only limits how far the stream
     /// may run ahead.
-    pub(super) fn new(operator: Operator) -> Option<Self> {
+    ///
+    /// `running` are the functions of the chain that have no stage yet.
+    pub(super) fn new(
+        operator: &Operator,
+        running: &mut Enumerate<IntoIter<RunningOperator>>,
+    ) -> Option<Self> {
         let slot = || NewestSlot { newest: None, after: None };
-        Some(match operator {
+        Some(match *operator {
             Operator::Take(items) => Self::Take { left: items },
             Operator::Skip(items) => Self::Stride(Stride::skip(items)),
             Operator::Every(step) => Self::Stride(Stride::every(step)),
@@ -100,8 +132,17 @@ impl<V: Value, X> Stage<V, X> {
                 next: None,
                 after: None,
             }),
+            Operator::Through(_) => {
+                let (number, function) = running.next()?;
+                Self::Through(function, number)
+            }
             Operator::Buffer(_) => return None,
         })
+    }
+
+    /// Returns whether it applies a function.
+    pub(super) fn is_function(&self) -> bool {
+        matches!(self, Self::Through(..))
     }
 
     /// Returns whether it needs the node's runtime: it has a timer, or goes on while nothing asks
@@ -148,7 +189,7 @@ impl<V: Value, X> Stage<V, X> {
                 batches.batch.held() + next
             }
             Self::Dedup { last } => last.as_ref().map_or(0, Vec::len),
-            Self::Take { .. } | Self::Stride(_) => 0,
+            Self::Take { .. } | Self::Stride(_) | Self::Through(..) => 0,
         }
     }
 }
@@ -161,6 +202,7 @@ pub(super) fn poll_stages<V: Value, X>(
     context: &mut Context<'_>,
 ) -> Poll<Flow<V, X>> {
     let Some((stage, before)) = stages.split_last_mut() else { return source(context) };
+    let index = before.len();
     match stage {
         Stage::Take { left: 0 } => Poll::Ready(Flow::After(After::End)),
         Stage::Take { left } => {
@@ -186,9 +228,9 @@ pub(super) fn poll_stages<V: Value, X>(
             slot.take()
         }
         Stage::Batches(batches) => batches.poll(before, shared, source, context),
-        Stage::Stride(_) | Stage::Dedup { .. } => loop {
+        Stage::Stride(_) | Stage::Dedup { .. } | Stage::Through(..) => loop {
             let flow = ready!(poll_stages(before, shared, &mut *source, context));
-            if let Some(passed) = stage.filter(flow, &shared.form) {
+            if let Some(passed) = stage.filter(flow, shared, index) {
                 return Poll::Ready(passed);
             }
             shared.skipped += 1;
@@ -200,12 +242,17 @@ pub(super) fn poll_stages<V: Value, X>(
 }
 
 impl<V: Value, X> Stage<V, X> {
-    /// Returns what passes of `flow`; `None` if it is left out.
-    fn filter(&mut self, flow: Flow<V, X>, form: &ItemForm) -> Option<Flow<V, X>> {
+    /// Returns what passes of `flow`; `None` if it is left out. `index` is that of the stage.
+    fn filter(
+        &mut self,
+        flow: Flow<V, X>,
+        shared: &mut Shared,
+        index: usize,
+    ) -> Option<Flow<V, X>> {
         match (self, flow) {
             (Self::Stride(stride), Flow::Item(item)) => stride.passes().then_some(Flow::Item(item)),
             (Self::Dedup { last }, Flow::Item(item)) => {
-                let encoded = match item.encode(form) {
+                let encoded = match item.encode(shared.form_at(index)) {
                     Ok(encoded) => encoded,
                     Err(error) => return Some(Flow::After(After::Broken(error))),
                 };
@@ -219,6 +266,19 @@ impl<V: Value, X> Stage<V, X> {
                 // What is behind an error says that it is over, even if it is nothing new.
                 *last = None;
                 Some(after)
+            }
+            (Self::Through(function, number), Flow::Item(item)) => {
+                let passed = function.apply(item, &shared.before, shared.form_at(index));
+                match passed {
+                    Ok(Some(item)) => Some(Flow::Item(item)),
+                    Ok(None) => {
+                        if let Some(skipped) = shared.each.get_mut(*number) {
+                            *skipped += 1;
+                        }
+                        None
+                    }
+                    Err(error) => Some(Flow::After(After::Broken(error))),
+                }
             }
             (_, flow) => Some(flow),
         }
@@ -314,6 +374,7 @@ impl<X> Batches<X> {
         source: Source<'_, V, X>,
         context: &mut Context<'_>,
     ) -> Poll<Flow<V, X>> {
+        let form = *shared.form_at(before.len());
         loop {
             if let Some(timer) = &mut self.timer
                 && timer.as_mut().poll(context).is_ready()
@@ -321,14 +382,14 @@ impl<X> Batches<X> {
                 self.closed = true;
             }
             if self.closed || (self.batch.items() > 0 && self.after.is_some()) {
-                return Poll::Ready(self.pass(&shared.form));
+                return Poll::Ready(self.pass(&form));
             }
             if self.after.is_some() {
                 return take_after(&mut self.after);
             }
             match ready!(poll_stages(before, shared, &mut *source, context)) {
-                Flow::Item(item) => match item.encode(&shared.form) {
-                    Ok(item) => self.add(item, &shared.form),
+                Flow::Item(item) => match item.encode(&form) {
+                    Ok(item) => self.add(item, &form),
                     Err(error) => self.after = Some(After::Broken(error)),
                 },
                 Flow::After(after) => self.after = Some(after),

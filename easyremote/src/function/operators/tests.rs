@@ -1,16 +1,23 @@
 //! Chains against a model, and their timers under a clock that the test moves.
 
+use std::any::Any;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::function::operators::applied::{AppliedItem, ItemFunction, RunningOperator};
 use crate::function::operators::chain::OperatorChain;
 use crate::function::operators::piece::{After, EncodedItem, Flow, ItemForm, Piece};
+use crate::function::outcome::Value;
 use crate::wire::codec::Codec;
 use crate::wire::limits::MessageLimits;
-use crate::wire::operators::Operator;
+use crate::wire::operators::{AppliedFunction, Operator, applied_in};
 use crate::wire::value::ValueType;
-use Operator::{Batches, Dedup, Every, Latest, Sample, Skip, Take};
+use Operator::{Batches, Dedup, Every, Latest, Sample, Skip, Take, Through};
 
 type Fault = &'static str;
 
@@ -27,6 +34,74 @@ fn form() -> ItemForm {
     ItemForm { codec: Codec::Json, limits, of: ValueType::of::<u32>() }
 }
 
+/// Another type for the same bytes as `u32`.
+#[derive(Serialize, Deserialize)]
+struct Own(u32);
+
+/// A function of items of type `T`.
+enum Function<T, U> {
+    Filter(fn(&T) -> bool),
+    Map(fn(T) -> Option<U>),
+}
+
+impl<T: Value, U: Value> Function<T, U> {
+    fn map(&self, item: T, out: &ItemForm) -> Result<AppliedItem, Error> {
+        let changed = |item: Result<EncodedItem, Error>| item.map(AppliedItem::Changed);
+        match self {
+            Self::Filter(filter) if filter(&item) => {
+                changed(EncodedItem::of(&item, &ItemForm { of: ValueType::of::<T>(), ..*out }))
+            }
+            Self::Filter(_) => Ok(AppliedItem::LeftOut),
+            Self::Map(map) => map(item).map_or(Ok(AppliedItem::LeftOut), |item| {
+                changed(EncodedItem::of(&item, &ItemForm { of: ValueType::of::<U>(), ..*out }))
+            }),
+        }
+    }
+}
+
+impl<T: Value, U: Value> ItemFunction for Function<T, U> {
+    fn apply(&mut self, slot: &mut dyn Any, out: &ItemForm) -> Option<Result<AppliedItem, Error>> {
+        let slot = slot.downcast_mut::<Option<T>>()?;
+        Some(match self {
+            Self::Filter(filter) if filter(slot.as_ref()?) => Ok(AppliedItem::Unchanged),
+            _ => self.map(slot.take()?, out),
+        })
+    }
+
+    fn apply_encoded(&mut self, item: &EncodedItem, out: &ItemForm) -> Result<AppliedItem, Error> {
+        self.map(item.decode(ValueType::of::<T>(), out.limits)?, out)
+    }
+}
+
+/// The functions that a test applies by name: which items they take, and what they do.
+fn function(name: &str) -> Box<dyn ItemFunction> {
+    match name {
+        "odd" => Box::new(Function::<u32, u32>::Filter(|n| n % 2 == 1)),
+        "own" => Box::new(Function::<Own, Own>::Filter(|n| n.0 != 1)),
+        "next" => Box::new(Function::<Own, u32>::Map(|n| Some(n.0 + 1))),
+        "less" => Box::new(Function::<u32, Own>::Map(|n| n.checked_sub(1).map(Own))),
+        "long" => Box::new(Function::<Vec<u32>, ()>::Filter(|list| list.len() > 1)),
+        "sum" => {
+            Box::new(Function::<Vec<Own>, u32>::Map(|list| Some(list.iter().map(|n| n.0).sum())))
+        }
+        "panics" => Box::new(Function::<u32, u32>::Map(|n| {
+            assert_ne!(n, 2, "no two");
+            Some(n)
+        })),
+        other => panic!("no function `{other}`"),
+    }
+}
+
+fn through(name: &str) -> Operator {
+    let (name, arguments) = (name.to_owned(), Vec::new());
+    Through(Arc::new(AppliedFunction { name, fingerprint: 0, arguments }))
+}
+
+fn running(operators: &[Operator]) -> Vec<RunningOperator> {
+    let start = |it: &Arc<AppliedFunction>| RunningOperator::new(it.clone(), function(&it.name));
+    applied_in(operators).map(start).collect()
+}
+
 /// A chain, and what its function has ready.
 struct Bench {
     chain: OperatorChain<u32, Fault>,
@@ -36,7 +111,7 @@ struct Bench {
 impl Bench {
     fn new(operators: &[Operator], ready: &[Event]) -> Self {
         let ready = ready.iter().copied().collect();
-        Self { chain: OperatorChain::new(operators, form()), ready }
+        Self { chain: OperatorChain::new(operators, running(operators), form()), ready }
     }
 
     fn produce(&mut self, event: Event) {
@@ -140,21 +215,54 @@ fn model(operators: &[Operator], items: Vec<Result<String, Fault>>) -> Vec<Resul
                 flush(&mut list, &mut out);
                 out
             }
+            Through(ref applied) => {
+                let apply = |item: Result<String, Fault>| match item {
+                    Ok(item) => applied_to(&applied.name, item).map(Ok),
+                    fault => Some(fault),
+                };
+                items.into_iter().filter_map(apply).collect()
+            }
             Operator::Buffer(_) => items,
             Sample(_) | Latest => unreachable!("they depend on time"),
         }
     })
 }
 
+/// What a function makes of an item.
+fn applied_to(name: &str, item: String) -> Option<String> {
+    let list: Vec<u32> = match item.starts_with('[') {
+        true => serde_json::from_str(&item).unwrap(),
+        false => vec![item.parse().unwrap()],
+    };
+    match name {
+        "odd" => (list[0] % 2 == 1).then_some(item),
+        "own" => (list[0] != 1).then_some(item),
+        "next" => Some((list[0] + 1).to_string()),
+        "less" => list[0].checked_sub(1).map(|n| n.to_string()),
+        "long" => (list.len() > 1).then_some(item),
+        _ => Some(list.iter().sum::<u32>().to_string()),
+    }
+}
+
 const LONG: Duration = Duration::from_secs(3_600);
 
-fn random() -> Operator {
-    match fastrand::u8(0..6) {
-        0 => Take(fastrand::u64(0..30)),
-        1 => Skip(fastrand::u64(0..5)),
-        2 => Every(fastrand::u64(1..4)),
-        3 => Dedup,
-        4 => Batches { items: fastrand::u64(1..4), wait: LONG },
+/// A random operator of items that are in `depth` lists, which it changes.
+fn random(depth: &mut u32) -> Operator {
+    match (fastrand::u8(0..8), *depth) {
+        (0, _) => Take(fastrand::u64(0..30)),
+        (1, _) => Skip(fastrand::u64(0..5)),
+        (2, _) => Every(fastrand::u64(1..4)),
+        (3, _) => Dedup,
+        (4, _) => {
+            *depth += 1;
+            Batches { items: fastrand::u64(1..4), wait: LONG }
+        }
+        (5 | 6, 0) => through(["odd", "own", "next", "less"][fastrand::usize(0..4)]),
+        (5, 1) => through("long"),
+        (6, 1) => {
+            *depth = 0;
+            through("sum")
+        }
         _ => Operator::Buffer(fastrand::u64(..)),
     }
 }
@@ -164,7 +272,8 @@ async fn any_chain_does_what_its_operators_do_one_after_the_other() {
     fastrand::seed(11);
     let mut lengths = [0; 3];
     for round in 0..20_000 {
-        let operators: Vec<_> = (0..fastrand::usize(1..=16)).map(|_| random()).collect();
+        let mut depth = 0;
+        let operators: Vec<_> = (0..fastrand::usize(1..=16)).map(|_| random(&mut depth)).collect();
         let events: Vec<_> = (0..fastrand::usize(0..60))
             .map(|_| match fastrand::u8(0..8) {
                 0 => Event::Fault("fault"),
@@ -286,8 +395,39 @@ async fn a_batch_leaves_when_its_time_is_over_or_its_message_is_full() {
 async fn a_list_that_no_message_can_hold_ends_the_stream() {
     // Each level of brackets takes two bytes more.
     let mut operators = vec![Batches { items: 500, wait: LONG }];
-    operators.extend([Batches { items: 1, wait: LONG }; 8]);
+    operators.extend((0..8).map(|_| Batches { items: 1, wait: LONG }));
     let events: Vec<_> = (0..400).map(|_| Event::Item(10)).chain([Event::End]).collect();
     let broken = Bench::new(&operators, &events).next().unwrap();
     assert!(broken.contains("bytes, and a message may have 1000"), "{broken}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_each_function_leaves_out_is_counted() {
+    let events: Vec<_> = (0..20).map(Event::Item).collect();
+    let operators = [Skip(1), through("odd"), through("less"), through("own"), Take(3)];
+    let mut bench = Bench::new(&operators, &events);
+    bench.chain = bench.chain.counting_each();
+    for (expected, each) in [("0", [0, 0, 0]), ("2", [1, 0, 0]), ("4", [2, 0, 0])] {
+        assert_eq!(bench.next().as_deref(), Some(expected));
+        assert_eq!(bench.chain.skipped_by_each(), each);
+        assert_eq!(bench.chain.skipped(), 1 + each.iter().sum::<u64>());
+    }
+    assert!(bench.chain.is_over());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_panics_ends_the_stream_with_its_name() {
+    for operators in
+        [vec![through("panics")], vec![through("odd"), through("next"), through("panics")]]
+    {
+        let mut bench = Bench::new(&operators, &[1, 3, 1, 2, 1].map(Event::Item));
+        let mut last = bench.next().unwrap();
+        while last.parse::<u32>().is_ok() {
+            last = bench.next().unwrap();
+        }
+        assert!(
+            last.contains("the operator `panics` panicked") && last.contains("no two"),
+            "{last}"
+        );
+    }
 }

@@ -111,7 +111,7 @@ impl GatewayBuilder {
         self
     }
 
-    /// Allows `peers` to call these functions.
+    /// Allows `peers` to call these functions, and to apply those that are operators.
     ///
     /// `peers` are clients, or nodes whose functions make calls. Without any rule, everyone may
     /// call everything. From the first rule on, everything that no rule allows is denied: such

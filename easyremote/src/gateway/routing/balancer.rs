@@ -198,8 +198,7 @@ impl<'a, H> LoadBalancer<'a, H> {
         tags: &[String],
         quality: Quality,
     ) -> Option<Chosen<H>> {
-        let required = &self.header.routing.tags;
-        let sets = self.table.tag_sets(required.iter().chain(tags))?;
+        let sets = self.table.required(self.header, tags)?;
         let strategy = self.header.routing.strategy.unwrap_or_default();
         if let Some(key) = self.header.routing.sticky {
             return self.owner(function, &able.in_all(&sets), quality, key);
@@ -357,8 +356,7 @@ impl<'a, H> LoadBalancer<'a, H> {
 
     /// Returns the nodes with `tags` that can run the call, now or later.
     fn members<'b>(&self, able: &'b AbleRoutes<H>, tags: &[String]) -> Option<AbleSubset<'b, H>> {
-        let required = &self.header.routing.tags;
-        Some(able.in_all(&self.table.tag_sets(required.iter().chain(tags))?))
+        Some(able.in_all(&self.table.required(self.header, tags)?))
     }
 
     fn standing(&self, route: &Route<H>) -> Standing {

@@ -1,24 +1,27 @@
 //! Error messages for calls that cannot run: why, and what the caller could use instead.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::call::operator_mismatch::operator_mismatch;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::policy::access::Access;
+use crate::gateway::routing::node::RoutedNode;
 use crate::gateway::routing::table::{Route, RoutingTable};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_JOB_REQUESTS, MAX_WAITING};
+use crate::wire::operators::{AppliedFunction, applied_in};
 
 /// The state from which the failure of a call is explained.
-#[derive(Debug)]
 pub(crate) struct Diagnosis<'a, H> {
     pub(crate) table: &'a RoutingTable<H>,
     pub(crate) access: &'a Access,
     /// The functions that are offered now, sorted.
     pub(crate) names: &'a BTreeSet<String>,
-    /// Whether the function was ever offered: distinguishes "not now" from "unknown".
-    pub(crate) is_known: bool,
+    /// Whether a function was ever offered: distinguishes "not now" from "unknown".
+    pub(crate) is_known: &'a dyn Fn(&str) -> bool,
 }
 
 impl<H> Diagnosis<'_, H> {
@@ -28,12 +31,8 @@ impl<H> Diagnosis<'_, H> {
         let function = self.table.function(name);
         let routes = function.map_or(&[][..], |function| &function.routes);
         if routes.is_empty() {
-            let kind = match self.is_known {
-                true => ErrorKind::NoNode,
-                false => ErrorKind::NoSuchFunction,
-            };
             let text = format!("no node offers `{name}`; {}", self.summary(header));
-            return Error::new(kind, text);
+            return Error::new(self.kind_of_missing(name), text);
         }
         let asked_for: Vec<&Route<H>> = routes.iter().filter(|it| it.node.fits(header)).collect();
         let Some(first) = asked_for.first() else {
@@ -45,7 +44,11 @@ impl<H> Diagnosis<'_, H> {
             let other = routes.iter().find(|route| route.matches(header));
             return mismatch(header, first, other);
         }
-        if let Some(first) = matching.iter().find(|route| route.can_run()) {
+        let able: Vec<_> = matching.iter().copied().filter(|route| route.can_run()).collect();
+        if !able.is_empty() && !able.iter().any(|route| route.applies(header)) {
+            return self.not_applied(header, &able);
+        }
+        if let Some(first) = able.iter().find(|route| route.applies(header)) {
             let id = first.node.id();
             let (kind, what) = match () {
                 () if first.node.is_draining() => (ErrorKind::Draining, "is shutting down"),
@@ -56,6 +59,59 @@ impl<H> Diagnosis<'_, H> {
             return Error::new(kind, text);
         }
         lacking_tags(header, &matching)
+    }
+
+    /// Returns the kind of the error for a function that no node offers.
+    fn kind_of_missing(&self, name: &str) -> ErrorKind {
+        if (self.is_known)(name) { ErrorKind::NoNode } else { ErrorKind::NoSuchFunction }
+    }
+
+    /// Returns the error for a call whose operators apply functions that none of `routes` has all of,
+    /// the nodes that can run the function itself.
+    fn not_applied(&self, header: &CallHeader, routes: &[&Route<H>]) -> Error {
+        let missing = |applied: &&Arc<AppliedFunction>| {
+            !routes.iter().any(|route| route.node.applies(applied))
+        };
+        let function = &header.function;
+        let Some(applied) = applied_in(&header.operators).find(missing) else {
+            let all = applied_in(&header.operators).map(|it| it.name.as_str());
+            let all: Vec<_> = all.collect::<BTreeSet<_>>().into_iter().collect();
+            let text = format!(
+                "no node that offers `{function}` offers all operators of the call: {}",
+                list(all.into_iter())
+            );
+            return Error::new(ErrorKind::NoNode, text);
+        };
+        let name = &applied.name;
+        let offered = |node: &RoutedNode<H>| {
+            node.offer_index(name).map(|index| node.offers()[index].offer.clone())
+        };
+        if let Some((id, offer)) =
+            routes.iter().find_map(|route| Some((route.node.id(), offered(&route.node)?)))
+        {
+            return match offer.kind {
+                Kind::Operator => operator_mismatch(name, id, &offer.signature),
+                _ => Error::new(
+                    ErrorKind::NoSuchFunction,
+                    format!(
+                        "`{name}` at node `{id}` is not an operator: it is called, and not passed \
+                         to `through`"
+                    ),
+                ),
+            };
+        }
+        let elsewhere = self.table.function(name).map_or(&[][..], |function| &function.routes);
+        if elsewhere.is_empty() {
+            let text = format!("no node offers the operator `{name}`; {}", self.summary(header));
+            return Error::new(self.kind_of_missing(name), text);
+        }
+        let text = format!(
+            "no node offers both `{function}` and the operator `{name}`: {} have the one, {} the \
+             other",
+            list(routes.iter().map(|route| route.node.id())),
+            list(elsewhere.iter().map(|route| route.node.id()))
+        );
+        Error::new(ErrorKind::NoNode, text)
     }
 
     /// Returns the error for a call whose routing options exclude all nodes that offer the
@@ -139,9 +195,11 @@ fn mismatch<H>(header: &CallHeader, route: &Route<H>, other: Option<&Route<H>>) 
             Kind::Unary => "returns one result: call it with `call`, or `call_json`",
             Kind::Stream => "returns a stream: read it as one, or with `stream_json`",
             Kind::Upload | Kind::Duplex => "takes a stream, which only its stub can send",
+            Kind::Operator => "is an operator, and is not called: pass it to `through` of a stream",
         };
-        let kind = match header.fingerprint {
-            0 => ErrorKind::BadArguments,
+        let kind = match (offer.kind, header.fingerprint) {
+            (Kind::Operator, _) => ErrorKind::NoSuchFunction,
+            (_, 0) => ErrorKind::BadArguments,
             _ => ErrorKind::SignatureMismatch,
         };
         let at = match other {

@@ -19,8 +19,10 @@ use crate::wire::control::{Hello, Offer, Register};
 use crate::wire::directory::NodeInfo;
 use crate::wire::gauges::GaugeReport;
 use crate::wire::header::CallHeader;
+use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_JOB_REQUESTS, MAX_NODE_STREAMS, SUSPECT_MISSES};
 use crate::wire::load::NodeLoad;
+use crate::wire::operators::AppliedFunction;
 
 /// A handle to a node, about which routing only needs to know whether it is closed.
 ///
@@ -156,6 +158,14 @@ impl CallSemaphore {
     }
 }
 
+/// Returns the meter of an offer. An operator has no calls, and is not listed.
+fn meter(offer: &Offer, meters: &FunctionMeters) -> Arc<FunctionMeter> {
+    match offer.kind.is_callable() {
+        true => meters.of_offered(&offer.name),
+        false => Arc::default(),
+    }
+}
+
 impl<H> RoutedNode<H> {
     /// Creates the node that sent `hello` and `register`. `misses` counts the consecutive
     /// heartbeats that it has not echoed.
@@ -169,7 +179,7 @@ impl<H> RoutedNode<H> {
     ) -> Self {
         let offers = register.functions.into_iter();
         let offers: Vec<_> =
-            offers.map(|offer| NodeOffer::new(meters.of_offered(&offer.name), offer)).collect();
+            offers.map(|offer| NodeOffer::new(meter(&offer, meters), offer)).collect();
         let names = offers.iter().map(|offered| offered.offer.name.clone());
         Self {
             id: hello.id.clone(),
@@ -215,6 +225,15 @@ impl<H> RoutedNode<H> {
     /// Returns the index of a function among the offers; of duplicates, the last one.
     pub(crate) fn offer_index(&self, function: &str) -> Option<usize> {
         self.by_name.get(function).copied()
+    }
+
+    /// Returns whether the node offers a function as an operator, with the types of the call.
+    pub(crate) fn applies(&self, applied: &AppliedFunction) -> bool {
+        let offer = self.offer_index(&applied.name).map(|index| &self.offers[index].offer);
+        offer.is_some_and(|offer| {
+            let same = applied.fingerprint == 0 || applied.fingerprint == offer.fingerprint;
+            offer.kind == Kind::Operator && same
+        })
     }
 
     /// Returns whether the node has the tags that the call requires, and is the one it names if it

@@ -30,6 +30,7 @@ use crate::gateway::routing::table::RoutingTable;
 use crate::transport::log_limit::LogLimiter;
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
+use crate::wire::operators::applied_in;
 
 pub(crate) use crate::gateway::routing::router::permit::CallPermit;
 pub(crate) use crate::gateway::routing::router::registration::Registration;
@@ -191,7 +192,7 @@ impl<H: NodeHandle> Router<H> {
         self: &Arc<Self>,
         header: &CallHeader,
     ) -> Option<Result<CallPermit<H>, Error>> {
-        if let Err(error) = self.access.check_call(header.caller.as_deref(), &header.function) {
+        if let Err(error) = self.check_access(header) {
             return Some(Err(error));
         }
         if header.continues() {
@@ -211,6 +212,17 @@ impl<H: NodeHandle> Router<H> {
         let error = self.explain(&state, &table, header);
         let waits = header.routing.wait || !header.routing.patience.is_zero();
         (!waits || !can_pass(error.kind())).then_some(Err(error))
+    }
+
+    /// Checks that the caller may call the function, and apply those of its operators.
+    ///
+    /// # Errors
+    /// `PermissionDenied` if it may not.
+    fn check_access(&self, header: &CallHeader) -> Result<(), Error> {
+        let caller = header.caller.as_deref();
+        self.access.check_call(caller, &header.function)?;
+        let mut applied = applied_in(&header.operators);
+        applied.try_for_each(|applied| self.access.check_call(caller, &applied.name))
     }
 
     /// Selects a node for a call without taking the lock.
@@ -257,7 +269,7 @@ impl<H: NodeHandle> Router<H> {
                 return Error::new(ErrorKind::NoNode, text);
             }
         }
-        let (names, is_known) = (state.names.offered(), state.names.is_known(&header.function));
+        let (names, is_known) = (state.names.offered(), &|name: &str| state.names.is_known(name));
         Diagnosis { table, access: &self.access, names, is_known }.explain(header)
     }
 

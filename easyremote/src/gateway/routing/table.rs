@@ -11,6 +11,8 @@ use crate::gateway::routing::rendezvous;
 use crate::wire::control::Offer;
 use crate::wire::directory::JOBS;
 use crate::wire::header::CallHeader;
+use crate::wire::kind::Kind;
+use crate::wire::operators::applied_in;
 
 /// All nodes, and the nodes that offer each function, as of one moment.
 ///
@@ -120,7 +122,12 @@ impl<H> Route<H> {
 
     /// Returns whether the node can run such a call, now or later.
     pub(crate) fn fits(&self, header: &CallHeader) -> bool {
-        self.matches(header) && self.node.fits(header) && self.can_run()
+        self.matches(header) && self.node.fits(header) && self.can_run() && self.applies(header)
+    }
+
+    /// Returns whether the node offers all functions that the operators of the call apply.
+    pub(crate) fn applies(&self, header: &CallHeader) -> bool {
+        applied_in(&header.operators).all(|applied| self.node.applies(applied))
     }
 
     /// Returns whether kind and fingerprint match those of the call.
@@ -176,12 +183,22 @@ impl<H> RoutingTable<H> {
         Route::to(node, &header.function).filter(|route| route.matches(header))
     }
 
-    /// Returns the set of nodes for each of these tags; `None` if no node has one of them.
-    pub(crate) fn tag_sets<'a>(
+    /// Returns the sets of nodes that a call requires beside its function: for each tag that it asks
+    /// for or that is among `preferred`, and each function that its operators apply. `None` if one of
+    /// them is empty.
+    pub(crate) fn required<'a>(
         &'a self,
-        tags: impl Iterator<Item = &'a String>,
+        header: &'a CallHeader,
+        preferred: &'a [String],
     ) -> Option<Vec<&'a FixedBitSet>> {
-        tags.map(|tag| self.tagged.get(tag).map(|set| &**set)).collect()
+        let tags = header.routing.tags.iter().chain(preferred);
+        let tagged = tags.map(|tag| self.tagged.get(tag).map(|set| &**set));
+        let applying = applied_in(&header.operators).map(|applied| {
+            let function = self.function(&applied.name)?;
+            let able = function.able_to(Kind::Operator, applied.fingerprint)?;
+            Some(&able.places)
+        });
+        tagged.chain(applying).collect()
     }
 
     /// Returns a number that changes with the offers, and with the nodes that can run them.
@@ -316,7 +333,11 @@ impl<H> FunctionTable<H> {
 
     /// Returns the nodes that can run such a call, regardless of the tags that it requires.
     pub(crate) fn able(&self, header: &CallHeader) -> Option<&AbleRoutes<H>> {
-        let key = (header.kind.code(), header.fingerprint);
+        self.able_to(header.kind, header.fingerprint)
+    }
+
+    fn able_to(&self, kind: Kind, fingerprint: u64) -> Option<&AbleRoutes<H>> {
+        let key = (kind.code(), fingerprint);
         let at = self.able.binary_search_by_key(&key, |(key, _)| *key).ok()?;
         Some(&self.able[at].1)
     }

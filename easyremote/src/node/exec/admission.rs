@@ -6,9 +6,10 @@ use tokio::time::Instant;
 
 use crate::call::deadline::has_passed;
 use crate::call::executed::Evidence;
+use crate::call::operator_mismatch::operator_mismatch;
 use crate::error::{Error, ErrorKind};
 use crate::function::context::Context;
-use crate::function::handler::{Body, Inputs, Reply, Request};
+use crate::function::handler::{Body, Inputs, OfferedOperator, Reply, Request, Run};
 use crate::function::registry::Function;
 use crate::node::exec::clock::Clock;
 use crate::node::exec::job::ReadyCall;
@@ -18,6 +19,7 @@ use crate::transport::call_span::CallSpan;
 use crate::wire::caller::KnownCaller;
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
+use crate::wire::operators::{AppliedFunction, applied_in};
 
 /// A call whose header has been read.
 pub(super) struct AdmittedCall<'a> {
@@ -25,14 +27,16 @@ pub(super) struct AdmittedCall<'a> {
     pub(super) header: CallHeader,
     pub(super) caller: KnownCaller,
     pub(super) deadline: Option<Instant>,
+    /// The functions that its operators apply, in order.
+    pub(super) operators: Vec<OfferedOperator>,
 }
 
 /// Finds the function of a call that has just arrived, and checks its signature and deadline.
 ///
 /// # Errors
 /// - `Protocol` if the gateway does not name the caller.
-/// - `NoSuchFunction` if the node does not offer the function.
-/// - `SignatureMismatch` if the types or the kind differ.
+/// - `NoSuchFunction` if the node does not offer the function, or one that an operator applies.
+/// - `SignatureMismatch` if the types or the kind of one of them differ.
 /// - `InvalidInput` if a call with a stream has a key.
 /// - `DeadlineExceeded` if the deadline has passed.
 pub(super) fn admit(node: &NodeState, mut header: CallHeader) -> Result<AdmittedCall<'_>, Error> {
@@ -59,7 +63,28 @@ pub(super) fn admit(node: &NodeState, mut header: CallHeader) -> Result<Admitted
     if has_passed(deadline) {
         return Err(node.late(name, Evidence::NotStarted));
     }
-    Ok(AdmittedCall { function, header, caller, deadline })
+    let operators = applied_in(&header.operators).map(|applied| offered(node, applied));
+    let operators = operators.collect::<Result<_, _>>()?;
+    Ok(AdmittedCall { function, header, caller, deadline, operators })
+}
+
+/// Finds a function that is applied to the items of a stream.
+///
+/// # Errors
+/// `NoSuchFunction` if the node does not offer it as an operator, `SignatureMismatch` if its types
+/// differ.
+fn offered(node: &NodeState, applied: &Arc<AppliedFunction>) -> Result<OfferedOperator, Error> {
+    let AppliedFunction { name, fingerprint, .. } = &**applied;
+    let function = node.registry.get(name);
+    let Some((function, Run::Operator(start))) = function.map(|it| (it, &it.handler.run)) else {
+        let text = format!("node `{}` does not offer the operator `{name}`", node.id);
+        return Err(Error::new(ErrorKind::NoSuchFunction, text));
+    };
+    let signature = function.signature;
+    if *fingerprint != 0 && *fingerprint != signature.fingerprint {
+        return Err(operator_mismatch(name, &node.id, &signature.text));
+    }
+    Ok(OfferedOperator { applied: applied.clone(), start: start.clone() })
 }
 
 impl AdmittedCall<'_> {
@@ -71,7 +96,7 @@ impl AdmittedCall<'_> {
         responder: Responder,
         body: Body,
     ) -> (RunningCall, ReadyCall) {
-        let Self { function, mut header, caller, deadline } = self;
+        let Self { function, mut header, caller, deadline, operators } = self;
         let node = &session.node;
         let held = header.traced.then_some(header.held);
         // A request about a job is no call of the function.
@@ -92,7 +117,7 @@ impl AdmittedCall<'_> {
         let request =
             Request { codec, body, limits, context: context.clone(), reply: Reply::new() };
         let call = RunningCall::new(function.clone(), responder, deadline, context.clone(), clock);
-        let inputs = Inputs { context, upload: None, demand: None };
+        let inputs = Inputs { operators, ..Inputs::new(context) };
         let job = ReadyCall { key, function: function.clone(), inputs, request, items: None, span };
         (call, job)
     }

@@ -237,8 +237,8 @@ impl NodeCalls {
             }
             Run::Stream(_) => self.spawn_stream(JobGuard::new(self, job.key, Some(permits)), job),
             Run::Thread(_) => self.spawn_thread(JobGuard::new(self, job.key, Some(permits)), job),
-            // It has not come this far: it starts with its run.
-            Run::Batch(_) => {}
+            // Neither has come this far: a batch starts with its run, and an operator has no calls.
+            Run::Batch(_) | Run::Operator(_) => {}
         }
     }
 

@@ -75,6 +75,6 @@ fn needs_thread(function: &Function) -> bool {
         Run::Blocking(_) => true,
         Run::Inline(_) => !function.handler.policy.inline_guard.is_trusted(),
         // Not the call of a batch function, but each run of it.
-        Run::Task(_) | Run::Thread(_) | Run::Stream(_) | Run::Batch(_) => false,
+        Run::Task(_) | Run::Thread(_) | Run::Stream(_) | Run::Batch(_) | Run::Operator(_) => false,
     }
 }

@@ -329,7 +329,7 @@ impl NodeCalls {
             }
             Run::Blocking(run) | Run::Inline(run) => Ok(run(inputs, request)),
             // `launch` adds none of these.
-            Run::Thread(_) | Run::Stream(_) | Run::Batch(_) => Err(None),
+            Run::Thread(_) | Run::Stream(_) | Run::Batch(_) | Run::Operator(_) => Err(None),
         }));
         drop(current);
         let result = match ran {

@@ -5,7 +5,8 @@ use std::thread;
 
 use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
-use crate::function::handler::{Reply, panicked};
+use crate::function::handler::Reply;
+use crate::function::panics::panicked;
 
 /// Why a function has not returned.
 pub(super) enum Died {

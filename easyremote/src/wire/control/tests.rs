@@ -133,10 +133,10 @@ fn generated_messages_survive_the_wire() {
     for n in [0, 1, 250, 251, MAX_LIST - 1, MAX_LIST] {
         let mut names = |n: usize| (0..n).map(|_| string(MAX_NAME)).collect::<Vec<_>>();
         let (tags, parameters, needs) = (names(n.min(MAX_LIST)), names(3), names(1));
-        let kinds = [Kind::Unary, Kind::Stream, Kind::Upload, Kind::Duplex];
+        let kinds = [Kind::Unary, Kind::Stream, Kind::Upload, Kind::Duplex, Kind::Operator];
         let functions = (0..n).map(|i| Offer {
             name: string(MAX_NAME),
-            kind: kinds[i % 4],
+            kind: kinds[i % kinds.len()],
             fingerprint: number(),
             parameters: parameters.clone(),
             signature: string(MAX_TEXT / 8),
@@ -261,12 +261,12 @@ fn unknown_roles_and_kinds_are_refused() {
         let function = ("f", kind, 0_u64, none.clone(), "", "", none.clone(), 0_u64, "");
         unlimited(4, &(none.clone(), 1_u64, vec![function]))
     };
-    for kind in 0..4 {
+    for kind in 0..5 {
         let read = Control::read(&register(kind)).unwrap();
         let Control::Register(register) = read else { panic!("{read:?}") };
-        assert_eq!(Some(register.functions[0].kind), Kind::from_code(kind), "as in a header");
+        assert_eq!(Some(register.functions[0].kind), Kind::from_code(kind), "as in code");
     }
-    assert!(refusal(&register(4)).contains('4'));
+    assert!(refusal(&register(5)).contains('5'));
 }
 
 #[test]

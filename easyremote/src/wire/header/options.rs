@@ -6,7 +6,7 @@ use super::CallHeader;
 use crate::wire::bytes::{Malformed, Reader, WriteBytes, string_length, varint_length};
 use crate::wire::caller::KnownCaller;
 use crate::wire::job::JobOption;
-use crate::wire::limits::{MAX_KEY, MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
+use crate::wire::limits::{MAX_HEADER, MAX_KEY, MAX_LIST, MAX_METADATA, MAX_NAME, MAX_TIMEOUT};
 use crate::wire::operators::{put_operators, read_operators};
 use crate::wire::resume::ResumeRequest;
 use crate::wire::routing_options::{HedgeLeg, RoutingOptions, Strategy};
@@ -73,9 +73,9 @@ mod tag {
 /// error names them.
 const RESERVED: [(u64, &str); 1] = [(11, "inherited metadata")];
 
-/// Longest value of an option, in bytes: an entry of metadata, with the lengths of its key and
-/// value.
-const MAX_OPTION: usize = MAX_METADATA + 2 * 8;
+/// Longest value of an option, in bytes. Most have a limit of their own; the arguments of operators
+/// have that of the header.
+const MAX_OPTION: usize = MAX_HEADER;
 
 /// Appends all options of `header`.
 pub(super) fn put(header: &CallHeader, out: &mut Vec<u8>) {

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::{same, tried};
 use crate::decode::{Bounded, Budget, DecodeCost};
 use crate::schema::digest;
-use crate::wire::codec::unwinding;
+use crate::wire::codec::{from_bincode, unwinding};
 use crate::wire::limits::DEFAULT_MAX_DECODED;
 
 /// Bytes in front of the value.
@@ -71,6 +71,48 @@ where
         ));
     }
     Ok((value, HEAD + length))
+}
+
+/// Decodes lists of values that were put one by one behind their number; for a `depth` above 1 lists
+/// of such lists. The digests are not verified.
+///
+/// # Errors
+/// If the bytes are invalid or exceed the budget.
+pub(super) fn read_lists<T: DeserializeOwned>(
+    bytes: &[u8],
+    depth: u8,
+    budget: &mut Budget,
+) -> Result<T, String> {
+    let mut array = Vec::with_capacity(bytes.len());
+    match join(bytes, depth, &mut array)? {
+        [] => parse(&array, budget),
+        rest => Err(format!("{} bytes are left over", rest.len())),
+    }
+}
+
+/// Appends lists to `out` as MessagePack; returns what is behind them.
+fn join<'a>(mut bytes: &'a [u8], depth: u8, out: &mut Vec<u8>) -> Result<&'a [u8], String> {
+    let short = || "ends before its value".to_owned();
+    if depth == 0 {
+        let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(short)?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| short())?;
+        let (value, rest) = rest
+            .get(HEAD - 4..)
+            .and_then(|rest| rest.split_at_checked(length))
+            .ok_or_else(short)?;
+        out.extend_from_slice(value);
+        return Ok(rest);
+    }
+    let mut budget = Budget::for_message(bytes.len(), DEFAULT_MAX_DECODED);
+    let (n, length) = from_bincode::<u64>(bytes, &mut budget)?;
+    bytes = bytes.get(length..).ok_or_else(short)?;
+    // The longest form of an array's head: a marker, and the length in 4 bytes.
+    out.push(0xdd);
+    out.extend_from_slice(&u32::try_from(n).map_err(|_| short())?.to_be_bytes());
+    for _ in 0..n {
+        bytes = join(bytes, depth - 1, out)?;
+    }
+    Ok(bytes)
 }
 
 /// Returns why `value` cannot be read after it was written, or `None` if it can.

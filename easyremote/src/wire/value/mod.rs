@@ -200,6 +200,33 @@ impl ValueType {
         self.decode_within(bytes, &mut Budget::for_message(bytes.len(), max_decoded))
     }
 
+    /// Decodes lists of values of this type, which are encoded one by one behind their number; for a
+    /// `depth` above 1 lists of such lists.
+    ///
+    /// Values that are written by name are not verified: this process has encoded them.
+    ///
+    /// # Errors
+    /// As for [`decode`](Self::decode).
+    pub(crate) fn decode_lists<T>(
+        &self,
+        bytes: &[u8],
+        depth: u8,
+        max_decoded: usize,
+    ) -> Result<T, String>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let mut budget = Budget::for_message(bytes.len(), max_decoded);
+        match &self.form {
+            ValueForm::Positional(_) => {
+                let (lists, length) = unwinding(|| from_bincode(bytes, &mut budget))?;
+                if length == bytes.len() { Ok(lists) } else { Err("bytes are left over".into()) }
+            }
+            ValueForm::ByName => unwinding(|| by_name::read_lists(bytes, depth, &mut budget)),
+            ValueForm::Refused(why) => Err(why.clone()),
+        }
+    }
+
     /// Decodes a value of this type that takes up all of `bytes`, within a budget.
     ///
     /// # Errors

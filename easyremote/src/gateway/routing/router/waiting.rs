@@ -68,7 +68,7 @@ impl<H: NodeHandle> Router<H> {
         caller: u64,
     ) -> Result<CallPermit<H>, Error> {
         // Checked here, because every call to a node passes through here or through `try_acquire`.
-        self.access.check_call(header.caller.as_deref(), &header.function)?;
+        self.check_access(header)?;
         if header.continues() {
             return self.acquire_continued(header).await;
         }

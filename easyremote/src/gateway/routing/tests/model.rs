@@ -12,6 +12,7 @@ use crate::gateway::routing::sample::{Sample, call, offer};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 use crate::wire::limits::SUSPECT_MISSES;
+use crate::wire::operators::{AppliedFunction, Operator, applied_in};
 use crate::wire::routing_options::Strategy;
 
 /// A router, and a model of its contents.
@@ -39,6 +40,13 @@ fn sample(rng: &mut Rng, id: usize) -> Sample {
             functions.push(crate::wire::control::Offer { concurrency, ..it });
         }
     }
+    for name in ["p", "q"] {
+        if rng.u8(..4) > 0 {
+            let kind = if rng.u8(..8) == 0 { Kind::Stream } else { Kind::Operator };
+            let fingerprint = rng.u64(7..9);
+            functions.push(crate::wire::control::Offer { kind, fingerprint, ..offer(name) });
+        }
+    }
     let (tags, capacity) = (tags(rng, 4), rng.u64(..4));
     Sample { tags, capacity, functions, ..Sample::new(&format!("node-{id}")) }
 }
@@ -46,6 +54,12 @@ fn sample(rng: &mut Rng, id: usize) -> Sample {
 fn header(rng: &mut Rng, ids: usize) -> CallHeader {
     let mut header = call(rng.choice(["f", "g", "none"]).unwrap());
     header.fingerprint = rng.choice([0, 7, 8]).unwrap();
+    for _ in 0..rng.usize(..8).saturating_sub(5) {
+        let name = rng.choice(["p", "q"]).unwrap().to_owned();
+        let fingerprint = rng.choice([0, 7, 8]).unwrap();
+        let applied = AppliedFunction { name, fingerprint, arguments: Vec::new() };
+        header.operators.extend([Operator::Skip(1), Operator::Through(Arc::new(applied))]);
+    }
     let routing = &mut header.routing;
     match rng.u8(..8) {
         0 => routing.on = Some(format!("node-{}", rng.usize(..ids))),
@@ -98,7 +112,15 @@ impl Model {
                 let offer = &node.offers()[index].offer;
                 let same = header.fingerprint == 0 || offer.fingerprint == header.fingerprint;
                 let fits = node.fits(header) && node.has_tags(&offer.needs);
-                same && offer.kind == header.kind && fits && !node.is_leaving()
+                let applies = |applied: &AppliedFunction| {
+                    let mut offers = node.offers().iter().map(|offered| &offered.offer);
+                    offers.any(|offer| {
+                        let same = [0, offer.fingerprint].contains(&applied.fingerprint);
+                        offer.name == applied.name && offer.kind == Kind::Operator && same
+                    })
+                };
+                let applies = applied_in(&header.operators).all(|applied| applies(applied));
+                same && offer.kind == header.kind && fits && applies && !node.is_leaving()
             })
             .collect();
         let has_room = |index: Option<usize>, node: &crate::gateway::routing::RoutedNode<()>| {

@@ -125,7 +125,8 @@ impl NodeCalls {
                 }
                 let deadline = header.timeout.map(|left| Instant::now() + left);
                 let function = &run.function;
-                let call = AdmittedCall { function, header, caller, deadline };
+                let operators = Vec::new();
+                let call = AdmittedCall { function, header, caller, deadline, operators };
                 let session = &self.session;
                 let max_message = session.limits.max_message;
                 let (call, _) = call.prepare(session, key, responder, Body::default());

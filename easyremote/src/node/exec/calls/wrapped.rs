@@ -32,7 +32,7 @@ use crate::call::executed::{Evidence, node_may_refuse};
 use crate::error::printable::one_line;
 use crate::error::{Error, ErrorKind};
 use crate::function::end::End;
-use crate::function::handler::panic_text;
+use crate::function::panics::panic_text;
 use crate::node::exec::calls::{JobGuard, NodeCalls};
 use crate::node::exec::job::{JobPermits, ReadyCall};
 use crate::node::exec::observer::{Observer, left};
