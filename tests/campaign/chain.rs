@@ -18,6 +18,8 @@ pub(crate) enum Operator {
     Every(usize),
     Take(usize),
     Dedup,
+    /// What is no multiple of this.
+    Through(u64),
 }
 
 /// The end of a chain.
@@ -33,10 +35,11 @@ pub(crate) enum Last {
 
 impl Chain {
     pub(crate) fn random(rng: &mut Rng) -> Self {
-        let operator = |rng: &mut Rng| match rng.u32(..4) {
+        let operator = |rng: &mut Rng| match rng.u32(..5) {
             0 => Operator::Skip(rng.usize(..20)),
             1 => Operator::Every(rng.usize(1..4)),
             2 => Operator::Take(rng.usize(1..150)),
+            3 => Operator::Through(rng.u64(1..6)),
             _ => Operator::Dedup,
         };
         let operators = (0..rng.usize(..4)).map(|_| operator(rng)).collect();
@@ -51,9 +54,10 @@ impl Chain {
 
     /// One with which a function that has a `#[resume]` parameter goes on at any node.
     pub(crate) fn without_state(rng: &mut Rng) -> Self {
-        let operator = |rng: &mut Rng| match rng.bool() {
-            true => Operator::Skip(rng.usize(..20)),
-            false => Operator::Take(rng.usize(1..150)),
+        let operator = |rng: &mut Rng| match rng.u32(..3) {
+            0 => Operator::Skip(rng.usize(..20)),
+            1 => Operator::Through(rng.u64(1..6)),
+            _ => Operator::Take(rng.usize(1..150)),
         };
         let operators = (0..rng.usize(..3)).map(|_| operator(rng)).collect();
         Self { operators, last: Last::All }
@@ -71,6 +75,9 @@ impl Chain {
                 Operator::Skip(n) => items.into_iter().skip(n).collect(),
                 Operator::Every(n) => items.into_iter().step_by(n).collect(),
                 Operator::Take(n) => items.into_iter().take(n).collect(),
+                Operator::Through(of) => {
+                    items.into_iter().filter(|item| !item.is_multiple_of(of)).collect()
+                }
                 Operator::Dedup => {
                     items.dedup();
                     items
@@ -132,7 +139,7 @@ mod tests {
     #[test]
     fn what_comes_out_of_a_chain_is_judged() {
         use Last::{All, Batches, Latest, Sample};
-        use Operator::{Dedup, Every, Skip, Take};
+        use Operator::{Dedup, Every, Skip, Take, Through};
         let sample = Sample(Duration::ZERO);
         // Of 0, 0, 0, 1, 1, 1, 2, 2, 2: what is got, and whether that is fine so far, and to the end.
         let cases: &[(&[Operator], Last, Lists, bool, bool)] = &[
@@ -147,6 +154,10 @@ mod tests {
             (&[Every(4), Skip(1)], All, &[&[0], &[1], &[2]], false, false),
             (&[Take(4), Dedup], All, &[&[0], &[1]], true, true),
             (&[Take(4), Dedup], All, &[&[0], &[1], &[2]], false, false),
+            (&[Through(2)], All, &[&[1], &[1], &[1]], true, true),
+            (&[Through(2)], All, &[&[1], &[1]], true, false),
+            (&[Through(2)], All, &[&[1], &[2]], false, false),
+            (&[Through(1)], All, &[], true, true),
             (&[Dedup], Batches(2), &[&[0, 1], &[2]], true, true),
             (&[Dedup], Batches(2), &[&[0], &[1, 2]], true, true),
             (&[Dedup], Batches(2), &[&[0, 1, 2]], false, false),

@@ -211,6 +211,12 @@ pub(crate) fn ticks(
     .fuse()
 }
 
+/// An operator: passes the items whose number is no multiple.
+#[remote(operator)]
+pub(crate) fn no_multiple(item: &(u64, u64), of: u64) -> bool {
+    !item.1.is_multiple_of(of)
+}
+
 /// How often each item comes.
 pub(crate) const STEP: u64 = 3;
 
@@ -320,6 +326,7 @@ pub(crate) fn all() -> Functions {
         ticks,
         kept,
         resumed,
+        no_multiple,
         train,
         keyed,
         batched,

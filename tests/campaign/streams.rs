@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::calls::{Kind, Outcome, Plan, Seen};
 use crate::chain::{Last, Operator};
-use crate::functions::{kept, resumed, steps, ticks};
+use crate::functions::{kept, no_multiple, resumed, steps, ticks};
 
 type Item = (u64, u64);
 
@@ -38,6 +38,7 @@ macro_rules! read_call {
                 Operator::Every(n) => call.every(n),
                 Operator::Take(n) => call.take(n),
                 Operator::Dedup => call.dedup(),
+                Operator::Through(of) => call.through(no_multiple::with(of)),
             };
         }
         let id = $plan.id;
