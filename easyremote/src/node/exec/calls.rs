@@ -41,14 +41,13 @@ use crate::node::exec::observer::{Observer, left};
 use crate::node::exec::table::{Begin, CallKey, CallTable, Responder, RunningCall};
 use crate::node::exec::task_pool::{Lane, TaskPool};
 use crate::node::exec::unread::{Unwritten, unread, written};
-use crate::node::exec::work::{Died, own_thread};
+use crate::node::exec::work::{Died, error_frames, own_thread};
 use crate::node::state::{NodeState, Session};
 use crate::transport::log_limit::LogLimiter;
 use crate::transport::mux::overflow;
 use crate::transport::mux::writer::MuxWriter;
 use crate::transport::quic::reset;
 use crate::wire::caller::KnownCaller;
-use crate::wire::error::put_error;
 use crate::wire::frame::FRAME_HEADER;
 use crate::wire::limits::{MAX_MUX_BODY, MAX_TRACE};
 use crate::wire::mux::MuxId;
@@ -593,10 +592,4 @@ fn run_blocking(guard: JobGuard, job: ReadyCall) {
         guard.calls.note_time(&function, begun.elapsed());
         guard.finish(result.map_err(Died::Panicked));
     }
-}
-
-pub(super) fn error_frames(error: &Error) -> Reply {
-    let mut frames = Reply::new();
-    put_error(&mut frames, error);
-    frames
 }

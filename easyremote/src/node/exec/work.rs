@@ -7,6 +7,7 @@ use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::handler::Reply;
 use crate::function::panics::panicked;
+use crate::wire::error::put_error;
 
 /// Why a function has not returned.
 pub(super) enum Died {
@@ -31,6 +32,13 @@ impl Died {
         };
         error.with_node(node)
     }
+}
+
+/// Returns the frames of a response that is an error.
+pub(super) fn error_frames(error: &Error) -> Reply {
+    let mut frames = Reply::new();
+    put_error(&mut frames, error);
+    frames
 }
 
 /// A buffer that responses use one after the other.
