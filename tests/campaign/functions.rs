@@ -139,10 +139,7 @@ pub(crate) async fn upload(
     id: u64,
     numbers: impl Stream<Item = u64>,
 ) -> (u64, Vec<u64>) {
-    let started = log.start(ctx, id);
-    let numbers = numbers.collect().await;
-    started.end();
-    (id, numbers)
+    collected(log.start(ctx, id), numbers).await
 }
 
 /// The same, for a caller that goes on after a loss.
@@ -153,10 +150,13 @@ pub(crate) async fn kept_upload(
     id: u64,
     numbers: impl Stream<Item = u64>,
 ) -> (u64, Vec<u64>) {
-    let started = log.start(ctx, id);
+    collected(log.start(ctx, id), numbers).await
+}
+
+async fn collected(started: Started, numbers: impl Stream<Item = u64>) -> (u64, Vec<u64>) {
     let numbers = numbers.collect().await;
     started.end();
-    (id, numbers)
+    (started.id, numbers)
 }
 
 #[remote(stream)]

@@ -1,4 +1,4 @@
-//! A function that is applied to the items of streams, as it is written.
+//! The parts of an operator's signature.
 
 use syn::{Signature, Type};
 

@@ -110,7 +110,7 @@ impl Gateway {
         let connections = Arc::new(Semaphore::new(options.connections.min(Semaphore::MAX_PERMITS)));
         let listening = Listening { site, https: https.clone(), connections };
         let thread = IoThread::start("easyremote-http", move |stop, guard| async move {
-            // There is nobody to say goodbye to.
+            // No peer has to be notified of the end.
             drop(guard);
             listening.run(listener, stop).await;
         })?;

@@ -49,7 +49,7 @@ impl Output {
         self.colour
     }
 
-    /// Writes a text as it is, and returns when it has been written.
+    /// Writes a text unchanged, and returns when it has been written.
     ///
     /// A reader that has stopped holds up this future, and neither signals nor the connection.
     pub(crate) async fn text(&self, text: String) -> Result<(), Failure> {

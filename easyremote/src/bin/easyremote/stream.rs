@@ -14,7 +14,7 @@ use crate::options::{CommonOptions, StreamOptions};
 use crate::output::Output;
 use crate::plot;
 
-/// Reads a stream, and writes each item as soon as it is there.
+/// Reads a stream, and writes each item as soon as it arrives.
 ///
 /// An error of one item goes to standard error, and the stream goes on; the exit code tells of it
 /// at the end.

@@ -11,7 +11,7 @@ use crate::connect;
 use crate::options::CommonOptions;
 use crate::units::show_duration;
 
-/// What a node has to offer to be admitted. It is there for as long as the check takes.
+/// What a node has to offer to be admitted. It is offered during the check only.
 #[remote(name = "easyremote-doctor")]
 fn nothing() {}
 

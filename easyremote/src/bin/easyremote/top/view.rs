@@ -53,7 +53,7 @@ impl View {
         }
     }
 
-    /// Shows a new reading, unless the picture is to stay as it is.
+    /// Shows a new reading, unless the picture is paused.
     pub(super) fn show(&mut self, reading: Reading, changes: Changes) {
         self.error = None;
         if !self.paused {
