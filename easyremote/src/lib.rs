@@ -208,7 +208,7 @@
 )]
 // The documentation links to what a feature that is off would add.
 #![cfg_attr(
-    not(all(feature = "testing", feature = "metrics")),
+    not(all(feature = "testing", feature = "http", feature = "metrics")),
     allow(rustdoc::broken_intra_doc_links)
 )]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
