@@ -7,7 +7,7 @@ use crate::error::{Error, not_zero};
 use crate::wire::directory::LimitHits;
 use crate::wire::limits::{
     AUTHENTICATION_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT, MAX_CLIENT_STREAMS, MAX_MAX_MESSAGE,
-    MAX_MESSAGE, MAX_TIMEOUT,
+    MAX_MESSAGE, MAX_TIMEOUT, PROGRESS_TIMEOUT,
 };
 
 /// Limits that a gateway imposes on its peers.
@@ -59,7 +59,7 @@ impl Default for GatewayLimits {
             handshake_timeout: HANDSHAKE_TIMEOUT,
             authentication_timeout: AUTHENTICATION_TIMEOUT,
             header_timeout: HEADER_TIMEOUT,
-            progress_timeout: Duration::from_secs(10),
+            progress_timeout: PROGRESS_TIMEOUT,
             calls_per_peer: MAX_CLIENT_STREAMS,
             buffered_per_peer: 64 << 20,
             cancels_per_second: 1_000,
@@ -223,7 +223,11 @@ impl GatewayLimits {
         self
     }
 
-    /// Sets the period in which at least 1 KiB of a started message must arrive; 10 s by default.
+    /// Sets the period in which at least 1 KiB of a started message must arrive; 20 s by default.
+    ///
+    /// A peer whose connection is broken is noticed after 8 to 10 s. With a shorter period, one that
+    /// is lost in the middle of a message may count as one that has stopped to send, and a resumable
+    /// stream then ends instead of going on.
     ///
     /// This applies to arguments, to an item and to a response, once its first byte has arrived.
     /// Time under back-pressure from the receiver does not count, and the pause between two items

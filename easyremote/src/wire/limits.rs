@@ -203,5 +203,11 @@ pub(crate) const SUSPECT_MISSES: u32 = 2;
 /// QUIC's idle timeout: the backstop behind the heartbeat.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Default of [`GatewayLimits::progress_timeout`](crate::gateway::GatewayLimits::progress_timeout).
+/// Twice the time in which a lost peer is noticed, so that one that is lost in the middle of a
+/// message counts as lost, and its resumable streams go on.
+#[cfg(feature = "gateway")]
+pub(crate) const PROGRESS_TIMEOUT: Duration = Duration::from_secs(2 * IDLE_TIMEOUT.as_secs());
+
 /// Longest timeout: one year. Longer ones count as one year, so that no sum can overflow.
 pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3_600);
