@@ -140,7 +140,9 @@ impl Stage {
         told.push(format!("dropped: {}; {}", probe.next().await, self.counted().await));
 
         let late = hang::call(&client, probe.key).timeout(Duration::from_secs(1));
-        told.push(format!("late: {:?}", soon(end!(self, late)).await));
+        // Whose word comes first, that of the client's own clock or of another party, differs from run to
+        // run, and with it what is known.
+        told.push(format!("late: {:?}", soon(end!(self, late)).await.map_err(|it| it.0)));
         told.push(format!("late: {}", probe.next().await));
         told.push(format!("late: {}; {}", probe.next().await, self.counted().await));
 
@@ -150,7 +152,10 @@ impl Stage {
         let waits = block::call(&client, probe.key, OPEN).timeout(Duration::from_secs(1));
         let waits = tokio::spawn(end!(self, waits));
         until(|| self.world.gateway.stats().waiting == 1).await;
-        told.push(format!("late in the queue: {:?}", soon(waits).await.unwrap()));
+        told.push(format!(
+            "late in the queue: {:?}",
+            soon(waits).await.unwrap().map_err(|it| it.0)
+        ));
         until(|| self.world.gateway.stats().waiting == 0).await;
         let waits = tokio::spawn(end!(self, block::call(&client, probe.key, OPEN)));
         until(|| self.world.gateway.stats().waiting == 1).await;
