@@ -136,7 +136,13 @@ async fn a_server_ends_alone_and_frees_its_port() {
     let other =
         soon(Gateway::builder("127.0.0.1:0").state_dir(state.path()).serve()).await.unwrap();
     let _again = soon(other.serve_http(HttpOptions::new(at))).await.unwrap();
-    for odd in ["127.0.0.1", "nowhere.invalid:80", "127.0.0.1:99999", ""] {
-        assert!(soon(gateway.serve_http(HttpOptions::new(odd))).await.is_err(), "{odd}");
+    let ticket = gateway.ticket(Role::Client).to_string();
+    for odd in ["127.0.0.1", "127.0.0.1:99999", "", &ticket] {
+        let error = soon(gateway.serve_http(HttpOptions::new(odd))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{odd}");
+        assert!(!error.to_string().contains("token"), "it may be a secret: {error}");
     }
+    let nowhere = HttpOptions::new("nowhere.invalid:80");
+    let error = soon(gateway.serve_http(nowhere)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }

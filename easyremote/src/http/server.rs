@@ -26,6 +26,7 @@ use crate::http::guard::{Ends, Site};
 use crate::http::options::HttpOptions;
 use crate::http::routes::router;
 use crate::transport::auth::https::HttpsAcceptor;
+use crate::transport::auth::ticket::host_and_port;
 use crate::transport::io::io_thread::IoThread;
 
 /// A running HTTP server of a gateway. Dropping it stops the server; it ends with its gateway too.
@@ -92,8 +93,8 @@ impl Gateway {
     /// ```
     ///
     /// # Errors
-    /// - [`InvalidInput`](ErrorKind::InvalidInput) if an option is invalid, or if bearers would travel
-    ///   in the clear: see [`HttpOptions::certificate`].
+    /// - [`InvalidInput`](ErrorKind::InvalidInput) if the address is not `host:port`, an option is
+    ///   invalid, or bearers would travel in the clear: see [`HttpOptions::certificate`].
     /// - [`Unavailable`](ErrorKind::Unavailable) if the address cannot be bound, or a file of the
     ///   certificate cannot be used.
     ///
@@ -189,8 +190,12 @@ impl HttpServer {
 
 /// Binds the address. The listener is the standard library's, so that another runtime can have it.
 async fn bind(address: &str) -> Result<(std::net::TcpListener, SocketAddr), Error> {
+    if host_and_port(address).is_none() {
+        // The address is not quoted: it may be a ticket, which contains a secret.
+        let text = "the address to listen on for HTTP is invalid; write `host:port`";
+        return Err(Error::new(ErrorKind::InvalidInput, text));
+    }
     let failed = |error: io::Error| {
-        // What is wrong with an address is not quoted by the error of the system.
         let text = format!("cannot listen on `{}` for HTTP", address.escape_debug());
         Error::new(ErrorKind::Unavailable, text).with_source(error)
     };

@@ -88,9 +88,9 @@ impl Gateway {
 
     /// Replaces the bearer of a token, and returns the new one. The token itself stays valid.
     ///
-    /// Requests with the old bearer are refused from now on, and streams that are open end within a
-    /// second. The change survives restarts: it is stored in the file `bearers` next to the gateway's
-    /// key.
+    /// Requests with the old bearer are refused from now on, by other gateways with the same key
+    /// within a second. The change survives restarts: it is stored in the file `bearers` next to the
+    /// gateway's key.
     ///
     /// ```
     /// use easyremote::{Gateway, Role};

@@ -1,8 +1,8 @@
 //! Whether UDP packets get to a QUIC server and back.
 //!
-//! The probe is a long header of a version that no server has. A server answers it with the
-//! versions that it has, without any state and whoever asks (RFC 9000, section 6.1). So an answer
-//! tells a QUIC server, a refusal a port without one, and silence a path that drops packets.
+//! The probe is a long header of a version that no server has. A server answers every sender with
+//! the versions that it has, and keeps no state for it (RFC 9000, section 6.1). An answer shows a
+//! QUIC server, a refusal a port without one, and silence a path that drops packets.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
