@@ -231,11 +231,14 @@ async fn only_pages_that_are_listed_make_requests() {
         assert_eq!(answer.header("access-control-allow-origin"), listed, "{origin}");
         assert!(answer.header("vary").unwrap().contains("origin"));
         // What the browser asks first: without a bearer.
-        let headers = [&*format!("Host: {at}"), &named, "Access-Control-Request-Method: GET"];
+        let wants = "Access-Control-Request-Headers: Authorization,easyremote-metadata-a, x-other";
+        let method = "Access-Control-Request-Method: POST";
+        let headers = [&*format!("Host: {at}"), &named, method, wants];
         let asked = request(at, "OPTIONS", "/functions", &headers).await;
         assert_eq!(asked.status == 204, listed.is_some(), "{origin}: {asked:?}");
         let allowed = asked.header("access-control-allow-headers");
-        assert_eq!(allowed.is_some_and(|it| it.contains("authorization")), listed.is_some());
+        let expected = listed.map(|_| "authorization, easyremote-metadata-a");
+        assert_eq!(allowed, expected, "{origin}");
     }
     let twice = format!("Origin: {own}");
     assert_eq!(get(at, "/functions", &[&bearer, &twice, &twice]).await.status, 403);

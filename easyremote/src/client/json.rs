@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::client::call::{RawCall, not_asked_for, undecoded};
@@ -33,8 +34,8 @@ impl Client {
     /// Returns a [`JsonCall`]: a future of the result as JSON, with the options of
     /// [`Call`](crate::Call). Its error is a [`CallError`]: the function's own error is
     /// `CallError::Function(`[`JsonError`]`)`. A call by name is never treated as `idempotent`.
-    /// Nothing is sent before the first poll. A function that takes a client stream can only be
-    /// called with its stub.
+    /// Nothing is sent before the first poll. A function that takes a client stream gets it with
+    /// [`items`](JsonCall::items).
     ///
     /// ```
     /// # use serde_json::json;
@@ -142,8 +143,38 @@ pub struct JsonCall {
 }
 
 impl JsonCall {
-    fn new(pending: Result<PendingCall, Error>) -> Self {
+    pub(super) fn new(pending: Result<PendingCall, Error>) -> Self {
         Self { raw: RawCall::new(pending) }
+    }
+
+    /// Adds the client stream of a function that takes one. Its items travel as JSON.
+    ///
+    /// ```
+    /// # use serde_json::json;
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # use futures::{Stream, StreamExt, stream};
+    /// #[remote]
+    /// async fn total(from: u64, parts: impl Stream<Item = u64>) -> u64 {
+    ///     parts.fold(from, |sum, part| async move { sum + part }).await
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![total]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let call = client.call_json("total", json!([10])).items(stream::iter([1, 2, 3]));
+    /// assert_eq!(call.await.unwrap(), json!(16));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "upload")]
+    pub fn items<S>(mut self, items: S) -> Self
+    where
+        S: Stream<Item: Serialize + 'static> + Send + 'static,
+    {
+        self.raw.change(|pending| pending.add_json_items(items));
+        self
     }
 
     fn set(&mut self, change: impl FnOnce(&mut Options)) {
@@ -207,12 +238,43 @@ pub(super) fn json_result(
 #[derive(Debug)]
 #[must_use = "a stream does nothing until it is polled"]
 pub struct JsonStream {
-    raw: RawStream,
+    pub(super) raw: RawStream,
 }
 
 impl JsonStream {
-    fn new(pending: Result<PendingCall, Error>) -> Self {
+    pub(super) fn new(pending: Result<PendingCall, Error>) -> Self {
         Self { raw: RawStream::new(pending) }
+    }
+
+    /// Adds the client stream of a function that takes one. Its items travel as JSON.
+    ///
+    /// ```
+    /// # use serde_json::json;
+    /// # use easyremote::{Client, Gateway, Node, functions, remote};
+    /// # use futures::{Stream, StreamExt, stream};
+    /// #[remote(stream)]
+    /// fn doubled(numbers: impl Stream<Item = u64> + Send) -> impl Stream<Item = u64> {
+    ///     numbers.map(|n| 2 * n)
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// # let _node = Node::serve(gateway.local_addr(), functions![doubled]).await?;
+    /// # let client = Client::connect(gateway.local_addr()).await?;
+    /// let items = client.stream_json("doubled", json!([])).items(stream::iter([1, 2]));
+    /// let items: Vec<_> = items.map(Result::unwrap).collect().await;
+    /// assert_eq!(items, [2, 4]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "upload")]
+    pub fn items<S>(mut self, items: S) -> Self
+    where
+        S: Stream<Item: Serialize + 'static> + Send + 'static,
+    {
+        self.raw.change(|pending| pending.add_json_items(items));
+        self
     }
 
     fn operator(&mut self, operator: Operator) {

@@ -87,7 +87,7 @@ impl Future for JsonSpawn {
 /// result of a job that was not spawned by name.
 #[derive(Clone, Debug)]
 pub struct JsonJob {
-    raw: RawJob,
+    pub(super) raw: RawJob,
 }
 
 impl JsonJob {

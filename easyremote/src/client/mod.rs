@@ -32,6 +32,8 @@ pub(crate) mod instance;
 mod job;
 mod json;
 mod json_job;
+#[cfg(feature = "http")]
+pub(crate) mod json_text;
 mod json_traced;
 mod keeper;
 mod kept_upload;

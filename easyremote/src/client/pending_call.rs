@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
-use serde_json::Value;
+use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::call::deadline::now;
@@ -132,7 +132,7 @@ impl PendingCall {
         client: &Client,
         function: String,
         kind: Kind,
-        arguments: &Value,
+        arguments: &(impl Serialize + 'static),
     ) -> Result<Self, Error> {
         if function.len() > MAX_NAME {
             let text = format!("the name of a function is at most {MAX_NAME} bytes long");
@@ -415,6 +415,18 @@ impl PendingCall {
     {
         self.upload = Some(UploadSender::new(stream, self.client.link.limits));
         self
+    }
+
+    /// Adds a client stream whose items travel as JSON.
+    pub(super) fn add_json_items<S>(&mut self, stream: S)
+    where
+        S: Stream<Item: Serialize + 'static> + Send + 'static,
+    {
+        self.header.kind = match self.header.kind.gives_stream() {
+            true => Kind::Duplex,
+            false => Kind::Upload,
+        };
+        self.upload = Some(UploadSender::json(stream, self.client.link.limits.max_message));
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures::Stream;
+use serde::Serialize;
 
 use crate::call::demand::Demand;
 use crate::call::executed::Evidence;
@@ -15,6 +16,7 @@ use crate::function::upload::Uploaded;
 use crate::transport::byte_channel::{ByteReceiver, ByteSender, Received, byte_channel};
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::SendHalf;
+use crate::wire::codec::Codec;
 use crate::wire::frame::{self, FRAME_HEADER, FrameKind};
 use crate::wire::limits::MessageLimits;
 use crate::wire::value::ValueType;
@@ -75,6 +77,23 @@ where
     }
 }
 
+/// A client stream whose items travel as JSON.
+struct JsonItems<S>(Pin<Box<S>>);
+
+impl<S> ErasedStream for JsonItems<S>
+where
+    S: Stream<Item: Serialize + 'static> + Send,
+{
+    fn poll_item(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Poll<Option<Result<(), String>>> {
+        let item = ready!(self.0.as_mut().poll_next(context));
+        Poll::Ready(item.map(|item| Codec::Json.encode(&item, out)))
+    }
+}
+
 impl UploadSender {
     /// Creates the sender of a client stream, whose items have to keep to `limits`, and the
     /// receiver of its frames.
@@ -82,15 +101,27 @@ impl UploadSender {
     where
         S: Stream<Item: Uploaded> + Send + 'static,
     {
-        let (sender, receiver) = byte_channel(HANDOVER);
-        let MessageLimits { max_message, max_decoded } = limits;
         let source = TypedStream {
             stream: Box::pin(stream),
             of: <S::Item as Uploaded>::schema(),
-            max_decoded,
+            max_decoded: limits.max_decoded,
         };
+        Self::of(Box::new(source), limits.max_message)
+    }
+
+    /// Creates the sender of a client stream whose items travel as JSON, in messages of at most
+    /// `max_message` bytes, and the receiver of its frames.
+    pub(super) fn json<S>(stream: S, max_message: usize) -> (Self, ByteReceiver<()>)
+    where
+        S: Stream<Item: Serialize + 'static> + Send + 'static,
+    {
+        Self::of(Box::new(JsonItems(Box::pin(stream))), max_message)
+    }
+
+    fn of(source: Box<dyn ErasedStream>, max_message: usize) -> (Self, ByteReceiver<()>) {
+        let (sender, receiver) = byte_channel(HANDOVER);
         let upload = Self {
-            source: Box::new(source),
+            source,
             sender: Some(sender),
             frames: Vec::new(),
             items: 0,

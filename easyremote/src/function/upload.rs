@@ -67,8 +67,11 @@ impl<T: Argument> Uploaded for T {
         of.encode(Codec::Bincode, self, out, max_decoded)
     }
 
-    fn decode(ItemSource { of, bytes, budget }: ItemSource<'_>) -> Result<Self, String> {
-        of.decode_within(bytes, budget)
+    fn decode(ItemSource { codec, of, bytes, budget }: ItemSource<'_>) -> Result<Self, String> {
+        match codec {
+            Codec::Bincode => of.decode_within(bytes, budget),
+            Codec::Json => codec.decode_within(bytes, budget),
+        }
     }
 
     fn schema() -> &'static ValueType {
@@ -79,6 +82,7 @@ impl<T: Argument> Uploaded for T {
 /// The source that an item is decoded from.
 #[derive(Debug)]
 pub struct ItemSource<'a> {
+    codec: Codec,
     of: &'static ValueType,
     bytes: &'a Bytes,
     budget: &'a mut Budget,
@@ -87,6 +91,8 @@ pub struct ItemSource<'a> {
 /// The items that a caller sends, before their type is known.
 #[derive(Debug)]
 pub(crate) struct RawUpload {
+    /// How the caller writes its items.
+    pub(crate) codec: Codec,
     /// Frames, from the node's I/O task.
     pub(crate) receiver: ByteReceiver<()>,
     pub(crate) limits: MessageLimits,
@@ -111,6 +117,7 @@ pub struct Upload<T> {
     items: u64,
     ended: bool,
     failed: Option<oneshot::Sender<Error>>,
+    codec: Codec,
     of: &'static ValueType,
     max_decoded: usize,
     // Stored as a pointer, so that `impl Stream` needs no bounds on `T`.
@@ -126,6 +133,7 @@ impl<T: Uploaded> Upload<T> {
             items: 0,
             ended: false,
             failed: Some(raw.failed),
+            codec: raw.codec,
             of: T::schema(),
             max_decoded: raw.limits.max_decoded,
             decode: T::decode,
@@ -171,8 +179,8 @@ impl<T> Stream for Upload<T> {
                 Some(frame) if frame.kind == FrameKind::Item => {
                     let budget = Budget::for_message(frame.body.len(), this.max_decoded);
                     let mut budget = budget.charged_to(this.room.take(), UNCHARGED);
-                    let source =
-                        ItemSource { of: this.of, bytes: &frame.body, budget: &mut budget };
+                    let (codec, of) = (this.codec, this.of);
+                    let source = ItemSource { codec, of, bytes: &frame.body, budget: &mut budget };
                     let decoded = (this.decode)(source);
                     let crowded = budget.is_crowded();
                     this.room = budget.into_charge();

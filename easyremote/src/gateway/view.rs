@@ -14,6 +14,8 @@ use crate::gateway::drain::DrainStage;
 use crate::gateway::policy::tokens::Admitted;
 use crate::gateway::state::GatewayState;
 use crate::transport::auth::bearer::Bearer;
+use crate::transport::auth::credentials::Token;
+use crate::transport::auth::identity::Pin;
 use crate::transport::stream_table::StreamStats;
 use crate::wire::caller::Caller;
 use crate::wire::directory::{GatewayStats, STATS};
@@ -30,11 +32,17 @@ impl Gateway {
 }
 
 impl GatewayView {
-    /// Returns the identity that a request with this bearer has.
+    /// Returns the hash that the gateway's key has to have.
+    pub(crate) fn pin(&self) -> Pin {
+        self.0.identity.pin()
+    }
+
+    /// Returns the token that this bearer is derived from, and the identity that a request with it
+    /// has.
     ///
     /// # Errors
     /// `Unauthenticated` if the bearer is not valid, or no longer.
-    pub(crate) fn admit(&self, shown: &Bearer) -> Result<Admitted, Error> {
+    pub(crate) fn admit(&self, shown: &Bearer) -> Result<(Token, Admitted), Error> {
         let refused = || {
             let text = "the bearer is not valid at this gateway, or no longer valid: get another \
                         one from `Gateway::bearer`";
@@ -46,7 +54,8 @@ impl GatewayView {
         let pin = state.identity.pin();
         let valid = Bearer::derive(&found.token, shown.role(), &pin, generation);
         // In constant time, as all comparisons of secrets.
-        valid.filter(|valid| valid == shown).map(|_| found.admission).ok_or_else(refused)
+        let valid = valid.filter(|valid| valid == shown).ok_or_else(refused);
+        valid.map(|_| (found.token, found.admission))
     }
 
     /// Returns whether the gateway takes calls.

@@ -11,15 +11,21 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST,
-    HeaderName, ORIGIN, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderName, ORIGIN,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::GatewayView;
+use crate::http::asked::PREFIX;
+use crate::http::asker::Asker;
+use crate::http::body::BodyLimits;
+use crate::http::callers::Callers;
 use crate::http::options::HttpOptions;
 use crate::http::problem::Problem;
 use crate::transport::auth::bearer::Bearer;
@@ -29,6 +35,8 @@ use crate::wire::caller::Caller;
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) gateway: GatewayView,
+    callers: Callers,
+    pub(super) bodies: BodyLimits,
     hosts: HashSet<String>,
     origins: HashSet<String>,
     proxies: Vec<IpAddr>,
@@ -47,16 +55,31 @@ pub(super) struct Ends {
 const OPEN: &[&str] = &["/health"];
 
 impl Site {
-    pub(super) fn new(gateway: GatewayView, options: &HttpOptions, local: SocketAddr) -> Self {
+    pub(super) fn new(
+        gateway: GatewayView,
+        callers: Callers,
+        options: &HttpOptions,
+        local: SocketAddr,
+    ) -> Self {
         let scheme = if options.certificate.is_some() { "https" } else { "http" };
         Self {
             gateway,
+            callers,
+            bodies: BodyLimits::new(options.max_body),
             hosts: options.hosts.iter().cloned().collect(),
             origins: options.origins.iter().cloned().collect(),
             proxies: options.proxies.clone(),
             scheme,
             port: local.port(),
         }
+    }
+
+    /// Returns the client that makes the calls of `asker`. Cancel safe.
+    ///
+    /// # Errors
+    /// Those of connecting to the gateway.
+    pub(super) async fn client(&self, asker: &Asker) -> Result<Client, Error> {
+        self.callers.client(self.gateway.pin(), asker).await
     }
 
     /// Whether connections from this address are accepted.
@@ -122,7 +145,7 @@ impl Site {
     }
 
     /// Returns who makes the request.
-    fn caller(&self, headers: &HeaderMap, ends: Ends) -> Result<Caller, Problem> {
+    fn asker(&self, headers: &HeaderMap, ends: Ends) -> Result<Asker, Problem> {
         let refused = |text: String| Problem::from(Error::new(ErrorKind::Unauthenticated, text));
         let credentials = single(headers, &AUTHORIZATION).and_then(|it| it.split_once(' '));
         let shown = match credentials {
@@ -130,11 +153,12 @@ impl Site {
             _ => return Err(refused("this needs a header `Authorization: Bearer ..`".to_owned())),
         };
         let bearer: Bearer = shown.parse().map_err(|error: Error| refused(error.to_string()))?;
-        let admitted = self.gateway.admit(&bearer)?;
+        let (token, admitted) = self.gateway.admit(&bearer)?;
         let address = self.client_address(headers, ends.remote);
         let id = format!("http-{address}");
         let identity = admitted.identity.to_string();
-        Ok(Caller { role: bearer.role(), id, identity, address })
+        let caller = Caller { role: bearer.role(), id, identity, address };
+        Ok(Asker { caller, token, revoked: admitted.revoked })
     }
 
     /// Returns the address of the client, behind whatever proxies.
@@ -166,7 +190,8 @@ pub(super) async fn guard(
 ) -> Response {
     let mut elsewhere = None;
     let checked = site.check_host(&request, ends).and_then(|host| {
-        elsewhere = site.check_origin(&request, &host)?;
+        let origin = site.check_origin(&request, &host)?;
+        elsewhere = origin.map(|origin| Elsewhere { origin, may_send: may_send(&request) });
         Ok(())
     });
     let mut response = match checked {
@@ -176,20 +201,37 @@ pub(super) async fn guard(
             StatusCode::NO_CONTENT.into_response()
         }
         Ok(()) if OPEN.contains(&request.uri().path()) => next.run(request).await,
-        Ok(()) => match site.caller(request.headers(), ends) {
+        Ok(()) => match site.asker(request.headers(), ends) {
             Err(problem) => problem.into_response(),
-            Ok(caller) => {
-                request.extensions_mut().insert(Arc::new(caller));
+            Ok(asker) => {
+                request.extensions_mut().insert(Arc::new(asker));
                 next.run(request).await
             }
         },
     };
-    add_headers(response.headers_mut(), elsewhere.as_deref());
+    add_headers(response.headers_mut(), elsewhere.as_ref());
     response
 }
 
+/// A page of another origin that may make requests.
+struct Elsewhere {
+    origin: String,
+    /// Those of the headers that the browser asks for which it may send.
+    may_send: String,
+}
+
+fn may_send(request: &Request) -> String {
+    const HEADERS: &[&str] =
+        &["authorization", "content-type", "last-event-id", "traceparent", "tracestate"];
+    let asked = request.headers().get_all(ACCESS_CONTROL_REQUEST_HEADERS).into_iter();
+    let asked = asked.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+    let asked = asked.map(|name| name.trim().to_ascii_lowercase());
+    let allowed = asked.filter(|name| HEADERS.contains(&name.as_str()) || name.starts_with(PREFIX));
+    allowed.collect::<Vec<_>>().join(", ")
+}
+
 /// Adds what browsers need to keep an answer to those whom it is for.
-fn add_headers(headers: &mut HeaderMap, elsewhere: Option<&str>) {
+fn add_headers(headers: &mut HeaderMap, elsewhere: Option<&Elsewhere>) {
     let fixed = [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
@@ -204,16 +246,18 @@ fn add_headers(headers: &mut HeaderMap, elsewhere: Option<&str>) {
         headers.insert(CONTENT_SECURITY_POLICY, nothing);
     }
     headers.append(VARY, HeaderValue::from_static("Origin"));
-    let Some(origin) = elsewhere.and_then(|origin| HeaderValue::from_str(origin).ok()) else {
-        return;
-    };
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    let Some(Elsewhere { origin, may_send }) = elsewhere else { return };
     let allowed = [
+        (ACCESS_CONTROL_ALLOW_ORIGIN, origin.as_str()),
         (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE"),
-        (ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type"),
+        // Not `*`, which leaves `Authorization` out: Fetch standard, section 3.3.
+        (ACCESS_CONTROL_ALLOW_HEADERS, may_send),
+        (ACCESS_CONTROL_EXPOSE_HEADERS, "Location, Retry-After"),
         (ACCESS_CONTROL_MAX_AGE, "600"),
     ];
     for (name, value) in allowed {
-        headers.insert(name, HeaderValue::from_static(value));
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
     }
 }

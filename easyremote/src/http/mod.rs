@@ -11,15 +11,27 @@
 //! | request | returns | who may |
 //! |---|---|---|
 //! | `GET /health` | whether the gateway takes calls: 200, or 503 while it drains | anyone |
+//! | `POST /call/{function}` | the function's result | who may call it |
+//! | `GET` and `POST /stream/{function}` | the function's items as they are made | who may call it |
+//! | `POST /jobs/{function}`, `GET /jobs`, .. | calls that run without their caller | who may call the function |
 //! | `GET /functions` | the functions that the bearer's identity may call, with their schemas | any bearer |
 //! | `GET /metrics` (feature `metrics`) | the metrics of the gateway, as text for Prometheus | admins, and who may call `easyremote.stats` |
 //! | `GET /nodes`, `/streams`, `/stats` | nodes, open streams, figures of the gateway and of functions | the same |
 
+mod answer;
+mod asked;
+mod asker;
+mod body;
+mod callers;
+mod calls;
 mod guard;
+mod jobs;
 mod options;
 mod problem;
+mod query;
 mod routes;
 mod server;
+mod streams;
 
 pub use crate::http::options::HttpOptions;
 pub use crate::http::server::HttpServer;

@@ -27,6 +27,7 @@ pub struct HttpOptions {
     pub(super) origins: Vec<String>,
     pub(super) proxies: Vec<IpAddr>,
     pub(super) connections: usize,
+    pub(super) max_body: usize,
 }
 
 impl HttpOptions {
@@ -46,6 +47,7 @@ impl HttpOptions {
             origins: Vec::new(),
             proxies: Vec::new(),
             connections: 1_024,
+            max_body: 16 << 20,
         }
     }
 
@@ -135,10 +137,27 @@ impl HttpOptions {
         self
     }
 
+    /// Sets the maximum size of the body of a request, or of one line of a body of JSON lines, in
+    /// bytes; 16 MiB by default. All requests together hold at most 16 such bodies at a time.
+    ///
+    /// Arguments also have to keep to the limit of the gateway for one message, 64 MiB by default.
+    ///
+    /// ```
+    /// use easyremote::http::HttpOptions;
+    ///
+    /// let options = HttpOptions::new("127.0.0.1:8080").max_body(1 << 20);
+    /// # let _ = options;
+    /// ```
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
     /// # Errors
     /// `InvalidInput` if something is not as it has to be.
     pub(super) fn check(&self) -> Result<(), Error> {
         not_zero("connections", self.connections as u64)?;
+        not_zero("max_body", self.max_body as u64)?;
         let is_origin = |origin: &&String| {
             let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
             !host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ', '@']))

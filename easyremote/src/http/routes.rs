@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 #[cfg(feature = "metrics")]
-use axum::http::HeaderMap;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router, middleware};
-use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::call::function_meter::FunctionStats;
@@ -18,15 +17,14 @@ use crate::call::histogram::DurationHistogram;
 use crate::error::ErrorKind;
 #[cfg(feature = "metrics")]
 use crate::gateway::MetricsFormat;
+use crate::http::answer::{Routed, json_text};
+use crate::http::asker::AskedBy;
+use crate::http::calls;
 use crate::http::guard::{Site, guard};
+use crate::http::jobs;
 use crate::http::problem::Problem;
+use crate::http::streams;
 use crate::transport::stream_table::StreamStats;
-use crate::wire::caller::Caller;
-
-/// Who makes a request; added by the guard.
-type Asker = Extension<Arc<Caller>>;
-
-type Routed = Result<Response, Problem>;
 
 pub(super) fn router(site: Arc<Site>) -> Router {
     let router = Router::new();
@@ -38,6 +36,9 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/nodes", get(nodes))
         .route("/streams", get(streams))
         .route("/stats", get(stats))
+        .merge(calls::routes())
+        .merge(streams::routes())
+        .merge(jobs::routes())
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(site.clone(), guard))
@@ -65,23 +66,23 @@ async fn health(State(site): State<Arc<Site>>) -> Response {
     }
 }
 
-async fn functions(State(site): State<Arc<Site>>, Extension(asker): Asker) -> Routed {
-    Ok(json_text(site.gateway.functions_for(&asker).await?))
+async fn functions(State(site): State<Arc<Site>>, Extension(asker): AskedBy) -> Routed {
+    Ok(json_text(site.gateway.functions_for(&asker.caller).await?))
 }
 
-async fn nodes(State(site): State<Arc<Site>>, Extension(asker): Asker) -> Routed {
-    site.gateway.check_overseer(&asker)?;
-    Ok(json_text(site.gateway.nodes_for(&asker).await?))
+async fn nodes(State(site): State<Arc<Site>>, Extension(asker): AskedBy) -> Routed {
+    site.gateway.check_overseer(&asker.caller)?;
+    Ok(json_text(site.gateway.nodes_for(&asker.caller).await?))
 }
 
-async fn streams(State(site): State<Arc<Site>>, Extension(asker): Asker) -> Routed {
-    site.gateway.check_overseer(&asker)?;
+async fn streams(State(site): State<Arc<Site>>, Extension(asker): AskedBy) -> Routed {
+    site.gateway.check_overseer(&asker.caller)?;
     let streams: Vec<_> = site.gateway.streams().iter().map(stream).collect();
     Ok(Json(streams).into_response())
 }
 
-async fn stats(State(site): State<Arc<Site>>, Extension(asker): Asker) -> Routed {
-    site.gateway.check_overseer(&asker)?;
+async fn stats(State(site): State<Arc<Site>>, Extension(asker): AskedBy) -> Routed {
+    site.gateway.check_overseer(&asker.caller)?;
     let functions: Vec<_> = site.gateway.function_stats().iter().map(function).collect();
     let gateway = site.gateway.stats();
     Ok(Json(json!({ "gateway": gateway, "functions": functions })).into_response())
@@ -91,19 +92,14 @@ async fn stats(State(site): State<Arc<Site>>, Extension(asker): Asker) -> Routed
 #[cfg(feature = "metrics")]
 async fn metrics(
     State(site): State<Arc<Site>>,
-    Extension(asker): Asker,
+    Extension(asker): AskedBy,
     headers: HeaderMap,
 ) -> Routed {
-    site.gateway.check_overseer(&asker)?;
+    site.gateway.check_overseer(&asker.caller)?;
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let format = MetricsFormat::of_accept(accepted.unwrap_or_default());
     let text = site.gateway.metrics(format);
     Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
-}
-
-/// The answer whose text is already JSON.
-fn json_text(text: Bytes) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 fn stream(stats: &StreamStats) -> Value {

@@ -22,6 +22,7 @@ use tower::ServiceExt;
 
 use crate::error::{Error, ErrorKind};
 use crate::gateway::Gateway;
+use crate::http::callers::Callers;
 use crate::http::guard::{Ends, Site};
 use crate::http::options::HttpOptions;
 use crate::http::routes::router;
@@ -107,7 +108,8 @@ impl Gateway {
         let (listener, local_addr) = bind(&options.address).await?;
         options.check_address(local_addr)?;
         let https = options.certificate.as_ref().map(HttpsAcceptor::new).transpose()?;
-        let site = Arc::new(Site::new(self.view(), &options, local_addr));
+        let callers = Callers::new(self.local_addr());
+        let site = Arc::new(Site::new(self.view(), callers, &options, local_addr));
         let connections = Arc::new(Semaphore::new(options.connections.min(Semaphore::MAX_PERMITS)));
         let listening = Listening { site, https: https.clone(), connections };
         let thread = IoThread::start("easyremote-http", move |stop, guard| async move {

@@ -40,6 +40,8 @@ pub(crate) mod frame;
 pub(crate) mod gauges;
 pub(crate) mod header;
 pub(crate) mod job;
+#[cfg(feature = "http")]
+pub(crate) mod json_text;
 pub(crate) mod kind;
 pub(crate) mod limits;
 pub(crate) mod load;

@@ -40,6 +40,8 @@ use crate::transport::reassembly::no_room;
 use crate::wire::codec::{Codec, unwinding};
 use crate::wire::error::read_error;
 use crate::wire::frame::{Frame, FrameBuffer, FrameKind, read_end, read_skipped};
+#[cfg(feature = "http")]
+use crate::wire::json_text::JsonText;
 use crate::wire::limits::MessageLimits;
 use crate::wire::operators::{AppliedFunction, Operator};
 use crate::wire::value::ValueType;
@@ -187,7 +189,7 @@ impl RawStream {
     }
 
     /// Resolves with `None` when the stream is set up, or with the `Fault` frame of its set-up.
-    pub(super) fn poll_open(
+    pub(in crate::client) fn poll_open(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Frame>, Error>> {
@@ -468,6 +470,18 @@ impl RawStream {
     pub(in crate::client) fn json(&mut self, frame: &Frame) -> Result<serde_json::Value, Error> {
         let decoded = Codec::Json.decode(&frame.body, self.max_decoded);
         self.delivered(decoded)
+    }
+
+    /// Returns an item of JSON as text. An item that is no JSON ends the stream.
+    #[cfg(feature = "http")]
+    pub(in crate::client) fn json_text(&mut self, frame: &Frame) -> Result<JsonText, Error> {
+        self.delivered(JsonText::new(&frame.body))
+    }
+
+    /// Returns whether nothing follows what was returned last.
+    #[cfg(feature = "http")]
+    pub(in crate::client) fn is_over(&self) -> bool {
+        matches!(self.state, StreamState::Done)
     }
 
     /// Returns a decoded item, or ends the stream with the error of one that cannot be decoded.

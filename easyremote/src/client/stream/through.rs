@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde_json::Value as Json;
+use serde::Serialize;
 
 use crate::error::{Error, ErrorKind};
 use crate::function::arguments::Arguments;
@@ -57,7 +57,10 @@ fn encoded<O: RemoteOperator>(arguments: &O::Arguments) -> Result<AppliedFunctio
 ///
 /// # Errors
 /// `InvalidInput` if the name is too long, or the arguments cannot be encoded.
-pub(in crate::client) fn named(name: String, arguments: &Json) -> Result<AppliedFunction, Error> {
+pub(in crate::client) fn named(
+    name: String,
+    arguments: &(impl Serialize + 'static),
+) -> Result<AppliedFunction, Error> {
     if name.len() > MAX_NAME {
         let text = format!("the name of an operator is at most {MAX_NAME} bytes long");
         return Err(Error::new(ErrorKind::InvalidInput, text));

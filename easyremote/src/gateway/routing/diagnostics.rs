@@ -194,7 +194,10 @@ fn mismatch<H>(header: &CallHeader, route: &Route<H>, other: Option<&Route<H>>) 
         let hint = match offer.kind {
             Kind::Unary => "returns one result: call it with `call`, or `call_json`",
             Kind::Stream => "returns a stream: read it as one, or with `stream_json`",
-            Kind::Upload | Kind::Duplex => "takes a stream, which only its stub can send",
+            Kind::Upload => "takes a stream: pass it with `call`, or with `items` of `call_json`",
+            Kind::Duplex => {
+                "takes and returns a stream: pass one with `call`, or with `items` of `stream_json`"
+            }
             Kind::Operator => "is an operator, and is not called: pass it to `through` of a stream",
         };
         let kind = match (offer.kind, header.fingerprint) {

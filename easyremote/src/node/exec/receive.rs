@@ -20,6 +20,7 @@ use crate::node::state::NodeState;
 use crate::transport::byte_channel::{ByteSender, Closed, byte_channel};
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::RecvHalf;
+use crate::wire::codec::Codec;
 use crate::wire::limits::MessageLimits;
 
 /// Bytes of a stream that may be buffered between the user's code and the I/O task.
@@ -30,11 +31,12 @@ pub(super) const CHANNEL_BYTES: usize = 96 << 10;
 pub(super) fn upload_channel(
     node: &NodeState,
     limits: MessageLimits,
+    codec: Codec,
 ) -> (ByteSender<()>, oneshot::Receiver<Error>, RawUpload) {
     let (sender, receiver) = byte_channel(CHANNEL_BYTES);
     let (failed, failing) = oneshot::channel();
     let room = MemoryCharge::new(&node.unfinished, node.max_unfinished);
-    (sender, failing, RawUpload { receiver, limits, room, failed })
+    (sender, failing, RawUpload { codec, receiver, limits, room, failed })
 }
 
 /// Receives the caller's stream and forwards it to the function. Resolves only if the caller

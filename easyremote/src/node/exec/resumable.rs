@@ -61,6 +61,7 @@ use crate::transport::quic::reset;
 use crate::transport::quic::stream::SendHalf;
 use crate::transport::stream_table::StreamMeter;
 use crate::wire::caller::KnownCaller;
+use crate::wire::codec::Codec;
 use crate::wire::header::CallHeader;
 use crate::wire::limits::MessageLimits;
 use crate::wire::resume::{Attachment, ResumeRequest};
@@ -111,8 +112,13 @@ impl PreparedStream {
     }
 
     /// Adds the client stream of the call. Returns the function's end of it.
-    pub(super) fn add_upload(&mut self, node: &NodeState, limits: MessageLimits) -> RawUpload {
-        let (feed, upload) = UploadFeed::new(node, limits);
+    pub(super) fn add_upload(
+        &mut self,
+        node: &NodeState,
+        limits: MessageLimits,
+        codec: Codec,
+    ) -> RawUpload {
+        let (feed, upload) = UploadFeed::new(node, limits, codec);
         self.feed = Some(Box::new(feed));
         upload
     }

@@ -204,7 +204,8 @@ impl StreamedCall<'_> {
         let node = self.node;
         let resumable = prepare_resumable(node, &admitted)?;
         let header = &admitted.header;
-        let (kind, demand, spawn) = (header.kind, header.demand, header.is_spawn());
+        let (kind, codec) = (header.kind, header.codec);
+        let (demand, spawn) = (header.demand, header.is_spawn());
         let (responder, ended) = oneshot::channel();
         let responder = Responder::Stream(responder);
         let session = &self.calls.session;
@@ -225,7 +226,7 @@ impl StreamedCall<'_> {
             call.resumable = true;
             job.inputs.demand = Some(prepared.demand().clone());
             job.inputs.upload =
-                kind.takes_stream().then(|| prepared.add_upload(node, session.limits));
+                kind.takes_stream().then(|| prepared.add_upload(node, session.limits, codec));
             let resumable = Some(Box::new((prepared, recv, rest)));
             let job_number = None;
             return Ok(ReadCall { call, job, ended, items, job_number, resumable });
@@ -247,7 +248,7 @@ impl StreamedCall<'_> {
             TakenFrames::new(demand, job.request.context.clone(), limits.max_message)
         });
         if job.function.descriptor.kind.takes_stream() {
-            let (sender, failing, upload) = upload_channel(node, limits);
+            let (sender, failing, upload) = upload_channel(node, limits, job.request.codec);
             let receiving = receive(recv, first, sender, failing, taken);
             self.guards.receiving = Some(receiving.boxed());
             job.inputs.upload = Some(upload);

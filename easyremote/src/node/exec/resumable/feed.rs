@@ -16,6 +16,7 @@ use crate::node::exec::receive::upload_channel;
 use crate::node::state::NodeState;
 use crate::transport::byte_channel::ByteSender;
 use crate::wire::bytes::Malformed;
+use crate::wire::codec::Codec;
 use crate::wire::frame::{FRAME_HEADER, FrameKind, put_count, read_header};
 use crate::wire::limits::MessageLimits;
 use crate::wire::resume::NO_MORE;
@@ -52,8 +53,12 @@ pub(super) enum Fed {
 
 impl UploadFeed {
     /// Creates the feed of a call, and the function's end of it.
-    pub(in crate::node::exec) fn new(node: &NodeState, limits: MessageLimits) -> (Self, RawUpload) {
-        let (sender, failing, upload) = upload_channel(node, limits);
+    pub(in crate::node::exec) fn new(
+        node: &NodeState,
+        limits: MessageLimits,
+        codec: Codec,
+    ) -> (Self, RawUpload) {
+        let (sender, failing, upload) = upload_channel(node, limits, codec);
         let feed = Self {
             sender: Some(sender),
             failing: Some(failing),
