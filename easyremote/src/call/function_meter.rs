@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::call::batch_meter::{BatchMeter, BatchStats};
-use crate::call::histogram::{DurationHistogram, LiveHistogram};
+use crate::call::histogram::{DurationHistogram, LiveHistogram, seconds};
 use crate::error::ErrorKind;
 
 /// The figures of one function since the gateway or node started, from
@@ -76,6 +76,7 @@ pub struct FunctionStats {
     /// the end. At a gateway, what was left out while a stream was interrupted may be missing.
     pub skipped: u64,
     /// How long items have waited in all until they could be sent, because their readers were slow.
+    #[serde(rename = "stalled_seconds", with = "seconds")]
     pub stalled: Duration,
     /// The runs of a batch function. Only a node knows them; at a gateway all figures are 0.
     #[serde(skip)]
@@ -92,8 +93,10 @@ impl FunctionStats {
     }
 }
 
-/// How gateways write the figures for clients: kinds of errors by their names.
+/// How gateways write the figures, for clients and over HTTP: kinds of errors by their names.
 mod ends {
+    use std::collections::BTreeMap;
+
     use serde::{Deserialize, Deserializer, Serializer};
 
     use crate::error::{ErrorKind, printable};
@@ -105,16 +108,16 @@ mod ends {
         errors: &[(ErrorKind, u64)],
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        to.collect_seq(errors.iter().map(|(kind, n)| (format!("{kind:?}"), n)))
+        to.collect_map(errors.iter().map(|(kind, n)| (format!("{kind:?}"), n)))
     }
 
     /// Leaves out kinds that only later versions know.
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Vec<(ErrorKind, u64)>, D::Error> {
-        let named = Vec::<(String, u64)>::deserialize(from)?;
-        let kind = |name: &str| ErrorKind::ALL.iter().find(|kind| format!("{kind:?}") == name);
-        Ok(named.iter().filter_map(|(name, n)| Some((*kind(name)?, *n))).collect())
+        let named = BTreeMap::<String, u64>::deserialize(from)?;
+        let of = |kind: &ErrorKind| Some((*kind, *named.get(&format!("{kind:?}"))?));
+        Ok(ErrorKind::ALL.iter().filter_map(of).collect())
     }
 
     /// Decodes a name as one printable line.
@@ -321,6 +324,22 @@ mod tests {
         assert_eq!(stats.errors, expected);
         assert_eq!(stats.ended(), (1..=ends.len() as u64).sum::<u64>());
         assert!(!meter.is_unused());
+    }
+
+    #[test]
+    fn figures_are_read_as_they_were_written() {
+        let meter = FunctionMeter::default();
+        ErrorKind::ALL.iter().for_each(|kind| meter.ended(CallEnd::Error(*kind)));
+        meter.entered(Duration::from_millis(3));
+        meter.stalled(1_500_000_001);
+        let written = serde_json::to_value(meter.read("f", 1)).unwrap();
+        assert_eq!(written["errors"]["NodeLost"], 1);
+        let mut later = written.clone();
+        later["errors"]["KindOfALaterVersion"] = 1.into();
+        for written in [written, later] {
+            let read: FunctionStats = serde_json::from_value(written).unwrap();
+            assert_eq!(read, meter.read("f", 1));
+        }
     }
 
     #[test]

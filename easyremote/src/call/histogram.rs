@@ -49,6 +49,7 @@ const N_BUCKETS: usize = BOUNDS.len() + 1;
 /// assert_eq!(bounds.last(), Some(&None), "the last one is for what takes longer");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "WrittenHistogram", from = "WrittenHistogram")]
 pub struct DurationHistogram {
     counts: [u64; N_BUCKETS],
     sum: Duration,
@@ -96,6 +97,56 @@ impl DurationHistogram {
             lower = upper;
         }
         Some(Duration::from_micros(lower))
+    }
+}
+
+/// A histogram as a gateway writes it for clients and over HTTP. A client reads sum and buckets.
+#[derive(Serialize, Deserialize)]
+struct WrittenHistogram {
+    #[serde(skip_deserializing)]
+    count: u64,
+    #[serde(rename = "sum_seconds", with = "seconds")]
+    sum: Duration,
+    #[serde(skip_deserializing)]
+    p50_seconds: Option<f64>,
+    #[serde(skip_deserializing)]
+    p99_seconds: Option<f64>,
+    buckets: [u64; N_BUCKETS],
+}
+
+impl From<DurationHistogram> for WrittenHistogram {
+    fn from(histogram: DurationHistogram) -> Self {
+        let quantile = |share| histogram.quantile(share).map(|time| time.as_secs_f64());
+        Self {
+            count: histogram.count(),
+            sum: histogram.sum,
+            p50_seconds: quantile(0.5),
+            p99_seconds: quantile(0.99),
+            buckets: histogram.counts,
+        }
+    }
+}
+
+impl From<WrittenHistogram> for DurationHistogram {
+    fn from(written: WrittenHistogram) -> Self {
+        Self { counts: written.buckets, sum: written.sum }
+    }
+}
+
+/// Durations as seconds with a fraction.
+pub(crate) mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(time.as_secs_f64())
+    }
+
+    /// Reads what is no duration, which only a gateway that misbehaves sends, as the longest one.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let seconds = f64::deserialize(from)?;
+        Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
     }
 }
 
@@ -150,6 +201,30 @@ mod tests {
             };
             assert_eq!(n, durations.iter().filter(is_in).count() as u64, "{lower:?} to {upper:?}");
             lower = upper;
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_it_was() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for n in [0, 1, 1_000] {
+            let live = LiveHistogram::default();
+            (0..n).for_each(|_| live.record(Duration::from_nanos(1 << random.u32(0..40))));
+            let written = serde_json::to_value(live.read()).unwrap();
+            assert_eq!(written["count"], n);
+            assert_eq!(written["p50_seconds"].is_null(), n == 0);
+            assert_eq!(serde_json::from_value::<DurationHistogram>(written).unwrap(), live.read());
+        }
+    }
+
+    #[test]
+    fn a_sum_that_is_no_duration_does_no_harm() {
+        let buckets = [u64::MAX; N_BUCKETS];
+        for sum in [-1.0, 1e300, f64::MIN] {
+            let sent = serde_json::json!({ "sum_seconds": sum, "buckets": buckets });
+            let read: DurationHistogram = serde_json::from_value(sent).unwrap();
+            assert_eq!((read.sum(), read.count()), (Duration::MAX, u64::MAX));
+            assert!(read.quantile(0.5).is_some());
         }
     }
 

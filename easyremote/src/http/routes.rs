@@ -12,8 +12,6 @@ use axum::routing::get;
 use axum::{Extension, Json, Router, middleware};
 use serde_json::{Value, json};
 
-use crate::call::function_meter::FunctionStats;
-use crate::call::histogram::DurationHistogram;
 use crate::error::ErrorKind;
 #[cfg(feature = "metrics")]
 use crate::gateway::MetricsFormat;
@@ -83,8 +81,7 @@ async fn streams(State(site): State<Arc<Site>>, Extension(asker): AskedBy) -> Ro
 
 async fn stats(State(site): State<Arc<Site>>, Extension(asker): AskedBy) -> Routed {
     site.gateway.check_overseer(&asker.caller)?;
-    let functions: Vec<_> = site.gateway.function_stats().iter().map(function).collect();
-    let gateway = site.gateway.stats();
+    let (gateway, functions) = (site.gateway.stats(), site.gateway.function_stats());
     Ok(Json(json!({ "gateway": gateway, "functions": functions })).into_response())
 }
 
@@ -118,34 +115,5 @@ fn stream(stats: &StreamStats) -> Value {
         "quiet_seconds": stats.quiet.as_secs_f64(),
         "stalled_seconds": stats.stalled.as_secs_f64(),
         "stalled_for_seconds": stats.stalled_for.as_ref().map(Duration::as_secs_f64),
-    })
-}
-
-fn function(stats: &FunctionStats) -> Value {
-    let errors: serde_json::Map<_, _> =
-        stats.errors.iter().map(|(kind, n)| (format!("{kind:?}"), (*n).into())).collect();
-    json!({
-        "function": stats.function,
-        "in_flight": stats.in_flight,
-        "waiting": stats.waiting,
-        "returned": stats.returned,
-        "faults": stats.faults,
-        "errors": errors,
-        "queued": times(&stats.queued),
-        "ran": times(&stats.ran),
-        "items": stats.items,
-        "bytes": stats.bytes,
-        "skipped": stats.skipped,
-        "stalled_seconds": stats.stalled.as_secs_f64(),
-    })
-}
-
-fn times(histogram: &DurationHistogram) -> Value {
-    let quantile = |q| histogram.quantile(q).map(|time| time.as_secs_f64());
-    json!({
-        "count": histogram.count(),
-        "sum_seconds": histogram.sum().as_secs_f64(),
-        "p50_seconds": quantile(0.5),
-        "p99_seconds": quantile(0.99),
     })
 }

@@ -300,11 +300,11 @@ mod tests {
     fn busy(n: usize) -> Reading {
         let mut counts = [0; 20];
         counts[4] = 100;
-        let histogram = json!({"counts": counts, "sum": {"secs": 1, "nanos": 0}});
+        let histogram = json!({"buckets": counts, "sum_seconds": 1.0});
         let stats = from_value(json!({
             "function": "function_0000", "in_flight": 17, "waiting": 0, "returned": 93,
-            "faults": 2, "errors": [["Panicked", 5]], "queued": histogram, "ran": histogram,
-            "items": 0, "bytes": 0, "skipped": 0, "stalled": {"secs": 0, "nanos": 0},
+            "faults": 2, "errors": {"Panicked": 5}, "queued": histogram, "ran": histogram,
+            "items": 0, "bytes": 0, "skipped": 0, "stalled_seconds": 0.0,
         }));
         let figures = [("function_0000".to_owned(), stats.unwrap())].into();
         Reading { figures, ..reading(n) }
