@@ -2,6 +2,7 @@
 
 mod calls;
 mod exchange;
+mod feed;
 mod guard;
 mod limits;
 mod lists;

@@ -62,6 +62,8 @@ pub use crate::exposition::MetricsFormat;
 pub use crate::gateway::limits::GatewayLimits;
 pub use crate::gateway::policy::access::Peers;
 pub(crate) use crate::gateway::relay::dispatch::Refusal;
+#[cfg(feature = "http")]
+pub(crate) use crate::gateway::relay::failed_calls::FailedCall;
 pub use crate::gateway::routing::OutlierOptions;
 #[cfg(feature = "__bench")]
 pub(crate) use crate::gateway::routing::bench;
@@ -510,6 +512,7 @@ impl GatewayBuilder {
             dispatcher: Dispatcher {
                 router: Arc::new(Router::new(access.clone(), self.outliers)),
                 refusals: self.refusals,
+                failed: Arc::default(),
             },
             access,
             admission: Admission::new(self.limits.clone(), self.threads),
@@ -522,6 +525,8 @@ impl GatewayBuilder {
             directory: Directory::default(),
             schemas: SchemaPool::default(),
             table_work: BackgroundWorker::default(),
+            #[cfg(feature = "http")]
+            started: std::time::Instant::now(),
             drain: Arc::default(),
             ending: Ending::default(),
         });

@@ -330,7 +330,8 @@ async fn serve_node(
     let allowance = admit_node(connection, state.limits.calls_per_peer);
     let (abandoned, mut abandoning) = mpsc::unbounded_channel();
     let windows = control.windows().clone();
-    let link = NodeLink::new(connection.clone(), windows.clone(), abandoned, state.log.clone());
+    let logs = (state.log.clone(), state.dispatcher.failed.clone());
+    let link = NodeLink::new(connection.clone(), windows.clone(), abandoned, logs);
     let registration = register(link, control, hello, &caller, state).await?;
     let node = registration.registered.node();
     control.queue(&Control::Registered)?;

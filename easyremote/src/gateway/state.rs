@@ -46,6 +46,8 @@ pub(super) struct GatewayState {
     pub(super) schemas: SchemaPool,
     /// Applies changes of the routing table.
     pub(super) table_work: BackgroundWorker,
+    #[cfg(feature = "http")]
+    pub(super) started: std::time::Instant,
     /// Progress of the shutdown.
     pub(super) drain: Arc<Drain>,
     /// Whether the gateway ends.

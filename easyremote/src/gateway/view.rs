@@ -1,8 +1,10 @@
 //! What a gateway shows to those who do not come over QUIC.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use crate::call::function_meter::FunctionStats;
 use crate::error::{Error, ErrorKind};
@@ -12,14 +14,27 @@ use crate::gateway::MetricsFormat;
 use crate::gateway::directory::{Directory, ListKind, Question};
 use crate::gateway::drain::DrainStage;
 use crate::gateway::policy::tokens::Admitted;
+use crate::gateway::relay::failed_calls::FailedCall;
 use crate::gateway::state::GatewayState;
 use crate::transport::auth::bearer::Bearer;
 use crate::transport::auth::credentials::Token;
 use crate::transport::auth::identity::Pin;
 use crate::transport::stream_table::StreamStats;
 use crate::wire::caller::Caller;
-use crate::wire::directory::{GatewayStats, STATS};
+use crate::wire::directory::{GatewayStats, NodeInfo, STATS};
 use crate::wire::frame::FRAME_HEADER;
+use crate::wire::kind::Kind;
+
+/// A function with its figures, as far as nodes offer it now.
+#[derive(Debug, Serialize)]
+pub(crate) struct OfferedFunction {
+    #[serde(flatten)]
+    pub(crate) stats: FunctionStats,
+    /// How many nodes offer it.
+    nodes: usize,
+    /// Which sides send a stream; `None` if no node offers it.
+    kind: Option<Kind>,
+}
 
 /// A running gateway, which may end while this exists.
 #[derive(Clone, Debug)]
@@ -113,5 +128,40 @@ impl GatewayView {
 
     pub(crate) fn streams(&self) -> Vec<StreamStats> {
         self.0.streams.stats()
+    }
+
+    /// Returns the first `n` open streams, the oldest first, each with its number.
+    pub(crate) fn first_streams(&self, n: usize) -> Vec<(u64, StreamStats)> {
+        self.0.streams.first(n)
+    }
+
+    /// Returns the time since the gateway started.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
+    /// Returns all nodes, sorted by id.
+    pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
+        self.0.dispatcher.router.nodes()
+    }
+
+    /// Returns the figures of all functions, with the nodes that offer them.
+    pub(crate) fn offered_functions(&self) -> Vec<OfferedFunction> {
+        let (stats, table) = (self.function_stats(), self.0.dispatcher.router.table());
+        let of = |stats: FunctionStats| {
+            let offered = table.function(&stats.function).map(|it| &it.routes);
+            let first = offered.and_then(|routes| routes.first());
+            OfferedFunction {
+                nodes: offered.map_or(0, Vec::len),
+                kind: first.map(|route| route.offer().kind),
+                stats,
+            }
+        };
+        stats.into_iter().map(of).collect()
+    }
+
+    /// Returns the calls that have failed last, the oldest first.
+    pub(crate) fn failed_calls(&self) -> Vec<Arc<FailedCall>> {
+        self.0.dispatcher.failed.last()
     }
 }

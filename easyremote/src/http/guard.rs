@@ -146,13 +146,7 @@ impl Site {
 
     /// Returns who makes the request.
     fn asker(&self, headers: &HeaderMap, ends: Ends) -> Result<Asker, Problem> {
-        let refused = |text: String| Problem::from(Error::new(ErrorKind::Unauthenticated, text));
-        let credentials = single(headers, &AUTHORIZATION).and_then(|it| it.split_once(' '));
-        let shown = match credentials {
-            Some((scheme, shown)) if scheme.eq_ignore_ascii_case("bearer") => shown.trim(),
-            _ => return Err(refused("this needs a header `Authorization: Bearer ..`".to_owned())),
-        };
-        let bearer: Bearer = shown.parse().map_err(|error: Error| refused(error.to_string()))?;
+        let bearer = bearer_of(headers)?;
         let (token, admitted) = self.gateway.admit(&bearer)?;
         let address = self.client_address(headers, ends.remote);
         let id = format!("http-{address}");
@@ -172,6 +166,17 @@ impl Site {
         let client = last.and_then(|it| it.trim().parse().ok());
         client.map_or(remote, |ip| SocketAddr::new(ip, 0))
     }
+}
+
+/// Returns the bearer that a request shows.
+pub(super) fn bearer_of(headers: &HeaderMap) -> Result<Bearer, Problem> {
+    let refused = |text: String| Problem::from(Error::new(ErrorKind::Unauthenticated, text));
+    let credentials = single(headers, &AUTHORIZATION).and_then(|it| it.split_once(' '));
+    let shown = match credentials {
+        Some((scheme, shown)) if scheme.eq_ignore_ascii_case("bearer") => shown.trim(),
+        _ => return Err(refused("this needs a header `Authorization: Bearer ..`".to_owned())),
+    };
+    shown.parse().map_err(|error: Error| refused(error.to_string()))
 }
 
 /// Returns the value of a header that occurs once.

@@ -16,6 +16,7 @@
 //! | `POST /jobs/{function}`, `GET /jobs`, .. | calls that run without their caller | who may call the function |
 //! | `GET /functions` | the functions that the bearer's identity may call, with their schemas | any bearer |
 //! | `GET /metrics` (feature `metrics`) | the metrics of the gateway, as text for Prometheus | admins, and who may call `easyremote.stats` |
+//! | `GET /feed` | what changes in all of this, once a second, as server-sent events | the same |
 //! | `GET /nodes`, `/streams`, `/stats` | nodes, open streams, figures of the gateway and of functions | the same |
 
 mod answer;
@@ -24,6 +25,8 @@ mod asker;
 mod body;
 mod callers;
 mod calls;
+mod feed;
+mod figures;
 mod guard;
 mod jobs;
 mod options;

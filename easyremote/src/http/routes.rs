@@ -1,7 +1,6 @@
 //! What each request returns.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,7 +9,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router, middleware};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::error::ErrorKind;
 #[cfg(feature = "metrics")]
@@ -22,7 +21,7 @@ use crate::http::guard::{Site, guard};
 use crate::http::jobs;
 use crate::http::problem::Problem;
 use crate::http::streams;
-use crate::transport::stream_table::StreamStats;
+use crate::http::{feed, figures};
 
 pub(super) fn router(site: Arc<Site>) -> Router {
     let router = Router::new();
@@ -37,6 +36,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .merge(calls::routes())
         .merge(streams::routes())
         .merge(jobs::routes())
+        .merge(feed::routes())
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(site.clone(), guard))
@@ -75,7 +75,7 @@ async fn nodes(State(site): State<Arc<Site>>, Extension(asker): AskedBy) -> Rout
 
 async fn streams(State(site): State<Arc<Site>>, Extension(asker): AskedBy) -> Routed {
     site.gateway.check_overseer(&asker.caller)?;
-    let streams: Vec<_> = site.gateway.streams().iter().map(stream).collect();
+    let streams: Vec<_> = site.gateway.streams().iter().map(figures::stream).collect();
     Ok(Json(streams).into_response())
 }
 
@@ -97,23 +97,4 @@ async fn metrics(
     let format = MetricsFormat::of_accept(accepted.unwrap_or_default());
     let text = site.gateway.metrics(format);
     Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
-}
-
-fn stream(stats: &StreamStats) -> Value {
-    let caller = &stats.caller;
-    json!({
-        "function": stats.function,
-        "node": stats.node,
-        "caller": {
-            "role": caller.role.name(), "id": caller.id, "identity": caller.identity,
-            "address": caller.address.to_string(),
-        },
-        "items": stats.items,
-        "bytes": stats.bytes,
-        "skipped": stats.skipped,
-        "age_seconds": stats.age.as_secs_f64(),
-        "quiet_seconds": stats.quiet.as_secs_f64(),
-        "stalled_seconds": stats.stalled.as_secs_f64(),
-        "stalled_for_seconds": stats.stalled_for.as_ref().map(Duration::as_secs_f64),
-    })
 }

@@ -290,8 +290,10 @@ async fn converse(
     ends: Ends,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    let stop_of_answers = stop.clone();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
+        request.extensions_mut().insert(stop_of_answers.clone());
         let answer = router.clone().oneshot(request.map(Body::new));
         async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
     });

@@ -95,7 +95,10 @@ async fn open(
     let framing = Framing::of(headers);
     opened(&mut stream, &mut failing).await?;
     let body = ItemsBody::new(stream, failing, framing);
-    Ok(([(header::CONTENT_TYPE, framing.content_type())], Body::from_stream(body)).into_response())
+    // A proxy must not hold items back.
+    let (kind, proxy) = (header::CONTENT_TYPE.as_str(), "x-accel-buffering");
+    let headers = [(kind, framing.content_type()), (proxy, "no")];
+    Ok((headers, Body::from_stream(body)).into_response())
 }
 
 /// Waits until the function's set-up is done, or the body with its client stream fails.

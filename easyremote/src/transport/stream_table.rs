@@ -88,12 +88,17 @@ impl StreamTable {
 
     /// Returns the figures of all open streams, the oldest first.
     pub(crate) fn stats(&self) -> Vec<StreamStats> {
+        self.first(usize::MAX).into_iter().map(|(_, stats)| stats).collect()
+    }
+
+    /// Returns the figures of the first `n` open streams, the oldest first, each with its number.
+    pub(crate) fn first(&self, n: usize) -> Vec<(u64, StreamStats)> {
         let mut open: Vec<_> = {
             let open = self.open.lock();
             open.iter().map(|(number, meter)| (*number, meter.clone())).collect()
         };
         open.sort_unstable_by_key(|(number, _)| *number);
-        open.iter().map(|(_, meter)| meter.stats()).collect()
+        open.iter().take(n).map(|(number, meter)| (*number, meter.stats())).collect()
     }
 }
 

@@ -53,13 +53,31 @@ pub(crate) fn put_error_fields(out: &mut Vec<u8>, error: &Error) {
 ///
 /// A kind that this version does not know becomes `Protocol`, with the peer's text.
 pub(crate) fn read_error(body: &[u8]) -> Result<Error, Malformed> {
+    read_fields(body, |reader| reader.str(MAX_ERROR, "text").map(str::to_owned))
+}
+
+/// Decodes the beginning of such a body, which contains a part of the text.
+pub(crate) fn read_error_head(head: &[u8]) -> Result<Error, Malformed> {
+    read_fields(head, |reader| {
+        let length = reader.varint("text")?;
+        let there = reader.rest();
+        let text = &there[..there.len().min(usize::try_from(length).unwrap_or(usize::MAX))];
+        // The last character may be cut.
+        Ok(String::from_utf8_lossy(text).trim_end_matches('\u{fffd}').to_owned())
+    })
+}
+
+fn read_fields(
+    body: &[u8],
+    text: impl FnOnce(&mut Reader<'_>) -> Result<String, Malformed>,
+) -> Result<Error, Malformed> {
     let mut reader = Reader::new(body);
     let kind = ErrorKind::from_code(reader.varint("kind")?).unwrap_or(ErrorKind::Protocol);
     let executed = Executed::from_code(reader.u8("executed")?);
     let delivered = reader.varint("delivered")?;
     let retry_after = reader.varint("retry after")?;
     let node = reader.str(MAX_NAME, "node")?;
-    let text = reader.str(MAX_ERROR, "text")?.to_owned();
+    let text = text(&mut reader)?;
     // `Error::new` and `with_node` make both printable, whatever the peer has sent.
     let mut error = Error::new(kind, text).with_executed(executed).with_delivered(delivered);
     if !node.is_empty() {
@@ -96,6 +114,24 @@ mod tests {
         assert_eq!(format!("{error:?}"), format!("{:?}", round_trip(&error)));
         let bare = Error::new(ErrorKind::NoNode, "");
         assert_eq!(format!("{bare:?}"), format!("{:?}", round_trip(&bare)));
+    }
+
+    #[test]
+    fn the_beginning_of_an_error_has_all_but_the_rest_of_its_text() {
+        let text = "é".repeat(100);
+        let error = Error::new(ErrorKind::NodeLost, text.clone()).with_node("gpu-1");
+        let mut body = Vec::new();
+        put_error_fields(&mut body, &error.with_executed(Executed::Maybe));
+        for end in 0..=body.len() {
+            let Ok(read) = read_error_head(&body[..end]) else {
+                assert!(end < body.len() - text.len());
+                continue;
+            };
+            assert_eq!(read.kind(), ErrorKind::NodeLost);
+            assert_eq!((read.executed(), read.node()), (Executed::Maybe, Some("gpu-1")));
+            assert!(text.starts_with(&read.to_string()), "{read}");
+        }
+        assert_eq!(read_error_head(&body).unwrap().to_string(), text);
     }
 
     #[test]

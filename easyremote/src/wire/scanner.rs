@@ -1,8 +1,9 @@
 //! Parses the frames that a relay forwards, without holding their bytes.
 
 use crate::call::executed::{Evidence, node_may_refuse};
-use crate::error::{ErrorKind, Executed};
+use crate::error::{Error, ErrorKind, Executed};
 use crate::wire::bytes::Malformed;
+use crate::wire::error::read_error_head;
 use crate::wire::frame::{FRAME_HEADER, FrameKind, MAX_COUNT, read_header, skipped_in_all};
 use crate::wire::kind::Kind;
 
@@ -39,6 +40,8 @@ pub(crate) struct FrameScanner {
     begun: bool,
     /// The kind of the error in an `Error` frame, once it has been read.
     error: Option<ErrorKind>,
+    /// See [`failure`](FrameScanner::failure).
+    failure: Option<Box<ErrorHead>>,
     /// See [`false_no`](FrameScanner::false_no).
     false_no: Option<(usize, u8)>,
     /// The length of the current frame.
@@ -89,6 +92,7 @@ impl FrameScanner {
             answered: false,
             begun: false,
             error: None,
+            failure: None,
             false_no: None,
             length: 0,
             max_message,
@@ -233,6 +237,12 @@ impl FrameScanner {
                 self.false_no = Some((at + i, evidence.executed().code()));
             }
         }
+        if self.direction == Direction::Answer {
+            self.failure.get_or_insert_default().push(piece);
+            if let (Some(head), Some((_, code))) = (&mut self.failure, self.false_no) {
+                head.correct(code);
+            }
+        }
     }
 
     /// Takes the correction of an error that falsely claims that its function has not started: an
@@ -264,6 +274,11 @@ impl FrameScanner {
     /// Returns the kind of the error in an `Error` frame, once it has been read.
     pub(crate) fn error(&self) -> Option<ErrorKind> {
         self.error
+    }
+
+    /// Returns the error in an `Error` frame of an answer, with the beginning of its text.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        read_error_head(self.failure.as_ref()?.bytes()).ok()
     }
 
     /// Returns whether the scanned bytes end with a complete frame.
@@ -300,6 +315,39 @@ impl FrameScanner {
     /// that goes on after an interruption, those since the first word of it.
     pub(crate) fn skipped(&self) -> u64 {
         self.skipped
+    }
+}
+
+/// The beginning of the body of an `Error` frame.
+#[derive(Debug)]
+struct ErrorHead {
+    bytes: [u8; MAX_HEAD],
+    n: usize,
+}
+
+/// Longest [`ErrorHead`]: the text of most errors, behind the name of a node.
+const MAX_HEAD: usize = 1 << 10;
+
+impl Default for ErrorHead {
+    fn default() -> Self {
+        Self { bytes: [0; MAX_HEAD], n: 0 }
+    }
+}
+
+impl ErrorHead {
+    fn push(&mut self, piece: &[u8]) {
+        let n = piece.len().min(MAX_HEAD - self.n);
+        self.bytes[self.n..self.n + n].copy_from_slice(&piece[..n]);
+        self.n += n;
+    }
+
+    /// Replaces what the node says of the execution, which follows the kind.
+    fn correct(&mut self, executed: u8) {
+        self.bytes[1] = executed;
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.n]
     }
 }
 

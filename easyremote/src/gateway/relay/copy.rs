@@ -16,6 +16,7 @@ use crate::transport::quic::reset;
 use crate::transport::quic::stream::{Broken, RecvHalf, SendHalf};
 use crate::transport::stream_table::StreamMeter;
 use crate::wire::error::put_error;
+use crate::wire::header::CallHeader;
 use crate::wire::scanner::FrameScanner;
 
 /// How a direction ended.
@@ -44,20 +45,20 @@ pub(super) async fn finish_response(
     end: CopyEnd,
     evidence: Evidence,
     answer: &FrameScanner,
-    permit: &NodePermit,
+    (permit, header): (&NodePermit, &CallHeader),
     limit: Duration,
     (from, to): (&mut RecvHalf, &mut SendHalf),
 ) -> Option<Error> {
     match end {
         // Also if the node was lost between the end of its answer and the FIN.
         CopyEnd::Fin | CopyEnd::Sender(_) if answer.is_complete() => {
-            record_answer(permit, answer);
+            record_answer(permit, header, answer);
             to.finish();
         }
         CopyEnd::Receiver(broken) => {
             if answer.is_complete() {
                 // A caller that has the last frame may leave before the FIN.
-                record_answer(permit, answer);
+                record_answer(permit, header, answer);
             }
             let code = broken.code(ErrorKind::Cancelled);
             from.stop(code);
@@ -73,7 +74,7 @@ pub(super) async fn finish_response(
                 true => permit.ends(CallEnd::Error(error.kind())),
                 false => record_error(permit, error.kind()),
             }
-            tell_failure(permit, &error);
+            tell_failure(permit, header, &error);
             if answer.is_between_frames() && !malformed {
                 write_error(to, &error).await;
             } else {

@@ -29,8 +29,9 @@ use crate::call::executed::Evidence;
 use crate::call::function_meter::CallEnd;
 use crate::error::{Error, ErrorKind, Executed};
 use crate::gateway::relay::call::Dispatch;
+use crate::gateway::relay::failed_calls::FailedCalls;
 use crate::gateway::relay::node_link::{NodeLink, NodePermit, UnreleasedCall};
-use crate::gateway::relay::outcome::record_error;
+use crate::gateway::relay::outcome::{note_failure, record_error};
 use crate::gateway::routing::Router;
 use crate::transport::quic::reset;
 use crate::transport::quic::stream::{Broken, RecvHalf, SendHalf, halves};
@@ -55,6 +56,7 @@ pub(in crate::gateway) struct Dispatcher {
     /// Receives calls that found no node. Unbounded: only a test subscribes, and it bounds its own
     /// calls.
     pub(in crate::gateway) refusals: Option<mpsc::UnboundedSender<Refusal>>,
+    pub(in crate::gateway) failed: Arc<FailedCalls>,
 }
 
 impl Dispatcher {
@@ -79,8 +81,7 @@ impl Dispatch {
     /// Why no node can take the call.
     pub(super) fn try_acquire(&self, dispatcher: &Dispatcher) -> Option<Result<NodePermit, Error>> {
         if let Err(error) = self.check_deadline() {
-            self.count_unsent(error.kind(), dispatcher);
-            return Some(Err(error));
+            return Some(Err(self.unsent(error, dispatcher)));
         }
         match dispatcher.router.try_acquire(&self.header) {
             // Not measured: the call has just been read.
@@ -103,8 +104,7 @@ impl Dispatch {
         caller: u64,
     ) -> Result<NodePermit, Error> {
         if let Err(error) = self.check_deadline() {
-            self.count_unsent(error.kind(), dispatcher);
-            return Err(error);
+            return Err(self.unsent(error, dispatcher));
         }
         if let Some(error) = self.refuse_hedge(dispatcher) {
             return Err(error);
@@ -137,8 +137,17 @@ impl Dispatch {
 
     /// Counts and reports a call that no node takes.
     fn refused(&self, error: Error, dispatcher: &Dispatcher) -> Error {
-        self.count_unsent(error.kind(), dispatcher);
         dispatcher.tell_refusal(&self.header, &error);
+        self.unsent(error, dispatcher)
+    }
+
+    /// Counts and notes a call that fails and was not sent to a node, or not to another one after a
+    /// loss.
+    fn unsent(&self, error: Error, dispatcher: &Dispatcher) -> Error {
+        self.count_unsent(error.kind(), dispatcher);
+        if self.header.job_request().is_none() {
+            dispatcher.failed.note(&self.header, None, &error);
+        }
         error
     }
 
@@ -176,6 +185,7 @@ impl Dispatch {
     ) -> Result<NodeLeg, (Self, Option<Error>)> {
         if let Err(error) = self.stamp() {
             permit.ends(CallEnd::Error(error.kind()));
+            note_failure(&permit, &self.header, &error);
             return Err((self, Some(error)));
         }
         match open_stream(&permit, &self.header, rest, max_message).await {
@@ -186,8 +196,9 @@ impl Dispatch {
             Err(error) => {
                 record_error(&permit, error.kind());
                 let next = error.kind() == ErrorKind::NodeLost && self.lost(&permit);
-                if next {
-                    permit.goes_on();
+                match next {
+                    true => permit.goes_on(),
+                    false => note_failure(&permit, &self.header, &error),
                 }
                 Err((self, (!next).then_some(error)))
             }

@@ -10,6 +10,7 @@
 //! | `node_link`        | the connection to a node, and permits of calls whose callers have left |
 //! | `copy`, `overflow` | forward the bytes of a request or a response                           |
 //! | `outcome`          | records what the end of a call says about its node                     |
+//! | `failed_calls`     | the calls that have failed last                                        |
 //!
 //! A slot at a node is free again only when the node says so: see [`node_link`].
 
@@ -18,6 +19,7 @@ pub(super) mod caller_session;
 mod cancels;
 mod copy;
 pub(super) mod dispatch;
+pub(super) mod failed_calls;
 mod hedged;
 pub(super) mod mux;
 pub(super) mod node_link;

@@ -35,6 +35,7 @@ use crate::gateway::relay::call::{Dispatch, ForwardedCall};
 use crate::gateway::relay::caller_session::CallerSession;
 use crate::gateway::relay::dispatch::protocol;
 use crate::gateway::relay::node_link::{CallOrigin, NodeMux, NodePermit, PlacedCall};
+use crate::gateway::relay::outcome::note_failure;
 use crate::gateway::relay::overflow::{forward_leg, forward_overflow, open_overflow};
 use crate::gateway::state::GatewayState;
 use crate::transport::mux::driver::{OpenMux, disconnect};
@@ -214,6 +215,7 @@ impl CallerMux {
         let Some(mux) = permit.node().handle().mux() else { return Err((call, permit)) };
         if let Err(error) = call.dispatch.stamp() {
             permit.ends(CallEnd::Error(error.kind()));
+            note_failure(&permit, &call.dispatch.header, &error);
             self.fail_or_refuse(id, &error);
             return Ok(());
         }
@@ -350,11 +352,11 @@ impl CallOrigin for CallerMux {
     fn forward_response(
         self: Arc<Self>,
         id: MuxId,
-        recv: RecvHalf,
-        first: Bytes,
+        call: Box<ForwardedCall>,
+        response: (RecvHalf, Bytes),
         permit: NodePermit,
     ) -> BoxFuture<'static, ()> {
-        let forwarding = forward_overflow(recv, first, self.clone(), id, permit);
+        let forwarding = forward_overflow(response, self.clone(), id, (call, permit));
         match self.take_over(id, forwarding) {
             Some(forwarding) => forwarding.boxed(),
             None => std::future::ready(()).boxed(),

@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use crate::error::Error;
 use crate::gateway::peer_log::{LineKind, PeerLog};
 use crate::gateway::relay::call::{CountedCall, ForwardedCall};
+use crate::gateway::relay::failed_calls::FailedCalls;
 use crate::gateway::routing::{CallPermit, NodeHandle};
 use crate::transport::mux::in_flight::InFlightCalls;
 use crate::transport::quic::stream::RecvHalf;
@@ -52,6 +53,7 @@ pub(in crate::gateway) struct NodeLink {
     /// but each entry holds a permit.
     abandoned: mpsc::UnboundedSender<u64>,
     log: Arc<PeerLog>,
+    pub(super) failed: Arc<FailedCalls>,
 }
 
 /// The remains of an abandoned call, kept until its slot at the node is free.
@@ -106,26 +108,28 @@ pub(super) trait CallOrigin: std::fmt::Debug + Send + Sync {
     /// Dispatches a call to another node, in a separate task.
     fn redispatch(self: Arc<Self>, id: MuxId, call: Box<ForwardedCall>);
 
-    /// Forwards the response that arrives on `recv`, after `first`, until the call is cancelled.
+    /// Forwards the response to `call`, its first bytes and what arrives after them, until the call
+    /// is cancelled.
     fn forward_response(
         self: Arc<Self>,
         id: MuxId,
-        recv: RecvHalf,
-        first: Bytes,
+        call: Box<ForwardedCall>,
+        response: (RecvHalf, Bytes),
         permit: NodePermit,
     ) -> BoxFuture<'static, ()>;
 }
 
 impl NodeLink {
-    /// Creates the link. The stream ids of abandoned calls are sent to `abandoned`.
+    /// Creates the link. The stream ids of abandoned calls are sent to `abandoned`, and calls that
+    /// fail are noted in `log` and `failed`.
     pub(in crate::gateway) fn new(
         connection: quinn::Connection,
         windows: Arc<StreamWindows>,
         abandoned: mpsc::UnboundedSender<u64>,
-        log: Arc<PeerLog>,
+        (log, failed): (Arc<PeerLog>, Arc<FailedCalls>),
     ) -> Self {
         let unreleased = Mutex::new(Some(HashMap::new()));
-        Self { connection, windows, mux: OnceLock::new(), unreleased, abandoned, log }
+        Self { connection, windows, mux: OnceLock::new(), unreleased, abandoned, log, failed }
     }
 
     /// Returns `Some` if a log line about a failed call at this node of `identity` may be written

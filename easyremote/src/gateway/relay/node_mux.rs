@@ -22,7 +22,7 @@ use crate::wire::scanner::FrameScanner;
 impl PlacedCall {
     /// Fails the call with `error`.
     fn fail(self, error: &Error) {
-        tell_failure(&self.permit, error);
+        tell_failure(&self.permit, &self.call.dispatch.header, error);
         record_error(&self.permit, error.kind());
         self.origin.fail(self.id, &error.clone().with_node(self.permit.node().id()));
     }
@@ -32,7 +32,7 @@ impl PlacedCall {
         let mut answer = FrameScanner::answer(max_message);
         let cause = match answer.pass(frames) {
             Ok(()) if answer.is_complete() => {
-                record_answer(&self.permit, &answer);
+                record_answer(&self.permit, &self.call.dispatch.header, &answer);
                 let Some((at, code)) = answer.false_no() else {
                     return self.origin.answer(self.id, frames);
                 };
@@ -119,8 +119,7 @@ fn receive_overflow(calls: &Arc<NodeMux>, mut recv: RecvHalf) {
         let mut buffer = FrameBuffer::new(0);
         let Some(id) = overflow::read_id(&mut recv, &mut buffer).await else { return };
         let Some(call) = calls.answered(id) else { return };
-        // `call` is kept until the response has been forwarded, because it counts as in flight.
-        let PlacedCall { origin, id, call: _call, permit } = call;
-        origin.forward_response(id, recv, buffer.take_rest(), permit).await;
+        let PlacedCall { origin, id, call, permit } = call;
+        origin.forward_response(id, call, (recv, buffer.take_rest()), permit).await;
     });
 }

@@ -7,10 +7,11 @@ use crate::error::{Error, ErrorKind};
 use crate::gateway::relay::node_link::NodePermit;
 use crate::transport::log_limit::Brief;
 use crate::wire::frame::FrameKind;
+use crate::wire::header::CallHeader;
 use crate::wire::scanner::FrameScanner;
 
 /// Records the outcome of a call with a complete answer.
-pub(super) fn record_answer(permit: &NodePermit, answer: &FrameScanner) {
+pub(super) fn record_answer(permit: &NodePermit, header: &CallHeader, answer: &FrameScanner) {
     match (answer.last_frame(), answer.error()) {
         (Some(FrameKind::Body | FrameKind::End), _) => {
             permit.ends(CallEnd::Returned);
@@ -20,7 +21,12 @@ pub(super) fn record_answer(permit: &NodePermit, answer: &FrameScanner) {
             permit.ends(CallEnd::Fault);
             permit.failed();
         }
-        (_, Some(kind)) => record_error(permit, kind),
+        (_, Some(kind)) => {
+            record_error(permit, kind);
+            if let Some(error) = answer.failure() {
+                note_failure(permit, header, &error);
+            }
+        }
         _ => {}
     }
 }
@@ -50,13 +56,22 @@ pub(super) fn record_error(permit: &NodePermit, kind: ErrorKind) {
     }
 }
 
-/// Logs a call that failed at its node.
-pub(super) fn tell_failure(permit: &NodePermit, error: &Error) {
+/// Notes a call that failed at its node, and logs it.
+pub(super) fn tell_failure(permit: &NodePermit, header: &CallHeader, error: &Error) {
     let node = permit.node();
+    note_failure(permit, header, error);
     if enabled!(Level::DEBUG)
         && let Some(left_out) = node.handle().may_tell_failure(node.identity())
     {
         debug!(node = node.id(), error = %Brief(error.chain()), left_out, "call failed at its node");
+    }
+}
+
+/// Notes a call that failed at its node. A request about jobs fails where a job does not.
+pub(super) fn note_failure(permit: &NodePermit, header: &CallHeader, error: &Error) {
+    if header.job_request().is_none() {
+        let node = permit.node();
+        node.handle().failed.note(header, Some(node.id()), error);
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::call::deadline::passes;
 use crate::call::executed::Evidence;
 use crate::gateway::limits::hit;
+use crate::gateway::relay::call::ForwardedCall;
 use crate::gateway::relay::copy::{CopyEnd, copy, failure, finish_response, never};
 use crate::gateway::relay::dispatch::{LegParts, NodeLeg};
 use crate::gateway::relay::mux::{CallerMux, MAX_RESPONSE};
@@ -16,14 +17,15 @@ use crate::gateway::relay::outcome::{record_answer, record_error, tell_failure};
 use crate::gateway::relay::progress::ProgressTimer;
 use crate::transport::mux::overflow;
 use crate::transport::quic::stream::{RecvHalf, SendHalf};
+use crate::wire::header::CallHeader;
 use crate::wire::mux::MuxId;
 use crate::wire::scanner::FrameScanner;
 
 /// Forwards the response to a call that has a separate stream at its node.
 pub(super) async fn forward_leg(mut leg: NodeLeg, mux: Arc<CallerMux>, id: MuxId) {
-    let LegParts { recv, permit, .. } = leg.split();
+    let LegParts { recv, permit, header, .. } = leg.split();
     let response = PartialResponse::begin(recv, &[], &mux).await;
-    if response.forward(recv, &mux, id, permit).await {
+    if response.forward(recv, &mux, id, (permit, header)).await {
         leg.release();
     }
 }
@@ -31,14 +33,14 @@ pub(super) async fn forward_leg(mut leg: NodeLeg, mux: Arc<CallerMux>, id: MuxId
 /// Forwards an overflow response, after `first`. The slot is free already: a node responds no
 /// earlier.
 pub(super) async fn forward_overflow(
-    mut recv: RecvHalf,
-    first: Bytes,
+    (mut recv, first): (RecvHalf, Bytes),
     mux: Arc<CallerMux>,
     id: MuxId,
-    permit: NodePermit,
+    (call, permit): (Box<ForwardedCall>, NodePermit),
 ) {
     let response = PartialResponse::begin(&mut recv, &first, &mux).await;
-    response.forward(&mut recv, &mux, id, &permit).await;
+    // The call is kept until the response has been forwarded, because it counts as in flight.
+    response.forward(&mut recv, &mux, id, (&permit, &call.dispatch.header)).await;
 }
 
 /// The beginning of a response: all of it, or more than fits into one message.
@@ -101,7 +103,7 @@ impl PartialResponse {
         recv: &mut RecvHalf,
         mux: &CallerMux,
         id: MuxId,
-        permit: &NodePermit,
+        (permit, header): (&NodePermit, &CallHeader),
     ) -> bool {
         let Self { frames, mut answer, end } = self;
         let state = mux.state();
@@ -120,8 +122,9 @@ impl PartialResponse {
                 state.ending.hold().await;
                 let ended = matches!(end, CopyEnd::Fin) && answer.is_complete();
                 let halves = (recv, &mut send);
+                let call = (permit, header);
                 let error =
-                    finish_response(end, Evidence::Sent, &answer, permit, limit, halves).await;
+                    finish_response(end, Evidence::Sent, &answer, call, limit, halves).await;
                 if let Some(error) = error {
                     // A reset may overtake the bytes sent before it, including the call's id;
                     // without this message the call would then wait for ever.
@@ -132,13 +135,13 @@ impl PartialResponse {
             Some(end @ (CopyEnd::Fin | CopyEnd::Sender(_)))
                 if answer.is_complete() && frames.len() <= MAX_RESPONSE =>
             {
-                record_answer(permit, &answer);
+                record_answer(permit, header, &answer);
                 mux.answer(id, &frames);
                 matches!(end, CopyEnd::Fin)
             }
             Some(end) => {
                 let error = failure(end, Evidence::Sent, &answer, permit, limit);
-                tell_failure(permit, &error);
+                tell_failure(permit, header, &error);
                 record_error(permit, error.kind());
                 mux.fail(id, &error);
                 false

@@ -233,7 +233,7 @@ async fn relay(client: &mut CallerLeg, node: &mut NodeLeg, caller: &CallerSessio
     // A node starts a call only once it has received all arguments.
     let evidence = Evidence::of_sending(request.has_arguments());
     let halves = (recv, &mut client.send);
-    finish_response(end, evidence, &answer, permit, limit, halves).await;
+    finish_response(end, evidence, &answer, (permit, header), limit, halves).await;
     if released {
         node.release();
     }
