@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) needs: Vec<String>,
     /// `operator`
     pub(crate) operator: Option<Ident>,
+    /// `tool`
+    pub(crate) tool: Option<Ident>,
     /// `replay = "1MiB"`: the key, and the number of bytes
     pub(crate) replay: Option<(Ident, u64)>,
     /// `resumable`
@@ -92,6 +94,7 @@ impl Options {
             "needs" => self.needs = values::needs(&key, input)?,
             "replay" => self.replay = Some((key.clone(), values::replay(&key, input)?)),
             "operator" => self.operator = Some(key.clone()),
+            "tool" => self.tool = Some(key.clone()),
             "resumable" => self.resumable = Some(key.clone()),
             "err" => self.err = Some(values::err(&key, input)?),
             "implements" => self.implements = Some(values::implements(&key, input)?),
@@ -161,7 +164,7 @@ fn end_of_option(key: &Ident, input: ParseStream<'_>) -> Result<(), Error> {
     }
     let message = match key.to_string().as_str() {
         _ if input.peek(Ident::peek_any) => "write `,` between two options".to_owned(),
-        flag @ ("stream" | "inline" | "plain" | "idempotent" | "detached" | "operator"
+        flag @ ("stream" | "inline" | "plain" | "idempotent" | "detached" | "operator" | "tool"
         | "resumable" | "skip") => {
             format!("`{flag}` takes no value: write `#[remote({flag})]`")
         }
@@ -213,7 +216,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// All options, in the order in which the documentation lists them.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "stream",
     "inline",
     "name",
@@ -225,6 +228,7 @@ const KNOWN: [&str; 17] = [
     "concurrency",
     "batch",
     "operator",
+    "tool",
     "needs",
     "replay",
     "resumable",
@@ -258,8 +262,8 @@ mod tests {
     #[test]
     fn options_are_checked() {
         let all = "options: stream, inline, name, stub, timeout, plain, idempotent, detached, \
-                   concurrency, batch, operator, needs, replay, resumable, err, implements, \
-                   crate";
+                   concurrency, batch, operator, tool, needs, replay, resumable, err, \
+                   implements, crate";
         for (options, part) in [
             ("colour", &*format!("unknown option `colour`; {all}")),
             ("steam", &*format!("unknown option `steam`; did you mean `stream`? {all}")),
@@ -271,6 +275,7 @@ mod tests {
             ("idempotent = true", "`idempotent` takes no value: write `#[remote(idempotent)]`"),
             ("detached()", "`detached` takes no value"),
             ("resumable = true", "`resumable` takes no value"),
+            ("tool = \"add\"", "`tool` takes no value: write `#[remote(tool)]`"),
             ("operator = 1", "`operator` takes no value"),
             ("implement = api::f", "did you mean `implements`?"),
             ("inline, inline", "`inline` is given twice"),

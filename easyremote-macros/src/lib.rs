@@ -93,8 +93,8 @@ mod types;
 /// ```
 ///
 /// An implementation has the declaration's name on the wire, names of arguments, documentation,
-/// `timeout`, `idempotent` and `resumable`. If its arguments, result, error or items have other
-/// types, it does not compile. It may be sync where the declaration is `async`, and return an
+/// `timeout`, `idempotent`, `resumable` and `tool`. If its arguments, result, error or items have
+/// other types, it does not compile. It may be sync where the declaration is `async`, and return an
 /// iterator where the declaration returns a stream, or the other way round.
 ///
 /// # Parameters
@@ -135,6 +135,7 @@ mod types;
 /// | `concurrency = 8`   | at most 8 calls run at a time on one node; others wait at the gateway  |
 /// | `batch(max = 32, wait = "5ms")` | calls that come together run together; see [below](#batches) |
 /// | `operator`          | it is applied to the items of streams; see [below](#operators)         |
+/// | `tool`              | agents may call it: see [below](#tools)                                |
 /// | `needs = "gpu, eu"` | requires nodes with all these tags                                     |
 /// | `replay = "1MiB"`   | how much of a resumable stream its node keeps; 1 MiB is the default    |
 /// | `resumable`         | the stream that the caller sends survives a lost connection            |
@@ -221,6 +222,25 @@ mod types;
 /// It is a plain `fn` without an error of its own, as quick as an `inline` function. Options of calls do
 /// not apply to it; `name`, `stub`, `plain`, `implements` and `crate` do.
 ///
+/// # Tools
+/// A function with `tool` is offered to agents, programs in which a language model decides what to call,
+/// over the Model Context Protocol:
+///
+/// ```text
+/// /// Finds papers about a topic, the newest first.
+/// #[remote(tool, idempotent)]
+/// async fn papers(
+///     /// In a few words.
+///     topic: String,
+///     /// At most 50.
+///     limit: u32,
+/// ) -> Result<Vec<Paper>, SearchError> { .. }
+/// ```
+///
+/// The doc comments tell the agent when to call it and what to send, so that the function must have
+/// one, and parameters should. Its name consists of the characters `A-Z a-z 0-9 _ . -`. A tool may be a
+/// stream, a method or a batch function. It takes no client stream, and is not an operator.
+///
 /// # Methods of a type
 /// The attribute on an `impl` block, which is not changed:
 ///
@@ -298,9 +318,9 @@ mod types;
 ///
 /// # Options in detail
 /// If a function has a declaration, `inline`, `detached`, `concurrency`, `needs`, `batch` and `replay`
-/// are set at the function with the body, and `name`, `timeout`, `idempotent` and `resumable` at the
-/// declaration. `stream`, `plain` and `err` are set at both, because they decide how the signature
-/// is read.
+/// are set at the function with the body, and `name`, `timeout`, `idempotent`, `resumable` and `tool`
+/// at the declaration. `stream`, `plain` and `err` are set at both, because they decide how the
+/// signature is read.
 ///
 /// **`stub`** is for a function next to a module or a type of its name, where the compiler reports
 /// "the name `add` is defined multiple times" (E0428). With `#[remote(stub = Add)]` the stub is

@@ -17,4 +17,5 @@ mod testing;
 mod testing_example;
 mod testing_mock;
 mod text_errors;
+mod tools;
 mod values;

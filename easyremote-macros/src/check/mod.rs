@@ -23,6 +23,7 @@ pub(crate) mod service;
 mod state;
 #[cfg(test)]
 mod tests;
+mod tool;
 mod upload;
 
 /// Adds all mistakes of `function` under `options` to `mistakes`.
@@ -31,6 +32,7 @@ pub(crate) fn check(function: &Function, options: &Options, mistakes: &mut Mista
     qualifiers(&function.signature, mistakes);
     main_function(function, mistakes);
     wire_name(function, options, mistakes);
+    tool::check(function, options, mistakes);
     if let (Some(skip), None) = (&options.skip, &function.receiver) {
         mistakes
             .at(skip, "`skip` leaves out a method of a `#[remote]` block: drop `#[remote]` here");

@@ -48,6 +48,7 @@ fn combined(options: &Options, mistakes: &mut Mistakes) {
             "batch" => {
                 "it takes one item after the other; `batches` of a stream makes lists of them"
             }
+            "tool" => "an agent calls the function that it is applied to: write it there",
             _ => "it runs within the call of the function that it is applied to: write it there",
         };
         let message = format!("`{key}` cannot be combined with `operator`: {why}");

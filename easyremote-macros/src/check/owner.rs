@@ -6,7 +6,7 @@ use syn::Attribute;
 use syn::ext::IdentExt;
 
 use crate::args::Options;
-use crate::check::{MAX_NAME, RESERVED};
+use crate::check::{MAX_NAME, RESERVED, tool};
 use crate::mistakes::Mistakes;
 use crate::model::method::Exposed;
 use crate::model::owner::Owner;
@@ -23,7 +23,7 @@ pub(super) fn options(owner: &Owner, options: &Options, mistakes: &mut Mistakes)
     for key in options.keys.iter().filter(|key| !OPTIONS.contains(&&*key.to_string())) {
         let message = format!("`{key}` is for one method: write `#[remote({key} ..)]` on it");
         let message = match key.to_string().as_str() {
-            "stream" | "inline" | "plain" | "idempotent" | "detached" | "skip" => {
+            "stream" | "inline" | "plain" | "idempotent" | "detached" | "tool" | "skip" => {
                 message.replace(" ..", "")
             }
             _ => message,
@@ -71,6 +71,9 @@ pub(super) fn together(owner: &Owner, methods: &[Exposed], mistakes: &mut Mistak
                  choose another one with `name = \"..\"`"
             );
             mistakes.at(&origin, message);
+        }
+        if let Some(key) = &options.tool {
+            tool::spelling(&owner.name, key, mistakes);
         }
         // Methods with a `#[cfg]` may exclude each other.
         let conditional = function.attributes_named("cfg").next().is_some();

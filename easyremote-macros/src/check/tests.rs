@@ -11,6 +11,7 @@ mod methods;
 
 mod operators;
 mod options;
+mod tools;
 
 /// The messages about `item` under `#[remote(options)]`.
 fn messages(options: &str, item: &str) -> Vec<String> {

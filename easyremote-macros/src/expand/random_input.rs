@@ -24,7 +24,7 @@ const ITEMS: &[&str] = &[
 ];
 
 const OPTIONS: &[&str] = &[
-    "stream, inline, name = \"a.b\", stub = F, timeout = \"30s\", idempotent, detached, resumable",
+    "stream, inline, name = \"a.b\", stub = F, timeout = \"30s\", idempotent, detached, resumable, tool",
     "implements = a::b::<u8>, needs = \"gpu, eu\", concurrency = 8, err = \"display\", crate = ::e",
     "batch(max = 32, wait = \"5ms\", weigh = a::b), concurrency = 1, needs = \"gpu\"",
     "stream",
@@ -35,7 +35,7 @@ const OPTIONS: &[&str] = &[
 /// The tokens that the macro knows, and some that it does not.
 const TOKENS: &str = "fn async impl trait pub crate self Self mut ref where for dyn const unsafe extern \
     static 'a 'static & * ! ? : :: ; , . .. ... = == => -> < > + - # $ @ _ 7 1.5 \"s\" b\"s\" 'c' \
-    stream ctx state batch remote Result Option Box Pin Vec Stream Iterator Item Context String u8 m r#fn \
+    stream tool ctx state batch remote Result Option Box Pin Vec Stream Iterator Item Context String u8 m r#fn \
     () [] {} (u8) [u8; 3] {x} <u8> (a: u8) #[state] #[ctx] #[remote(stream)] impl Stream<Item = u8>";
 
 /// Changes one place, at any depth.

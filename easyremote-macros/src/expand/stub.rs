@@ -264,6 +264,7 @@ impl<'a> Stub<'a> {
         let detached = self.options.detached.as_ref().map(|_| quote!(.detached()));
         let resumes = self.resumes();
         let resumable = self.options.resumable.as_ref().map(|_| quote!(.resumable()));
+        let tool = self.options.tool.as_ref().map(|_| quote!(.tool()));
         let method_of = self.owner.map(|Owner { name, .. }| quote!(.method_of(#name)));
         quote! {
             #private::Descriptor::new(
@@ -281,6 +282,7 @@ impl<'a> Stub<'a> {
             #detached
             #resumes
             #resumable
+            #tool
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Descriptor {
     pub(crate) resumes: bool,
     /// Whether the stream that the caller sends goes on after a lost connection.
     pub(crate) resumable: bool,
+    /// Whether it is offered to agents.
+    pub(crate) tool: bool,
     pub(crate) origin: Origin,
 }
 
@@ -57,6 +59,7 @@ impl Descriptor {
             detached: false,
             resumes: false,
             resumable: false,
+            tool: false,
             owner: None,
             origin: Origin { file, line },
         }
@@ -122,6 +125,13 @@ impl Descriptor {
     #[must_use]
     pub const fn resumable(mut self) -> Self {
         self.resumable = true;
+        self
+    }
+
+    /// Offers the function to agents.
+    #[must_use]
+    pub const fn tool(mut self) -> Self {
+        self.tool = true;
         self
     }
 

@@ -259,6 +259,9 @@ impl Registry {
             doc: function.descriptor.doc.to_owned(),
             needs: function.handler.policy.needs.iter().map(|&tag| tag.into()).collect(),
             concurrency: function.handler.policy.max_calls(),
+            timeout_ms: function.descriptor.timeout.map_or(0, |it| it.as_millis() as u64),
+            idempotent: function.descriptor.idempotent,
+            tool: function.descriptor.tool,
             schemas: Arc::default(),
         };
         self.functions.values().map(offer)

@@ -205,6 +205,9 @@ fn offer(kind: Kind) -> Offer {
         doc: String::new(),
         needs: Vec::new(),
         concurrency: 0,
+        timeout_ms: 0,
+        idempotent: false,
+        tool: false,
         schemas: "".into(),
     }
 }

@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -23,6 +24,7 @@ use crate::gateway::relay::node_link::NodeLink;
 use crate::gateway::routing::RoutingTable;
 use crate::gateway::state::GatewayState;
 use crate::wire::codec::Codec;
+use crate::wire::control::Offer;
 use crate::wire::directory::{
     FUNCTION_STATS, FUNCTIONS, FunctionInfo, JOBS, NODES, NodeInfo, RESERVED, STATS,
 };
@@ -248,6 +250,16 @@ fn nodes(
     Ok(infos)
 }
 
+/// Adds what one more node says of a function.
+fn add_marks(info: &mut FunctionInfo, offer: &Offer) {
+    let timeout = Duration::from_millis(offer.timeout_ms);
+    if !timeout.is_zero() {
+        info.timeout = Some(info.timeout.map_or(timeout, |other| other.min(timeout)));
+    }
+    info.idempotent &= offer.idempotent;
+    info.tool |= offer.tool;
+}
+
 /// Lists the functions that the caller may call: one entry per function, or several if nodes differ
 /// in its types or in the tags that it needs.
 fn functions(
@@ -274,6 +286,9 @@ fn functions(
                         signature: offer.signature.clone(),
                         doc: offer.doc.clone(),
                         needs: offer.needs.clone(),
+                        timeout: None,
+                        idempotent: true,
+                        tool: false,
                         nodes: Vec::new(),
                         schemas: None,
                     });
@@ -284,6 +299,7 @@ fn functions(
             if info.nodes.is_empty() {
                 budget.take(name.len() + offer.signature.len() + offer.doc.len())?;
             }
+            add_marks(info, offer);
             if schemas[index].is_empty() {
                 schemas[index] = &offer.schemas;
             }

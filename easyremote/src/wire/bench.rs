@@ -86,6 +86,9 @@ impl ControlMessage {
             doc: "Embeds a text.".to_owned(),
             needs: vec!["gpu".to_owned()],
             concurrency: 8,
+            timeout_ms: 30_000,
+            idempotent: true,
+            tool: false,
             schemas: SCHEMAS.into(),
         });
         let (tags, functions) = (vec!["gpu".to_owned(), "eu".to_owned()], functions.collect());

@@ -257,6 +257,12 @@ pub(crate) struct Offer {
     pub(crate) needs: Vec<String>,
     /// Most calls of it that the node runs at a time; 0 without a separate limit.
     pub(crate) concurrency: u64,
+    /// The default timeout of its calls; 0 without one.
+    pub(crate) timeout_ms: u64,
+    /// Whether running it twice has the same effect as running it once.
+    pub(crate) idempotent: bool,
+    /// Whether it is offered to agents.
+    pub(crate) tool: bool,
     /// What a caller with JSON sends and gets, as the text of [`FunctionSchemas`]; empty if the node
     /// sends none. A gateway checks it before it passes it on.
     ///

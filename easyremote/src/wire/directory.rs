@@ -1,6 +1,7 @@
 //! The gateway's own functions, and their results as JSON.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -144,6 +145,17 @@ pub struct FunctionInfo {
     /// The tags that a node must have to run it.
     #[serde(default, deserialize_with = "names")]
     pub needs: Vec<String>,
+    /// The default timeout of calls with its stub: `#[remote(timeout = "30s")]`, the shortest of its
+    /// nodes. A call by name has none unless it sets one. In JSON it is `timeout_ms`.
+    #[serde(default, rename = "timeout_ms", with = "milliseconds")]
+    pub timeout: Option<Duration>,
+    /// Whether running it twice has the same effect as running it once: `#[remote(idempotent)]`, at
+    /// each of its nodes.
+    #[serde(default)]
+    pub idempotent: bool,
+    /// Whether it is offered to agents: `#[remote(tool)]`, at one of its nodes at least.
+    #[serde(default)]
+    pub tool: bool,
     /// The ids of the nodes that offer it and have all tags in `needs`.
     #[serde(deserialize_with = "names")]
     pub nodes: Vec<String>,
@@ -170,4 +182,24 @@ fn lines<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
 fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let names = Vec::<String>::deserialize(from)?;
     Ok(names.iter().map(|name| printable::one_line(name, MAX_TEXT).into_owned()).collect())
+}
+
+/// A timeout as a number of milliseconds, or `null`.
+mod milliseconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        timeout: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        timeout.map(|timeout| timeout.as_millis() as u64).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(from)?.map(Duration::from_millis))
+    }
 }

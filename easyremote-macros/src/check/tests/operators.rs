@@ -85,6 +85,7 @@ fn operators_have_no_calls() {
         ("needs = \"gpu\"", "write it there"),
         ("replay = \"1MiB\"", "write it there"),
         ("resumable", "write it there"),
+        ("tool", "an agent calls the function that it is applied to"),
     ] {
         let name = option.split(' ').next().unwrap();
         let rule = format!("`{name}` cannot be combined with `operator`");

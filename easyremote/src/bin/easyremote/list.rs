@@ -113,6 +113,8 @@ fn or_dash(cell: Option<impl ToString>) -> String {
 /// The description of a function for people.
 fn description(function: &FunctionInfo) -> String {
     let FunctionInfo { name, kind, signature, doc, needs, nodes, schemas, .. } = function;
+    let marks = [(function.idempotent, "idempotent"), (function.tool, "tool")];
+    let marks: Vec<_> = marks.iter().filter(|(set, _)| *set).map(|(_, mark)| *mark).collect();
     let mut text = format!("{name}{signature}\n\n");
     for line in doc.lines() {
         text.push_str(&format!("    {}\n", line.trim_end()));
@@ -123,6 +125,12 @@ fn description(function: &FunctionInfo) -> String {
     text.push_str(&format!("kind   {kind}\nnodes  {}\n", or_dash(Some(nodes.join(", ")))));
     if !needs.is_empty() {
         text.push_str(&format!("needs  {}\n", needs.join(", ")));
+    }
+    if let Some(timeout) = function.timeout {
+        text.push_str(&format!("time   {timeout:?}\n"));
+    }
+    if !marks.is_empty() {
+        text.push_str(&format!("marks  {}\n", marks.join(", ")));
     }
     let Some(schemas) = schemas else { return text };
     let parts = [

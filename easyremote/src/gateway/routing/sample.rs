@@ -59,6 +59,9 @@ pub(crate) fn offer(name: &str) -> Offer {
         doc: String::new(),
         needs: Vec::new(),
         concurrency: 0,
+        timeout_ms: 0,
+        idempotent: false,
+        tool: false,
         schemas: "".into(),
     }
 }

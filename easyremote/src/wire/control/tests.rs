@@ -44,6 +44,9 @@ fn offer(name: &str) -> Offer {
         doc: String::new(),
         needs: Vec::new(),
         concurrency: 0,
+        timeout_ms: 0,
+        idempotent: false,
+        tool: false,
         schemas: "".into(),
     }
 }
@@ -71,6 +74,9 @@ fn samples() -> Vec<Control> {
                 doc: "Adds.".into(),
                 needs: vec!["gpu".into(), "eu".into()],
                 concurrency: 2,
+                timeout_ms: 30_000,
+                idempotent: true,
+                tool: true,
                 schemas: r#"{"arguments":{}}"#.into(),
             }],
         }),
@@ -143,6 +149,9 @@ fn generated_messages_survive_the_wire() {
             doc: string(MAX_TEXT / 8),
             needs: needs.clone(),
             concurrency: number(),
+            timeout_ms: number(),
+            idempotent: i % 2 == 0,
+            tool: i % 3 == 0,
             schemas: string(MAX_SCHEMAS / 64).into(),
         });
         let functions = functions.collect();
@@ -258,7 +267,8 @@ fn unknown_roles_and_kinds_are_refused() {
     assert_eq!(refusal(&hello(4)), "`hello`: role 4 is unknown to this version");
     let none: Vec<String> = Vec::new();
     let register = |kind: u8| {
-        let function = ("f", kind, 0_u64, none.clone(), "", "", none.clone(), 0_u64, "");
+        let terms = (0_u64, 0_u64, false, false);
+        let function = ("f", kind, 0_u64, none.clone(), "", "", none.clone(), terms, "");
         unlimited(4, &(none.clone(), 1_u64, vec![function]))
     };
     for kind in 0..5 {
