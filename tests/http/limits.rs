@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use common::offered::{functions, wait};
-use common::{Probe, soon};
+use common::offered::{self, wait};
+use common::{Probe, SayOnDrop, soon};
 use easyremote::http::HttpOptions;
-use easyremote::{Client, ErrorKind, Gateway, Node, Role};
+use easyremote::{Client, ErrorKind, Gateway, Node, Role, functions, remote};
+use futures::{Stream, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::Site;
-use crate::exchange::{get, on, send};
+use crate::exchange::{Live, get, on, send};
 
 #[tokio::test]
 async fn headers_have_a_limit() {
@@ -107,7 +108,7 @@ async fn bytes_that_are_no_requests_harm_nobody() {
 async fn the_server_says_that_its_gateway_drains_and_ends_with_it() {
     let Site { gateway, http, .. } = Site::start().await;
     let at = http.local_addr();
-    let _node = soon(Node::serve(gateway.ticket(Role::Node), functions())).await.unwrap();
+    let _node = soon(Node::serve(gateway.ticket(Role::Node), offered::functions())).await.unwrap();
     let client = soon(Client::connect(gateway.ticket(Role::Client))).await.unwrap();
     let mut probe = Probe::new();
     let call = tokio::spawn(wait::call(&client, probe.key));
@@ -145,4 +146,56 @@ async fn a_server_ends_alone_and_frees_its_port() {
     let nowhere = HttpOptions::new("nowhere.invalid:80");
     let error = soon(gateway.serve_http(nowhere)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
+
+/// Fills what lies between a function and its reader.
+#[remote(stream)]
+fn flood(probe: u64) -> impl Stream<Item = String> {
+    let says = SayOnDrop(probe, "dropped");
+    stream::repeat_with(move || {
+        let _says = &says;
+        "x".repeat(1 << 16)
+    })
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_is_left() {
+    let stall = Duration::from_millis(200);
+    let site = Site::with(|gateway| gateway, |options| options.stall_timeout(stall)).await;
+    let _node =
+        soon(Node::serve(site.gateway.ticket(Role::Node), functions![flood])).await.unwrap();
+    let (at, bearer) = (site.address(), site.bearer(Role::Client));
+    for accept in ["text/event-stream", "application/x-ndjson"] {
+        let mut probe = Probe::new();
+        let path = format!("/stream/flood?arguments=[{}]", probe.key);
+        let text =
+            format!("GET {path} HTTP/1.1\r\nHost: {at}\r\n{bearer}\r\nAccept: {accept}\r\n\r\n");
+        let live = Live::open(at, &text).await;
+        assert_eq!(live.status, 200);
+        assert_eq!(soon(probe.next()).await, "dropped", "{accept}");
+    }
+}
+
+#[tokio::test]
+async fn an_identity_has_its_rate_of_requests() {
+    let site = Site::with(
+        |gateway| gateway.token(Role::Client, "one").token(Role::Client, "other"),
+        |options| options.rate(3),
+    )
+    .await;
+    let (at, one) = (site.address(), site.bearer_of(Role::Client, "one"));
+    let mut refused = None;
+    for _ in 0..50 {
+        let answer = get(at, "/functions", &[&one]).await;
+        if answer.status == 429 {
+            refused = Some(answer);
+            break;
+        }
+        assert_eq!(answer.status, 200);
+    }
+    let refused = refused.expect("50 requests within a second, or a very slow machine");
+    assert_eq!(refused.json()["kind"], "Overloaded");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    let other = site.bearer_of(Role::Client, "other");
+    assert_eq!(get(at, "/functions", &[&other]).await.status, 200);
 }

@@ -7,6 +7,7 @@ mod guard;
 mod limits;
 mod lists;
 mod secure;
+mod tickets;
 
 use std::net::SocketAddr;
 

@@ -20,3 +20,8 @@ pub(super) struct Asker {
 
 /// The extension, as routes take it.
 pub(super) type AskedBy = Extension<Arc<Asker>>;
+
+/// The origin of the page that makes a request, if it is one of another site: an extension of each
+/// request, added by the guard.
+#[derive(Clone, Debug)]
+pub(super) struct PageOrigin(pub(super) Option<String>);

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -20,14 +21,18 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::client::Client;
+use crate::error::printable::one_line;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::GatewayView;
+use crate::http::answer::segment;
 use crate::http::asked::PREFIX;
-use crate::http::asker::Asker;
+use crate::http::asker::{Asker, PageOrigin};
 use crate::http::body::BodyLimits;
 use crate::http::callers::Callers;
 use crate::http::options::HttpOptions;
 use crate::http::problem::Problem;
+use crate::http::rates::RequestRates;
+use crate::http::ticket_list::{StreamTicket, TicketList};
 use crate::transport::auth::bearer::Bearer;
 use crate::wire::caller::Caller;
 
@@ -37,6 +42,8 @@ pub(super) struct Site {
     pub(super) gateway: GatewayView,
     callers: Callers,
     pub(super) bodies: BodyLimits,
+    pub(super) tickets: TicketList,
+    rates: RequestRates,
     hosts: HashSet<String>,
     origins: HashSet<String>,
     proxies: Vec<IpAddr>,
@@ -50,6 +57,9 @@ pub(super) struct Ends {
     pub(super) remote: SocketAddr,
     pub(super) local: SocketAddr,
 }
+
+/// Bytes of a path that the access log shows.
+const MAX_PATH: usize = 256;
 
 /// Requests that need no bearer.
 const OPEN: &[&str] = &["/health"];
@@ -66,6 +76,8 @@ impl Site {
             gateway,
             callers,
             bodies: BodyLimits::new(options.max_body),
+            tickets: TicketList::default(),
+            rates: RequestRates::new(options.rate),
             hosts: options.hosts.iter().cloned().collect(),
             origins: options.origins.iter().cloned().collect(),
             proxies: options.proxies.clone(),
@@ -144,15 +156,61 @@ impl Site {
         }
     }
 
-    /// Returns who makes the request.
-    fn asker(&self, headers: &HeaderMap, ends: Ends) -> Result<Asker, Problem> {
+    /// Returns who makes the request, and adds what its ticket opens if it shows one.
+    fn asker(
+        &self,
+        request: &mut Request,
+        ends: Ends,
+        origin: Option<&str>,
+    ) -> Result<Arc<Asker>, Problem> {
+        let headers = request.headers();
+        if !headers.contains_key(AUTHORIZATION)
+            && let Some(secret) = shown_ticket(request)
+        {
+            let ticket = self.redeem(&secret, request.uri().path(), origin)?;
+            let asker = ticket.asker.clone();
+            self.count(&asker.caller)?;
+            request.extensions_mut().insert(ticket);
+            return Ok(asker);
+        }
         let bearer = bearer_of(headers)?;
         let (token, admitted) = self.gateway.admit(&bearer)?;
         let address = self.client_address(headers, ends.remote);
         let id = format!("http-{address}");
         let identity = admitted.identity.to_string();
         let caller = Caller { role: bearer.role(), id, identity, address };
-        Ok(Asker { caller, token, revoked: admitted.revoked })
+        self.count(&caller)?;
+        Ok(Arc::new(Asker { caller, token, revoked: admitted.revoked }))
+    }
+
+    /// Counts a request of an identity.
+    fn count(&self, caller: &Caller) -> Result<(), Problem> {
+        self.rates.count(caller).map_err(|wait| {
+            let text = "this identity makes too many requests: see `HttpOptions::rate`";
+            Error::new(ErrorKind::Overloaded, text).with_retry_after(wait).into()
+        })
+    }
+
+    /// Takes the ticket with this secret, if the request is the one that it was made for.
+    fn redeem(
+        &self,
+        secret: &str,
+        path: &str,
+        origin: Option<&str>,
+    ) -> Result<StreamTicket, Problem> {
+        let refused = || {
+            let text = "the ticket is not valid for this request, or no longer: each opens one \
+                        stream";
+            Problem::from(Error::new(ErrorKind::Unauthenticated, text))
+        };
+        let ticket = self.tickets.take(secret).ok_or_else(refused)?;
+        let own = format!("/stream/{}", segment(&ticket.function));
+        if own != path || ticket.origin.as_deref() != origin {
+            return Err(refused());
+        }
+        // It may have been replaced or revoked since.
+        self.gateway.admit(&ticket.bearer)?;
+        Ok(ticket)
     }
 
     /// Returns the address of the client, behind whatever proxies.
@@ -166,6 +224,13 @@ impl Site {
         let client = last.and_then(|it| it.trim().parse().ok());
         client.map_or(remote, |ip| SocketAddr::new(ip, 0))
     }
+}
+
+/// Returns the ticket that a request shows: the only parameter of a stream.
+fn shown_ticket(request: &Request) -> Option<String> {
+    let is_stream = request.method() == Method::GET && request.uri().path().starts_with("/stream/");
+    let secret = request.uri().query()?.strip_prefix("ticket=")?;
+    is_stream.then(|| secret.to_owned())
 }
 
 /// Returns the bearer that a request shows.
@@ -186,14 +251,18 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     values.next().is_none().then_some(value)
 }
 
-/// Passes a request on if its sender may make it, and makes the answer safe to show.
+/// Passes a request on if its sender may make it, makes the answer safe to show, and writes a line of
+/// the access log. The line has no query: a ticket may be in it.
 pub(super) async fn guard(
     State(site): State<Arc<Site>>,
     Extension(ends): Extension<Ends>,
     mut request: Request,
     next: Next,
 ) -> Response {
+    let start = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut elsewhere = None;
+    let mut identity = None;
     let checked = site.check_host(&request, ends).and_then(|host| {
         let origin = site.check_origin(&request, &host)?;
         elsewhere = origin.map(|origin| Elsewhere { origin, may_send: may_send(&request) });
@@ -206,15 +275,30 @@ pub(super) async fn guard(
             StatusCode::NO_CONTENT.into_response()
         }
         Ok(()) if OPEN.contains(&request.uri().path()) => next.run(request).await,
-        Ok(()) => match site.asker(request.headers(), ends) {
-            Err(problem) => problem.into_response(),
-            Ok(asker) => {
-                request.extensions_mut().insert(Arc::new(asker));
-                next.run(request).await
+        Ok(()) => {
+            let origin = elsewhere.as_ref().map(|page| page.origin.clone());
+            match site.asker(&mut request, ends, origin.as_deref()) {
+                Err(problem) => problem.into_response(),
+                Ok(asker) => {
+                    identity = Some(asker.clone());
+                    request.extensions_mut().insert(asker);
+                    request.extensions_mut().insert(PageOrigin(origin));
+                    next.run(request).await
+                }
             }
-        },
+        }
     };
     add_headers(response.headers_mut(), elsewhere.as_ref());
+    tracing::info!(
+        target: "easyremote::http::access",
+        %method,
+        path = %one_line(&path, MAX_PATH),
+        status = response.status().as_u16(),
+        identity = identity.as_ref().map(|asker| asker.caller.identity.as_str()),
+        address = %ends.remote,
+        ms = start.elapsed().as_millis() as u64,
+        "request"
+    );
     response
 }
 

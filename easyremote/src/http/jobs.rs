@@ -1,6 +1,5 @@
 //! `/jobs`: calls that run without their caller.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -12,7 +11,7 @@ use axum::{Extension, Json, Router};
 use serde_json::{Value, json};
 
 use crate::client::{JobId, JobStatus, JsonJob};
-use crate::http::answer::{self, Routed};
+use crate::http::answer::{self, Routed, segment};
 use crate::http::asked::{AskedBody, PathName, invalid, options};
 use crate::http::asker::AskedBy;
 use crate::http::guard::Site;
@@ -114,35 +113,4 @@ fn described(id: &JobId, status: &JobStatus) -> Value {
         "since_seconds": status.since.as_secs_f64(),
         "progress": progress,
     })
-}
-
-/// Returns `text` as one segment of a path (RFC 3986, section 3.3).
-fn segment(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            byte if byte.is_ascii_alphanumeric() || b"-._~:@".contains(&byte) => {
-                out.push(char::from(byte));
-            }
-            byte => drop(write!(out, "%{byte:02X}")),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_name_is_one_segment() {
-        for (name, expected) in [
-            ("0f:train@gpu-1", "0f:train@gpu-1"),
-            ("a/../b", "a%2F..%2Fb"),
-            ("a b?c#d%e", "a%20b%3Fc%23d%25e"),
-            ("größe", "gr%C3%B6%C3%9Fe"),
-        ] {
-            assert_eq!(segment(name), expected);
-        }
-    }
 }

@@ -14,6 +14,7 @@
 //! | `POST /call/{function}` | the function's result | who may call it |
 //! | `GET` and `POST /stream/{function}` | the function's items as they are made | who may call it |
 //! | `POST /jobs/{function}`, `GET /jobs`, .. | calls that run without their caller | who may call the function |
+//! | `POST /ticket` | a stream for an `EventSource`, which sends no bearer | who may call the function |
 //! | `GET /functions` | the functions that the bearer's identity may call, with their schemas | any bearer |
 //! | `GET /metrics` (feature `metrics`) | the metrics of the gateway, as text for Prometheus | admins, and who may call `easyremote.stats` |
 //! | `GET /feed` | what changes in all of this, once a second, as server-sent events | the same |
@@ -32,9 +33,12 @@ mod jobs;
 mod options;
 mod problem;
 mod query;
+mod rates;
 mod routes;
 mod server;
 mod streams;
+mod ticket_list;
+mod tickets;
 
 pub use crate::http::options::HttpOptions;
 pub use crate::http::server::HttpServer;

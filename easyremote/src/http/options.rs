@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, not_zero};
 
@@ -28,6 +29,8 @@ pub struct HttpOptions {
     pub(super) proxies: Vec<IpAddr>,
     pub(super) connections: usize,
     pub(super) max_body: usize,
+    pub(super) rate: u32,
+    pub(super) stall_timeout: Duration,
 }
 
 impl HttpOptions {
@@ -48,6 +51,8 @@ impl HttpOptions {
             proxies: Vec::new(),
             connections: 1_024,
             max_body: 16 << 20,
+            rate: 1_000,
+            stall_timeout: Duration::from_secs(60),
         }
     }
 
@@ -153,11 +158,49 @@ impl HttpOptions {
         self
     }
 
+    /// Sets how many requests per second one identity may make; 1,000 by default. As many may come at
+    /// once after a quiet second. Further ones get 429 with `Retry-After`.
+    ///
+    /// ```
+    /// use easyremote::http::HttpOptions;
+    ///
+    /// let options = HttpOptions::new("127.0.0.1:8080").rate(50);
+    /// # let _ = options;
+    /// ```
+    #[doc(alias = "rate_limit")]
+    #[doc(alias = "throttle")]
+    pub fn rate(mut self, per_second: u32) -> Self {
+        self.rate = per_second;
+        self
+    }
+
+    /// Sets how long an answer may wait for its reader to take more of it; 60 s by default. After that
+    /// the connection is closed, and the function cancelled.
+    ///
+    /// Until then a stream whose reader does not read makes its function wait.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use easyremote::http::HttpOptions;
+    ///
+    /// let options = HttpOptions::new("127.0.0.1:8080").stall_timeout(Duration::from_secs(10));
+    /// # let _ = options;
+    /// ```
+    #[doc(alias = "write_timeout")]
+    #[doc(alias = "slow_reader")]
+    pub fn stall_timeout(mut self, timeout: Duration) -> Self {
+        self.stall_timeout = timeout;
+        self
+    }
+
     /// # Errors
     /// `InvalidInput` if something is not as it has to be.
     pub(super) fn check(&self) -> Result<(), Error> {
         not_zero("connections", self.connections as u64)?;
         not_zero("max_body", self.max_body as u64)?;
+        not_zero("rate", u64::from(self.rate))?;
+        not_zero("stall_timeout", self.stall_timeout.as_nanos() as u64)?;
         let is_origin = |origin: &&String| {
             let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
             !host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ', '@']))

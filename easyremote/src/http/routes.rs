@@ -20,8 +20,8 @@ use crate::http::calls;
 use crate::http::guard::{Site, guard};
 use crate::http::jobs;
 use crate::http::problem::Problem;
-use crate::http::streams;
 use crate::http::{feed, figures};
+use crate::http::{streams, tickets};
 
 pub(super) fn router(site: Arc<Site>) -> Router {
     let router = Router::new();
@@ -36,6 +36,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .merge(calls::routes())
         .merge(streams::routes())
         .merge(jobs::routes())
+        .merge(tickets::routes())
         .merge(feed::routes())
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)

@@ -12,10 +12,12 @@ use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -68,6 +70,9 @@ const MAX_HEADER: usize = 32 << 10;
 /// Maximum number of fields in it.
 const MAX_FIELDS: usize = 64;
 
+/// Time after which a connection without a byte is asked whether it is still there.
+const QUIET: Duration = Duration::from_secs(30);
+
 /// Time for requests to end when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -111,7 +116,8 @@ impl Gateway {
         let callers = Callers::new(self.local_addr());
         let site = Arc::new(Site::new(self.view(), callers, &options, local_addr));
         let connections = Arc::new(Semaphore::new(options.connections.min(Semaphore::MAX_PERMITS)));
-        let listening = Listening { site, https: https.clone(), connections };
+        let stall_timeout = options.stall_timeout;
+        let listening = Listening { site, https: https.clone(), connections, stall_timeout };
         let thread = IoThread::start("easyremote-http", move |stop, guard| async move {
             // No peer has to be notified of the end.
             drop(guard);
@@ -212,6 +218,7 @@ struct Listening {
     site: Arc<Site>,
     https: Option<HttpsAcceptor>,
     connections: Arc<Semaphore>,
+    stall_timeout: Duration,
 }
 
 impl Listening {
@@ -272,12 +279,16 @@ impl Listening {
         stop: CancellationToken,
     ) -> io::Result<()> {
         let ends = Ends { remote, local: stream.local_addr()? };
+        let stall_timeout = self.stall_timeout;
         stream.set_nodelay(true)?;
+        // A caller that has gone without a word is noticed, also while its function is quiet.
+        let keep_alive = TcpKeepalive::new().with_time(QUIET).with_interval(QUIET / 3);
+        SockRef::from(&stream).set_tcp_keepalive(&keep_alive)?;
         match &self.https {
-            None => converse(stream, router, ends, stop).await,
+            None => converse(stream, stall_timeout, router, ends, stop).await,
             Some(https) => {
                 let stream = timeout(HANDSHAKE, https.accept(stream)).await??;
-                converse(stream, router, ends, stop).await
+                converse(stream, stall_timeout, router, ends, stop).await
             }
         }
     }
@@ -285,12 +296,16 @@ impl Listening {
 
 /// Serves the requests of one connection. Ends after the current one when `stop` is cancelled.
 async fn converse(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite,
+    stall_timeout: Duration,
     router: Router,
     ends: Ends,
     stop: CancellationToken,
 ) -> io::Result<()> {
     let stop_of_answers = stop.clone();
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(stall_timeout));
+    let stream = Box::pin(stream);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
         request.extensions_mut().insert(stop_of_answers.clone());

@@ -35,6 +35,7 @@ use crate::http::asker::AskedBy;
 use crate::http::guard::Site;
 use crate::http::problem::Problem;
 use crate::http::query::StreamQuery;
+use crate::http::ticket_list::StreamTicket;
 use crate::wire::json_text::JsonText;
 
 pub(super) fn routes() -> Router<Arc<Site>> {
@@ -60,10 +61,21 @@ async fn with_body(
 async fn without_body(
     State(site): State<Arc<Site>>,
     asker: AskedBy,
+    ticket: Option<Extension<StreamTicket>>,
     PathName(function): PathName,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Routed {
+    if let Some(Extension(ticket)) = ticket {
+        let query = StreamQuery::parse(&ticket.query)?;
+        let body = AskedBody { arguments: ticket.arguments, items: None };
+        // The request that shows it decides how items are written, and nothing else.
+        let mut headers_of_call = ticket.options;
+        if let Some(accepted) = headers.get(header::ACCEPT) {
+            headers_of_call.insert(header::ACCEPT, accepted.clone());
+        }
+        return open(&site, asker, ticket.function, query, &headers_of_call, body).await;
+    }
     let mut query = StreamQuery::parse(query.as_deref().unwrap_or_default())?;
     let text = query.arguments.take().unwrap_or_else(|| "[]".to_owned());
     let body = AskedBody { arguments: arguments(text.as_bytes())?, items: None };
