@@ -189,6 +189,7 @@
 //! | `client` | yes | [`Client`], and the `call` and `map` of stubs |
 //! | `node` | yes | [`Node`], [`functions!`] |
 //! | `gateway` | yes | [`Gateway`] |
+//! | `attach` | no | a [local HTTP server as a node](attach) |
 //! | `http` | no | an [HTTP server](http) beside a gateway |
 //! | `testing` | no | [`testing`]; enables the three roles |
 //! | `otel` | no | joins the spans of calls, and their [trace context](Context::trace_context), to traces of OpenTelemetry by way of `tracing-opentelemetry` |
@@ -208,7 +209,7 @@
 )]
 // The documentation links to what a feature that is off would add.
 #![cfg_attr(
-    not(all(feature = "testing", feature = "http", feature = "metrics")),
+    not(all(feature = "attach", feature = "testing", feature = "http", feature = "metrics")),
     allow(rustdoc::broken_intra_doc_links)
 )]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -228,6 +229,8 @@ pub mod __bench {
     pub use crate::gateway::bench::{Pool, Wanted};
     pub use crate::wire::bench::{ControlMessage, Header};
 }
+#[cfg(feature = "attach")]
+pub mod attach;
 pub mod auth;
 mod call;
 #[cfg(feature = "client")]

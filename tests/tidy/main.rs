@@ -29,7 +29,7 @@ const LAYERS: &[&[&str]] = &[
     &["function"],
     &["exposition"],
     &["client", "node", "gateway"],
-    &["http", "testing"],
+    &["attach", "http", "testing"],
     &["auth", "fuzz", "lib", "private", "shutdown_signal", "stream"],
 ];
 

@@ -10,6 +10,8 @@ pub(crate) mod declared;
 pub(crate) mod descriptor;
 pub(crate) mod end;
 pub(crate) mod execution_policy;
+#[cfg(feature = "attach")]
+pub(crate) mod forward;
 pub(crate) mod handler;
 pub(crate) mod inline_guard;
 pub(crate) mod item_writer;

@@ -27,6 +27,7 @@ use crate::wire::codec::Codec;
 use crate::wire::control::Offer;
 use crate::wire::directory::{
     FUNCTION_STATS, FUNCTIONS, FunctionInfo, JOBS, NODES, NodeInfo, RESERVED, STATS,
+    is_offered_by_nodes,
 };
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::header::CallHeader;
@@ -56,6 +57,9 @@ impl Question {
     pub(super) fn of(header: &CallHeader, access: &Access) -> Option<Result<Self, Error>> {
         let for_a_node = header.function == JOBS && header.job_request().is_some();
         if for_a_node || !header.function.starts_with(RESERVED) {
+            return None;
+        }
+        if is_offered_by_nodes(&header.function) {
             return None;
         }
         let allowed = access.check_call(header.caller.as_deref(), &header.function);

@@ -46,7 +46,7 @@ use crate::transport::quic::windows::StreamWindows;
 use crate::transport::quinn_ext::congestion;
 use crate::wire::caller::Caller;
 use crate::wire::control::{Control, Hello, Register, Role, SlowFunctions, Welcome};
-use crate::wire::directory::RESERVED;
+use crate::wire::directory::{RESERVED, is_offered_by_nodes};
 use crate::wire::limits::{MAX_LIST, MAX_NAME};
 
 /// Timeout for a rejected peer to read the reason.
@@ -530,7 +530,8 @@ fn register_node(
 /// Returns whether a node may offer a function with this name, which appears in logs and errors.
 fn is_function_name(name: &str) -> bool {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-".contains(&byte);
-    !name.is_empty() && name.bytes().all(fine) && !name.starts_with(RESERVED)
+    let free = !name.starts_with(RESERVED) || is_offered_by_nodes(name);
+    !name.is_empty() && name.bytes().all(fine) && free
 }
 
 fn unexpected(message: &Control) -> Error {

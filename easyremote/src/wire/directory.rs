@@ -12,7 +12,8 @@ use crate::wire::kind::Kind;
 use crate::wire::load::NodeLoad;
 use crate::wire::schemas::FunctionSchemas;
 
-/// Prefix of the names of the gateway's own functions, which no node can offer.
+/// Prefix of the names of the library's own functions, most of which the gateway itself answers. Of
+/// these names, a node can only offer [`HTTP`].
 pub(crate) const RESERVED: &str = "easyremote.";
 
 /// Returns a list of [`FunctionInfo`].
@@ -23,6 +24,15 @@ pub(crate) const NODES: &str = "easyremote.nodes";
 
 /// Asks a node for the caller's jobs there; the only reserved name whose calls reach a node.
 pub(crate) const JOBS: &str = "easyremote.jobs";
+
+/// Forwards an HTTP request to the server that a node stands before. A node may offer it, also for
+/// named servers, as `easyremote.http:name`.
+pub(crate) const HTTP: &str = "easyremote.http";
+
+/// Returns whether this is a reserved name that nodes offer.
+pub(crate) fn is_offered_by_nodes(name: &str) -> bool {
+    name.strip_prefix(HTTP).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+}
 
 /// Returns [`GatewayStats`], to admins only.
 pub(crate) const STATS: &str = "easyremote.stats";

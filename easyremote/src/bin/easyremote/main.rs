@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod attach;
 mod call;
 mod connect;
 mod doctor;
@@ -83,10 +84,13 @@ async fn run(invocation: Invocation, matches: &ArgMatches, output: &Output) -> R
     if let Command::Gateway(serving) = command {
         return gateway::serve(&common, serving, output).await;
     }
+    if let Command::Attach(attach) = command {
+        return attach::attach(&common, attach, output).await;
+    }
     let stream_flags = matches.subcommand_matches("stream");
     let command = async {
         match command {
-            Command::Gateway(_) => Ok(()),
+            Command::Gateway(_) | Command::Attach(_) => Ok(()),
             Command::Ls(ls) => list::ls(&common, &ls, output).await,
             Command::Describe(describe) => list::describe(&common, &describe, output).await,
             Command::Call(call) => call::call(&common, call, output).await,

@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Jobs(JobsOptions),
     /// Show nodes, functions and the gateway's figures, as they change
     Top(TopOptions),
+    /// Let callers of the gateway reach an HTTP server of this machine, an OpenAI-compatible one first
+    Attach(AttachOptions),
     /// Find out why a gateway cannot be reached, or served
     Doctor(DoctorOptions),
     /// Make a ticket for a gateway of this user, or show what is in one
@@ -334,6 +336,43 @@ pub(crate) struct TopOptions {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     pub(crate) interval: Duration,
 }
+
+#[derive(Debug, Args)]
+#[command(after_help = ATTACH_HELP)]
+pub(crate) struct AttachOptions {
+    /// The name of the server at the gateway, and the id of the node: `A-Z a-z 0-9 _ -`
+    pub(crate) name: String,
+    /// The server: `http://host:port`, or `https://host:port`
+    pub(crate) url: String,
+    /// Forward further requests: `GET /api/tags`, or `POST /api/*`. May be repeated
+    #[arg(long = "allow", value_name = "METHOD /PATH")]
+    pub(crate) rules: Vec<String>,
+    /// Add a header whose value is in a variable of the environment, such as the server's own key:
+    /// `Authorization=KEY`. May be repeated
+    #[arg(long = "header-env", value_name = "NAME=VARIABLE", value_parser = pair)]
+    pub(crate) headers: Vec<(String, String)>,
+    /// Requests at a time; others wait at the gateway [default: 4096]
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<usize>,
+    /// A tag of the node. May be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// How long the server may take until its answer begins
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    pub(crate) head_timeout: Duration,
+    /// PEM file of the authorities that verify the server, for `https://`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) server_authority: Option<PathBuf>,
+    /// How long requests that run may take when the tool ends
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub(crate) grace: Duration,
+}
+
+const ATTACH_HELP: &str = "\
+The server gets GET /v1/models, GET /v1/models/*, and POST to /v1/chat/completions, /v1/completions,
+/v1/embeddings, /v1/responses, /v1/messages, /v1/rerank, /v1/score, /v1/moderations, /v1/audio/*,
+/v1/images/generations, /v1/images/edits and /v1/images/variations; --allow adds others. Ctrl-C and
+SIGTERM let requests end first, a second one does not.";
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorOptions {

@@ -9,6 +9,8 @@ pub(crate) mod credentials;
 pub(crate) mod dial_options;
 #[cfg(feature = "http")]
 pub(crate) mod https;
+#[cfg(feature = "attach")]
+pub(crate) mod https_dialler;
 pub(crate) mod identity;
 pub(crate) mod private_file;
 mod provider;
