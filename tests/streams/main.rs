@@ -2,6 +2,7 @@
 
 mod cached;
 mod downloads;
+mod json_uploads;
 #[macro_use]
 mod operators;
 mod progress;

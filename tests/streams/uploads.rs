@@ -205,12 +205,12 @@ async fn a_function_that_does_not_read_makes_the_caller_wait() {
 }
 
 #[tokio::test]
-async fn a_stream_cannot_be_sent_by_name() {
+async fn a_call_by_name_without_the_stream_is_refused() {
     let (_world, client) = serving(functions![sum, double]).await;
     let listed = soon(client.functions()).await.unwrap();
     assert_eq!([listed[0].kind, listed[1].kind], [Kind::Duplex, Kind::Upload]);
     assert_eq!(listed[1].signature, "(start: u64, impl Stream<Item = u64>) -> u64");
     let error = soon(client.call_json("sum", json!([1]))).await.unwrap_err();
     assert_eq!(error.remote().unwrap().kind(), ErrorKind::BadArguments);
-    assert!(error.to_string().contains("takes a stream"), "{error}");
+    assert!(error.to_string().contains("`items` of `call_json`"), "{error}");
 }

@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::client::call::{RawCall, not_asked_for, undecoded};
@@ -163,15 +162,15 @@ impl JsonCall {
     /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
     /// # let _node = Node::serve(gateway.local_addr(), functions![total]).await?;
     /// # let client = Client::connect(gateway.local_addr()).await?;
-    /// let call = client.call_json("total", json!([10])).items(stream::iter([1, 2, 3]));
-    /// assert_eq!(call.await.unwrap(), json!(16));
+    /// let call = client.call_json("total", json!([10])).items(stream::iter([json!(1), json!(2)]));
+    /// assert_eq!(call.await.unwrap(), json!(13));
     /// # Ok(())
     /// # }
     /// ```
     #[doc(alias = "upload")]
     pub fn items<S>(mut self, items: S) -> Self
     where
-        S: Stream<Item: Serialize + 'static> + Send + 'static,
+        S: Stream<Item = Value> + Send + 'static,
     {
         self.raw.change(|pending| pending.add_json_items(items));
         self
@@ -262,7 +261,7 @@ impl JsonStream {
     /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
     /// # let _node = Node::serve(gateway.local_addr(), functions![doubled]).await?;
     /// # let client = Client::connect(gateway.local_addr()).await?;
-    /// let items = client.stream_json("doubled", json!([])).items(stream::iter([1, 2]));
+    /// let items = client.stream_json("doubled", json!([])).items(stream::iter([json!(1), json!(2)]));
     /// let items: Vec<_> = items.map(Result::unwrap).collect().await;
     /// assert_eq!(items, [2, 4]);
     /// # Ok(())
@@ -271,7 +270,7 @@ impl JsonStream {
     #[doc(alias = "upload")]
     pub fn items<S>(mut self, items: S) -> Self
     where
-        S: Stream<Item: Serialize + 'static> + Send + 'static,
+        S: Stream<Item = Value> + Send + 'static,
     {
         self.raw.change(|pending| pending.add_json_items(items));
         self

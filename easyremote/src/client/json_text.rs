@@ -6,6 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::task::{Context, Poll, ready};
 
+use futures::Stream;
 use serde_json::value::RawValue;
 
 use crate::client::call::{not_asked_for, undecoded};
@@ -33,6 +34,15 @@ impl Client {
 }
 
 impl JsonCall {
+    /// [`items`](Self::items), as text.
+    pub(crate) fn items_text<S>(mut self, items: S) -> Self
+    where
+        S: Stream<Item = Box<RawValue>> + Send + 'static,
+    {
+        self.raw.change(|pending| pending.add_json_items(items));
+        self
+    }
+
     /// Makes the call. Returns its result as text.
     ///
     /// # Errors
@@ -63,6 +73,15 @@ fn text_result(frame: &Frame) -> Result<JsonText, CallError<JsonText>> {
 }
 
 impl JsonStream {
+    /// [`items`](Self::items), as text.
+    pub(crate) fn items_text<S>(mut self, items: S) -> Self
+    where
+        S: Stream<Item = Box<RawValue>> + Send + 'static,
+    {
+        self.raw.change(|pending| pending.add_json_items(items));
+        self
+    }
+
     /// [`through`](Self::through), with arguments as text.
     pub(crate) fn through_text(mut self, operator: String, arguments: Box<RawValue>) -> Self {
         self.raw.through(named(operator, &arguments));

@@ -37,7 +37,7 @@ async fn call(
         Some(body) => {
             let (items, mut failing) = items(body);
             tokio::select! {
-                result = call.items(items).text() => result,
+                result = call.items_text(items).text() => result,
                 problem = failing.wait() => return Err(problem),
             }
         }

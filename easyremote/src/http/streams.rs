@@ -101,7 +101,7 @@ async fn open(
     let mut failing = BodyFailure::default();
     if let Some(body) = body.items {
         let (items, ending) = items(body);
-        stream = stream.items(items);
+        stream = stream.items_text(items);
         failing = ending;
     }
     let framing = Framing::of(headers);
