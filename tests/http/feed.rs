@@ -1,11 +1,12 @@
 //! The feed of the page, as a page reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::offered::wait;
 use common::{Probe, soon};
+use easyremote::gateway::GatewayBuilder;
 use easyremote::{CallError, Client, ErrorKind, Node, Role, functions, remote};
 use futures::{Stream, StreamExt, stream};
 use serde_json::Value;
@@ -331,7 +332,7 @@ async fn readers_share_what_is_read() {
         pages.push(FeedReader::open(&site, &admin).await);
     }
     let moments = pages.iter_mut().map(async |page| {
-        let mut moments = std::collections::BTreeSet::from([page.shown.now()]);
+        let mut moments = BTreeSet::from([page.shown.now()]);
         while moments.len() < 4 {
             page.next().await.unwrap();
             moments.insert(page.shown.now());
@@ -402,4 +403,120 @@ async fn the_feed_ends_with_what_it_is_about_and_with_the_right_to_see_it() {
     page.ends().await;
     soon(draining).await.unwrap();
     drop(node);
+}
+
+#[remote(concurrency = 1)]
+async fn alone(key: u64) {
+    common::say(key, "started");
+    std::future::pending::<()>().await;
+}
+
+/// A call that waits has its row from its first moment to its last, with what it waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_is_shown_with_the_reason() {
+    let site = Site::start().await;
+    let mut page = FeedReader::open(&site, &site.bearer(Role::Admin)).await;
+    let client = soon(Client::connect(site.gateway.ticket(Role::Client))).await.unwrap();
+    let is_for = |shown: &Shown, text: &str| {
+        let rows = shown.rows("waiting");
+        rows.len() == 1 && rows[0]["for"].as_str().unwrap().contains(text)
+    };
+    let mut probe = Probe::new();
+    let first = tokio::spawn(wait::call(&client, probe.key).tag("gpu").wait_for_node());
+    page.until(|shown| is_for(shown, "no node offers `wait`")).await;
+    let row = page.shown.rows("waiting")[0].clone();
+    assert_eq!((&row["function"], &row["node"]), (&"wait".into(), &Value::Null));
+    assert_eq!(
+        (&row["caller"]["identity"], &row["caller"]["role"]),
+        (&"default".into(), &"client".into())
+    );
+    let waited = row["waited_seconds"].as_f64().unwrap();
+    page.until(|shown| shown.rows("waiting")[0]["waited_seconds"].as_f64() > Some(waited)).await;
+    assert_eq!(
+        (&page.shown.gateway["stats"]["waiting"], page.shown.rows("calls").len()),
+        (&1.into(), 0)
+    );
+
+    let node = |id: &str| {
+        let node = Node::builder(site.gateway.ticket(Role::Node)).id(id).concurrency(2);
+        node.functions(functions![wait, alone]).serve()
+    };
+    let plain = soon(node("plain")).await.unwrap();
+    page.until(|shown| is_for(shown, "asks for tag `gpu`")).await;
+    assert_eq!(page.shown.rows("waiting")[0]["key"], row["key"], "it is the same call");
+    soon(plain.set_tags(["gpu"])).await.unwrap();
+    assert_eq!(soon(probe.next()).await, "started");
+    page.until(|shown| shown.rows("waiting").is_empty() && shown.rows("calls").len() == 1).await;
+    let row = page.shown.rows("calls")[0].clone();
+    assert_eq!(
+        (&row["function"], &row["node"], &row["identity"]),
+        (&"wait".into(), &"plain".into(), &"default".into())
+    );
+    assert_eq!(row["running"], 1);
+    let oldest = row["oldest_seconds"].as_f64().unwrap();
+    page.until(|shown| shown.rows("calls")[0]["oldest_seconds"].as_f64() > Some(oldest)).await;
+
+    let second = tokio::spawn(alone::call(&client, probe.key));
+    assert_eq!(soon(probe.next()).await, "started");
+    let third = tokio::spawn(wait::call(&client, probe.key).on("plain"));
+    page.until(|shown| is_for(shown, "the call asks for has no room: `plain` runs 2 of 2")).await;
+    assert_eq!(page.shown.rows("waiting")[0]["node"], "plain");
+    first.abort();
+    assert_eq!(soon(probe.next()).await, "started");
+    page.until(|shown| shown.rows("waiting").is_empty()).await;
+    third.abort();
+    page.until(|shown| shown.rows("calls").len() == 1).await;
+    let fourth = tokio::spawn(alone::call(&client, probe.key));
+    page.until(|shown| is_for(shown, "`plain` runs 1 of 1 of `alone`")).await;
+    fourth.abort();
+    page.until(|shown| shown.rows("waiting").is_empty()).await;
+    second.abort();
+    page.until(|shown| shown.rows("calls").is_empty()).await;
+}
+
+/// Whichever stream carries them: small ones together, others alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_under_way_are_counted_by_function_node_and_identity() {
+    let named =
+        |gateway: GatewayBuilder| gateway.token(Role::Client, "web").token(Role::Client, "ops");
+    let site = Site::with(named, |options| options).await;
+    let mut page = FeedReader::open(&site, &site.bearer(Role::Admin)).await;
+    let node = Node::builder(site.gateway.ticket(Role::Node)).id("n");
+    let _node = soon(node.functions(functions![wait, blocks]).serve()).await.unwrap();
+    let mut probe = Probe::new();
+    let mut calls = Vec::new();
+    for (name, multiplex, n) in [("ops", true, 3), ("web", true, 2), ("web", false, 2)] {
+        let ticket = site.gateway.ticket_of(Role::Client, name).unwrap();
+        let client = Client::builder(ticket).multiplex(multiplex).connect();
+        let client = soon(client).await.unwrap();
+        for _ in 0..n {
+            calls.push(tokio::spawn(wait::call(&client, probe.key)));
+            assert_eq!(soon(probe.next()).await, "started");
+        }
+    }
+    let groups = |shown: &Shown| {
+        let text = |row: &Value, field: &str| row[field].as_str().unwrap().to_owned();
+        let group = |row: &&Value| {
+            let n = row["running"].as_u64().unwrap();
+            (text(row, "function"), text(row, "node"), text(row, "identity"), n)
+        };
+        shown.rows("calls").iter().map(group).collect::<BTreeSet<_>>()
+    };
+    let group = |function: &str, identity: &str, n: u64| {
+        (function.to_owned(), "n".to_owned(), identity.to_owned(), n)
+    };
+    let waiting = [group("wait", "ops", 3), group("wait", "web", 4)];
+    page.until(|shown| groups(shown) == waiting.clone().into()).await;
+    let ticket = site.gateway.ticket(Role::Client);
+    let client = soon(Client::connect(ticket)).await.unwrap();
+    let mut items = blocks::call(&client);
+    soon(items.next()).await.unwrap().unwrap();
+    let [ops, web] = waiting;
+    page.until(|shown| {
+        groups(shown) == [group("blocks", "ops", 1), ops.clone(), web.clone()].into()
+    })
+    .await;
+    drop(items);
+    calls.iter().for_each(tokio::task::JoinHandle::abort);
+    page.until(|shown| shown.rows("calls").is_empty()).await;
 }

@@ -50,7 +50,8 @@ pub struct FunctionStats {
     pub function: String,
     /// Gauge: calls that run, or are on their way to the node.
     pub in_flight: u64,
-    /// Gauge: calls that wait for room, and are not included in `in_flight`.
+    /// Gauge: calls that wait for room, at a gateway also those that wait for a node, and are not
+    /// included in `in_flight`.
     pub waiting: u64,
     /// Counter: calls that returned a value, and streams that ended without an error. A job counts
     /// here at a gateway once its node has accepted it.

@@ -96,7 +96,7 @@ fn put_peers(all: &mut MetricFamilies, stats: &GatewayStats) {
         ),
         (
             "easyremote_gateway_calls_waiting",
-            "Calls that wait for a node with room.",
+            "Calls that wait for a node, or for room at one.",
             stats.waiting,
         ),
     ] {

@@ -65,10 +65,12 @@ pub(crate) use crate::gateway::relay::dispatch::Refusal;
 #[cfg(feature = "http")]
 pub(crate) use crate::gateway::relay::failed_calls::FailedCall;
 pub use crate::gateway::routing::OutlierOptions;
+#[cfg(feature = "http")]
+pub(crate) use crate::gateway::routing::WaitingCallInfo;
 #[cfg(feature = "__bench")]
 pub(crate) use crate::gateway::routing::bench;
 #[cfg(feature = "http")]
-pub(crate) use crate::gateway::view::GatewayView;
+pub(crate) use crate::gateway::view::{CallsUnderWay, GatewayView};
 pub use crate::transport::stream_table::StreamStats;
 pub use crate::wire::directory::{FunctionInfo, GatewayStats, LimitHits, NodeInfo};
 pub use crate::wire::load::{Memory, NodeLoad};

@@ -1,5 +1,7 @@
 //! What a gateway shows to those who do not come over QUIC.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use crate::gateway::directory::{Directory, ListKind, Question};
 use crate::gateway::drain::DrainStage;
 use crate::gateway::policy::tokens::Admitted;
 use crate::gateway::relay::failed_calls::FailedCall;
+use crate::gateway::routing::WaitingCallInfo;
 use crate::gateway::state::GatewayState;
 use crate::transport::auth::bearer::Bearer;
 use crate::transport::auth::credentials::Token;
@@ -34,6 +37,17 @@ pub(crate) struct OfferedFunction {
     nodes: usize,
     /// Which sides send a stream; `None` if no node offers it.
     kind: Option<Kind>,
+}
+
+/// The calls of one function, at one node, of one identity.
+#[derive(Debug)]
+pub(crate) struct CallsUnderWay {
+    pub(crate) function: String,
+    pub(crate) node: String,
+    pub(crate) identity: String,
+    pub(crate) running: u64,
+    /// How long the oldest of them has taken.
+    pub(crate) oldest: Duration,
 }
 
 /// A running gateway, which may end while this exists.
@@ -158,6 +172,40 @@ impl GatewayView {
             }
         };
         stats.into_iter().map(of).collect()
+    }
+
+    /// Returns up to `n` of the calls that wait, and how many others there are.
+    pub(crate) fn waiting_calls(&self, n: usize) -> (Vec<WaitingCallInfo>, u64) {
+        self.0.dispatcher.router.waiting_calls(n)
+    }
+
+    /// Returns the calls that nodes run or have in their queues, and whose callers wait: the most
+    /// numerous `n` groups, and how many other groups there are.
+    pub(crate) fn calls_under_way(&self, n: usize) -> (Vec<CallsUnderWay>, u64) {
+        let mut groups = Vec::new();
+        for node in self.0.dispatcher.router.table().nodes() {
+            let mut of_node: HashMap<usize, HashMap<String, (u64, Duration)>> = HashMap::new();
+            node.handle().each_call(|offer, identity, age| {
+                let of_function = of_node.entry(offer).or_default();
+                let (running, oldest) = match of_function.get_mut(identity) {
+                    Some(group) => group,
+                    None => of_function.entry(identity.to_owned()).or_default(),
+                };
+                *running += 1;
+                *oldest = age.max(*oldest);
+            });
+            for (offer, of_function) in of_node {
+                let function = &node.offers()[offer].offer.name;
+                groups.extend(of_function.into_iter().map(|(identity, (running, oldest))| {
+                    let (function, node) = (function.clone(), node.id().to_owned());
+                    CallsUnderWay { function, node, identity, running, oldest }
+                }));
+            }
+        }
+        let more = groups.len().saturating_sub(n) as u64;
+        groups.sort_unstable_by_key(|group| Reverse((group.running, group.oldest)));
+        groups.truncate(n);
+        (groups, more)
     }
 
     /// Returns the calls that have failed last, the oldest first.

@@ -1,12 +1,16 @@
-//! What is known of streams and of failed calls, as JSON.
+//! What is known of streams and calls, as JSON.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::gateway::FailedCall;
+use crate::error::printable::one_line;
+use crate::gateway::{CallsUnderWay, FailedCall, WaitingCallInfo};
 use crate::transport::stream_table::StreamStats;
 use crate::wire::caller::Caller;
+
+/// Longest text that is shown of what a caller has sent, in bytes.
+const MAX_SHOWN: usize = 1_024;
 
 pub(super) fn stream(stats: &StreamStats) -> Value {
     json!({
@@ -27,6 +31,27 @@ pub(super) fn caller(caller: &Caller) -> Value {
     json!({
         "role": caller.role.name(), "id": caller.id, "identity": caller.identity,
         "address": caller.address.to_string(),
+    })
+}
+
+pub(super) fn waiting_call(call: &WaitingCallInfo) -> Value {
+    let header = &call.header;
+    json!({
+        "function": one_line(&header.function, MAX_SHOWN),
+        "caller": header.caller.as_deref().map(caller),
+        "waited_seconds": call.start.since.elapsed().as_secs_f64(),
+        "for": one_line(&call.reason, MAX_SHOWN),
+        "node": header.routing.on.as_deref().map(|id| one_line(id, MAX_SHOWN)),
+    })
+}
+
+pub(super) fn calls_under_way(calls: &CallsUnderWay) -> Value {
+    json!({
+        "function": calls.function,
+        "node": calls.node,
+        "identity": calls.identity,
+        "running": calls.running,
+        "oldest_seconds": calls.oldest.as_secs_f64(),
     })
 }
 

@@ -57,7 +57,7 @@ pub struct GatewayStats {
     pub nodes: u64,
     /// Calls and streams in flight, including those that wait.
     pub in_flight: u64,
-    /// Calls and streams that wait for a node with room.
+    /// Calls and streams that wait for a node, or for room at one.
     pub waiting: u64,
     /// Streams of items that are open: a node has received the call, and its stream has not ended.
     /// [`Gateway::streams`](crate::Gateway::streams) returns the figures of each.

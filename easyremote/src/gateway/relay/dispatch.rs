@@ -190,6 +190,7 @@ impl Dispatch {
         }
         match open_stream(&permit, &self.header, rest, max_message).await {
             Ok((send, recv, request)) => {
+                permit.node().handle().enter_leg(send.id(), &self.header, permit.index());
                 let held = Some((self, permit));
                 Ok(NodeLeg { send, recv, request, held, caller: None, released: false })
             }
@@ -298,6 +299,9 @@ impl Drop for NodeLeg {
             let code = caller.end_code();
             self.send.reset(code);
             self.recv.stop(code);
+        }
+        if let Some((_, permit)) = &self.held {
+            permit.node().handle().leave_leg(self.send.id());
         }
         // The answer did not end properly or the caller left, so the function may still run. The
         // permit stays with the node until it reports that the slot is free.

@@ -24,6 +24,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::gateway::peer_log::{LineKind, PeerLog};
@@ -33,7 +34,8 @@ use crate::gateway::routing::{CallPermit, NodeHandle};
 use crate::transport::mux::in_flight::InFlightCalls;
 use crate::transport::quic::stream::RecvHalf;
 use crate::transport::quic::windows::StreamWindows;
-use crate::wire::header::CallId;
+use crate::wire::caller::KnownCaller;
+use crate::wire::header::{CallHeader, CallId};
 use crate::wire::mux::MuxId;
 
 /// A permit to run a call at a node of this gateway.
@@ -52,8 +54,19 @@ pub(in crate::gateway) struct NodeLink {
     /// Streams of abandoned calls, for the session to report to the node. The channel is unbounded,
     /// but each entry holds a permit.
     abandoned: mpsc::UnboundedSender<u64>,
+    /// Calls on separate streams by QUIC stream id, while their callers wait.
+    legs: Mutex<HashMap<u64, OpenLeg>>,
     log: Arc<PeerLog>,
     pub(super) failed: Arc<FailedCalls>,
+}
+
+/// A call on a separate stream, as it is shown.
+#[derive(Debug)]
+struct OpenLeg {
+    /// The index of its function among the offers of the node.
+    offer: usize,
+    caller: Option<KnownCaller>,
+    since: Instant,
 }
 
 /// The remains of an abandoned call, kept until its slot at the node is free.
@@ -128,8 +141,9 @@ impl NodeLink {
         abandoned: mpsc::UnboundedSender<u64>,
         (log, failed): (Arc<PeerLog>, Arc<FailedCalls>),
     ) -> Self {
-        let unreleased = Mutex::new(Some(HashMap::new()));
-        Self { connection, windows, mux: OnceLock::new(), unreleased, abandoned, log, failed }
+        let (unreleased, legs) = (Mutex::new(Some(HashMap::new())), Mutex::default());
+        let mux = OnceLock::new();
+        Self { connection, windows, mux, unreleased, abandoned, legs, log, failed }
     }
 
     /// Returns `Some` if a log line about a failed call at this node of `identity` may be written
@@ -155,6 +169,43 @@ impl NodeLink {
                 functions.insert(dispatch.header.function.to_string());
             }
         });
+    }
+
+    /// Notes a call on a separate `stream`, until [`leave_leg`](Self::leave_leg). A request about
+    /// jobs is none.
+    pub(super) fn enter_leg(&self, stream: u64, header: &CallHeader, offer: usize) {
+        // Only the HTTP server shows them.
+        if cfg!(feature = "http") && header.job_request().is_none() {
+            let (caller, since) = (header.caller.clone(), Instant::now());
+            self.legs.lock().insert(stream, OpenLeg { offer, caller, since });
+        }
+    }
+
+    pub(super) fn leave_leg(&self, stream: u64) {
+        if cfg!(feature = "http") {
+            self.legs.lock().remove(&stream);
+        }
+    }
+
+    /// Invokes `look` for each call that is under way here and whose caller waits: with the index of
+    /// its function among the offers of the node, its caller and the time that it has taken.
+    #[cfg_attr(not(feature = "http"), allow(dead_code))] // shown by the HTTP server
+    pub(in crate::gateway) fn each_call(&self, mut look: impl FnMut(usize, &str, Duration)) {
+        fn identity(caller: &Option<KnownCaller>) -> &str {
+            caller.as_ref().map_or("", |caller| &caller.identity)
+        }
+        if let Some(mux) = self.mux.get() {
+            mux.each_waiting(|placed| {
+                let dispatch = &placed.call.dispatch;
+                if dispatch.header.job_request().is_none() {
+                    let identity = identity(&dispatch.header.caller);
+                    look(placed.permit.index(), identity, dispatch.age());
+                }
+            });
+        }
+        for leg in self.legs.lock().values() {
+            look(leg.offer, identity(&leg.caller), leg.since.elapsed());
+        }
     }
 
     /// Sets the multiplexed stream for small calls.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use fixedbitset::FixedBitSet;
 
 use crate::gateway::routing::clock::RouterClock;
-use crate::gateway::routing::node::{RoutedNode, SlotOutcome};
+use crate::gateway::routing::diagnostics::waits_for_room;
+use crate::gateway::routing::node::{Obstacle, RoutedNode, SlotOutcome};
 use crate::gateway::routing::outlier::{OutlierOptions, Standing};
 use crate::gateway::routing::rendezvous;
 use crate::gateway::routing::table::{
@@ -150,6 +151,32 @@ impl<'a, H> LoadBalancer<'a, H> {
         let able = function.and_then(|function| function.able(self.header));
         let members = able.and_then(|able| self.members(able, &[]));
         members.is_some_and(|members| members.iter().any(|route| self.may_run(route)))
+    }
+
+    /// Returns what a call that is [routable](Self::is_routable) waits for: room at nodes that can
+    /// run it, and why they do not get it.
+    pub(crate) fn lacks_room(&self) -> String {
+        let function = self.table.function(&self.header.function);
+        let obstacle = |route: &Route<H>| {
+            let avoided = || {
+                let is_avoided = |it| has_ejected(it) && self.standing(route) == Standing::Avoided;
+                function.is_some_and(is_avoided).then_some(Obstacle::Avoided)
+            };
+            let silent = || self.is_excluded(route).then_some(Obstacle::Silent);
+            route.obstacle().or_else(silent).or_else(avoided)
+        };
+        let described = |routes: &[&Route<H>]| {
+            let nodes = routes.iter().map(|route| (route.node.id(), obstacle(route)));
+            waits_for_room(self.header, nodes, routes.len())
+        };
+        if let Some(only) = self.destination() {
+            return described(&only.iter().collect::<Vec<_>>());
+        }
+        let able = function.and_then(|function| function.able(self.header));
+        let members = able.and_then(|able| self.members(able, &[]));
+        let mut routes: Vec<_> = members.iter().flat_map(AbleSubset::iter).collect();
+        routes.sort_unstable_by_key(|route| route.node.id());
+        described(&routes)
     }
 
     /// Returns the only node that a call may run at, if it names one or has a key; `Some(None)` if

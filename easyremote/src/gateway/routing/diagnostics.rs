@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::call::operator_mismatch::operator_mismatch;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::policy::access::Access;
-use crate::gateway::routing::node::RoutedNode;
+use crate::gateway::routing::node::{Obstacle, RoutedNode};
 use crate::gateway::routing::table::{Route, RoutingTable};
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
@@ -18,20 +18,20 @@ use crate::wire::operators::{AppliedFunction, applied_in};
 pub(crate) struct Diagnosis<'a, H> {
     pub(crate) table: &'a RoutingTable<H>,
     pub(crate) access: &'a Access,
-    /// The functions that are offered now, sorted.
-    pub(crate) names: &'a BTreeSet<String>,
+    /// The functions that are offered now, sorted; `None` if they are not to be named.
+    pub(crate) names: Option<&'a BTreeSet<String>>,
     /// Whether a function was ever offered: distinguishes "not now" from "unknown".
     pub(crate) is_known: &'a dyn Fn(&str) -> bool,
 }
 
-impl<H> Diagnosis<'_, H> {
+impl<'a, H> Diagnosis<'a, H> {
     /// Returns the error that explains why no node can run the call, now or later.
     pub(crate) fn explain(&self, header: &CallHeader) -> Error {
         let name = &header.function;
         let function = self.table.function(name);
         let routes = function.map_or(&[][..], |function| &function.routes);
         if routes.is_empty() {
-            let text = format!("no node offers `{name}`; {}", self.summary(header));
+            let text = format!("no node offers `{name}`{}", self.summary(header));
             return Error::new(self.kind_of_missing(name), text);
         }
         let asked_for: Vec<&Route<H>> = routes.iter().filter(|it| it.node.fits(header)).collect();
@@ -102,7 +102,7 @@ impl<H> Diagnosis<'_, H> {
         }
         let elsewhere = self.table.function(name).map_or(&[][..], |function| &function.routes);
         if elsewhere.is_empty() {
-            let text = format!("no node offers the operator `{name}`; {}", self.summary(header));
+            let text = format!("no node offers the operator `{name}`{}", self.summary(header));
             return Error::new(self.kind_of_missing(name), text);
         }
         let text = format!(
@@ -134,35 +134,41 @@ impl<H> Diagnosis<'_, H> {
         Error::new(ErrorKind::NoNode, text)
     }
 
-    /// Summarizes what the caller could call.
+    /// Summarizes what the caller could call, to be appended to the text of an error.
     fn summary(&self, header: &CallHeader) -> String {
+        let Some(names) = self.names else { return String::new() };
         let n = self.table.n_nodes();
         if n == 0 {
-            return "no node is connected".to_owned();
+            return "; no node is connected".to_owned();
         }
         let nodes = if n == 1 { "1 node is".to_owned() } else { format!("{n} nodes are") };
-        let (names, more) = self.callable(header);
+        let (names, more) = self.callable(names, header);
         let names = names.into_iter().map(|name| format!("`{name}`"));
-        format!("{nodes} connected, offering {}", names.chain(more).collect::<Vec<_>>().join(", "))
+        let names = names.chain(more).collect::<Vec<_>>().join(", ");
+        format!("; {nodes} connected, offering {names}")
     }
 
     /// Returns the first few names that the caller may call, and how many more exist. Only a
     /// bounded number of names is checked, so that the cost does not depend on what others offer.
-    fn callable(&self, header: &CallHeader) -> (Vec<&str>, Option<String>) {
+    fn callable(
+        &self,
+        all: &'a BTreeSet<String>,
+        header: &CallHeader,
+    ) -> (Vec<&'a str>, Option<String>) {
         let Some(caller) = header.caller.as_deref() else { return (Vec::new(), None) };
         let scope = self.access.scope(caller);
         if scope.is_all() {
-            let names = self.names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>();
-            let more = self.names.len() - names.len();
+            let names = all.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>();
+            let more = all.len() - names.len();
             return (names, (more > 0).then(|| format!("and {more} more")));
         }
-        let looked_at = self.names.iter().take(LOOKED_AT).map(String::as_str);
+        let looked_at = all.iter().take(LOOKED_AT).map(String::as_str);
         let mut names: Vec<&str> =
             looked_at.filter(|name| self.access.is_within(&scope, name)).collect();
         let more = names.len().saturating_sub(SHOWN);
         names.truncate(SHOWN);
         let more = match more {
-            _ if self.names.len() > LOOKED_AT => Some("and perhaps more".to_owned()),
+            _ if all.len() > LOOKED_AT => Some("and perhaps more".to_owned()),
             0 => None,
             more => Some(format!("and {more} more")),
         };
@@ -177,6 +183,52 @@ pub(crate) fn no_room(function: &str) -> Error {
          waiting already"
     );
     Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100))
+}
+
+/// Returns the error for a call that continues a stream of a node that is not here.
+pub(crate) fn stream_elsewhere(header: &CallHeader) -> Error {
+    let id = header.routing.on.as_deref().unwrap_or_default();
+    let text = format!(
+        "node `{id}`, which has the stream of `{}`, is not connected to this gateway",
+        header.function
+    );
+    Error::new(ErrorKind::NoNode, text)
+}
+
+/// Returns what a call waits for: room at one of `nodes`, all that can run it, which are `n`.
+pub(crate) fn waits_for_room<'a>(
+    header: &CallHeader,
+    nodes: impl Iterator<Item = (&'a str, Option<Obstacle>)>,
+    n: usize,
+) -> String {
+    let function = &header.function;
+    let of_node = |(id, obstacle): (&str, Option<Obstacle>)| match obstacle {
+        Some(Obstacle::NodeFull { runs, of }) => format!("`{id}` runs {runs} of {of}"),
+        Some(Obstacle::FunctionFull { runs, of }) => {
+            format!("`{id}` runs {runs} of {of} of `{function}`")
+        }
+        Some(Obstacle::Leaving) => format!("`{id}` shuts down"),
+        Some(Obstacle::Silent) => format!("`{id}` has fallen silent"),
+        Some(Obstacle::Avoided) => format!("`{id}` is avoided, because its calls keep failing"),
+        None => format!("`{id}` has room now"),
+    };
+    let mut all: Vec<_> = nodes.take(SHOWN).map(of_node).collect();
+    if n > all.len() {
+        all.push(format!("and {} more", n - all.len()));
+    }
+    let who = match (&header.routing.on, &header.key) {
+        (Some(_), _) => "the node that the call asks for has no room".to_owned(),
+        (None, Some(_)) => "the node that has the runs of the key has no room".to_owned(),
+        (None, None) if header.routing.tags.is_empty() => {
+            format!("no node that offers `{function}` has room")
+        }
+        (None, None) => {
+            let noun = if header.routing.tags.len() == 1 { "the tag" } else { "the tags" };
+            let tags = list(header.routing.tags.iter().map(String::as_str));
+            format!("no node with {noun} {tags} that offers `{function}` has room")
+        }
+    };
+    format!("{who}: {}", all.join(", "))
 }
 
 /// Returns the error for a request about jobs at a node that has as many of them as it may.

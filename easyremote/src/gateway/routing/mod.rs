@@ -18,7 +18,8 @@
 //! | `pace`        | functions that usually take long                                       |
 //! | `rendezvous`  | owner of a sticky key                                                  |
 //! | `queue`       | waiting calls                                                          |
-//! | `diagnostics` | error messages for calls that cannot run                               |
+//! | `waits`       | waiting calls as they are shown, and those without any node            |
+//! | `diagnostics` | error messages for calls that cannot run, and reasons to wait          |
 //!
 //! [`Router::try_acquire`] reads the table and asks the balancer, which counts the call at a node.
 //! The [`CallPermit`] records the outcome and frees the slot. If no node has a free slot, the call
@@ -44,8 +45,11 @@ pub(super) mod sample;
 mod table;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 pub(crate) use crate::gateway::routing::node::{NodeHandle, RoutedNode};
 pub use crate::gateway::routing::outlier::OutlierOptions;
 pub(crate) use crate::gateway::routing::router::{CallPermit, Registration, Router};
 pub(crate) use crate::gateway::routing::table::RoutingTable;
+#[cfg(feature = "http")]
+pub(crate) use crate::gateway::routing::waits::WaitingCallInfo;

@@ -108,6 +108,21 @@ pub(crate) enum SlotOutcome {
     Retracted,
 }
 
+/// Why a node that can run a call does not get it now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// It runs as many calls as it takes.
+    NodeFull { runs: u64, of: u64 },
+    /// It runs as many calls of the function as it takes.
+    FunctionFull { runs: u64, of: u64 },
+    /// It shuts down, or is lost.
+    Leaving,
+    /// It has missed heartbeats.
+    Silent,
+    /// Its calls of the function keep failing.
+    Avoided,
+}
+
 /// The calls in flight at a node, and whether it accepts more.
 ///
 /// Both are in one word, so that a compare-and-swap that adds a call fails if the node has been
@@ -277,6 +292,18 @@ impl<H> RoutedNode<H> {
         let offer = &self.offers[index];
         self.semaphore.has_room(self.capacity)
             && offer.limit().is_none_or(|limit| offer.in_flight.load(Ordering::SeqCst) < limit)
+    }
+
+    /// Returns why no slot for another call of this offer is free; `None` if one is.
+    pub(crate) fn obstacle(&self, index: usize) -> Option<Obstacle> {
+        let (offer, runs) = (&self.offers[index], self.n_calls());
+        let of_function = offer.in_flight.load(Ordering::SeqCst);
+        match offer.limit() {
+            _ if self.is_leaving() => Some(Obstacle::Leaving),
+            _ if runs >= self.capacity => Some(Obstacle::NodeFull { runs, of: self.capacity }),
+            Some(of) if of_function >= of => Some(Obstacle::FunctionFull { runs: of_function, of }),
+            _ => None,
+        }
     }
 
     /// Counts a call of this offer, if a slot is free.

@@ -13,21 +13,22 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use crate::error::Error;
+use crate::gateway::routing::waits::WaitStart;
 use crate::wire::header::CallHeader;
 use crate::wire::limits::MAX_WAITING;
 
 /// A call that waits for a permit `P`.
 #[derive(Debug)]
 pub(crate) struct WaitingCall<P> {
-    /// Unique among the waiting calls.
-    pub(crate) ticket: u64,
+    pub(crate) start: WaitStart,
     /// The number of the session that it belongs to.
     pub(crate) caller: u64,
-    pub(crate) header: CallHeader,
+    pub(crate) header: Arc<CallHeader>,
     pub(crate) grant: oneshot::Sender<Result<P, Error>>,
 }
 
@@ -62,11 +63,31 @@ impl<P> WaitQueues<P> {
         was_there
     }
 
+    /// Returns the number of waiting calls.
+    pub(crate) fn n_calls(&self) -> usize {
+        self.queues.values().map(|queue| queue.n_calls).sum()
+    }
+
     /// Returns the number of waiting calls of each function.
     pub(crate) fn waiting(&self) -> BTreeMap<String, u64> {
         let n_calls =
             |(name, queue): (&String, &WaitQueue<P>)| (name.clone(), queue.n_calls as u64);
         self.queues.iter().map(n_calls).collect()
+    }
+
+    /// Returns the first `n` calls, in turn over functions.
+    pub(crate) fn first(&self, n: usize) -> Vec<&WaitingCall<P>> {
+        let queues = self.queues.values();
+        let mut queues: Vec<_> =
+            queues.map(|queue| queue.lines.iter().flat_map(|line| &line.calls)).collect();
+        let mut first = Vec::new();
+        loop {
+            let before = first.len();
+            first.extend(queues.iter_mut().filter_map(Iterator::next).take(n - before));
+            if first.len() == before {
+                return first;
+            }
+        }
     }
 
     /// Takes the next call that is accepted, in turn. `route` is evaluated once per function, and
@@ -196,7 +217,7 @@ impl<P> WaitQueue<P> {
             return false;
         };
         let calls = &mut self.lines[line].calls;
-        let Some(call) = calls.iter().position(|call| call.ticket == ticket) else {
+        let Some(call) = calls.iter().position(|call| call.start.ticket == ticket) else {
             return false;
         };
         calls.remove(call);
@@ -225,6 +246,8 @@ impl<P> WaitQueue<P> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::wire::codec::Codec;
     use crate::wire::kind::Kind;
@@ -235,7 +258,9 @@ mod tests {
 
     fn call_of(function: &str, caller: u64, ticket: u64) -> WaitingCall<()> {
         let header = CallHeader::new([0; 16], function.to_owned(), Kind::Unary, Codec::Bincode);
-        WaitingCall { ticket, caller, header, grant: oneshot::channel().0 }
+        let (header, since) = (Arc::new(header), Instant::now());
+        let start = WaitStart { ticket, since };
+        WaitingCall { start, caller, header, grant: oneshot::channel().0 }
     }
 
     #[test]
@@ -245,7 +270,7 @@ mod tests {
             assert!(queues.push(call(caller, ticket)).is_none());
         }
         let mut next =
-            || queues.take_next(|_| Some(()), |(), _| Some(())).map(|(it, ())| it.ticket);
+            || queues.take_next(|_| Some(()), |(), _| Some(())).map(|(it, ())| it.start.ticket);
         assert_eq!(std::iter::from_fn(&mut next).collect::<Vec<_>>(), [1, 4, 5, 2, 6, 3]);
         assert!(queues.queues.is_empty());
     }
@@ -257,9 +282,21 @@ mod tests {
             assert!(queues.push(call_of(function, 1, ticket)).is_none());
         }
         let route = |function: &str| (function != "h").then_some(());
-        let mut next = || queues.take_next(route, |(), _| Some(())).map(|(call, ())| call.ticket);
+        let mut next =
+            || queues.take_next(route, |(), _| Some(())).map(|(call, ())| call.start.ticket);
         assert_eq!(std::iter::from_fn(&mut next).collect::<Vec<_>>(), [1, 3, 2, 5]);
         assert_eq!(queues.queues.len(), 1);
+    }
+
+    #[test]
+    fn the_first_calls_are_of_all_functions() {
+        let mut queues = WaitQueues::default();
+        for (function, ticket) in [("f", 1), ("f", 2), ("f", 3), ("g", 4), ("h", 5)] {
+            assert!(queues.push(call_of(function, ticket, ticket)).is_none());
+        }
+        let first = |n| queues.first(n).iter().map(|call| call.start.ticket).collect::<Vec<_>>();
+        assert_eq!((first(0), first(2)), (vec![], vec![1, 4]));
+        assert_eq!((first(4), first(99)), (vec![1, 4, 5, 2], vec![1, 4, 5, 2, 3]));
     }
 
     #[test]
@@ -269,12 +306,12 @@ mod tests {
             assert!(queue.push(call(1, ticket)).is_none());
         }
         let refused = queue.push(call(1, 9_999)).unwrap();
-        assert_eq!(refused.ticket, 9_999, "it has most itself");
+        assert_eq!(refused.start.ticket, 9_999, "it has most itself");
         for n in 1..=MAX_WAITING as u64 / 2 {
             let refused = queue.push(call(2, 10_000 + n)).unwrap();
-            assert_eq!((refused.caller, refused.ticket), (1, MAX_WAITING as u64 - n));
+            assert_eq!((refused.caller, refused.start.ticket), (1, MAX_WAITING as u64 - n));
         }
-        assert_eq!(queue.push(call(2, 20_000)).unwrap().ticket, 20_000, "now both have half");
+        assert_eq!(queue.push(call(2, 20_000)).unwrap().start.ticket, 20_000, "now both have half");
         assert_eq!(queue.n_calls, MAX_WAITING);
     }
 

@@ -5,6 +5,7 @@ mod outcomes;
 mod permit;
 mod registration;
 mod waiting;
+mod waiting_list;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::gateway::routing::outlier::OutlierOptions;
 use crate::gateway::routing::queue::WaitQueues;
 use crate::gateway::routing::registry::NodeRegistry;
 use crate::gateway::routing::table::RoutingTable;
+use crate::gateway::routing::waits::AbsentCalls;
 use crate::transport::log_limit::LogLimiter;
 use crate::wire::directory::NodeInfo;
 use crate::wire::header::CallHeader;
@@ -75,6 +77,8 @@ pub(crate) struct Router<H: NodeHandle> {
     waiting: AtomicU64,
     /// Number of the next ticket.
     tickets: AtomicU64,
+    /// Calls that wait, and that no node can run now.
+    absent: AbsentCalls,
     /// Notified when a node has registered or has changed its tags.
     grown: Notify,
     clock: RouterClock,
@@ -111,6 +115,7 @@ impl<H: NodeHandle> Router<H> {
             registry: Mutex::new(registry),
             waiting: AtomicU64::new(0),
             tickets: AtomicU64::new(0),
+            absent: AbsentCalls::default(),
             grown: Notify::new(),
             clock,
             outliers,
@@ -158,9 +163,9 @@ impl<H: NodeHandle> Router<H> {
         slow
     }
 
-    /// Returns the number of calls that wait for a slot.
+    /// Returns the number of calls that wait for a slot, or for a node.
     pub(crate) fn n_waiting(&self) -> u64 {
-        self.waiting.load(Ordering::Relaxed)
+        self.waiting.load(Ordering::Relaxed) + self.absent.n_calls() as u64
     }
 
     /// Returns how often a node was ejected as an outlier since the start.
@@ -175,7 +180,8 @@ impl<H: NodeHandle> Router<H> {
 
     /// Returns the figures of all functions, sorted by name.
     pub(crate) fn functions(&self) -> Vec<FunctionStats> {
-        let waiting = self.lock().queues.waiting();
+        let mut waiting = self.lock().queues.waiting();
+        self.absent.add_to(&mut waiting);
         self.meters.read(&waiting)
     }
 
@@ -269,7 +275,8 @@ impl<H: NodeHandle> Router<H> {
                 return Error::new(ErrorKind::NoNode, text);
             }
         }
-        let (names, is_known) = (state.names.offered(), &|name: &str| state.names.is_known(name));
+        let (names, is_known) =
+            (Some(state.names.offered()), &|name: &str| state.names.is_known(name));
         Diagnosis { table, access: &self.access, names, is_known }.explain(header)
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 
 use fixedbitset::FixedBitSet;
 
-use crate::gateway::routing::node::{NodeOffer, RoutedNode};
+use crate::gateway::routing::node::{NodeOffer, Obstacle, RoutedNode};
 use crate::gateway::routing::rendezvous;
 use crate::wire::control::Offer;
 use crate::wire::directory::JOBS;
@@ -144,6 +144,11 @@ impl<H> Route<H> {
 
     pub(crate) fn has_room(&self) -> bool {
         self.node.has_room(self.index as usize)
+    }
+
+    /// Returns why the node has no room for a call of the function; `None` if it has.
+    pub(crate) fn obstacle(&self) -> Option<Obstacle> {
+        self.node.obstacle(self.index as usize)
     }
 }
 

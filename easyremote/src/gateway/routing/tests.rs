@@ -4,6 +4,7 @@ mod counting;
 mod explaining;
 mod model;
 mod outliers;
+mod reasons;
 mod registering;
 mod strategies;
 mod stress;

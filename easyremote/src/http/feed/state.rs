@@ -33,6 +33,9 @@ struct FeedTable {
 /// Maximum number of streams.
 const MAX_STREAMS: usize = 500;
 
+/// Maximum number of calls that wait, and of groups of calls under way.
+const MAX_CALLS: usize = 500;
+
 /// Maximum size of the rows of one kind, in bytes; what a row has is chosen by nodes.
 const MAX_BYTES: usize = 8 << 20;
 
@@ -63,6 +66,8 @@ impl FeedState {
                 ("nodes", nodes),
                 ("functions", functions),
                 ("streams", streams(gateway, stats.streams)),
+                ("waiting", waiting(gateway)),
+                ("calls", calls(gateway)),
             ]
             .into(),
         }
@@ -98,6 +103,28 @@ fn streams(gateway: &GatewayView, open: u64) -> FeedTable {
         table.put_numbered(number, figures::stream(&stats));
     }
     table.more += open.saturating_sub(MAX_STREAMS as u64);
+    table
+}
+
+fn waiting(gateway: &GatewayView) -> FeedTable {
+    let (calls, more) = gateway.waiting_calls(MAX_CALLS);
+    let mut table = FeedTable { more, ..FeedTable::default() };
+    for call in calls {
+        table.put_numbered(call.start.ticket, figures::waiting_call(&call));
+    }
+    table
+}
+
+fn calls(gateway: &GatewayView) -> FeedTable {
+    let (groups, more) = gateway.calls_under_way(MAX_CALLS);
+    let mut table = FeedTable { more, ..FeedTable::default() };
+    for group in groups {
+        // No name contains a line break.
+        let key = [&*group.function, &group.node, &group.identity].join("\n");
+        let mut row = figures::calls_under_way(&group);
+        row["key"] = key.as_str().into();
+        table.put(&key, &row);
+    }
     table
 }
 

@@ -5,12 +5,11 @@
 //! that it has the stream. Until then it is one of a limited number, because anybody can send it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind};
-use crate::gateway::routing::diagnostics::no_room;
+use crate::gateway::routing::diagnostics::{no_room, stream_elsewhere};
 use crate::gateway::routing::node::NodeHandle;
 use crate::gateway::routing::router::Router;
 use crate::gateway::routing::router::permit::CallPermit;
@@ -30,12 +29,7 @@ impl<H: NodeHandle> Router<H> {
         let node = header.routing.on.as_ref().and_then(|id| table.node(id));
         let route = node.and_then(|node| Route::to(node, &header.function));
         let Some(route) = route.filter(|route| !route.node.handle().is_closed()) else {
-            let id = header.routing.on.as_deref().unwrap_or_default();
-            let text = format!(
-                "node `{id}`, which has the stream of `{}`, is not connected to this gateway",
-                header.function
-            );
-            return Err(Error::new(ErrorKind::NoNode, text));
+            return Err(stream_elsewhere(header));
         };
         match route.node.begin_continuing() {
             true => Ok(CallPermit::uncounted(self.clone(), route)),
@@ -51,7 +45,7 @@ impl<H: NodeHandle> Router<H> {
         self: &Arc<Self>,
         header: &CallHeader,
     ) -> Result<CallPermit<H>, Error> {
-        let begun = Instant::now();
+        let start = self.begin_wait();
         loop {
             // Subscribe before looking, so that a node that registers in between is not missed.
             let grown = self.grown.notified();
@@ -59,7 +53,8 @@ impl<H: NodeHandle> Router<H> {
                 Err(error) if error.kind() == ErrorKind::NoNode => error,
                 decided => return decided,
             };
-            let patience = header.routing.patience.saturating_sub(begun.elapsed());
+            let patience = header.routing.patience.saturating_sub(start.since.elapsed());
+            let _absent = self.absent.enter(header, start);
             if patience.is_zero() || timeout(patience, grown).await.is_err() {
                 return Err(error);
             }

@@ -192,7 +192,8 @@ impl<H: NodeHandle> CallPermit<H> {
         self.span.note_end(end, is_answer.then_some(Executed::Yes));
     }
 
-    fn index(&self) -> usize {
+    /// Returns the index of the function among the offers of the node.
+    pub(crate) fn index(&self) -> usize {
         self.route.index as usize
     }
 }

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use tokio::sync::futures::Notified;
 use tokio::sync::oneshot;
@@ -17,6 +16,7 @@ use crate::gateway::routing::queue::WaitingCall;
 use crate::gateway::routing::router::permit::CallPermit;
 use crate::gateway::routing::router::{Router, can_pass};
 use crate::gateway::routing::table::Route;
+use crate::gateway::routing::waits::WaitStart;
 use crate::wire::header::CallHeader;
 
 /// The outcome of a routing lookup.
@@ -75,11 +75,11 @@ impl<H: NodeHandle> Router<H> {
         if let Some(permit) = self.choose(&self.table.load(), header) {
             return Ok(permit);
         }
-        let begun = Instant::now();
+        let start = self.begin_wait();
         loop {
             // Subscribe before looking, so that a node that registers in between is not missed.
             let grown = self.grown.notified();
-            let error = match self.decide(header, caller) {
+            let error = match self.decide(header, caller, start) {
                 RouteDecision::Now(permit) => return Ok(permit),
                 RouteDecision::Unroutable(error) => error,
                 RouteDecision::Later(queued) => match self.granted(queued).await {
@@ -87,11 +87,12 @@ impl<H: NodeHandle> Router<H> {
                     Err(error) => error,
                 },
             };
-            let patience = header.routing.patience.saturating_sub(begun.elapsed());
+            let patience = header.routing.patience.saturating_sub(start.since.elapsed());
             let waits = header.routing.wait || !patience.is_zero();
             if !waits || !can_pass(error.kind()) {
                 return Err(error);
             }
+            let _absent = self.absent.enter(header, start);
             if header.routing.wait {
                 self.offered(grown, &header.function).await;
             } else {
@@ -140,6 +141,7 @@ impl<H: NodeHandle> Router<H> {
         self: &'a Arc<Self>,
         header: &'a CallHeader,
         caller: u64,
+        start: WaitStart,
     ) -> RouteDecision<'a, H> {
         let mut state = self.lock();
         let table = self.table.load();
@@ -161,8 +163,8 @@ impl<H: NodeHandle> Router<H> {
             return RouteDecision::Unroutable(self.explain(&state, &table, header));
         }
         let (grant, granted) = oneshot::channel();
-        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
-        let call = WaitingCall { ticket, caller, header: header.clone(), grant };
+        let header_of_call = Arc::new(header.clone());
+        let call = WaitingCall { start, caller, header: header_of_call, grant };
         let refused = state.queues.push(call);
         drop(state);
         if let Some(refused) = refused {
@@ -171,6 +173,7 @@ impl<H: NodeHandle> Router<H> {
             let _ = refused.grant.send(Err(no_room(&header.function)));
         }
         let function = &header.function;
+        let ticket = start.ticket;
         RouteDecision::Later(QueuedCall { router: self, function, caller, ticket, granted })
     }
 
