@@ -1,0 +1,81 @@
+//! The client for Python, under the Python of this machine: `PYTHON`, or `python3`.
+//!
+//! `examples/python/test_easyremote.py` makes the checks; this starts what they talk to.
+
+mod offered;
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use common::soon;
+use easyremote::http::{HttpOptions, HttpServer};
+use easyremote::node::Functions;
+use easyremote::{Gateway, Node, Role};
+use tokio::process::Command;
+
+/// A gateway with an HTTP server, and two nodes.
+struct Site {
+    gateway: Gateway,
+    http: HttpServer,
+    _nodes: Vec<Node>,
+    _state: tempfile::TempDir,
+}
+
+impl Site {
+    async fn start(options: HttpOptions, functions: fn() -> Functions) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let gateway = common::gateway_at("127.0.0.1:0").state_dir(state.path());
+        let gateway = soon(gateway.serve()).await.unwrap();
+        let http = soon(gateway.serve_http(options)).await.unwrap();
+        let mut nodes = Vec::new();
+        for (id, tag) in [("node-1", "blue"), ("node-2", "green")] {
+            let node = Node::builder(gateway.ticket(Role::Node)).id(id).tag(tag);
+            nodes.push(soon(node.functions(functions()).serve()).await.unwrap());
+        }
+        Self { gateway, http, _nodes: nodes, _state: state }
+    }
+
+    /// Runs tests of `test_easyremote.py` against this gateway.
+    async fn run(&self, tests: &[&str], more: &[(&str, &str)]) {
+        let mut python = python();
+        python.args(["-m", "unittest", "-v"]);
+        python.args(tests.iter().map(|test| format!("test_easyremote.{test}")));
+        python.current_dir(directory()).envs(more.iter().copied());
+        finish(self.known_to(&mut python)).await;
+    }
+
+    /// Tells a program where the gateway is.
+    fn known_to<'a>(&self, program: &'a mut Command) -> &'a mut Command {
+        program.env("EASYREMOTE_URL", format!("http://{}", self.http.local_addr()));
+        let bearer = self.gateway.bearer(Role::Client, "default").unwrap();
+        program.env("EASYREMOTE_BEARER", bearer.to_string())
+    }
+}
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/python")
+}
+
+fn python() -> Command {
+    let program = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+    let mut python = Command::new(program);
+    python.args(["-W", "error"]);
+    // What is imported is the source, and nothing is left beside it.
+    python.env("PYTHONDONTWRITEBYTECODE", "1").kill_on_drop(true).stdin(Stdio::null());
+    python
+}
+
+/// Runs a program to its end, which has to be a good one. What it writes is seen as it is written.
+async fn finish(program: &mut Command) {
+    let mut program = program.spawn().expect("does not start");
+    let ended = tokio::time::timeout(Duration::from_secs(300), program.wait());
+    assert!(ended.await.expect("did not end in five minutes").unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_passes_its_tests() {
+    let site = Site::start(HttpOptions::new("127.0.0.1:0"), offered::all).await;
+    let tests = ["Calls", "Failures", "Streams", "Cuts", "Uploads", "Jobs", "Tickets", "Asyncio"];
+    site.run(&tests, &[]).await;
+}
