@@ -325,13 +325,14 @@ async fn a_body_of_lines_is_a_client_stream() {
         let answer = post(at, "/call/total", &[&bearer, LINES], body).await;
         assert_eq!((answer.status, answer.body.as_str()), (200, "16"), "{body:?}");
     }
-    for (body, kind) in [
-        ("", "InvalidInput"),
-        ("[10]\n1\nnothing\n", "InvalidInput"),
-        ("[10]\n1\n\"two\"\n", "BadArguments"),
-        ("10\n1\n", "InvalidInput"),
+    for (body, kind, executed) in [
+        ("", "InvalidInput", "No"),
+        ("[10]\n1\nnothing\n", "InvalidInput", "Maybe"),
+        ("[10]\n1\n\"two\"\n", "BadArguments", "Yes"),
+        ("10\n1\n", "InvalidInput", "No"),
     ] {
         let answer = post(at, "/call/total", &[&bearer, LINES], body).await;
+        assert_eq!(answer.json()["executed"], executed, "{body:?}");
         assert_eq!((answer.status, answer.json()["kind"].as_str()), (400, Some(kind)), "{body:?}");
     }
     let missing = post(at, "/call/total", &[&bearer, JSON], "[10]").await;
@@ -371,7 +372,7 @@ async fn a_client_stream_that_is_cut_off_is_no_whole_one() {
     assert_eq!(live.json().await, json!({ "item": 2 }));
     live.chunk("nothing\n").await;
     let problem = live.json().await["problem"].clone();
-    assert_eq!(problem["kind"], "InvalidInput");
+    assert_eq!((&problem["kind"], &problem["executed"]), (&json!("InvalidInput"), &json!("Yes")));
     assert_eq!(live.line().await.unwrap(), None);
 }
 

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use crate::client::{Options, Strategy, TraceContext};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Executed};
 use crate::http::body::{BodyLimits, RequestBody};
 use crate::http::problem::Problem;
 
@@ -155,12 +155,14 @@ pub(super) fn items(
 pub(super) struct BodyFailure(Option<oneshot::Receiver<Problem>>);
 
 impl BodyFailure {
-    /// Resolves if the body fails. Stays pending without a body, and once it has been read.
+    /// Resolves if the body fails, when the function may have begun. Stays pending without a body, and
+    /// once it has been read.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Problem> {
         let Some(failing) = &mut self.0 else { return Poll::Pending };
         let ended = ready!(failing.poll_unpin(context));
         self.0 = None;
-        ended.map_or(Poll::Pending, Poll::Ready)
+        let problem = ended.map(|problem| problem.with_executed(Executed::Maybe));
+        problem.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Waits until the body fails. Cancel safe.

@@ -52,6 +52,11 @@ impl Problem {
         Self { status, error: Error::new(kind, text), own: None }
     }
 
+    pub(super) fn with_executed(mut self, executed: Executed) -> Self {
+        self.error = self.error.with_executed(executed);
+        self
+    }
+
     /// Returns the document of the problem, on one line.
     pub(super) fn document(&self) -> String {
         let error = &self.error;

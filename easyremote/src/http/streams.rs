@@ -28,7 +28,7 @@ use futures::Stream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::client::JsonStream;
-use crate::error::CallError;
+use crate::error::{CallError, Executed};
 use crate::http::answer::Routed;
 use crate::http::asked::{AskedBody, BodyFailure, PathName, arguments, invalid, items, options};
 use crate::http::asker::AskedBy;
@@ -250,7 +250,7 @@ impl Stream for ItemsBody {
             && out.len() < AT_ONCE
         {
             if let Poll::Ready(problem) = this.failing.poll(context) {
-                this.end(&problem, &mut out);
+                this.end(&problem.with_executed(Executed::Yes), &mut out);
                 break;
             }
             match stream.poll_text(context) {
