@@ -752,6 +752,7 @@ class _Pool:
         self.port = port or (443 if self.is_https else 80)
         if not (self.is_https or plaintext or _is_loopback(self.host)):
             raise _invalid("a bearer must not travel in the clear: use `https://`, or loopback")
+        self._is_address = _address(self.host) is not None
         self.prefix = parts.path.rstrip("/")
         authority = f"[{self.host}]" if ":" in self.host else self.host
         # The port of the scheme is left out, as browsers do it.
@@ -894,12 +895,14 @@ class _Pool:
         connecting = loop.create_task(self._dial(loop))
         try:
             await asyncio.wait({connecting}, timeout=limit)
-        finally:
-            if not connecting.done():
-                connecting.cancel()
-                # It may be too late for that.
-                connecting.add_done_callback(_abandon)
+        except BaseException:
+            connecting.cancel()
+            # It may have ended at the same time.
+            connecting.add_done_callback(_abandon)
+            raise
         if not connecting.done():
+            connecting.cancel()
+            connecting.add_done_callback(_abandon)
             raise RemoteError(f"{self.base} does not answer", "Unavailable", "No")
         try:
             return connecting.result()
@@ -914,7 +917,8 @@ class _Pool:
             self.port,
             ssl=self._tls,
             server_hostname=self.host if self._tls else None,
-            happy_eyeballs_delay=0.25,
+            # Of several addresses, one that does not answer is not waited for.
+            happy_eyeballs_delay=None if self._is_address else 0.25,
         )
         return connection
 
@@ -935,18 +939,22 @@ class _Pool:
             self._idle.pop().abort()
 
 
-def _abandon(connecting: asyncio.Task[_Connection]) -> None:
-    if not connecting.cancelled() and connecting.exception() is None:
-        connecting.result().abort()
+def _abandon(task: asyncio.Task[_Connection] | asyncio.Task[_Response]) -> None:
+    """Ends what a task has made that is not wanted any more."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().abort()
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback
 
 
 async def _whole(body: bytes) -> AsyncIterator[bytes]:
@@ -1344,10 +1352,13 @@ class _Reading:
 
     async def _open(self) -> _Response:
         """Begins in a way that `close` can end."""
-        self._opening = asyncio.get_running_loop().create_task(self._begin())
+        opening = asyncio.get_running_loop().create_task(self._begin())
+        self._opening = opening
         try:
-            return await self._opening
+            return await opening
         except asyncio.CancelledError:
+            # It may have ended at the same time.
+            opening.add_done_callback(_abandon)
             if self._failure is not None:
                 raise self._failure from None
             raise

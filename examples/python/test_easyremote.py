@@ -781,6 +781,41 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
         await self.heard("stopped")
         self.assertTrue((await asyncio.gather(task, return_exceptions=True))[0])
 
+    async def test_a_cancel_at_any_moment_leaves_no_connection(self) -> None:
+        def answer(connection: socket.socket) -> None:
+            request_of(connection)
+            connection.sendall(in_chunks(EVENTS, 1000, SSE)[:-20])
+            while connection.recv(65536):
+                pass
+
+        def is_open(it: object) -> bool:
+            return isinstance(it, easyremote._Connection) and it.is_usable
+
+        async def numbers() -> AsyncIterator[int]:
+            yield 1
+            await asyncio.sleep(SOON)
+
+        with Server(answer) as server:
+            client = AsyncClient(server.url, "b")
+            for steps in range(40):
+                stream = client.stream("f")
+                for task in (
+                    asyncio.ensure_future(client.call("f")),
+                    asyncio.ensure_future(client.upload("f", items=numbers())),
+                    asyncio.ensure_future(stream.__anext__()),
+                ):
+                    for _ in range(min(steps, 30)):
+                        await asyncio.sleep(0)
+                    if steps > 30:
+                        await asyncio.sleep(0.002 * (steps - 30))
+                    task.cancel()
+                    await asyncio.wait({task})
+                await stream.aclose()
+            # What ends after a cancel has had its turn.
+            for _ in range(5):
+                await asyncio.sleep(0)
+            self.assertEqual([it for it in gc.get_objects() if is_open(it)], [])
+
     async def test_streams_are_read_and_left(self) -> None:
         self.assertEqual([n async for n in self.client.stream("count", 5, skip=1)], [1, 2, 3, 4])
         stream = self.client.stream("odd_ones_fail", 2)
