@@ -2,7 +2,7 @@
 
 use common::exposition::Exposition;
 use common::{Probe, soon, until};
-use easyremote::{Client, Node, Role, functions, remote};
+use easyremote::{Client, ErrorKind, Node, Role, functions, remote};
 use futures::{Stream, StreamExt, stream};
 use serde_json::Value;
 
@@ -78,6 +78,14 @@ async fn streams_and_figures_are_those_of_the_gateway() {
         (&"endless".into(), &"default".into())
     );
     assert!(open["items"].as_u64().unwrap() > 0 && open["age_seconds"].as_f64().unwrap() > 0.0);
+    let overseer = soon(Client::connect(site.gateway.ticket(Role::Admin))).await.unwrap();
+    let [listed] = &soon(overseer.stream_stats()).await.unwrap()[..] else { panic!("one") };
+    assert_eq!(open["key"], listed.number);
+    let at_gateway = &site.gateway.streams()[0];
+    assert_eq!((listed.number, &listed.caller), (at_gateway.number, &at_gateway.caller));
+    assert_eq!((&listed.function, &listed.node), (&at_gateway.function, &at_gateway.node));
+    let error = soon(client.stream_stats()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     let stats = get(site.address(), "/stats", &[&admin]).await.json();
     assert_eq!((&stats["gateway"]["nodes"], &stats["gateway"]["streams"]), (&1.into(), &1.into()));
     let add = stats["functions"].as_array().unwrap().iter().find(|it| it["function"] == "add");

@@ -148,6 +148,29 @@ pub(crate) mod seconds {
         let seconds = f64::deserialize(from)?;
         Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
     }
+
+    /// Durations that may be missing.
+    pub(crate) mod optional {
+        use std::time::Duration;
+
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        #[derive(Serialize, Deserialize)]
+        struct Seconds(#[serde(with = "super")] Duration);
+
+        pub(crate) fn serialize<S: Serializer>(
+            time: &Option<Duration>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            time.map(Seconds).serialize(to)
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            Ok(Option::<Seconds>::deserialize(from)?.map(|Seconds(time)| time))
+        }
+    }
 }
 
 /// A histogram that is being recorded. Lock-free: any number of threads may record at once.

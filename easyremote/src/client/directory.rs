@@ -6,8 +6,9 @@ use serde_json::Value;
 use crate::call::function_meter::FunctionStats;
 use crate::client::handle::Client;
 use crate::error::{CallError, Error, ErrorKind};
+use crate::transport::stream_table::StreamStats;
 use crate::wire::directory::{
-    FUNCTION_STATS, FUNCTIONS, FunctionInfo, GatewayStats, NODES, NodeInfo, STATS,
+    FUNCTION_STATS, FUNCTIONS, FunctionInfo, GatewayStats, NODES, NodeInfo, STATS, STREAM_STATS,
 };
 
 impl Client {
@@ -128,6 +129,35 @@ impl Client {
     #[doc(alias = "latency")]
     pub async fn function_stats(&self) -> Result<Vec<FunctionStats>, Error> {
         self.ask(FUNCTION_STATS).await
+    }
+
+    /// Returns the open streams of the gateway with their figures, the oldest first, as
+    /// [`Gateway::streams`](crate::Gateway::streams) does.
+    ///
+    /// For those who may read [`gateway_stats`](Self::gateway_stats).
+    ///
+    /// ```
+    /// # use easyremote::{Client, Gateway};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), easyremote::Error> {
+    /// # let gateway = Gateway::serve("127.0.0.1:0").await?;
+    /// let client = Client::builder(gateway.local_addr()).admin().connect().await?;
+    /// for stream in client.stream_stats().await? {
+    ///     println!("{} for {}: {} items", stream.function, stream.caller.id, stream.items);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`function_stats`](Self::function_stats), and [`ErrorKind::TooLarge`] if the list is
+    /// longer than a message of the gateway may be.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the query.
+    #[doc(alias = "metrics")]
+    pub async fn stream_stats(&self) -> Result<Vec<StreamStats>, Error> {
+        self.ask(STREAM_STATS).await
     }
 
     /// Calls one of the gateway's own functions.

@@ -84,6 +84,7 @@ pub use crate::client::traced_call::TracedCall;
 pub use crate::exposition::MetricsFormat;
 pub use crate::function::remote::{Idempotent, RemoteOperator};
 pub use crate::transport::io::Io;
+pub use crate::transport::stream_table::StreamStats;
 pub use crate::wire::directory::{FunctionInfo, NodeInfo};
 pub use crate::wire::job::{JobId, JobProgress, JobState, JobStatus};
 pub use crate::wire::kind::Kind;

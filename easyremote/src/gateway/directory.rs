@@ -6,7 +6,7 @@
 //!
 //! - The list of functions is reused until a function changes.
 //! - The list of nodes, which includes their load, is shared by callers who asked before it was
-//!   started; so are the figures of functions.
+//!   started; so are the figures of functions and streams.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,10 +23,11 @@ use crate::gateway::policy::access::{Access, CallScope};
 use crate::gateway::relay::node_link::NodeLink;
 use crate::gateway::routing::RoutingTable;
 use crate::gateway::state::GatewayState;
+use crate::transport::stream_table::StreamStats;
 use crate::wire::codec::Codec;
 use crate::wire::control::Offer;
 use crate::wire::directory::{
-    FUNCTION_STATS, FUNCTIONS, FunctionInfo, JOBS, NODES, NodeInfo, RESERVED, STATS,
+    FUNCTION_STATS, FUNCTIONS, FunctionInfo, JOBS, NODES, NodeInfo, RESERVED, STATS, STREAM_STATS,
     is_offered_by_nodes,
 };
 use crate::wire::frame::{self, FrameKind};
@@ -46,6 +47,7 @@ pub(super) enum ListKind {
     Functions,
     Nodes,
     FunctionStats,
+    StreamStats,
 }
 
 impl Question {
@@ -72,6 +74,7 @@ impl Question {
             NODES => Ok(Self::List(ListKind::Nodes)),
             STATS => Ok(Self::Statistics),
             FUNCTION_STATS => Ok(Self::List(ListKind::FunctionStats)),
+            STREAM_STATS => Ok(Self::List(ListKind::StreamStats)),
             unknown => {
                 let text = format!("this gateway does not know `{unknown}`; is it an older one?");
                 Err(Error::new(ErrorKind::NoSuchFunction, text))
@@ -160,7 +163,9 @@ impl Directory {
         let list = lists.get(key)?;
         let is_right = match key.0 {
             ListKind::Functions => list.version == state.dispatcher.router.table().version(),
-            ListKind::Nodes | ListKind::FunctionStats => list.begun >= asked,
+            ListKind::Nodes | ListKind::FunctionStats | ListKind::StreamStats => {
+                list.begun >= asked
+            }
         };
         is_right.then(|| list.frames.clone())
     }
@@ -191,6 +196,9 @@ impl MadeList {
             // Of at most 1,025 functions, so that it needs no budget.
             ListKind::FunctionStats => {
                 body(&state.dispatcher.router.functions(), state.limits.max_message)
+            }
+            ListKind::StreamStats => {
+                streams(state).and_then(|streams| body(&streams, state.limits.max_message))
             }
         };
         Self { frames, begun, version: table.version() }
@@ -262,6 +270,18 @@ fn add_marks(info: &mut FunctionInfo, offer: &Offer) {
     }
     info.idempotent &= offer.idempotent;
     info.tool |= offer.tool;
+}
+
+/// Lists the open streams.
+fn streams(state: &GatewayState) -> Result<Vec<StreamStats>, Error> {
+    let mut budget = ListBudget::new(state.limits.max_message);
+    let streams = state.streams.stats();
+    for stream in &streams {
+        let StreamStats { function, node, caller, .. } = stream;
+        let texts = [function, node, &caller.id, &caller.identity];
+        budget.take(texts.iter().map(|text| text.len()).sum())?;
+    }
+    Ok(streams)
 }
 
 /// Lists the functions that the caller may call: one entry per function, or several if nodes differ

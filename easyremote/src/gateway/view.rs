@@ -144,8 +144,8 @@ impl GatewayView {
         self.0.streams.stats()
     }
 
-    /// Returns the first `n` open streams, the oldest first, each with its number.
-    pub(crate) fn first_streams(&self, n: usize) -> Vec<(u64, StreamStats)> {
+    /// Returns the first `n` open streams, the oldest first.
+    pub(crate) fn first_streams(&self, n: usize) -> Vec<StreamStats> {
         self.0.streams.first(n)
     }
 

@@ -131,6 +131,7 @@ impl FeedReader {
                 tokio::select! {
                     () = sleep_until(seen.next) => {}
                     () = self.stop.cancelled() => return None,
+                    () = self.asker.revoked.cancelled() => return None,
                     () = self.site.gateway.ends() => return None,
                 }
             }

@@ -1,44 +1,18 @@
-//! What is known of streams and calls, as JSON.
-
-use std::time::Duration;
+//! What is known of calls, as JSON.
 
 use serde_json::{Value, json};
 
 use crate::error::printable::one_line;
 use crate::gateway::{CallsUnderWay, FailedCall, WaitingCallInfo};
-use crate::transport::stream_table::StreamStats;
-use crate::wire::caller::Caller;
 
 /// Longest text that is shown of what a caller has sent, in bytes.
 const MAX_SHOWN: usize = 1_024;
-
-pub(super) fn stream(stats: &StreamStats) -> Value {
-    json!({
-        "function": stats.function,
-        "node": stats.node,
-        "caller": caller(&stats.caller),
-        "items": stats.items,
-        "bytes": stats.bytes,
-        "skipped": stats.skipped,
-        "age_seconds": stats.age.as_secs_f64(),
-        "quiet_seconds": stats.quiet.as_secs_f64(),
-        "stalled_seconds": stats.stalled.as_secs_f64(),
-        "stalled_for_seconds": stats.stalled_for.as_ref().map(Duration::as_secs_f64),
-    })
-}
-
-pub(super) fn caller(caller: &Caller) -> Value {
-    json!({
-        "role": caller.role.name(), "id": caller.id, "identity": caller.identity,
-        "address": caller.address.to_string(),
-    })
-}
 
 pub(super) fn waiting_call(call: &WaitingCallInfo) -> Value {
     let header = &call.header;
     json!({
         "function": one_line(&header.function, MAX_SHOWN),
-        "caller": header.caller.as_deref().map(caller),
+        "caller": header.caller.as_deref(),
         "waited_seconds": call.start.since.elapsed().as_secs_f64(),
         "for": one_line(&call.reason, MAX_SHOWN),
         "node": header.routing.on.as_deref().map(|id| one_line(id, MAX_SHOWN)),

@@ -17,10 +17,10 @@ use crate::gateway::MetricsFormat;
 use crate::http::answer::{Routed, json_text};
 use crate::http::asker::AskedBy;
 use crate::http::calls;
+use crate::http::feed;
 use crate::http::guard::{Site, guard};
 use crate::http::jobs;
 use crate::http::problem::Problem;
-use crate::http::{feed, figures};
 use crate::http::{streams, tickets};
 
 pub(super) fn router(site: Arc<Site>) -> Router {
@@ -76,8 +76,7 @@ async fn nodes(State(site): State<Arc<Site>>, Extension(asker): AskedBy) -> Rout
 
 async fn streams(State(site): State<Arc<Site>>, Extension(asker): AskedBy) -> Routed {
     site.gateway.check_overseer(&asker.caller)?;
-    let streams: Vec<_> = site.gateway.streams().iter().map(figures::stream).collect();
-    Ok(Json(streams).into_response())
+    Ok(Json(site.gateway.streams()).into_response())
 }
 
 async fn stats(State(site): State<Arc<Site>>, Extension(asker): AskedBy) -> Routed {

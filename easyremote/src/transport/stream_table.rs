@@ -9,9 +9,12 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use crate::call::function_meter::FunctionMeter;
+use crate::call::histogram::seconds;
 use crate::wire::caller::{Caller, KnownCaller};
+use crate::wire::directory::line;
 
 /// An open stream of a gateway or a node, from [`Gateway::streams`](crate::Gateway::streams) and
 /// [`Node::streams`](crate::Node::streams).
@@ -22,14 +25,19 @@ use crate::wire::caller::{Caller, KnownCaller};
 /// |---|---|
 /// | `stalled_for` is `Some` | the reader, or what lies between: this party waits until it may send more |
 /// | `stalled_for` is `None`, and `quiet` grows | the function, or what lies between: nothing arrives |
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StreamStats {
+    /// The number of the stream: unique among the streams of this gateway or node since it started.
+    #[serde(rename = "key")]
+    pub number: u64,
     /// The name of the function.
+    #[serde(deserialize_with = "line")]
     pub function: String,
     /// The caller, as the gateway has authenticated it.
     pub caller: Caller,
     /// The id of the node that runs the function.
+    #[serde(deserialize_with = "line")]
     pub node: String,
     /// Number of items that were passed on, items that failed included.
     pub items: u64,
@@ -38,12 +46,16 @@ pub struct StreamStats {
     /// Number of items that the operators of the stream have left out at the node.
     pub skipped: u64,
     /// Time since the stream was opened.
+    #[serde(rename = "age_seconds", with = "seconds")]
     pub age: Duration,
     /// Time since items came last; since the stream was opened if none has come.
+    #[serde(rename = "quiet_seconds", with = "seconds")]
     pub quiet: Duration,
     /// How long items have waited in all until they could be sent, because the reader was slow.
+    #[serde(rename = "stalled_seconds", with = "seconds")]
     pub stalled: Duration,
     /// How long items have been waiting now; `None` if nothing waits to be sent.
+    #[serde(rename = "stalled_for_seconds", with = "seconds::optional")]
     pub stalled_for: Option<Duration>,
 }
 
@@ -88,17 +100,17 @@ impl StreamTable {
 
     /// Returns the figures of all open streams, the oldest first.
     pub(crate) fn stats(&self) -> Vec<StreamStats> {
-        self.first(usize::MAX).into_iter().map(|(_, stats)| stats).collect()
+        self.first(usize::MAX)
     }
 
-    /// Returns the figures of the first `n` open streams, the oldest first, each with its number.
-    pub(crate) fn first(&self, n: usize) -> Vec<(u64, StreamStats)> {
+    /// Returns the figures of the first `n` open streams, the oldest first.
+    pub(crate) fn first(&self, n: usize) -> Vec<StreamStats> {
         let mut open: Vec<_> = {
             let open = self.open.lock();
             open.iter().map(|(number, meter)| (*number, meter.clone())).collect()
         };
         open.sort_unstable_by_key(|(number, _)| *number);
-        open.iter().take(n).map(|(number, meter)| (*number, meter.stats())).collect()
+        open.iter().take(n).map(|(number, meter)| meter.stats(*number)).collect()
     }
 }
 
@@ -165,13 +177,14 @@ impl StreamMeter {
         (self.opened.elapsed().as_nanos() as u64).max(1)
     }
 
-    fn stats(&self) -> StreamStats {
+    fn stats(&self, number: u64) -> StreamStats {
         let now = self.now();
         let since = |then: u64| Duration::from_nanos(now.saturating_sub(then));
         let stalled_since = self.stalled_since.load(Ordering::Relaxed);
         let stalled_for = (stalled_since > 0).then(|| since(stalled_since));
         let stalled = Duration::from_nanos(self.stalled.load(Ordering::Relaxed));
         StreamStats {
+            number,
             function: self.function.clone(),
             caller: Caller::clone(&self.caller),
             node: self.node.clone(),

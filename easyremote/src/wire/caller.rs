@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
+use serde::{Deserialize, Deserializer, Serialize};
+
 use crate::error::printable::one_line;
 use crate::wire::bytes::{Malformed, Reader, WriteBytes};
 use crate::wire::control::Role;
@@ -12,22 +14,47 @@ use crate::wire::limits::MAX_NAME;
 
 /// The caller of a call, as the gateway has authenticated it. Returned by
 /// [`Context::caller`](crate::Context::caller).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Caller {
     /// The caller's role; a node for a nested call of one of its functions.
+    #[serde(with = "role_name")]
     pub role: Role,
     /// The id of a node. For a client `client-` and a random number of its process, for an admin
     /// `admin-` and such a number. It distinguishes callers, but proves nothing: authenticated are
     /// `role` and `identity`.
+    #[serde(deserialize_with = "name")]
     pub id: String,
     /// The authenticated identity: the name of the caller's
     /// [token](crate::gateway::GatewayBuilder::token) up to a `#`, or the name in its
     /// [certificate](crate::gateway::GatewayBuilder::authority). It is `default` for tokens without
     /// a name, and for peers of the gateway's own user.
+    #[serde(deserialize_with = "name")]
     pub identity: String,
     /// The caller's address as the gateway sees it.
     pub address: SocketAddr,
+}
+
+/// How roles are written in the gateway's own lists.
+mod role_name {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use crate::wire::control::Role;
+
+    pub(super) fn serialize<S: Serializer>(role: &Role, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(role.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Role, D::Error> {
+        let name = String::deserialize(from)?;
+        let role = Role::ALL.into_iter().find(|role| role.name() == name);
+        role.ok_or_else(|| de::Error::custom("an unknown role"))
+    }
+}
+
+/// Decodes a name as one printable line.
+fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(one_line(&String::deserialize(from)?, MAX_NAME).into_owned())
 }
 
 /// A caller with its encoding, which is the same for all calls of a connection.
@@ -127,6 +154,25 @@ mod tests {
         for (role, id, identity) in others {
             assert_ne!(one, mark(role, id, identity, "[::1]:1"), "{id} {identity}");
         }
+    }
+
+    #[test]
+    fn a_caller_in_a_list_is_read_as_it_was_written_and_printable() {
+        let address = "[::1]:4433".parse().unwrap();
+        let (id, identity) = ("a".to_owned(), "ci".to_owned());
+        let caller = Caller { role: Role::Admin, id, identity, address };
+        let written = serde_json::to_value(&caller).unwrap();
+        assert_eq!(
+            (&written["role"], &written["address"]),
+            (&"admin".into(), &"[::1]:4433".into())
+        );
+        assert_eq!(serde_json::from_value::<Caller>(written.clone()).unwrap(), caller);
+        let mut hostile = written.clone();
+        hostile["id"] = "a\u{1b}[2J\nb".into();
+        assert_eq!(serde_json::from_value::<Caller>(hostile).unwrap().id, "a[2J b");
+        let mut unknown = written;
+        unknown["role"] = "king".into();
+        serde_json::from_value::<Caller>(unknown).unwrap_err();
     }
 
     #[test]

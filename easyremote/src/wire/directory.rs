@@ -41,6 +41,10 @@ pub(crate) const STATS: &str = "easyremote.stats";
 /// ask for [`STATS`].
 pub(crate) const FUNCTION_STATS: &str = "easyremote.stats.functions";
 
+/// Returns a list of [`StreamStats`](crate::transport::stream_table::StreamStats), to those who may
+/// ask for [`STATS`].
+pub(crate) const STREAM_STATS: &str = "easyremote.stats.streams";
+
 /// A snapshot of a gateway's counters, from [`Gateway::stats`](crate::Gateway::stats) and
 /// [`Client::gateway_stats`](crate::Client::gateway_stats).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,7 +183,7 @@ pub struct FunctionInfo {
 }
 
 /// Decodes a text of one line. A client sanitizes it itself, and does not rely on the gateway.
-fn line<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+pub(crate) fn line<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     Ok(printable::one_line(&String::deserialize(from)?, MAX_TEXT).into_owned())
 }
 

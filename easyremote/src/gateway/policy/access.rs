@@ -5,7 +5,9 @@ use std::fmt;
 use crate::error::{Error, ErrorKind};
 use crate::wire::caller::Caller;
 use crate::wire::control::Role;
-use crate::wire::directory::{FUNCTION_STATS, FUNCTIONS, JOBS, NODES, RESERVED, STATS};
+use crate::wire::directory::{
+    FUNCTION_STATS, FUNCTIONS, JOBS, NODES, RESERVED, STATS, STREAM_STATS,
+};
 
 /// Selects peers of a gateway by [`Role`], by identity, or by both.
 ///
@@ -174,7 +176,7 @@ impl Access {
         }
         match function {
             FUNCTIONS | NODES | JOBS => true,
-            STATS | FUNCTION_STATS => {
+            STATS | FUNCTION_STATS | STREAM_STATS => {
                 let named = |pattern: &str| pattern.starts_with(RESERVED);
                 let rules = self.calls.of(caller);
                 rules.is_some_and(|mut rules| rules.any(|p| named(p) && matches(p, STATS)))
@@ -194,7 +196,7 @@ impl Access {
         let who = caller
             .map_or_else(|| "an unknown caller".to_owned(), |caller| Named(caller).to_string());
         let text = match function {
-            STATS | FUNCTION_STATS => {
+            STATS | FUNCTION_STATS | STREAM_STATS => {
                 format!("{who} may not ask for `{function}`, which is for admins")
             }
             _ => format!("{who} may not call `{function}` at this gateway"),
@@ -316,6 +318,8 @@ mod tests {
         access.let_call("ci".into(), [STATS]);
         assert!(access.may_call(&client, STATS) && access.may_call(&client, FUNCTION_STATS));
         assert!(!access.may_call(&peer(Role::Client, "other"), FUNCTION_STATS));
+        assert!(access.may_call(&client, STREAM_STATS));
+        assert!(!access.may_call(&peer(Role::Client, "other"), STREAM_STATS));
         assert!(!access.may_call(&peer(Role::Client, "other"), STATS));
         assert!(access.may_call(&client, FUNCTIONS) && access.may_call(&client, NODES));
     }

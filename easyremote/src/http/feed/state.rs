@@ -52,10 +52,10 @@ impl FeedState {
         });
         let (mut nodes, mut functions) = (FeedTable::default(), FeedTable::default());
         for node in gateway.nodes() {
-            nodes.put(&node.id, &node);
+            nodes.put(&*node.id, &node);
         }
         for function in gateway.offered_functions() {
-            functions.put(&function.stats.function, &function);
+            functions.put(&*function.stats.function, &function);
         }
         let failed = gateway.failed_calls();
         let failed = failed.iter().map(|it| (it.number, figures::failed_call(it).to_string()));
@@ -99,8 +99,8 @@ impl FeedState {
 /// Returns the streams that have been open for longest.
 fn streams(gateway: &GatewayView, open: u64) -> FeedTable {
     let mut table = FeedTable::default();
-    for (number, stats) in gateway.first_streams(MAX_STREAMS) {
-        table.put_numbered(number, figures::stream(&stats));
+    for stats in gateway.first_streams(MAX_STREAMS) {
+        table.put(stats.number, &stats);
     }
     table.more += open.saturating_sub(MAX_STREAMS as u64);
     table
@@ -123,17 +123,17 @@ fn calls(gateway: &GatewayView) -> FeedTable {
         let key = [&*group.function, &group.node, &group.identity].join("\n");
         let mut row = figures::calls_under_way(&group);
         row["key"] = key.as_str().into();
-        table.put(&key, &row);
+        table.put(&*key, &row);
     }
     table
 }
 
 impl FeedTable {
     /// Adds a row whose key it contains already.
-    fn put(&mut self, key: &str, row: &impl Serialize) {
+    fn put(&mut self, key: impl Into<Value>, row: &impl Serialize) {
         // Strings, numbers and maps with names as keys: there is nothing that JSON has not.
         let row = serde_json::to_string(row).unwrap_or_default();
-        self.put_text(Value::from(key).to_string(), row);
+        self.put_text(key.into().to_string(), row);
     }
 
     /// Adds a row, an object, with its key.
@@ -231,7 +231,7 @@ mod tests {
                     match named {
                         true => {
                             let key = format!("a\n\n\"{key}\u{2028}");
-                            table.put(&key, &json!({ "key": key, "x": value }));
+                            table.put(&*key, &json!({ "key": key, "x": value }));
                         }
                         false => table.put_numbered(key, json!({ "x": value })),
                     }
