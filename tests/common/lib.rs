@@ -47,6 +47,10 @@ pub mod guide {
     pub struct Functions;
 
     #[cfg(feature = "http")]
+    #[doc = include_str!("../../docs/gpu-box.md")]
+    pub struct GpuBox;
+
+    #[cfg(feature = "http")]
     #[doc = include_str!("../../docs/http.md")]
     pub struct Http;
 

@@ -1,5 +1,6 @@
 //! The gateway's HTTP server, asked as any program or page may ask it.
 
+mod attach;
 mod calls;
 mod exchange;
 mod feed;

@@ -10,7 +10,7 @@ pub(crate) mod declared;
 pub(crate) mod descriptor;
 pub(crate) mod end;
 pub(crate) mod execution_policy;
-#[cfg(feature = "attach")]
+#[cfg(any(feature = "attach", feature = "http"))]
 pub(crate) mod forward;
 pub(crate) mod handler;
 pub(crate) mod inline_guard;

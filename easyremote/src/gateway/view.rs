@@ -24,7 +24,7 @@ use crate::transport::auth::credentials::Token;
 use crate::transport::auth::identity::Pin;
 use crate::transport::stream_table::StreamStats;
 use crate::wire::caller::Caller;
-use crate::wire::directory::{GatewayStats, NodeInfo, STATS};
+use crate::wire::directory::{GatewayStats, HTTP, NodeInfo, STATS};
 use crate::wire::frame::FRAME_HEADER;
 use crate::wire::kind::Kind;
 
@@ -53,6 +53,13 @@ pub(crate) struct CallsUnderWay {
 /// A running gateway, which may end while this exists.
 #[derive(Clone, Debug)]
 pub(crate) struct GatewayView(Arc<GatewayState>);
+
+/// A node that forwards HTTP requests.
+#[derive(Debug)]
+pub(crate) struct ForwardingNode {
+    pub(crate) id: String,
+    pub(crate) tags: Arc<Vec<String>>,
+}
 
 impl Gateway {
     pub(crate) fn view(&self) -> GatewayView {
@@ -125,6 +132,22 @@ impl GatewayView {
         let scope = self.0.access.scope(caller);
         let mut frame = Directory::answer(Question::List(kind), &scope, &self.0).await?;
         Ok(frame.split_off(FRAME_HEADER.min(frame.len())))
+    }
+
+    /// Returns the nodes that forward HTTP requests, sorted by id, for who may call them.
+    ///
+    /// # Errors
+    /// `PermissionDenied` if `caller` may not.
+    pub(crate) fn forwarders_for(&self, caller: &Caller) -> Result<Vec<ForwardingNode>, Error> {
+        self.0.access.check_call(Some(caller), HTTP)?;
+        let table = self.0.dispatcher.router.table();
+        let routes = table.function(HTTP).map_or(&[][..], |function| &function.routes);
+        let serving = routes.iter().filter(|route| !route.node.is_draining());
+        let mut nodes: Vec<_> = serving
+            .map(|route| ForwardingNode { id: route.node.id().to_owned(), tags: route.node.tags() })
+            .collect();
+        nodes.sort_by(|one, two| one.id.cmp(&two.id));
+        Ok(nodes)
     }
 
     pub(crate) fn stats(&self) -> GatewayStats {

@@ -147,7 +147,7 @@ pub(super) fn items(
                 }
             }
         });
-    (items, BodyFailure(Some(failing)))
+    (items, BodyFailure::when(failing))
 }
 
 /// What may end a client stream early: its body fails.
@@ -155,6 +155,11 @@ pub(super) fn items(
 pub(super) struct BodyFailure(Option<oneshot::Receiver<Problem>>);
 
 impl BodyFailure {
+    /// Fails when a problem comes.
+    pub(super) fn when(failing: oneshot::Receiver<Problem>) -> Self {
+        Self(Some(failing))
+    }
+
     /// Resolves if the body fails, when the function may have begun. Stays pending without a body, and
     /// once it has been read.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Problem> {

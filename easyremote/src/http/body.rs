@@ -56,13 +56,21 @@ impl RequestBody {
     ///
     /// # Errors
     /// If it is cut off, too large or too slow, or the memory for bodies is used up.
-    pub(super) async fn whole(mut self) -> Result<Bytes, Problem> {
+    pub(super) async fn whole(self) -> Result<Bytes, Problem> {
+        Ok(self.held().await?.0)
+    }
+
+    /// Returns the whole body, and what charges it to the memory for bodies.
+    ///
+    /// # Errors
+    /// As for [`whole`](Self::whole).
+    pub(super) async fn held(mut self) -> Result<(Bytes, MemoryCharge), Problem> {
         let read = async {
             while self.more().await? {}
             Ok(())
         };
         timeout(WHOLE, read).await.unwrap_or_else(|_| Err(too_slow()))?;
-        Ok(self.buffer.freeze())
+        Ok((self.buffer.freeze(), self.charge))
     }
 
     /// Returns the first line that is not empty, without its line break; `None` if there is none.

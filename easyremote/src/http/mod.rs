@@ -16,6 +16,8 @@
 //! | `POST /jobs/{function}`, `GET /jobs`, .. | calls that run without their caller | who may call the function |
 //! | `POST /ticket` | a stream for an `EventSource`, which sends no bearer | who may call the function |
 //! | `GET /functions` | the functions that the bearer's identity may call, with their schemas | any bearer |
+//! | `/v1/*` | what an attached server answers that has the model, as the OpenAI API does; `GET /v1/models` lists all models | who may call `easyremote.http` |
+//! | `/attach/{name}/*` | what the server attached as `name` answers | who may call `easyremote.http:name` |
 //! | `GET /metrics` (feature `metrics`) | the metrics of the gateway, as text for Prometheus | admins, and who may call `easyremote.stats` |
 //! | `GET /feed` | what changes in all of this, once a second, as server-sent events | the same |
 //! | `GET /nodes`, `/streams`, `/stats` | nodes, open streams, figures of the gateway and of functions | the same |
@@ -23,13 +25,19 @@
 mod answer;
 mod asked;
 mod asker;
+mod attached;
 mod body;
 mod callers;
 mod calls;
+mod events;
 mod feed;
 mod figures;
+mod forwarded;
 mod guard;
 mod jobs;
+mod named_model;
+mod openai;
+mod openai_error;
 mod options;
 mod problem;
 mod query;

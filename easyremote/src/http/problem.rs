@@ -1,5 +1,7 @@
 //! Errors as HTTP answers: problem documents (RFC 9457).
 
+use std::sync::Arc;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -55,6 +57,18 @@ impl Problem {
     pub(super) fn with_executed(mut self, executed: Executed) -> Self {
         self.error = self.error.with_executed(executed);
         self
+    }
+
+    pub(super) fn with(status: StatusCode, error: Error) -> Self {
+        Self { status, error, own: None }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn error(&self) -> &Error {
+        &self.error
     }
 
     /// Returns the document of the problem, on one line.
@@ -135,6 +149,8 @@ impl IntoResponse for Problem {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
+        // For routes whose clients read errors in another form.
+        response.extensions_mut().insert(Arc::new(self));
         response
     }
 }

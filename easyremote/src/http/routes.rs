@@ -16,10 +16,12 @@ use crate::error::ErrorKind;
 use crate::gateway::MetricsFormat;
 use crate::http::answer::{Routed, json_text};
 use crate::http::asker::AskedBy;
+use crate::http::attached;
 use crate::http::calls;
 use crate::http::feed;
 use crate::http::guard::{Site, guard};
 use crate::http::jobs;
+use crate::http::openai;
 use crate::http::problem::Problem;
 use crate::http::{streams, tickets};
 
@@ -38,9 +40,12 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .merge(jobs::routes())
         .merge(tickets::routes())
         .merge(feed::routes())
+        .merge(openai::routes())
+        .merge(attached::routes())
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(site.clone(), guard))
+        .layer(middleware::from_fn(openai::write_errors))
         .with_state(site)
 }
 

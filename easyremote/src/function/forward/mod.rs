@@ -16,11 +16,19 @@ pub(crate) mod target;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "http")]
+use crate::call::executed::Evidence;
+#[cfg(feature = "http")]
+use crate::error::printable::one_line;
+#[cfg(feature = "http")]
+use crate::error::{Error, ErrorKind};
 use crate::function::descriptor::Descriptor;
 use crate::function::remote::{Remote, RemoteStream};
 use crate::function::signature::{Signature, SignatureCell};
 use crate::function::signature_trace::trace_stream;
 use crate::wire::directory::HTTP;
+#[cfg(feature = "http")]
+use crate::wire::fields::MAX_TEXT;
 use crate::wire::kind::Kind;
 
 /// The function that forwards one HTTP request. A node offers it as [`HTTP`], and again as
@@ -103,8 +111,27 @@ pub(crate) enum ForwardCause {
 }
 
 impl ForwardFailure {
+    #[cfg(any(feature = "attach", test))]
     pub(crate) fn new(cause: ForwardCause, text: impl Into<String>) -> Self {
         Self { cause, text: text.into() }
+    }
+
+    /// Returns the error that the caller sees. `executed` says whether the request has reached the
+    /// server behind the node.
+    #[cfg(feature = "http")]
+    pub(crate) fn into_error(self) -> Error {
+        let (kind, evidence) = match self.cause {
+            ForwardCause::NotAllowed => (ErrorKind::PermissionDenied, Evidence::NotStarted),
+            ForwardCause::Malformed => (ErrorKind::InvalidInput, Evidence::NotStarted),
+            ForwardCause::Unreachable => (ErrorKind::Unavailable, Evidence::NotStarted),
+            ForwardCause::Late => (ErrorKind::DeadlineExceeded, Evidence::Sent),
+            ForwardCause::Unanswered => (ErrorKind::BadResponse, Evidence::Sent),
+            ForwardCause::BadAnswer | ForwardCause::BrokenOff => {
+                (ErrorKind::BadResponse, Evidence::Answered)
+            }
+        };
+        let text = one_line(&self.text, MAX_TEXT).into_owned();
+        Error::new(kind, text).with_executed(evidence.executed())
     }
 }
 
@@ -120,5 +147,23 @@ mod tests {
         let signature = ForwardRequest::signature();
         assert_eq!(signature.refused, None);
         assert_ne!(signature.fingerprint, 0);
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn what_has_not_reached_the_server_was_not_executed() {
+        use crate::error::Executed;
+        for (cause, executed) in [
+            (ForwardCause::NotAllowed, Executed::No),
+            (ForwardCause::Malformed, Executed::No),
+            (ForwardCause::Unreachable, Executed::No),
+            (ForwardCause::Late, Executed::Maybe),
+            (ForwardCause::Unanswered, Executed::Maybe),
+            (ForwardCause::BadAnswer, Executed::Yes),
+            (ForwardCause::BrokenOff, Executed::Yes),
+        ] {
+            let error = ForwardFailure::new(cause, "no").into_error();
+            assert_eq!(error.executed(), executed, "{cause:?}");
+        }
     }
 }
