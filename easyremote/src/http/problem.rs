@@ -125,6 +125,8 @@ fn status_of(kind: ErrorKind) -> StatusCode {
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::Overloaded => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        // A function's own error, sent as text.
+        ErrorKind::Failed => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorKind::NoNode | ErrorKind::Unavailable | ErrorKind::Draining => {
             StatusCode::SERVICE_UNAVAILABLE
         }
