@@ -29,6 +29,7 @@ use crate::http::asked::PREFIX;
 use crate::http::asker::{Asker, PageOrigin};
 use crate::http::body::BodyLimits;
 use crate::http::callers::Callers;
+use crate::http::openapi::OpenApi;
 use crate::http::options::HttpOptions;
 use crate::http::problem::Problem;
 use crate::http::rates::RequestRates;
@@ -44,6 +45,7 @@ pub(super) struct Site {
     pub(super) bodies: BodyLimits,
     pub(super) tickets: TicketList,
     rates: RequestRates,
+    pub(super) openapi: OpenApi,
     hosts: HashSet<String>,
     origins: HashSet<String>,
     proxies: Vec<IpAddr>,
@@ -78,6 +80,7 @@ impl Site {
             bodies: BodyLimits::new(options.max_body),
             tickets: TicketList::default(),
             rates: RequestRates::new(options.rate),
+            openapi: OpenApi::default(),
             hosts: options.hosts.iter().cloned().collect(),
             origins: options.origins.iter().cloned().collect(),
             proxies: options.proxies.clone(),
@@ -97,6 +100,13 @@ impl Site {
     /// Whether connections from this address are accepted.
     pub(super) fn accepts(&self, remote: IpAddr) -> bool {
         self.proxies.is_empty() || self.proxies.contains(&remote.to_canonical())
+    }
+
+    /// Returns the address of this server for those who have reached it as `host`.
+    pub(super) fn url(&self, host: &str) -> String {
+        // A proxy ends TLS.
+        let scheme = if self.proxies.is_empty() { self.scheme } else { "https" };
+        format!("{scheme}://{host}")
     }
 
     /// Checks that the request is meant for this server.

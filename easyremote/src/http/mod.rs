@@ -18,6 +18,7 @@
 //! | `GET /functions` | the functions that the bearer's identity may call, with their schemas | any bearer |
 //! | `/v1/*` | what an attached server answers that has the model, as the OpenAI API does; `GET /v1/models` lists all models | who may call `easyremote.http` |
 //! | `/attach/{name}/*` | what the server attached as `name` answers | who may call `easyremote.http:name` |
+//! | `GET /openapi.json` | the same as an OpenAPI 3.1 document | any bearer |
 //! | `GET /metrics` (feature `metrics`) | the metrics of the gateway, as text for Prometheus | admins, and who may call `easyremote.stats` |
 //! | `GET /feed` | what changes in all of this, once a second, as server-sent events | the same |
 //! | `GET /nodes`, `/streams`, `/stats` | nodes, open streams, figures of the gateway and of functions | the same |
@@ -38,6 +39,7 @@ mod jobs;
 mod named_model;
 mod openai;
 mod openai_error;
+mod openapi;
 mod options;
 mod problem;
 mod query;

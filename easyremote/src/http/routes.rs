@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
-#[cfg(feature = "metrics")]
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router, middleware};
@@ -22,6 +20,7 @@ use crate::http::feed;
 use crate::http::guard::{Site, guard};
 use crate::http::jobs;
 use crate::http::openai;
+use crate::http::openapi::DocumentReader;
 use crate::http::problem::Problem;
 use crate::http::{streams, tickets};
 
@@ -42,6 +41,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .merge(feed::routes())
         .merge(openai::routes())
         .merge(attached::routes())
+        .route("/openapi.json", get(openapi))
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(site.clone(), guard))
@@ -77,6 +77,20 @@ async fn functions(State(site): State<Arc<Site>>, Extension(asker): AskedBy) -> 
 async fn nodes(State(site): State<Arc<Site>>, Extension(asker): AskedBy) -> Routed {
     site.gateway.check_overseer(&asker.caller)?;
     Ok(json_text(site.gateway.nodes_for(&asker.caller).await?))
+}
+
+/// For generators of clients.
+async fn openapi(
+    State(site): State<Arc<Site>>,
+    Extension(asker): AskedBy,
+    headers: HeaderMap,
+) -> Routed {
+    let functions = site.gateway.functions_for(&asker.caller).await?;
+    // The guard has compared it with those of this server.
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let is_overseer = site.gateway.check_overseer(&asker.caller).is_ok();
+    let reader = DocumentReader { server: site.url(host), is_overseer };
+    Ok(json_text(site.openapi.text(functions, reader).await?))
 }
 
 async fn streams(State(site): State<Arc<Site>>, Extension(asker): AskedBy) -> Routed {
