@@ -42,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) replay: Option<(Ident, u64)>,
     /// `resumable`
     pub(crate) resumable: Option<Ident>,
+    /// `skew = "by-name"`
+    pub(crate) skew: Option<values::Skew>,
     /// `err = "display"`: the literal
     pub(crate) err: Option<LitStr>,
     /// `implements = api::embed`
@@ -96,6 +98,7 @@ impl Options {
             "operator" => self.operator = Some(key.clone()),
             "tool" => self.tool = Some(key.clone()),
             "resumable" => self.resumable = Some(key.clone()),
+            "skew" => self.skew = Some(values::skew(&key, input)?),
             "err" => self.err = Some(values::err(&key, input)?),
             "implements" => self.implements = Some(values::implements(&key, input)?),
             "skip" => self.skip = Some(key.clone()),
@@ -216,7 +219,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// All options, in the order in which the documentation lists them.
-const KNOWN: [&str; 18] = [
+const KNOWN: [&str; 19] = [
     "stream",
     "inline",
     "name",
@@ -232,13 +235,14 @@ const KNOWN: [&str; 18] = [
     "needs",
     "replay",
     "resumable",
+    "skew",
     "err",
     "implements",
     "crate",
 ];
 
 /// Options of other libraries, and what to write here instead.
-const ANSWERS: [(&str, &str); 8] = [
+const ANSWERS: [(&str, &str); 9] = [
     ("async_func", "write `async fn`"),
     ("is_async", "write `async fn`"),
     ("load_balancing", "calls are always balanced over all nodes that offer the function"),
@@ -246,6 +250,10 @@ const ANSWERS: [(&str, &str); 8] = [
     ("tags", "for the tags that a node must have write `needs = \"gpu, eu\"`"),
     ("fire_and_forget", "for a function that runs on after its caller has left write `detached`"),
     ("retry", "the caller decides; write `idempotent` if the function may run twice"),
+    (
+        "version",
+        "types are compared by themselves; write `skew = \"by-name\"` to allow other versions",
+    ),
     ("node_id", "the caller chooses the node, not the function"),
 ];
 
@@ -262,7 +270,7 @@ mod tests {
     #[test]
     fn options_are_checked() {
         let all = "options: stream, inline, name, stub, timeout, plain, idempotent, detached, \
-                   concurrency, batch, operator, tool, needs, replay, resumable, err, \
+                   concurrency, batch, operator, tool, needs, replay, resumable, skew, err, \
                    implements, crate";
         for (options, part) in [
             ("colour", &*format!("unknown option `colour`; {all}")),
@@ -289,6 +297,10 @@ mod tests {
             ("stub = \"Add\"", "`stub` is written like `stub = Add`"),
             ("stub = fn", "`stub` is written like"),
             ("crate = \"easyremote\"", "`crate` is written like `crate = ::my::easyremote`"),
+            ("skew", "`skew` is written like `skew = \"by-name\"`"),
+            ("skew = true", "`skew` is written like `skew = \"by-name\"`"),
+            ("skew = \"yes\"", "`\"by-name\"` or `\"lossy\"`"),
+            ("skew = \"by_name\"", "`\"by-name\"` or `\"lossy\"`"),
             ("timeout = 30", "`timeout` is written like `timeout = \"30s\"`"),
             ("timeout = \"30\"", "like \"250ms\""),
             ("timeout = \"1.5s\"", "like \"250ms\""),

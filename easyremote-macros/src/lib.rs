@@ -93,8 +93,8 @@ mod types;
 /// ```
 ///
 /// An implementation has the declaration's name on the wire, names of arguments, documentation,
-/// `timeout`, `idempotent`, `resumable` and `tool`. If its arguments, result, error or items have
-/// other types, it does not compile. It may be sync where the declaration is `async`, and return an
+/// `timeout`, `idempotent`, `resumable`, `skew` and `tool`. If its arguments, result, error or items
+/// have other types, it does not compile. It may be sync where the declaration is `async`, and return an
 /// iterator where the declaration returns a stream, or the other way round.
 ///
 /// # Parameters
@@ -139,6 +139,7 @@ mod types;
 /// | `needs = "gpu, eu"` | requires nodes with all these tags                                     |
 /// | `replay = "1MiB"`   | how much of a resumable stream its node keeps; 1 MiB is the default    |
 /// | `resumable`         | the stream that the caller sends survives a lost connection            |
+/// | `skew = "by-name"`  | callers and nodes may have different types; see [below](#versions)     |
 /// | `err = "display"`   | its errors travel as text; they implement `Display`                    |
 /// | `implements = path` | the declaration that this implements                                   |
 /// | `crate = path`      | the path of `easyremote`, if it was renamed                            |
@@ -318,8 +319,8 @@ mod types;
 ///
 /// # Options in detail
 /// If a function has a declaration, `inline`, `detached`, `concurrency`, `needs`, `batch` and `replay`
-/// are set at the function with the body, and `name`, `timeout`, `idempotent`, `resumable` and `tool`
-/// at the declaration. `stream`, `plain` and `err` are set at both, because they decide how the
+/// are set at the function with the body, and `name`, `timeout`, `idempotent`, `resumable`, `skew` and
+/// `tool` at the declaration. `stream`, `plain` and `err` are set at both, because they decide how the
 /// signature is read.
 ///
 /// **`stub`** is for a function next to a module or a type of its name, where the compiler reports
@@ -368,6 +369,17 @@ mod types;
 /// of `{:#}`, followed by all sources that are not in it, each once and after a colon, cut after
 /// 8,000 bytes. A failed set-up ends its stream, a failed item does not. A call by name gets the
 /// same error, as `CallError::Remote`.
+///
+/// # Versions
+/// If no node has the caller's types, a call fails with `SignatureMismatch`, and nothing has run. With
+/// `skew = "by-name"` the caller then makes the call again by name: arguments, fields and variants are
+/// found by their names, so that reordered fields, aliases, and fields that are an `Option` or have a
+/// default may differ. What one side does not know is `BadArguments` or `BadResponse`, except a `None`.
+/// With `skew = "lossy"` fields that one side does not know are left out, and counted in
+/// `Client::stats` and `Node::stats`.
+///
+/// The caller's declaration counts; a node answers all calls by name. A function with a client stream is
+/// always called by name. A stream with `through` is not called by name, and an operator has no `skew`.
 ///
 /// # Errors
 /// All mistakes in an item are reported at once, each at the place to change. The function itself

@@ -74,6 +74,9 @@ pub mod guide {
 
     #[doc = include_str!("../../docs/types.md")]
     pub struct Types;
+
+    #[doc = include_str!("../../docs/versions.md")]
+    pub struct Versions;
 }
 
 /// A world of the library's test kit, whose node offers `functions`, and its client.

@@ -96,6 +96,27 @@ fn number(key: &Ident, input: ParseStream<'_>, example: &str) -> Result<u32, Err
     })
 }
 
+/// The value of `skew`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Skew {
+    ByName,
+    Lossy,
+}
+
+/// Parses the `"by-name"` of `skew = "by-name"`.
+pub(super) fn skew(key: &Ident, input: ParseStream<'_>) -> Result<Skew, Error> {
+    let literal = value(key, input, <LitStr as Parse>::parse, "skew = \"by-name\"")?;
+    match literal.value().as_str() {
+        "by-name" => Ok(Skew::ByName),
+        "lossy" => Ok(Skew::Lossy),
+        _ => {
+            let message = "`skew` is `\"by-name\"` or `\"lossy\"`: by name, what one side does not \
+                           know is an error, and lossy it is left out and counted";
+            Err(Error::new(literal.span(), message))
+        }
+    }
+}
+
 /// Parses the tags of `needs = "gpu, eu"`.
 pub(super) fn needs(key: &Ident, input: ParseStream<'_>) -> Result<Vec<String>, Error> {
     let literal = value(key, input, <LitStr as Parse>::parse, "needs = \"gpu, eu\"")?;

@@ -80,4 +80,4 @@ fn among<'a>(options: &'a Options, names: &'a [&str]) -> impl Iterator<Item = &'
 const OF_IMPLEMENTATIONS: [&str; 6] =
     ["inline", "detached", "concurrency", "needs", "batch", "replay"];
 /// Options that concern only the callers.
-const OF_DECLARATIONS: [&str; 5] = ["name", "timeout", "idempotent", "resumable", "tool"];
+const OF_DECLARATIONS: [&str; 6] = ["name", "timeout", "idempotent", "resumable", "skew", "tool"];

@@ -45,6 +45,10 @@ fn combined(options: &Options, mistakes: &mut Mistakes) {
             "stream" => "it makes one item of each, and the function that it is applied to streams",
             "inline" => "it always runs where the items are produced",
             "err" => "it has no error of its own",
+            "skew" => {
+                "its item and its arguments are written by position, so that both sides have the same \
+                 types"
+            }
             "batch" => {
                 "it takes one item after the other; `batches` of a stream makes lists of them"
             }

@@ -134,6 +134,8 @@ const OPTIONS: &[&str] = &[
     "implements = r#fn::Self::crate, err = \"display\", stream",
     "implements = ::a, needs = \",\", concurrency = 0x7f, idempotent, detached",
     "concurrency = 1_0.5",
+    "skew = \"\u{1f600}\"",
+    "skew = \"lossy\", operator, implements = ::a",
     "needs = \"\u{1f600}, \u{0}\"",
     "err = \"\"",
     "r#err = \"display\"",

@@ -29,6 +29,7 @@ const OPTIONS: &[&str] = &[
     "batch(max = 32, wait = \"5ms\", weigh = a::b), concurrency = 1, needs = \"gpu\"",
     "stream",
     "operator, plain, name = \"a.b\"",
+    "skew = \"by-name\", stream",
     "",
 ];
 

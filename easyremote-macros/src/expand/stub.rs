@@ -6,6 +6,7 @@ use syn::ext::IdentExt;
 use syn::{Attribute, Type, Visibility};
 
 use crate::args::Options;
+use crate::args::values::Skew;
 use crate::model::lints::lints;
 use crate::model::operator::OperatorShape;
 use crate::model::owner::Owner;
@@ -265,6 +266,10 @@ impl<'a> Stub<'a> {
         let resumes = self.resumes();
         let resumable = self.options.resumable.as_ref().map(|_| quote!(.resumable()));
         let tool = self.options.tool.as_ref().map(|_| quote!(.tool()));
+        let skew = self.options.skew.map(|skew| match skew {
+            Skew::ByName => quote!(.by_name()),
+            Skew::Lossy => quote!(.lossy()),
+        });
         let method_of = self.owner.map(|Owner { name, .. }| quote!(.method_of(#name)));
         quote! {
             #private::Descriptor::new(
@@ -283,6 +288,7 @@ impl<'a> Stub<'a> {
             #resumes
             #resumable
             #tool
+            #skew
         }
     }
 

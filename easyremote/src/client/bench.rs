@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::client::answer_form::AnswerForm;
 use crate::client::call::result;
 use crate::client::handle::Client;
 use crate::client::pending_call::{PendingCall, put_request};
@@ -126,7 +127,7 @@ impl<F: RemoteUnary + Local> Direct<F> {
     /// Those of the call.
     pub fn result(&self, mut answer: Bytes) -> CallResult<F> {
         let frame = take_frame(&mut answer, MAX_MESSAGE).map_err(Malformed::into_error)?;
-        result::<F>(&frame, DEFAULT_MAX_DECODED)
+        result::<F>(&frame, &AnswerForm::TYPED, DEFAULT_MAX_DECODED, &mut 0)
     }
 
     /// Runs all three steps.

@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::call::executed::Evidence;
+use crate::client::answer_form::AnswerForm;
 use crate::client::call_task::{CallTask, UnaryAnswer};
 use crate::client::errors::thread_ended;
 use crate::client::expired::Expired;
@@ -137,25 +138,34 @@ impl<F: RemoteUnary> Future for Call<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let max_decoded = self.raw.max_decoded;
-        self.raw.poll(context).map(|answer| result::<F>(&answer?.frame, max_decoded))
+        self.raw.poll(context).map(|answer| {
+            let UnaryAnswer { frame, form, .. } = answer?;
+            result::<F>(&frame, &form, max_decoded, &mut 0)
+        })
     }
 }
 
-/// Decodes the result of `F` in `frame`, using at most `max_decoded` bytes of memory.
+/// Decodes the result of `F` in `frame`, using at most `max_decoded` bytes of memory. Writes how many
+/// fields were left out to `left_out`.
 ///
 /// # Errors
 /// The function's own error, or why the frame cannot be decoded.
 pub(super) fn result<F: RemoteUnary>(
     frame: &Frame,
+    form: &AnswerForm,
     max_decoded: usize,
+    left_out: &mut u64,
 ) -> Result<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error> {
     let types = F::signature();
     match frame.kind {
         FrameKind::Fault => {
-            let failure = types.failure.decode(&frame.body, max_decoded).map_err(undecoded)?;
-            Err(F::Output::function_error(failure))
+            let failure = form.decode(types.failure, &frame.body, max_decoded, left_out);
+            Err(F::Output::function_error(failure.map_err(undecoded)?))
         }
-        FrameKind::Body => Ok(types.value.decode(&frame.body, max_decoded).map_err(undecoded)?),
+        FrameKind::Body => {
+            let value = form.decode(types.value, &frame.body, max_decoded, left_out);
+            Ok(value.map_err(undecoded)?)
+        }
         other => Err(not_asked_for(other).into()),
     }
 }
@@ -415,7 +425,8 @@ impl MuxCall {
         let pending = self.pending.take().expect("a call was polled after its end");
         let ended = match ended {
             Some(Ok(MuxEnd::Response(response))) => {
-                match UnaryAnswer::new(response, &pending.header, &self.live) {
+                let link = &pending.client.link;
+                match UnaryAnswer::new(response, &pending.header, &self.live, link) {
                     Ok(answer) => {
                         pending.client.link.retries.refund();
                         return Poll::Ready(Ok(answer));

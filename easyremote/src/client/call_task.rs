@@ -19,6 +19,7 @@
 mod answer;
 mod failure;
 mod resume;
+mod skew;
 mod upload;
 
 use std::fmt;
@@ -38,6 +39,7 @@ use crate::client::leg::StreamEnd;
 use crate::client::pending_call::{PendingCall, put_request};
 use crate::client::resumption::Resumption;
 use crate::client::retry::{AttemptHistory, MAX_KEPT, Policy, Verdict};
+use crate::client::skew::SkewedCall;
 use crate::client::upload::{Sending, UploadSender};
 use crate::error::{Error, ErrorKind};
 use crate::function::context::Scope;
@@ -94,6 +96,8 @@ struct CallRequest {
     /// The arguments, as a `Body` frame; empty if they have been sent and were not kept.
     body: Vec<u8>,
     signature: &'static str,
+    /// How the call is made by name if no node has its types.
+    skew: Option<Box<SkewedCall>>,
     /// The client stream, as frames.
     upload: Option<ByteReceiver<()>>,
     /// The client stream, if it is resumable, between attempts.
@@ -115,7 +119,9 @@ impl CallTask {
     pub(super) fn new(pending: PendingCall) -> (Self, Option<UploadSender>) {
         let policy = pending.policy();
         let PendingCall { client, header, body, signature, upload, deadline, .. } = pending;
-        let PendingCall { limit, waits, paid, demand, resumption, span, .. } = pending;
+        let PendingCall { limit, waits, paid, demand, resumption, skew, span, .. } = pending;
+        // A call that is made by name from the start is made in no other way.
+        let skew = skew.filter(|_| !header.codec.is_by_name());
         let (upload, mut frames) = upload.unzip();
         let resumed = frames.take_if(|_| resumption.is_some());
         let kept = resumed.map(|frames| Box::new(KeptUpload::new(frames)));
@@ -125,7 +131,7 @@ impl CallTask {
             deadline,
             limit,
             scope: client.scope,
-            request: CallRequest { header, body, signature, upload: frames, kept, demand },
+            request: CallRequest { header, body, signature, skew, upload: frames, kept, demand },
             policy,
             evidence: Evidence::NotSent,
             paid,
@@ -219,11 +225,21 @@ impl CallTask {
     pub(super) fn prepare_again(&mut self, error: Error) -> Result<Duration, Error> {
         // Arguments that were not kept cannot be sent again. Once an answer has begun, or a stream
         // is open, the function has run, and its reader may have seen items.
-        let kept = !self.request.body.is_empty() && self.evidence != Evidence::Answered;
+        let begun = self.evidence == Evidence::Answered;
+        let has_arguments = !self.request.body.is_empty() && !begun;
+        let kept = has_arguments && self.request.body.len() <= MAX_KEPT;
+        let refused = self.refused;
         let error = match self.reroute(error, kept && self.policy.repeats()) {
             Ok(pause) => {
                 self.evidence = Evidence::NotSent;
                 return Ok(pause);
+            }
+            Err(error) => error,
+        };
+        let error = match self.ask_by_name(error, has_arguments && refused) {
+            Ok(()) => {
+                self.evidence = Evidence::NotSent;
+                return Ok(Duration::ZERO);
             }
             Err(error) => error,
         };
@@ -357,7 +373,7 @@ impl CallTask {
         // gateway when `recv` is dropped.
         let _ = recv.read().now_or_never();
         response.map_err(|error| self.broken(error)).and_then(|response| {
-            let answer = UnaryAnswer::new(response, &self.request.header, &live);
+            let answer = UnaryAnswer::new(response, &self.request.header, &live, &self.link);
             answer.map_err(|response| self.refused(&response.frame, &live))
         })
     }
@@ -498,7 +514,8 @@ impl CallTask {
         // Items of a client stream are gone once they are sent, and long arguments are not kept in
         // memory: an empty body marks a call that cannot be attempted again.
         let upload = self.request.upload.take();
-        if upload.is_some() || self.request.body.len() > MAX_KEPT || !self.policy.repeats() {
+        let kept = self.request.body.len() <= MAX_KEPT && self.policy.repeats();
+        if upload.is_some() || !(kept || self.request.skew.is_some()) {
             self.request.body = Vec::new();
         }
         Ok((live, Sending::new(send, upload, self.request.demand.clone()), recv))

@@ -59,6 +59,11 @@ impl Detour {
         Self { waits, ..Self::default() }
     }
 
+    /// Begins anew with another kind of attempt, which `waits` for a node or does not.
+    pub(super) fn begin_anew(&mut self, waits: bool) {
+        *self = Self { attempts: self.attempts, ..Self::new(waits) };
+    }
+
     /// Returns the number of attempts that followed a refusal. None of them was a retry.
     pub(super) fn attempts(&self) -> u64 {
         self.attempts
@@ -162,7 +167,7 @@ pub(super) fn is_refusal(error: &Error) -> bool {
 }
 
 /// Returns whether a gateway that refuses with this kind may have a node later.
-fn is_waited_for(kind: ErrorKind) -> bool {
+pub(super) fn is_waited_for(kind: ErrorKind) -> bool {
     use ErrorKind::{Draining, NoNode, NoSuchFunction, NodeLost, SignatureMismatch};
     matches!(kind, NoSuchFunction | NoNode | SignatureMismatch | Draining | NodeLost)
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 
+use crate::client::answer_form::AnswerForm;
 use crate::client::call::{RawCall, not_asked_for, result};
 use crate::client::handle::Client;
 use crate::client::options::DeadlineSpec;
 use crate::client::pending_call::PendingCall;
 use crate::error::{Error, ErrorKind, Executed};
-use crate::function::descriptor::Descriptor;
+use crate::function::descriptor::{Descriptor, Skew};
 use crate::function::outcome::Outcome;
 use crate::function::remote::{Remote, RemoteUnary};
 use crate::wire::bytes::Malformed;
@@ -192,7 +193,9 @@ impl<F: RemoteUnary> Job<F> {
         &self,
     ) -> Result<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error> {
         let frame = self.raw.result().await?;
-        result::<F>(&frame, self.raw.client.link.limits.max_decoded)
+        let left_out = &self.raw.client.link.tally().left_out;
+        let form = AnswerForm::new(self.raw.types.codec, left_out);
+        result::<F>(&frame, &form, self.raw.client.link.limits.max_decoded, &mut 0)
     }
 
     /// Cancels the job: an async function stops at its next await, and one that has not started
@@ -339,7 +342,8 @@ impl JobTypes {
     pub(super) fn typed<F: Remote>() -> Self {
         let signature = F::signature();
         Self {
-            codec: Codec::Bincode,
+            // The node converts what it has kept, if it was spawned with types.
+            codec: F::DESCRIPTOR.skew.map_or(Codec::Bincode, Skew::codec),
             fingerprint: signature.fingerprint,
             signature: &signature.text,
             descriptor: Some(F::DESCRIPTOR),

@@ -74,7 +74,7 @@ impl Future for JsonTracedCall {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let max_decoded = self.call.raw.max_decoded;
         self.call.raw.poll(context).map(|answer| {
-            let UnaryAnswer { frame, trace } = answer?;
+            let UnaryAnswer { frame, trace, .. } = answer?;
             let value = json_result(&frame, max_decoded)?;
             Ok((value, trace.map_or_else(|| Trace::new(None, 1), |trace| *trace)))
         })

@@ -45,7 +45,7 @@ impl Client {
         use MetricUnit::{Bytes, None};
         let stats = self.stats();
         let ClientStats { connected, in_flight, streams, queued, queued_bytes, .. } = stats;
-        let ClientStats { calls, retries, reconnects, .. } = stats;
+        let ClientStats { calls, retries, reconnects, left_out, .. } = stats;
         let mut all = MetricFamilies::new("client");
         for (name, unit, help, value) in [
             (
@@ -70,6 +70,11 @@ impl Client {
             ("easyremote_client_calls", "Calls and streams started.", calls),
             ("easyremote_client_retries", "Retries of calls.", retries),
             ("easyremote_client_reconnects", "Connections that replaced another one.", reconnects),
+            (
+                "easyremote_client_left_out",
+                "Fields that lossy calls have left out of answers.",
+                left_out,
+            ),
         ] {
             all.counter(name, None, help).whole(&[], value);
         }

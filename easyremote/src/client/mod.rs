@@ -17,12 +17,14 @@
 //! | see the gateway's counters     | [`Client::gateway_stats`], [`Client::function_stats`]       |
 //! | see jobs                       | [`Client::jobs`]                                            |
 
+mod answer_form;
 #[cfg(feature = "__bench")]
 pub(crate) mod bench;
 mod cached;
 pub(crate) mod call;
 mod call_task;
 mod detour;
+mod difference;
 mod directory;
 mod errors;
 mod expired;
@@ -50,6 +52,7 @@ mod pending_call;
 mod resumption;
 mod retry;
 mod session;
+mod skew;
 mod span;
 mod spawn;
 mod stats;

@@ -22,6 +22,7 @@ use crate::client::leg::{LegMark, ReadLeg};
 use crate::client::options::{DeadlineSpec, Options};
 use crate::client::resumption::{ResumePoint, Resumption};
 use crate::client::retry::{MAX_KEPT, Policy};
+use crate::client::skew::SkewedCall;
 use crate::client::span::ClientSpan;
 use crate::client::upload::UploadSender;
 use crate::error::{Error, ErrorKind};
@@ -71,6 +72,8 @@ pub(super) struct PendingCall {
     pub(super) waits: bool,
     /// The losses that the retry budget had paid for when the first attempt began.
     pub(super) paid: PaidLosses,
+    /// Set if the function may be called by name where a node has other types.
+    pub(super) skew: Option<Box<SkewedCall>>,
     /// Set if the call is made a second time when it is slow.
     pub(super) hedge: Option<Hedge>,
     /// Set by the first poll.
@@ -120,6 +123,7 @@ impl PendingCall {
             idempotent: descriptor.idempotent,
             resumable: descriptor.resumable,
             resumes: descriptor.resumes,
+            skew: SkewedCall::of::<F>(),
             ..Self::new(client, header, body, options)
         })
     }
@@ -174,6 +178,7 @@ impl PendingCall {
             limit: None,
             waits: false,
             paid: PaidLosses::default(),
+            skew: None,
             hedge: None,
             span: CallSpan::none(),
         }
@@ -210,6 +215,9 @@ impl PendingCall {
             self.waits = std::mem::take(&mut self.header.routing.wait);
         }
         self.check_header()?;
+        if self.skew.is_some() {
+            self.prepare_skew()?;
+        }
         let scope = self.client.scope.as_ref();
         // A nested call ends no later than its enclosing call.
         let inherited = scope.and_then(|scope| scope.deadline).map(Instant::from_std);
@@ -274,6 +282,7 @@ impl PendingCall {
             demand: self.demand.as_ref().map(|_| Arc::default()),
             resumable: self.resumable,
             resumes: self.resumes,
+            skew: self.skew.as_ref().map(|skew| Box::new(skew.again())),
             paid: self.paid,
             ..Self::new(&self.client, header, self.body.clone(), self.options.clone())
         })

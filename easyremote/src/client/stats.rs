@@ -32,6 +32,9 @@ pub struct ClientStats {
     /// Connections that replaced another one, which was lost, or whose gateway drains or has no
     /// nodes.
     pub reconnects: u64,
+    /// Counter: fields that were left out of results, errors and items, because this client does not
+    /// know them. Only calls of functions with `skew = "lossy"` leave fields out.
+    pub left_out: u64,
 }
 
 impl Client {
@@ -63,6 +66,7 @@ impl Client {
             calls: tally.calls.load(Ordering::Relaxed),
             retries: tally.retries.load(Ordering::Relaxed),
             reconnects: link.reconnects.load(Ordering::Relaxed),
+            left_out: tally.left_out.load(Ordering::Relaxed),
         }
     }
 }

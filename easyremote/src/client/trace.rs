@@ -22,6 +22,13 @@ pub struct Trace {
     pub ran: Duration,
     /// The batch that the call ran in, if the function [takes batches](macro@crate::remote).
     pub batch: Option<BatchTrace>,
+    /// Whether the call was made by name, because no node had the caller's types; see
+    /// [`skew`](macro@crate::remote#versions).
+    pub by_name: bool,
+    /// Number of fields of the answer that were left out, because the caller does not know them. Above
+    /// 0 only with `skew = "lossy"`. What the node has left out of the arguments is in its
+    /// [`NodeStats::left_out`](crate::node::NodeStats::left_out).
+    pub left_out: u64,
 }
 
 /// The batch that a call ran in, of a function with
@@ -64,6 +71,7 @@ impl Trace {
         let NodeTrace { node, queued, ran, batch } = node.unwrap_or(none);
         let batch =
             batch.map(|batch: BatchRecord| BatchTrace { size: batch.size, reason: batch.reason() });
-        Self { node, attempts, hedged: false, queued, ran, batch }
+        let (by_name, left_out) = (false, 0);
+        Self { node, attempts, hedged: false, queued, ran, batch, by_name, left_out }
     }
 }

@@ -89,9 +89,11 @@ impl<F: RemoteUnary> Future for TracedCall<F> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let max_decoded = self.call.raw.max_decoded;
         self.call.raw.poll(context).map(|answer| {
-            let UnaryAnswer { frame, trace } = answer?;
-            let value = result::<F>(&frame, max_decoded)?;
-            Ok((value, trace.map_or_else(|| Trace::new(None, 1), |trace| *trace)))
+            let UnaryAnswer { frame, trace, form } = answer?;
+            let mut trace = trace.map_or_else(|| Trace::new(None, 1), |trace| *trace);
+            trace.by_name = form.codec.is_by_name();
+            let value = result::<F>(&frame, &form, max_decoded, &mut trace.left_out)?;
+            Ok((value, trace))
         })
     }
 }

@@ -54,6 +54,9 @@ trait ErasedStream: Send {
         context: &mut Context<'_>,
         out: &mut Vec<u8>,
     ) -> Poll<Option<Result<(), String>>>;
+
+    /// Makes it encode items by name.
+    fn send_by_name(&mut self);
 }
 
 /// A client stream, and the type of its items.
@@ -61,6 +64,8 @@ struct TypedStream<S> {
     stream: Pin<Box<S>>,
     of: &'static ValueType,
     max_decoded: usize,
+    /// Whether items are sent by name.
+    by_name: bool,
 }
 
 impl<S> ErasedStream for TypedStream<S>
@@ -73,7 +78,18 @@ where
         out: &mut Vec<u8>,
     ) -> Poll<Option<Result<(), String>>> {
         let item = ready!(self.stream.as_mut().poll_next(context));
-        Poll::Ready(item.map(|item| item.encode(self.of, out, self.max_decoded)))
+        Poll::Ready(item.map(|item| {
+            if !self.by_name {
+                return item.encode(self.of, out, self.max_decoded);
+            }
+            let mut typed = Vec::new();
+            item.encode(self.of, &mut typed, self.max_decoded)?;
+            self.of.into_names(&typed, out, self.max_decoded).map(drop)
+        }))
+    }
+
+    fn send_by_name(&mut self) {
+        self.by_name = true;
     }
 }
 
@@ -92,6 +108,8 @@ where
         let item = ready!(self.0.as_mut().poll_next(context));
         Poll::Ready(item.map(|item| Codec::Json.encode(&item, out)))
     }
+
+    fn send_by_name(&mut self) {}
 }
 
 impl UploadSender {
@@ -105,6 +123,7 @@ impl UploadSender {
             stream: Box::pin(stream),
             of: <S::Item as Uploaded>::schema(),
             max_decoded: limits.max_decoded,
+            by_name: false,
         };
         Self::of(Box::new(source), limits.max_message)
     }
@@ -129,6 +148,11 @@ impl UploadSender {
             max_message,
         };
         (upload, receiver)
+    }
+
+    /// Makes it encode items by name; to be called before the first poll.
+    pub(super) fn send_by_name(&mut self) {
+        self.source.send_by_name();
     }
 
     /// Hands over what the stream yields. Ready once all of it has been handed over, or the

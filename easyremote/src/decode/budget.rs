@@ -25,6 +25,8 @@ pub(crate) struct Budget {
     charge: Option<MemoryCharge>,
     /// Whether the shared budget had too little left.
     no_room: bool,
+    /// Fields of the message that were left out.
+    left_out: u64,
 }
 
 impl Budget {
@@ -39,6 +41,7 @@ impl Budget {
             memory_rest: 0,
             charge: None,
             no_room: false,
+            left_out: 0,
         }
     }
 
@@ -89,6 +92,16 @@ impl Budget {
     /// Returns whether the shared budget was exhausted, and not this one.
     pub(crate) fn is_crowded(&self) -> bool {
         self.no_room
+    }
+
+    /// Notes fields of the message that were left out, because the type does not know them.
+    pub(crate) fn note_left_out(&mut self, fields: u64) {
+        self.left_out += fields;
+    }
+
+    /// Returns how many fields of the message were left out.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// Charges a list of `n` elements of `size` bytes each, as decoding it one by one would.

@@ -12,6 +12,7 @@
 mod budget;
 mod deserializer;
 mod elements;
+mod strict;
 
 use std::marker::PhantomData;
 
@@ -19,6 +20,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer};
 
 pub(crate) use self::budget::{Budget, DecodeCost, UNCHARGED};
 pub(crate) use self::deserializer::Bounded;
+pub(crate) use self::strict::{Notes, Strict, unknown_field};
 
 /// A seed that decodes a `T` within a budget, for functions that take a seed.
 pub(crate) struct BoundedSeed<'b, T> {

@@ -8,9 +8,11 @@ use serde_json::value::RawValue;
 use crate::decode::{Budget, DecodeCost};
 use crate::error::{Error, ErrorKind};
 use crate::function::json_list::list;
+use crate::function::named_list;
 use crate::function::outcome::Argument;
 use crate::wire::codec::{Codec, from_json, unwinding};
 use crate::wire::value::ValueType;
+use crate::wire::value::names;
 
 /// A tuple of up to 16 arguments.
 pub trait Arguments: Sized + Send + 'static {
@@ -55,16 +57,15 @@ pub(crate) fn decode<A: Arguments>(
     types: &[&'static ValueType],
     budget: &mut Budget,
 ) -> Result<A, String> {
-    let mut source = ArgumentSource {
-        parameters,
-        types,
-        next: 0,
-        budget,
-        rest: match codec {
-            Codec::Bincode => Rest::Bincode(body),
-            Codec::Json => Rest::Json(list(body, parameters)?),
-        },
+    let rest = match codec {
+        Codec::Bincode => Rest::Bincode(body),
+        Codec::Json => Rest::Json(list(body, parameters)?),
+        Codec::ByName | Codec::Lossy => {
+            let lossy = codec == Codec::Lossy;
+            Rest::Named(named_list::read(body, parameters, lossy, budget)?, lossy)
+        }
     };
+    let mut source = ArgumentSource { parameters, types, next: 0, budget, rest };
     let arguments = unwinding(|| A::decode(&mut source))?;
     match source.rest {
         Rest::Bincode(rest) if !rest.is_empty() => {
@@ -98,6 +99,8 @@ pub struct ArgumentSource<'a> {
 enum Rest<'a> {
     Bincode(&'a [u8]),
     Json(Vec<&'a RawValue>),
+    /// By name, and whether that is lossy. `None` for arguments that were not sent.
+    Named(Vec<Option<&'a [u8]>>, bool),
 }
 
 impl ArgumentSource<'_> {
@@ -115,6 +118,12 @@ impl ArgumentSource<'_> {
             Rest::Json(values) => match values.get(index) {
                 Some(value) => from_json(value.get().as_bytes(), self.budget),
                 None => Err("missing".to_owned()),
+            },
+            Rest::Named(values, lossy) => match (values.get(index), self.types.get(index)) {
+                (Some(Some(value)), Some(of)) => {
+                    of.read_names(value, *lossy, self.budget).map(|(value, _)| value)
+                }
+                _ => names::missing(),
             },
         };
         decoded.map_err(|text| match self.parameters.get(index) {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::wire::codec::Codec;
 use crate::wire::kind::Kind;
 use crate::wire::limits::MAX_NAME;
 
@@ -28,7 +29,28 @@ pub struct Descriptor {
     pub(crate) resumable: bool,
     /// Whether it is offered to agents.
     pub(crate) tool: bool,
+    /// How it is called where a node has another version of its types; `None` if it is not.
+    pub(crate) skew: Option<Skew>,
     pub(crate) origin: Origin,
+}
+
+/// How a caller and a node with different versions of a function's types understand each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Skew {
+    /// By the names of arguments, fields and variants. What one side does not know is an error.
+    ByName,
+    /// By name. Fields that one side does not know are left out, and counted.
+    Lossy,
+}
+
+impl Skew {
+    /// Returns the codec of calls by name.
+    pub(crate) fn codec(self) -> Codec {
+        match self {
+            Self::ByName => Codec::ByName,
+            Self::Lossy => Codec::Lossy,
+        }
+    }
 }
 
 /// The place where a function is defined, for errors about two functions of one name.
@@ -60,6 +82,7 @@ impl Descriptor {
             resumes: false,
             resumable: false,
             tool: false,
+            skew: None,
             owner: None,
             origin: Origin { file, line },
         }
@@ -132,6 +155,20 @@ impl Descriptor {
     #[must_use]
     pub const fn tool(mut self) -> Self {
         self.tool = true;
+        self
+    }
+
+    /// Lets a caller and a node have different versions of its types, and understand each other by name.
+    #[must_use]
+    pub const fn by_name(mut self) -> Self {
+        self.skew = Some(Skew::ByName);
+        self
+    }
+
+    /// As [`by_name`](Self::by_name), and leaves out the fields that one side does not know.
+    #[must_use]
+    pub const fn lossy(mut self) -> Self {
+        self.skew = Some(Skew::Lossy);
         self
     }
 

@@ -1,7 +1,7 @@
 //! How the function of a call ended, and how much it has sent.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::call::function_meter::CallEnd;
 use crate::error::Error;
@@ -54,12 +54,14 @@ impl End {
     }
 }
 
-/// Counts what the stream of one call has sent.
+/// Counts what the stream of one call has sent, and what was left out of what its caller sent.
 #[derive(Debug, Default)]
 pub(crate) struct StreamTally {
     items: AtomicU64,
     bytes: AtomicU64,
     skipped: AtomicU64,
+    /// Where the fields are counted that were sent by a lossy call, and are unknown here.
+    left_out: OnceLock<Arc<AtomicU64>>,
     end: OnceLock<End>,
 }
 
@@ -74,6 +76,20 @@ impl StreamTally {
     /// Notes how many items have been left out in all.
     pub(crate) fn note_skipped(&self, items: u64) {
         self.skipped.store(items, Ordering::Relaxed);
+    }
+
+    /// Notes fields of the caller's arguments or items that are left out.
+    pub(crate) fn note_left_out(&self, fields: u64) {
+        if let Some(counter) = self.left_out.get().filter(|_| fields > 0) {
+            counter.fetch_add(fields, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets where fields are counted that are left out.
+    #[cfg(feature = "node")]
+    pub(crate) fn count_left_out(&self, counter: &Arc<AtomicU64>) {
+        // Set once, before the call starts.
+        let _ = self.left_out.set(counter.clone());
     }
 
     /// Returns the number of items that have been left out so far.

@@ -146,7 +146,8 @@ impl Inputs {
     /// If the function takes no stream, or if it was taken before. Generated code does neither.
     #[must_use]
     pub fn upload<T: Uploaded>(&mut self) -> Upload<T> {
-        Upload::new(self.upload.take().expect("there is one stream per call"))
+        let raw = self.upload.take().expect("there is one stream per call");
+        Upload::new(raw, self.context.clone())
     }
 }
 
@@ -427,6 +428,9 @@ pub(crate) fn arguments<F: Remote>(request: &mut Request) -> Result<F::Arguments
     let (parameters, types) = (F::DESCRIPTOR.parameters, &F::signature().arguments);
     let decoded = decode(request.codec, &bytes, parameters, types, &mut budget);
     drop(bytes);
+    if budget.left_out() > 0 {
+        request.context.tally().note_left_out(budget.left_out());
+    }
     let arguments = decoded.map_err(|text| {
         let error = match budget.is_crowded() {
             true => no_room(),

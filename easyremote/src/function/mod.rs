@@ -18,6 +18,7 @@ pub(crate) mod item_writer;
 mod json_list;
 mod json_schemas;
 pub(crate) mod local;
+pub(crate) mod named_list;
 pub(crate) mod operator;
 pub(crate) mod operators;
 pub(crate) mod outcome;

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::call::executed::Evidence;
 use crate::decode::{Budget, UNCHARGED};
 use crate::error::{Error, ErrorKind};
+use crate::function::context;
 use crate::function::outcome::Argument;
 use crate::gauge::MemoryCharge;
 use crate::transport::byte_channel::{ByteReceiver, Received};
@@ -69,8 +70,8 @@ impl<T: Argument> Uploaded for T {
 
     fn decode(ItemSource { codec, of, bytes, budget }: ItemSource<'_>) -> Result<Self, String> {
         match codec {
-            Codec::Bincode => of.decode_within(bytes, budget),
             Codec::Json => codec.decode_within(bytes, budget),
+            codec => of.decode_as(codec, bytes, budget),
         }
     }
 
@@ -82,8 +83,8 @@ impl<T: Argument> Uploaded for T {
 /// The source that an item is decoded from.
 #[derive(Debug)]
 pub struct ItemSource<'a> {
-    codec: Codec,
     of: &'static ValueType,
+    codec: Codec,
     bytes: &'a Bytes,
     budget: &'a mut Budget,
 }
@@ -117,15 +118,18 @@ pub struct Upload<T> {
     items: u64,
     ended: bool,
     failed: Option<oneshot::Sender<Error>>,
-    codec: Codec,
     of: &'static ValueType,
+    codec: Codec,
     max_decoded: usize,
+    /// The call, to note what is left out.
+    context: context::Context,
     // Stored as a pointer, so that `impl Stream` needs no bounds on `T`.
     decode: fn(ItemSource<'_>) -> Result<T, String>,
 }
 
 impl<T: Uploaded> Upload<T> {
-    pub(crate) fn new(raw: RawUpload) -> Self {
+    /// Creates the stream of the call of `context`.
+    pub(crate) fn new(raw: RawUpload, context: context::Context) -> Self {
         Self {
             receiver: raw.receiver,
             frames: FrameBuffer::new(raw.limits.max_message),
@@ -136,12 +140,32 @@ impl<T: Uploaded> Upload<T> {
             codec: raw.codec,
             of: T::schema(),
             max_decoded: raw.limits.max_decoded,
+            context,
             decode: T::decode,
         }
     }
 }
 
 impl<T> Upload<T> {
+    /// Decodes an item.
+    fn decoded(&mut self, bytes: &Bytes) -> Poll<Option<T>> {
+        let budget = Budget::for_message(bytes.len(), self.max_decoded);
+        let mut budget = budget.charged_to(self.room.take(), UNCHARGED);
+        let (codec, of) = (self.codec, self.of);
+        let decoded = (self.decode)(ItemSource { codec, of, bytes, budget: &mut budget });
+        self.context.tally().note_left_out(budget.left_out());
+        let crowded = budget.is_crowded();
+        self.room = budget.into_charge();
+        match decoded {
+            Ok(item) => {
+                self.items += 1;
+                Poll::Ready(Some(item))
+            }
+            Err(_) if crowded => self.fail(ErrorKind::Overloaded, NO_ROOM.to_owned()),
+            Err(text) => self.fail(ErrorKind::BadArguments, text),
+        }
+    }
+
     /// Ends the call. The function is dropped while it waits for the next item.
     fn fail(&mut self, kind: ErrorKind, text: String) -> Poll<Option<T>> {
         let text = format!("item {} of the caller's stream: {text}", self.items);
@@ -177,21 +201,7 @@ impl<T> Stream for Upload<T> {
             }
             match frame {
                 Some(frame) if frame.kind == FrameKind::Item => {
-                    let budget = Budget::for_message(frame.body.len(), this.max_decoded);
-                    let mut budget = budget.charged_to(this.room.take(), UNCHARGED);
-                    let (codec, of) = (this.codec, this.of);
-                    let source = ItemSource { codec, of, bytes: &frame.body, budget: &mut budget };
-                    let decoded = (this.decode)(source);
-                    let crowded = budget.is_crowded();
-                    this.room = budget.into_charge();
-                    return match decoded {
-                        Ok(item) => {
-                            this.items += 1;
-                            Poll::Ready(Some(item))
-                        }
-                        Err(_) if crowded => this.fail(ErrorKind::Overloaded, NO_ROOM.to_owned()),
-                        Err(text) => this.fail(ErrorKind::BadArguments, text),
-                    };
+                    return this.decoded(&frame.body);
                 }
                 Some(frame) if frame.kind == FrameKind::End => {
                     if read_end(&frame.body) != Ok(this.items) {

@@ -47,6 +47,9 @@ where
     let decode = |bytes: &Bytes| match codec {
         Codec::Bincode => of.decode::<T>(bytes, MAX_DECODED),
         Codec::Json => codec.decode::<T>(bytes, MAX_DECODED),
+        Codec::ByName | Codec::Lossy => {
+            of.decode_as::<T>(codec, bytes, &mut Budget::for_message(bytes.len(), MAX_DECODED))
+        }
     };
     let Ok(value) = decode(bytes) else { return };
     let mut out = Vec::new();

@@ -79,6 +79,8 @@ fn put_stats(all: &mut MetricFamilies, stats: &NodeStats) {
     all.counter("easyremote_node_calls", MetricUnit::None, help).whole(&[], stats.calls);
     let help = "Calls rejected because the node had started one with the same id before.";
     all.counter("easyremote_node_repeats", MetricUnit::None, help).whole(&[], stats.repeats);
+    let help = "Fields that lossy calls have left out of arguments.";
+    all.counter("easyremote_node_left_out", MetricUnit::None, help).whole(&[], stats.left_out);
 }
 
 fn put_memory(all: &mut MetricFamilies, node: &NodeState) {

@@ -13,6 +13,7 @@ mod metrics;
 mod middleware;
 mod session;
 mod state;
+mod stats;
 mod tags;
 
 use std::collections::BTreeMap;
@@ -46,6 +47,7 @@ pub use crate::node::builder::NodeBuilder;
 pub use crate::node::exec::runs::LostJob;
 pub use crate::node::limits::NodeLimits;
 pub use crate::node::middleware::{Done, Next};
+pub use crate::node::stats::NodeStats;
 pub use crate::transport::io::Io;
 pub use crate::transport::stream_table::StreamStats;
 pub use crate::wire::job::{JobId, JobState};
@@ -88,36 +90,6 @@ pub use crate::wire::trace_context::TraceContext;
 pub struct Node {
     io: IoRole,
     shared: Arc<NodeState>,
-}
-
-/// Gauges and counters of a node, from [`Node::stats`].
-///
-/// Each field is read separately, so the fields may differ by the calls that start or end
-/// meanwhile.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-#[doc(alias = "metrics")]
-pub struct NodeStats {
-    /// Gauge: the gateways that the node is registered at.
-    pub gateways: u64,
-    /// Gauge: calls and streams that are running or waiting at the node.
-    pub in_flight: u64,
-    /// Gauge: calls and streams, included in `in_flight`, that wait for a permit, for a blocking
-    /// thread, or in a batch.
-    pub waiting: u64,
-    /// Gauge: streams of items, included in `in_flight`, that are open; [`Node::streams`] returns the
-    /// figures of each.
-    pub streams: u64,
-    /// Gauge: [jobs](crate::Call::spawn) that run or wait at the node.
-    pub jobs: u64,
-    /// Gauge: jobs that have ended, and whose results the node keeps for callers that come back.
-    pub kept_jobs: u64,
-    /// Counter: calls and streams received since the node started.
-    pub calls: u64,
-    /// Counter: calls and streams that the node rejected because it had started a call with the
-    /// same id before. Clients and gateways of this library never send one. At most one a second is
-    /// logged, with the caller that the gateway names.
-    pub repeats: u64,
 }
 
 impl Node {
@@ -369,6 +341,7 @@ impl Node {
             kept_jobs,
             calls: counters.calls.load(Ordering::Relaxed),
             repeats: counters.repeats.load(Ordering::Relaxed),
+            left_out: counters.left_out.load(Ordering::Relaxed),
         }
     }
 

@@ -82,6 +82,8 @@ pub(super) struct NodeCounters {
     pub(super) waiting: AtomicU64,
     pub(super) calls: AtomicU64,
     pub(super) repeats: AtomicU64,
+    /// Shared with the contexts of lossy calls.
+    pub(super) left_out: Arc<AtomicU64>,
     pub(super) gateways: AtomicU64,
 }
 

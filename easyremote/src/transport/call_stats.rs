@@ -21,6 +21,8 @@ pub(crate) struct CallStats {
     pub(crate) calls: AtomicU64,
     /// Attempts since the start that were not the first of their call.
     pub(crate) retries: AtomicU64,
+    /// Fields that were left out of answers to lossy calls.
+    pub(crate) left_out: Arc<AtomicU64>,
 }
 
 /// Counts a call as in flight until it is dropped.

@@ -18,6 +18,7 @@ use crate::transport::call_stats::CallStats;
 use crate::transport::gateway_board::GatewayBoard;
 use crate::transport::io::{IoTask, TaskSet};
 use crate::transport::live_connection::LiveConnection;
+use crate::transport::mismatches::Mismatches;
 use crate::transport::reassembly::ReassemblyBudget;
 use crate::wire::header::CallId;
 use crate::wire::limits::{
@@ -41,6 +42,8 @@ pub(crate) struct ManagedConnection {
     pub(crate) retries: RetryBudget,
     pub(crate) hedges: HedgeBudget,
     pub(crate) room: Arc<ReassemblyBudget>,
+    /// The functions that are called by name for a while.
+    pub(crate) mismatches: Mismatches,
     /// Calls that wait for the connection, and the size of their arguments in bytes.
     queued: AtomicU64,
     queued_bytes: Arc<AtomicU64>,
@@ -99,6 +102,7 @@ impl ManagedConnection {
             retries: RetryBudget::default(),
             hedges: HedgeBudget::default(),
             room: Arc::new(ReassemblyBudget::new(MAX_UNFINISHED_ANSWERS, limits.max_message)),
+            mismatches: Mismatches::default(),
             queued: AtomicU64::new(0),
             queued_bytes: Arc::default(),
             tally: CallStats::default(),

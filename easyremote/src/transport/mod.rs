@@ -15,6 +15,7 @@ pub(crate) mod gateway_board;
 pub(crate) mod io;
 pub(crate) mod live_connection;
 pub(crate) mod log_limit;
+pub(crate) mod mismatches;
 pub(crate) mod mux;
 pub(crate) mod quic;
 pub(crate) mod quinn_ext;

@@ -24,6 +24,11 @@ pub(crate) enum Codec {
     Bincode,
     /// JSON text.
     Json,
+    /// MessagePack with the names of arguments and fields, between two versions of a type; see
+    /// [`names`](crate::wire::value::names).
+    ByName,
+    /// The same, where fields that the other side does not know are left out.
+    Lossy,
 }
 
 impl Codec {
@@ -31,6 +36,8 @@ impl Codec {
         match self {
             Self::Bincode => 0,
             Self::Json => 1,
+            Self::ByName => 2,
+            Self::Lossy => 3,
         }
     }
 
@@ -38,8 +45,15 @@ impl Codec {
         match code {
             0 => Some(Self::Bincode),
             1 => Some(Self::Json),
+            2 => Some(Self::ByName),
+            3 => Some(Self::Lossy),
             _ => None,
         }
+    }
+
+    /// Returns whether values are of one version of a type, and are read as another.
+    pub(crate) fn is_by_name(self) -> bool {
+        matches!(self, Self::ByName | Self::Lossy)
     }
 
     /// Appends `value` to `out`.
@@ -54,6 +68,7 @@ impl Codec {
         match self {
             Self::Bincode => to_bincode(value, out),
             Self::Json => serde_json::to_writer(out, value).map_err(|error| error.to_string()),
+            Self::ByName | Self::Lossy => Err(NEEDS_TYPE.to_owned()),
         }
     }
 
@@ -90,9 +105,14 @@ impl Codec {
                 Ok(value)
             }
             Self::Json => from_json(bytes, budget),
+            Self::ByName | Self::Lossy => Err(NEEDS_TYPE.to_owned()),
         })
     }
 }
+
+/// The error of a value by name that is handled without its
+/// [`ValueType`](crate::wire::value::ValueType).
+const NEEDS_TYPE: &str = "a value by name is written and read with its type";
 
 /// Returns what `decode` returns, or an error if it panics: a peer's bytes decide which code of a
 /// user's `Deserialize` runs.

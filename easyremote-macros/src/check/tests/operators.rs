@@ -86,6 +86,7 @@ fn operators_have_no_calls() {
         ("replay = \"1MiB\"", "write it there"),
         ("resumable", "write it there"),
         ("tool", "an agent calls the function that it is applied to"),
+        ("skew = \"by-name\"", "both sides have the same types"),
     ] {
         let name = option.split(' ').next().unwrap();
         let rule = format!("`{name}` cannot be combined with `operator`");

@@ -40,6 +40,7 @@ fn an_implementation_says_how_a_node_runs_it() {
         ("implements = api::f, name = \"a\"", "name"),
         ("implements = api::f, timeout = \"1s\"", "timeout"),
         ("idempotent, implements = api::f", "idempotent"),
+        ("skew = \"lossy\", implements = api::f", "skew"),
     ] {
         let part = format!("callers see the declaration: write `{key}` there, at `api::f`");
         refuses(options, "fn f() {}", &[&part]);

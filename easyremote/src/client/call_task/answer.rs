@@ -1,6 +1,10 @@
 //! The answer to a call with one result.
 
+use std::sync::Arc;
+
+use crate::client::answer_form::AnswerForm;
 use crate::client::trace::Trace;
+use crate::transport::connection::ManagedConnection;
 use crate::transport::live_connection::LiveConnection;
 use crate::wire::frame::{Frame, FrameKind};
 use crate::wire::header::CallHeader;
@@ -13,6 +17,8 @@ pub(in crate::client) struct UnaryAnswer {
     pub(in crate::client) frame: Frame,
     /// `Some` if the call was [traced](crate::Call::traced).
     pub(in crate::client) trace: Option<Box<Trace>>,
+    /// How the frame is encoded.
+    pub(in crate::client) form: AnswerForm,
 }
 
 impl UnaryAnswer {
@@ -24,6 +30,7 @@ impl UnaryAnswer {
         response: Response,
         header: &CallHeader,
         live: &LiveConnection,
+        link: &Arc<ManagedConnection>,
     ) -> Result<Self, Response> {
         if response.frame.kind == FrameKind::Error {
             return Err(response);
@@ -31,6 +38,7 @@ impl UnaryAnswer {
         live.note_served();
         let Response { trace, frame } = response;
         let trace = header.traced.then(|| Box::new(Trace::new(trace, header.attempt + 1)));
-        Ok(Self { frame, trace })
+        let form = AnswerForm::new(header.codec, &link.tally().left_out);
+        Ok(Self { frame, trace, form })
     }
 }

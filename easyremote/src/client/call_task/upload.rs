@@ -105,7 +105,7 @@ impl CallTask {
         match self.exchange_items(&mut send, leg, kept, &live).await {
             Ok(response) => {
                 self.say_goodbye(send, recv, live.clone());
-                UnaryAnswer::new(response, &self.request.header, &live)
+                UnaryAnswer::new(response, &self.request.header, &live, &self.link)
                     .map_err(|response| self.refused(&response.frame, &live))
             }
             Err(error) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::decode::Budget;
 use crate::function::outcome::Value;
-use crate::wire::codec::from_bincode;
+use crate::wire::codec::{Codec, from_bincode};
 use crate::wire::value::ValueType;
 
 /// Decodes values of one type from the front of a message.
@@ -13,15 +13,18 @@ pub(super) trait ReadItem<T>: Send + Sync {
     ///
     /// # Errors
     /// If the bytes are invalid, or exceed the budget.
-    fn read(&self, bytes: &[u8], budget: &mut Budget) -> Result<(T, usize), String>;
+    fn read(&self, bytes: &[u8], codec: Codec, budget: &mut Budget) -> Result<(T, usize), String>;
 }
 
 /// Decodes the items of the function.
 pub(super) struct SingleItem(pub(super) &'static ValueType);
 
 impl<T: Value> ReadItem<T> for SingleItem {
-    fn read(&self, bytes: &[u8], budget: &mut Budget) -> Result<(T, usize), String> {
-        self.0.read(bytes, budget)
+    fn read(&self, bytes: &[u8], codec: Codec, budget: &mut Budget) -> Result<(T, usize), String> {
+        match codec.is_by_name() {
+            true => self.0.read_names(bytes, codec == Codec::Lossy, budget),
+            false => self.0.read(bytes, budget),
+        }
     }
 }
 
@@ -29,14 +32,19 @@ impl<T: Value> ReadItem<T> for SingleItem {
 pub(super) struct ListOf<T>(pub(super) Arc<dyn ReadItem<T>>);
 
 impl<T> ReadItem<Vec<T>> for ListOf<T> {
-    fn read(&self, bytes: &[u8], budget: &mut Budget) -> Result<(Vec<T>, usize), String> {
+    fn read(
+        &self,
+        bytes: &[u8],
+        codec: Codec,
+        budget: &mut Budget,
+    ) -> Result<(Vec<T>, usize), String> {
         let (n, mut at): (usize, _) = from_bincode(bytes, budget)?;
         // Before anything is allocated.
         budget.charge_list(n, size_of::<T>())?;
         let mut list = Vec::new();
         for _ in 0..n {
             let rest = bytes.get(at..).unwrap_or_default();
-            let (item, length) = self.0.read(rest, budget)?;
+            let (item, length) = self.0.read(rest, codec, budget)?;
             list.push(item);
             at += length;
         }
@@ -55,7 +63,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Result<(Vec<Vec<u32>>, usize), String> {
-        lists().read(bytes, &mut Budget::for_message(bytes.len(), 1 << 20))
+        lists().read(bytes, Codec::Bincode, &mut Budget::for_message(bytes.len(), 1 << 20))
     }
 
     #[test]
@@ -77,7 +85,8 @@ mod tests {
         let mut bytes = Vec::new();
         to_bincode(&(1_usize << 40), &mut bytes).unwrap();
         let units = ListOf::<()>(Arc::new(SingleItem(ValueType::of::<()>())));
-        assert!(units.read(&bytes, &mut Budget::for_message(bytes.len(), 1 << 20)).is_err());
+        let budget = &mut Budget::for_message(bytes.len(), 1 << 20);
+        assert!(units.read(&bytes, Codec::Bincode, budget).is_err());
         assert!(read(&[3, 0]).is_err());
     }
 }

@@ -19,6 +19,7 @@ use std::task::{Context, Poll, ready};
 use crate::call::demand::Demand;
 use crate::call::executed::Evidence;
 use crate::call::function_meter::CallEnd;
+use crate::client::answer_form::StreamForm;
 use crate::client::call::undecoded;
 use crate::client::call_task::CallTask;
 use crate::client::errors::{thread_ended, with_signature};
@@ -68,6 +69,7 @@ pub(in crate::client) struct RawStream {
     /// Limit of memory for decoding an item, in bytes.
     max_decoded: usize,
     signature: &'static str,
+    form: StreamForm,
     span: ClientSpan,
 }
 
@@ -108,6 +110,7 @@ impl RawStream {
             Ok(pending) => (pending.client.link.limits, pending.signature),
             Err(_) => (MessageLimits { max_message: 0, max_decoded: 0 }, ""),
         };
+        let form = pending.as_ref().map_or(StreamForm::TYPED, PendingCall::stream_form);
         let room = pending.as_ref().ok().map(|pending| pending.client.link.room.of_stream());
         let state = match pending {
             Ok(pending) => StreamState::Ready(Box::new(pending)),
@@ -128,6 +131,7 @@ impl RawStream {
             opened: false,
             max_decoded,
             signature,
+            form,
             span: ClientSpan::none(),
         }
     }
@@ -452,14 +456,16 @@ impl RawStream {
 
     /// Decodes an item of this type. An item that cannot be decoded ends the stream.
     pub(super) fn decode<T: Value>(&mut self, of: &ValueType, frame: &Frame) -> Result<T, Error> {
-        let decoded = of.decode(&frame.body, self.max_decoded);
+        let decoded = self.form.now().decode(of, &frame.body, self.max_decoded, &mut 0);
         self.delivered(decoded)
     }
 
     /// Decodes an item by means of `reader`. An item that cannot be decoded ends the stream.
     pub(super) fn read<T>(&mut self, reader: &dyn ReadItem<T>, frame: &Frame) -> Result<T, Error> {
         let mut budget = Budget::for_message(frame.body.len(), self.max_decoded);
-        let read = unwinding(|| reader.read(&frame.body, &mut budget));
+        let form = self.form.now();
+        let read = unwinding(|| reader.read(&frame.body, form.codec, &mut budget));
+        form.note_left_out(budget.left_out());
         self.delivered(read.and_then(|(item, length)| match frame.body.len() - length {
             0 => Ok(item),
             left => Err(format!("{left} bytes are left over after the item")),

@@ -92,6 +92,9 @@ impl EncodedItem {
         match codec {
             Codec::Json => codec.encode(value, &mut bytes),
             Codec::Bincode => of.put(value, &mut bytes, &mut cost, limits.max_decoded),
+            Codec::ByName | Codec::Lossy => {
+                of.put_names(value, &mut bytes, &mut cost, limits.max_decoded)
+            }
         }
         .map_err(unencodable)?;
         let encoded = Self { bytes, cost, size: size_of::<V>(), codec, of, lists: 0 };
@@ -114,6 +117,8 @@ impl EncodedItem {
             (Codec::Json, _) => unwinding(|| from_json(&self.bytes, &mut budget)),
             (Codec::Bincode, 0) => of.decode(&self.bytes, max_decoded),
             (Codec::Bincode, depth) => self.of.decode_lists(&self.bytes, depth, max_decoded),
+            // A function takes what has the form before the chain, which is never by name.
+            (Codec::ByName | Codec::Lossy, _) => Err("it is written by name".to_owned()),
         }
         .map_err(|text| {
             let text = format!("an item of the function cannot be decoded: {text}");
@@ -139,7 +144,7 @@ impl EncodedItem {
 ///
 /// | codec   | the list                                                    |
 /// |---------|-------------------------------------------------------------|
-/// | bincode | their number as a bincode `usize`, then their encodings     |
+/// | others  | their number as a bincode `usize`, then their encodings     |
 /// | JSON    | an array                                                    |
 ///
 /// A reader with types decodes the items one by one, so that they keep their own form.
@@ -201,7 +206,7 @@ impl Batch {
                 bytes.extend_from_slice(&items);
                 bytes.push(b']');
             }
-            Codec::Bincode => {
+            Codec::Bincode | Codec::ByName | Codec::Lossy => {
                 to_bincode(&n, &mut bytes).map_err(unencodable)?;
                 bytes.extend_from_slice(&items);
                 cost.add_list(n, size);

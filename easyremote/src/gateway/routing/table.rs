@@ -130,11 +130,14 @@ impl<H> Route<H> {
         applied_in(&header.operators).all(|applied| self.node.applies(applied))
     }
 
-    /// Returns whether kind and fingerprint match those of the call.
+    /// Returns whether kind and fingerprint match those of the call. A call by name has that of its
+    /// caller's types, and takes a node with others too.
     pub(crate) fn matches(&self, header: &CallHeader) -> bool {
         let offer = self.offer();
         offer.kind == header.kind
-            && (header.fingerprint == 0 || offer.fingerprint == header.fingerprint)
+            && (header.fingerprint == 0
+                || offer.fingerprint == header.fingerprint
+                || header.codec.is_by_name())
     }
 
     /// Returns whether the node has all tags that the function requires.
@@ -336,9 +339,14 @@ impl<H> FunctionTable<H> {
         Self::new(old.routes.clone(), old.counters.clone())
     }
 
-    /// Returns the nodes that can run such a call, regardless of the tags that it requires.
+    /// Returns the nodes that can run such a call, regardless of the tags that it requires. A call by
+    /// name goes to nodes with its caller's types while there is one.
     pub(crate) fn able(&self, header: &CallHeader) -> Option<&AbleRoutes<H>> {
-        self.able_to(header.kind, header.fingerprint)
+        let same = self.able_to(header.kind, header.fingerprint);
+        match header.codec.is_by_name() {
+            true => same.or_else(|| self.able_to(header.kind, 0)),
+            false => same,
+        }
     }
 
     fn able_to(&self, kind: Kind, fingerprint: u64) -> Option<&AbleRoutes<H>> {

@@ -17,6 +17,7 @@ use crate::node::exec::table::{CallKey, Responder, RunningCall};
 use crate::node::state::{NodeState, Session};
 use crate::transport::call_span::CallSpan;
 use crate::wire::caller::KnownCaller;
+use crate::wire::codec::Codec;
 use crate::wire::header::CallHeader;
 use crate::wire::kind::Kind;
 use crate::wire::operators::{AppliedFunction, applied_in};
@@ -51,6 +52,8 @@ pub(super) fn admit(node: &NodeState, mut header: CallHeader) -> Result<Admitted
     })?;
     let signature = function.signature;
     let same = header.fingerprint == 0 || header.fingerprint == signature.fingerprint;
+    // By name it is found out while decoding whether the two versions fit.
+    let same = same || header.codec.is_by_name();
     // The gateway has compared them, but the node does not rely on it: it is about to decode.
     if !same || header.kind != function.descriptor.kind {
         let text = format!("the types of `{name}` differ: the node has `{}`", signature.text);
@@ -113,6 +116,9 @@ impl AdmittedCall<'_> {
         let states = node.states.clone();
         let context = Context::new(node.id.clone(), header, caller, until, states, detached, link)
             .at_instance(function.instance.clone());
+        if codec == Codec::Lossy {
+            context.tally().count_left_out(&node.counters.left_out);
+        }
         let limits = session.limits;
         let request =
             Request { codec, body, limits, context: context.clone(), reply: Reply::new() };

@@ -12,8 +12,9 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{same, tried};
-use crate::decode::{Bounded, Budget, DecodeCost};
+use super::msgpack::{changed, parse, write};
+use super::round_trip::{same, tried};
+use crate::decode::{Budget, DecodeCost};
 use crate::schema::digest;
 use crate::wire::codec::{from_bincode, unwinding};
 use crate::wire::limits::DEFAULT_MAX_DECODED;
@@ -127,23 +128,4 @@ pub(super) fn unreadable<T: Serialize + DeserializeOwned>(value: &T) -> Option<S
         parse::<T>(&bytes, &mut budget).map(drop)
     };
     tried(there_and_back).err()
-}
-
-fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
-    let mut serializer = rmp_serde::Serializer::new(out).with_struct_map().with_human_readable();
-    value.serialize(&mut serializer).map_err(|error| error.to_string())
-}
-
-fn parse<T: DeserializeOwned>(bytes: &[u8], budget: &mut Budget) -> Result<T, String> {
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
-    T::deserialize(Bounded::new(&mut deserializer, budget)).map_err(|error| error.to_string())
-}
-
-/// Returns the error of a value that is not sent.
-fn changed<T>(why: &str) -> String {
-    let name = std::any::type_name::<T>();
-    format!(
-        "this `{name}` would not arrive as it is: {why}; what `Serialize` writes must be what \
-         `Deserialize` reads"
-    )
 }

@@ -14,13 +14,16 @@
 //! Both ends choose the same form, because the form is a part of the type's canonical text.
 
 mod by_name;
+mod msgpack;
+pub(crate) mod names;
 mod positional;
+mod round_trip;
 #[cfg(test)]
 mod tests;
 
 use std::any::{TypeId, type_name};
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::{LazyLock, OnceLock};
 use std::thread::Builder;
 
@@ -28,6 +31,8 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::names::IntoNames;
+use self::round_trip::{same, tried};
 use crate::decode::{Budget, DecodeCost};
 use crate::schema::{JsonSchema, Layout, Traced, digest, json_schema, trace};
 use crate::wire::codec::{Codec, from_bincode, put_list, unwinding};
@@ -47,6 +52,7 @@ pub struct ValueType {
     /// Whether it is written by name, and no sample value could be made to test that.
     untried: bool,
     json: LazyJson,
+    into_names: IntoNames,
 }
 
 /// The JSON Schema of a type, traced when it is asked for: only nodes need it.
@@ -87,6 +93,7 @@ impl ValueType {
     fn find<T: Serialize + DeserializeOwned + 'static>() -> Self {
         let name = type_name::<T>();
         let json = LazyJson { find: json_schema::<T>, found: OnceLock::new() };
+        let into_names = names::into_names::<T>;
         let Traced { schema, layout, mut samples, .. } = trace::<T>(false);
         let mut people = trace::<T>(true);
         let text = people.schema.to_string();
@@ -100,7 +107,7 @@ impl ValueType {
         {
             let form = ValueForm::Positional(layout);
             let canonical = schema.canonical();
-            return Self { name, canonical, text, form, untried: false, json };
+            return Self { name, canonical, text, form, untried: false, json, into_names };
         }
         let failed = people.samples.iter().find_map(|sample| by_name::unreadable(sample));
         let unbuffered = people.unbuffered && people.samples.is_empty();
@@ -110,7 +117,8 @@ impl ValueType {
             None => ValueForm::ByName,
         };
         let canonical = format!("named {}", people.schema.canonical());
-        Self { name, canonical, text, form, untried: people.samples.is_empty(), json }
+        let untried = people.samples.is_empty();
+        Self { name, canonical, text, form, untried, json, into_names }
     }
 
     /// Returns why no value of the type can be sent, or `None` if they can.
@@ -142,11 +150,12 @@ impl ValueType {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        if codec == Codec::Json {
-            return codec.encode(value, out);
-        }
         let (start, mut cost) = (out.len(), DecodeCost::default());
-        self.put(value, out, &mut cost, max_decoded)?;
+        match codec {
+            Codec::Json => return codec.encode(value, out),
+            Codec::Bincode => self.put(value, out, &mut cost, max_decoded)?,
+            Codec::ByName | Codec::Lossy => self.put_names(value, out, &mut cost, max_decoded)?,
+        }
         cost.check(out.len() - start, max_decoded)
     }
 
@@ -281,19 +290,6 @@ where
 /// Returns the error of a sample's `Serialize`, if it fails.
 fn complaint<T: Serialize>(sample: &T, human: bool) -> Option<String> {
     tried(|| digest(sample, human).map(drop).map_err(|complaint| complaint.0)).err()
-}
-
-/// Returns the result of `try_sample`. A panic counts as success: such values fail when they are
-/// sent.
-fn tried(try_sample: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
-    catch_unwind(AssertUnwindSafe(try_sample)).unwrap_or(Ok(()))
-}
-
-/// Returns the digest of two values, or an error if they serialize differently.
-fn same<T: Serialize>(one: &T, two: &T, human: bool) -> Result<u64, String> {
-    let digest = |value| digest(value, human).map_err(|complaint| complaint.0);
-    let (one, two) = (digest(one)?, digest(two)?);
-    if one == two { Ok(one) } else { Err("it comes back as another value".to_owned()) }
 }
 
 /// Returns why no value of the type `name` can be sent.

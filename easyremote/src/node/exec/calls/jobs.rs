@@ -11,8 +11,10 @@ use std::sync::{Arc, Weak};
 
 use tokio::time::Instant;
 
+use crate::call::executed::Evidence;
 use crate::error::{Error, ErrorKind};
 use crate::function::handler::{Body, Reply};
+use crate::function::signature::Signature;
 use crate::node::exec::admission::AdmittedCall;
 use crate::node::exec::calls::keys::digest;
 use crate::node::exec::calls::{JobGuard, NodeCalls};
@@ -21,9 +23,12 @@ use crate::node::exec::kept_run::{KeptRun, RunControl, RunKey, RunUse};
 use crate::node::exec::runs::Joined;
 use crate::node::exec::table::{CallKey, Responder, RunningCall};
 use crate::transport::mux::writer::MuxWriter;
-use crate::wire::frame::{self, FrameKind};
+use crate::wire::codec::Codec;
+use crate::wire::error::put_error;
+use crate::wire::frame::{self, FRAME_HEADER, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::job::{JobNumber, JobRequest, put_listed};
+use crate::wire::limits::MessageLimits;
 
 /// Where the call of a run is. Weak: the run outlives its call.
 pub(super) struct RunLocation {
@@ -118,19 +123,18 @@ impl NodeCalls {
             }
             JobRequest::Result(number, wait) => {
                 let run = job(number)?;
-                if run.codec != header.codec {
-                    let text = "this job was spawned by name, or is asked for by name although it \
-                                was not: use `job_json` for the first, and `job` for the second";
-                    return Err(Error::new(ErrorKind::InvalidInput, text));
-                }
+                let rewrites = rewrites(run.codec, header.codec)?;
                 let deadline = header.timeout.map(|left| Instant::now() + left);
                 let function = &run.function;
                 let operators = Vec::new();
                 let call = AdmittedCall { function, header, caller, deadline, operators };
                 let session = &self.session;
-                let max_message = session.limits.max_message;
+                let limits = session.limits;
                 let (call, _) = call.prepare(session, key, responder, Body::default());
-                let answer = async move { run.answer_within(wait, max_message).await };
+                let answer = async move {
+                    let reply = run.answer_within(wait, limits.max_message).await;
+                    if rewrites { by_name(reply, run.function.signature, limits) } else { reply }
+                };
                 self.answer_later(key, call, answer);
                 return Ok(());
             }
@@ -176,4 +180,44 @@ impl NodeCalls {
         })?;
         Ok(frames)
     }
+}
+
+/// Returns whether the answer of a job, which was `spawned` in one codec, has to be written by name for
+/// a caller that has `asked` in another one.
+///
+/// # Errors
+/// `InvalidInput` if only one of them is JSON, or only the job is by name.
+fn rewrites(spawned: Codec, asked: Codec) -> Result<bool, Error> {
+    match (spawned, asked) {
+        _ if spawned == asked || (spawned.is_by_name() && asked.is_by_name()) => Ok(false),
+        (Codec::Bincode, asked) if asked.is_by_name() => Ok(true),
+        _ => {
+            let text = "this job was spawned by name, or is asked for by name although it was not: \
+                        use `job_json` for the first, and `job` for the second";
+            Err(Error::new(ErrorKind::InvalidInput, text))
+        }
+    }
+}
+
+/// Returns the answer of a job, which was spawned with types, for a caller that reads it by name.
+fn by_name(reply: Reply, signature: &Signature, limits: MessageLimits) -> Reply {
+    let (kind, of) = match reply.first() {
+        Some(kind) if *kind == FrameKind::Body as u8 => (FrameKind::Body, signature.value),
+        Some(kind) if *kind == FrameKind::Fault as u8 => (FrameKind::Fault, signature.failure),
+        _ => return reply,
+    };
+    let mut named = Reply::new();
+    let start = frame::begin(&mut named, kind);
+    let written = of.into_names(&reply[FRAME_HEADER..], &mut named, limits.max_decoded);
+    let finished = written.and_then(|_| {
+        let longer = |length| format!("it has {length} bytes by name, which are too many");
+        frame::finish(&mut named, start, limits.max_message).map_err(longer)
+    });
+    if let Err(text) = finished {
+        let text = format!("the result of the job cannot be sent by name: {text}");
+        let error = Error::new(ErrorKind::BadResponse, text).with_evidence(Evidence::Answered);
+        named.clear();
+        put_error(&mut named, &error);
+    }
+    named
 }
