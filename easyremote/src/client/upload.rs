@@ -84,7 +84,7 @@ where
             }
             let mut typed = Vec::new();
             item.encode(self.of, &mut typed, self.max_decoded)?;
-            self.of.into_names(&typed, out, self.max_decoded).map(drop)
+            self.of.rewrite_by_name(&typed, out, self.max_decoded).map(drop)
         }))
     }
 

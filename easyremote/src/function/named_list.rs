@@ -28,7 +28,7 @@ pub(crate) fn write(
         let length = length.map_err(|text| format!("argument `{name}`: {text}"))?;
         out.extend(length.to_le_bytes());
         out.extend(name.as_bytes());
-        let taken = of.into_names(rest, &mut out, max_decoded);
+        let taken = of.rewrite_by_name(rest, &mut out, max_decoded);
         rest = &rest[taken.map_err(|text| format!("argument `{name}`: {text}"))?..];
     }
     Ok(out)

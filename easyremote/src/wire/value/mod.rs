@@ -31,7 +31,7 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::names::IntoNames;
+use self::names::RewriteByName;
 use self::round_trip::{same, tried};
 use crate::decode::{Budget, DecodeCost};
 use crate::schema::{JsonSchema, Layout, Traced, digest, json_schema, trace};
@@ -52,7 +52,7 @@ pub struct ValueType {
     /// Whether it is written by name, and no sample value could be made to test that.
     untried: bool,
     json: LazyJson,
-    into_names: IntoNames,
+    rewrite_by_name: RewriteByName,
 }
 
 /// The JSON Schema of a type, traced when it is asked for: only nodes need it.
@@ -93,7 +93,7 @@ impl ValueType {
     fn find<T: Serialize + DeserializeOwned + 'static>() -> Self {
         let name = type_name::<T>();
         let json = LazyJson { find: json_schema::<T>, found: OnceLock::new() };
-        let into_names = names::into_names::<T>;
+        let rewrite_by_name = names::rewrite_by_name::<T>;
         let Traced { schema, layout, mut samples, .. } = trace::<T>(false);
         let mut people = trace::<T>(true);
         let text = people.schema.to_string();
@@ -107,7 +107,7 @@ impl ValueType {
         {
             let form = ValueForm::Positional(layout);
             let canonical = schema.canonical();
-            return Self { name, canonical, text, form, untried: false, json, into_names };
+            return Self { name, canonical, text, form, untried: false, json, rewrite_by_name };
         }
         let failed = people.samples.iter().find_map(|sample| by_name::unreadable(sample));
         let unbuffered = people.unbuffered && people.samples.is_empty();
@@ -118,7 +118,7 @@ impl ValueType {
         };
         let canonical = format!("named {}", people.schema.canonical());
         let untried = people.samples.is_empty();
-        Self { name, canonical, text, form, untried, json, into_names }
+        Self { name, canonical, text, form, untried, json, rewrite_by_name }
     }
 
     /// Returns why no value of the type can be sent, or `None` if they can.

@@ -31,7 +31,7 @@ use crate::wire::codec::{Codec, unwinding};
 const HEAD: usize = 4;
 
 /// Reads a value in its own form from the front of bytes, and appends it by name.
-pub(super) type IntoNames = fn(&ValueType, &[u8], &mut Vec<u8>, usize) -> Result<usize, String>;
+pub(super) type RewriteByName = fn(&ValueType, &[u8], &mut Vec<u8>, usize) -> Result<usize, String>;
 
 impl ValueType {
     /// Appends `value`, which is of this type, by name.
@@ -115,17 +115,17 @@ impl ValueType {
     ///
     /// # Errors
     /// As for [`read`](Self::read) and [`put_names`](Self::put_names).
-    pub(crate) fn into_names(
+    pub(crate) fn rewrite_by_name(
         &self,
         bytes: &[u8],
         out: &mut Vec<u8>,
         max_decoded: usize,
     ) -> Result<usize, String> {
-        (self.into_names)(self, bytes, out, max_decoded)
+        (self.rewrite_by_name)(self, bytes, out, max_decoded)
     }
 }
 
-pub(super) fn into_names<T: Serialize + DeserializeOwned + 'static>(
+pub(super) fn rewrite_by_name<T: Serialize + DeserializeOwned + 'static>(
     of: &ValueType,
     bytes: &[u8],
     out: &mut Vec<u8>,

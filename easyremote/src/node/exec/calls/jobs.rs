@@ -208,7 +208,7 @@ fn by_name(reply: Reply, signature: &Signature, limits: MessageLimits) -> Reply 
     };
     let mut named = Reply::new();
     let start = frame::begin(&mut named, kind);
-    let written = of.into_names(&reply[FRAME_HEADER..], &mut named, limits.max_decoded);
+    let written = of.rewrite_by_name(&reply[FRAME_HEADER..], &mut named, limits.max_decoded);
     let finished = written.and_then(|_| {
         let longer = |length| format!("it has {length} bytes by name, which are too many");
         frame::finish(&mut named, start, limits.max_message).map_err(longer)

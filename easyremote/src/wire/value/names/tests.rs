@@ -18,7 +18,7 @@ fn read_as<A: Data, B: Data>(value: &A, lossy: bool) -> Result<(B, u64), String>
     let (mut typed, mut named) = (Vec::new(), Vec::new());
     let of = ValueType::of::<A>();
     of.encode(Codec::Bincode, value, &mut typed, DEFAULT_MAX_DECODED)?;
-    let taken = of.into_names(&typed, &mut named, DEFAULT_MAX_DECODED)?;
+    let taken = of.rewrite_by_name(&typed, &mut named, DEFAULT_MAX_DECODED)?;
     assert_eq!(taken, typed.len());
     let mut direct = Vec::new();
     of.encode(Codec::ByName, value, &mut direct, DEFAULT_MAX_DECODED)?;
