@@ -24,6 +24,7 @@ by any.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import datetime
 import ipaddress
@@ -34,6 +35,7 @@ import socket
 import ssl
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import (
     AsyncIterable,
@@ -193,6 +195,10 @@ class _Lost(Exception):
 def _plain(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return list(bytes(value))
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence):
+        return list(value)
     raise TypeError(f"a {type(value).__name__} has no JSON; convert it first")
 
 
@@ -591,7 +597,8 @@ class _Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Closes the connection at once, which cancels its request at the gateway."""
         self.settle()
-        if self._transport is not None:
+        # A loop that has ended has taken its transports with it.
+        if self._transport is not None and not self._loop.is_closed():
             self._transport.abort()
         self._ended = True
         self._writing_paused = False
@@ -935,8 +942,19 @@ class _Pool:
 
     def close(self) -> None:
         self._closed = True
-        while self._idle:
-            self._idle.pop().abort()
+        _abort_all(self._idle)
+
+    def __del__(self) -> None:
+        loop, idle = getattr(self, "_loop", None), getattr(self, "_idle", None)
+        if loop is not None and idle:
+            # Raised if the loop has ended, and all connections with it.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_abort_all, idle)
+
+
+def _abort_all(idle: list[_Connection]) -> None:
+    while idle:
+        idle.pop().abort()
 
 
 def _abandon(task: asyncio.Task[_Connection] | asyncio.Task[_Response]) -> None:
@@ -1686,6 +1704,27 @@ class _Background:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
+        self._pools: weakref.WeakSet[_Pool] = weakref.WeakSet()
+        atexit.register(self._end)
+
+    def serve(self, pool: _Pool) -> None:
+        """Closes the connections of a pool with the process, if nobody does so before."""
+        with self._lock:
+            self._pools.add(pool)
+
+    def _end(self) -> None:
+        loop, pools = self._loop, list(self._pools)
+        if loop is None or self._process != os.getpid():
+            return
+
+        async def close() -> None:
+            for pool in pools:
+                pool.close()
+            # Transports end in a callback.
+            await asyncio.sleep(0)
+
+        with contextlib.suppress(Exception):
+            asyncio.run_coroutine_threadsafe(close(), loop).result(1.0)
 
     def loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -1830,6 +1869,7 @@ class Client:
         plaintext: bool = False,
     ) -> None:
         pool = _Pool(url, bearer, ca_file, plaintext)
+        _background.serve(pool)
         self._core = _Core(pool, _Options(timeout=timeout))
 
     def with_options(self, **options: Any) -> Client:

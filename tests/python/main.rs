@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use common::authority::Authority;
 use common::soon;
 use easyremote::http::{HttpOptions, HttpServer};
 use easyremote::node::Functions;
@@ -41,8 +42,8 @@ impl Site {
         let mut python = python();
         python.args(["-m", "unittest", "-v"]);
         python.args(tests.iter().map(|test| format!("test_easyremote.{test}")));
-        python.current_dir(directory()).envs(more.iter().copied());
-        finish(self.known_to(&mut python)).await;
+        let python = self.known_to(&mut python).current_dir(directory());
+        finish(python.envs(more.iter().copied())).await;
     }
 
     /// Tells a program where the gateway is.
@@ -78,4 +79,16 @@ async fn the_client_passes_its_tests() {
     let site = Site::start(HttpOptions::new("127.0.0.1:0"), offered::all).await;
     let tests = ["Calls", "Failures", "Streams", "Cuts", "Uploads", "Jobs", "Tickets", "Asyncio"];
     site.run(&tests, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_speaks_tls() {
+    let authority = Authority::new("tests");
+    let (certificate, key) = authority.sign_name("localhost", "web");
+    let options = HttpOptions::new("127.0.0.1:0").certificate(certificate, key);
+    let site = Site::start(options, offered::all).await;
+    let url = format!("https://localhost:{}", site.http.local_addr().port());
+    let file = authority.file();
+    let known = [("EASYREMOTE_URL", &*url), ("EASYREMOTE_CA", file.to_str().unwrap())];
+    site.run(&["Secure", "Streams", "Uploads", "Asyncio"], &known).await;
 }
