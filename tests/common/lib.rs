@@ -63,6 +63,9 @@ pub mod guide {
     #[doc = include_str!("../../docs/operations.md")]
     pub struct Operations;
 
+    #[doc = include_str!("../../docs/other-languages.md")]
+    pub struct OtherLanguages;
+
     #[doc = include_str!("../../docs/security.md")]
     pub struct Security;
 

@@ -2,6 +2,7 @@
 //!
 //! `examples/python/test_easyremote.py` makes the checks; this starts what they talk to.
 
+mod guide;
 mod offered;
 
 use std::path::PathBuf;
