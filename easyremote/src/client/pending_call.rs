@@ -412,7 +412,8 @@ impl PendingCall {
     fn ask_to_resume(&mut self) -> Result<ResumeSecret, Error> {
         let secret = ResumeSecret(random()?);
         let step = ResumeStep::Start;
-        let request = ResumeRequest { secret: secret.clone(), step, taken: 0, done: 0 };
+        let request =
+            ResumeRequest { secret: secret.clone(), step, ring: false, taken: 0, done: 0 };
         self.header.resume = Some(Box::new(request));
         Ok(secret)
     }

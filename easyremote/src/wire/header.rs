@@ -212,6 +212,8 @@ impl CallHeader {
             "`latest` or `buffer` without `demand`"
         } else if resume.is_some() && !(*demand && *kind == Kind::Stream || *kind == Kind::Upload) {
             "`resume` in a call that cannot be resumed"
+        } else if *kind != Kind::Stream && resume.as_ref().is_some_and(|resume| resume.ring) {
+            "a replay ring in a call with one result"
         } else {
             return Ok(());
         };
@@ -295,6 +297,7 @@ mod tests {
             resume: Some(Box::new(ResumeRequest {
                 secret: ResumeSecret([9; 16]),
                 step: ResumeStep::Continue,
+                ring: true,
                 taken: 4_711,
                 done: 0,
             })),

@@ -14,13 +14,16 @@ use crate::wire::limits::MAX_NAME;
 /// | bytes  | field  | meaning                                                    |
 /// |--------|--------|------------------------------------------------------------|
 /// | 16     | secret | [`ResumeSecret`], the same in all attempts                 |
-/// | 1      | step   | [`ResumeStep`]                                             |
+/// | 1      | step   | [`ResumeStep`]; plus 2 for a stream with a replay ring     |
 /// | varint | taken  | the number of items that the reader has taken              |
 /// | varint | done   | the number of the function's items that made these         |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResumeRequest {
     pub(crate) secret: ResumeSecret,
     pub(crate) step: ResumeStep,
+    /// Whether the node keeps the last items although they were taken, because the caller passes them
+    /// on to a reader that may lose them. A reader that is away does not pause the function then.
+    pub(crate) ring: bool,
     /// The stream goes on behind this many items.
     pub(crate) taken: u64,
     /// The value of the function's `#[resume]` parameter; 0 in a call that continues.
@@ -36,6 +39,9 @@ pub(crate) enum ResumeStep {
     /// It goes on with the stream of this call that it keeps. No arguments follow.
     Continue = 1,
 }
+
+/// The bit beside the step of a stream with a replay ring.
+const RING: u8 = 2;
 
 /// Authorises its caller to resume a stream. Random, and known to the caller and the parties that
 /// carry its call.
@@ -62,7 +68,7 @@ impl ResumeRequest {
     pub(crate) fn encoded(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(16 + 1 + 2 * 8);
         out.extend_from_slice(&self.secret.0);
-        out.push(self.step as u8);
+        out.push(self.step as u8 | if self.ring { RING } else { 0 });
         out.put_varint(self.taken);
         out.put_varint(self.done);
         out
@@ -75,15 +81,20 @@ impl ResumeRequest {
     pub(crate) fn read(value: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(value);
         let secret = ResumeSecret(reader.array("resume")?);
-        let step = match reader.u8("resume")? {
+        let code = reader.u8("resume")?;
+        let ring = code & RING != 0;
+        let step = match code & !RING {
             0 => ResumeStep::Start,
             1 => ResumeStep::Continue,
             _ => return Err(Malformed::new("`resume` asks for an unknown step")),
         };
         let taken = reader.varint("resume")?;
         let done = reader.varint("resume")?;
+        if ring && step == ResumeStep::Start && (taken, done) != (0, 0) {
+            return Err(Malformed::new("`resume` starts a replay ring behind items"));
+        }
         match reader.is_empty() {
-            true => Ok(Self { secret, step, taken, done }),
+            true => Ok(Self { secret, step, ring, taken, done }),
             false => Err(Malformed::new("bytes after `resume`")),
         }
     }
@@ -151,9 +162,16 @@ mod tests {
 
     #[test]
     fn requests_survive_the_wire_and_every_cut_is_an_error() {
-        for (step, taken) in [(ResumeStep::Start, 0), (ResumeStep::Continue, 1 << 40)] {
+        use ResumeStep::{Continue, Start};
+        let taken = 1 << 40;
+        for (step, ring, taken) in [
+            (Start, false, taken),
+            (Start, true, 0),
+            (Continue, false, taken),
+            (Continue, true, taken),
+        ] {
             let secret = ResumeSecret([7; 16]);
-            let request = ResumeRequest { secret, step, taken, done: 2 * taken };
+            let request = ResumeRequest { secret, step, ring, taken, done: 2 * taken };
             let value = request.encoded();
             assert_eq!(ResumeRequest::read(&value), Ok(request));
             for end in 0..value.len() {
@@ -162,8 +180,16 @@ mod tests {
             assert!(ResumeRequest::read(&[&value[..], &[0]].concat()).is_err());
         }
         let mut value = [0; 19];
-        value[16] = 2;
-        assert!(ResumeRequest::read(&value).is_err());
+        for (code, is_known) in [(2, true), (3, true), (4, false), (6, false), (0x83, false)] {
+            value[16] = code;
+            assert_eq!(ResumeRequest::read(&value).is_ok(), is_known, "{code}");
+        }
+        // A ring has its items from the first on.
+        for (taken, done) in [(1, 0), (0, 1)] {
+            let secret = ResumeSecret([7; 16]);
+            let request = ResumeRequest { secret, step: Start, ring: true, taken, done };
+            assert!(ResumeRequest::read(&request.encoded()).is_err());
+        }
     }
 
     #[test]

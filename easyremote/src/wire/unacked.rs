@@ -94,7 +94,7 @@ pub(crate) fn items_in(mut frames: &[u8]) -> u64 {
 }
 
 /// Returns the kind of the first frame, and its length with its header; `None` if there is none.
-fn first_frame(frames: &[u8]) -> Option<(FrameKind, usize)> {
+pub(crate) fn first_frame(frames: &[u8]) -> Option<(FrameKind, usize)> {
     let header = frames.first_chunk::<FRAME_HEADER>()?;
     // Invariant: whole frames, which this side has encoded.
     let read = read_header(*header, usize::MAX).ok().map(|(kind, n)| (kind, FRAME_HEADER + n));

@@ -402,7 +402,7 @@ impl CallTask {
             ResumeStep::Start => resumption.skipped.clone(),
             ResumeStep::Continue => resumption.base.clone(),
         });
-        header.resume = Some(Box::new(ResumeRequest { secret, step, taken, done }));
+        header.resume = Some(Box::new(ResumeRequest { secret, step, ring: false, taken, done }));
         header.attempt += 1;
         match step {
             ResumeStep::Continue => {

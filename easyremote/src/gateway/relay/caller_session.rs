@@ -198,8 +198,11 @@ impl CallerSession {
 }
 
 impl LegCaller for CallerSession {
-    fn end_code(&self) -> VarInt {
+    fn end_code(&self, header: &CallHeader) -> VarInt {
+        // The caller of a stream with a replay ring passes it on, and its reader may go elsewhere.
+        let ring = header.resume.as_ref().is_some_and(|resume| resume.ring);
         let left = match self.connection.close_reason() {
+            _ if ring => false,
             Some(quinn::ConnectionError::ApplicationClosed(close)) => {
                 reset::read(close.error_code).0 == ErrorKind::Cancelled
             }

@@ -252,8 +252,8 @@ pub(super) struct NodeLeg {
 /// The caller of a resumable stream, as its leg sees it.
 pub(super) trait LegCaller: std::fmt::Debug + Send + Sync {
     /// Returns the code that tells a node how the connection has ended, or is ending: whether the
-    /// caller cancels its resumable streams, or may come back for them.
-    fn end_code(&self) -> VarInt;
+    /// caller cancels this call, whose stream is resumable, or may come back for it.
+    fn end_code(&self, header: &CallHeader) -> VarInt;
 }
 
 /// The parts of a [`NodeLeg`], borrowed separately.
@@ -294,9 +294,11 @@ impl NodeLeg {
 
 impl Drop for NodeLeg {
     fn drop(&mut self) {
-        if let Some(caller) = self.caller.take() {
+        if let Some(caller) = self.caller.take()
+            && let Some((call, _)) = &self.held
+        {
             // The session of the caller has ended, and the task of the call with it.
-            let code = caller.end_code();
+            let code = caller.end_code(&call.header);
             self.send.reset(code);
             self.recv.stop(code);
         }

@@ -213,7 +213,7 @@ async fn relay(client: &mut CallerLeg, node: &mut NodeLeg, caller: &CallerSessio
     if let CopyEnd::Receiver(broken @ (Broken::Connection(_) | Broken::Local)) = &mut end
         && is_resumable
     {
-        *broken = Broken::Peer(caller.end_code());
+        *broken = Broken::Peer(caller.end_code(header));
     }
     if matches!(end, CopyEnd::Stalled | CopyEnd::Starved) {
         hit(&state.hits.progress_timeouts);

@@ -19,24 +19,32 @@
 //! whichever leg brings it; the node tells the caller how many items have arrived, and a leg begins
 //! behind those.
 //!
+//! A caller that passes the items on, and cannot tell which have arrived, asks for a *ring* in place
+//! of the buffer: the last items are kept although they were taken. The function is paused by a reader
+//! that is slow, and not by one that is away. Such a stream is also parked after its end, in case its
+//! last items were lost.
+//!
 //! The stream is over when the caller cancels it, or finishes its direction once it has the last
 //! frame: until then it might come back for that. Its permits are free when the function has ended,
 //! and the gateways of all its legs are told so.
 
+mod errors;
 mod feed;
 mod heard;
 pub(super) mod leg;
 pub(in crate::node) mod registry;
 mod replay;
+mod retained;
+mod ring;
 
 use std::borrow::Cow;
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use crate::call::deadline::passes;
@@ -47,11 +55,14 @@ use crate::function::context::Context;
 use crate::function::handler::Reply;
 use crate::function::upload::RawUpload;
 use crate::node::exec::calls::NodeCalls;
+use crate::node::exec::resumable::errors::{PARKED, busy, gap, given_up};
 use crate::node::exec::resumable::feed::{Fed, UploadFeed};
 use crate::node::exec::resumable::heard::{HeardLeg, LegEnd, Said, end_of};
 use crate::node::exec::resumable::leg::{LegSession, NewLeg};
 use crate::node::exec::resumable::registry::StreamListing;
 use crate::node::exec::resumable::replay::{ReplayBuffer, batch, least};
+use crate::node::exec::resumable::retained::RetainedItems;
+use crate::node::exec::resumable::ring::ReplayRing;
 use crate::node::exec::table::CallKey;
 use crate::node::exec::taken::TakenParser;
 use crate::node::exec::work::error_frames;
@@ -64,18 +75,15 @@ use crate::wire::caller::KnownCaller;
 use crate::wire::codec::Codec;
 use crate::wire::header::CallHeader;
 use crate::wire::limits::MessageLimits;
+use crate::wire::operators::Operator;
 use crate::wire::resume::{Attachment, ResumeRequest};
-
-/// How long a stream whose reader is lost is kept. A client that reconnects does so within seconds;
-/// until then the function holds its permits.
-pub(in crate::node) const PARKED: Duration = Duration::from_secs(30);
 
 /// A resumable stream that is about to start: its place in the list of the node, and its buffer.
 #[derive(Debug)]
 pub(super) struct PreparedStream {
     listing: StreamListing,
     arriving: mpsc::Receiver<NewLeg>,
-    buffer: ReplayBuffer,
+    buffer: RetainedItems,
     demand: Arc<Demand>,
     every: u64,
     /// Of a call with a client stream.
@@ -105,10 +113,16 @@ impl PreparedStream {
         let replay = size(replay);
         let charge = node.kept.charge(&caller.identity, least(replay) as u64)?;
         let (listing, arriving) = node.resumable.list(header, caller, &request.secret);
-        let buffer = ReplayBuffer::new(request.taken, replay, charge);
+        let buffer = match request.ring {
+            true => RetainedItems::Last(Box::new(ReplayRing::new(replay, charge))),
+            false => RetainedItems::Untaken(ReplayBuffer::new(request.taken, replay, charge)),
+        };
         let demand = Arc::new(Demand::default());
         demand.raise(request.taken);
-        Ok(Self { listing, arriving, buffer, demand, every: batch(replay) as u64, feed: None })
+        // A caller that continues does not know the operators.
+        let each = header.operators.iter().any(Operator::needs_demand);
+        let every = if each { 0 } else { batch(replay) as u64 };
+        Ok(Self { listing, arriving, buffer, demand, every, feed: None })
     }
 
     /// Adds the client stream of the call. Returns the function's end of it.
@@ -145,27 +159,6 @@ pub(super) fn attach(
         mpsc::error::TrySendError::Full(leg) => (leg.send, busy()),
         mpsc::error::TrySendError::Closed(leg) => (leg.send, gap()),
     })
-}
-
-/// The error of a stream that cannot be continued. It is the same for all causes, so that nobody
-/// learns from it which calls exist.
-fn gap() -> Error {
-    let text = format!(
-        "the node does not have the stream any more: it keeps one for {PARKED:?} after its caller \
-         was lost, and loses it when it restarts"
-    );
-    Error::new(ErrorKind::Gap, text).with_evidence(Evidence::Sent)
-}
-
-/// The error of a stream whose function has ended without an answer.
-fn given_up() -> Error {
-    let text = "the function was cancelled at its node";
-    Error::new(ErrorKind::Cancelled, text).with_evidence(Evidence::Sent)
-}
-
-fn busy() -> Error {
-    let text = "another attempt to resume the stream is under way";
-    Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_millis(100))
 }
 
 /// The task of a resumable stream.
@@ -238,7 +231,7 @@ struct LegPlace {
 
 /// The progress of a stream, whichever leg it is on.
 struct Progress {
-    buffer: ReplayBuffer,
+    buffer: RetainedItems,
     /// Whether the last frame is in the buffer, or has been taken from it.
     whole: bool,
     /// Whether the permits are free.
@@ -259,7 +252,7 @@ impl ResumableStream {
         let (whole, released, places) = (false, false, Vec::new());
         let node = self.calls.node();
         let gives_stream = self.production.items.is_some();
-        let metered = gives_stream.then(|| node.enter_stream(&self.function, &self.context));
+        let mut metered = gives_stream.then(|| node.enter_stream(&self.function, &self.context));
         let meter = metered.as_ref().map(|metered| metered.meter.clone());
         let mut progress = Progress { buffer, whole, released, demand, places, meter, feed };
         // Also if the task is dropped, because the node ends.
@@ -277,6 +270,12 @@ impl ResumableStream {
             next = match next {
                 Some(leg) => match task.serve(leg, parts).await {
                     LegEnd::Over => break,
+                    LegEnd::Read if !progress.buffer.are_last() => break,
+                    LegEnd::Read => {
+                        listing.note_read();
+                        (progress.meter, metered) = (None, None);
+                        None
+                    }
                     LegEnd::Lost => None,
                     LegEnd::Replaced(leg) => Some(*leg),
                 },
@@ -286,7 +285,7 @@ impl ResumableStream {
                 },
             };
         }
-        drop((listing, arriving));
+        drop((listing, arriving, metered));
         // Before waiting for its end: a function that waits for room must wake up.
         self.production.items = None;
         drop((wanted, progress.buffer, progress.feed));
@@ -328,8 +327,8 @@ impl StreamTask<'_> {
         let (progress, production, arriving, deadline) = parts;
         Self::begin(&leg, progress);
         let received = progress.feed.as_mut().map_or(0, |feed| feed.rewind());
-        let NewLeg { mut send, recv, rest, body, session, .. } = leg;
-        let parser = TakenParser::new(progress.demand.clone(), session.max_message());
+        let NewLeg { mut send, recv, rest, body, session, taken } = leg;
+        let parser = TakenParser::behind(taken, progress.demand.clone(), session.max_message());
         let (stopped, unread) = (send.stopped(), Some(vec![rest]));
         let (finished, discards) = (false, false);
         let mut heard = HeardLeg { recv, stopped, parser, unread, body, finished, discards };
@@ -342,12 +341,14 @@ impl StreamTask<'_> {
             if batch.is_empty() && heard.finished && progress.released {
                 // The permits are free, and the caller has everything.
                 send.finish();
-                return LegEnd::Over;
+                return LegEnd::Read;
             }
             let step = (&mut *progress, &mut *production, &mut *arriving, &mut *deadline);
             if let Some(end) = self.step(&mut send, &mut batch, &mut heard, step).await {
                 let code = match end {
-                    LegEnd::Over => reset::cancelled(),
+                    LegEnd::Over | LegEnd::Read => reset::cancelled(),
+                    // Two readers must not take the stream from each other by turns.
+                    LegEnd::Replaced(_) if progress.buffer.are_last() => reset::cancelled(),
                     LegEnd::Lost | LegEnd::Replaced(_) => reset::code(ErrorKind::ConnectionLost),
                 };
                 send.reset(code);
@@ -417,6 +418,7 @@ impl StreamTask<'_> {
     async fn park(&self, parts: StreamParts<'_>) -> Unparked {
         let (progress, production, arriving, deadline) = parts;
         let until = Instant::now() + PARKED;
+        progress.buffer.leave();
         loop {
             tokio::select! {
                 biased;
@@ -426,7 +428,11 @@ impl StreamTask<'_> {
                     // Another stream of this call has replaced this one in the list.
                     None => return Unparked::Over,
                 },
-                produced = production.next(progress.buffer.room()) => progress.add(produced),
+                produced = production.next(progress.buffer.room()) => {
+                    progress.add(produced);
+                    // A ring has always room, so that the supply of items may be endless.
+                    yield_now().await;
+                }
                 fed = next_fed(&mut progress.feed) => self.note_fed(fed, progress),
                 () = passes(*deadline) => {
                     *deadline = None;
@@ -440,8 +446,7 @@ impl StreamTask<'_> {
     /// Answers a leg that asks for items which the node does not have, and returns `None`: it ends
     /// nothing, neither another leg nor the time for which the stream is kept.
     fn admit(&self, leg: NewLeg, progress: &Progress) -> Option<NewLeg> {
-        let sent = self.context.tally().so_far().0.max(progress.buffer.first());
-        if !(progress.buffer.first()..=sent).contains(&leg.taken) {
+        if !progress.buffer.reach(leg.taken, self.context.tally().so_far().0) {
             let NewLeg { mut send, session, .. } = leg;
             let frames = error_frames(&gap().with_node(&*self.calls.node().id));
             session.spawn(Box::pin(async move {
@@ -458,8 +463,7 @@ impl StreamTask<'_> {
     /// Prepares the buffer for a leg.
     fn begin(leg: &NewLeg, progress: &mut Progress) {
         progress.demand.raise(leg.taken);
-        progress.buffer.trim(leg.taken);
-        progress.buffer.rewind();
+        progress.buffer.attach(leg.taken);
         progress.enter(LegPlace { session: leg.session.clone(), stream: leg.send.id() });
     }
 
@@ -491,7 +495,7 @@ impl StreamTask<'_> {
                 // What was taken from other nodes counts as sent.
                 let sent = self.context.tally().so_far().0.max(self.context.taken_before());
                 let parsed = heard.parser.split(chunks, sent);
-                progress.buffer.trim(progress.demand.taken());
+                progress.buffer.note_taken(progress.demand.taken());
                 parsed.map(drop)
             }
         };

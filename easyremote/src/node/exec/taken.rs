@@ -26,12 +26,21 @@ pub(super) struct TakenParser {
     head: Vec<u8>,
     /// Bytes that are left of another frame.
     rest: usize,
+    /// The last total.
+    before: u64,
     max_message: usize,
 }
 
 impl TakenParser {
     pub(super) fn new(demand: Arc<Demand>, max_message: usize) -> Self {
-        Self { demand, takes_stream: false, head: Vec::new(), rest: 0, max_message }
+        Self::behind(0, demand, max_message)
+    }
+
+    /// Creates the parser of a leg that begins behind `taken` items. The reader of an earlier leg may
+    /// have taken more, and lost them.
+    pub(super) fn behind(taken: u64, demand: Arc<Demand>, max_message: usize) -> Self {
+        let (takes_stream, head, rest, before) = (false, Vec::new(), 0, taken);
+        Self { demand, takes_stream, head, rest, before, max_message }
     }
 
     /// Reads the next bytes, and returns those that belong to no `Taken` frame. `sent` items have
@@ -88,8 +97,8 @@ impl TakenParser {
         }
     }
 
-    fn note(&self, taken: u64, sent: u64) -> Result<(), Malformed> {
-        let before = self.demand.taken();
+    fn note(&mut self, taken: u64, sent: u64) -> Result<(), Malformed> {
+        let before = std::mem::replace(&mut self.before, taken);
         if taken < before || taken > sent {
             let text = format!("{taken} items were taken, after {before}, of {sent} sent ones");
             return Err(Malformed::new(text));
@@ -144,6 +153,19 @@ mod tests {
                 put_count(&mut bytes, FrameKind::Taken, total);
             }
             assert_eq!(parser.split(vec![bytes.into()], sent).is_ok(), fits, "{totals:?}");
+        }
+    }
+
+    #[test]
+    fn a_leg_may_begin_behind_fewer_items_than_were_taken_before() {
+        let demand = Arc::<Demand>::default();
+        demand.raise(9);
+        for (total, fits, after) in [(4, true, 9), (9, true, 9), (12, true, 12), (3, false, 12)] {
+            let mut parser = TakenParser::behind(4, demand.clone(), 1_000);
+            let mut bytes = Vec::new();
+            put_count(&mut bytes, FrameKind::Taken, total);
+            assert_eq!(parser.split(vec![bytes.into()], 20).is_ok(), fits, "{total}");
+            assert_eq!(demand.taken(), after);
         }
     }
 

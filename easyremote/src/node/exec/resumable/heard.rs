@@ -14,6 +14,8 @@ use crate::transport::quic::stream::{Broken, RecvHalf, Stopped};
 pub(super) enum LegEnd {
     /// The stream is over.
     Over,
+    /// The caller has finished its direction, and has everything.
+    Read,
     /// The connection of the caller or of the gateway is lost.
     Lost,
     Replaced(Box<NewLeg>),

@@ -18,7 +18,7 @@ use crate::wire::resume::ResumeSecret;
 pub(in crate::node) struct ResumableStreams {
     streams: Mutex<HashMap<StreamKey, ListedStream>>,
     numbers: AtomicU64,
-    /// Notified when the last one has ended.
+    /// Notified when one has ended, or has been read.
     empty: Notify,
 }
 
@@ -43,6 +43,8 @@ struct ListedStream {
     number: u64,
     secret: ResumeSecret,
     legs: mpsc::Sender<NewLeg>,
+    /// Whether its reader has everything, as far as can be known.
+    read: bool,
 }
 
 /// Keeps a stream listed until it is dropped.
@@ -66,7 +68,7 @@ impl ResumableStreams {
         let (legs, arriving) = mpsc::channel(1);
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let key = StreamKey::new(header, caller);
-        let listed = ListedStream { number, secret: secret.clone(), legs };
+        let listed = ListedStream { number, secret: secret.clone(), legs, read: false };
         let replaced = self.streams.lock().insert(key.clone(), listed);
         drop(replaced);
         (StreamListing { streams: self.clone(), key, number }, arriving)
@@ -85,16 +87,35 @@ impl ResumableStreams {
         (listed.secret == request.secret).then(|| listed.legs.clone())
     }
 
-    /// Waits until there is none. Cancel safe.
+    /// Waits until there is none whose reader has to come back. Cancel safe.
     pub(in crate::node) async fn empty(&self) {
         loop {
             // Created before the check, so that no notification is missed.
             let empty = self.empty.notified();
-            if self.streams.lock().is_empty() {
+            if self.is_read() {
                 return;
             }
             empty.await;
         }
+    }
+
+    fn is_read(&self) -> bool {
+        self.streams.lock().values().all(|listed| listed.read)
+    }
+}
+
+impl StreamListing {
+    /// Notes that the reader has everything, as far as can be known. It finds the stream nevertheless,
+    /// but the node need not wait for it.
+    pub(super) fn note_read(&self) {
+        let mut streams = self.streams.streams.lock();
+        if let Some(listed) = streams.get_mut(&self.key)
+            && listed.number == self.number
+        {
+            listed.read = true;
+        }
+        drop(streams);
+        self.streams.empty.notify_waiters();
     }
 }
 
@@ -104,9 +125,8 @@ impl Drop for StreamListing {
         if streams.get(&self.key).is_some_and(|listed| listed.number == self.number) {
             streams.remove(&self.key);
         }
-        if streams.is_empty() {
-            self.streams.empty.notify_waiters();
-        }
+        drop(streams);
+        self.streams.empty.notify_waiters();
     }
 }
 
@@ -122,7 +142,8 @@ mod tests {
 
     fn header(call: u8, secret: u8) -> CallHeader {
         let secret = ResumeSecret([secret; 16]);
-        let request = ResumeRequest { secret, step: ResumeStep::Continue, taken: 0, done: 0 };
+        let (step, ring) = (ResumeStep::Continue, false);
+        let request = ResumeRequest { secret, step, ring, taken: 0, done: 0 };
         let mut header = CallHeader::new([call; 16], "f", Kind::Stream, Codec::Bincode);
         header.resume = Some(Box::new(request));
         header
@@ -150,6 +171,9 @@ mod tests {
             assert!(!finds(header, caller));
         }
         assert!(streams.empty().now_or_never().is_none());
+        listing.note_read();
+        assert!(streams.empty().now_or_never().is_some());
+        assert!(finds(header(7, 9), client.clone()), "its reader may come back");
         drop(listing);
         assert!(!finds(header(7, 9), client));
         assert!(streams.empty().now_or_never().is_some());
