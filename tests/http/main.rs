@@ -7,6 +7,7 @@ mod feed;
 mod guard;
 mod limits;
 mod lists;
+mod resumed;
 mod secure;
 mod tickets;
 

@@ -381,12 +381,15 @@ impl CallTask {
     /// Makes one attempt at a stream, and passes what arrives to `sender`. Returns `Ok` if the
     /// reader is dropped; the end of a stream is in its last frame, which the reader decodes.
     async fn pump(&mut self, sender: &mut ByteSender<StreamEnd>) -> Result<(), Error> {
+        let returns =
+            self.continues() && self.resumption.as_ref().is_some_and(|it| it.may_return());
         let sending = self.send();
-        // While the call waits for a connection, only this notices that the reader is dropped.
+        // While the call waits for a connection, only this notices that the reader is dropped. A
+        // request that is broken off cancels the stream, which a reader that may come back must not.
         let (live, mut sending, mut recv) = tokio::select! {
             biased;
             sent = sending => sent?,
-            () = sender.closed() => return Ok(()),
+            () = sender.closed(), if !returns => return Ok(()),
         };
         let received = tokio::select! {
             biased;

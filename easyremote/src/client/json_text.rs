@@ -14,7 +14,8 @@ use crate::client::handle::Client;
 use crate::client::json::{JsonCall, JsonStream};
 use crate::client::json_job::JsonJob;
 use crate::client::pending_call::PendingCall;
-use crate::client::stream::raw::StreamFrame;
+use crate::client::ring::{RingCall, StreamPosition};
+use crate::client::stream::raw::{RawStream, StreamFrame};
 use crate::client::stream::through::named;
 use crate::error::CallError;
 use crate::wire::frame::{Frame, FrameKind};
@@ -121,5 +122,51 @@ impl JsonStream {
     /// Returns whether nothing follows what was returned last.
     pub(crate) fn is_over(&self) -> bool {
         self.raw.is_over()
+    }
+}
+
+/// Streams whose readers may come back, also at another gateway.
+impl JsonStream {
+    /// Makes the node keep the last items, for a reader that may lose what it has taken.
+    ///
+    /// Once [`position`](Self::position) has returned one, dropping the stream does not cancel it: its
+    /// node keeps it for 30 s. To be called before the operators are set.
+    pub(crate) fn with_ring(mut self) -> Self {
+        self.raw
+            .change(|pending| (pending.resumable, pending.ring) = (true, Some(RingCall::Starts)));
+        self
+    }
+
+    /// Returns the rest of a stream with a replay ring, behind `position`.
+    pub(crate) fn continued(client: &Client, function: String, position: StreamPosition) -> Self {
+        Self { raw: RawStream::continued(client, function, position) }
+    }
+
+    /// Waits until the node has said that it has the stream. Returns what is there before that.
+    pub(crate) async fn attached(
+        &mut self,
+    ) -> Option<Option<Result<JsonText, CallError<JsonText>>>> {
+        // The first poll makes the call.
+        let first = poll_fn(|context| {
+            Poll::Ready(match self.poll_text(context) {
+                Poll::Ready(next) => Some(next),
+                Poll::Pending => None,
+            })
+        });
+        if let Some(next) = first.await {
+            return Some(next);
+        }
+        let attached = self.raw.attached()?;
+        tokio::select! {
+            biased;
+            next = poll_fn(|context| self.poll_text(context)) => Some(next),
+            () = attached.cancelled() => None,
+        }
+    }
+
+    /// Returns the position behind the last item of a stream with a replay ring; `None` if it has not
+    /// begun, or is over.
+    pub(crate) fn position(&self) -> Option<StreamPosition> {
+        self.raw.position()
     }
 }

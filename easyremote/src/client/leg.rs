@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::client::ring::RingReader;
 use crate::error::Error;
 use crate::transport::byte_channel::ByteReceiver;
 use crate::wire::frame::{FRAME_HEADER, Frame};
@@ -138,11 +139,18 @@ pub(super) struct ReadLeg {
     untold: u64,
     /// Whether the node wants to know of each item.
     each: bool,
+    /// Of a stream with a replay ring.
+    ring: Option<Arc<RingReader>>,
 }
 
 impl ReadLeg {
-    pub(super) fn new(mark: Arc<LegMark>, each: bool) -> Self {
-        Self { mark, void: false, untold: 0, each }
+    pub(super) fn new(mark: Arc<LegMark>, each: bool, ring: Option<Arc<RingReader>>) -> Self {
+        Self { mark, void: false, untold: 0, each, ring }
+    }
+
+    /// Returns what the reader of a stream with a replay ring shares with its I/O task.
+    pub(super) fn ring(&self) -> Option<&RingReader> {
+        self.ring.as_deref()
     }
 
     /// Begins to read the next leg.

@@ -51,6 +51,9 @@ mod options;
 mod pending_call;
 mod resumption;
 mod retry;
+// The HTTP server is what passes items on.
+#[cfg_attr(not(feature = "http"), allow(dead_code))]
+pub(crate) mod ring;
 mod session;
 mod skew;
 mod span;

@@ -22,6 +22,7 @@ use crate::client::leg::{LegMark, ReadLeg};
 use crate::client::options::{DeadlineSpec, Options};
 use crate::client::resumption::{ResumePoint, Resumption};
 use crate::client::retry::{MAX_KEPT, Policy};
+use crate::client::ring::{RingCall, RingReader, StreamPosition};
 use crate::client::skew::SkewedCall;
 use crate::client::span::ClientSpan;
 use crate::client::upload::UploadSender;
@@ -40,6 +41,7 @@ use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_APPLIED, MAX_HEADER, MAX_KEY, MAX_NAME, MAX_OPERATORS};
 use crate::wire::operators::{Operator, applied_in};
 use crate::wire::resume::{ResumeRequest, ResumeSecret, ResumeStep};
+use crate::wire::routing_options::RoutingOptions;
 
 /// A call before its first poll.
 pub(super) struct PendingCall {
@@ -61,6 +63,8 @@ pub(super) struct PendingCall {
     pub(super) resumable: bool,
     /// Whether the function has a `#[resume]` parameter.
     pub(super) resumes: bool,
+    /// Of a stream with a replay ring.
+    pub(super) ring: Option<RingCall>,
     /// Set by the first poll of a call that is resumable.
     pub(super) resumption: Option<Box<Resumption>>,
     /// Set by the first poll.
@@ -147,6 +151,19 @@ impl PendingCall {
         Ok(Self::new(client, header, body, Options::clone(&client.options)))
     }
 
+    /// Creates a call that continues a stream with a replay ring, of JSON.
+    #[cfg(feature = "http")]
+    pub(super) fn continued(client: &Client, function: String, position: StreamPosition) -> Self {
+        let mut body = Vec::new();
+        frame::put(&mut body, FrameKind::Body, &[]);
+        let mut options = Options::clone(&client.options);
+        options.routing = RoutingOptions::default();
+        options.routing.on = Some(position.node.clone());
+        let header = CallHeader::new(position.call, function, Kind::Stream, Codec::Json);
+        let ring = Some(RingCall::Continues(Box::new(position)));
+        Self { resumable: true, ring, ..Self::new(client, header, body, options) }
+    }
+
     /// Creates a request about jobs of `function` at a node. It is retried like the call of an
     /// `idempotent` function.
     pub(super) fn job_request(client: &Client, function: &str, node: &str) -> Self {
@@ -173,6 +190,7 @@ impl PendingCall {
             demand: None,
             resumable: false,
             resumes: false,
+            ring: None,
             resumption: None,
             deadline: None,
             limit: None,
@@ -341,7 +359,8 @@ impl PendingCall {
     /// do nothing else.
     pub(super) fn only_limit(&self) -> Option<u64> {
         match self.header.operators[..] {
-            [Operator::Take(items)] => Some(items),
+            // Its node ends a stream with a replay ring: the reader may come back for the last items.
+            [Operator::Take(items)] if self.ring.is_none() => Some(items),
             _ => None,
         }
     }
@@ -381,15 +400,30 @@ impl PendingCall {
         }
         let each = self.demand.is_some();
         self.tell_demand();
-        let secret = self.ask_to_resume()?;
-        let mark = LegMark::new(0);
+        let position = match &self.ring {
+            Some(RingCall::Continues(position)) => Some(position.clone()),
+            _ => None,
+        };
+        let taken = position.as_ref().map_or(0, |position| position.taken);
+        let secret = self.ask_to_resume(position.as_deref())?;
+        let mark = LegMark::new(taken);
         let may_start = self.resumes
+            && self.ring.is_none()
             && self.is_repeatable()
             && ResumePoint::new(&self.header.operators, 0, &[]).is_some();
         let arguments = if may_start { self.body.clone() } else { Vec::new() };
-        let resumption = Resumption::new(secret, mark.clone(), handover, arguments, &self.header);
+        let mut resumption =
+            Resumption::new(secret.clone(), mark.clone(), handover, arguments, &self.header);
+        resumption.ring = self.ring.as_ref().map(|_| match &position {
+            Some(position) => Arc::new(RingReader::at(position)),
+            None => Arc::new(RingReader::new(self.header.id, secret)),
+        });
+        if let Some(position) = &position {
+            resumption.continue_at(position);
+        }
+        let ring = resumption.ring.clone();
         self.resumption = Some(Box::new(resumption));
-        Ok(Some(ReadLeg::new(mark, each)))
+        Ok(Some(ReadLeg::new(mark, each, ring)))
     }
 
     /// Makes the client stream of a call with one result resumable, if the function says so, as part
@@ -401,19 +435,22 @@ impl PendingCall {
         if !self.resumable || self.upload.is_none() {
             return Ok(());
         }
-        let secret = self.ask_to_resume()?;
+        let secret = self.ask_to_resume(None)?;
         let (mark, arguments) = (LegMark::new(0), Vec::new());
         let resumption = Resumption::new(secret, mark, 0, arguments, &self.header);
         self.resumption = Some(Box::new(resumption));
         Ok(())
     }
 
-    /// Adds the request to resume to the header. Returns its secret.
-    fn ask_to_resume(&mut self) -> Result<ResumeSecret, Error> {
-        let secret = ResumeSecret(random()?);
-        let step = ResumeStep::Start;
-        let request =
-            ResumeRequest { secret: secret.clone(), step, ring: false, taken: 0, done: 0 };
+    /// Adds the request to resume to the header, at `position` if it continues a stream. Returns its
+    /// secret.
+    fn ask_to_resume(&mut self, position: Option<&StreamPosition>) -> Result<ResumeSecret, Error> {
+        let (secret, step, taken) = match position {
+            Some(position) => (position.secret.clone(), ResumeStep::Continue, position.taken),
+            None => (ResumeSecret(random()?), ResumeStep::Start, 0),
+        };
+        let ring = self.ring.is_some();
+        let request = ResumeRequest { secret: secret.clone(), step, ring, taken, done: 0 };
         self.header.resume = Some(Box::new(request));
         Ok(secret)
     }

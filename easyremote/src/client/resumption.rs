@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::client::leg::{LegMark, SkippedItems};
-use crate::error::Error;
+use crate::client::ring::{RingReader, StreamPosition};
+use crate::error::{Error, ErrorKind};
 use crate::wire::header::CallHeader;
 use crate::wire::operators::{Operator, applied_in};
 use crate::wire::resume::ResumeSecret;
@@ -32,6 +33,8 @@ pub(super) struct Resumption {
     pub(super) base: SkippedItems,
     /// What they had left out before the last item that was taken, as of the last loss.
     pub(super) skipped: SkippedItems,
+    /// Of a stream with a replay ring.
+    pub(super) ring: Option<Arc<RingReader>>,
 }
 
 /// Where a function that has a `#[resume]` parameter starts again.
@@ -106,7 +109,21 @@ impl Resumption {
             complete,
             base,
             skipped,
+            ring: None,
         }
+    }
+
+    /// Makes it the state of a stream that its node has kept for a reader who comes back.
+    pub(super) fn continue_at(&mut self, position: &StreamPosition) {
+        let error = Error::new(ErrorKind::ConnectionLost, "its reader was away");
+        let (since, taken) = (Instant::now(), Some(position.taken));
+        self.node = Some(position.node.clone());
+        self.loss = Some(StreamLoss { since, error, taken, attempts: 0 });
+    }
+
+    /// Returns whether the reader may come back after it has dropped the stream.
+    pub(super) fn may_return(&self) -> bool {
+        self.ring.as_ref().is_some_and(|ring| ring.may_return())
     }
 }
 

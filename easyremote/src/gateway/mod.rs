@@ -61,6 +61,8 @@ pub use crate::call::histogram::DurationHistogram;
 pub use crate::exposition::MetricsFormat;
 pub use crate::gateway::limits::GatewayLimits;
 pub use crate::gateway::policy::access::Peers;
+#[cfg(feature = "http")]
+pub(crate) use crate::gateway::policy::tokens::Admitted;
 pub(crate) use crate::gateway::relay::dispatch::Refusal;
 #[cfg(feature = "http")]
 pub(crate) use crate::gateway::relay::failed_calls::FailedCall;
@@ -70,7 +72,7 @@ pub(crate) use crate::gateway::routing::WaitingCallInfo;
 #[cfg(feature = "__bench")]
 pub(crate) use crate::gateway::routing::bench;
 #[cfg(feature = "http")]
-pub(crate) use crate::gateway::view::{CallsUnderWay, GatewayView};
+pub(crate) use crate::gateway::view::{BearerGrant, CallsUnderWay, GatewayView};
 pub use crate::transport::stream_table::StreamStats;
 pub use crate::wire::directory::{FunctionInfo, GatewayStats, LimitHits, NodeInfo};
 pub use crate::wire::load::{Memory, NodeLoad};

@@ -20,10 +20,11 @@ use crate::gateway::relay::failed_calls::FailedCall;
 use crate::gateway::routing::WaitingCallInfo;
 use crate::gateway::state::GatewayState;
 use crate::transport::auth::bearer::Bearer;
-use crate::transport::auth::credentials::Token;
+use crate::transport::auth::credentials::{Secret, Token};
 use crate::transport::auth::identity::Pin;
 use crate::transport::stream_table::StreamStats;
 use crate::wire::caller::Caller;
+use crate::wire::control::{Role, TokenId};
 use crate::wire::directory::{GatewayStats, HTTP, NodeInfo, STATS};
 use crate::wire::frame::FRAME_HEADER;
 use crate::wire::kind::Kind;
@@ -61,6 +62,20 @@ pub(crate) struct ForwardingNode {
     pub(crate) tags: Arc<Vec<String>>,
 }
 
+/// What a bearer is good for, without its secret. To be kept where no one can change it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BearerGrant {
+    pub(crate) role: Role,
+    pub(crate) token: TokenId,
+    pub(crate) generation: u64,
+}
+
+fn invalid_bearer() -> Error {
+    let text = "the bearer is not valid at this gateway, or no longer valid: get another one from \
+                `Gateway::bearer`";
+    Error::new(ErrorKind::Unauthenticated, text)
+}
+
 impl Gateway {
     pub(crate) fn view(&self) -> GatewayView {
         GatewayView(self.shared.clone())
@@ -73,25 +88,49 @@ impl GatewayView {
         self.0.identity.pin()
     }
 
+    /// Derives a stable key for another purpose from the gateway's identity.
+    pub(crate) fn derive(&self, purpose: &str) -> Secret {
+        self.0.identity.derive(purpose)
+    }
+
     /// Returns the token that this bearer is derived from, and the identity that a request with it
     /// has.
     ///
     /// # Errors
     /// `Unauthenticated` if the bearer is not valid, or no longer.
     pub(crate) fn admit(&self, shown: &Bearer) -> Result<(Token, Admitted), Error> {
-        let refused = || {
-            let text = "the bearer is not valid at this gateway, or no longer valid: get another \
-                        one from `Gateway::bearer`";
-            Error::new(ErrorKind::Unauthenticated, text)
-        };
         let state = &self.0;
-        let found = state.tokens.find(shown.role(), shown.token()).ok_or_else(refused)?;
+        let found = state.tokens.find(shown.role(), shown.token()).ok_or_else(invalid_bearer)?;
         let generation = state.bearers.generation(shown.role(), &found.name)?;
         let pin = state.identity.pin();
         let valid = Bearer::derive(&found.token, shown.role(), &pin, generation);
         // In constant time, as all comparisons of secrets.
-        let valid = valid.filter(|valid| valid == shown).ok_or_else(refused);
+        let valid = valid.filter(|valid| valid == shown).ok_or_else(invalid_bearer);
         valid.map(|_| (found.token, found.admission))
+    }
+
+    /// Returns what a bearer, which has been valid, is good for as long as it is.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub(crate) fn grant(&self, bearer: &Bearer) -> Result<BearerGrant, Error> {
+        let (token, role) = (bearer.token(), bearer.role());
+        let found = self.0.tokens.find(role, token).ok_or_else(invalid_bearer)?;
+        let generation = self.0.bearers.generation(role, &found.name)?;
+        Ok(BearerGrant { role, token, generation })
+    }
+
+    /// Returns the token that the bearer of a grant was derived from, and the identity that a request
+    /// with it would have.
+    ///
+    /// # Errors
+    /// `Unauthenticated` if the bearer is no longer valid.
+    pub(crate) fn readmit(&self, grant: &BearerGrant) -> Result<(Token, Admitted), Error> {
+        let found = self.0.tokens.find(grant.role, grant.token).ok_or_else(invalid_bearer)?;
+        match self.0.bearers.generation(grant.role, &found.name)? == grant.generation {
+            true => Ok((found.token, found.admission)),
+            false => Err(invalid_bearer()),
+        }
     }
 
     /// Returns whether the gateway takes calls.

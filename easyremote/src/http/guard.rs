@@ -23,7 +23,7 @@ use axum::response::{IntoResponse, Response};
 use crate::client::Client;
 use crate::error::printable::one_line;
 use crate::error::{Error, ErrorKind};
-use crate::gateway::GatewayView;
+use crate::gateway::{Admitted, GatewayView};
 use crate::http::answer::segment;
 use crate::http::asked::PREFIX;
 use crate::http::asker::{Asker, PageOrigin};
@@ -33,9 +33,13 @@ use crate::http::openapi::OpenApi;
 use crate::http::options::HttpOptions;
 use crate::http::problem::Problem;
 use crate::http::rates::RequestRates;
+use crate::http::stream_ids::{IdOwner, SpentTicket, StreamIds, TicketReader, last_event_id};
+use crate::http::stream_readers::StreamReaders;
 use crate::http::ticket_list::{StreamTicket, TicketList};
 use crate::transport::auth::bearer::Bearer;
+use crate::transport::auth::credentials::Token;
 use crate::wire::caller::Caller;
+use crate::wire::control::Role;
 
 /// What all requests of a server are checked against.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub(super) struct Site {
     pub(super) tickets: TicketList,
     rates: RequestRates,
     pub(super) openapi: OpenApi,
+    pub(super) stream_ids: StreamIds,
+    pub(super) readers: Arc<StreamReaders>,
     hosts: HashSet<String>,
     origins: HashSet<String>,
     proxies: Vec<IpAddr>,
@@ -74,9 +80,12 @@ impl Site {
         local: SocketAddr,
     ) -> Self {
         let scheme = if options.certificate.is_some() { "https" } else { "http" };
+        let stream_ids = StreamIds::new(&gateway.derive("http stream ids"));
         Self {
             gateway,
             callers,
+            stream_ids,
+            readers: Arc::default(),
             bodies: BodyLimits::new(options.max_body),
             tickets: TicketList::default(),
             rates: RequestRates::new(options.rate),
@@ -177,18 +186,55 @@ impl Site {
         if !headers.contains_key(AUTHORIZATION)
             && let Some(secret) = shown_ticket(request)
         {
-            let ticket = self.redeem(&secret, request.uri().path(), origin)?;
-            let asker = ticket.asker.clone();
-            self.count(&asker.caller)?;
-            request.extensions_mut().insert(ticket);
-            return Ok(asker);
+            let (path, origin) = (request.uri().path().to_owned(), origin.map(str::to_owned));
+            return self.asker_of_ticket(request, ends, SpentTicket { secret, path, origin });
         }
         let bearer = bearer_of(headers)?;
         let (token, admitted) = self.gateway.admit(&bearer)?;
+        self.counted(headers, ends, bearer.role(), (token, admitted))
+    }
+
+    /// Returns who reads a stream by its ticket: opens it, or continues it with `Last-Event-ID`.
+    fn asker_of_ticket(
+        &self,
+        request: &mut Request,
+        ends: Ends,
+        shown: SpentTicket,
+    ) -> Result<Arc<Asker>, Problem> {
+        let headers = request.headers();
+        let Some(id) = last_event_id(headers)? else {
+            let ticket = self.redeem(&shown)?;
+            let asker = ticket.asker.clone();
+            self.count(&asker.caller)?;
+            let grant = self.gateway.grant(&ticket.bearer)?;
+            let reader = TicketReader { ticket: shown, grant, opened: None };
+            request.extensions_mut().insert(reader);
+            request.extensions_mut().insert(ticket);
+            return Ok(asker);
+        };
+        let opened = self.stream_ids.open(id, IdOwner::Ticket(&shown));
+        let opened = opened.ok_or_else(refused_ticket)?;
+        let grant = opened.grant.clone().ok_or_else(refused_ticket)?;
+        // It may have been replaced or revoked since.
+        let admitted = self.gateway.readmit(&grant)?;
+        let asker = self.counted(headers, ends, grant.role, admitted)?;
+        let reader = TicketReader { ticket: shown, grant, opened: Some(opened) };
+        request.extensions_mut().insert(reader);
+        Ok(asker)
+    }
+
+    /// Returns who makes a request with an identity, and counts it.
+    fn counted(
+        &self,
+        headers: &HeaderMap,
+        ends: Ends,
+        role: Role,
+        (token, admitted): (Token, Admitted),
+    ) -> Result<Arc<Asker>, Problem> {
         let address = self.client_address(headers, ends.remote);
         let id = format!("http-{address}");
         let identity = admitted.identity.to_string();
-        let caller = Caller { role: bearer.role(), id, identity, address };
+        let caller = Caller { role, id, identity, address };
         self.count(&caller)?;
         Ok(Arc::new(Asker { caller, token, revoked: admitted.revoked }))
     }
@@ -202,21 +248,11 @@ impl Site {
     }
 
     /// Takes the ticket with this secret, if the request is the one that it was made for.
-    fn redeem(
-        &self,
-        secret: &str,
-        path: &str,
-        origin: Option<&str>,
-    ) -> Result<StreamTicket, Problem> {
-        let refused = || {
-            let text = "the ticket is not valid for this request, or no longer: each opens one \
-                        stream";
-            Problem::from(Error::new(ErrorKind::Unauthenticated, text))
-        };
-        let ticket = self.tickets.take(secret).ok_or_else(refused)?;
+    fn redeem(&self, shown: &SpentTicket) -> Result<StreamTicket, Problem> {
+        let ticket = self.tickets.take(&shown.secret).ok_or_else(refused_ticket)?;
         let own = format!("/stream/{}", segment(&ticket.function));
-        if own != path || ticket.origin.as_deref() != origin {
-            return Err(refused());
+        if own != shown.path || ticket.origin != shown.origin {
+            return Err(refused_ticket());
         }
         // It may have been replaced or revoked since.
         self.gateway.admit(&ticket.bearer)?;
@@ -234,6 +270,11 @@ impl Site {
         let client = last.and_then(|it| it.trim().parse().ok());
         client.map_or(remote, |ip| SocketAddr::new(ip, 0))
     }
+}
+
+fn refused_ticket() -> Problem {
+    let text = "the ticket is not valid for this request, or no longer: each opens one stream";
+    Error::new(ErrorKind::Unauthenticated, text).into()
 }
 
 /// Returns the ticket that a request shows: the only parameter of a stream.

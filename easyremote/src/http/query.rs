@@ -12,6 +12,8 @@ use crate::http::problem::Problem;
 #[derive(Debug, Default)]
 pub(super) struct StreamQuery {
     pub(super) arguments: Option<String>,
+    /// Whether the stream may continue in another request.
+    pub(super) resume: bool,
     operators: Vec<OperatorParameter>,
 }
 
@@ -39,6 +41,14 @@ impl StreamQuery {
                 if query.arguments.replace(value.into_owned()).is_some() {
                     return Err(invalid("`arguments` is there twice"));
                 }
+                continue;
+            }
+            if name == "resume" {
+                query.resume = match &*value {
+                    "1" | "true" | "" => true,
+                    "0" | "false" => false,
+                    _ => return Err(invalid("`resume` is `1` or `0`")),
+                };
                 continue;
             }
             query.operators.push(operator(&name, &value)?);

@@ -8,7 +8,8 @@
 //! | the end, last of all | `{"end": {"items": n}}` | `event: end` |
 //! | or why the stream ends early | `{"problem": {..}}` | `event: problem` |
 //!
-//! A body without one of the last two was cut off.
+//! A body without one of the last two was cut off. With `?resume=1`, events have ids, with which
+//! another request goes on: see `http::resumed`.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -19,24 +20,30 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use bytes::Bytes;
 use futures::Stream;
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::CancellationToken;
 
-use crate::client::JsonStream;
+use crate::client::{Client, JsonStream};
 use crate::error::{CallError, Executed};
 use crate::http::answer::Routed;
 use crate::http::asked::{AskedBody, BodyFailure, PathName, arguments, invalid, items, options};
-use crate::http::asker::AskedBy;
+use crate::http::asker::{AskedBy, Asker};
 use crate::http::guard::Site;
 use crate::http::problem::Problem;
 use crate::http::query::StreamQuery;
+use crate::http::resumed::{NextText, ReaderEnd, ResumedStream, Resuming, StreamReader, continued};
+use crate::http::stream_ids::{IdOwner, OpenedId, TicketReader};
 use crate::http::ticket_list::StreamTicket;
 use crate::wire::json_text::JsonText;
+
+/// Who asks, by which ticket, and what is cancelled when the server stops.
+type StreamAsker = (AskedBy, Option<Extension<TicketReader>>, Extension<CancellationToken>);
 
 pub(super) fn routes() -> Router<Arc<Site>> {
     Router::new().route("/stream/{function}", get(without_body).post(with_body))
@@ -44,7 +51,7 @@ pub(super) fn routes() -> Router<Arc<Site>> {
 
 async fn with_body(
     State(site): State<Arc<Site>>,
-    asker: AskedBy,
+    asking: StreamAsker,
     PathName(function): PathName,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -55,17 +62,23 @@ async fn with_body(
         return Err(invalid("the arguments of a `POST` are its body"));
     }
     let body = AskedBody::read(&site.bodies, &headers, body).await?;
-    open(&site, asker, function, query, &headers, body).await
+    open(&site, asking, function, query, &headers, body).await
 }
 
 async fn without_body(
     State(site): State<Arc<Site>>,
-    asker: AskedBy,
+    asking: StreamAsker,
     ticket: Option<Extension<StreamTicket>>,
     PathName(function): PathName,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Routed {
+    let (Extension(asker), reader, Extension(stop)) = &asking;
+    if let Some(Extension(reader)) = reader
+        && let Some(id) = reader.opened.clone()
+    {
+        return go_on_by_ticket(&site, asker, &function, (reader, id), stop).await;
+    }
     if let Some(Extension(ticket)) = ticket {
         let query = StreamQuery::parse(&ticket.query)?;
         let body = AskedBody { arguments: ticket.arguments, items: None };
@@ -74,18 +87,18 @@ async fn without_body(
         if let Some(accepted) = headers.get(header::ACCEPT) {
             headers_of_call.insert(header::ACCEPT, accepted.clone());
         }
-        return open(&site, asker, ticket.function, query, &headers_of_call, body).await;
+        return open(&site, asking, ticket.function, query, &headers_of_call, body).await;
     }
     let mut query = StreamQuery::parse(query.as_deref().unwrap_or_default())?;
     let text = query.arguments.take().unwrap_or_else(|| "[]".to_owned());
     let body = AskedBody { arguments: arguments(text.as_bytes())?, items: None };
-    open(&site, asker, function, query, &headers, body).await
+    open(&site, asking, function, query, &headers, body).await
 }
 
 /// Opens a stream. An error until then is the answer.
 async fn open(
     site: &Site,
-    Extension(asker): AskedBy,
+    (Extension(asker), reader, Extension(stop)): StreamAsker,
     function: String,
     query: StreamQuery,
     headers: &HeaderMap,
@@ -95,22 +108,78 @@ async fn open(
     if key.is_some() {
         return Err(invalid("a stream has no deduplication key"));
     }
+    let (framing, resume) = (Framing::of(headers), query.resume);
     let client = site.client(&asker).await?.with(options);
-    let stream = client.stream_text(function, body.arguments);
-    let mut stream = query.apply(stream);
+    let (owner, grant) = match &reader {
+        Some(Extension(reader)) => (IdOwner::Ticket(&reader.ticket), Some(&reader.grant)),
+        None => (IdOwner::Bearer(&asker.caller, &function), None),
+    };
+    let resuming = Resuming { site, owner, grant, function: &function, stop: &stop };
+    if resume {
+        check_resumable(framing, &body)?;
+        if grant.is_none()
+            && let Some(id) = continued(site, owner, headers)?
+        {
+            return go_on(resuming, &client, id).await;
+        }
+    }
+    let mut stream = client.stream_text(function.clone(), body.arguments);
+    if resume {
+        stream = stream.with_ring();
+    }
+    stream = query.apply(stream);
     let mut failing = BodyFailure::default();
     if let Some(body) = body.items {
         let (items, ending) = items(body);
         stream = stream.items_text(items);
         failing = ending;
     }
-    let framing = Framing::of(headers);
     opened(&mut stream, &mut failing).await?;
-    let body = ItemsBody::new(stream, failing, framing);
+    Ok(answer(match resume {
+        true => ItemsBody::resumed(resuming.begun(stream)?),
+        false => ItemsBody::new(stream, failing, framing),
+    }))
+}
+
+/// Continues a stream.
+async fn go_on(resuming: Resuming<'_>, client: &Client, id: OpenedId) -> Routed {
+    if id.ended {
+        // An `EventSource` asks no more.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let stream = resuming.go_on(client, id.position).await?;
+    Ok(answer(ItemsBody::resumed(stream)))
+}
+
+/// Continues a stream that a ticket has opened.
+async fn go_on_by_ticket(
+    site: &Site,
+    asker: &Asker,
+    function: &str,
+    (reader, id): (&TicketReader, OpenedId),
+    stop: &CancellationToken,
+) -> Routed {
+    let (owner, grant) = (IdOwner::Ticket(&reader.ticket), Some(&reader.grant));
+    let client = site.client(asker).await?;
+    go_on(Resuming { site, owner, grant, function, stop }, &client, id).await
+}
+
+fn answer(body: ItemsBody) -> Response {
+    let kind = body.framing.content_type();
     // A proxy must not hold items back.
-    let (kind, proxy) = (header::CONTENT_TYPE.as_str(), "x-accel-buffering");
-    let headers = [(kind, framing.content_type()), (proxy, "no")];
-    Ok((headers, Body::from_stream(body)).into_response())
+    let headers = [(header::CONTENT_TYPE.as_str(), kind), ("x-accel-buffering", "no")];
+    (headers, Body::from_stream(body)).into_response()
+}
+
+/// Checks that a stream which is to continue can.
+fn check_resumable(framing: Framing, body: &AskedBody) -> Result<(), Problem> {
+    if framing == Framing::Lines {
+        return Err(invalid("`resume=1` is for events: ask with `Accept: text/event-stream`"));
+    }
+    match body.items {
+        None => Ok(()),
+        Some(_) => Err(invalid("a stream cannot continue if the request sends one too")),
+    }
 }
 
 /// Waits until the function's set-up is done, or the body with its client stream fails.
@@ -189,7 +258,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Bytes that are written at once, if they are there.
 const AT_ONCE: usize = 32 << 10;
 
-/// The body of an answer with the items of a stream. Dropping it cancels the function.
+/// The body of an answer with the items of a stream. Dropping it cancels the function, unless the
+/// stream may continue.
 struct ItemsBody {
     /// `None` once the stream has ended.
     stream: Option<JsonStream>,
@@ -198,12 +268,35 @@ struct ItemsBody {
     /// Items, and errors of items.
     items: u64,
     quiet: Pin<Box<Sleep>>,
+    /// Of a stream that may continue.
+    reader: Option<Box<StreamReader>>,
+    /// What has been read already.
+    first: Option<NextText>,
+    /// Whether the reader has an id, with which it can continue.
+    has_id: bool,
 }
 
 impl ItemsBody {
     fn new(stream: JsonStream, failing: BodyFailure, framing: Framing) -> Self {
         let quiet = Box::pin(sleep(KEEP_ALIVE));
-        Self { stream: Some(stream), failing, framing, items: 0, quiet }
+        let (stream, items, reader, first, has_id) = (Some(stream), 0, None, None, false);
+        Self { stream, failing, framing, items, quiet, reader, first, has_id }
+    }
+
+    fn resumed(begun: ResumedStream) -> Self {
+        let ResumedStream { stream, items, first, reader } = begun;
+        let body = Self::new(stream, BodyFailure::default(), Framing::Events);
+        Self { items, first, reader: Some(Box::new(reader)), ..body }
+    }
+
+    /// Appends the id of the event that follows: behind the items so far, or that of the end.
+    fn put_id(&mut self, ended: bool, out: &mut Vec<u8>) {
+        if let Some(reader) = &self.reader {
+            out.extend_from_slice(b"id: ");
+            reader.id.put(self.items, ended, out);
+            out.push(b'\n');
+            self.has_id = true;
+        }
     }
 
     /// Appends the item, or the end of the stream.
@@ -212,20 +305,24 @@ impl ItemsBody {
         match next {
             Some(Ok(item)) => {
                 self.items += 1;
+                self.put_id(false, out);
                 self.framing.put(Framed::Item, item.as_bytes(), out);
             }
             Some(Err(CallError::Function(own))) if !over => {
                 self.items += 1;
+                self.put_id(false, out);
                 self.framing.put(Framed::Fault, own.as_bytes(), out);
             }
             Some(Err(CallError::Remote(error))) if !over => {
                 self.items += 1;
+                self.put_id(false, out);
                 // With `err = "display"`, a function's error is its text.
                 let text = serde_json::to_string(&error.to_string()).unwrap_or_default();
                 self.framing.put(Framed::Fault, text.as_bytes(), out);
             }
             Some(Err(error)) => self.end(&error.into(), out),
             None => {
+                self.put_id(true, out);
                 let count = format!("{{\"items\":{}}}", self.items);
                 self.framing.put(Framed::End, count.as_bytes(), out);
                 self.stream = None;
@@ -233,8 +330,28 @@ impl ItemsBody {
         }
     }
 
+    /// Begins an answer that may continue, and ends it if the reader is elsewhere.
+    fn poll_reader(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) {
+        let Some(reader) = &mut self.reader else { return };
+        match reader.poll_over(context) {
+            Poll::Ready(ReaderEnd::Replaced(problem)) if self.stream.is_some() => {
+                self.end(&problem, out);
+            }
+            // Cut off, so that the reader continues elsewhere.
+            Poll::Ready(ReaderEnd::Stopped) => self.stream = None,
+            // An id without data is no event, but a reader that is cut off now has it: HTML standard,
+            // section 9.2.6.
+            _ if !self.has_id => {
+                self.put_id(false, out);
+                out.push(b'\n');
+            }
+            _ => {}
+        }
+    }
+
     /// Appends why the stream ends early.
     fn end(&mut self, problem: &Problem, out: &mut Vec<u8>) {
+        self.put_id(true, out);
         self.framing.put(Framed::Problem, problem.document().as_bytes(), out);
         self.stream = None;
     }
@@ -246,6 +363,9 @@ impl Stream for ItemsBody {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         let mut out = Vec::new();
+        if this.reader.is_some() {
+            this.poll_reader(context, &mut out);
+        }
         while let Some(stream) = &mut this.stream
             && out.len() < AT_ONCE
         {
@@ -253,7 +373,11 @@ impl Stream for ItemsBody {
                 this.end(&problem.with_executed(Executed::Yes), &mut out);
                 break;
             }
-            match stream.poll_text(context) {
+            let next = match this.first.take() {
+                Some(next) => Poll::Ready(next),
+                None => stream.poll_text(context),
+            };
+            match next {
                 Poll::Ready(next) => this.put(next, &mut out),
                 Poll::Pending => break,
             }

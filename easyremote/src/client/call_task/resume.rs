@@ -216,6 +216,9 @@ impl CallTask {
             if !self.request.header.continues() {
                 resumption.base.clone_from(&resumption.skipped);
             }
+            if let Some(ring) = &resumption.ring {
+                ring.set_node(&node);
+            }
             (resumption.node, resumption.loss) = (Some(node), None);
         }
         Ok(received)
@@ -276,8 +279,9 @@ impl CallTask {
     ) -> Result<(), Error> {
         let Some(resumption) = &self.resumption else { return received };
         let (complete, lost) = (resumption.complete, resumption.loss.is_some());
-        if received.is_err() && lost {
-            // The node must not take it for a reader that leaves.
+        let left = received.is_ok() && !complete && resumption.may_return();
+        if (received.is_err() && lost) || left {
+            // The node must not take it for a reader that wants no more.
             sending.reset(ErrorKind::ConnectionLost);
             recv.stop(reset::code(ErrorKind::ConnectionLost));
         } else {
@@ -390,7 +394,7 @@ impl CallTask {
     fn set_step(&mut self, step: ResumeStep, taken: u64) {
         let Some(resumption) = &mut self.resumption else { return };
         let header = &mut self.request.header;
-        let (secret, mut done) = (resumption.secret.clone(), 0);
+        let (secret, ring, mut done) = (resumption.secret.clone(), resumption.ring.is_some(), 0);
         if step == ResumeStep::Start
             && let Some(point) =
                 ResumePoint::new(&resumption.operators, taken, &resumption.skipped.each)
@@ -402,7 +406,7 @@ impl CallTask {
             ResumeStep::Start => resumption.skipped.clone(),
             ResumeStep::Continue => resumption.base.clone(),
         });
-        header.resume = Some(Box::new(ResumeRequest { secret, step, ring: false, taken, done }));
+        header.resume = Some(Box::new(ResumeRequest { secret, step, ring, taken, done }));
         header.attempt += 1;
         match step {
             ResumeStep::Continue => {

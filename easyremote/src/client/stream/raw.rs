@@ -11,6 +11,8 @@
 //! where back-pressure crosses the threads.
 
 mod again;
+#[cfg(feature = "http")]
+mod position;
 pub(in crate::client) mod progress;
 
 use std::sync::Arc;
