@@ -59,7 +59,10 @@ impl<H: NodeHandle> Router<H> {
 
 /// The reasons of calls that ask for the same, of which there are usually many.
 #[derive(Default)]
-struct Reasons(HashMap<String, Vec<(Arc<CallHeader>, Arc<str>)>>);
+struct Reasons(HashMap<String, Vec<KnownReason>>);
+
+/// A call, and why it waits.
+type KnownReason = (Arc<CallHeader>, Arc<str>);
 
 /// Maximum number of reasons that are kept for one function. Beyond it, each is found again.
 const MAX_REASONS: usize = 8;
