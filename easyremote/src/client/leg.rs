@@ -140,6 +140,7 @@ pub(super) struct ReadLeg {
     /// Whether the node wants to know of each item.
     each: bool,
     /// Of a stream with a replay ring.
+    #[cfg_attr(not(feature = "http"), allow(dead_code))]
     ring: Option<Arc<RingReader>>,
 }
 
@@ -149,6 +150,7 @@ impl ReadLeg {
     }
 
     /// Returns what the reader of a stream with a replay ring shares with its I/O task.
+    #[cfg(feature = "http")]
     pub(super) fn ring(&self) -> Option<&RingReader> {
         self.ring.as_deref()
     }

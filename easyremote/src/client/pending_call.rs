@@ -41,7 +41,6 @@ use crate::wire::kind::Kind;
 use crate::wire::limits::{MAX_APPLIED, MAX_HEADER, MAX_KEY, MAX_NAME, MAX_OPERATORS};
 use crate::wire::operators::{Operator, applied_in};
 use crate::wire::resume::{ResumeRequest, ResumeSecret, ResumeStep};
-use crate::wire::routing_options::RoutingOptions;
 
 /// A call before its first poll.
 pub(super) struct PendingCall {
@@ -157,7 +156,8 @@ impl PendingCall {
         let mut body = Vec::new();
         frame::put(&mut body, FrameKind::Body, &[]);
         let mut options = Options::clone(&client.options);
-        options.routing = RoutingOptions::default();
+        // It goes to the node that has the stream, whatever the client chooses for its calls.
+        options.routing = Default::default();
         options.routing.on = Some(position.node.clone());
         let header = CallHeader::new(position.call, function, Kind::Stream, Codec::Json);
         let ring = Some(RingCall::Continues(Box::new(position)));

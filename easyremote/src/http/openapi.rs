@@ -125,6 +125,9 @@ The functions that this bearer may call, and what the gateway says of itself.
 - **Arguments** are an object by name. An array by position is taken too.
 - **Streams** are lines of JSON, or server-sent events for `Accept: text/event-stream`. Their `schema` \
 is text; `x-itemSchema` is what OpenAPI 3.2 calls `itemSchema`, the schema of one line or event.
+- **Streams that continue**: with `resume=1`, events have ids, and the same request with `Last-Event-ID` \
+goes on behind that event, also at another gateway. 410 is what has been lost, and 204 says that the \
+stream has ended.
 - **Client streams** are a body of JSON lines: the arguments, then the items.
 - **Options** of a call are headers. `Easyremote-Metadata-NAME` passes a value on to the function.
 - **Errors** are problem documents (RFC 9457). `kind` says what has happened, and `executed` whether \
