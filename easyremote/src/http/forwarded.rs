@@ -218,3 +218,6 @@ fn own(error: CallError<StreamError<ForwardFailure, ForwardFailure>>) -> Error {
         CallError::Function(StreamError::Setup(own) | StreamError::Item(own)) => own.into_error(),
     }
 }
+
+#[cfg(all(test, feature = "node"))]
+mod tests;
