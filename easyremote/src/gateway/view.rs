@@ -181,8 +181,8 @@ impl GatewayView {
         self.0.access.check_call(Some(caller), HTTP)?;
         let table = self.0.dispatcher.router.table();
         let routes = table.function(HTTP).map_or(&[][..], |function| &function.routes);
-        let serving = routes.iter().filter(|route| !route.node.is_draining());
-        let mut nodes: Vec<_> = serving
+        let mut nodes: Vec<_> = routes
+            .iter()
             .map(|route| ForwardingNode { id: route.node.id().to_owned(), tags: route.node.tags() })
             .collect();
         nodes.sort_by(|one, two| one.id.cmp(&two.id));

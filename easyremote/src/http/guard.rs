@@ -366,7 +366,10 @@ fn may_send(request: &Request) -> String {
     let asked = request.headers().get_all(ACCESS_CONTROL_REQUEST_HEADERS).into_iter();
     let asked = asked.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
     let asked = asked.map(|name| name.trim().to_ascii_lowercase());
-    let allowed = asked.filter(|name| HEADERS.contains(&name.as_str()) || name.starts_with(PREFIX));
+    // The official clients of the OpenAI API, which run in browsers too, send the latter two.
+    let begins =
+        |name: &str| [PREFIX, "openai-", "x-stainless-"].iter().any(|it| name.starts_with(it));
+    let allowed = asked.filter(|name| HEADERS.contains(&name.as_str()) || begins(name));
     allowed.collect::<Vec<_>>().join(", ")
 }
 

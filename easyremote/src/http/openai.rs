@@ -87,15 +87,26 @@ async fn forward(
     if let Some(answer) = list(&site, &asker, &head)? {
         return Ok(answer);
     }
+    // Before a body is read for somebody who may not send it.
+    site.gateway.forwarders_for(&asker.caller)?;
     let (bytes, charge) = RequestBody::new(body, &limits).held().await?;
     head.length = Some(bytes.len() as u64);
     let body = HeldBody { bytes, charge: Arc::new(charge) };
-    let model = body.model(&parts.headers).await?;
-    let nodes = models(&site, &asker)?;
-    if let Some(model) = model.as_ref().filter(|model| !nodes.contains_key(*model)) {
-        return Err(no_such_model(model));
-    }
+    let model = match body.model(&parts.headers).await? {
+        Some(model) => Some(full_name(&models(&site, &asker)?, model)?),
+        None => None,
+    };
     send(&site, &asker, &parts.headers, &head, body, model).await
+}
+
+/// Returns the name of a model as a server lists it. Ollama lists `llama3.2:latest`, and takes
+/// `llama3.2` for the same.
+fn full_name(models: &Models, model: String) -> Result<String, Problem> {
+    if models.contains_key(&model) {
+        return Ok(model);
+    }
+    let latest = format!("{model}:latest");
+    if models.contains_key(&latest) { Ok(latest) } else { Err(no_such_model(&model)) }
 }
 
 /// Makes the call, and again at another node as long as it has certainly not reached a server.
@@ -169,9 +180,12 @@ impl HeldBody {
     }
 }
 
-/// The nodes that have each model, for a caller who may use them.
-fn models(site: &Site, asker: &Asker) -> Result<BTreeMap<String, Vec<String>>, Problem> {
-    let mut models = BTreeMap::<_, Vec<_>>::new();
+/// Models, and the nodes that have each.
+type Models = BTreeMap<String, Vec<String>>;
+
+/// The models of all nodes, for a caller who may use them.
+fn models(site: &Site, asker: &Asker) -> Result<Models, Problem> {
+    let mut models = Models::new();
     for node in site.gateway.forwarders_for(&asker.caller)? {
         for model in node.tags.iter().filter_map(|tag| tag.strip_prefix(MODEL_TAG)) {
             models.entry(model.to_owned()).or_default().push(node.id.clone());

@@ -58,6 +58,22 @@ async fn a_request_goes_to_the_server_that_has_its_model() {
     assert_eq!(one.seen.asked().len(), 1);
 }
 
+/// Ollama lists models with their tag, and takes them without it.
+#[tokio::test]
+async fn a_model_without_its_tag_is_the_latest() {
+    let site = Site::start().await;
+    let server = ModelServer::start(&["a:latest", "b:7b"]).await;
+    let _box = site.attach("box", &server).await;
+    server.seen.tokens.add_permits(100);
+    for (model, status) in [("a", 200), ("a:latest", 200), ("b:7b", 200), ("b", 404), ("a:7b", 404)]
+    {
+        let answer = site.ask(CHAT, &[JSON], &chat(model, r#","max_tokens":1"#)).await;
+        assert_eq!(answer.status, status, "{model}: {answer:?}");
+    }
+    // The server gets what the caller wrote.
+    assert!(server.seen.asked()[0].body.starts_with(br#"{"model":"a","#));
+}
+
 #[tokio::test]
 async fn two_servers_share_the_load_and_others_wait() {
     let site = Site::start().await;

@@ -2,9 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use common::authority::Authority;
 use common::{soon, until};
 use easyremote::Role;
 use easyremote::attach::LocalServer;
+use easyremote::http::HttpOptions;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -242,4 +244,24 @@ async fn half_a_body_is_not_a_body() {
         until(|| site.gateway.stats().in_flight == 0).await;
     }
     assert_eq!(server.seen.asked().len(), 0);
+}
+
+/// The server here is the gateway's own: it is one with a certificate.
+#[tokio::test]
+async fn a_server_with_a_certificate_is_verified() {
+    let site = Site::start().await;
+    let (known, other) = (Authority::new("known"), Authority::new("other"));
+    let (chain, key) = known.sign_name("localhost", "server");
+    let options = HttpOptions::new("127.0.0.1:0").certificate(&chain, &key);
+    let server = soon(site.gateway.serve_http(options)).await.unwrap();
+    let url = format!("https://localhost:{}", server.local_addr().port());
+    for (name, authority, status) in [("known", &known, 200), ("other", &other, 503)] {
+        let local = LocalServer::new(&url).allow("GET /health").authority(authority.file());
+        let _box = site.attach_with(name, local, |node| node).await;
+        let answer = site.ask(&format!("GET /attach/{name}/health"), &[], "").await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        if status == 503 {
+            assert_eq!(answer.json()["executed"], "No", "{answer:?}");
+        }
+    }
 }
