@@ -1,6 +1,7 @@
 //! The gateway's HTTP server, asked as any program or page may ask it.
 
 mod attach;
+mod attacks;
 mod calls;
 mod exchange;
 mod feed;

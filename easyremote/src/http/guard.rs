@@ -13,8 +13,8 @@ use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderName, ORIGIN,
-    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, HOST, HeaderName, ORIGIN,
+    REFERRER_POLICY, TRANSFER_ENCODING, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -314,6 +314,7 @@ pub(super) async fn guard(
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut elsewhere = None;
     let mut identity = None;
+    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let checked = site.check_host(&request, ends).and_then(|host| {
         let origin = site.check_origin(&request, &host)?;
         elsewhere = origin.map(|origin| Elsewhere { origin, may_send: may_send(&request) });
@@ -340,6 +341,10 @@ pub(super) async fn guard(
         }
     };
     add_headers(response.headers_mut(), elsewhere.as_ref());
+    if is_chunked {
+        // A proxy that saw a length may take what follows for the body: RFC 9112, section 6.1.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     tracing::info!(
         target: "easyremote::http::access",
         %method,
