@@ -2,6 +2,8 @@
 //! latency, and the memory and processor time that the flood costs.
 
 mod costs;
+#[cfg(feature = "http")]
+mod events;
 mod floods;
 #[path = "../security/hostile/functions.rs"]
 mod functions;

@@ -96,6 +96,13 @@ impl Siege {
         (outcome.expect("the attack is over"), rise)
     }
 
+    /// Where the gateway serves HTTP, and the bearers of identities there.
+    #[cfg(feature = "http")]
+    pub(crate) fn http(&mut self) -> String {
+        self.gateway.tell("http");
+        self.gateway.line("http ")
+    }
+
     /// How many clients the gateway has.
     pub(crate) fn clients(&mut self) -> u64 {
         self.gateway.ask("clients").parse().unwrap()
@@ -144,11 +151,20 @@ async fn gateway_process() {
     let limits = GatewayLimits::new().authentication_timeout(Duration::from_secs(600));
     let limits = limits.calls_per_peer(calls.parse().unwrap());
     let gateway = Gateway::builder("127.0.0.1:0").state_dir(state).limits(limits);
+    #[cfg(feature = "http")]
+    let gateway = crate::events::identities(gateway);
     let gateway = gateway.serve().await.unwrap();
+    #[cfg(feature = "http")]
+    let mut servers = Vec::new();
     tell(format!("listening {}", gateway.local_addr()));
     tell(format!("client {}", gateway.ticket(Role::Client)));
     tell(format!("node {}", gateway.ticket(Role::Node)));
     while let Some(question) = question().await {
+        #[cfg(feature = "http")]
+        if question == "http" {
+            servers.push(crate::events::serve(&gateway).await);
+            continue;
+        }
         tell(format!("{question} {}", gateway.stats().clients));
     }
 }
