@@ -217,7 +217,7 @@
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
-/// For the benches of this repository only.
+/// For the benches and tests of this repository only.
 #[cfg(feature = "__bench")]
 #[doc(hidden)]
 pub mod __bench {
@@ -227,6 +227,8 @@ pub mod __bench {
     pub use crate::function::outcome::Argument;
     pub use crate::function::remote::RemoteUnary;
     pub use crate::gateway::bench::{Pool, Wanted};
+    #[cfg(feature = "http")]
+    pub use crate::http::openapi_of;
     pub use crate::wire::bench::{ControlMessage, Header};
 }
 #[cfg(feature = "attach")]

@@ -53,5 +53,7 @@ mod streams;
 mod ticket_list;
 mod tickets;
 
+#[cfg(feature = "__bench")]
+pub use crate::http::openapi::openapi_of;
 pub use crate::http::options::HttpOptions;
 pub use crate::http::server::HttpServer;

@@ -119,6 +119,16 @@ fn finish(document: OpenApiDocument, reader: &DocumentReader, omitted: usize) ->
     })
 }
 
+/// Returns the document for a list of functions, for a test that has them from many nodes.
+///
+/// # Errors
+/// Those of [`document`].
+#[cfg(feature = "__bench")]
+pub fn openapi_of(functions: &str) -> Result<String, Error> {
+    let reader = DocumentReader { server: "http://127.0.0.1".to_owned(), is_overseer: false };
+    document(functions.as_bytes(), &reader).map(|document| document.to_string())
+}
+
 const DESCRIPTION: &str = "\
 The functions that this bearer may call, and what the gateway says of itself.
 

@@ -244,15 +244,18 @@ pub async fn use_client(venv: &Path, site: &Site, script: &str) {
 }
 
 /// Makes requests of every form to a site, valid and not. None may fail at the server.
-pub async fn fuzz(venv: &Path, site: &Site, options: &[&str]) {
+///
+/// Each call may take `timeout`: a stream may have no end.
+pub async fn fuzz(venv: &Path, site: &Site, timeout: &str, options: &[&str]) {
     let directory = tempfile::tempdir().unwrap();
     let document = directory.path().join("openapi.json");
     site.save(&document).await;
     let mut fuzzer = Command::new(venv.join("bin/schemathesis"));
     fuzzer.current_dir(directory.path()).arg("run").arg(&document).args(["--url", &site.url()]);
     fuzzer.args(["--header", &format!("Authorization: Bearer {}", site.bearer())]);
-    // A node that is not there is 503, and a call that waits for it 504. So these are not random.
-    for header in ["Node: node", "Tag: tag", "Wait-For-Node: false"] {
+    // A node that is not there is 503, and a time that has passed 504. So these are not random.
+    let timeout = format!("Timeout: {timeout}");
+    for header in ["Node: node", "Tag: tag", "Wait-For-Node: false", &timeout] {
         fuzzer.args(["--header", &format!("Easyremote-{header}")]);
     }
     // Its answer has no end.

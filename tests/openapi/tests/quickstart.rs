@@ -30,5 +30,5 @@ async fn no_request_fails_at_the_server() {
     let Some(venv) = venv() else { return };
     let site = Site::start(functions!()).await;
     // `ticks` is endless.
-    fuzz(&venv, &site, &["--header", "Easyremote-Timeout: 2s", "--max-examples", "10"]).await;
+    fuzz(&venv, &site, "2s", &["--max-examples", "10"]).await;
 }

@@ -9,6 +9,8 @@
 mod attributes;
 mod crates;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod schemas;
 mod subject;
 

@@ -20,7 +20,7 @@ const WITHOUT_JSON: &[&str] = &["crates/maps"];
 
 /// A change of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
+pub(crate) enum Change {
     /// Nothing.
     None,
     /// Another text, which a type may check.
@@ -132,7 +132,7 @@ fn compare(subject: &Subject, validators: &Validators) -> (usize, usize, usize) 
 }
 
 /// Changes a value somewhere.
-fn change(value: &mut Value, random: &mut Rng) -> Change {
+pub(crate) fn change(value: &mut Value, random: &mut Rng) -> Change {
     if random.u8(..8) == 0 {
         return Change::None;
     }
