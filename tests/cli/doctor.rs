@@ -4,12 +4,13 @@ use std::net::UdpSocket;
 use std::process::Stdio;
 
 use common::soon;
+use common::tool::binary;
 use easyremote::{Role, functions, remote};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::tool::{Ended, Rig, binary, ended, finish, tool};
+use crate::tool::{Ended, Rig, ended, finish, tool};
 
 #[remote]
 fn add(a: i64, b: i64) -> i64 {

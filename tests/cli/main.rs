@@ -3,6 +3,7 @@
 mod calls;
 mod doctor;
 mod gateway;
+mod generate;
 mod jobs;
 mod lists;
 mod screens;

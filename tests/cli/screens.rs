@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use common::soon;
+use common::tool::binary;
 use easyremote::{functions, remote};
 use futures::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
 
-use crate::tool::{Rig, binary};
+use crate::tool::Rig;
 
 #[remote]
 fn add(a: i64, b: i64) -> i64 {

@@ -11,6 +11,7 @@ pub mod hostile;
 pub mod offered;
 pub mod process;
 pub mod proxy;
+pub mod tool;
 pub mod trio;
 
 use std::collections::HashMap;

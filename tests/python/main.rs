@@ -4,6 +4,8 @@
 
 mod guide;
 mod offered;
+mod stubs;
+mod zoo;
 
 use std::path::PathBuf;
 use std::process::Stdio;

@@ -27,7 +27,8 @@ pub(crate) async fn ls(
         functions.retain(|function| !function.nodes.is_empty());
     }
     if output.json {
-        let functions: Vec<_> = functions.iter().map(|function| as_json(function, false)).collect();
+        let functions: Vec<_> =
+            functions.iter().map(|function| as_json(function, ls.schemas)).collect();
         return output.document(&json!({ "nodes": nodes, "functions": functions })).await;
     }
     output.table(&node_table(&nodes)).await?;

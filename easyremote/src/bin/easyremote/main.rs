@@ -11,6 +11,7 @@ mod connect;
 mod doctor;
 mod exit;
 mod gateway;
+mod generate;
 mod jobs;
 mod json_text;
 mod list;
@@ -99,6 +100,7 @@ async fn run(invocation: Invocation, matches: &ArgMatches, output: &Output) -> R
             Command::Top(top) => top::top(&common, &top, output).await,
             Command::Doctor(doctor) => doctor::doctor(&common, &doctor, output).await,
             Command::Ticket(ticket) => ticket::ticket(&common, ticket, output).await,
+            Command::Gen(gen_options) => generate::generate(&common, &gen_options, output).await,
             Command::Completions { shell } => completions(shell, output).await,
         }
     };

@@ -1,5 +1,7 @@
 //! The commands and their options.
 
+mod generate;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use easyremote::client::JobId;
 use easyremote::{Options, Retry, Role, Strategy};
 
+pub(crate) use self::generate::{GenerateLanguage, GenerateOptions, PythonOptions};
 use crate::units::{bytes, duration};
 
 /// Calls functions on other machines, watches their nodes, and serves a gateway.
@@ -81,6 +84,8 @@ pub(crate) enum Command {
     Doctor(DoctorOptions),
     /// Make a ticket for a gateway of this user, or show what is in one
     Ticket(TicketOptions),
+    /// Write typed stubs in another language
+    Gen(GenerateOptions),
     /// Write the completions for a shell
     Completions {
         /// The shell
@@ -136,6 +141,9 @@ pub(crate) struct LsOptions {
     /// Only nodes with this tag. May be repeated
     #[arg(long = "tag", value_name = "TAG")]
     pub(crate) tags: Vec<String>,
+    /// With `--json`: with the JSON schemas of the functions, for `gen --schemas`
+    #[arg(long)]
+    pub(crate) schemas: bool,
 }
 
 #[derive(Debug, Args)]
