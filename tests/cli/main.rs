@@ -6,6 +6,7 @@ mod gateway;
 mod generate;
 mod jobs;
 mod lists;
+mod pages;
 mod screens;
 mod streams;
 mod tool;

@@ -105,6 +105,13 @@ async fn top_shows_what_changes_until_a_key_ends_it() {
     let mut items = sensor::call(&client, None);
     soon(items.next()).await.unwrap().unwrap();
     terminal.until(|screen| screen.contains("streams 1")).await;
+    let shown = |screen: &str| {
+        let row = |line: &str| {
+            line.contains("sensor") && line.contains("default (client-") && line.contains("node-1")
+        };
+        screen.contains("streams: 1") && screen.lines().any(row)
+    };
+    terminal.until(shown).await;
     terminal.press("Space");
     terminal.until(|screen| screen.contains("PAUSED")).await;
     terminal.tmux(&["resize-window", "-x", "50", "-y", "14"]).unwrap();

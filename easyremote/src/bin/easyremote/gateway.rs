@@ -1,6 +1,7 @@
 //! `easyremote gateway`: serves a gateway until a signal.
 
 use easyremote::gateway::GatewayLimits;
+use easyremote::http::{HttpOptions, HttpServer};
 use easyremote::{Gateway, Role, Ticket, shutdown_signal};
 use serde_json::json;
 
@@ -35,7 +36,8 @@ pub(crate) async fn serve(
     let mut first = Box::pin(shutdown_signal());
     let _ = futures::poll!(&mut first);
     let gateway = builder.serve().await?;
-    match announce(&gateway, &options, output).await {
+    let http = serve_http(&gateway, common, &options).await?;
+    match announce(&gateway, http.as_ref(), &options, output).await {
         // Who has read enough does not end the gateway for all others.
         Ok(()) | Err(Failure::ClosedPipe) => {}
         Err(failure) => return Err(failure),
@@ -74,9 +76,29 @@ fn limits(options: &GatewayOptions) -> Result<GatewayLimits, Failure> {
     Ok(limits)
 }
 
+/// Starts the HTTP server, if there is to be one. It ends with the gateway.
+async fn serve_http(
+    gateway: &Gateway,
+    common: &CommonOptions,
+    options: &GatewayOptions,
+) -> Result<Option<(HttpServer, &'static str)>, Failure> {
+    let Some(address) = &options.http else { return Ok(None) };
+    let mut http = HttpOptions::new(address).hosts(options.http_host.iter().cloned());
+    http = http.origins(options.http_origin.iter().cloned());
+    let own = options.http_cert.as_ref().zip(options.http_key.as_ref());
+    let certificate = own.or(common.cert.as_ref().zip(common.cert_key.as_ref()));
+    let mut scheme = "http";
+    if let Some((chain, key)) = certificate {
+        http = http.certificate(chain, key);
+        scheme = "https";
+    }
+    Ok(Some((gateway.serve_http(http).await?, scheme)))
+}
+
 /// Says where the gateway listens, and how others get there.
 async fn announce(
     gateway: &Gateway,
+    http: Option<&(HttpServer, &'static str)>,
     options: &GatewayOptions,
     output: &Output,
 ) -> Result<(), Failure> {
@@ -94,11 +116,16 @@ async fn announce(
     let (node, client) = (ticket(Role::Node)?, ticket(Role::Client)?);
     let text = |ticket: &Option<Ticket>| ticket.as_ref().map(Ticket::to_string);
     let (node, client) = (text(&node), text(&client));
+    let page = http.map(|(http, scheme)| format!("{scheme}://{}", http.local_addr()));
     if output.json {
         let tickets = json!({ "node": node, "client": client });
-        return output.document(&json!({ "address": address, "tickets": tickets })).await;
+        let said = json!({ "address": address, "tickets": tickets, "http": page });
+        return output.document(&said).await;
     }
     output.line(format!("listening on {address}")).await?;
+    if let Some(page) = page {
+        output.line(format!("HTTP at {page}; `easyremote open {page}` opens its page")).await?;
+    }
     if let (Some(node), Some(client)) = (node, client) {
         let lines =
             format!("tickets, to be kept like passwords:\n  node    {node}\n  client  {client}");

@@ -15,6 +15,7 @@ mod generate;
 mod jobs;
 mod json_text;
 mod list;
+mod open;
 mod options;
 mod output;
 mod plot;
@@ -23,6 +24,7 @@ mod stop;
 mod stream;
 mod table;
 mod ticket;
+mod token;
 mod top;
 mod units;
 
@@ -99,8 +101,10 @@ async fn run(invocation: Invocation, matches: &ArgMatches, output: &Output) -> R
             Command::Jobs(jobs) => jobs::jobs(&common, jobs, output).await,
             Command::Top(top) => top::top(&common, &top, output).await,
             Command::Doctor(doctor) => doctor::doctor(&common, &doctor, output).await,
+            Command::Open(open) => open::open(&common, &open, output).await,
             Command::Ticket(ticket) => ticket::ticket(&common, ticket, output).await,
             Command::Gen(gen_options) => generate::generate(&common, &gen_options, output).await,
+            Command::Token(token) => token::token(&common, &token, output).await,
             Command::Completions { shell } => completions(shell, output).await,
         }
     };

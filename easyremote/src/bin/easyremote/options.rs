@@ -62,6 +62,10 @@ pub(crate) struct CommonOptions {
 /// Where a gateway is served, and looked for, unless said otherwise.
 pub(crate) const DEFAULT_GATEWAY: &str = "127.0.0.1:8080";
 
+/// Where the page of a gateway is, unless said otherwise. A TCP port is not taken by the UDP port of
+/// the same number.
+const DEFAULT_PAGE: &str = "http://127.0.0.1:8080";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve a gateway until Ctrl-C or SIGTERM, and drain it then
@@ -80,12 +84,16 @@ pub(crate) enum Command {
     Top(TopOptions),
     /// Let callers of the gateway reach an HTTP server of this machine, an OpenAI-compatible one first
     Attach(AttachOptions),
+    /// Open the page of a gateway of this user in the browser
+    Open(OpenOptions),
     /// Find out why a gateway cannot be reached, or served
     Doctor(DoctorOptions),
     /// Make a ticket for a gateway of this user, or show what is in one
     Ticket(TicketOptions),
     /// Write typed stubs in another language
     Gen(GenerateOptions),
+    /// Write the bearer of this user, with which requests over HTTP are made
+    Token(TokenOptions),
     /// Write the completions for a shell
     Completions {
         /// The shell
@@ -113,6 +121,25 @@ pub(crate) struct GatewayOptions {
     /// Allow an identity to offer functions: `gpu=Model.*`. May be repeated
     #[arg(long, value_name = "IDENTITY=FUNCTIONS", value_parser = rule)]
     pub(crate) may_offer: Vec<(String, Vec<String>)>,
+    /// Serve HTTP too, at this address: the page, calls, lists and metrics
+    #[arg(
+        long, value_name = "HOST:PORT", num_args = 0..=1, default_missing_value = DEFAULT_GATEWAY
+    )]
+    pub(crate) http: Option<String>,
+    /// PEM file of the certificate for HTTPS; that of `--cert` unless given. Without one, HTTP is
+    /// served on addresses of this machine only
+    #[arg(long, value_name = "FILE", requires_all = ["http", "http_key"])]
+    pub(crate) http_cert: Option<PathBuf>,
+    /// PEM file of the private key of `--http-cert`
+    #[arg(long, value_name = "FILE", requires = "http_cert")]
+    pub(crate) http_key: Option<PathBuf>,
+    /// A host by which the HTTP server is reached: `gw.example.com`, or with `:port`. May be
+    /// repeated
+    #[arg(long, value_name = "HOST", requires = "http")]
+    pub(crate) http_host: Vec<String>,
+    /// Pages of this origin may make requests: `https://app.example.com`. May be repeated
+    #[arg(long, value_name = "ORIGIN", requires = "http")]
+    pub(crate) http_origin: Vec<String>,
     /// How long calls in flight may take when the gateway drains
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) grace: Duration,
@@ -383,6 +410,26 @@ The server gets GET /v1/models, GET /v1/models/*, and POST to /v1/chat/completio
 SIGTERM let requests end first, a second one does not.";
 
 #[derive(Debug, Args)]
+pub(crate) struct OpenOptions {
+    /// The address of the page, as `easyremote gateway --http` writes it
+    #[arg(default_value = DEFAULT_PAGE, value_name = "URL")]
+    pub(crate) url: String,
+    /// Write the address with the bearer, which is a secret, instead of opening it
+    #[arg(long)]
+    pub(crate) print: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenOptions {
+    /// The role that the bearer is for: `admin` also sees what concerns the gateway as a whole
+    #[arg(long, default_value = "client", value_parser = role_of_bearer)]
+    pub(crate) role: Role,
+    /// Replace the bearer: the old one is refused from now on
+    #[arg(long)]
+    pub(crate) rotate: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DoctorOptions {
     /// Check whether a gateway could be served at this address, instead of looking for one
     #[arg(long, value_name = "HOST:PORT")]
@@ -439,6 +486,14 @@ fn role(text: &str) -> Result<Role, String> {
         "client" => Ok(Role::Client),
         "admin" => Ok(Role::Admin),
         _ => Err("a role is `node`, `client` or `admin`".to_owned()),
+    }
+}
+
+fn role_of_bearer(text: &str) -> Result<Role, String> {
+    match role(text) {
+        Ok(Role::Client) => Ok(Role::Client),
+        Ok(Role::Admin) => Ok(Role::Admin),
+        _ => Err("the role of a bearer is `client` or `admin`".to_owned()),
     }
 }
 

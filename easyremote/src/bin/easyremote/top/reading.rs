@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use easyremote::client::{DurationHistogram, FunctionInfo, FunctionStats, NodeInfo};
+use easyremote::client::{DurationHistogram, FunctionInfo, FunctionStats, NodeInfo, StreamStats};
 use easyremote::gateway::GatewayStats;
 use easyremote::{Client, Error, ErrorKind};
 use serde_json::{Value, json};
@@ -18,6 +18,8 @@ pub(super) struct Reading {
     pub(super) gateway: Option<GatewayStats>,
     /// By function; empty for a client that is no admin.
     pub(super) figures: HashMap<String, FunctionStats>,
+    /// The open streams; empty for a client that is no admin.
+    pub(super) streams: Vec<StreamStats>,
 }
 
 impl Reading {
@@ -28,22 +30,11 @@ impl Reading {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
             Err(error) => return Err(error),
         };
-        let figures = match client.function_stats().await {
-            Ok(figures) => figures,
-            // Not for this client, or not known to an older gateway.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::PermissionDenied | ErrorKind::NoSuchFunction
-                ) =>
-            {
-                Vec::new()
-            }
-            Err(error) => return Err(error),
-        };
+        let figures = if_told(client.function_stats().await)?;
+        let streams = if_told(client.stream_stats().await)?;
         let figures = figures.into_iter().map(|stats| (stats.function.clone(), stats)).collect();
         let (nodes, functions) = (client.nodes().await?, client.functions().await?);
-        Ok(Self { at: Instant::now(), nodes, functions, gateway, figures })
+        Ok(Self { at: Instant::now(), nodes, functions, gateway, figures, streams })
     }
 
     /// The reading as a document, without schemas.
@@ -61,12 +52,22 @@ impl Reading {
             "gateway": self.gateway,
             "nodes": self.nodes,
             "functions": functions.collect::<Vec<_>>(),
+            "streams": self.streams,
         })
     }
 
     /// Calls that nodes run or have in their queues.
     pub(super) fn running(&self) -> u64 {
         self.nodes.iter().map(|node| node.in_flight).sum()
+    }
+}
+
+/// Returns a list, or an empty one if it is not for this client, or not known to an older gateway.
+fn if_told<T>(list: Result<Vec<T>, Error>) -> Result<Vec<T>, Error> {
+    use ErrorKind::{NoSuchFunction, PermissionDenied};
+    match list {
+        Err(error) if matches!(error.kind(), PermissionDenied | NoSuchFunction) => Ok(Vec::new()),
+        told => told,
     }
 }
 
@@ -101,11 +102,13 @@ pub(super) fn failed(stats: &FunctionStats) -> u64 {
     stats.ended().saturating_sub(stats.returned)
 }
 
-/// What changes between two readings: calls per second, at the gateway and by function.
+/// What changes between two readings: calls per second, at the gateway and by function, and items
+/// per second of each stream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Changes {
     pub(super) calls: Option<f64>,
     pub(super) functions: HashMap<String, f64>,
+    pub(super) streams: HashMap<u64, f64>,
 }
 
 /// The last reading, as far as rates need it.
@@ -113,6 +116,7 @@ pub(super) struct Changes {
 pub(super) struct Rates {
     last: Option<(Instant, u64)>,
     ended: HashMap<String, u64>,
+    items: HashMap<u64, u64>,
 }
 
 impl Rates {
@@ -122,6 +126,8 @@ impl Rates {
         let last = self.last.replace((reading.at, calls));
         let ended = reading.figures.iter().map(|(name, stats)| (name.clone(), stats.ended()));
         let ended_before = std::mem::replace(&mut self.ended, ended.collect());
+        let items = reading.streams.iter().map(|stream| (stream.number, stream.items));
+        let items_before = std::mem::replace(&mut self.items, items.collect());
         let Some((at, before)) = last else { return Changes::default() };
         let seconds = reading.at.duration_since(at).as_secs_f64();
         if seconds <= 0.0 {
@@ -132,7 +138,13 @@ impl Rates {
         let functions = self.ended.iter().map(|(name, now)| {
             (name.clone(), rate(*now, ended_before.get(name).copied().unwrap_or(0)))
         });
+        // A stream that is new has no rate yet.
+        let streams = self
+            .items
+            .iter()
+            .filter_map(|(number, now)| Some((*number, rate(*now, *items_before.get(number)?))));
         Changes {
+            streams: streams.collect(),
             calls: reading.gateway.map(|_| rate(calls, before)),
             functions: functions.collect(),
         }

@@ -1,6 +1,6 @@
 //! How readings look: on a screen of any size, and as text.
 
-use easyremote::client::{FunctionInfo, NodeInfo};
+use easyremote::client::{FunctionInfo, NodeInfo, StreamStats};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -20,7 +20,7 @@ pub(super) struct View {
     error: Option<String>,
     focus: Focus,
     /// The first row of each table.
-    scroll: [usize; 2],
+    scroll: [usize; 3],
     paused: bool,
     colour: bool,
 }
@@ -30,6 +30,7 @@ pub(super) struct View {
 enum Focus {
     Nodes,
     Functions,
+    Streams,
 }
 
 /// Rows that a page key moves.
@@ -47,7 +48,7 @@ impl View {
             changes: Changes::default(),
             error: None,
             focus: Focus::Nodes,
-            scroll: [0; 2],
+            scroll: [0; 3],
             paused: false,
             colour,
         }
@@ -67,11 +68,9 @@ impl View {
     }
 
     pub(super) fn press(&mut self, key: Key) {
-        let rows = self
-            .reading
-            .as_ref()
-            .map_or([0; 2], |reading| [reading.nodes.len(), reading.functions.len()])
-            [self.focus as usize];
+        let rows = self.reading.as_ref().map_or([0; 3], |reading| {
+            [reading.nodes.len(), reading.functions.len(), reading.streams.len()]
+        })[self.focus as usize];
         let scroll = &mut self.scroll[self.focus as usize];
         *scroll = match key {
             Key::Up => scroll.saturating_sub(1),
@@ -82,8 +81,13 @@ impl View {
         }
         .min(rows.saturating_sub(1));
         match key {
-            Key::Next if self.focus == Focus::Nodes => self.focus = Focus::Functions,
-            Key::Next => self.focus = Focus::Nodes,
+            Key::Next => {
+                self.focus = match self.focus {
+                    Focus::Nodes => Focus::Functions,
+                    Focus::Functions if self.shows_streams() => Focus::Streams,
+                    _ => Focus::Nodes,
+                }
+            }
             Key::Pause => self.paused = !self.paused,
             _ => {}
         }
@@ -96,6 +100,16 @@ impl View {
         let foot_line = if self.paused { format!("{KEYS}   PAUSED") } else { KEYS.to_owned() };
         frame.render_widget(Paragraph::new(foot_line), foot);
         let Some(reading) = &self.reading else { return };
+        // Half of the height, at most.
+        let n_streams = u16::try_from(reading.streams.len()).unwrap_or(u16::MAX);
+        let streams = match self.shows_streams() {
+            true => Constraint::Length(n_streams.saturating_add(3).min(body.height / 2)),
+            false => Constraint::Length(0),
+        };
+        let [body, streams] = Layout::vertical([Constraint::Fill(1), streams]).areas(body);
+        if self.shows_streams() {
+            self.render_streams(frame, streams, reading);
+        }
         let halves = [Constraint::Fill(1), Constraint::Fill(1)];
         let [nodes, functions] = match body.width >= WIDE {
             true => Layout::horizontal(halves).areas(body),
@@ -160,6 +174,26 @@ impl View {
         let columns: Columns<'_, _> = (FUNCTION_HEAD.into(), &widths, &cells);
         let all = &reading.functions;
         self.render_table(frame, area, (Focus::Functions, "functions"), all, columns);
+    }
+
+    fn shows_streams(&self) -> bool {
+        self.reading.as_ref().is_some_and(|reading| !reading.streams.is_empty())
+    }
+
+    fn render_streams(&self, frame: &mut Frame<'_>, area: Rect, reading: &Reading) {
+        let number = Constraint::Length(10);
+        let widths = [
+            Constraint::Fill(2),
+            Constraint::Fill(2),
+            Constraint::Fill(3),
+            number,
+            Constraint::Length(9),
+            Constraint::Length(8),
+            Constraint::Length(16),
+        ];
+        let cells = |stream: &StreamStats| stream_cells(stream, &self.changes).into();
+        let columns: Columns<'_, _> = (STREAM_HEAD.into(), &widths, &cells);
+        self.render_table(frame, area, (Focus::Streams, "streams"), &reading.streams, columns);
     }
 
     /// Renders those rows that the area has room for.
@@ -229,6 +263,28 @@ fn function_cells(function: &FunctionInfo, reading: &Reading, changes: &Changes)
     ]
 }
 
+const STREAM_HEAD: [&str; 7] = ["STREAM", "NODE", "CALLER", "ITEMS", "ITEMS/S", "AGE", "STALLED"];
+
+/// A stream that stalls waits for its reader now; otherwise it says for how long it has, in all.
+fn stream_cells(stream: &StreamStats, changes: &Changes) -> [String; 7] {
+    let dash = || "-".to_owned();
+    let stalled = match stream.stalled_for {
+        Some(now) => format!("for {}", show_duration(now)),
+        None if stream.stalled.is_zero() => dash(),
+        None => format!("{} in all", show_duration(stream.stalled)),
+    };
+    let rate = changes.streams.get(&stream.number);
+    [
+        stream.function.clone(),
+        stream.node.clone(),
+        format!("{} ({})", stream.caller.identity, stream.caller.id),
+        stream.items.to_string(),
+        rate.map_or_else(dash, |rate| format!("{rate:.1}")),
+        show_duration(stream.age),
+        stalled,
+    ]
+}
+
 /// What clients and admins see.
 fn summary(reading: &Reading) -> String {
     let (nodes, functions) = (reading.nodes.len(), reading.functions.len());
@@ -259,6 +315,12 @@ pub(super) fn text(reading: &Reading) -> String {
     lines.extend(nodes.lines());
     lines.push(String::new());
     lines.extend(functions.lines());
+    if !reading.streams.is_empty() {
+        let mut streams = Table::new(STREAM_HEAD);
+        reading.streams.iter().for_each(|it| streams.row(stream_cells(it, &Changes::default())));
+        lines.push(String::new());
+        lines.extend(streams.lines());
+    }
     lines.join("\n") + "\n"
 }
 
@@ -293,6 +355,7 @@ mod tests {
             functions: functions.map(|function| from_value(function).unwrap()).collect(),
             gateway: Some(gateway),
             figures: std::collections::HashMap::new(),
+            streams: Vec::new(),
         }
     }
 
@@ -312,7 +375,7 @@ mod tests {
 
     fn rate(calls: f64) -> Changes {
         let functions = [("function_0000".to_owned(), calls)].into();
-        Changes { calls: Some(calls), functions }
+        Changes { calls: Some(calls), functions, ..Changes::default() }
     }
 
     fn drawn(view: &View, width: u16, height: u16) -> String {
@@ -345,6 +408,47 @@ mod tests {
             }
             assert_eq!(text(&reading(n)).lines().count(), 6 + 2 * n);
         }
+    }
+
+    /// A reading with this many streams, of which the first stalls.
+    fn with_streams(n: u64) -> Reading {
+        let stream = |number: u64| {
+            from_value(json!({
+                "key": number, "function": format!("camera_{number:04}"), "node": "node-0000",
+                "caller": {"role": "client", "id": "client-7", "identity": "web",
+                "address": "127.0.0.1:1"}, "items": 100, "bytes": 1, "skipped": 0,
+                "age_seconds": 61.0, "quiet_seconds": 0.0, "stalled_seconds": 2.0,
+                "stalled_for_seconds": (number == 0).then_some(1.5),
+            }))
+        };
+        Reading { streams: (0..n).map(|n| stream(n).unwrap()).collect(), ..reading(3) }
+    }
+
+    #[test]
+    fn streams_are_rows_that_say_who_is_slow() {
+        let mut view = View::new(true);
+        let changes = Changes { streams: [(0, 2.5)].into(), ..Changes::default() };
+        for n in [1, 2, 1_000] {
+            view.show(with_streams(n), changes.clone());
+            for (width, height) in [(200, 50), (110, 30), (80, 24), (20, 10), (5, 5), (1, 1)] {
+                drawn(&view, width, height);
+            }
+            let picture = drawn(&view, 160, 30);
+            let row = picture.lines().find(|line| line.contains("camera_0000")).unwrap();
+            for part in ["node-0000", "web (client-7)", " 100 ", " 2.5 ", "1 m 1 s", "for 1.5 s"] {
+                assert!(row.contains(part), "{part}: {row}");
+            }
+            assert!(n < 2 || picture.contains("2.0 s in all"), "{picture}");
+            assert!(picture.contains("node-0000") && picture.contains("function_0000"));
+        }
+        (0..2).for_each(|_| view.press(Key::Next));
+        view.press(Key::PageDown);
+        assert!(drawn(&view, 160, 30).contains("streams: 11 to "));
+        assert!(text(&with_streams(2)).contains("camera_0001"));
+        view.show(reading(1), Changes::default());
+        assert!(!drawn(&view, 160, 30).contains("streams:"));
+        view.press(Key::Next);
+        view.press(Key::Down);
     }
 
     #[test]
