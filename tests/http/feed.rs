@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::offered::wait;
 use common::{Probe, soon};
 use easyremote::gateway::GatewayBuilder;
-use easyremote::{CallError, Client, ErrorKind, Node, Role, functions, remote};
+use easyremote::{CallError, Client, Context, ErrorKind, Node, Role, functions, remote};
 use futures::{Stream, StreamExt, stream};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -472,6 +472,46 @@ async fn who_waits_is_shown_with_the_reason() {
     page.until(|shown| shown.rows("waiting").is_empty()).await;
     second.abort();
     page.until(|shown| shown.rows("calls").is_empty()).await;
+}
+
+#[remote]
+async fn train(#[ctx] ctx: &Context, key: u64) -> u64 {
+    ctx.progress(0.25, "epoch 1");
+    common::say(key, "started");
+    std::future::pending::<u64>().await
+}
+
+/// Of all identities, and without their ids, with which only their owners can ask for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_shown_with_their_progress_and_without_their_ids() {
+    let site = Site::with(|gateway| gateway.token(Role::Client, "web"), |options| options).await;
+    let mut page = FeedReader::open(&site, &site.bearer(Role::Admin)).await;
+    let node = Node::builder(site.gateway.ticket(Role::Node)).id("gpu-1").concurrency(1);
+    let node = soon(node.functions(functions![train, add]).serve()).await.unwrap();
+    let client = soon(Client::connect(site.gateway.ticket(Role::Client))).await.unwrap();
+    let mut probe = Probe::new();
+    let job = soon(train::call(&client, probe.key).spawn()).await.unwrap();
+    assert_eq!(soon(probe.next()).await, "started");
+    page.until(|shown| shown.rows("jobs").len() == 1).await;
+    let row = page.shown.rows("jobs")[0].clone();
+    assert_eq!(
+        (&row["function"], &row["node"], &row["identity"]),
+        (&"train".into(), &"gpu-1".into(), &"web".into())
+    );
+    assert_eq!(
+        (&row["state"], &row["progress"], &row["text"]),
+        (&"Running".into(), &0.25.into(), &"epoch 1".into())
+    );
+    let text = row.to_string();
+    let id = job.id().to_string();
+    assert!(!text.contains(id.split(':').next().unwrap()), "{text}");
+    let age = row["age_seconds"].as_f64().unwrap();
+    page.until(|shown| shown.rows("jobs")[0]["age_seconds"].as_f64() > Some(age)).await;
+    soon(job.cancel()).await.unwrap();
+    page.until(|shown| shown.rows("jobs")[0]["state"] == "Failed").await;
+    assert_eq!(page.shown.rows("jobs")[0]["key"], row["key"]);
+    soon(node.shutdown()).await;
+    page.until(|shown| shown.rows("jobs").is_empty()).await;
 }
 
 /// Whichever stream carries them: small ones together, others alone.

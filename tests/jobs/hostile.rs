@@ -24,6 +24,27 @@ fn header(function: &str, options: &[(u64, Vec<u8>)]) -> Vec<u8> {
     frame(HEADER, &body)
 }
 
+/// What lists the jobs of all identities is the gateway's own request, and no caller's.
+#[tokio::test]
+async fn no_caller_lists_the_jobs_of_others() {
+    let (world, node, client) = World::with(functions![wait]).await;
+    let gate = Gate::closed();
+    let job = soon(wait::call(&client, gate.key).spawn()).await.unwrap();
+    let ticket = world.gateway.ticket(Role::Client).to_string();
+    let insider = Insider::client(world.gateway.local_addr(), &ticket).await;
+    for function in ["easyremote.jobs", "wait"] {
+        let options = [(1, node.id().as_bytes().to_vec()), (19, vec![6])];
+        let mut bytes = header(function, &options);
+        bytes.extend(frame(BODY, b"[]"));
+        let (mut send, mut recv) = insider.open(&bytes).await;
+        let _ = send.finish();
+        let (kind, body) = soon(wire::read(&mut recv)).await.unwrap();
+        assert_eq!(kind, ERROR, "{function}: {body:?}");
+    }
+    gate.open();
+    assert_eq!(soon(job.result()).await.unwrap(), gate.key);
+}
+
 /// Random values of option 19, most of them nearly right: each has one answer or none, and nobody
 /// else is harmed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use serde::Serialize;
+use tokio::time::sleep;
 
 use crate::call::function_meter::FunctionStats;
 use crate::error::{Error, ErrorKind};
@@ -16,6 +18,7 @@ use crate::gateway::MetricsFormat;
 use crate::gateway::directory::{Directory, ListKind, Question};
 use crate::gateway::drain::DrainStage;
 use crate::gateway::policy::tokens::Admitted;
+use crate::gateway::relay::census::jobs_at;
 use crate::gateway::relay::failed_calls::FailedCall;
 use crate::gateway::routing::WaitingCallInfo;
 use crate::gateway::state::GatewayState;
@@ -27,6 +30,7 @@ use crate::wire::caller::Caller;
 use crate::wire::control::{Role, TokenId};
 use crate::wire::directory::{GatewayStats, HTTP, NodeInfo, STATS};
 use crate::wire::frame::FRAME_HEADER;
+use crate::wire::job_census::CensusJob;
 use crate::wire::kind::Kind;
 
 /// A function with its figures, as far as nodes offer it now.
@@ -268,6 +272,22 @@ impl GatewayView {
         groups.sort_unstable_by_key(|group| Reverse((group.running, group.oldest)));
         groups.truncate(n);
         (groups, more)
+    }
+
+    /// Asks the nodes that have jobs for them. Returns the jobs of each node that answers.
+    pub(crate) async fn jobs(&self) -> Vec<(String, Vec<CensusJob>)> {
+        /// Nodes that are asked at a time.
+        const AT_ONCE: usize = 16;
+        /// Time for all of them, however many do not answer.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let table = self.0.dispatcher.router.table();
+        let nodes = table.nodes().into_iter().filter(|node| node.n_jobs() > 0).cloned();
+        let asks = stream::iter(nodes.collect::<Vec<_>>()).map(|node| async move {
+            let id = node.id().to_owned();
+            Some((id, jobs_at(node).await.ok()?))
+        });
+        let answers = asks.buffer_unordered(AT_ONCE).filter_map(std::future::ready);
+        answers.take_until(sleep(PATIENCE)).collect().await
     }
 
     /// Returns the calls that have failed last, the oldest first.

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::asker::{AskedBy, Asker};
 use crate::http::feed::seats::{Seat, Seats};
-use crate::http::feed::state::FeedState;
+use crate::http::feed::state::{FeedJobs, FeedState};
 use crate::http::guard::{Site, bearer_of};
 use crate::http::problem::Problem;
 use crate::transport::auth::bearer::Bearer;
@@ -62,6 +62,7 @@ struct LastMoment {
 struct FeedMoment {
     number: u64,
     state: FeedState,
+    jobs: Arc<FeedJobs>,
     /// What has changed since the moment with this number, usually the one before.
     changes: Option<(u64, Bytes)>,
     /// When the next one may be read.
@@ -81,15 +82,20 @@ impl Feed {
         }
         last.number += 1;
         let (site, number) = (site.clone(), last.number);
+        // Those of every second moment: each node that has jobs is asked for them.
+        let jobs = match &before {
+            Some(before) if number & 1 == 0 => before.jobs.clone(),
+            _ => Arc::new(site.gateway.jobs().await),
+        };
         // On another thread: meanwhile this one serves other requests.
         let reading = spawn_blocking(move || {
             let begun = Instant::now();
-            let state = FeedState::read(&site.gateway);
+            let state = FeedState::read(&site.gateway, &jobs);
             let changes = before.map(|before| {
                 (before.number, Bytes::from(state.events_since(Some(&before.state))))
             });
             let next = begun + PACE.max(begun.elapsed() * MAX_SHARE);
-            FeedMoment { number, state, changes, next }
+            FeedMoment { number, state, jobs, changes, next }
         });
         // Fails only if the server ends.
         let moment = Arc::new(reading.await.ok()?);

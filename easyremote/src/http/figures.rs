@@ -1,9 +1,10 @@
-//! What is known of calls, as JSON.
+//! What is known of calls and jobs, as JSON.
 
 use serde_json::{Value, json};
 
 use crate::error::printable::one_line;
 use crate::gateway::{CallsUnderWay, FailedCall, WaitingCallInfo};
+use crate::wire::job_census::CensusJob;
 
 /// Longest text that is shown of what a caller has sent, in bytes.
 const MAX_SHOWN: usize = 1_024;
@@ -26,6 +27,19 @@ pub(super) fn calls_under_way(calls: &CallsUnderWay) -> Value {
         "identity": calls.identity,
         "running": calls.running,
         "oldest_seconds": calls.oldest.as_secs_f64(),
+    })
+}
+
+pub(super) fn job(node: &str, job: &CensusJob) -> Value {
+    let progress = job.status.progress.as_ref();
+    json!({
+        "function": job.function,
+        "node": node,
+        "identity": job.identity,
+        "state": format!("{:?}", job.status.state),
+        "progress": progress.map(|progress| progress.fraction),
+        "text": progress.map(|progress| &progress.text),
+        "age_seconds": job.age.as_secs_f64(),
     })
 }
 

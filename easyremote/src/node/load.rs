@@ -31,7 +31,9 @@ pub(super) async fn measure(shared: &NodeState) -> Infallible {
         let in_flight = counters.in_flight.load(Ordering::Relaxed);
         let waiting = counters.waiting.load(Ordering::Relaxed);
         let Figures { cpu_percent, memory } = figures;
-        shared.load.send_replace(Some(NodeLoad::new((in_flight, waiting), cpu_percent, memory)));
+        let (live, kept) = shared.runs.n_jobs();
+        let load = NodeLoad::new((in_flight, waiting), cpu_percent, memory);
+        shared.load.send_replace(Some(load.with_jobs(live + kept)));
     }
 }
 

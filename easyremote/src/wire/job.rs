@@ -13,6 +13,7 @@
 //! | collected   | `JobReport`                                                                     |
 //! | cancel      | `JobReport`                                                                     |
 //! | list        | `Body`: the jobs of the caller's identity at one node                           |
+//! | census      | `Body`: all jobs of a node, without their numbers; only its gateway may ask     |
 //!
 //! Any of them may be an `Error` instead.
 
@@ -218,6 +219,8 @@ pub(crate) enum JobRequest {
     Collected(JobNumber),
     Cancel(JobNumber),
     List,
+    /// For all jobs; of the gateway itself.
+    Census,
 }
 
 /// Longest wait for the result of a job, by one request.
@@ -228,7 +231,7 @@ impl JobOption {
     ///
     /// | type     | field  | meaning                                                             |
     /// |----------|--------|---------------------------------------------------------------------|
-    /// | 1 byte   | what   | 0 spawn, 1 status, 2 result, 3 collected, 4 cancel, 5 list          |
+    /// | 1 byte   | what   | 0 spawn, 1 status, 2 result, 3 collected, 4 cancel, 5 list, 6 census |
     /// | 16 bytes | number | of the job: its call id; in 1 to 4                                  |
     /// | varint   | wait   | milliseconds to wait for the result; in 2                           |
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
@@ -239,6 +242,7 @@ impl JobOption {
             Self::Request(JobRequest::Collected(number)) => (3, Some(number)),
             Self::Request(JobRequest::Cancel(number)) => (4, Some(number)),
             Self::Request(JobRequest::List) => (5, None),
+            Self::Request(JobRequest::Census) => (6, None),
         };
         out.push(code);
         out.extend_from_slice(number.map_or(&[], |number| &number[..]));
@@ -266,6 +270,7 @@ impl JobOption {
             3 => JobRequest::Collected(number()?),
             4 => JobRequest::Cancel(number()?),
             5 => JobRequest::List,
+            6 => JobRequest::Census,
             _ => return Err(Malformed::unsupported("`job` is unknown to this version".to_owned())),
         };
         Ok(Self::Request(request))
@@ -342,7 +347,7 @@ impl JobReport {
 /// | 8 bytes | fraction | as in `f64::to_bits`, big-endian                         |
 /// | varint  | ago      | milliseconds since the function has reported it          |
 /// | string  | text     | what it said                                             |
-fn put_status(out: &mut Vec<u8>, status: &JobStatus) {
+pub(super) fn put_status(out: &mut Vec<u8>, status: &JobStatus) {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     out.push(status.state.code());
     out.put_varint(millis(status.since));
@@ -354,7 +359,7 @@ fn put_status(out: &mut Vec<u8>, status: &JobStatus) {
     }
 }
 
-fn read_status(reader: &mut Reader<'_>) -> Result<JobStatus, Malformed> {
+pub(super) fn read_status(reader: &mut Reader<'_>) -> Result<JobStatus, Malformed> {
     let state = JobState::from_code(reader.u8("state")?)?;
     let since = Duration::from_millis(reader.varint("since")?);
     let progress = match reader.u8("progress")? {
@@ -461,6 +466,7 @@ mod tests {
             JobOption::Request(JobRequest::Collected(NUMBER)),
             JobOption::Request(JobRequest::Cancel(NUMBER)),
             JobOption::Request(JobRequest::List),
+            JobOption::Request(JobRequest::Census),
         ] {
             let mut out = Vec::new();
             option.put(&mut out);

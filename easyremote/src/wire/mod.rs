@@ -40,6 +40,7 @@ pub(crate) mod frame;
 pub(crate) mod gauges;
 pub(crate) mod header;
 pub(crate) mod job;
+pub(crate) mod job_census;
 #[cfg(feature = "http")]
 pub(crate) mod json_text;
 pub(crate) mod kind;

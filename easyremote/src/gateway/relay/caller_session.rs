@@ -28,6 +28,7 @@ use crate::wire::bytes::Malformed;
 use crate::wire::caller::{Caller, KnownCaller};
 use crate::wire::frame::FRAME_HEADER;
 use crate::wire::header::CallHeader;
+use crate::wire::job::JobRequest;
 
 /// A client's or node's connection on which calls arrive.
 #[derive(Debug)]
@@ -96,10 +97,16 @@ impl CallerSession {
     /// Decodes the header of a call, and sets its caller.
     ///
     /// # Errors
-    /// `Protocol` if it cannot be decoded, `Unavailable` if it uses a feature that this version
+    /// `Protocol` if it cannot be decoded, `PermissionDenied` for what only a gateway asks,
+    /// `Unavailable` if it uses a feature that this version
     /// does not know.
     pub(super) fn read_header(&self, body: &[u8]) -> Result<CallHeader, Error> {
         let header = CallHeader::read(body).map_err(Malformed::into_error)?;
+        if header.job_request() == Some(&JobRequest::Census) {
+            // It would list the jobs of other identities.
+            let text = "only a gateway asks a node for all of its jobs";
+            return Err(Error::new(ErrorKind::PermissionDenied, text));
+        }
         // Never trust a caller-supplied identity, nor times that only a gateway can measure;
         // overwrite both.
         Ok(CallHeader { caller: Some(self.caller.clone()), held: Duration::ZERO, ..header })

@@ -8,6 +8,7 @@
 //! | `hedged`           | where calls run that may be made a second time, at another node        |
 //! | `node_mux`         | the multiplexed stream to a node                                       |
 //! | `node_link`        | the connection to a node, and permits of calls whose callers have left |
+//! | `census`           | asks nodes for all of their jobs                                       |
 //! | `copy`, `overflow` | forward the bytes of a request or a response                           |
 //! | `outcome`          | records what the end of a call says about its node                     |
 //! | `failed_calls`     | the calls that have failed last                                        |
@@ -17,6 +18,8 @@
 mod call;
 pub(super) mod caller_session;
 mod cancels;
+#[cfg(feature = "http")]
+pub(super) mod census;
 mod copy;
 pub(super) mod dispatch;
 pub(super) mod failed_calls;

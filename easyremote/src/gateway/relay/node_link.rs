@@ -58,6 +58,8 @@ pub(in crate::gateway) struct NodeLink {
     legs: Mutex<HashMap<u64, OpenLeg>>,
     log: Arc<PeerLog>,
     pub(super) failed: Arc<FailedCalls>,
+    #[cfg(feature = "http")]
+    runtime: tokio::runtime::Handle,
 }
 
 /// A call on a separate stream, as it is shown.
@@ -133,7 +135,7 @@ pub(super) trait CallOrigin: std::fmt::Debug + Send + Sync {
 }
 
 impl NodeLink {
-    /// Creates the link. The stream ids of abandoned calls are sent to `abandoned`, and calls that
+    /// Creates the link, on the thread that serves the node. The stream ids of abandoned calls are sent to `abandoned`, and calls that
     /// fail are noted in `log` and `failed`.
     pub(in crate::gateway) fn new(
         connection: quinn::Connection,
@@ -143,13 +145,30 @@ impl NodeLink {
     ) -> Self {
         let (unreleased, legs) = (Mutex::new(Some(HashMap::new())), Mutex::default());
         let mux = OnceLock::new();
-        Self { connection, windows, mux, unreleased, abandoned, legs, log, failed }
+        Self {
+            connection,
+            windows,
+            mux,
+            unreleased,
+            abandoned,
+            legs,
+            log,
+            failed,
+            #[cfg(feature = "http")]
+            runtime: tokio::runtime::Handle::current(),
+        }
     }
 
     /// Returns `Some` if a log line about a failed call at this node of `identity` may be written
     /// now, with the number of lines suppressed since the last one.
     pub(super) fn may_tell_failure(&self, identity: &Arc<str>) -> Option<u64> {
         self.log.of_peer(identity, LineKind::Failed)
+    }
+
+    /// Returns the runtime of the thread that serves the node.
+    #[cfg(feature = "http")]
+    pub(super) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.runtime
     }
 
     pub(in crate::gateway) fn connection(&self) -> &quinn::Connection {

@@ -444,6 +444,12 @@ impl<H> RoutedNode<H> {
         self.n_calls().saturating_mul(1 << 32) / self.capacity.max(1)
     }
 
+    /// Returns the number of jobs that the node has, as it has reported last.
+    #[cfg(feature = "http")]
+    pub(crate) fn n_jobs(&self) -> u64 {
+        self.reported.lock().map_or(0, |load| load.jobs)
+    }
+
     /// Returns the public description of the node.
     pub(crate) fn info(&self) -> NodeInfo {
         let name = |it: &NodeOffer| it.offer.name.clone();

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::GatewayView;
 use crate::http::figures;
+use crate::wire::job_census::CensusJob;
 
 /// All that the feed shows, at one moment.
 #[derive(Debug, Default)]
@@ -36,12 +37,19 @@ const MAX_STREAMS: usize = 500;
 /// Maximum number of calls that wait, and of groups of calls under way.
 const MAX_CALLS: usize = 500;
 
+/// Maximum number of jobs.
+const MAX_JOBS: usize = 1_000;
+
+/// The jobs of each node.
+pub(super) type FeedJobs = Vec<(String, Vec<CensusJob>)>;
+
 /// Maximum size of the rows of one kind, in bytes; what a row has is chosen by nodes.
 const MAX_BYTES: usize = 8 << 20;
 
 impl FeedState {
-    /// Reads the state of the gateway. Takes some milliseconds with thousands of nodes.
-    pub(super) fn read(gateway: &GatewayView) -> Self {
+    /// Reads the state of the gateway, beside the jobs of its nodes. Takes some milliseconds with
+    /// thousands of nodes.
+    pub(super) fn read(gateway: &GatewayView, jobs: &FeedJobs) -> Self {
         let stats = gateway.stats();
         let about = json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -68,6 +76,7 @@ impl FeedState {
                 ("streams", streams(gateway, stats.streams)),
                 ("waiting", waiting(gateway)),
                 ("calls", calls(gateway)),
+                ("jobs", table_of_jobs(jobs)),
             ]
             .into(),
         }
@@ -122,6 +131,22 @@ fn calls(gateway: &GatewayView) -> FeedTable {
         // No name contains a line break.
         let key = [&*group.function, &group.node, &group.identity].join("\n");
         let mut row = figures::calls_under_way(&group);
+        row["key"] = key.as_str().into();
+        table.put(&*key, &row);
+    }
+    table
+}
+
+fn table_of_jobs(jobs: &FeedJobs) -> FeedTable {
+    let mut table = FeedTable::default();
+    let all = jobs.iter().flat_map(|(node, jobs)| jobs.iter().map(move |job| (node, job)));
+    for (n, (node, job)) in all.enumerate() {
+        if n >= MAX_JOBS {
+            table.more += 1;
+            continue;
+        }
+        let key = format!("{node}\n{}", job.key);
+        let mut row = figures::job(node, job);
         row["key"] = key.as_str().into();
         table.put(&*key, &row);
     }

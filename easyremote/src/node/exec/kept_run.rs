@@ -167,6 +167,11 @@ impl KeptRun {
         }
     }
 
+    /// Returns the time since the node has accepted it.
+    pub(super) fn age(&self) -> Duration {
+        self.accepted.elapsed()
+    }
+
     pub(super) fn node(&self) -> &str {
         &self.node
     }

@@ -165,6 +165,17 @@ impl Runs {
         jobs.filter_map(|number| table.runs.get(number).cloned()).collect()
     }
 
+    /// Returns the first `n` jobs of all identities, each with its number in this table.
+    pub(super) fn all_jobs(&self, n: usize) -> Vec<(u64, Arc<KeptRun>)> {
+        let table = self.table.lock();
+        let jobs = table.runs.iter().filter(|(_, run)| run.purpose == RunUse::Job);
+        let mut jobs: Vec<_> = jobs.map(|(number, run)| (*number, run.clone())).collect();
+        drop(table);
+        jobs.sort_unstable_by_key(|(number, _)| *number);
+        jobs.truncate(n);
+        jobs
+    }
+
     /// Returns the number of jobs that have not ended, and of those that have and are kept.
     pub(in crate::node) fn n_jobs(&self) -> (u64, u64) {
         let table = self.table.lock();

@@ -92,7 +92,7 @@ fn samples() -> Vec<Control> {
         Control::Abandoned { stream: u64::MAX },
         Control::Leave,
         Control::Load(NodeLoad::new((0, 0), None, (0, 0))),
-        Control::Load(NodeLoad::new((2, 1), Some(50), (1 << 30, 4 << 30))),
+        Control::Load(NodeLoad::new((2, 1), Some(50), (1 << 30, 4 << 30)).with_jobs(7)),
         Control::Gauges(GaugeReport::default()),
         Control::Gauges(gauges(MAX_GAUGES)),
         Control::Slow(SlowFunctions { names: vec!["train".into()] }),
@@ -281,8 +281,8 @@ fn unknown_roles_and_kinds_are_refused() {
 
 #[test]
 fn figures_of_a_load_that_make_no_sense_are_dropped() {
-    let body = unlimited(128, &(1_u64, 2_u64, Some(200_u8), Some((5_u64, 4_u64))));
-    let load = NodeLoad::new((1, 1), None, (4, 4));
+    let body = unlimited(128, &(1_u64, 2_u64, 3_u64, Some(200_u8), Some((5_u64, 4_u64))));
+    let load = NodeLoad::new((1, 1), None, (4, 4)).with_jobs(3);
     assert!(same(&Control::read(&body).unwrap(), &Control::Load(load)));
 }
 

@@ -28,6 +28,7 @@ use crate::wire::error::put_error;
 use crate::wire::frame::{self, FRAME_HEADER, FrameKind};
 use crate::wire::header::CallHeader;
 use crate::wire::job::{JobNumber, JobRequest, put_listed};
+use crate::wire::job_census::{CensusJob, MAX_CENSUS};
 use crate::wire::limits::MessageLimits;
 
 /// Where the call of a run is. Weak: the run outlives its call.
@@ -96,6 +97,13 @@ impl NodeCalls {
         responder: Responder,
     ) -> Result<(), Error> {
         let (node, request) = (self.node(), header.job_request().cloned());
+        let deadline = header.timeout.map(|left| Instant::now() + left);
+        // The gateway passes on no such request of a caller.
+        if request == Some(JobRequest::Census) {
+            let reply = self.list_all_jobs()?;
+            self.respond(key, responder, reply, &header.function, deadline, MuxWriter::push_frames);
+            return Ok(());
+        }
         let (Some(caller), Some(request)) = (header.caller.take(), request) else {
             return Err(Error::new(ErrorKind::Protocol, "the gateway does not name the caller"));
         };
@@ -124,13 +132,10 @@ impl NodeCalls {
             JobRequest::Result(number, wait) => {
                 let run = job(number)?;
                 let rewrites = rewrites(run.codec, header.codec)?;
-                let deadline = header.timeout.map(|left| Instant::now() + left);
-                let function = &run.function;
-                let operators = Vec::new();
+                let (function, operators) = (&run.function, Vec::new());
                 let call = AdmittedCall { function, header, caller, deadline, operators };
-                let session = &self.session;
-                let limits = session.limits;
-                let (call, _) = call.prepare(session, key, responder, Body::default());
+                let limits = self.session.limits;
+                let (call, _) = call.prepare(&self.session, key, responder, Body::default());
                 let answer = async move {
                     let reply = run.answer_within(wait, limits.max_message).await;
                     if rewrites { by_name(reply, run.function.signature, limits) } else { reply }
@@ -138,9 +143,8 @@ impl NodeCalls {
                 self.answer_later(key, call, answer);
                 return Ok(());
             }
-            JobRequest::List => self.list_jobs(&caller.identity)?,
+            JobRequest::List | JobRequest::Census => self.list_jobs(&caller.identity)?,
         };
-        let deadline = header.timeout.map(|left| Instant::now() + left);
         self.respond(key, responder, reply, &header.function, deadline, MuxWriter::push_frames);
         Ok(())
     }
@@ -168,11 +172,35 @@ impl NodeCalls {
     /// # Errors
     /// `TooLarge` if the list exceeds the limit of messages.
     fn list_jobs(&self, identity: &str) -> Result<Reply, Error> {
+        let jobs = self.node().runs.jobs(identity);
+        self.listed(|frames| {
+            for run in jobs {
+                put_listed(frames, run.number, &run.function.name, &run.status());
+            }
+        })
+    }
+
+    /// Returns the frame with all jobs, for the gateway.
+    ///
+    /// # Errors
+    /// As for [`list_jobs`](Self::list_jobs).
+    fn list_all_jobs(&self) -> Result<Reply, Error> {
+        let jobs = self.node().runs.all_jobs(MAX_CENSUS);
+        self.listed(|frames| {
+            for (key, run) in jobs {
+                let (function, identity) =
+                    (run.function.name.to_string(), run.identity.to_string());
+                let (age, status) = (run.age(), run.status());
+                CensusJob { key, function, identity, age, status }.put(frames);
+            }
+        })
+    }
+
+    /// Returns the frame with a list that `put` appends.
+    fn listed(&self, put: impl FnOnce(&mut Reply)) -> Result<Reply, Error> {
         let mut frames = Reply::new();
         let start = frame::begin(&mut frames, FrameKind::Body);
-        for run in self.node().runs.jobs(identity) {
-            put_listed(&mut frames, run.number, &run.function.name, &run.status());
-        }
+        put(&mut frames);
         let max_message = self.session.limits.max_message;
         frame::finish(&mut frames, start, max_message).map_err(|length| {
             let text = format!("the list of jobs has {length} bytes; the limit is {max_message}");
