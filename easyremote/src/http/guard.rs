@@ -69,8 +69,8 @@ pub(super) struct Ends {
 /// Bytes of a path that the access log shows.
 const MAX_PATH: usize = 256;
 
-/// Requests that need no bearer.
-const OPEN: &[&str] = &["/health"];
+/// Requests that need no bearer: the page has no data of its own.
+const OPEN: &[&str] = &["/", "/health"];
 
 impl Site {
     pub(super) fn new(

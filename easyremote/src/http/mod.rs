@@ -10,6 +10,7 @@
 //!
 //! | request | returns | who may |
 //! |---|---|---|
+//! | `GET /` | the page: a document that shows the rest in a browser, with the bearer that it is told | anyone |
 //! | `GET /health` | whether the gateway takes calls: 200, or 503 while it drains | anyone |
 //! | `POST /call/{function}` | the function's result | who may call it |
 //! | `GET` and `POST /stream/{function}` | the function's items as they are made | who may call it |
@@ -41,6 +42,7 @@ mod openai;
 mod openai_error;
 mod openapi;
 mod options;
+mod page;
 mod problem;
 mod query;
 mod rates;

@@ -21,6 +21,7 @@ use crate::http::guard::{Site, guard};
 use crate::http::jobs;
 use crate::http::openai;
 use crate::http::openapi::DocumentReader;
+use crate::http::page;
 use crate::http::problem::Problem;
 use crate::http::{streams, tickets};
 
@@ -29,6 +30,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
     #[cfg(feature = "metrics")]
     let router = router.route("/metrics", get(metrics));
     router
+        .merge(page::routes())
         .route("/health", get(health))
         .route("/functions", get(functions))
         .route("/nodes", get(nodes))
