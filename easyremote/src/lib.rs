@@ -191,6 +191,7 @@
 //! | `gateway` | yes | [`Gateway`] |
 //! | `attach` | no | a [local HTTP server as a node](attach) |
 //! | `http` | no | an [HTTP server](http) beside a gateway |
+//! | `mcp` | no | functions as [tools of agents](mcp), over the Model Context Protocol |
 //! | `testing` | no | [`testing`]; enables the three roles |
 //! | `otel` | no | joins the spans of calls, and their [trace context](Context::trace_context), to traces of OpenTelemetry by way of `tracing-opentelemetry` |
 //! | `public-ca` | no | verifies gateways that are dialled by host name (tickets without a pin) against the public certificate authorities that browsers trust, unless [others](auth::DialOptions::authority) are set |
@@ -209,7 +210,7 @@
 )]
 // The documentation links to what a feature that is off would add.
 #![cfg_attr(
-    not(all(feature = "attach", feature = "testing", feature = "http", feature = "metrics")),
+    not(all(feature = "attach", feature = "testing", feature = "mcp", feature = "metrics")),
     allow(rustdoc::broken_intra_doc_links)
 )]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -250,6 +251,8 @@ pub mod gateway;
 mod gauge;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 #[cfg(feature = "node")]
 pub mod node;
 mod schema;

@@ -153,7 +153,7 @@ impl Namespace {
     /// The tool inside.
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.0]).arg(binary()).args(words);
+        command.args(["netns", "exec", &self.0]).arg(binary("cli")).args(words);
         command.env_remove("EASYREMOTE_GATEWAY").kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

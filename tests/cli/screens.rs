@@ -84,7 +84,7 @@ impl Drop for Terminal {
 
 /// The command line of the tool.
 fn line(rig: &Rig, words: &str) -> String {
-    format!("{} {} {words}", binary().display(), rig.options().join(" "))
+    format!("{} {} {words}", binary("cli").display(), rig.options().join(" "))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,7 +86,7 @@ impl Rig {
 
 /// The tool, with pipes and without what the environment says.
 pub(crate) fn tool() -> Command {
-    let mut command = Command::new(binary());
+    let mut command = Command::new(binary("cli"));
     command.env_remove("EASYREMOTE_GATEWAY").env_remove("NO_COLOR").kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -38,6 +38,10 @@ pub struct Readme;
 /// Compiles and runs what the pages of the guide show.
 #[cfg(doctest)]
 pub mod guide {
+    #[cfg(feature = "mcp")]
+    #[doc = include_str!("../../docs/agents.md")]
+    pub struct Agents;
+
     #[doc = include_str!("../../docs/calls.md")]
     pub struct Calls;
 
@@ -103,9 +107,14 @@ pub struct World {
 
 impl World {
     pub async fn start() -> Self {
+        Self::of(|gateway| gateway).await
+    }
+
+    /// With settings of the gateway.
+    pub async fn of(gateway: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Self {
         let state = tempfile::tempdir().unwrap();
-        let gateway = crate::gateway_at("127.0.0.1:0").state_dir(state.path()).serve();
-        Self { gateway: soon(gateway).await.unwrap(), state }
+        let builder = crate::gateway_at("127.0.0.1:0").state_dir(state.path());
+        Self { gateway: soon(gateway(builder).serve()).await.unwrap(), state }
     }
 
     pub fn node_builder(&self) -> NodeBuilder {

@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// The tool as `cargo install` would build it, beside the tests. Built once.
-pub fn binary() -> &'static Path {
+/// The tool with these features, as `cargo install` would build it, beside the tests. Built once: a
+/// test binary asks for one set of features.
+pub fn binary(features: &str) -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let tests = std::env::current_exe().unwrap();
         let profile = tests.ancestors().nth(2).unwrap();
         let mut build = std::process::Command::new(env!("CARGO"));
-        build.args(["build", "-p", "easyremote", "--bin", "easyremote", "--features", "cli"]);
+        build.args(["build", "-p", "easyremote", "--bin", "easyremote", "--features", features]);
         build.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
         build.arg("--target-dir").arg(profile.parent().unwrap());
         // What cargo says of the tests would make it build what looks at that, such as ring, again.

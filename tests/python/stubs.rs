@@ -19,7 +19,7 @@ async fn stubs_call_each_function() {
     let files = tempfile::tempdir().unwrap();
     let (schemas, written) = (files.path().join("schemas.json"), files.path().join("out.py"));
     std::fs::write(&schemas, serde_json::to_string(&functions).unwrap()).unwrap();
-    let mut tool = Command::new(binary());
+    let mut tool = Command::new(binary("cli"));
     tool.args(["gen", "python", "--schemas"]).arg(&schemas).arg("--out").arg(&written);
     finish(tool.kill_on_drop(true)).await;
     let written = std::fs::read_to_string(&written).unwrap();

@@ -29,6 +29,7 @@ const LAYERS: &[&[&str]] = &[
     &["function"],
     &["exposition"],
     &["client", "node", "gateway"],
+    &["mcp"],
     &["attach", "http", "testing"],
     &["auth", "fuzz", "lib", "private", "shutdown_signal", "stream"],
 ];
@@ -41,6 +42,7 @@ const MAX_FUNCTION: usize = 60;
 
 /// Which modules alone name another crate.
 const NAMED_BY: &[(&str, &[&str])] = &[
+    ("rmcp", &["mcp"]),
     ("rustls", &["transport"]),
     // Both ends of the control stream hold connections.
     ("quinn", &["transport", "gateway", "node", "fuzz"]),

@@ -89,14 +89,14 @@ fn describe(schema: &mut Value, doc: &str) {
 }
 
 /// A schema that is being put together from those of several types.
-#[derive(Default)]
-struct Document {
+#[derive(Debug, Default)]
+pub(crate) struct Document {
     definitions: Map<String, Value>,
 }
 
 impl Document {
     /// Adds the definitions of a type, and returns its schema.
-    fn add(&mut self, schema: &JsonSchema) -> Value {
+    pub(crate) fn add(&mut self, schema: &JsonSchema) -> Value {
         let mut renamed = BTreeMap::new();
         for (name, definition) in &schema.definitions {
             // Two types may have one name.
@@ -122,7 +122,7 @@ impl Document {
     }
 
     /// Returns the finished schema, whose own rules are `root`.
-    fn around(self, mut root: Value) -> Value {
+    pub(crate) fn around(self, mut root: Value) -> Value {
         if !self.definitions.is_empty() {
             root["$defs"] = self.definitions.into();
         }

@@ -16,7 +16,7 @@ pub(crate) mod handler;
 pub(crate) mod inline_guard;
 pub(crate) mod item_writer;
 mod json_list;
-mod json_schemas;
+pub(crate) mod json_schemas;
 pub(crate) mod local;
 pub(crate) mod named_list;
 pub(crate) mod operator;

@@ -368,12 +368,12 @@ struct Elsewhere {
 fn may_send(request: &Request) -> String {
     const HEADERS: &[&str] =
         &["authorization", "content-type", "last-event-id", "traceparent", "tracestate"];
+    // Of calls, of agents, and of the official clients of the OpenAI API, which run in browsers too.
+    const PREFIXES: &[&str] = &[PREFIX, "mcp-", "openai-", "x-stainless-"];
+    let begins = |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     let asked = request.headers().get_all(ACCESS_CONTROL_REQUEST_HEADERS).into_iter();
     let asked = asked.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
     let asked = asked.map(|name| name.trim().to_ascii_lowercase());
-    // The official clients of the OpenAI API, which run in browsers too, send the latter two.
-    let begins =
-        |name: &str| [PREFIX, "openai-", "x-stainless-"].iter().any(|it| name.starts_with(it));
     let allowed = asked.filter(|name| HEADERS.contains(&name.as_str()) || begins(name));
     allowed.collect::<Vec<_>>().join(", ")
 }
@@ -400,7 +400,7 @@ fn add_headers(headers: &mut HeaderMap, elsewhere: Option<&Elsewhere>) {
         (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE"),
         // Not `*`, which leaves `Authorization` out: Fetch standard, section 3.3.
         (ACCESS_CONTROL_ALLOW_HEADERS, may_send),
-        (ACCESS_CONTROL_EXPOSE_HEADERS, "Location, Retry-After"),
+        (ACCESS_CONTROL_EXPOSE_HEADERS, "Location, Retry-After, Mcp-Session-Id"),
         (ACCESS_CONTROL_MAX_AGE, "600"),
     ];
     for (name, value) in allowed {

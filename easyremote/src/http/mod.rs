@@ -16,6 +16,7 @@
 //! | `GET` and `POST /stream/{function}` | the function's items as they are made | who may call it |
 //! | `POST /jobs/{function}`, `GET /jobs`, .. | calls that run without their caller | who may call the function |
 //! | `POST /ticket` | a stream for an `EventSource`, which sends no bearer | who may call the function |
+//! | `POST /mcp` (feature `mcp`) | functions as [tools of agents](crate::mcp) | any bearer, for what it may call |
 //! | `GET /functions` | the functions that the bearer's identity may call, with their schemas | any bearer |
 //! | `/v1/*` | what an attached server answers that has the model, as the OpenAI API does; `GET /v1/models` lists all models | who may call `easyremote.http` |
 //! | `/attach/{name}/*` | what the server attached as `name` answers | who may call `easyremote.http:name` |
@@ -24,6 +25,8 @@
 //! | `GET /feed` | what changes in all of this, once a second, as server-sent events | the same |
 //! | `GET /nodes`, `/streams`, `/stats` | nodes, open streams, figures of the gateway and of functions | the same |
 
+#[cfg(feature = "mcp")]
+mod agents;
 mod answer;
 mod asked;
 mod asker;

@@ -12,6 +12,8 @@ use serde_json::json;
 use crate::error::ErrorKind;
 #[cfg(feature = "metrics")]
 use crate::gateway::MetricsFormat;
+#[cfg(feature = "mcp")]
+use crate::http::agents;
 use crate::http::answer::{Routed, json_text};
 use crate::http::asker::AskedBy;
 use crate::http::attached;
@@ -29,6 +31,8 @@ pub(super) fn router(site: Arc<Site>) -> Router {
     let router = Router::new();
     #[cfg(feature = "metrics")]
     let router = router.route("/metrics", get(metrics));
+    #[cfg(feature = "mcp")]
+    let router = router.merge(agents::routes());
     router
         .merge(page::routes())
         .route("/health", get(health))

@@ -15,6 +15,7 @@ mod generate;
 mod jobs;
 mod json_text;
 mod list;
+mod mcp;
 mod open;
 mod options;
 mod output;
@@ -98,6 +99,7 @@ async fn run(invocation: Invocation, matches: &ArgMatches, output: &Output) -> R
             Command::Describe(describe) => list::describe(&common, &describe, output).await,
             Command::Call(call) => call::call(&common, call, output).await,
             Command::Stream(stream) => stream::stream(&common, stream, stream_flags, output).await,
+            Command::Mcp => mcp::mcp(&common).await,
             Command::Jobs(jobs) => jobs::jobs(&common, jobs, output).await,
             Command::Top(top) => top::top(&common, &top, output).await,
             Command::Doctor(doctor) => doctor::doctor(&common, &doctor, output).await,

@@ -78,6 +78,8 @@ pub(crate) enum Command {
     Call(CallOptions),
     /// Read a stream, and write its items as JSON lines as they come
     Stream(StreamOptions),
+    /// Offer functions as tools to an agent, over standard input and output (MCP)
+    Mcp,
     /// List jobs; ask for the status or the result of one, or cancel it
     Jobs(JobsOptions),
     /// Show nodes, functions and the gateway's figures, as they change
