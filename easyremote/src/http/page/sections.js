@@ -113,7 +113,8 @@ function functionsTable(model) {
         sort: (it) => it.in_flight - it.waiting,
         cell: (td) => {
           const show = badge(td);
-          return (it) => show(count(it.in_flight - it.waiting), "busy");
+          return (it) =>
+            show(count(it.in_flight - it.waiting), it.in_flight > it.waiting ? "busy" : "none");
         },
       },
       {
