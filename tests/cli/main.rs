@@ -1,5 +1,6 @@
 //! The command-line tool, as processes against a real gateway and node.
 
+mod attach;
 mod calls;
 mod doctor;
 mod gateway;
