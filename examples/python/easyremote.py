@@ -1283,6 +1283,8 @@ class _Reading:
         self._started = False
         # The gateway counts the items of one answer.
         self._resumed = False
+        # When its connection was lost, if nothing has come since.
+        self._stalled_since: float | None = None
         self._failure: CallError | None = None
         self._opening: asyncio.Task[_Response] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -1347,6 +1349,8 @@ class _Reading:
                 self._give_up(error)
                 return batch
         self.delivered += len(batch)
+        if batch:
+            self._stalled_since = None
         return batch
 
     def _take(self, event: str, data: bytes, batch: list[Any]) -> None:
@@ -1410,8 +1414,16 @@ class _Reading:
         headers = [it for it in self.request.headers if it[0] != "Last-Event-ID"]
         self.request.headers = [*headers, ("Last-Event-ID", last)]
         self._resumed = True
-        begun, pause = time.monotonic(), 0.1
+        now, pause = time.monotonic(), 0.1
+        if self._stalled_since is None:
+            self._stalled_since = now
+        else:
+            # The last answer has brought nothing.
+            await asyncio.sleep(pause)
+        begun = self._stalled_since
         while True:
+            if time.monotonic() - begun > RESUME:
+                raise lost
             try:
                 self._response = await self._open()
                 return

@@ -220,6 +220,9 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         # Wakes the thread that waits for a connection.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -610,6 +613,64 @@ class Cuts(Case):
             self.assertEqual(next(stream), [1, 2])
             error = self.fails("NodeLost", "Maybe", next, stream)
             self.assertEqual((error.delivered, error.node), (4, "n"))
+
+    def test_a_stream_that_resumes_loses_no_item_wherever_it_is_cut(self) -> None:
+        asked: list[bytes] = []
+
+        def answer(connection: socket.socket) -> None:
+            request = request_of(connection)
+            asked.append(request)
+            last = [line for line in request.split(b"\r\n") if line.startswith(b"Last-Event-ID: ")]
+            n = int(last[0].split(b" s")[1]) if last else 0
+            # The id of the beginning comes before there is an item.
+            events = b"id: s%d\n\n" % n
+            events += b"".join(b"id: s%d\ndata: %d\n\n" % (i + 1, i) for i in range(n, 20))
+            whole = in_chunks(events + b'event: end\ndata: {"items":20}\n\n', 7, SSE)
+            connection.sendall(whole[: self.cut_at])
+
+        for cut in (*range(190, 260, 7), 400, 10_000):
+            with self.subTest(cut), Server(answer) as server:
+                self.cut_at = cut
+                asked.clear()
+                stream = Client(server.url, "b").stream("f", 1, resume=True)
+                self.assertEqual(list(stream), list(range(20)))
+                self.assertEqual(stream.delivered, 20)
+                for request in asked:
+                    self.assertTrue(request.startswith(b"POST /stream/f?resume=1 "), request)
+                    self.assertTrue(request.endswith(b"\r\n\r\n[1]"), request)
+                # Only the first one starts it.
+                self.assertEqual(
+                    [b"Last-Event-ID" in it for it in asked], [False] + [True] * (len(asked) - 1)
+                )
+
+    def test_what_cannot_be_resumed_is_told(self) -> None:
+        gap = b'{"kind":"Gap","executed":"Yes","delivered":2,"detail":"gone"}'
+        answers = iter(
+            (
+                in_chunks(b"id: 1\ndata: 1\n\nid: 2\ndata: 2\n\n", 99, SSE)[:-17],
+                with_length(gap, "410 Gone"),
+            )
+        )
+
+        def answer(connection: socket.socket) -> None:
+            request_of(connection)
+            connection.sendall(next(answers))
+
+        with Server(answer) as server:
+            stream = Client(server.url, "b").stream("f").resume()
+            self.assertEqual([next(stream), next(stream)], [1, 2])
+            error = self.fails("Gap", "Yes", next, stream)
+            self.assertEqual((error.delivered, error.status), (2, 410))
+            self.fails("Gap", "Yes", next, stream)
+        self.addCleanup(setattr, easyremote, "RESUME", easyremote.RESUME)
+        easyremote.RESUME = 0.3
+        once = in_chunks(b"id: 1\ndata: 1\n\n", 99, SSE)[:-17]
+        with Server(answering(once)) as server:
+            stream = Client(server.url, "b").stream("f").resume()
+            self.assertEqual(next(stream), 1)
+            server.close()
+            error = self.fails("ConnectionLost", "Maybe", next, stream)
+            self.assertEqual(error.delivered, 1)
 
     def test_a_cut_connection_ends_a_stream_and_cancels_its_function(self) -> None:
         with Proxy(URL) as proxy:
