@@ -116,8 +116,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, D> {
 
     wrapped! {
         deserialize_bool()
-        deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
-        deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64() deserialize_i128()
+        deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64()
+        deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64()
         deserialize_char() deserialize_str() deserialize_string()
         deserialize_bytes() deserialize_byte_buf()
         deserialize_option() deserialize_unit() deserialize_identifier() deserialize_map()
@@ -139,6 +139,14 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, D> {
             self.notes.unknown()?;
         }
         visitor.visit_unit()
+    }
+
+    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_any(LongInteger { inner: visitor, signed: false })
+    }
+
+    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_any(LongInteger { inner: visitor, signed: true })
     }
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -236,6 +244,45 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for ListOrBytes<'_, V> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.expecting(f)
+    }
+}
+
+/// Reads an integer of 128 bits, which MessagePack has as 16 bytes, from a shorter one too. Left to
+/// itself, the codec reads a negative number as a large one.
+struct LongInteger<V> {
+    inner: V,
+    signed: bool,
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for LongInteger<V> {
+    type Value = V::Value;
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<V::Value, E> {
+        match self.signed {
+            true => self.inner.visit_i128(value.into()),
+            false => self.inner.visit_u128(value.into()),
+        }
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<V::Value, E> {
+        match (self.signed, u128::try_from(value)) {
+            (true, _) => self.inner.visit_i128(value.into()),
+            (false, Ok(value)) => self.inner.visit_u128(value),
+            (false, Err(_)) => Err(E::custom(format_args!("{value} is negative"))),
+        }
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<V::Value, E> {
+        let digits =
+            <[u8; 16]>::try_from(bytes).map_err(|_| E::invalid_length(bytes.len(), &self))?;
+        match self.signed {
+            true => self.inner.visit_i128(i128::from_be_bytes(digits)),
+            false => self.inner.visit_u128(u128::from_be_bytes(digits)),
+        }
+    }
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
     }
 }
 

@@ -97,6 +97,8 @@ fn values_arrive_as_they_were_sent() {
     arrives(0.5_f64, 0.5_f32);
     arrives(3_u8, 3.0_f64);
     arrives(-1_i8, -1_i128);
+    arrives(u64::MAX, i128::from(u64::MAX));
+    arrives(7_u8, 7_u128);
     arrives("text".to_owned(), Some("text".to_owned()));
     let (nan, _) = read_as::<f64, f64>(&f64::NAN, false).map(|it| (it.0.is_nan(), 0)).unwrap();
     assert!(nan);
@@ -110,6 +112,9 @@ fn what_would_arrive_as_another_value_is_refused() {
     refused::<_, f64>(i64::MAX, "no exact form");
     refused::<_, u8>(256_u16, "256");
     refused::<_, u8>(-1_i8, "-1");
+    refused::<_, u128>(-1_i8, "negative");
+    refused::<_, u128>(i64::MIN, "negative");
+    refused::<_, u64>(u128::MAX, "");
     refused::<_, Option<f64>>("x".to_owned(), "another kind of value");
     refused::<_, Vec<u8>>("x".to_owned(), "invalid type");
     // By the sender: there is one form for both.
