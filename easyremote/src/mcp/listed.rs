@@ -145,9 +145,9 @@ mod tests {
         for both in [["Model:a.f", "Model.a.f"], ["Model.a.f", "Model:a.f"]] {
             assert_eq!(names(both.map(named).into()), [exact("Model.a.f")]);
         }
-        assert_eq!(names(vec![named("M:a-b.f"), named("M:a/b.f")]), []);
+        assert!(names(vec![named("M:a-b.f"), named("M:a/b.f")]).is_empty());
         for odd in ["", "a b", "größe", "a,b", &"x".repeat(129)] {
-            assert_eq!(names(vec![named(odd)]), [], "{odd}");
+            assert!(names(vec![named(odd)]).is_empty(), "{odd}");
         }
     }
 
@@ -160,11 +160,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_called_is_no_tool() {
-        assert_eq!(names(vec![function("f", 0)]), []);
+        assert!(names(vec![function("f", 0)]).is_empty());
         let unmarked = FunctionInfo { tool: false, ..function("f", 1) };
-        assert_eq!(names(vec![unmarked]), []);
+        assert!(names(vec![unmarked]).is_empty());
         for kind in [Kind::Upload, Kind::Duplex, Kind::Operator] {
-            assert_eq!(names(vec![FunctionInfo { kind, ..function("f", 1) }]), []);
+            assert!(names(vec![FunctionInfo { kind, ..function("f", 1) }]).is_empty());
         }
     }
 
