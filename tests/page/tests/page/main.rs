@@ -1,5 +1,6 @@
 //! The page in a real Chromium. Without one, each test says so and passes.
 
+mod cut;
 mod figures;
 mod forms;
 mod live;
