@@ -211,7 +211,7 @@ async fn other_forms_of_requests_run_nothing() {
             format!("POST http://{other}{path} HTTP/1.1"),
             format!("POST https://user@{other}{path} HTTP/1.1"),
             format!("POST //{other}{path} HTTP/1.1"),
-            format!("OPTIONS * HTTP/1.1\r\nX-HTTP-Method-Override: POST"),
+            "OPTIONS * HTTP/1.1\r\nX-HTTP-Method-Override: POST".to_owned(),
             format!("GET {path} HTTP/1.1\r\nX-HTTP-Method-Override: POST"),
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
         ] {
