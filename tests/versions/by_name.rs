@@ -247,7 +247,7 @@ async fn run(case: &Case) {
 
 fn check(what: &str, expected: &Ends, seen: crate::family::Seen) {
     match (expected, seen) {
-        (Ends::Ok(value), Ok(seen)) => assert_eq!(seen, [value.clone()], "{what}"),
+        (Ends::Ok(value), Ok(seen)) => assert_eq!(seen, std::slice::from_ref(value), "{what}"),
         (Ends::Ok(_), Err(error)) => panic!("{what}: {error}"),
         (_, Ok(seen)) => panic!("{what}: {seen:?} in place of {expected:?}"),
         (Arguments(field), Err(error)) => {
