@@ -475,7 +475,7 @@ mod tests {
                 assert!(JobOption::read(&out[..end]).is_err(), "{option:?} {end}");
             }
         }
-        assert!(JobOption::read(&[6]).is_err());
+        assert!(JobOption::read(&[7]).is_err());
         let mut long = Vec::new();
         JobOption::Request(JobRequest::Result(NUMBER, Duration::MAX)).put(&mut long);
         let read = JobOption::Request(JobRequest::Result(NUMBER, MAX_RESULT_WAIT));
