@@ -159,7 +159,7 @@ mod tests {
             "through=f:[",
             "through=f:{]",
             "Take=1",
-            "resume",
+            "resume=2",
             "arguments=1&arguments=2",
             "%00=1",
             "x",
