@@ -55,6 +55,8 @@ squares = stream_squares.sync(client=client, body=SquaresArguments(n=5), skip=1,
 assert items(squares) == [4, 16], squares
 squares = open_stream_squares.sync(client=client, arguments='{"n": 3}', take=2)
 assert items(squares) == [1, 4]
+again = open_stream_squares.sync_detailed(client=client, arguments="[3]", resume="1")
+assert again.status_code == 400, again  # for events only, and this asks for lines
 ticks = TicksArguments(every=Duration(secs=0, nanos=1_000_000))
 assert items(stream_ticks.sync(client=client, body=ticks, take=3)) == [0, 1, 2]
 

@@ -11,7 +11,7 @@ use crate::http::answer::segment;
 use crate::http::openapi::components::Sender;
 use crate::http::openapi::document::{OpenApiDocument, answer, problem};
 use crate::http::openapi::names::{identifier, type_name};
-use crate::http::openapi::parameters::{KEY, OPERATORS, OPTIONS, references};
+use crate::http::openapi::parameters::{KEY, OPERATORS, OPTIONS, RESUME, references};
 use crate::wire::fields::MAX_TEXT;
 use crate::wire::kind::Kind;
 
@@ -172,7 +172,8 @@ impl Described {
 
     fn stream(&self, document: &mut OpenApiDocument, answers: Value) -> Value {
         let mut stream = self.operation(document, "stream", "streams");
-        stream["parameters"] = references(&[OPTIONS, OPERATORS]).into();
+        let resume = if self.upload.is_none() { RESUME } else { &[] };
+        stream["parameters"] = references(&[OPTIONS, OPERATORS, resume]).into();
         self.add_body(&mut stream);
         stream["responses"] = answers;
         stream
@@ -181,7 +182,7 @@ impl Described {
     /// The same stream, for requests that can have no body.
     fn open(&self, document: &mut OpenApiDocument, answers: Value) -> Value {
         let mut open = self.operation(document, "open_stream", "streams");
-        let mut parameters = references(&[OPTIONS, OPERATORS]);
+        let mut parameters = references(&[OPTIONS, OPERATORS, RESUME]);
         if let Some(arguments) = &self.arguments {
             parameters.push(json!({
                 "name": "arguments",
@@ -261,6 +262,10 @@ impl Described {
             },
             "default": problem(),
         });
+        if self.upload.is_none() {
+            let description = "Nothing follows the event with this `Last-Event-ID`.";
+            answers["204"] = json!({ "description": description });
+        }
         if let Some(error) = &self.setup_error {
             answers["422"] = self.own_error(document, error);
         }

@@ -25,6 +25,9 @@ pub(super) const KEY: &[&str] = &["key"];
 pub(super) const OPERATORS: &[&str] =
     &["take", "skip", "every", "sample", "latest", "dedup", "batches", "buffer", "through"];
 
+/// How a stream without client stream goes on after its connection was lost.
+pub(super) const RESUME: &[&str] = &["resume", "lastEventId"];
+
 const PARAMETERS: &[Parameter] = &[
     Parameter {
         id: "timeout",
@@ -155,6 +158,21 @@ const PARAMETERS: &[Parameter] = &[
         description: "Passes items through an operator of the node: its name, or `NAME:ARGUMENTS` \
                       with the arguments as JSON.",
     },
+    Parameter {
+        id: "resume",
+        name: "resume",
+        place: "query",
+        schema: r#"{"type":"string","const":"1"}"#,
+        description: "Lets a stream of events (`Accept: text/event-stream`) go on after a lost \
+                      connection: a later request sends the id of the last event.",
+    },
+    Parameter {
+        id: "lastEventId",
+        name: "Last-Event-ID",
+        place: "header",
+        schema: r#"{"type":"string","minLength":1}"#,
+        description: "The id of the last event that has arrived, of a stream with `resume`.",
+    },
 ];
 
 /// Texts that a header can have.
@@ -193,7 +211,7 @@ mod tests {
         let components = components();
         assert_eq!(components.len(), PARAMETERS.len());
         assert!(components.values().all(|it| it["schema"]["type"].is_string()));
-        for id in [OPTIONS, KEY, OPERATORS].concat() {
+        for id in [OPTIONS, KEY, OPERATORS, RESUME].concat() {
             assert!(components.contains_key(id), "{id}");
         }
     }
