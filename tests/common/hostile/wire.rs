@@ -115,8 +115,8 @@ pub fn register_with_schemas(functions: &[(&str, u8)], schemas: &str) -> Vec<u8>
     for (name, kind) in functions {
         body.extend(packed_string(name));
         body.push(*kind);
-        // Fingerprint, parameters, signature, doc, needs, concurrency.
-        body.extend([0; 6]);
+        // Fingerprint, parameters, signature, doc, needs, concurrency, timeout, idempotent, tool.
+        body.extend([0; 9]);
         body.extend(packed_string(schemas));
     }
     frame(CONTROL, &body)

@@ -76,7 +76,8 @@ fn register(tags: &[&str], parameter: &str, signature: &str, doc: &str, needs: &
     body.extend(wire::packed_string(signature));
     body.extend(wire::packed_string(doc));
     body.extend(names(&[needs]));
-    body.push(0);
+    // Concurrency, timeout, idempotent, tool.
+    body.extend([0; 4]);
     body.extend(wire::packed_string(schemas.to_string()));
     wire::frame(wire::CONTROL, &body)
 }

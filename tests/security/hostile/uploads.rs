@@ -115,7 +115,7 @@ async fn open_leg(
 }
 
 fn item(number: u8) -> Vec<u8> {
-    wire::frame(wire::ITEM, &[number])
+    wire::frame(wire::ITEM, number.to_string().as_bytes())
 }
 
 /// The number of items that the node says it has, in the frame that begins a leg.
