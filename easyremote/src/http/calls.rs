@@ -8,13 +8,46 @@ use axum::http::HeaderMap;
 use axum::routing::post;
 use axum::{Extension, Router};
 
+use crate::client::JsonCall;
 use crate::http::answer::{self, Routed};
 use crate::http::asked::{AskedBody, PathName, items, options};
-use crate::http::asker::AskedBy;
+use crate::http::asker::{AskedBy, Asker};
+use crate::http::body::RequestBody;
 use crate::http::guard::Site;
+use crate::http::problem::Problem;
 
 pub(super) fn routes() -> Router<Arc<Site>> {
     Router::new().route("/call/{function}", post(call))
+}
+
+/// A call that a request asks for, which has not begun.
+pub(super) struct AskedCall {
+    pub(super) call: JsonCall,
+    /// The body with its client stream.
+    pub(super) items: Option<RequestBody>,
+}
+
+impl AskedCall {
+    /// Reads the options of the call and its arguments.
+    ///
+    /// # Errors
+    /// If they are not valid, and those of the client that makes the call.
+    pub(super) async fn read(
+        site: &Site,
+        asker: &Asker,
+        function: String,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Self, Problem> {
+        let (options, key) = options(headers)?;
+        let asked = AskedBody::read(&site.bodies, headers, body).await?;
+        let client = site.client(asker).await?.with(options);
+        let mut call = client.call_text(function, asked.arguments);
+        if let Some(key) = key {
+            call = call.key(key);
+        }
+        Ok(Self { call, items: asked.items })
+    }
 }
 
 /// Dropped when the caller disconnects, which cancels the call.
@@ -25,19 +58,13 @@ async fn call(
     headers: HeaderMap,
     body: Body,
 ) -> Routed {
-    let (options, key) = options(&headers)?;
-    let asked = AskedBody::read(&site.bodies, &headers, body).await?;
-    let client = site.client(&asker).await?.with(options);
-    let mut call = client.call_text(function, asked.arguments);
-    if let Some(key) = key {
-        call = call.key(key);
-    }
+    let asked = AskedCall::read(&site, &asker, function, &headers, body).await?;
     let result = match asked.items {
-        None => call.text().await,
+        None => asked.call.text().await,
         Some(body) => {
             let (items, mut failing) = items(body);
             tokio::select! {
-                result = call.items_text(items).text() => result,
+                result = asked.call.items_text(items).text() => result,
                 problem = failing.wait() => return Err(problem),
             }
         }

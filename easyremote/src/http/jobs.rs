@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 use crate::client::{JobId, JobStatus, JsonJob};
 use crate::http::answer::{self, Routed, segment};
-use crate::http::asked::{AskedBody, PathName, invalid, options};
+use crate::http::asked::{PathName, invalid, options};
 use crate::http::asker::AskedBy;
+use crate::http::calls::AskedCall;
 use crate::http::guard::Site;
 use crate::http::problem::Problem;
 
@@ -32,17 +33,11 @@ async fn spawn(
     headers: HeaderMap,
     body: Body,
 ) -> Routed {
-    let (options, key) = options(&headers)?;
-    let asked = AskedBody::read(&site.bodies, &headers, body).await?;
+    let asked = AskedCall::read(&site, &asker, function, &headers, body).await?;
     if asked.items.is_some() {
         return Err(invalid("a job takes no stream of items: its caller may leave"));
     }
-    let client = site.client(&asker).await?.with(options);
-    let mut call = client.call_text(function, asked.arguments);
-    if let Some(key) = key {
-        call = call.key(key);
-    }
-    let job = call.spawn().await?;
+    let job = asked.call.spawn().await?;
     let location = format!("/jobs/{}", segment(&job.id().to_string()));
     let headers = [(header::LOCATION, location)];
     Ok((StatusCode::ACCEPTED, headers, Json(json!({ "id": job.id() }))).into_response())
