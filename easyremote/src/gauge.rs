@@ -32,6 +32,12 @@ impl MemoryCharge {
         Self { budget: budget.clone(), bytes: 0, limit }
     }
 
+    /// Creates an empty charge to the same budget.
+    #[cfg(feature = "http")]
+    pub(crate) fn another(&self) -> Self {
+        Self::new(&self.budget, self.limit)
+    }
+
     /// Sets the charge to `bytes`, releasing what exceeds them. Returns whether the budget allows
     /// it; the bytes are charged in either case.
     pub(crate) fn set_to(&mut self, bytes: usize) -> bool {

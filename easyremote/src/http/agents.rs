@@ -29,7 +29,8 @@ async fn answer(
     if key.is_some() {
         return Err(invalid("an agent makes many calls, and a deduplication key is for one"));
     }
-    let body = RequestBody::new(body, &site.bodies).whole().await?;
+    // Charged until the answer begins.
+    let (body, _charge) = RequestBody::new(body, &site.bodies).held().await?;
     let client = site.client(&asker).await?;
     let caller = format!("{}/{}", asker.caller.role.name(), asker.caller.identity);
     Ok(mcp::answer(client, options, &calls, &caller, parts, body).await)

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::client::{Options, Strategy, TraceContext};
 use crate::error::{Error, ErrorKind, Executed};
+use crate::gauge::MemoryCharge;
 use crate::http::body::{BodyLimits, RequestBody};
 use crate::http::problem::Problem;
 
@@ -32,7 +33,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathName {
     }
 }
 
-/// Returns the problem of a request that makes no sense.
+/// Returns the problem for an invalid request.
 pub(super) fn invalid(text: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
     Error::new(ErrorKind::InvalidInput, text).into()
 }
@@ -43,6 +44,9 @@ pub(super) struct AskedBody {
     pub(super) arguments: Box<RawValue>,
     /// The rest of a body of JSON lines.
     pub(super) items: Option<RequestBody>,
+    /// Charges the arguments to the memory for bodies until the call has ended, or its stream is open:
+    /// they may wait as long for a node.
+    pub(super) charge: Option<MemoryCharge>,
 }
 
 /// How the body of a request is written.
@@ -71,18 +75,20 @@ impl AskedBody {
             let line = line.ok_or_else(|| {
                 invalid("the body has no line: the first one is the arguments, such as `[]`")
             })?;
-            return Ok(Self { arguments: arguments(&line)?, items: Some(body) });
+            let charge = Some(body.charge_of(line.len())?);
+            return Ok(Self { arguments: arguments(&line)?, items: Some(body), charge });
         }
-        let text = body.whole().await?;
+        let (text, charge) = body.held().await?;
         match kind {
-            _ if text.trim_ascii().is_empty() => Self::without_body(),
-            Some(_) => Ok(Self { arguments: arguments(&text)?, items: None }),
+            _ if text.trim_ascii().is_empty() => Self::of(b"[]"),
+            Some(_) => Ok(Self { charge: Some(charge), ..Self::of(&text)? }),
             None => Err(wrong_type()),
         }
     }
 
-    fn without_body() -> Result<Self, Problem> {
-        Ok(Self { arguments: arguments(b"[]")?, items: None })
+    /// Reads arguments that are not in a body.
+    pub(super) fn of(text: &[u8]) -> Result<Self, Problem> {
+        Ok(Self { arguments: arguments(text)?, items: None, charge: None })
     }
 }
 
@@ -333,6 +339,29 @@ mod tests {
         }
         for odd in ["00-0-0-01", "", "00-00000000000000000000000000000000-b7ad6b7169203331-01"] {
             assert_eq!(options(&headers(&[("traceparent", odd)])).unwrap().0, Options::new());
+        }
+    }
+
+    /// A call may wait for its node with them.
+    #[tokio::test]
+    async fn arguments_are_charged_until_their_call_has_ended() {
+        let text = format!("[\"{}\"]", "x".repeat(96));
+        for (kind, rest) in [("application/json", ""), ("application/x-ndjson", "\n")] {
+            let limits = BodyLimits::new(text.len() + rest.len());
+            let headers = headers(&[("content-type", kind)]);
+            let mut held = Vec::new();
+            let refused = loop {
+                let body = Body::from(format!("{text}{rest}"));
+                match AskedBody::read(&limits, &headers, body).await {
+                    Ok(body) => held.push(body),
+                    Err(problem) => break problem,
+                }
+                assert!(held.len() <= 16, "{kind}");
+            };
+            assert_eq!(refused.error().kind(), ErrorKind::Overloaded);
+            held.clear();
+            let body = Body::from(format!("{text}{rest}"));
+            AskedBody::read(&limits, &headers, body).await.unwrap();
         }
     }
 

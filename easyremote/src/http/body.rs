@@ -52,18 +52,10 @@ impl RequestBody {
         Self { chunks, buffer, searched: 0, charge, max: limits.max }
     }
 
-    /// Returns the whole body.
-    ///
-    /// # Errors
-    /// If it is cut off, too large or too slow, or the memory for bodies is used up.
-    pub(super) async fn whole(self) -> Result<Bytes, Problem> {
-        Ok(self.held().await?.0)
-    }
-
     /// Returns the whole body, and what charges it to the memory for bodies.
     ///
     /// # Errors
-    /// As for [`whole`](Self::whole).
+    /// If it is cut off, too large or too slow, or the memory for bodies is used up.
     pub(super) async fn held(mut self) -> Result<(Bytes, MemoryCharge), Problem> {
         let read = async {
             while self.more().await? {}
@@ -73,10 +65,19 @@ impl RequestBody {
         Ok((self.buffer.freeze(), self.charge))
     }
 
+    /// Charges `bytes` more to the memory for bodies.
+    ///
+    /// # Errors
+    /// `Overloaded` if it is used up.
+    pub(super) fn charge_of(&self, bytes: usize) -> Result<MemoryCharge, Problem> {
+        let mut charge = self.charge.another();
+        if charge.set_to(bytes) { Ok(charge) } else { Err(no_room()) }
+    }
+
     /// Returns the first line that is not empty, without its line break; `None` if there is none.
     ///
     /// # Errors
-    /// As for [`whole`](Self::whole).
+    /// As for [`held`](Self::held).
     pub(super) async fn first_line(&mut self) -> Result<Option<Bytes>, Problem> {
         timeout(WHOLE, self.line()).await.unwrap_or_else(|_| Err(too_slow()))
     }
@@ -85,7 +86,7 @@ impl RequestBody {
     /// safe.
     ///
     /// # Errors
-    /// As for [`whole`](Self::whole); lines may come as slowly as they do.
+    /// As for [`held`](Self::held); lines may come as slowly as they do.
     pub(super) async fn line(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
             let unseen = &self.buffer[self.searched..];
@@ -127,13 +128,17 @@ impl RequestBody {
             return Err(Error::new(ErrorKind::TooLarge, text).into());
         }
         if !self.charge.set_to(length) {
-            let text = "the memory for the bodies of requests is used up";
-            let after = Duration::from_millis(500);
-            return Err(Error::new(ErrorKind::Overloaded, text).with_retry_after(after).into());
+            return Err(no_room());
         }
         self.buffer.extend_from_slice(&chunk);
         Ok(true)
     }
+}
+
+fn no_room() -> Problem {
+    let text = "the memory for the bodies of requests is used up";
+    let after = Duration::from_millis(500);
+    Error::new(ErrorKind::Overloaded, text).with_retry_after(after).into()
 }
 
 fn too_slow() -> Problem {
@@ -177,7 +182,7 @@ mod tests {
     async fn what_is_larger_than_the_limit_is_refused() {
         for (size, fits) in [(100, true), (101, false)] {
             let chunks = || vec![Bytes::from(vec![b'1'; size / 2]); 2 + size % 2 * size];
-            let whole = body(chunks(), 100).whole().await;
+            let whole = body(chunks(), 100).held().await;
             assert_eq!(whole.is_ok(), fits, "{size}");
             assert_eq!(body(chunks(), 100).line().await.is_ok(), fits, "{size}");
         }

@@ -9,6 +9,7 @@ use axum::routing::post;
 use axum::{Extension, Router};
 
 use crate::client::JsonCall;
+use crate::gauge::MemoryCharge;
 use crate::http::answer::{self, Routed};
 use crate::http::asked::{AskedBody, PathName, items, options};
 use crate::http::asker::{AskedBy, Asker};
@@ -25,6 +26,8 @@ pub(super) struct AskedCall {
     pub(super) call: JsonCall,
     /// The body with its client stream.
     pub(super) items: Option<RequestBody>,
+    /// Charges the arguments until the call has ended.
+    pub(super) charge: Option<MemoryCharge>,
 }
 
 impl AskedCall {
@@ -46,7 +49,7 @@ impl AskedCall {
         if let Some(key) = key {
             call = call.key(key);
         }
-        Ok(Self { call, items: asked.items })
+        Ok(Self { call, items: asked.items, charge: asked.charge })
     }
 }
 
@@ -58,13 +61,14 @@ async fn call(
     headers: HeaderMap,
     body: Body,
 ) -> Routed {
-    let asked = AskedCall::read(&site, &asker, function, &headers, body).await?;
-    let result = match asked.items {
-        None => asked.call.text().await,
+    let AskedCall { call, items: body, charge: _charge } =
+        AskedCall::read(&site, &asker, function, &headers, body).await?;
+    let result = match body {
+        None => call.text().await,
         Some(body) => {
             let (items, mut failing) = items(body);
             tokio::select! {
-                result = asked.call.items_text(items).text() => result,
+                result = call.items_text(items).text() => result,
                 problem = failing.wait() => return Err(problem),
             }
         }

@@ -145,8 +145,8 @@ enum RelayedBody {
 }
 
 impl RelayedBody {
-    /// Returns the next chunk. An error makes the server close the connection, so that nobody takes
-    /// what came before for the whole.
+    /// Returns the next chunk. An error makes the server close the connection, so that no reader
+    /// takes a part for the whole.
     async fn next(self) -> Option<(io::Result<Bytes>, Self)> {
         let mut relayed = match self {
             Self::Open(relayed) => relayed,

@@ -33,11 +33,12 @@ async fn spawn(
     headers: HeaderMap,
     body: Body,
 ) -> Routed {
-    let asked = AskedCall::read(&site, &asker, function, &headers, body).await?;
-    if asked.items.is_some() {
+    let AskedCall { call, items, charge: _charge } =
+        AskedCall::read(&site, &asker, function, &headers, body).await?;
+    if items.is_some() {
         return Err(invalid("a job takes no stream of items: its caller may leave"));
     }
-    let job = asked.call.spawn().await?;
+    let job = call.spawn().await?;
     let location = format!("/jobs/{}", segment(&job.id().to_string()));
     let headers = [(header::LOCATION, location)];
     Ok((StatusCode::ACCEPTED, headers, Json(json!({ "id": job.id() }))).into_response())

@@ -143,7 +143,8 @@ impl HttpOptions {
     }
 
     /// Sets the maximum size of the body of a request, or of one line of a body of JSON lines, in
-    /// bytes; 16 MiB by default. All requests together hold at most 16 such bodies at a time.
+    /// bytes; 16 MiB by default. All requests together hold at most 16 such bodies at a time; arguments
+    /// count until their call has ended, or its stream is open.
     ///
     /// Arguments also have to keep to the limit of the gateway for one message, 64 MiB by default.
     ///

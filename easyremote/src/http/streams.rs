@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::{Client, JsonStream};
 use crate::error::{CallError, Executed};
 use crate::http::answer::Routed;
-use crate::http::asked::{AskedBody, BodyFailure, PathName, arguments, invalid, items, options};
+use crate::http::asked::{AskedBody, BodyFailure, PathName, invalid, items, options};
 use crate::http::asker::{AskedBy, Asker};
 use crate::http::guard::Site;
 use crate::http::problem::Problem;
@@ -81,7 +81,7 @@ async fn without_body(
     }
     if let Some(Extension(ticket)) = ticket {
         let query = StreamQuery::parse(&ticket.query)?;
-        let body = AskedBody { arguments: ticket.arguments, items: None };
+        let body = AskedBody { arguments: ticket.arguments, items: None, charge: None };
         // The request that shows it decides how items are written, and nothing else.
         let mut headers_of_call = ticket.options;
         if let Some(accepted) = headers.get(header::ACCEPT) {
@@ -91,7 +91,7 @@ async fn without_body(
     }
     let mut query = StreamQuery::parse(query.as_deref().unwrap_or_default())?;
     let text = query.arguments.take().unwrap_or_else(|| "[]".to_owned());
-    let body = AskedBody { arguments: arguments(text.as_bytes())?, items: None };
+    let body = AskedBody::of(text.as_bytes())?;
     open(&site, asking, function, query, &headers, body).await
 }
 
