@@ -45,8 +45,8 @@ impl AllowedRequests {
         Ok(Self(usual.chain(added).collect::<Result<_, _>>()?))
     }
 
-    /// Returns whether the server gets such a request. The path is compared as it is written: one
-    /// that is written differently is another one.
+    /// Returns whether such a request is forwarded. The path is compared byte by byte, without
+    /// decoding it.
     pub(super) fn contain(&self, method: &str, path: &str) -> bool {
         self.0.iter().any(|rule| rule.method == method && rule.fits(path))
     }

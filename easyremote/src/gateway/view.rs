@@ -113,7 +113,8 @@ impl GatewayView {
         valid.map(|_| (found.token, found.admission))
     }
 
-    /// Returns what a bearer, which has been valid, is good for as long as it is.
+    /// Returns the token of a bearer and how often it has been replaced: what a stream that it has
+    /// opened needs to be continued.
     ///
     /// # Errors
     /// As [`admit`](Self::admit).

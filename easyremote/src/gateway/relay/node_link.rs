@@ -62,7 +62,7 @@ pub(in crate::gateway) struct NodeLink {
     runtime: tokio::runtime::Handle,
 }
 
-/// A call on a separate stream, as it is shown.
+/// What is shown of a call on a separate stream.
 #[derive(Debug)]
 struct OpenLeg {
     /// The index of its function among the offers of the node.

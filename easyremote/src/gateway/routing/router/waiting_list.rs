@@ -57,7 +57,7 @@ impl<H: NodeHandle> Router<H> {
     }
 }
 
-/// The reasons of calls that ask for the same, of which there are usually many.
+/// Why calls wait. Calls with the same requirements share a reason, and are common.
 #[derive(Default)]
 struct Reasons(HashMap<String, Vec<KnownReason>>);
 
